@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh Linux machine with Python 3.11+:
+#   make demo    install, then train, compile and verify a spiking classifier on NumPy and Lava
+#   make test    install, then the test suite
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A folder with MNIST, spoken digits and the Loihi trace, for the tests that use real data; see docs/data.md.
+export PNBX_DATA ?= $(abspath ../shared/data)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test install lava lint examples docs clean
+
+help:
+	@echo "make demo      train, raster, compile, Lava run, verified (the main job; under 5 minutes after installation)"
+	@echo "make test      the test suite"
+	@echo "make install   only the environment in $(VENV)      make lava   only the Lava side environment"
+	@echo "make lint      ruff, mypy, import-linter            make docs   HTML documentation in docs/_build/html"
+	@echo "make clean     remove environments and build products (runs/ is kept)"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), PNB-X needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV) || { echo "error: could not make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs]'
+	@touch $@
+
+lava: install
+	@$(BIN)/neuromorphic setup-lava
+
+demo: install lava
+	@$(BIN)/python examples/demo.py
+
+test: install lava
+	$(BIN)/python -m pytest -q
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+examples: install lava
+	$(BIN)/python -m pytest -q tests/test_examples.py
+
+docs: install lava
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean:
+	rm -rf $(VENV) build docs/_build docs/gallery *.egg-info

@@ -1,0 +1,78 @@
+"""Run a program on an executor, and verify an executor against the reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from neuromorphic.bounds import prove
+from neuromorphic.executors import get_executor
+from neuromorphic.program import Program
+from neuromorphic.recording import Comparison, Recording, compare
+
+
+def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **options: Any) -> Recording:
+    """Run a program.
+
+    Parameters
+    ----------
+    program : Program
+        What to run. Its bounds are proven first.
+    inputs : NDArray
+        ``[T, B, N]`` or ``[B, N]``, integers or floats; see :meth:`Program.prepare_inputs`.
+    executor : str
+        ``"numpy"`` or ``"lava"``.
+    **options
+        Passed to the executor, for example ``progress=`` or, for Lava, ``time_limit_s=``.
+
+    Returns
+    -------
+    Recording
+        Spikes and states ``[T, B, N]``, aligned to the program's steps.
+
+    Raises
+    ------
+    InputError, BoundError, ExecutorError
+        Inputs that do not fit, a program that could overflow, an executor that fails.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neuromorphic import LIF, Dense, Input, Program
+    >>> one = np.ones(1, dtype=np.int32)
+    >>> fc = Dense("fc", "x", np.array([[1, 1]], dtype=np.int8))
+    >>> lif = LIF("lif", ("fc",), decay=4096 * one, threshold=2 * one, bias=0 * one, shift=0)
+    >>> spikes = run(Program((Input("x", 2), fc, lif), num_steps=4), np.ones((1, 2), dtype=np.int8))
+    >>> spikes.variables["lif.spikes"][:, 0, 0].tolist()
+    [0, 1, 0, 1]
+    """
+    execute = get_executor(executor)
+    prove(program)
+    return execute(program, program.prepare_inputs(inputs), **options)
+
+
+def verify(
+    program: Program, inputs: NDArray[Any], executor: str, **options: Any
+) -> tuple[Comparison, Recording, Recording]:
+    """Run a program on the reference and on another executor and compare every spike and state.
+
+    Parameters
+    ----------
+    program : Program
+        What to run.
+    inputs : NDArray
+        ``[T, B, N]`` or ``[B, N]``.
+    executor : str
+        The executor to check.
+    **options
+        Passed to the executor under check.
+
+    Returns
+    -------
+    tuple[Comparison, Recording, Recording]
+        Counts with the first divergence, the reference recording, the other's recording.
+    """
+    expected = run(program, inputs)
+    got = run(program, inputs, executor, **options)
+    return compare(expected, got), expected, got

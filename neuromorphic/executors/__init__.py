@@ -1,0 +1,35 @@
+"""Executors by name. Each is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from types import MappingProxyType
+from typing import cast
+
+from neuromorphic.errors import ExecutorError
+from neuromorphic.recording import Recording
+
+_MODULES = MappingProxyType(
+    {"numpy": "neuromorphic.executors.numpy_executor", "lava": "neuromorphic.executors.lava_executor"}
+)
+
+NAMES = tuple(_MODULES)
+
+
+def get_executor(name: str) -> Callable[..., Recording]:
+    """Return the ``execute(program, inputs, **options) -> Recording`` function of an executor.
+
+    Parameters
+    ----------
+    name : str
+        One of ``NAMES``.
+
+    Raises
+    ------
+    ExecutorError
+        When there is no executor of that name.
+    """
+    if name not in _MODULES:
+        raise ExecutorError(f"executor must be one of {', '.join(_MODULES)}, got {name!r}")
+    return cast("Callable[..., Recording]", import_module(_MODULES[name]).execute)

@@ -1,0 +1,184 @@
+"""What a run leaves: every recorded variable as ``[T, B, N]``, and the first place where two runs differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.container import read_container, write_container
+from neuromorphic.errors import FileFormatError
+
+KIND = "pnbx-recording"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first value in which two recordings differ."""
+
+    op: str
+    variable: str
+    step: int
+    sample: int
+    neuron: int
+    expected: int
+    got: int
+
+    def __str__(self) -> str:
+        return (
+            f"first divergence: op {self.op}, variable {self.variable}, step {self.step}, sample {self.sample}, "
+            f"neuron {self.neuron}: expected {self.expected}, got {self.got}"
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many values of two recordings were compared, and how many differ."""
+
+    spikes_compared: int
+    spikes_different: int
+    states_compared: int
+    states_different: int
+    first: Divergence | None
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs."""
+        return self.first is None
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Variables of a run by name ``"op.variable"``, each ``[T, B, N]``; index t is the program's step t.
+
+    Parameters
+    ----------
+    variables : Mapping[str, NDArray]
+        ``"lif1.spikes"`` uint8, ``"lif1.v"`` int32, ``"readout.y"`` int32, in the program's order.
+    executor : str
+        Who ran it.
+    metadata : Mapping[str, Any]
+        JSON-able facts: seconds, versions, the program's SHA-256.
+
+    Examples
+    --------
+    >>> a = Recording({"lif1.spikes": np.zeros((2, 1, 3), dtype=np.uint8)}, "numpy")
+    >>> changed = a.variables["lif1.spikes"].copy()
+    >>> changed[1, 0, 2] = 1
+    >>> print(first_divergence(a, Recording({"lif1.spikes": changed}, "other")))
+    first divergence: op lif1, variable spikes, step 1, sample 0, neuron 2: expected 0, got 1
+    """
+
+    variables: Mapping[str, NDArray[Any]]
+    executor: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def spikes(self) -> dict[str, NDArray[np.uint8]]:
+        """Return spikes by operation name."""
+        return {key.removesuffix(".spikes"): a for key, a in self.variables.items() if key.endswith(".spikes")}
+
+    def labels(self) -> NDArray[np.int64]:
+        """Return the class of each sample, ``[B]``: the argmax of the last step of the last running sum.
+
+        Raises
+        ------
+        ValueError
+            When the program has no ``Readout``.
+        """
+        sums = [a for key, a in self.variables.items() if key.endswith(".y")]
+        if not sums:
+            raise ValueError("this recording holds no running sum: the program has no Readout, so there are no labels")
+        labels: NDArray[np.int64] = np.argmax(sums[-1][-1], axis=1)
+        return labels
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write the recording to an ``.npz`` and return its SHA-256."""
+        body = {"executor": self.executor, "metadata": dict(self.metadata), "order": list(self.variables)}
+        return write_container(path, KIND, FORMAT_VERSION, body, self.variables)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Recording:
+        """Read a recording.
+
+        Raises
+        ------
+        FileFormatError
+            When the file is missing, truncated, altered, newer than this package or not a recording.
+        """
+        body, arrays, _ = read_container(path, KIND, FORMAT_VERSION)
+        try:
+            return cls({name: arrays[name] for name in body["order"]}, body["executor"], body["metadata"])
+        except (KeyError, TypeError) as error:
+            raise FileFormatError(f"{path}: not a usable recording ({error})") from error
+
+
+def _check_comparable(expected: Recording, got: Recording) -> None:
+    if list(expected.variables) != list(got.variables):
+        raise ValueError(f"recordings hold different variables: {list(expected.variables)} and {list(got.variables)}")
+    for name, array in expected.variables.items():
+        if array.shape != got.variables[name].shape:
+            raise ValueError(f"{name}: shapes differ, {list(array.shape)} and {list(got.variables[name].shape)}")
+
+
+def first_divergence(expected: Recording, got: Recording) -> Divergence | None:
+    """Find the earliest step in which two recordings differ, and there the first operation, sample and neuron.
+
+    Parameters
+    ----------
+    expected, got : Recording
+        Of the same program and inputs.
+
+    Returns
+    -------
+    Divergence or None
+        ``None`` when every value is equal.
+
+    Raises
+    ------
+    ValueError
+        When they hold different variables or shapes.
+    """
+    _check_comparable(expected, got)
+    best: Divergence | None = None
+    for name, array in expected.variables.items():
+        differs = array.astype(np.int64) != got.variables[name].astype(np.int64)  # [T, B, N]
+        if not differs.any():
+            continue
+        step, sample, neuron = (int(i) for i in np.argwhere(differs)[0])
+        if best is None or step < best.step:
+            op, variable = name.rsplit(".", 1)
+            where = (step, sample, neuron)
+            best = Divergence(op, variable, *where, int(array[where]), int(got.variables[name][where]))
+    return best
+
+
+def compare(expected: Recording, got: Recording) -> Comparison:
+    """Compare two recordings value by value.
+
+    Parameters
+    ----------
+    expected, got : Recording
+        Of the same program and inputs.
+
+    Returns
+    -------
+    Comparison
+        Counts for spikes and for states, and the first divergence.
+
+    Raises
+    ------
+    ValueError
+        When they hold different variables or shapes.
+    """
+    first = first_divergence(expected, got)
+    counts = {True: [0, 0], False: [0, 0]}
+    for name, array in expected.variables.items():
+        count = counts[name.endswith(".spikes")]
+        count[0] += array.size
+        count[1] += int((array.astype(np.int64) != got.variables[name].astype(np.int64)).sum())
+    return Comparison(counts[True][0], counts[True][1], counts[False][0], counts[False][1], first)
