@@ -1,0 +1,35 @@
+"""Ternary-weight spiking networks on torch.
+
+Everything is time first: ``[T, B, N]`` steps, samples, neurons. State goes in and comes out:
+``spikes, state = layer(x, state)``. See :class:`SpikingClassifier` for a whole network, :class:`BitLinear` and
+:class:`LIF` for its parts, :func:`lift` and :class:`Leaky` for snnTorch and Norse scripts.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from pnbx_snn.leaky import Leaky
+from pnbx_snn.lift import lift
+from pnbx_snn.linear import BitLinear
+from pnbx_snn.model import SpikingClassifier, SpikingLayer
+from pnbx_snn.neurons import LIF, LIFState, beta_from_tau
+from pnbx_snn.quantization import ternarize
+from pnbx_snn.surrogate import Surrogate
+
+try:
+    __version__ = version("pnbx-snn")
+except PackageNotFoundError:  # a source tree that was not installed
+    __version__ = "0+source"
+
+__all__ = [
+    "LIF",
+    "BitLinear",
+    "LIFState",
+    "Leaky",
+    "SpikingClassifier",
+    "SpikingLayer",
+    "Surrogate",
+    "__version__",
+    "beta_from_tau",
+    "lift",
+    "ternarize",
+]

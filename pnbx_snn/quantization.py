@@ -1,0 +1,143 @@
+"""Rounding with a straight-through gradient: ternary weights and 8-bit inputs.
+
+Both functions give exact integers in the forward pass (held in a floating-point tensor) and pretend, in the backward
+pass, that rounding did not happen. The integers are exact: not ``w + (round(w) - w)``, which may miss by one ulp.
+"""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pnbx_snn.errors import PnbxValueError
+
+WeightScale = Literal["absmean", "median"]
+
+EPS = 1e-6
+"""Smallest weight scale. A floor rather than an addend, see :func:`ternarize`."""
+
+INT8_MIN, INT8_MAX = -128, 127
+
+
+def ternarize(
+    weight: Float[Tensor, "*shape"], *, scale: WeightScale = "absmean"
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, ""]]:
+    r"""Round a weight matrix to {-1, 0, 1} and one positive scale.
+
+    .. math::
+
+        \gamma = \max(\operatorname{mean}|W|, \epsilon), \qquad
+        \tilde W = \operatorname{clip}(\operatorname{round}(W / \gamma), -1, 1)
+
+    so a weight survives if it is larger than half the scale: :math:`|W| > \gamma / 2` (a tie rounds to zero).
+
+    :math:`\epsilon` is a floor under :math:`\gamma`, where the paper adds it to the divisor. The floor never moves the
+    rounding border of a matrix with :math:`\gamma > \epsilon` (so scaling a matrix by a power of two changes no
+    ternary weight), an all-zero matrix gives zeros and not NaN, and ``gamma`` is positive, always.
+
+    Parameters
+    ----------
+    weight
+        Latent weights. They must be finite; NaN goes through to the results.
+    scale
+        ``"absmean"``: mean of the absolute weights (BitNet b1.58). ``"median"``: their median, the lower of the two
+        middle values as ``torch.median`` has it ("b1.58 Reloaded"), which ignores outliers and keeps more weights.
+
+    Returns
+    -------
+    ternary
+        Same shape and dtype as ``weight``, values exactly -1, 0 or 1. Its gradient is straight-through:
+        :math:`\partial(\gamma \tilde W)/\partial W = 1` for every entry, clipped or not, with :math:`\gamma`
+        taken as a constant.
+    gamma
+        The scale, a scalar without gradient.
+
+    Notes
+    -----
+    Shapes: ``weight`` any, ``ternary`` the same, ``gamma`` ``[]``.
+
+    Integer counterpart: ``ternary`` as it is; ``gamma`` moves into the threshold of the neuron that receives the sum.
+
+    Raises
+    ------
+    PnbxValueError
+        If the weight has no entries or ``scale`` is not one of the two names.
+
+    References
+    ----------
+    Ma et al. 2024, "The Era of 1-bit LLMs: All Large Language Models are in 1.58 Bits", arXiv:2402.17764, eq. 1-3.
+    Nielsen and Schneider-Kamp 2024, "BitNet b1.58 Reloaded", arXiv:2407.09527 (median).
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[0.9, -0.1, 0.4], [-2.0, 0.0, 0.2]])
+    >>> ternary, gamma = ternarize(weight)
+    >>> ternary
+    tensor([[ 1.,  0.,  1.],
+            [-1.,  0.,  0.]])
+    >>> round(gamma.item(), 3)
+    0.6
+    """
+    if weight.numel() == 0:
+        raise PnbxValueError(f"ternarize: weight must have at least one entry, got shape {tuple(weight.shape)}")
+    magnitude = weight.detach().abs()
+    if scale == "absmean":
+        gamma = magnitude.mean()
+    elif scale == "median":
+        gamma = magnitude.median()
+    else:
+        raise PnbxValueError(f"ternarize: scale must be 'absmean' or 'median', got {scale!r}")
+    gamma = gamma.clamp_min(EPS)
+    scaled = weight / gamma
+    ternary = scaled.detach().round().clamp(-1, 1)
+    return ternary + (scaled - scaled.detach()), gamma
+
+
+def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) -> Float[Tensor, "*shape"]:
+    r"""Round values to the 8-bit integers -128 ... 127 with a fixed scale.
+
+    .. math::
+
+        q = \operatorname{clip}(\operatorname{round}(x / s), -128, 127)
+
+    Parameters
+    ----------
+    x
+        Values; the real number that ``q`` stands for is ``scale * q``.
+    scale
+        Step :math:`s > 0`, a constant (no gradient flows to it). Half an odd step rounds to even, as ``np.rint`` does.
+
+    Returns
+    -------
+    Tensor
+        Whole numbers in the dtype of ``x``. The gradient is straight-through, :math:`\partial q/\partial x = 1/s`,
+        where ``x / s`` is inside [-128, 127], and zero where it was clipped.
+
+    Notes
+    -----
+    Shapes: ``x`` any, the result the same.
+
+    Integer counterpart: the int8 codes that a compiled program takes as input.
+
+    Raises
+    ------
+    PnbxValueError
+        If the scale is not a positive finite number.
+
+    References
+    ----------
+    Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+    arXiv:1712.05877 (symmetric case, zero point 0); straight-through gradient: Bengio et al. 2013, arXiv:1308.3432.
+
+    Examples
+    --------
+    >>> quantize_int8(torch.tensor([0.0, 0.26, -0.5, 100.0]), 0.5)
+    tensor([  0.,   1.,  -1., 127.])
+    """
+    # A tensor on the device of x: divided by a number of the host, CUDA would multiply by the rounded reciprocal.
+    step = torch.as_tensor(scale, device=x.device).detach()
+    if not 0.0 < step.item() < float("inf"):
+        raise PnbxValueError(f"quantize_int8: scale must be positive and finite, got {step.item()}")
+    scaled = (x / step).clamp(INT8_MIN, INT8_MAX)
+    return scaled.detach().round() + (scaled - scaled.detach())
