@@ -155,7 +155,7 @@ def _place(program: Program, op: Op, peaks: dict[str, int]) -> Placement:
             raise CompileError(f"{op.name}: must wait {max(delays)} steps, Lava's synapses wait {MAX_DELAY} at most")
         two_bits = _weight_bits(op, peaks[op.name]) == 2
         bits = "2-bit synapses, 128 * T" if two_bits else "8-bit synapses, 2 * W"
-        late = ", waiting " + " and ".join(f"{d}" for d in delays) + " steps" if any(delays) else ""
+        late = f", waiting {' or '.join(str(d) for d in sorted(set(delays)))} steps" if any(delays) else ""
         return Placement(op.name, "DelayDense" if any(delays) else "Dense", True, bits + late)
     if isinstance(op, LIF):
         obstacle = _lif_obstacle(op, sum(peaks[source] for source in op.sources))
