@@ -1,0 +1,349 @@
+"""The ``neuromorphic`` command: compile a trained run, look at a program, run it, verify it, set up Lava."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column, Table
+from rich.text import Text
+
+from neuromorphic.bounds import prove
+from neuromorphic.errors import InputError, NeuromorphicError
+from neuromorphic.execution import run as run_program
+from neuromorphic.execution import verify as verify_program
+from neuromorphic.executors import NAMES
+from neuromorphic.lava_mapping import lava_mapping
+from neuromorphic.program import LIF, Dense, Program, Readout
+from neuromorphic.recording import Recording
+
+MAX_INPUT_BYTES = 4 << 30
+
+
+out = Console()
+err = Console(stderr=True)
+
+
+class _Commands(typer.core.TyperGroup):
+    """Every command says what went wrong in one message, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NeuromorphicError as error:
+            err.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            err.print("interrupted; whatever was written before is whole")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    name="neuromorphic",
+    cls=_Commands,
+    help="Compile a trained spiking network to an integer program and run it, bit for bit alike, on every executor.\n\n"
+    "A first round:\n\n"
+    "- `neuromorphic compile runs/digits -o program.npz`\n"
+    "- `neuromorphic info program.npz`\n"
+    "- `neuromorphic run program.npz inputs.npy -o recording.npz`\n"
+    "- `neuromorphic verify program.npz inputs.npy --executor lava`\n\n"
+    "Exit codes: 0 done, 1 a check failed or an error, 2 wrong usage, 130 stopped by Ctrl-C.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+ProgramFile = Annotated[Path, typer.Argument(help="A program written by `neuromorphic compile`.", metavar="PROGRAM")]
+InputFile = Annotated[
+    Path,
+    typer.Argument(
+        help="A .npy array, [T, B, N] or [B, N] (held constant); floats are quantised as the program says.",
+        metavar="INPUTS",
+    ),
+]
+Samples = Annotated[str | None, typer.Option(help="Only samples a:b of the inputs, for example 0:20.")]
+LavaPython = Annotated[
+    Path | None, typer.Option(help="Python with lava-nc to use; else PNBX_LAVA_PYTHON, the side environment, PATH, ...")
+]
+TimeLimit = Annotated[float | None, typer.Option(help="Seconds after which a Lava run is ended.", min=0.1)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+
+
+def _load_inputs(path: Path, samples: str | None) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy array without pickled objects ({error})") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(f"{path}: holds several arrays (.npz); give one .npy array")
+    if array.nbytes > MAX_INPUT_BYTES:
+        raise InputError(f"{path}: {array.nbytes} bytes, at most {MAX_INPUT_BYTES} are read at once; use --samples")
+    if samples is not None:
+        if array.ndim < 2:
+            raise InputError(f"{path}: --samples needs [T, B, N] or [B, N], got {list(array.shape)}")
+        first, colon, last = samples.partition(":")
+        if not colon or not all(part.isdecimal() or part == "" for part in (first, last)):
+            raise typer.BadParameter(f"--samples must be a:b, for example 0:20, got {samples!r}")
+        array = array[..., int(first or 0) : int(last) if last else None, :]
+    return np.array(array)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Any]:
+    """Yield a callback (done, total) that draws a bar on standard error."""
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+    with Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal
+    ) as bar:
+        task = bar.add_task(label)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _options(executor: str, lava_python: Path | None, time_limit: float | None) -> dict[str, Any]:
+    if executor not in NAMES:
+        raise typer.BadParameter(f"--executor must be one of {', '.join(NAMES)}, got {executor!r}")
+    return {"python": lava_python, "time_limit_s": time_limit} if executor == "lava" else {}
+
+
+def _us_per_step(recording: Recording, steps: int) -> float:
+    return 1e6 * float(recording.metadata["seconds"]) / steps
+
+
+@app.command("setup-lava")
+def setup_lava_command(
+    python: Annotated[Path | None, typer.Option(help="A Python 3.10 to build on; else PATH, pyenv, uv.")] = None,
+    target: Annotated[Path | None, typer.Option(help="Folder of the side environment.")] = None,
+) -> None:
+    """Make the Lava side environment (a virtual environment with lava-nc 0.10), or keep the one that works.
+
+    Needs a Python 3.10. Where none is to be had, the present Python is used with an import shim.
+    """
+    from neuromorphic.interpreter import setup_lava
+
+    with err.status("setting up Lava ...") as status:
+        found = setup_lava(target=target, python=python, progress=lambda text: status.update(text))
+    shim = " through the import shim" if found.shim else ""
+    out.print(f"Lava {found.lava_version} on Python {found.python_version}{shim}: {found.path}", soft_wrap=True)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say which Pythons with Lava were found, what is missing, and which executors would run."""
+    from neuromorphic.interpreter import doctor as examine
+
+    findings = examine()
+    usable = any(finding.usable for finding in findings)
+    if as_json:
+        out.print_json(data={"lava": usable, "findings": [vars(finding) for finding in findings]}, default=str)
+    else:
+        table = Table("where", Column("interpreter", overflow="fold"), "state", title="Python with lava-nc")
+        for finding in findings:
+            colour = "green" if finding.usable else "dim"
+            table.add_row(finding.source, str(finding.path or "-"), Text(finding.detail, style=colour))
+        out.print(table)
+        out.print("executor numpy: ready")
+        out.print("executor lava: ready" if usable else "executor lava: missing; run [bold]neuromorphic setup-lava[/]")
+    raise typer.Exit(0 if usable else 1)
+
+
+@app.command("compile")
+def compile_command(
+    run_dir: Annotated[Path, typer.Argument(help="A folder left by `pnbx-snn train`.", metavar="RUN")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the program.")] = Path("program.npz"),
+    strict: Annotated[bool, typer.Option(help="Refuse a program in which a state could saturate.")] = False,
+) -> None:
+    """Compile a trained run to an integer program and measure how well it agrees with the network.
+
+    For example:
+
+    - `neuromorphic compile runs/digits -o program.npz`
+    """
+    from neuromorphic.compiler import compile_run
+
+    with err.status("compiling ..."):
+        program = compile_run(run_dir)
+        prove(program, strict=strict)
+        sha = program.save(output)
+    agreement = program.metadata["agreement"]
+    out.print(
+        f"{output}: {len(program.ops)} operations, {program.num_steps} steps, sha256 {sha[:12]}\n"
+        f"agreement with the network on {agreement['samples']} {agreement['part']} images: "
+        f"labels {100 * agreement['labels_equal']:.2f} %, spikes {100 * agreement['spikes_equal']:.3f} %, "
+        f"accuracy {100 * agreement['accuracy_network']:.2f} % -> {100 * agreement['accuracy_program']:.2f} %",
+        soft_wrap=True,
+    )
+
+
+def _describe(program: Program) -> dict[str, Any]:
+    bounds = {bound.name: bound for bound in prove(program)}
+    rows = []
+    for op, placement in zip(program.ops, lava_mapping(program), strict=True):
+        row: dict[str, Any] = {
+            "name": op.name,
+            "op": type(op).__name__,
+            "size": op.size,
+            "depth": program.depth(op.name),
+        }
+        if isinstance(op, Dense):
+            row |= {"weights": list(op.weights.shape), "ternary": op.is_ternary, "weight_bytes": op.weight_bytes}
+            row |= {"zero_fraction": float((op.weights == 0).mean()), "shift": op.shift}
+        elif isinstance(op, LIF):
+            row |= {"reset": op.reset, "shift": op.shift}
+        elif isinstance(op, Readout):
+            row |= {"shift": op.shift}
+        if op.name in bounds:
+            bound = bounds[op.name]
+            row |= {"range": [bound.low, bound.high], "can_saturate": bound.can_saturate}
+        row |= {"lava": placement.process, "lava_stock": placement.stock, "lava_reason": placement.reason}
+        rows.append(row)
+    total = sum(op.weight_bytes for op in program.of_type(Dense))
+    return {
+        "sha256": program.sha256,
+        "num_steps": program.num_steps,
+        "weight_bytes": total,
+        "ops": rows,
+        "metadata": dict(program.metadata),
+    }
+
+
+@app.command()
+def info(program_file: ProgramFile, as_json: AsJson = False) -> None:
+    """Show a program: operations, proven ranges, weight bytes, and which Lava process runs what and why.
+
+    For example:
+
+    - `neuromorphic info program.npz`
+    """
+    facts = _describe(Program.load(program_file))
+    if as_json:
+        out.print_json(data=facts)
+        return
+    table = Table(
+        "op", "what", "size", "proven range", "saturates", "Lava process", "stock", "why", title=str(program_file)
+    )
+    for row in facts["ops"]:
+        what = row["op"]
+        if row["op"] == "Dense":
+            kind = "ternary" if row["ternary"] else "8-bit"
+            what += f" {row['weights'][0]}x{row['weights'][1]} {kind}, {100 * row['zero_fraction']:.0f} % zero"
+        elif row["op"] == "LIF":
+            what += f" reset {row['reset']}, {row['shift']} fractional bits"
+        span = f"{row['range'][0]} .. {row['range'][1]}" if "range" in row else ""
+        saturates = {True: "possible", False: "no", None: ""}[row.get("can_saturate")]
+        stock = "yes" if row["lava_stock"] else "own"
+        table.add_row(row["name"], what, str(row["size"]), span, saturates, row["lava"], stock, row["lava_reason"])
+    out.print(table)
+    out.print(
+        f"{facts['num_steps']} steps, {facts['weight_bytes']} bytes of packed weights, sha256 {facts['sha256'][:12]}"
+    )
+    if "agreement" in facts["metadata"]:
+        agreement = facts["metadata"]["agreement"]
+        out.print(
+            f"agreement with the trained network ({agreement['samples']} {agreement['part']} images): "
+            f"labels {100 * agreement['labels_equal']:.2f} %, spikes {100 * agreement['spikes_equal']:.3f} %"
+        )
+
+
+@app.command("run")
+def run_command(
+    program_file: ProgramFile,
+    inputs_file: InputFile,
+    executor: Annotated[str, typer.Option(help=f"One of {', '.join(NAMES)}.")] = "numpy",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the recording (.npz).")] = None,
+    samples: Samples = None,
+    lava_python: LavaPython = None,
+    time_limit: TimeLimit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a program on inputs and record every spike and state.
+
+    For example:
+
+    - `neuromorphic run program.npz inputs.npy --executor numpy -o recording.npz`
+    - `neuromorphic run program.npz inputs.npy --executor lava --samples 0:20`
+    """
+    options = _options(executor, lava_python, time_limit)
+    program, inputs = Program.load(program_file), _load_inputs(inputs_file, samples)
+    with _progress(f"running on {executor}") as progress:
+        recording = run_program(program, inputs, executor, progress=progress, **options)
+    if output is not None:
+        recording.save(output)
+    spikes = recording.spikes()
+    num_steps, batch = next(iter(recording.variables.values())).shape[:2]
+    facts = {
+        "executor": executor,
+        "samples": batch,
+        "steps": num_steps,
+        "firing_rate": {name: float(array.mean()) for name, array in spikes.items()},
+        "us_per_step_and_sample": _us_per_step(recording, num_steps * batch),
+        "recording": None if output is None else str(output),
+    }
+    if program.of_type(Readout):
+        facts["labels"] = recording.labels().tolist()
+    if as_json:
+        out.print_json(data=facts)
+        return
+    rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in facts["firing_rate"].items())
+    out.print(f"{batch} samples x {num_steps} steps on {executor}; firing rates: {rates}")
+    if "labels" in facts:
+        shown = " ".join(map(str, facts["labels"][:20]))
+        out.print(f"labels: {shown}{' ...' if batch > 20 else ''}")
+    if output is not None:
+        out.print(f"recording: {output}")
+
+
+@app.command("verify")
+def verify_command(
+    program_file: ProgramFile,
+    inputs_file: InputFile,
+    executor: Annotated[str, typer.Option(help=f"The executor to check: one of {', '.join(NAMES)}.")] = "lava",
+    samples: Samples = None,
+    lava_python: LavaPython = None,
+    time_limit: TimeLimit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check an executor against the NumPy reference, spike by spike and state by state.
+
+    Exit code 0 when all are equal; 1 with the first divergence (op, variable, step, sample, neuron, expected, got).
+
+    For example:
+
+    - `neuromorphic verify program.npz inputs.npy --executor lava`
+    """
+    options = _options(executor, lava_python, time_limit)
+    program, inputs = Program.load(program_file), _load_inputs(inputs_file, samples)
+    with _progress(f"running on {executor}") as progress:
+        comparison, _, _ = verify_program(program, inputs, executor, progress=progress, **options)
+    if as_json:
+        facts = {key: value for key, value in vars(comparison).items() if key != "first"}
+        first = None if comparison.first is None else vars(comparison.first)
+        out.print_json(data={"executor": executor, "equal": comparison.equal, **facts, "first_divergence": first})
+    else:
+        out.print(
+            f"{executor} against numpy: {comparison.spikes_different} of {comparison.spikes_compared} spikes differ, "
+            f"{comparison.states_different} of {comparison.states_compared} states differ"
+        )
+        if comparison.first is not None:
+            out.print(str(comparison.first), soft_wrap=True)
+    raise typer.Exit(0 if comparison.equal else 1)
+
+
+def main() -> None:
+    """Entry point of the ``neuromorphic`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

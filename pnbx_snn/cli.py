@@ -1,0 +1,343 @@
+"""The ``pnbx-snn`` command: train a spiking classifier, measure it, look at it."""
+
+import json
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal, NoReturn
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pnbx_snn.checkpoint import CHECKPOINT_NAME, load_run, read_meta
+from pnbx_snn.config import Config, load_config
+from pnbx_snn.data import load_digits_split
+from pnbx_snn.errors import ConfigError, PnbxError, StorageError
+from pnbx_snn.linear import BitLinear
+from pnbx_snn.model import SpikingClassifier
+from pnbx_snn.run_log import METRICS_NAME, read_metrics
+from pnbx_snn.training import Metrics, TrainResult, evaluate
+from pnbx_snn.training import train as run_training
+
+out = Console()
+err = Console(stderr=True)
+
+Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train`.", metavar="RUN")]
+Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; never choose by the test images.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+
+
+class _Commands(typer.core.TyperGroup):
+    """Every command says what went wrong in one message, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PnbxError as error:
+            _fail(str(error), 2 if isinstance(error, ConfigError) else 1)
+
+
+app = typer.Typer(
+    name="pnbx-snn",
+    cls=_Commands,
+    help="Train spiking classifiers with ternary weights, measure them and look at their spikes.\n\n"
+    "A first round:\n\n"
+    "- `pnbx-snn train examples/configs/digits.toml --out runs/digits`\n"
+    "- `pnbx-snn eval runs/digits`\n"
+    "- `pnbx-snn raster runs/digits --sample 0 -o raster.png`\n\n"
+    "Exit codes: 0 done, 1 an error, 2 wrong usage or configuration, 130 and 143 stopped by Ctrl-C and SIGTERM.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    err.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file, see examples/configs/digits.toml.", metavar="CONFIG")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override one key; may be given more than once.", metavar="SECTION.KEY=VALUE"),
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the run; default: runs/NAME for NAME.toml.", metavar="DIR")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
+) -> None:
+    """Train a network. Checkpoint, metrics and TensorBoard events go into one folder.
+
+    Stop it with Ctrl-C whenever you like: the last checkpoint stays, and `--resume` goes on from it to the very same
+    weights as if it had never stopped (on one thread, to the bit).
+
+    For example:
+
+    - `pnbx-snn train examples/configs/digits.toml`
+    - `pnbx-snn train digits.toml --set train.epochs=10 --set model.hidden=[128,128] --out runs/small`
+    - `pnbx-snn train digits.toml --out runs/small --resume`
+    """
+    overrides = set_ or []
+    settings = load_config(config, overrides)
+    folder = Path("runs") / config.stem if out_dir is None else out_dir
+    try:
+        with _stoppable(), _shown(settings, quiet) as progress:
+            result = run_training(settings, folder, resume=resume, progress=progress)
+    except _Stopped as stopped:
+        arguments = ["pnbx-snn", "train", str(config), *(word for text in overrides for word in ("--set", text))]
+        arguments += ["--out", str(folder), "--resume"]
+        err.print(f"{stopped}: {_what_is_saved(folder)}. To go on:", style="yellow", soft_wrap=True)
+        err.print(f"  {shlex.join(arguments)}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(128 + stopped.signal) from None
+    if not quiet:
+        _show_result(result, settings, folder)
+
+
+@app.command(name="eval")
+def evaluate_run(run: Run, part: Part = "test", as_json: AsJson = False) -> None:
+    """Measure the accuracy and the firing rates of a trained network.
+
+    For example:
+
+    - `pnbx-snn eval runs/digits`
+    - `pnbx-snn eval runs/digits --part validation --json`
+    """
+    model, config = load_run(run)
+    # A run on train_all has learned from the validation images too.
+    seen = part == "validation" and config.data.part == "train_all"
+    result = {"part": part, "seen_in_training": seen, **evaluate(model, load_digits_split(part=part))}
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    table = Table(title=f"{run}: {result['n']} {part} images", show_header=False)
+    table.add_row("accuracy", f"{result['accuracy']:.2%}")
+    table.add_row("firing rate, spikes per neuron and step", f"{result['firing_rate']:.2%}")
+    for i, rate in enumerate(result["firing_rate_layers"], start=1):
+        table.add_row(f"  layer {i}", f"{rate:.2%}")
+    out.print(table)
+    if seen:
+        err.print("note: this run was trained on data.part='train_all', the validation images among them")
+
+
+@app.command()
+def raster(
+    run: Run,
+    picture: Annotated[Path, typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE")],
+    sample: Annotated[int, typer.Option(min=0, help="Number of the image in its part.")] = 0,
+    part: Part = "test",
+) -> None:
+    """Draw the spikes that one image evokes in every layer.
+
+    For example:
+
+    - `pnbx-snn raster runs/digits --sample 0 -o raster.png`
+    """
+    from pnbx_snn import plot
+
+    model, _ = load_run(run)
+    split = load_digits_split(part=part)
+    if sample >= len(split.labels):
+        _fail(f"--sample must be in [0, {len(split.labels) - 1}] for --part {part}, got {sample}", 2)
+    with torch.no_grad():
+        x = model.encode(split.images[sample : sample + 1], generator=torch.Generator().manual_seed(0))
+        output = model(x)
+    layers = {f"layer {i}": spikes[:, 0] for i, spikes in enumerate(output.spikes, start=1)}
+    title = f"{part} image {sample}, a {split.labels[sample].item()}, read as {output.logits.argmax().item()}"
+    with _agg():
+        _save(plot.raster_layers(layers, input=x[:, 0], title=title), picture)
+
+
+@app.command()
+def training(
+    run: Run,
+    picture: Annotated[Path, typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE")],
+) -> None:
+    """Draw accuracy, firing rate and loss over the epochs of a training, also of one that is still running.
+
+    For example:
+
+    - `pnbx-snn training runs/digits -o training.png`
+    """
+    from pnbx_snn import plot
+
+    metrics = read_metrics(run / METRICS_NAME)
+    with _agg():
+        _save(plot.training(metrics).figure, picture)
+
+
+@app.command()
+def info(run: Run, as_json: AsJson = False) -> None:
+    """Show what is inside a run: parameters by part, ternary weights, configuration, checkpoint.
+
+    For example:
+
+    - `pnbx-snn info runs/digits`
+    - `pnbx-snn info runs/digits --json`
+    """
+    model, config = load_run(run)
+    meta = read_meta(run / CHECKPOINT_NAME)
+    parts = _parts(model)
+    total = {
+        "parameters": sum(part["parameters"] for part in parts),
+        "weight_bytes": sum(part.get("weight_bytes", 0) for part in parts),
+        "zero_fraction": sum(part.get("zeros", 0) for part in parts) / sum(part.get("weights", 0) for part in parts),
+    }
+    if as_json:
+        known = {"epoch": meta.epoch, "step": meta.step, "seed": meta.seed, "versions": meta.versions}
+        typer.echo(json.dumps({**known, **total, "parts": parts, "config": config.model_dump()}))
+        return
+    table = Table("part", "parameters", "ternary bytes", "zeros", "gamma", title=f"{run}: epoch {meta.epoch}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for part in parts:
+        ternary = (
+            (f"{part['weight_bytes']:,}", f"{part['zeros'] / part['weights']:.1%}", f"{part['gamma']:.4f}")
+            if "gamma" in part
+            else ()
+        )
+        table.add_row(part["name"], f"{part['parameters']:,}", *ternary)
+    table.add_section()
+    table.add_row(
+        "all", f"{total['parameters']:,}", f"{total['weight_bytes']:,} (2 bits each)", f"{total['zero_fraction']:.1%}"
+    )
+    out.print(table)
+    for section, values in config.model_dump().items():
+        text = ", ".join(f"{key}={value}" for key, value in values.items())
+        out.print(f"[{section}] {text}", markup=False, highlight=False)
+    out.print(", ".join(f"{name} {version}" for name, version in meta.versions.items()), highlight=False, style="dim")
+
+
+def main() -> None:
+    """Entry point of the ``pnbx-snn`` command."""
+    app()
+
+
+def _parts(model: SpikingClassifier) -> list[dict[str, Any]]:
+    """Return name and parameters of each part, and for ternary weights their number, bytes, zeros and scale."""
+    parts: list[dict[str, Any]] = []
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        if not own:
+            continue
+        part: dict[str, Any] = {"name": name, "parameters": sum(parameter.numel() for parameter in own)}
+        if isinstance(module, BitLinear):
+            weight = module.ternary_weight()
+            part |= {
+                "weights": weight.numel(),
+                "weight_bytes": (weight.numel() + 3) // 4,  # four weights in a byte
+                "zeros": int((weight == 0).sum()),
+                "gamma": module.gamma().item(),
+            }
+        parts.append(part)
+    return parts
+
+
+class _Stopped(BaseException):
+    """A signal asked the training to stop. No Exception: nothing on the way may take it for an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted" if number == signal.SIGINT else "terminated")
+        self.signal = number
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        raise _Stopped(number)
+
+    # A signal that the parent told us to ignore (a job in the background of a script) stays ignored.
+    asked = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in asked}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _shown(config: Config, quiet: bool) -> Iterator[Callable[[Metrics], None] | None]:
+    """Yield a callback that shows each epoch on standard error: a bar on a terminal, about ten lines elsewhere."""
+    epochs = config.train.epochs
+    if quiet:
+        yield None
+        return
+    if not err.is_terminal:
+        every = max(1, epochs // 10)
+
+        def show_line(metrics: Metrics) -> None:
+            if metrics["epoch"] % every == 0 or metrics["epoch"] == epochs:
+                err.print(f"epoch {metrics['epoch']} of {epochs}: {_summary(metrics)}", highlight=False, soft_wrap=True)
+
+        yield show_line
+        return
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs {task.fields[note]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=True) as bar:
+        task = bar.add_task("training", total=epochs, note="")
+        yield lambda metrics: bar.update(task, completed=metrics["epoch"], note=_summary(metrics))
+
+
+def _summary(metrics: Metrics) -> str:
+    accuracy = f"accuracy {metrics['accuracy_train']:.1%}"
+    if metrics["accuracy_validation"] is not None:
+        accuracy += f" (validation {metrics['accuracy_validation']:.1%})"
+    return f"loss {metrics['loss']:.3f}  {accuracy}  firing rate {metrics['firing_rate']:.1%}"
+
+
+def _show_result(result: TrainResult, config: Config, folder: Path) -> None:
+    if result.metrics is None:
+        out.print(f"Nothing to do: all {config.train.epochs} epochs are trained.", highlight=False)
+    else:
+        out.print(f"Trained {result.epoch} epochs: {_summary(result.metrics)}", highlight=False, soft_wrap=True)
+    out.print(
+        f"Everything is in {folder}/. Next: pnbx-snn eval {shlex.quote(str(folder))}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _what_is_saved(folder: Path) -> str:
+    path = folder / CHECKPOINT_NAME
+    return f"epoch {read_meta(path).epoch} is saved in {folder}" if path.exists() else "no epoch is saved yet"
+
+
+@contextmanager
+def _agg() -> Iterator[None]:
+    """Draw without a display."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    before = mpl.get_backend()
+    plt.switch_backend("agg")
+    try:
+        yield
+    finally:
+        plt.close("all")
+        plt.switch_backend(before)
+
+
+def _save(figure: Any, path: Path) -> None:
+    kinds = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in kinds:
+        _fail(f"-o must end in one of {', '.join(f'.{kind}' for kind in sorted(kinds))}, got {path}", 2)
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        raise StorageError(f"{path}: the picture could not be written ({error.strerror})") from error
+    out.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

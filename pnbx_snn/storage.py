@@ -1,0 +1,268 @@
+"""Files that survive a crash and do not lie: atomic writes, and tensors with a JSON description and a checksum.
+
+The tensor file is safetensors. Its metadata has two entries: ``pnbx_snn``, a JSON object that holds ``format_version``
+and whatever the caller adds, and ``pnbx_snn_sha256`` over that text and every tensor's name, type, shape and bytes.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import safetensors.torch
+import torch
+from jaxtyping import Shaped
+from safetensors import SafetensorError
+from torch import Tensor
+
+from pnbx_snn.errors import CheckpointError, PnbxTypeError, StorageError
+
+FORMAT_VERSION = 1
+MAX_HEADER_BYTES = 16 << 20
+"""Far more than the names of any model need; a larger length means that the file is something else."""
+
+Tensors = dict[str, Shaped[Tensor, "..."]]
+
+_BODY, _DIGEST = "pnbx_snn", "pnbx_snn_sha256"
+
+
+def write_atomically(path: str | Path, data: bytes, *, what: str = "file") -> None:
+    """Replace a file in one step: at any moment the old or the new one is there, whole.
+
+    Parameters
+    ----------
+    path
+        The file.
+    data
+        Its new content.
+    what
+        What to call it in errors.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written; the old file is then untouched.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "note.txt"
+    >>> write_atomically(path, b"done")
+    >>> path.read_bytes()
+    b'done'
+    """
+    path = Path(path)
+    # A fixed name: what a kill left behind is overwritten by the next write instead of piling up.
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        kept = f"the previous {what} is untouched" if path.is_file() else f"there was no {what} before"
+        raise StorageError(f"{path}: {what} could not be written ({error.strerror}); {kept}") from error
+    # The new file is in place; syncing the folder makes that survive a power cut, where the file system can.
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_tensors(path: str | Path, tensors: Tensors, description: dict[str, Any], *, what: str = "checkpoint") -> None:
+    """Write tensors and a description to one file, atomically.
+
+    Parameters
+    ----------
+    path
+        The file.
+    tensors
+        By name; copied to the CPU.
+    description
+        Plain JSON.
+    what
+        What to call the file in errors.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    PnbxTypeError
+        If the description is not plain JSON.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "a.safetensors"
+    >>> write_tensors(path, {"a": torch.zeros(2)}, {"epoch": 3})
+    >>> read_tensors(path)
+    ({'format_version': 1, 'epoch': 3}, {'a': tensor([0., 0.])})
+    """
+    try:
+        body = json.dumps({"format_version": FORMAT_VERSION, **description}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise PnbxTypeError(f"{path}: the description of a {what} must be plain JSON ({error})") from error
+    # Copies: two names of one tensor are two tensors in the file, and no view keeps more than it shows.
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(copies, {_BODY: body, _DIGEST: _sha256(body, copies)})
+    write_atomically(path, data, what=what)
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Any], Tensors]:
+    """Read a file of :func:`write_tensors` and check its size, header, format version and sha256.
+
+    Returns
+    -------
+    description, tensors
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, cut short, altered, of a newer format, or something else.
+
+    Examples
+    --------
+    >>> read_tensors("nowhere.safetensors")
+    Traceback (most recent call last):
+    pnbx_snn.errors.CheckpointError: nowhere.safetensors: no such file
+    """
+    path = Path(path)
+    with _open(path) as (file, size):
+        body, digest = _read_header(path, file, size)
+        description = _description(path, body)
+        file.seek(0)
+        data = file.read(size)
+    try:
+        tensors: Tensors = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: is cut short or altered ({error})") from error
+    if _sha256(body, tensors) != digest:
+        raise CheckpointError(f"{path}: is altered: its sha256 is not the one written into it")
+    return description, tensors
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """Read the description alone, without the tensors; the sha256 is not checked.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`read_tensors`, as far as the header shows it.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "a.safetensors"
+    >>> write_tensors(path, {"a": torch.zeros(2)}, {"epoch": 3})
+    >>> read_description(path)
+    {'format_version': 1, 'epoch': 3}
+    """
+    path = Path(path)
+    with _open(path) as (file, size):
+        return _description(path, _read_header(path, file, size)[0])
+
+
+@contextmanager
+def locked_folder(path: str | Path) -> Iterator[None]:
+    """Make a folder and hold it for one process: two trainings in one folder would mix their files.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made, or another process holds it.
+
+    Examples
+    --------
+    >>> folder = getfixture("tmp_path") / "run"
+    >>> with locked_folder(folder):
+    ...     folder.is_dir()
+    True
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{path}: the folder cannot be made or opened ({error.strerror})") from error
+    try:
+        try:
+            # The kernel releases the lock with the process, however it ends.
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be locked; another training is running in it") from error
+        yield
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    try:
+        # Looked at before it is opened: opening a pipe would wait for ever.
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+            raise CheckpointError(f"{path}: must be a checkpoint file, is {kind}")
+        with path.open("rb") as file:
+            yield file, os.fstat(file.fileno()).st_size
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(f"{path}: no such file") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[str, str]:
+    """Return the description's text and the sha256, before anything large is read."""
+    if size == 0:
+        raise CheckpointError(f"{path}: is empty")
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > MAX_HEADER_BYTES:
+        raise CheckpointError(f"{path}: is no checkpoint: it does not start as a safetensors file does")
+    if length > size - 8:
+        raise CheckpointError(f"{path}: is cut short or no checkpoint: its header has {length} bytes, the file {size}")
+    try:
+        header = json.loads(file.read(length))
+        entries = header.pop("__metadata__", {})
+        end = max([0, *(entry["data_offsets"][1] for entry in header.values())])
+        body, digest = entries.get(_BODY), entries.get(_DIGEST)
+    except (ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{path}: is altered or no checkpoint: its header cannot be read") from error
+    if not isinstance(body, str) or not isinstance(digest, str):
+        raise CheckpointError(f"{path}: is a safetensors file, but not a checkpoint of pnbx-snn")
+    if end != size - 8 - length:
+        raise CheckpointError(
+            f"{path}: is cut short or altered: its header speaks of {8 + length + end} bytes, the file has {size}"
+        )
+    return body, digest
+
+
+def _description(path: Path, body: str) -> dict[str, Any]:
+    try:
+        description = json.loads(body)
+        format_version = description["format_version"]
+    except (ValueError, RecursionError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{path}: is altered: its description cannot be read") from error
+    if not isinstance(description, dict) or type(format_version) is not int or format_version < 1:
+        raise CheckpointError(f"{path}: is altered: format_version must be a whole number, got {format_version!r}")
+    if format_version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: was written by a newer pnbx-snn (format {format_version}, this one reads up to "
+            f"{FORMAT_VERSION}); update pnbx-snn"
+        )
+    return description
+
+
+def _sha256(body: str, tensors: Tensors) -> str:
+    digest = hashlib.sha256(body.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

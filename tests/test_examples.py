@@ -1,0 +1,28 @@
+"""Every example runs in fast mode, prints something or leaves a figure, and stays short."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9][0-9]_*.py"))
+
+
+def test_the_examples_are_there():
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "07"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs(path, tmp_path, request):
+    if path.stem == "07_run_on_lava":
+        request.getfixturevalue("lava_python")
+    assert len(path.read_text().splitlines()) <= 120
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    command = [sys.executable, str(path), "--fast"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    figures = list(tmp_path.rglob("*.png"))
+    assert figures or done.stdout.strip()
+    assert all(figure.stat().st_size > 5_000 for figure in figures)
