@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import BoundError
 from neuromorphic.fixed_point import DECAY_BITS, INT32_MAX, STATE_MAX, shift_right_toward_zero
-from neuromorphic.program import LIF, Dense, Input, Op, Program
+from neuromorphic.ops import LIF, Dense, Input, Op
+from neuromorphic.program import Program
 
 _ITERATIONS = 4096  # a membrane of any Q0.12 decay below 4096/4096 has settled to the bit long before
 

@@ -22,7 +22,8 @@ from neuromorphic.execution import run as run_program
 from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import NAMES
 from neuromorphic.lava_mapping import lava_mapping
-from neuromorphic.program import LIF, Dense, Program, Readout
+from neuromorphic.ops import LIF, Dense, Readout
+from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 MAX_INPUT_BYTES = 4 << 30

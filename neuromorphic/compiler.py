@@ -28,7 +28,8 @@ from neuromorphic.bounds import prove
 from neuromorphic.errors import BoundError, CompileError
 from neuromorphic.execution import run
 from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
-from neuromorphic.program import LIF, MAX_SHIFT, Dense, Input, Op, Program, Readout
+from neuromorphic.ops import LIF, MAX_SHIFT, Dense, Input, Op, Readout
+from neuromorphic.program import Program
 from pnbx_snn.checkpoint import load_run
 from pnbx_snn.data import load_digits_split
 from pnbx_snn.errors import PnbxError

@@ -25,7 +25,8 @@ import numpy as np
 from neuromorphic.bounds import prove
 from neuromorphic.errors import CompileError
 from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, STATE_MAX
-from neuromorphic.program import LIF, Dense, Input, Op, Program
+from neuromorphic.ops import LIF, Dense, Input, Op
+from neuromorphic.program import Program
 
 LIF_INPUT_SHIFT = 6
 MAX_MANTISSA = 4095

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from pnbx_snn.cells import Primitive, Reset
 from pnbx_snn.encoding import Encoder
 from pnbx_snn.errors import ConfigError
-from pnbx_snn.neurons import Primitive, Reset
 from pnbx_snn.quantization import WeightScale
 from pnbx_snn.surrogate import Surrogate
 

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.cells import Primitive, Reset
 from pnbx_snn.encoding import Encoder, direct, latency, rate
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear, InputRange
-from pnbx_snn.neurons import LIF, LIFState, Primitive, Reset
+from pnbx_snn.neurons import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
 from pnbx_snn.surrogate import SpikeFunction
 

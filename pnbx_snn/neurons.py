@@ -2,18 +2,16 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.cells import LIFBoxCell, Primitive, Reset, leaky_cell
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.leaky import Leaky
-from pnbx_snn.surrogate import SpikeFunction, Surrogate, resolve
-
-Reset = Literal["zero", "subtract", "none"]
-Primitive = Literal["leaky", "lif_box"]
+from pnbx_snn.surrogate import SpikeFunction
 
 
 class LIFState(NamedTuple):
@@ -166,8 +164,8 @@ class LIF(nn.Module):
             raise ShapeError(f"lif: beta is for {len(beta)} neurons, threshold for {len(threshold)}")
         self._reset: Reset = reset
         self._primitive: Primitive = primitive
-        self.cell: Leaky | _LIFBoxCell
-        make_cell = _leaky_cell if primitive == "leaky" else _LIFBoxCell
+        self.cell: Leaky | LIFBoxCell
+        make_cell = leaky_cell if primitive == "leaky" else LIFBoxCell
         self.cell = make_cell(beta, threshold, reset, spike_grad, learn_beta, learn_threshold)
 
     @property
@@ -277,86 +275,6 @@ class LIF(nn.Module):
         for name, parameter in (("beta", self.beta), ("threshold", self.threshold)):
             if parameter.ndim and len(parameter) != current.shape[-1]:
                 raise ShapeError(f"lif: {name} is for {len(parameter)} neurons, current has {current.shape[-1]}")
-
-
-class _LIFBoxCell(nn.Module):
-    """Norse's ``lif_box`` step with ``dt * tau_mem_inv = 1 - beta``, every reset and every surrogate."""
-
-    beta: Tensor
-    threshold: Tensor
-
-    def __init__(
-        self,
-        beta: Tensor,
-        threshold: Tensor,
-        reset: Reset,
-        spike_grad: str | SpikeFunction | None,
-        learn_beta: bool,
-        learn_threshold: bool,
-    ) -> None:
-        super().__init__()
-        self.reset = reset
-        self.spike_grad = resolve("super" if spike_grad is None else spike_grad)
-        for name, value, learned in (("beta", beta, learn_beta), ("threshold", threshold, learn_threshold)):
-            if learned:
-                self.register_parameter(name, nn.Parameter(value))
-            else:
-                self.register_buffer(name, value)
-
-    def forward(self, current: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: ``[B, N]`` each."""
-        from norse.torch.functional import lif_box, reset  # importing Norse takes a second: only who asks pays
-
-        resets = {"zero": reset.reset_value, "subtract": reset.reset_subtract, "none": _keep}
-        is_norse = self.spike_grad == Surrogate("super")
-        parameters = lif_box.LIFBoxParameters(
-            tau_mem_inv=1 - self.beta.clamp(0, 1),
-            v_leak=0.0,
-            v_th=self.threshold,
-            v_reset=0.0,
-            method="super" if is_norse else "heaviside",
-            alpha=1.0,
-            reset_method=resets[self.reset] if is_norse else _keep,
-        )
-        spikes, state = lif_box.lif_box_feed_forward_step(
-            current, lif_box.LIFBoxFeedForwardState(v), parameters, dt=1.0
-        )
-        if is_norse:
-            return spikes, state.v
-        # Norse fires with its own surrogates only: so far it integrated; now fire with ours, then reset with Norse's.
-        spikes = self.spike_grad(state.v - self.threshold)
-        return spikes, resets[self.reset](spikes, state.v, 0.0, self.threshold)
-
-
-def _keep(z: Tensor, v: Tensor, v_reset: float, threshold: Tensor) -> Tensor:
-    """Leave the membrane as it is: no reset, in Norse's form."""
-    return v
-
-
-def _leaky_cell(
-    beta: Tensor,
-    threshold: Tensor,
-    reset: Reset,
-    spike_grad: str | SpikeFunction | None,
-    learn_beta: bool,
-    learn_threshold: bool,
-) -> Leaky:
-    """Make the cell that steps by snnTorch's code: unlisted, with beta and threshold as its only tensors."""
-    cell = Leaky(
-        beta,
-        threshold=threshold,
-        spike_grad=spike_grad,
-        learn_beta=learn_beta,
-        learn_threshold=learn_threshold,
-        reset_mechanism=reset,
-        reset_delay=False,
-    ).unlist()
-    # Fixed here, hence plain numbers: no keys in the state_dict, and no round trip to the device in each step, where
-    # snnTorch compares reset_mechanism_val.
-    del cell.graded_spikes_factor, cell.reset_mechanism_val
-    cell.graded_spikes_factor = 1.0
-    cell.reset_mechanism_val = Leaky.reset_dict[reset]
-    return cell
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -1,7 +1,8 @@
 """Files that survive a crash and do not lie: atomic writes, and tensors with a JSON description and a checksum.
 
-The tensor file is safetensors. Its metadata has two entries: ``pnbx_snn``, a JSON object that holds ``format_version``
-and whatever the caller adds, and ``pnbx_snn_sha256`` over that text and every tensor's name, type, shape and bytes.
+The tensor file is safetensors. Its metadata has one entry, ``pnbx_snn``: a sha256, a blank, and a JSON object that
+holds ``format_version`` and whatever the caller adds. The sha256 is over that JSON and every tensor's name, type, shape
+and bytes. One entry, because safetensors writes several in random order, and equal contents should be equal files.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ MAX_HEADER_BYTES = 16 << 20
 
 Tensors = dict[str, Shaped[Tensor, "..."]]
 
-_BODY, _DIGEST = "pnbx_snn", "pnbx_snn_sha256"
+_ENTRY = "pnbx_snn"
 
 
 def write_atomically(path: str | Path, data: bytes, *, what: str = "file") -> None:
@@ -113,7 +114,7 @@ def write_tensors(path: str | Path, tensors: Tensors, description: dict[str, Any
         raise PnbxTypeError(f"{path}: the description of a {what} must be plain JSON ({error})") from error
     # Copies: two names of one tensor are two tensors in the file, and no view keeps more than it shows.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    data = safetensors.torch.save(copies, {_BODY: body, _DIGEST: _sha256(body, copies)})
+    data = safetensors.torch.save(copies, {_ENTRY: f"{_sha256(body, copies)} {body}"})
     write_atomically(path, data, what=what)
 
 
@@ -231,16 +232,17 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[str, str]:
     try:
         header = json.loads(file.read(length))
         entries = header.pop("__metadata__", {})
-        end = max([0, *(entry["data_offsets"][1] for entry in header.values())])
-        body, digest = entries.get(_BODY), entries.get(_DIGEST)
+        end = max([0, *(tensor["data_offsets"][1] for tensor in header.values())])
+        entry = entries.get(_ENTRY)
     except (ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
         raise CheckpointError(f"{path}: is altered or no checkpoint: its header cannot be read") from error
-    if not isinstance(body, str) or not isinstance(digest, str):
+    if not isinstance(entry, str):
         raise CheckpointError(f"{path}: is a safetensors file, but not a checkpoint of pnbx-snn")
     if end != size - 8 - length:
         raise CheckpointError(
             f"{path}: is cut short or altered: its header speaks of {8 + length + end} bytes, the file has {size}"
         )
+    digest, _, body = entry.partition(" ")
     return body, digest
 
 

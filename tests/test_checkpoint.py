@@ -25,16 +25,20 @@ from pnbx_snn.checkpoint import (
 )
 from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxTypeError, StorageError
-from pnbx_snn.storage import locked_folder, write_atomically
+from pnbx_snn.storage import locked_folder
 
 CONFIG = make_config({"model": {"hidden": [6], "num_steps": 2, "learn_beta": True}})
 META = CheckpointMeta(epoch=3, step=12, seed=7, config=CONFIG.model_dump())
 
 
-def trained(seed: int = 0, model: nn.Module | None = None) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """A model and an optimiser with state in it: two parameter groups, two steps."""
+def fresh(seed: int = 1) -> nn.Module:
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)) if model is None else model
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+def trained(seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """A model and an optimiser with state in it: two parameter groups, two steps."""
+    model = fresh(seed)
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(
         [{"params": parameters[:2], "weight_decay": 0.1}, {"params": parameters[2:]}], lr=0.1, betas=(0.8, 0.9)
@@ -70,9 +74,7 @@ def rewrite(path: Path, change) -> None:
     description = storage.read_description(path)
     change(description)
     body = json.dumps(description)
-    path.write_bytes(
-        safetensors.torch.save(tensors, {"pnbx_snn": body, "pnbx_snn_sha256": storage._sha256(body, tensors)})
-    )
+    path.write_bytes(safetensors.torch.save(tensors, {"pnbx_snn": f"{storage._sha256(body, tensors)} {body}"}))
 
 
 @pytest.fixture
@@ -200,18 +202,12 @@ def test_a_disk_that_fills_up_while_writing_keeps_the_previous_checkpoint(saved)
     assert [path.name for path in saved.parent.iterdir()] == [CHECKPOINT_NAME]
 
 
-def test_a_kill_while_writing_keeps_the_previous_checkpoint(saved):
-    before = saved.read_bytes()
-    child = os.fork()
-    if child == 0:
-        os.fsync = lambda _: os.kill(os.getpid(), 9)  # everything is written, nothing is in place
-        write_atomically(saved, b"half", what="checkpoint")
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9
-    assert saved.read_bytes() == before
-    model = trained(seed=1)[0]
-    save_checkpoint(saved, model, meta=META)  # what the kill left behind is in nobody's way
-    load_checkpoint(saved, trained(seed=2)[0])
+def test_what_a_kill_while_writing_leaves_behind_is_in_nobodys_way(saved):
+    """The kill itself, in the middle of a write, is in test_training.py."""
+    saved.with_name(f".{CHECKPOINT_NAME}.tmp").write_bytes(b"half")
+    load_checkpoint(saved, fresh())
+    save_checkpoint(saved, fresh(), meta=META)
+    load_checkpoint(saved, fresh())
     assert [path.name for path in saved.parent.iterdir()] == [CHECKPOINT_NAME]
 
 
@@ -257,7 +253,7 @@ def test_unreadable(saved, monkeypatch):
     ("content", "message"),
     [
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "is no checkpoint: it does not start as a safetensors file does"),
-        (b"PK\x03\x04" + b"\0" * 100, "its header cannot be read"),  # what torch.save writes
+        (b"PK\x03\x04" + b"\0" * 100, "is no checkpoint"),  # what torch.save writes
         (b"abc", "is no checkpoint"),
         (b"\xff" * 8, "is no checkpoint: it does not start"),
         ((10**6).to_bytes(8, "little") + b"{}", "its header has 1000000 bytes, the file 10"),
@@ -282,15 +278,17 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path):
 
 def test_every_truncation_is_refused(saved):
     content = saved.read_bytes()
-    for length in [*range(1, len(content) - 1, 37), len(content) - 1]:
+    model = fresh()
+    for length in [*range(1, len(content) - 1, 7), len(content) - 1]:
         saved.write_bytes(content[:length])
-        assert_refused(saved, "is cut short|is no checkpoint")
+        with pytest.raises(CheckpointError, match="is cut short|is no checkpoint"):
+            load_checkpoint(saved, model)
     saved.write_bytes(content + b"\0")
     assert_refused(saved, "is cut short or altered")
 
 
 @given(st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_changed_byte_goes_unnoticed(saved, data):
     """Every change is refused with a CheckpointError, or (a blank of the header) changes nothing at all."""
     path = saved.with_name("changed")
@@ -298,7 +296,7 @@ def test_no_changed_byte_goes_unnoticed(saved, data):
     position = data.draw(st.integers(0, len(content) - 1))
     content[position] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
-    model = trained(seed=1)[0]
+    model = fresh()
     try:
         load_checkpoint(path, model)
     except CheckpointError as error:
@@ -350,7 +348,7 @@ def test_checkpoints_of_another_model_or_optimiser(saved):
     assert str(caught.value).endswith("and 4 more")
     with pytest.raises(CheckpointError, match=r"model.0.weight is float32 \[4, 3\] in the file and float64"):
         load_checkpoint(saved, trained()[0].double())
-    with pytest.raises(CheckpointError, match=r"model.2.weight is unknown to the model; model.2.bias is unknown"):
+    with pytest.raises(CheckpointError, match=r"model.2.bias is unknown to the model; model.2.weight is unknown"):
         load_checkpoint(saved, trained()[0][:2])
     with pytest.raises(CheckpointError, match=r"model.3.weight is missing; model.3.bias is missing"):
         load_checkpoint(saved, nn.Sequential(*trained()[0], nn.Linear(2, 2)))
@@ -386,7 +384,9 @@ def test_what_cannot_be_saved_without_pickle_is_refused(tmp_path):
         save_checkpoint(tmp_path / "c", Talkative(), meta=META)
     model = nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(0.1))
-    with pytest.raises(PnbxTypeError, match="settings of the optimiser must be plain numbers"):
+    with pytest.raises(
+        PnbxTypeError, match=r"c: the description of a checkpoint must be plain JSON \(Object of type Tensor"
+    ):
         save_checkpoint(tmp_path / "c", model, meta=META, optimizer=optimizer)
     with pytest.raises(PnbxTypeError, match="must be plain JSON"):
         save_checkpoint(tmp_path / "c", model, meta=CheckpointMeta(config={"a": {"b": float("nan")}}))
@@ -394,9 +394,9 @@ def test_what_cannot_be_saved_without_pickle_is_refused(tmp_path):
 
 
 def test_a_folder_is_held_by_one_process(tmp_path):
-    with locked_folder(tmp_path / "a" / "b"):
-        with pytest.raises(StorageError, match="cannot be locked; another training is running in it"):
-            locked_folder(tmp_path / "a" / "b").__enter__()
+    held = pytest.raises(StorageError, match="cannot be locked; another training is running in it")
+    with locked_folder(tmp_path / "a" / "b"), held:
+        locked_folder(tmp_path / "a" / "b").__enter__()
     with locked_folder(tmp_path / "a" / "b"):
         pass
     (tmp_path / "file").touch()

@@ -68,6 +68,18 @@ def test_without_leak_or_offset_the_spikes_are_exact(seed, beta, reset, threshol
         assert np.array_equal(recording.variables[f"{name}.spikes"], expected)
 
 
+@pytest.mark.parametrize(("threshold", "fires"), [(1 - 2.0**-20, True), (1.0, False), (1 + 2.0**-20, False)])
+def test_thresholds_are_rounded_down_so_that_comparisons_stay(threshold, fires):
+    """One event of weight 1 against a threshold a hair below, at, and a hair above it: a tie is silent."""
+    linear = BitLinear(1, 1)
+    nn.init.constant_(linear.weight, 1.0)
+    parts = [(linear.double(), None, LIF(0.0, threshold=threshold).double())]
+    x = torch.ones(1, 1, 1, dtype=torch.float64)
+    assert bool(network_spikes(parts, x)[0].item()) is fires
+    spikes = run(compile_layers(parts, num_steps=1), x.numpy().astype(np.int8)).variables["lif1.spikes"]
+    assert bool(spikes.item()) is fires
+
+
 @pytest.mark.parametrize("primitive", ["leaky", "lif_box"])
 @pytest.mark.parametrize("reset", ["zero", "subtract", "none"])
 @pytest.mark.parametrize("float_linear", [False, True])

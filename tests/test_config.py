@@ -1,5 +1,6 @@
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pnbx_snn.config import Config, differing_keys, load_config, make_config, to_toml
-from pnbx_snn.errors import ConfigError, PnbxError
+from pnbx_snn.errors import ConfigError
 from pnbx_snn.surrogate import SURROGATES
 
 DIGITS = Path(__file__).parents[1] / "examples" / "configs" / "digits.toml"
@@ -142,10 +143,8 @@ def test_an_override_of_something_that_is_no_section(tmp_path):
 
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_no_override_raises_anything_else(name, value):
-    try:
+    with suppress(ConfigError):
         load_config(DIGITS, [f"{name}={value}", f"train.epochs={value}"])
-    except PnbxError as error:
-        assert isinstance(error, ConfigError)
 
 
 def test_files_that_are_no_configuration(tmp_path):

@@ -138,6 +138,7 @@ def test_progress_counts_lava_steps_and_a_session_is_used_again(program, lava_py
         assert watch.mapped
         pid, folder = session.worker_pid, session._worker.folder
         assert [path.name for path in folder.iterdir()] == ["stderr.txt"]  # a job's files go with the job
+        assert "Cannot import" not in (folder / "stderr.txt").read_text()  # Lava executes every module beside a process
         started = time.monotonic()
         second = session.execute(program, inputs_for(program, 5))
         assert time.monotonic() - started < 10

@@ -255,6 +255,8 @@ def test_assigning_reset_mechanism_takes_effect(new, delay):
     expected = built.forward_sequence(x)[1]
     for old in ("subtract", "zero", "none"):
         assigned, loaded = (Leaky(0.9, reset_mechanism=old, reset_delay=delay) for _ in range(2))
+        for lif in (assigned, loaded):
+            lif.forward_sequence(x)  # in use already
         assigned.reset_mechanism = new
         loaded.load_state_dict(built.state_dict())
         assert loaded.reset_mechanism == new

@@ -22,7 +22,8 @@ from neuromorphic.errors import ExecutorError, ExecutorTimeoutError
 from neuromorphic.executors.lava_side_process import SideProcess
 from neuromorphic.interpreter import find_lava_python
 from neuromorphic.lava_mapping import lava_mapping
-from neuromorphic.program import Dense, Program
+from neuromorphic.ops import Dense
+from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 RUNTIMES = ("processes", "in_process")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.fixed_point import accumulate_step, dense, lif_step
-from neuromorphic.program import LIF, Dense, Input, Program
+from neuromorphic.ops import LIF, Dense, Input
+from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 

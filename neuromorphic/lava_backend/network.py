@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from lava.magma.core.process.process import AbstractProcess
@@ -28,7 +27,8 @@ from numpy.typing import NDArray
 from neuromorphic.lava_backend.local_runtime import LocalRuntime
 from neuromorphic.lava_backend.processes import ProgramLIF, ProgramReadout, Recorder
 from neuromorphic.lava_mapping import Synapse, lava_mapping, stock_lif_arguments, synapse_arguments, synapses
-from neuromorphic.program import LIF, Program, Readout
+from neuromorphic.ops import LIF, Readout
+from neuromorphic.program import Program
 
 MAX_INPUT_VALUES = 1 << 24  # of one network: Lava holds the inputs several times over, as int32
 NUM_REPORTS = 50
@@ -36,14 +36,13 @@ NUM_REPORTS = 50
 Progress = Callable[[int, int], None]
 
 
-@dataclass
-class Network:
-    """A built network: where it starts, what it records, how many processes it has."""
+class Network(NamedTuple):
+    """A built network: its source, how many steps play everything, how many processes, a file for each variable."""
 
     source: AbstractProcess
     num_steps: int
-    num_processes: int = 1
-    files: dict[str, Path] = field(default_factory=dict)
+    num_processes: int
+    files: dict[str, Path]
 
 
 def _connect_synapse(synapse: Synapse, source: Any, reader: AbstractProcess) -> None:
@@ -61,6 +60,25 @@ def _make_reader(op: LIF | Readout, process: str, reset_interval: int, reset_off
         return LIFReset(shape=(op.size,), **stock_lif_arguments(op), **shared)
     shared |= {"decay": op.decay, "threshold": op.threshold, "reset": op.reset}
     return ProgramLIF(bias=op.bias, shift=op.shift, **shared)
+
+
+def _record(op: LIF | Readout, reader: AbstractProcess, stock: bool, files: list[Path], span: dict[str, int]) -> None:
+    """Connect a recorder: to the port of an own process, to the variable of a stock one, which has no such port."""
+    spikes_file = str(files[0]) if isinstance(op, LIF) else None
+    recorder = Recorder(
+        shape=(op.size,),
+        reads_state=stock,
+        state_file=str(files[-1]),
+        spikes_file=spikes_file,
+        name=f"{op.name}_recorder",
+        **span,
+    )
+    if isinstance(op, LIF):
+        reader.s_out.connect(recorder.a_in)
+    if stock:
+        recorder.state_ref.connect_var(reader.v)
+    else:
+        reader.state_out.connect(recorder.state_in)
 
 
 def build(program: Program, inputs: NDArray[np.int32], directory: Path) -> Network:
@@ -83,62 +101,37 @@ def build(program: Program, inputs: NDArray[np.int32], directory: Path) -> Netwo
     num_steps, batch, size = inputs.shape
     played = np.ascontiguousarray(inputs.transpose(2, 1, 0).reshape(size, batch * num_steps))  # [N, B * T]
     source = RingBuffer(data=played)
-    depths = {op.name: program.depth(op.name) for op in program.ops}
-    network = Network(source, num_steps=batch * num_steps + max(depths.values()))
     outputs = {program.input.name: source.s_out}
     placements = {placement.op: placement for placement in lava_mapping(program)}
     wanted = synapses(program)
-    for op in program.ops:
-        if not isinstance(op, (LIF, Readout)):
-            continue
-        first_step = 1 + depths[op.name]
+    files: dict[str, Path] = {}
+    readers = [op for op in program.ops if isinstance(op, (LIF, Readout))]
+    for op in readers:
+        first_step = 1 + program.depth(op.name)
         reader = _make_reader(op, placements[op.name].process, num_steps, first_step)
-        incoming = [synapse for synapse in wanted if synapse.reader == op.name]
-        for synapse in incoming:
-            _connect_synapse(synapse, outputs[synapse.dense.source], reader)
-        state = "v" if isinstance(op, LIF) else "y"
-        variables = ("spikes", "v") if isinstance(op, LIF) else ("y",)
-        stock = placements[op.name].stock
-        files = {f"{op.name}.{name}": directory / f"{len(network.files) + i}.npy" for i, name in enumerate(variables)}
-        recorder = Recorder(
-            shape=(op.size,),
-            first_step=first_step,
-            num_steps=batch * num_steps,
-            reads_state=stock,
-            state_file=str(files[f"{op.name}.{state}"]),
-            spikes_file=str(files[f"{op.name}.spikes"]) if isinstance(op, LIF) else None,
-            name=f"{op.name}_recorder",
-        )
-        if stock:
-            recorder.state_ref.connect_var(getattr(reader, state))
-        else:
-            reader.state_out.connect(recorder.state_in)
+        for synapse in wanted:
+            if synapse.reader == op.name:
+                _connect_synapse(synapse, outputs[synapse.dense.source], reader)
         if isinstance(op, LIF):
             outputs[op.name] = reader.s_out
-            reader.s_out.connect(recorder.a_in)
-        network.files.update(files)
-        network.num_processes += len(incoming) + 2
-    return network
+        variables = [f"{op.name}.{name}" for name in (("spikes", "v") if isinstance(op, LIF) else ("y",))]
+        files |= {name: directory / f"{len(files) + i}.npy" for i, name in enumerate(variables)}
+        span = {"first_step": first_step, "num_steps": batch * num_steps}
+        _record(op, reader, placements[op.name].stock, [files[name] for name in variables], span)
+    depth = max(program.depth(op.name) for op in program.ops)
+    return Network(source, batch * num_steps + depth, 1 + len(wanted) + 2 * len(readers), files)
 
 
-def _play(network: Network, runtime: str, chunk: int, report: Callable[[int], None]) -> None:
+def _start(network: Network, runtime: str) -> tuple[Callable[[int], None], Callable[[], None]]:
+    """Compile and start a network; return what runs a number of steps, and what stops it.
+
+    Stop only after success: after a failure Lava's stop hangs, and the worker is ended instead.
+    """
     config = Loihi2SimCfg(select_tag="fixed_pt")
     if runtime == "in_process":
-        run = LocalRuntime(network.source, config).run
-    else:
-        network.source.create_runtime(run_cfg=config)
-
-        def run(num_steps: int) -> None:
-            network.source.run(condition=RunSteps(num_steps=num_steps))
-
-    done = 0
-    while done < network.num_steps:
-        steps = min(chunk, network.num_steps - done)
-        run(steps)
-        done += steps
-        report(steps)
-    if runtime != "in_process":
-        network.source.stop()  # only after success: after a failure it hangs, and the worker is ended instead
+        return LocalRuntime(network.source, config).run, lambda: None
+    network.source.create_runtime(run_cfg=config)
+    return lambda steps: network.source.run(condition=RunSteps(num_steps=steps)), network.source.stop
 
 
 def run_program(
@@ -163,7 +156,7 @@ def run_program(
     -------
     tuple[dict, dict]
         Variables as :class:`neuromorphic.recording.Recording` has them, ``[T, B, N]``; and ``steps``, ``processes``,
-        ``build_seconds`` and ``run_seconds``.
+        ``build_seconds`` (Lava's compiler and starting its processes included) and ``run_seconds`` (the steps).
     """
     num_steps, batch, size = inputs.shape
     block = max(1, min(batch, MAX_INPUT_VALUES // (num_steps * size)))
@@ -173,21 +166,23 @@ def run_program(
     parts: dict[str, list[NDArray[Any]]] = {}
     done = 0
 
-    def report(steps: int) -> None:
-        nonlocal done
-        done += steps
-        progress(done, total)
-
     records_something = bool(program.of_type(LIF) or program.of_type(Readout))
     for first in range(0, batch if records_something else 0, block):
         samples = np.asarray(inputs[:, first : first + block])
         started = time.perf_counter()
         network = build(program, samples, directory)
-        built = time.perf_counter()
-        _play(network, runtime, num_steps * max(1, samples.shape[1] // NUM_REPORTS), report)
-        facts["build_seconds"] += built - started
-        facts["run_seconds"] += time.perf_counter() - built
+        run, stop = _start(network, runtime)
+        running = time.perf_counter()
+        chunk = num_steps * max(1, samples.shape[1] // NUM_REPORTS)
+        for first_step in range(0, network.num_steps, chunk):
+            steps = min(chunk, network.num_steps - first_step)
+            run(steps)
+            done += steps
+            progress(done, total)
+        facts["build_seconds"] += running - started
+        facts["run_seconds"] += time.perf_counter() - running
         facts["processes"] = network.num_processes
+        stop()
         for name, file in network.files.items():
             played = np.load(file, allow_pickle=False).reshape(samples.shape[1], num_steps, -1)  # [B, T, N]
             parts.setdefault(name, []).append(played.transpose(1, 0, 2))

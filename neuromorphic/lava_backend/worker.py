@@ -63,6 +63,25 @@ def load_lava() -> dict[str, Any]:
     return {"python": platform.python_version(), "numpy": np.__version__, "lava": version("lava-nc"), "shim": shim}
 
 
+def remember_models() -> None:
+    """Let Lava's compiler look for the models of a process class once.
+
+    It looks for each process anew, executing every module beside it: 20 ms a process, most of the time a run takes to
+    start.
+    """
+    from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
+
+    find = ProcGroupDiGraphs._find_proc_models
+    known: dict[type, list[type]] = {}
+
+    def find_once(proc: Any) -> list[type]:  # called by keyword
+        if type(proc) not in known:
+            known[type(proc)] = find(proc)
+        return list(known[type(proc)])
+
+    ProcGroupDiGraphs._find_proc_models = staticmethod(find_once)
+
+
 class Worker:
     """Answers jobs until its input ends.
 
@@ -87,6 +106,7 @@ class Worker:
             threading.Thread(target=self._guard, daemon=True).start()
             versions = load_lava()
             self._take_over_lava_processes()
+            remember_models()
             self._reply(type="ready", **versions)
             while True:
                 job = self._jobs.get()
