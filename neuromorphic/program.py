@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -110,10 +111,16 @@ class Program:
                 return op
         raise KeyError(name)
 
+    @cached_property
+    def _depths(self) -> dict[str, int]:
+        depths: dict[str, int] = {}
+        for op in self.ops:  # sources stand before their readers
+            depths[op.name] = max((depths[source] for source in op.sources), default=0) + isinstance(op, Dense)
+        return depths
+
     def depth(self, name: str) -> int:
         """Count the steps a message-passing machine runs late here: the most ``Dense`` on a path from the input."""
-        op = self[name]
-        return max((self.depth(s) for s in op.sources), default=0) + isinstance(op, Dense)
+        return self._depths[name]
 
     def of_type(self, cls: type[Any]) -> list[Any]:
         """Operations of one class, in order."""

@@ -53,6 +53,19 @@ def test_depth_counts_synapses_on_the_longest_path():
     assert [program.depth(op.name) for op in program.ops] == [0, 1, 1, 2, 2, 3, 3]
 
 
+def test_depth_takes_one_pass_however_many_skips_there_are():
+    """Sixty layers, each reading the two before it: as many paths as a 41-bit number, found in one pass."""
+    one = np.ones(1, dtype=np.int32)
+    weight = np.ones((1, 1), dtype=np.int8)
+    ops = [Input("lif0", 1)]
+    for i in range(1, 61):
+        sources = [f"lif{j}" for j in (i - 2, i - 1) if j >= 0]
+        ops += [Dense(f"fc{i}_{k}", source, weight) for k, source in enumerate(sources)]
+        names = tuple(f"fc{i}_{k}" for k in range(len(sources)))
+        ops.append(LIF(f"lif{i}", names, decay=one, threshold=one, bias=one, shift=0))
+    assert Program(tuple(ops), num_steps=1).depth("lif60") == 60
+
+
 def test_arrays_of_a_program_are_read_only():
     with pytest.raises(ValueError, match="read-only"):
         FC.weights[0, 0] = 0
