@@ -86,8 +86,8 @@ class TrainConfig(_Section):
         Share of the target that is spread over all classes.
     rate_target, rate_weight
         ``rate_weight`` times :func:`pnbx_snn.losses.rate_penalty` is added to the loss.
-    max_shift
-        Each image is shifted by up to this many pixels; over the second half of the epochs fewer and fewer images
+    max_shift, shift_share
+        This share of the images is shifted by up to so many pixels; over the second half of the epochs fewer and fewer
         are, in the last one none. 0 is off.
     checkpoint_every
         Epochs between two checkpoints. The last epoch is always saved.
@@ -105,6 +105,7 @@ class TrainConfig(_Section):
     rate_target: float = Field(default=0.188, ge=0, le=1, description="a number in [0, 1]")
     rate_weight: float = Field(default=1.0, ge=0, description="a number of 0 or more")
     max_shift: int = Field(default=1, ge=0, le=7, description="a whole number in [0, 7]")
+    shift_share: float = Field(default=0.5, ge=0, le=1, description="a number in [0, 1]")
     checkpoint_every: int = Field(default=1, ge=1, le=1_000_000, description="a whole number in [1, 1000000]")
     seed: int = Field(default=0, ge=0, le=2**63 - 1, description="a whole number in [0, 9223372036854775807]")
     threads: int = Field(default=0, ge=0, le=1024, description="a whole number in [0, 1024]; 0 is torch's default")

@@ -217,8 +217,8 @@ class _Run:
         shifts = torch.Generator().manual_seed(shift_seed)
         encoder = torch.Generator().manual_seed(encoder_seed)
         side = math.isqrt(self.config.data.in_features)
-        # All images in the first half of the epochs, then fewer and fewer, none in the last.
-        probability = min(1.0, 2 * (1 - epoch / settings.epochs))
+        # The full share in the first half of the epochs, then less and less, none in the last.
+        probability = settings.shift_share * min(1.0, 2 * (1 - epoch / settings.epochs))
         self.model.train()
         loss_sum = rate_sum = 0.0
         num_correct = 0

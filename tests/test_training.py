@@ -212,7 +212,7 @@ def test_learning_rate_and_augmentation_follow_their_schedules(tmp_path, monkeyp
     result = train(tiny(train={"epochs": 4, "learning_rate": 0.1, "batch_size": 700}), tmp_path)  # two batches an epoch
     expected = [0.05 * (1 + math.cos(math.pi * i / 8)) for i in range(8)]
     assert rates == [[pytest.approx(rate, rel=1e-12)] * 2 for rate in expected]
-    assert shares == pytest.approx([1, 1, 1, 1, 0.5, 0.5, 0, 0])
+    assert shares == pytest.approx([0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0, 0])
     assert result.metrics["learning_rate"] == pytest.approx(0, abs=1e-17)
 
 
