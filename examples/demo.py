@@ -65,6 +65,9 @@ def bar(label: str, unit: str) -> Iterator[Progress]:
 
 def train_network(out: Path) -> None:
     config = load_config(CONFIG)
+    resume = (out / "checkpoint.safetensors").exists()
+    if resume:
+        console.print(f"{out} holds a trained network; going on from it (delete the folder to train anew)")
     with bar("training", "epochs") as progress:
         task = progress.add_task("training", total=config.train.epochs, note="")
 
@@ -74,7 +77,7 @@ def train_network(out: Path) -> None:
             if progress.disable and metrics["epoch"] % 10 == 0:
                 console.print(f"  epoch {metrics['epoch']} of {config.train.epochs}: {note}")
 
-        train(config, out, resume=(out / "checkpoint.safetensors").exists(), progress=show)
+        train(config, out, resume=resume, progress=show)
 
 
 def draw(out: Path, model, test) -> None:

@@ -283,6 +283,8 @@ def test_every_truncation_is_refused(saved):
         saved.write_bytes(content[:length])
         with pytest.raises(CheckpointError, match="is cut short|is no checkpoint"):
             load_checkpoint(saved, model)
+    with pytest.raises(CheckpointError, match=rf"its header speaks of {len(content)} bytes, the file has {length}"):
+        read_meta(saved)  # which does not read the tensors
     saved.write_bytes(content + b"\0")
     assert_refused(saved, "is cut short or altered")
 
