@@ -1,7 +1,8 @@
 # Two commands do everything on a fresh Linux machine with Python 3.11+:
 #   make demo    install, then train, compile and verify a spiking classifier on NumPy and Lava
 #   make test    install, then the test suite
-PYTHON ?= python3
+MODERN := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(MODERN) 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 # A folder with MNIST, spoken digits and the Loihi trace, for the tests that use real data; see docs/data.md.
@@ -20,8 +21,8 @@ help:
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), PNB-X needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer on PATH; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) $(MODERN) || { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), PNB-X needs 3.11 or newer"; exit 2; }
 	$(PYTHON) -m venv $(VENV) || { echo "error: could not make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs]'
 	@touch $@
