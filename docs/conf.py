@@ -1,16 +1,12 @@
 """Sphinx configuration; build with `make docs`, where warnings are errors."""
 
 import os
-import sys
 import warnings
 from importlib import metadata
-from pathlib import Path
 
 # norse and snntorch decorate with torch.jit, which torch deprecates: their import, not ours to mend.
 warnings.filterwarnings("ignore", message="`torch.jit.*", category=DeprecationWarning)
 os.environ.setdefault("MPLBACKEND", "Agg")
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 project = "PNB-X"
 author = "The PNB-X authors"
@@ -25,7 +21,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
 ]
-myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "PNB-X"
@@ -46,7 +42,6 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/\d\d_",
     "ignore_pattern": r"^(?!\d\d_)",
     "within_subsection_order": "FileNameSortKey",
-    "reset_argv": "conf_fast_argv.fast_argv",
     "download_all_examples": False,
     "show_memory": False,
     "only_warn_on_example_error": False,

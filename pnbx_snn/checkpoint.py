@@ -228,7 +228,7 @@ def _look(tensor: Tensor) -> str:
 
 def _check_fit(path: Path, found: Tensors, expected: Tensors) -> None:
     problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is unknown to the model" for name in found if name not in expected]
+    problems += [f"{name} is unknown to the model" for name in sorted(found) if name not in expected]
     problems += [
         f"{name} is {_look(found[name])} in the file and {_look(tensor)} in the model"
         for name, tensor in expected.items()

@@ -76,6 +76,42 @@ def test_another_seed_gives_other_weights(tmp_path):
     assert weights(tmp_path / "0") != weights(tmp_path / "1")
 
 
+def test_each_epoch_draws_anew_and_each_purpose_for_itself(tmp_path, monkeypatch):
+    seeds = []
+    encode, shift = SpikingClassifier.encode, training.shift_images
+
+    def spy_encode(self, x, *, generator):
+        seeds.append(generator.initial_seed())
+        return encode(self, x, generator=generator)
+
+    def spy_shift(images, side, *, generator, **options):
+        seeds.append(generator.initial_seed())
+        return shift(images, side, generator=generator, **options)
+
+    monkeypatch.setattr(SpikingClassifier, "encode", spy_encode)
+    monkeypatch.setattr(training, "shift_images", spy_shift)
+    train(tiny(model={"encoder": "rate"}, train={"epochs": 5, "batch_size": 2000}), tmp_path)
+    assert len(seeds) == len(set(seeds)) == 10
+    assert len({seed for epoch in range(50) for run in (0, 1) for seed in training._seeds(run, epoch)}) == 400
+
+
+def test_the_global_generator_is_left_alone(tmp_path):
+    before = torch.get_rng_state()
+    train(tiny(train={"epochs": 1}), tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_checkpoints_come_every_so_often_and_at_the_end(tmp_path):
+    saved = []
+    path = tmp_path / CHECKPOINT_NAME
+    train(
+        tiny(train={"epochs": 5, "checkpoint_every": 2}),
+        tmp_path,
+        progress=lambda _: saved.append(read_meta(path).epoch if path.exists() else 0),
+    )
+    assert saved == [0, 2, 2, 4, 5]
+
+
 KILLED = """
     import os, sys
     from pathlib import Path
