@@ -232,7 +232,7 @@ def info(program_file: ProgramFile, as_json: AsJson = False) -> None:
         out.print_json(data=facts)
         return
     table = Table(
-        "op", "what", "size", "proven range", "saturates", "Lava process", "stock", "why", title=str(program_file)
+        "op", "what", "size", "proven range", "saturates", "Lava process", "steps late", "why", title=str(program_file)
     )
     for row in facts["ops"]:
         what = row["op"]
@@ -243,8 +243,9 @@ def info(program_file: ProgramFile, as_json: AsJson = False) -> None:
             what += f" reset {row['reset']}, {row['shift']} fractional bits"
         span = f"{row['range'][0]} .. {row['range'][1]}" if "range" in row else ""
         saturates = {True: "possible", False: "no", None: ""}[row.get("can_saturate")]
-        stock = "yes" if row["lava_stock"] else "own"
-        table.add_row(row["name"], what, str(row["size"]), span, saturates, row["lava"], stock, row["lava_reason"])
+        process = f"{row['lava']} ({'stock' if row['lava_stock'] else 'own'})"
+        late = str(row["depth"])
+        table.add_row(row["name"], what, str(row["size"]), span, saturates, process, late, row["lava_reason"])
     out.print(table)
     out.print(
         f"{facts['num_steps']} steps, {facts['weight_bytes']} bytes of packed weights, sha256 {facts['sha256'][:12]}"

@@ -117,7 +117,7 @@ class LavaSession:
         except TimeoutError as error:
             self.close()
             raise ExecutorTimeoutError(
-                f"lava: not done {doing} within {limit:g} s, and ended; give it longer with time_limit_s"
+                f"lava: not done {doing} within {limit:g} s, and ended; give it longer with time_limit_s (--time-limit)"
             ) from error
         except BaseException:  # Ctrl-C too: a side process in the middle of a job is of no further use
             self.close()
