@@ -102,6 +102,7 @@ def test_eval_says_what_was_seen_in_training(run, config_file, tmp_path):
     result = pnbx("eval", tmp_path, "--part", "validation")
     assert "trained on data.part='train_all', the validation images among them" in result.stderr
     assert json.loads(pnbx("eval", tmp_path, "--part", "validation", "--json").stdout)["seen_in_training"] is True
+    assert json.loads(pnbx("eval", tmp_path, "--part", "test", "--json").stdout)["seen_in_training"] is False
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_stopped_trainings_say_how_to_go_on(config_file, tmp_path):
         # The command that it prints is understood. (It would go on for 100,000 epochs, so another configuration asks.)
         words = shlex.split(command)
         assert words[0] == "pnbx-snn"
-        assert "saved 0, now 1" in error(*words[1:], "--set", "train.seed=1", code=2)
+        assert error(*words[1:], "--set", "train.seed=1", code=2).endswith("got train.seed: saved 0, now 1")
 
 
 def test_stopping_before_the_first_checkpoint(config_file, tmp_path, monkeypatch):
