@@ -7,12 +7,17 @@ Everything is time first: ``[T, B, N]`` steps, samples, neurons. State goes in a
 
 from importlib.metadata import PackageNotFoundError, version
 
+from pnbx_snn.fast_weights import FastWeights
+from pnbx_snn.glia import Glia
 from pnbx_snn.leaky import Leaky
 from pnbx_snn.lift import lift
 from pnbx_snn.linear import BitLinear
+from pnbx_snn.messages import TorusMessages
 from pnbx_snn.model import SpikingClassifier, SpikingLayer
 from pnbx_snn.neurons import LIF, LIFState, beta_from_tau
+from pnbx_snn.noise import OUNoise
 from pnbx_snn.quantization import ternarize
+from pnbx_snn.ssm import LTISSM, SelectiveSSM
 from pnbx_snn.surrogate import Surrogate
 
 try:
@@ -22,12 +27,18 @@ except PackageNotFoundError:  # a source tree that was not installed
 
 __all__ = [
     "LIF",
+    "LTISSM",
     "BitLinear",
+    "FastWeights",
+    "Glia",
     "LIFState",
     "Leaky",
+    "OUNoise",
+    "SelectiveSSM",
     "SpikingClassifier",
     "SpikingLayer",
     "Surrogate",
+    "TorusMessages",
     "__version__",
     "beta_from_tau",
     "lift",
