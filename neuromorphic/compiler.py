@@ -13,7 +13,7 @@ changes sign. ``shift`` is the largest one for which the bounds prove that no me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,15 @@ def _quantised_weights(linear: nn.Module, where: str) -> tuple[NDArray[np.int8],
     )
 
 
+def _bias(linear: nn.Module, size: int) -> Float64:
+    bias = getattr(linear, "bias", None)
+    return np.zeros(size) if bias is None else _numpy(bias)
+
+
 def _affine(linear: nn.Module, norm: nn.Module | None, event_scale: float, where: str) -> _Affine:
     weights, unit = _quantised_weights(linear, where)
     gain = np.full(weights.shape[0], unit * event_scale)
-    bias = getattr(linear, "bias", None)
-    offset = np.zeros(weights.shape[0]) if bias is None else _numpy(bias)
+    offset = _bias(linear, weights.shape[0])
     if isinstance(norm, nn.BatchNorm1d):
         if norm.running_mean is None or norm.running_var is None:
             raise CompileError(f"{where}: BatchNorm keeps no running statistics; train with track_running_stats=True")
@@ -112,19 +116,37 @@ def _units(affine: _Affine, beta: Float64, theta: Float64, source: Op, num_steps
     return emptied, np.where(dead, own_yardstick, 1.0 / np.where(dead, 1.0, affine.gain))
 
 
+def _finest(prefix: tuple[Op, ...], at_shift: Callable[[int], Op | None], num_steps: int) -> tuple[Op, bool] | None:
+    """Find the op with most fractional bits whose state cannot saturate, or the one at shift 0; say whether it can.
+
+    ``at_shift`` returns ``None`` where the op's own parameters do not fit.
+    """
+    for shift in range(MAX_SHIFT, -1, -1):
+        op = at_shift(shift)
+        if op is None:
+            continue
+        try:
+            saturates = prove(Program((*prefix, op), num_steps=num_steps))[-1].can_saturate
+        except BoundError:
+            continue
+        if shift == 0 or not saturates:
+            return op, saturates
+    return None
+
+
 def _lif(
     layer: LayerParts, name: str, source: Op, event_scale: float, prefix: Sequence[Op], num_steps: int
 ) -> list[Op]:
-    (linear, norm, neuron), where = layer, name
+    linear, norm, neuron = layer
     if not isinstance(neuron, pnbx_snn.LIF):
-        raise CompileError(f"{where}: {type(neuron).__name__} cannot be compiled; use pnbx_snn.LIF")
-    affine = _affine(linear, norm, event_scale, where)
+        raise CompileError(f"{name}: {type(neuron).__name__} cannot be compiled; use pnbx_snn.LIF")
+    affine = _affine(linear, norm, event_scale, name)
     size = affine.weights.shape[0]
     beta = np.clip(_per_neuron(neuron.beta, size), 0.0, 1.0)
     theta = _per_neuron(neuron.threshold, size)
     if (theta <= 0).any():
         raise CompileError(
-            f"{where}: threshold of neuron {int(np.argmin(theta))} is {theta.min():.4g}; only positive ones compile"
+            f"{name}: threshold of neuron {int(np.argmin(theta))} is {theta.min():.4g}; only positive ones compile"
         )
     if neuron.primitive == "lif_box":  # Norse scales its input by (1 - beta)
         input_factor = 1.0 - beta
@@ -132,12 +154,13 @@ def _lif(
     affine, units = _units(affine, beta, theta, source, num_steps)
     reset = "subtract_snntorch" if (neuron.primitive, neuron.reset) == ("leaky", "subtract") else neuron.reset
     synapse = Dense(f"{name}_synapses", source.name, affine.weights)
-    for shift in range(MAX_SHIFT, -1, -1):
+
+    def at_shift(shift: int) -> LIF | None:
         scaled = units * 2.0**shift
         threshold, bias = np.floor(theta * scaled), np.rint(affine.offset * scaled)
         if threshold.max() > STATE_MAX or np.abs(bias).max() > STATE_MAX:
-            continue
-        op = LIF(
+            return None
+        return LIF(
             name,
             (synapse.name,),
             decay=np.rint(beta * DECAY_ONE).astype(np.int32),
@@ -146,15 +169,13 @@ def _lif(
             shift=shift,
             reset=reset,
         )
-        try:
-            saturates = prove(Program((*prefix, synapse, op), num_steps=num_steps))[-1].can_saturate
-        except BoundError:
-            continue
-        if shift == 0 or not saturates:
-            return [synapse, op]
+
+    found = _finest((*prefix, synapse), at_shift, num_steps)
+    if found is not None:  # a membrane that saturates even at shift 0 has a meaning: it stays at its limit
+        return [synapse, found[0]]
     worst = int(np.argmax(np.maximum(theta, np.abs(affine.offset)) * units))
     raise CompileError(
-        f"{where}: neuron {worst} needs a threshold of {theta[worst] * units[worst]:.3g} and a bias of "
+        f"{name}: neuron {worst} needs a threshold of {theta[worst] * units[worst]:.3g} and a bias of "
         f"{affine.offset[worst] * units[worst]:.3g} units, a state holds {STATE_MAX}; its weights are too small "
         "against its threshold (a BatchNorm gain near zero?)"
     )
@@ -164,20 +185,18 @@ def _readout(linear: nn.Module, name: str, source: Op, prefix: Sequence[Op], num
     weights, unit = _quantised_weights(linear, name)
     if unit <= 0:
         raise CompileError(f"{name}: the weight scale is {unit}; all weights are zero")
-    bias = getattr(linear, "bias", None)
-    offset = np.zeros(weights.shape[0]) if bias is None else _numpy(bias)
+    offset = _bias(linear, weights.shape[0])
     synapse = Dense(f"{name}_synapses", source.name, weights)
-    for shift in range(MAX_SHIFT, -1, -1):
+
+    def at_shift(shift: int) -> Readout | None:
         scaled = np.rint(offset / unit * 2.0**shift)
         if np.abs(scaled).max() > STATE_MAX:
-            continue
-        op = Readout(name, (synapse.name,), bias=scaled.astype(np.int32), shift=shift)
-        try:
-            saturates = prove(Program((*prefix, synapse, op), num_steps=num_steps))[-1].can_saturate
-        except BoundError:
-            continue
-        if not saturates:
-            return [synapse, op]
+            return None
+        return Readout(name, (synapse.name,), bias=scaled.astype(np.int32), shift=shift)
+
+    found = _finest((*prefix, synapse), at_shift, num_steps)
+    if found is not None and not found[1]:
+        return [synapse, found[0]]
     raise CompileError(
         f"{name}: its sum over {num_steps} steps leaves 24 bits; compile for fewer steps or use a smaller bias"
     )

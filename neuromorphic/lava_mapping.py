@@ -76,8 +76,8 @@ class Synapse:
 
 def synapses(program: Program) -> list[Synapse]:
     """List the Lava synapses of a program, one per pair of ``Dense`` and reader, in program order."""
-    placements = {placement.op: placement for placement in lava_mapping(program)}
     peaks = _peaks(program)
+    placements = {op.name: _place(program, op, peaks) for op in program.ops}
     found = []
     for reader in program.ops:
         if isinstance(reader, (Input, Dense)):

@@ -5,7 +5,7 @@ description holds a :class:`CheckpointMeta` and the optimiser's settings. See :m
 """
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
+import pnbx_snn
 from pnbx_snn.config import Config, make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.model import SpikingClassifier
@@ -284,9 +285,5 @@ def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, tensors: Tenso
 
 
 def _versions() -> dict[str, str]:
-    try:
-        own = version("pnbx-snn")
-    except PackageNotFoundError:  # a source tree that was not installed
-        own = "0+source"
     libraries = {name: version(name) for name in ("torch", "snntorch", "norse", "numpy", "safetensors")}
-    return {"pnbx-snn": own, "python": platform.python_version(), **libraries}
+    return {"pnbx-snn": pnbx_snn.__version__, "python": platform.python_version(), **libraries}

@@ -2,12 +2,21 @@
 
 import os
 
+import jaxtyping
+import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-install_import_hook("pnbx_snn", "beartype.beartype")
+jaxtyping.install_import_hook("pnbx_snn", "beartype.beartype")
 # A busy machine is no failure; CI draws the same examples every time, a user's machine new ones.
 settings.register_profile("pnbx", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("pnbx")
 
 from lava_fixtures import lava_processes, lava_python, lava_session  # noqa: E402, F401
+
+
+@pytest.fixture
+def unchecked():
+    """Let wrong types and shapes reach the library's own checks."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

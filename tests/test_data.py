@@ -2,7 +2,6 @@
 
 import hashlib
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -12,14 +11,6 @@ from sklearn.datasets import load_digits
 
 from pnbx_snn.data import load_digits_split, shift_images
 from pnbx_snn.errors import PnbxValueError, ShapeError
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def rows(part):

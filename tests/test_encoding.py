@@ -1,6 +1,5 @@
 """Encoders: what they mean, their randomness, properties, errors."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -11,14 +10,6 @@ from snntorch import spikegen
 
 from pnbx_snn.encoding import delta, direct, latency, rate
 from pnbx_snn.errors import PnbxValueError, ShapeError
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def seeded(seed=0):

@@ -1,6 +1,5 @@
 """Fast weights: the equation in NumPy, closed forms, recall, snnTorch's AssociativeLeaky, gradients, bounds, errors."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import snntorch
@@ -15,14 +14,6 @@ from pnbx_snn.fast_weights import CHUNK, FastWeights, FastWeightsState, delta_re
 RULES = ["hebbian", "delta"]
 READ = {"hebbian": hebbian_read, "delta": delta_read}
 DECAY, RATE = 31 / 32, 1 / 16  # decay_bits=5, rate_bits=4
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def oracle(keys, decay, rate, F0, key0, rule):

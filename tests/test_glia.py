@@ -3,7 +3,6 @@
 import copy
 import math
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -16,14 +15,6 @@ from pnbx_snn.neurons import LIF
 from pnbx_snn.noise import OUNoise
 
 TARGET = 0.188
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def oracle(state, rates, dt, *, target, kp, ki, kd, tau, low, high):

@@ -7,7 +7,6 @@ import pickle
 import warnings
 import weakref
 
-import jaxtyping
 import pytest
 import snntorch
 import torch
@@ -23,14 +22,6 @@ from pnbx_snn.leaky import Leaky
 from pnbx_snn.surrogate import Surrogate
 
 KINDS = [snntorch.Leaky, Leaky]
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong shapes reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ import math
 import pickle
 import sys
 
-import jaxtyping
 import numpy as np
 import pytest
 import snntorch
@@ -26,14 +25,6 @@ PRIMITIVES = ["leaky", "lif_box"]
 both = pytest.mark.parametrize("primitive", PRIMITIVES)
 each_reset = pytest.mark.parametrize("reset", RESETS)
 PER_RESET = 70  # random configurations; 3 resets make 210 for each primitive
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong shapes and types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 # ---- the equation, slowly

@@ -1,6 +1,5 @@
 """lift: every neuron over time equals the loop written by hand."""
 
-import jaxtyping
 import norse.torch as norse
 import pytest
 import snntorch
@@ -13,14 +12,6 @@ from pnbx_snn.lift import lift
 from pnbx_snn.neurons import LIF
 
 N = 5
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong shapes and types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import copy
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -12,14 +11,6 @@ from torch import nn
 
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def oracle(weight, bias, x, input_scale):

@@ -1,6 +1,5 @@
 """Torus messages: loop oracle, exactness, symmetry, conservation, the choice of sides, errors."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -9,14 +8,6 @@ from hypothesis import strategies as st
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.messages import TorusMessages, torus_messages
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def oracle(spikes, rows, columns, kappa_shift):

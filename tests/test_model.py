@@ -4,7 +4,6 @@ import copy
 import subprocess
 import sys
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -15,14 +14,6 @@ from torch import nn
 from pnbx_snn import LIF, BitLinear, SpikingClassifier, SpikingLayer
 from pnbx_snn.encoding import direct, latency, rate
 from pnbx_snn.errors import PnbxValueError, ShapeError
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def make_model(seed=0, *, hidden=(12, 9), **options):

@@ -1,6 +1,5 @@
 """Ternary weights and int8 inputs: values against NumPy, straight-through gradients, properties, errors."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -10,14 +9,6 @@ from hypothesis.extra import numpy as hnp
 
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.quantization import EPS, quantize_int8, ternarize
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def floats(low, high):

@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -18,14 +17,6 @@ from pnbx_snn.scan import diagonal_scan
 from pnbx_snn.ssm import LTISSM, DiagonalSSM, SelectiveSSM, SSMState
 
 KINDS = ("selective", "real", "complex")
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def make(kind, d_hidden=6, d_ssm=5, *, seed=0, **options):

@@ -3,7 +3,6 @@
 import copy
 import pickle
 
-import jaxtyping
 import numpy as np
 import pytest
 import snntorch
@@ -15,15 +14,6 @@ from snntorch import surrogate as snn_surrogate
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.surrogate import SURROGATES, Surrogate, resolve
-
-
-@pytest.fixture
-def unchecked():
-    """Let wrong types reach the library's own checks."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
 
 FORMULAS = {  # dS/du written from the docstring's table
     ("atan", ("alpha", 3.0)): lambda u: 1.5 / (1 + (np.pi / 2 * 3.0 * u) ** 2),
