@@ -1,22 +1,28 @@
 """Ternary-weight spiking networks on torch.
 
 Everything is time first: ``[T, B, N]`` steps, samples, neurons. State goes in and comes out:
-``spikes, state = layer(x, state)``. See :class:`SpikingClassifier` for a whole network, :class:`BitLinear` and
-:class:`LIF` for its parts, :func:`lift` and :class:`Leaky` for snnTorch and Norse scripts.
+``spikes, state = layer(x, state)``. See :class:`PNBX` and :class:`SpikingClassifier` for whole networks,
+:class:`BitBrain`, :class:`BitLinear` and :class:`LIF` for their parts, :func:`lift` and :class:`Leaky` for snnTorch and
+Norse scripts.
 """
 
 from importlib.metadata import PackageNotFoundError, version
 
+from pnbx_snn.block import BitBrain
 from pnbx_snn.fast_weights import FastWeights
 from pnbx_snn.glia import Glia
+from pnbx_snn.hippocampus import Hippocampus
 from pnbx_snn.leaky import Leaky
 from pnbx_snn.lift import lift
 from pnbx_snn.linear import BitLinear
+from pnbx_snn.membrane import Membrane
 from pnbx_snn.messages import TorusMessages
 from pnbx_snn.model import SpikingClassifier, SpikingLayer
+from pnbx_snn.network import PNBX
 from pnbx_snn.neurons import LIF, LIFState, beta_from_tau
 from pnbx_snn.noise import OUNoise
 from pnbx_snn.quantization import ternarize
+from pnbx_snn.rnn import MinGRU, SpikingRNN
 from pnbx_snn.ssm import LTISSM, SelectiveSSM
 from pnbx_snn.surrogate import Surrogate
 
@@ -28,15 +34,21 @@ except PackageNotFoundError:  # a source tree that was not installed
 __all__ = [
     "LIF",
     "LTISSM",
+    "PNBX",
+    "BitBrain",
     "BitLinear",
     "FastWeights",
     "Glia",
+    "Hippocampus",
     "LIFState",
     "Leaky",
+    "Membrane",
+    "MinGRU",
     "OUNoise",
     "SelectiveSSM",
     "SpikingClassifier",
     "SpikingLayer",
+    "SpikingRNN",
     "Surrogate",
     "TorusMessages",
     "__version__",

@@ -17,9 +17,14 @@ import pnbx_snn
 from pnbx_snn.config import Config, make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.model import SpikingClassifier
+from pnbx_snn.network import PNBX
 from pnbx_snn.storage import Tensors, read_description, read_tensors, write_tensors
+from pnbx_snn.teacher import SmallCNN
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
+
+Network = SpikingClassifier | PNBX | SmallCNN
+"""What a configuration can describe: each has ``calibrate(x)`` and ``classify(x) -> (logits, spikes)``."""
 
 
 class CheckpointMeta(BaseModel):
@@ -135,7 +140,7 @@ def read_meta(path: str | Path) -> CheckpointMeta:
     return _meta(Path(path), read_description(path))
 
 
-def build_model(config: Config) -> SpikingClassifier:
+def build_model(config: Config) -> Network:
     """Build the network that a configuration describes, with fresh weights from torch's global generator.
 
     Examples
@@ -143,16 +148,23 @@ def build_model(config: Config) -> SpikingClassifier:
     >>> build_model(Config()).layers[0].linear
     BitLinear(64, 256, bias=False, scale='absmean', input_range='int8')
     """
+    data = config.data
+    if config.cnn is not None:
+        height, width = {"fsdd": (data.num_frames, data.num_bands), "digits": (8, 8)}.get(data.name, (28, 28))
+        return SmallCNN(height, width, data.num_classes, **config.cnn.model_dump())
+    if config.pnbx is not None:
+        return PNBX(in_features=data.in_features, num_classes=data.num_classes, **config.pnbx.model_dump())
+    assert config.model is not None  # the configuration sees to it
     return SpikingClassifier(
-        in_features=config.data.in_features,
-        num_classes=config.data.num_classes,
+        in_features=data.in_features,
+        num_classes=data.num_classes,
         # Values enter as 8-bit integers, spikes as they are.
         input_range="int8" if config.model.encoder == "direct" else "spikes",
         **config.model.model_dump(),
     )
 
 
-def load_run(run_dir: str | Path) -> tuple[SpikingClassifier, Config]:
+def load_run(run_dir: str | Path) -> tuple[Network, Config]:
     """Rebuild the network of a training run, in evaluation mode, with its configuration.
 
     The configuration is the one inside the checkpoint; ``config.toml`` beside it is a copy for people.

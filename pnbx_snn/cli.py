@@ -15,13 +15,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, load_run, read_meta
+from pnbx_snn.checkpoint import CHECKPOINT_NAME, Network, build_model, load_run, read_meta
 from pnbx_snn.config import Config, load_config
-from pnbx_snn.data import load_digits_split
+from pnbx_snn.counts import parameter_table
 from pnbx_snn.errors import ConfigError, PnbxError, StorageError
 from pnbx_snn.linear import BitLinear
-from pnbx_snn.model import SpikingClassifier
+from pnbx_snn.network import PNBX
 from pnbx_snn.run_log import METRICS_NAME, read_metrics
+from pnbx_snn.settings import DataConfig
+from pnbx_snn.tasks import load_split
+from pnbx_snn.teacher import SmallCNN
 from pnbx_snn.training import Metrics, TrainResult, evaluate
 from pnbx_snn.training import train as run_training
 
@@ -30,6 +33,9 @@ err = Console(stderr=True)
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train`.", metavar="RUN")]
 Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; never choose by the test images.")]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="Folder of MNIST and FSDD; default: data.folder, or $PNBX_DATA.", metavar="DIR")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
@@ -74,6 +80,7 @@ def train(
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder of the run; default: runs/NAME for NAME.toml.", metavar="DIR")
     ] = None,
+    data: DataFolder = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
 ) -> None:
@@ -87,8 +94,10 @@ def train(
     - `pnbx-snn train examples/configs/digits.toml`
     - `pnbx-snn train digits.toml --set train.epochs=10 --set model.hidden=[128,128] --out runs/small`
     - `pnbx-snn train digits.toml --out runs/small --resume`
+    - `pnbx-snn train examples/configs/mnist.toml --data DIR --set train.seed=1 --out runs/mnist1`
+    - `accelerate launch --cpu --num_processes 2 -m pnbx_snn.cli train digits.toml`
     """
-    overrides = set_ or []
+    overrides = [*(set_ or []), *([] if data is None else [f"data.folder={json.dumps(str(data))}"])]
     settings = load_config(config, overrides)
     folder = Path("runs") / config.stem if out_dir is None else out_dir
     try:
@@ -105,7 +114,7 @@ def train(
 
 
 @app.command(name="eval")
-def evaluate_run(run: Run, part: Part = "test", as_json: AsJson = False) -> None:
+def evaluate_run(run: Run, part: Part = "test", data: DataFolder = None, as_json: AsJson = False) -> None:
     """Measure the accuracy and the firing rates of a trained network.
 
     For example:
@@ -116,15 +125,16 @@ def evaluate_run(run: Run, part: Part = "test", as_json: AsJson = False) -> None
     model, config = load_run(run)
     # A run on train_all has learned from the validation images too.
     seen = part == "validation" and config.data.part == "train_all"
-    result = {"part": part, "seen_in_training": seen, **evaluate(model, load_digits_split(part=part))}
+    result = {"part": part, "seen_in_training": seen, **evaluate(model, load_split(_data(config, data), part))}
     if as_json:
         typer.echo(json.dumps(result))
         return
-    table = Table(title=f"{run}: {result['n']} {part} images", show_header=False)
+    table = Table(title=f"{run}: {result['n']} {part} samples", show_header=False)
     table.add_row("accuracy", f"{result['accuracy']:.2%}")
-    table.add_row("firing rate, spikes per neuron and step", f"{result['firing_rate']:.2%}")
-    for i, rate in enumerate(result["firing_rate_layers"], start=1):
-        table.add_row(f"  layer {i}", f"{rate:.2%}")
+    if result["firing_rate"] is not None:
+        table.add_row("firing rate, spikes per neuron and step", f"{result['firing_rate']:.2%}")
+    for name, rate in zip(_layer_names(model), result["firing_rate_layers"], strict=True):
+        table.add_row(f"  {name}", f"{rate:.2%}")
     out.print(table)
     if seen:
         err.print("note: this run was trained on data.part='train_all', the validation images among them")
@@ -134,10 +144,11 @@ def evaluate_run(run: Run, part: Part = "test", as_json: AsJson = False) -> None
 def raster(
     run: Run,
     picture: Annotated[Path, typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE")],
-    sample: Annotated[int, typer.Option(min=0, help="Number of the image in its part.")] = 0,
+    sample: Annotated[int, typer.Option(min=0, help="Number of the sample in its part.")] = 0,
     part: Part = "test",
+    data: DataFolder = None,
 ) -> None:
-    """Draw the spikes that one image evokes in every layer.
+    """Draw the spikes that one sample evokes in every layer.
 
     For example:
 
@@ -145,15 +156,18 @@ def raster(
     """
     from pnbx_snn import plot
 
-    model, _ = load_run(run)
-    split = load_digits_split(part=part)
+    model, config = load_run(run)
+    if isinstance(model, SmallCNN):
+        _fail(f"{run}: a [cnn] has no spikes to draw", 2)
+    split = load_split(_data(config, data), part)
     if sample >= len(split.labels):
         _fail(f"--sample must be in [0, {len(split.labels) - 1}] for --part {part}, got {sample}", 2)
+    shown = split.images[sample : sample + 1]
     with torch.no_grad():
-        x = model.encode(split.images[sample : sample + 1], generator=torch.Generator().manual_seed(0))
-        output = model(x)
-    layers = {f"layer {i}": spikes[:, 0] for i, spikes in enumerate(output.spikes, start=1)}
-    title = f"{part} image {sample}, a {split.labels[sample].item()}, read as {output.logits.argmax().item()}"
+        x = model.encode(shown) if isinstance(model, PNBX) else model.encode(shown, generator=_generator())
+        logits, spikes = model.classify(shown, generator=_generator())
+    layers = {name: layer[:, 0] for name, layer in zip(_layer_names(model), spikes, strict=True)}
+    title = f"{part} sample {sample}, a {split.labels[sample].item()}, read as {logits.argmax().item()}"
     with _agg():
         _save(plot.raster_layers(layers, input=x[:, 0], title=title), picture)
 
@@ -223,7 +237,21 @@ def main() -> None:
     app()
 
 
-def _parts(model: SpikingClassifier) -> list[dict[str, Any]]:
+def _data(config: Config, folder: Path | None) -> DataConfig:
+    return config.data if folder is None else config.data.model_copy(update={"folder": str(folder)})
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _layer_names(model: Network) -> list[str]:
+    if isinstance(model, PNBX):
+        return ["encoder", *(f"block {i}" for i in range(1, len(model.blocks) + 1))]
+    return [] if isinstance(model, SmallCNN) else [f"layer {i}" for i in range(1, len(model.layers) + 1)]
+
+
+def _parts(model: Network) -> list[dict[str, Any]]:
     """Return name and parameters of each part, and for ternary weights their number, bytes, zeros and scale."""
     parts: list[dict[str, Any]] = []
     for name, module in model.named_modules():
@@ -292,7 +320,8 @@ def _summary(metrics: Metrics) -> str:
     accuracy = f"accuracy {metrics['accuracy_train']:.1%}"
     if metrics["accuracy_validation"] is not None:
         accuracy += f" (validation {metrics['accuracy_validation']:.1%})"
-    return f"loss {metrics['loss']:.3f}  {accuracy}  firing rate {metrics['firing_rate']:.1%}"
+    rates = " ".join(f"{100 * rate:.1f}" for rate in metrics["firing_rate_layers"])
+    return f"loss {metrics['loss']:.3f}  {accuracy}" + (f"  firing rates {rates} %" if rates else "")
 
 
 def _show_result(result: TrainResult, config: Config, folder: Path) -> None:

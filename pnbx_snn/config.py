@@ -1,4 +1,4 @@
-"""The configuration of a training: one TOML file, each section a class, checked before anything runs."""
+"""The configuration of a training: one TOML file, each section a class of :mod:`pnbx_snn.settings`, checked first."""
 
 import difflib
 import json
@@ -6,120 +6,34 @@ import reprlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
-from pnbx_snn.cells import Primitive, Reset
-from pnbx_snn.encoding import Encoder
 from pnbx_snn.errors import ConfigError
-from pnbx_snn.quantization import WeightScale
-from pnbx_snn.surrogate import Surrogate
+from pnbx_snn.settings import (
+    AugmentConfig,
+    CNNConfig,
+    Config,
+    DataConfig,
+    DistillConfig,
+    ModelConfig,
+    PNBXConfig,
+    Section,
+    TrainConfig,
+)
 
-_DIGITS_FEATURES, _DIGITS_CLASSES = 64, 10
+NOT_THERE = "not there"
 
-
-class _Section(BaseModel):
-    # strict: a TOML 3.0 is no whole number and "3" is no number, whatever pydantic could make of them.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class DataConfig(_Section):
-    """What is learned.
-
-    Attributes
-    ----------
-    name
-        ``"digits"``: the 8x8 digits of scikit-learn, see :func:`pnbx_snn.data.load_digits_split`.
-    part
-        ``"train"`` keeps the validation images out and measures on them after each epoch; ``"train_all"`` learns from
-        both and measures nothing, for the last training.
-    """
-
-    name: Literal["digits"] = "digits"
-    part: Literal["train", "train_all"] = "train_all"
-
-    @property
-    def in_features(self) -> int:
-        """Values in a sample."""
-        return _DIGITS_FEATURES
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return _DIGITS_CLASSES
-
-
-class ModelConfig(_Section):
-    """What learns: the arguments of :class:`pnbx_snn.model.SpikingClassifier`, under the same names."""
-
-    hidden: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=65_536)], ...],
-        Field(strict=False, min_length=1, max_length=64, description="a list of 1 to 64 whole numbers in [1, 65536]"),
-    ] = (256,)
-    num_steps: int = Field(default=8, ge=1, le=100_000, description="a whole number in [1, 100000]")
-    encoder: Encoder = "direct"
-    beta: float = Field(default=0.9, ge=0, le=1, description="a number in [0, 1]")
-    threshold: float = Field(default=1.0, gt=0, description="a number above 0")
-    reset: Reset = "zero"
-    primitive: Primitive = "leaky"
-    spike_grad: str = "atan"
-    learn_beta: bool = Field(default=False, description="true or false")
-    learn_threshold: bool = Field(default=False, description="true or false")
-    scale: WeightScale = "absmean"
-
-    @field_validator("spike_grad")
-    @classmethod
-    def _known_surrogate(cls, name: str) -> str:
-        return Surrogate(name).name
-
-
-class TrainConfig(_Section):
-    """How it learns.
-
-    Attributes
-    ----------
-    epochs, batch_size, learning_rate, weight_decay
-        AdamW; the rate falls from ``learning_rate`` to 0 along a cosine over all epochs. Batches have at least
-        ``batch_size`` samples and differ by at most one. Only weight matrices decay.
-    label_smoothing
-        Share of the target that is spread over all classes.
-    rate_target, rate_weight
-        ``rate_weight`` times :func:`pnbx_snn.losses.rate_penalty` is added to the loss.
-    max_shift, shift_share
-        This share of the images is shifted by up to so many pixels; over the second half of the epochs fewer and fewer
-        are, in the last one none. 0 is off.
-    checkpoint_every
-        Epochs between two checkpoints. The last epoch is always saved.
-    seed
-        Of everything random.
-    threads
-        Threads of torch, 0 for its default. Results repeat to the bit for the same machine and number of threads.
-    """
-
-    epochs: int = Field(default=60, ge=1, le=1_000_000, description="a whole number in [1, 1000000]")
-    batch_size: int = Field(default=64, ge=2, le=65_536, description="a whole number in [2, 65536]")
-    learning_rate: float = Field(default=5e-3, gt=0, le=10, description="a number in (0, 10]")
-    weight_decay: float = Field(default=1e-2, ge=0, le=10, description="a number in [0, 10]")
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="a number in [0, 1)")
-    rate_target: float = Field(default=0.188, ge=0, le=1, description="a number in [0, 1]")
-    rate_weight: float = Field(default=1.0, ge=0, description="a number of 0 or more")
-    max_shift: int = Field(default=1, ge=0, le=7, description="a whole number in [0, 7]")
-    shift_share: float = Field(default=0.5, ge=0, le=1, description="a number in [0, 1]")
-    checkpoint_every: int = Field(default=1, ge=1, le=1_000_000, description="a whole number in [1, 1000000]")
-    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="a whole number in [0, 9223372036854775807]")
-    threads: int = Field(default=0, ge=0, le=1024, description="a whole number in [0, 1024]; 0 is torch's default")
-
-
-class Config(_Section):
-    """A whole configuration; :func:`load_config` and :func:`make_config` make one and say what is wrong with it."""
-
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    train: TrainConfig = TrainConfig()
-
-
-_SECTIONS: dict[str, type[_Section]] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
+_SECTIONS: dict[str, type[Section]] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "pnbx": PNBXConfig,
+    "cnn": CNNConfig,
+    "augment": AugmentConfig,
+    "distill": DistillConfig,
+    "train": TrainConfig,
+}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -193,7 +107,7 @@ def make_config(
     except ValidationError as error:
         lines = []
         for problem in error.errors():
-            section, key = (*map(str, problem["loc"]), "")[:2]
+            section, key = (*map(str, problem["loc"]), "", "")[:2]
             place = (places or {}).get((section, key), where)
             line = f"{place}: {_explain(problem['type'], problem['msg'], problem['loc'], values)}"
             if line not in lines:  # each bad entry of a list is a problem of the list
@@ -224,13 +138,17 @@ def differing_keys(saved: Config, new: Config) -> list[str]:
     >>> differing_keys(Config(), make_config({"train": {"epochs": 3}}))
     ['train.epochs: saved 60, now 3']
     """
-    before, after = saved.model_dump(), new.model_dump()
+    before, after = (_flat(config) for config in (saved, new))
     return [
-        f"{section}.{key}: saved {value!r}, now {after[section][key]!r}"
-        for section, values in before.items()
-        for key, value in values.items()
-        if after[section][key] != value
+        f"{key}: saved {before.get(key, NOT_THERE)!r}, now {after.get(key, NOT_THERE)!r}"
+        for key in {**before, **after}
+        if before.get(key, NOT_THERE) != after.get(key, NOT_THERE)
     ]
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    values = config.model_dump()
+    return {f"{section}.{key}": value for section, keys in values.items() for key, value in keys.items()}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -260,6 +178,8 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
 
 
 def _explain(kind: str, message: str, loc: tuple[int | str, ...], values: dict[str, Any]) -> str:
+    if not loc:
+        return message.removeprefix("Value error, ")  # of several sections together
     section = str(loc[0])
     if section not in _SECTIONS:
         return f"unknown section [{section}], the nearest known one is [{_nearest(section, list(_SECTIONS))}]"
@@ -270,9 +190,11 @@ def _explain(kind: str, message: str, loc: tuple[int | str, ...], values: dict[s
         homes = [f"{key} belongs to [{other}]" for other, known in _SECTIONS.items() if key in known.model_fields]
         hint = homes[0] if homes else f"the nearest known one is {section}.{_nearest(key, list(fields))}"
         return f"unknown key {section}.{key}, {hint}"
-    allowed = fields[key].description or message.removeprefix("Input should be ").removeprefix("Value error, ")
-    verb = "is not usable:" if kind == "value_error" else "must be"
-    return f"{section}.{key} {verb} {allowed}, got {reprlib.repr(values[section][key])}"
+    message = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    got = reprlib.repr(values[section].get(key, fields[key].default))
+    if kind == "value_error":
+        return f"{section}.{key} is not usable: {message}, got {got}"
+    return f"{section}.{key} must be {fields[key].description or message}, got {got}"
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -25,5 +25,9 @@ class CheckpointError(PnbxError, ValueError):
     """A checkpoint is missing, truncated, altered or does not fit the model."""
 
 
+class DataError(PnbxError, ValueError):
+    """A data set is missing, truncated, altered or not what its name says."""
+
+
 class StorageError(PnbxError, OSError):
     """A file could not be written; what was saved before is untouched."""

@@ -260,6 +260,11 @@ class FastWeights(nn.Module):
         self.P = BitLinear(d_hidden, rank, scale=scale)
         self.Q = BitLinear(rank, d_hidden, scale=scale)
 
+    @property
+    def readout(self) -> BitLinear:
+        """The matrix that makes the current, :attr:`Q`."""
+        return self.Q
+
     def step(
         self, events: Float[Tensor, "B H"], state: FastWeightsState | None = None
     ) -> tuple[Float[Tensor, "B H"], FastWeightsState]:

@@ -126,7 +126,8 @@ class BitLinear(nn.Module):
                 )
             x = quantize_int8(x, self.input_scale)
             gamma = gamma * self.input_scale
-        y = gamma * linear(x, ternary)  # [..., out_features]
+        # Under autocast the product is rounded to half precision; what follows goes on in the precision of the input.
+        y = gamma * linear(x, ternary).to(x.dtype)  # [..., out_features]
         return y if self.bias is None else y + self.bias
 
     @torch.no_grad()

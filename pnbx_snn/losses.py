@@ -101,3 +101,52 @@ def rate_penalty(spikes: Sequence[Float[Tensor, "..."]], *, target: float = 0.18
     if not 0.0 <= target <= 1.0:
         raise PnbxValueError(f"rate_penalty: target must be in [0, 1], got {target}")
     return torch.stack([(layer.mean() - target).square() for layer in spikes]).mean()
+
+
+def distillation(
+    logits: Float[Tensor, "B C"], teacher: Float[Tensor, "B C"], *, temperature: float = 4.0
+) -> Float[Tensor, ""]:
+    r"""Return the divergence of a student's softened answers from a teacher's.
+
+    .. math::
+
+        \tau^2 \, \frac{1}{B} \sum_b \mathrm{KL}\left(\operatorname{softmax}(y^{teacher}_b/\tau) \,\|\,
+        \operatorname{softmax}(y_b/\tau)\right)
+
+    The factor :math:`\tau^2` keeps the size of the gradient the same at every temperature.
+
+    Parameters
+    ----------
+    logits, teacher
+        Answers of student and teacher; no gradient goes to the teacher.
+    temperature
+        :math:`\tau` > 0.
+
+    Returns
+    -------
+    Tensor
+        A scalar, 0 where both agree.
+
+    Notes
+    -----
+    Shapes: ``[B, C]`` each.
+
+    Raises
+    ------
+    PnbxValueError
+        If the temperature is not > 0.
+
+    References
+    ----------
+    Hinton, Vinyals and Dean 2015, arXiv:1503.02531.
+
+    Examples
+    --------
+    >>> distillation(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])).item()
+    0.0
+    """
+    if not temperature > 0:
+        raise PnbxValueError(f"distillation: temperature must be > 0, got {temperature}")
+    ours = torch.log_softmax(logits / temperature, dim=1)
+    theirs = torch.log_softmax(teacher.detach() / temperature, dim=1)
+    return temperature**2 * torch.nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)

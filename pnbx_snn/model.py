@@ -277,6 +277,13 @@ class SpikingClassifier(nn.Module):
             last_states.append(after)
         return ClassifierOutput(self.readout(x.mean(dim=0)), tuple(all_spikes), tuple(last_states))
 
+    def classify(
+        self, x: Float[Tensor, "B N"], *, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B _"], ...]]:
+        """Encode values ``[B, in_features]`` and return logits and the spikes of every layer."""
+        output = self(self.encode(x, generator=generator))
+        return output.logits, output.spikes
+
     def _check_input(self, x: Tensor) -> None:
         if x.ndim != 3 or x.shape[2] != self.in_features:
             raise ShapeError(f"SpikingClassifier: input must be [T, B, {self.in_features}], got {list(x.shape)}")

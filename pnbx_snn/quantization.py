@@ -4,7 +4,7 @@ Both functions give exact integers in the forward pass (held in a floating-point
 pass, that rounding did not happen. The integers are exact: not ``w + (round(w) - w)``, which may miss by one ulp.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -89,9 +89,22 @@ def ternarize(
     else:
         raise PnbxValueError(f"ternarize: scale must be 'absmean' or 'median', got {scale!r}")
     gamma = gamma.clamp_min(EPS)
-    scaled = weight / gamma
-    ternary = scaled.detach().round().clamp(-1, 1)
-    return ternary + (scaled - scaled.detach()), gamma
+    ternary: Tensor = _RoundToTernary.apply(weight, gamma)  # type: ignore[no-untyped-call]
+    return ternary, gamma
+
+
+class _RoundToTernary(torch.autograd.Function):
+    """``clip(round(w / gamma), -1, 1)`` with the gradient of ``w / gamma``: four passes over the weights, not seven."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, gamma: Tensor) -> Tensor:
+        ctx.save_for_backward(gamma)
+        return (weight / gamma).round_().clamp_(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (gamma,) = ctx.saved_tensors
+        return grad / gamma, None
 
 
 def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) -> Float[Tensor, "*shape"]:

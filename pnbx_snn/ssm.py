@@ -84,6 +84,11 @@ class DiagonalSSM(nn.Module):
         # The last state is copied: a view would keep the states of the whole sequence alive.
         return self._read(states, events), SSMState(states[-1].clone())
 
+    @property
+    def readout(self) -> BitLinear:
+        """The matrix that makes the current."""
+        raise NotImplementedError
+
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
         """Return decay and input of the state, ``[..., S]`` (decay may be ``[S]``)."""
         raise NotImplementedError
@@ -194,6 +199,11 @@ class SelectiveSSM(DiagonalSSM):
         # The logit of exp(-1/tau) is -log(exp(1/tau) - 1); double keeps slow time constants through expm1.
         self.register_buffer("a0", -torch.log(torch.expm1(1 / tau)).to(torch.get_default_dtype()))
 
+    @property
+    def readout(self) -> BitLinear:
+        """The matrix that makes the current, :attr:`C`."""
+        return self.C
+
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
         forget = torch.sigmoid(self.A(events) + self.a0)  # [..., S]
         # 1 - forget is exact above one half, so the rounded weights still add up to 1 and the state stays bounded.
@@ -292,6 +302,11 @@ class LTISSM(DiagonalSSM):
         r"""Return :math:`\lambda`, ``[S]``: real in (0, 1), or complex with a magnitude in (0, 1)."""
         magnitude = torch.exp(-torch.exp(self.log_rate))
         return magnitude if self.omega is None else torch.polar(magnitude, self.omega)
+
+    @property
+    def readout(self) -> BitLinear:
+        """The matrix that makes the current, :attr:`C`."""
+        return self.C
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
         magnitude = torch.exp(-torch.exp(self.log_rate))

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,19 +16,25 @@ from torch.nn.functional import cross_entropy
 from pnbx_snn.checkpoint import (
     CHECKPOINT_NAME,
     CheckpointMeta,
+    Network,
     build_model,
     load_checkpoint,
+    load_run,
     read_meta,
     save_checkpoint,
     saved_config,
 )
-from pnbx_snn.config import Config, TrainConfig, differing_keys, to_toml
-from pnbx_snn.data import Split, load_digits_split, shift_images
+from pnbx_snn.config import Config, differing_keys, to_toml
+from pnbx_snn.data import Split, shift_images
+from pnbx_snn.devices import Learner, Workers
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError
-from pnbx_snn.losses import firing_rate, rate_penalty
+from pnbx_snn.losses import distillation, firing_rate, rate_penalty
 from pnbx_snn.model import SpikingClassifier, SpikingLayer
+from pnbx_snn.network import PNBX
 from pnbx_snn.run_log import RunLog
+from pnbx_snn.settings import TrainConfig
 from pnbx_snn.storage import locked_folder, write_atomically
+from pnbx_snn.tasks import augment, drop_inputs, load_split
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +58,7 @@ class TrainResult(NamedTuple):
         The file with everything.
     """
 
-    model: SpikingClassifier
+    model: Network
     epoch: int
     metrics: Metrics | None
     checkpoint: Path
@@ -65,7 +71,7 @@ def train(
     resume: bool = False,
     progress: Callable[[Metrics], None] | None = None,
 ) -> TrainResult:
-    """Train a :class:`SpikingClassifier` and leave checkpoint, log and configuration in a folder.
+    """Train the network that a configuration describes; leave checkpoint, log and configuration in a folder.
 
     The folder gets ``checkpoint.safetensors``, ``config.toml``, ``metrics.jsonl`` and ``tensorboard/``. Randomness
     comes from ``(seed, epoch)`` alone, so a training that was interrupted at any moment and resumed ends, on one
@@ -81,8 +87,14 @@ def train(
         Go on from the checkpoint in the folder. ``False`` refuses a folder that holds one.
     progress
         Called after each epoch with its metrics, the object that is a line of ``metrics.jsonl``: ``epoch``, ``loss``,
-        ``accuracy_train``, ``accuracy_validation`` (``None`` with ``part="train_all"``), ``firing_rate``,
-        ``learning_rate`` (at its end) and ``seconds``.
+        ``accuracy_train``, ``accuracy_validation`` (``None`` with ``part="train_all"``), ``firing_rate`` and
+        ``firing_rate_layers`` (``None`` and empty for a network without spikes), ``learning_rate`` (at its end) and
+        ``seconds``.
+
+    Notes
+    -----
+    Under ``accelerate launch`` or ``torchrun`` every process calls this with the same arguments: each learns from its
+    share of every batch, gradients are averaged, and the first process writes the files.
 
     Returns
     -------
@@ -110,19 +122,26 @@ def train(
     out = Path(out_dir)
     if resume and not out.is_dir():
         raise CheckpointError(f"{out}: no such folder, so there is nothing to resume")
-    with locked_folder(out), _threads(config.train.threads):
+    workers = Workers(config.train.mixed_precision)
+    with workers, locked_folder(out) if workers.is_main else nullcontext(), _threads(config.train.threads):
         saved_epoch = _saved_epoch(config, out, resume)
-        data = load_digits_split(part=config.data.part)
-        validation = load_digits_split(part="validation") if config.data.part == "train" else None
-        run = _Run(config, data)
+        data = load_split(config.data, config.data.part)
+        validation = load_split(config.data, "validation") if config.data.part == "train" else None
+        run = _Run(config, data, workers)
         if saved_epoch:
             load_checkpoint(out / CHECKPOINT_NAME, run.model, optimizer=run.optimizer)
-        write_atomically(out / "config.toml", to_toml(config).encode(), what="configuration")
+        workers.wait()  # everybody has read what the first process is about to write
+        if workers.is_main:
+            write_atomically(out / "config.toml", to_toml(config).encode(), what="configuration")
         metrics: Metrics | None = None
-        with RunLog(out, last_epoch=saved_epoch) as log:
+        with RunLog(out, last_epoch=saved_epoch) if workers.is_main else nullcontext() as log:
             for epoch in range(saved_epoch + 1, config.train.epochs + 1):
                 started = time.perf_counter()
                 metrics = {"epoch": epoch, **run.train_epoch(epoch), "accuracy_validation": None}
+                if epoch == config.train.epochs:
+                    run.settle()
+                if log is None:
+                    continue
                 if validation is not None:
                     metrics["accuracy_validation"] = evaluate(run.model, validation)["accuracy"]
                 metrics["seconds"] = round(time.perf_counter() - started, 3)
@@ -133,17 +152,18 @@ def train(
                 logger.info("epoch %d of %d: %s", epoch, config.train.epochs, metrics)
                 if progress is not None:
                     progress(metrics)
+        workers.wait()
     return TrainResult(run.model.eval(), config.train.epochs, metrics, out / CHECKPOINT_NAME)
 
 
 @torch.no_grad()
-def evaluate(model: SpikingClassifier, split: Split, *, seed: int = 0, batch_size: int = 256) -> dict[str, Any]:
+def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 256) -> dict[str, Any]:
     """Measure accuracy and firing rates in evaluation mode; the mode the model was in comes back afterwards.
 
     Parameters
     ----------
     model
-        A calibrated model; its ``encode`` makes the inputs.
+        A calibrated model; its ``classify`` is asked.
     split
         Images and labels, at least one.
     seed
@@ -154,8 +174,8 @@ def evaluate(model: SpikingClassifier, split: Split, *, seed: int = 0, batch_siz
     Returns
     -------
     dict
-        ``accuracy`` (share of the samples), ``firing_rate`` (spikes per neuron and step over all layers),
-        ``firing_rate_layers`` (the same for each layer) and ``n`` (samples).
+        ``accuracy`` (share of the samples), ``firing_rate`` (spikes per neuron and step over all layers; ``None``
+        without spikes), ``firing_rate_layers`` (the same for each layer) and ``n`` (samples).
 
     Raises
     ------
@@ -165,7 +185,7 @@ def evaluate(model: SpikingClassifier, split: Split, *, seed: int = 0, batch_siz
     Examples
     --------
     >>> from pnbx_snn.config import Config
-    >>> model, split = build_model(Config()), load_digits_split(part="validation")
+    >>> model, split = build_model(Config()), load_split(Config().data, "validation")
     >>> model.calibrate(split.images)
     >>> sorted(evaluate(model, split))
     ['accuracy', 'firing_rate', 'firing_rate_layers', 'n']
@@ -173,75 +193,101 @@ def evaluate(model: SpikingClassifier, split: Split, *, seed: int = 0, batch_siz
     num_samples = len(split.labels)
     if num_samples == 0:
         raise PnbxValueError("evaluate: split must have at least one sample, got none")
-    generator = torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
+    generator = torch.Generator(device).manual_seed(seed)
     was_training = model.training
     model.eval()
     num_correct = 0
-    spikes, places = [0.0] * len(model.layers), [0] * len(model.layers)
+    spikes: dict[int, float] = {}
+    places: dict[int, int] = {}
     try:
         for first in range(0, num_samples, batch_size):
-            images, labels = (part[first : first + batch_size] for part in split)
-            output = model(model.encode(images, generator=generator))
-            num_correct += int((output.logits.argmax(dim=1) == labels).sum())
-            for i, layer in enumerate(output.spikes):
-                spikes[i] += layer.sum(dtype=torch.float64).item()
-                places[i] += layer.numel()
+            images, labels = (part[first : first + batch_size].to(device) for part in split)
+            logits, layers = model.classify(images, generator=generator)
+            num_correct += int((logits.argmax(dim=1) == labels).sum())
+            for i, layer in enumerate(layers):
+                spikes[i] = spikes.get(i, 0.0) + layer.sum(dtype=torch.float64).item()
+                places[i] = places.get(i, 0) + layer.numel()
     finally:
         model.train(was_training)
     return {
         "accuracy": num_correct / num_samples,
-        "firing_rate": sum(spikes) / sum(places),
-        "firing_rate_layers": [count / size for count, size in zip(spikes, places, strict=True)],
+        "firing_rate": sum(spikes.values()) / sum(places.values()) if spikes else None,
+        "firing_rate_layers": [spikes[i] / places[i] for i in spikes],
         "n": num_samples,
     }
 
 
 class _Run:
-    """A model, its optimiser and its data: everything that an epoch changes or needs."""
+    """A model, its optimiser, its teacher and its data: everything that an epoch changes or needs."""
 
-    def __init__(self, config: Config, data: Split) -> None:
+    def __init__(self, config: Config, data: Split, workers: Workers) -> None:
         self.config = config
         self.data = data
+        self.workers = workers
         self.num_batches = max(1, len(data.labels) // config.train.batch_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seeds(config.train.seed, epoch=0)[0])
             self.model = build_model(config)
         self.model.calibrate(data.images)
+        self.model.to(workers.device)
         self.optimizer = _optimizer(self.model, config.train)
+        self.learner, self.stepper = workers.prepare(Learner(self.model), self.optimizer)
+        self.teacher = _load_teacher(config).to(workers.device).eval() if config.distill.teacher else None
 
     def train_epoch(self, epoch: int) -> Metrics:
         """Train one epoch; everything random in it depends on the seed and the epoch's number only."""
-        settings = self.config.train
-        order_seed, shift_seed, encoder_seed, torch_seed = _seeds(settings.seed, epoch)
+        settings, change, device = self.config.train, self.config.augment, self.workers.device
+        order_seed = _seeds(settings.seed, epoch)[0]
+        # What is drawn for a sample differs between processes, the order of the samples does not.
+        _, shift_seed, encoder_seed, torch_seed, change_seed = _seeds(settings.seed, epoch, self.workers.rank)
         order = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(order_seed))
         shifts = torch.Generator().manual_seed(shift_seed)
-        encoder = torch.Generator().manual_seed(encoder_seed)
-        side = math.isqrt(self.config.data.in_features)
+        changes = torch.Generator().manual_seed(change_seed)
+        encoder = torch.Generator(device).manual_seed(encoder_seed)
         # The full share in the first half of the epochs, then less and less, none in the last.
-        probability = settings.shift_share * min(1.0, 2 * (1 - epoch / settings.epochs))
+        fading = min(1.0, 2 * (1 - epoch / settings.epochs))
+        strength = change.strength_end + (change.strength - change.strength_end) * fading
         self.model.train()
-        loss_sum = rate_sum = 0.0
-        num_correct = 0
+        sums = _Sums()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch_seed)  # for surrogates that draw from torch's own generator
+            torch.manual_seed(torch_seed)  # for surrogates and dropout, which draw from torch's own generator
             for i, batch in enumerate(order.tensor_split(self.num_batches)):
-                images, labels = self.data.images[batch], self.data.labels[batch]
-                images = shift_images(
-                    images, side, generator=shifts, max_shift=settings.max_shift, probability=probability
-                )
-                output = self.model(self.model.encode(images, generator=encoder))
-                loss = cross_entropy(output.logits, labels, label_smoothing=settings.label_smoothing)
-                loss = loss + settings.rate_weight * rate_penalty(output.spikes, target=settings.rate_target)
+                share = self.workers.share(batch)
+                images, labels = self.data.images[share], self.data.labels[share].to(device)
+                if self.config.data.name == "digits":
+                    images = shift_images(
+                        images,
+                        math.isqrt(images.shape[1]),
+                        generator=shifts,
+                        max_shift=settings.max_shift,
+                        probability=settings.shift_share * fading,
+                    )
+                images = augment(images, self.config.data, strength=strength, generator=changes)
+                seen = drop_inputs(images, change.input_dropout, generator=changes).to(device)
+                logits, spikes = self.learner(seen, generator=encoder)
+                loss = self._loss(logits, labels, spikes, images.to(device))
                 self._step(loss, epoch, i)
-                loss_sum += loss.item() * len(batch)
-                rate_sum += firing_rate(output.spikes) * len(batch)
-                num_correct += int((output.logits.argmax(dim=1) == labels).sum())
-        return {
-            "loss": loss_sum / len(order),
-            "accuracy_train": num_correct / len(order),
-            "firing_rate": rate_sum / len(order),
-            "learning_rate": self._learning_rate(epoch * self.num_batches),
-        }
+                if isinstance(self.model, PNBX):
+                    self.model.adapt(spikes)
+                sums.add(loss, logits, labels, spikes)
+        return {**sums.means(), "learning_rate": self._learning_rate(epoch * self.num_batches)}
+
+    def settle(self) -> None:
+        """Let glia settle on unchanged samples in evaluation mode: the state in which the network will be used."""
+        if not isinstance(self.model, PNBX) or self.config.train.settle == 0:
+            return
+        self.model.eval()
+        order = torch.Generator().manual_seed(_seeds(self.config.train.seed, 0)[1])
+        for block in self.model.blocks:
+            if block.glia is not None:
+                block.glia.train()
+        for _ in range(self.config.train.settle):
+            batch = torch.randint(len(self.data.labels), (self.config.train.batch_size,), generator=order)
+            with torch.no_grad():
+                _, spikes = self.model.classify(self.data.images[batch].to(self.workers.device))
+            self.model.adapt(spikes)
+        self.model.train()
 
     def save(self, path: Path, epoch: int) -> None:
         """Write the checkpoint of a finished epoch."""
@@ -252,6 +298,17 @@ class _Run:
             config=self.config.model_dump(),
         )
         save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer)
+
+    def _loss(self, logits: Tensor, labels: Tensor, spikes: tuple[Tensor, ...], images: Tensor) -> Tensor:
+        settings, distill = self.config.train, self.config.distill
+        loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        if self.teacher is not None:
+            with torch.no_grad(), self.workers.autocast():
+                wanted, _ = self.teacher.classify(images)
+            loss = torch.lerp(loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight)
+        if spikes:
+            loss = loss + settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
+        return loss
 
     def _learning_rate(self, step: int) -> float:
         share = step / (self.config.train.epochs * self.num_batches)
@@ -267,31 +324,72 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self._keep_in_range()
+        self.workers.backward(loss, self.learner, clip_norm=self.config.train.clip_norm)
+        self.stepper.step()
+        if isinstance(self.model, SpikingClassifier):
+            self._keep_in_range(self.model)
 
     @torch.no_grad()
-    def _keep_in_range(self) -> None:
-        for layer in self.model.layers:
+    def _keep_in_range(self, model: SpikingClassifier) -> None:
+        for layer in model.layers:
             assert isinstance(layer, SpikingLayer)
-            if self.config.model.learn_beta:
-                layer.neuron.beta.clamp_(0.0, 1.0)
-            if self.config.model.learn_threshold:
-                layer.neuron.threshold.clamp_(min=MIN_THRESHOLD)
+            for learned, parameter, low, high in (
+                (isinstance(layer.neuron.beta, torch.nn.Parameter), layer.neuron.beta, 0.0, 1.0),
+                (isinstance(layer.neuron.threshold, torch.nn.Parameter), layer.neuron.threshold, MIN_THRESHOLD, None),
+            ):
+                if learned:
+                    parameter.clamp_(low, high)
 
 
-def _optimizer(model: SpikingClassifier, settings: TrainConfig) -> torch.optim.AdamW:
+class _Sums:
+    """Loss, hits and spikes of an epoch, each weighted by its samples."""
+
+    def __init__(self) -> None:
+        self.loss = self.rate = 0.0
+        self.rates: list[float] = []
+        self.correct = self.samples = 0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, spikes: tuple[Tensor, ...]) -> None:
+        size = len(labels)
+        self.loss += loss.item() * size
+        self.correct += int((logits.argmax(dim=1) == labels).sum())
+        self.samples += size
+        if spikes:
+            self.rate += firing_rate(spikes) * size
+            rates = [firing_rate([layer]) * size for layer in spikes]
+            self.rates = [a + b for a, b in zip(self.rates or [0.0] * len(rates), rates, strict=True)]
+
+    def means(self) -> Metrics:
+        return {
+            "loss": self.loss / self.samples,
+            "accuracy_train": self.correct / self.samples,
+            "firing_rate": self.rate / self.samples if self.rates else None,
+            "firing_rate_layers": [rate / self.samples for rate in self.rates],
+        }
+
+
+def _load_teacher(config: Config) -> Network:
+    teacher, learned = load_run(config.distill.teacher)
+    if learned.data.num_classes != config.data.num_classes:
+        raise ConfigError(
+            f"distill.teacher: {config.distill.teacher} knows {learned.data.num_classes} classes, "
+            f"the data has {config.data.num_classes}"
+        )
+    return teacher.requires_grad_(False)
+
+
+def _optimizer(model: Network, settings: TrainConfig) -> torch.optim.AdamW:
     # Only weight matrices decay: for biases, batch norm, beta and threshold zero is no natural value.
     matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
     others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
 
 
-def _seeds(seed: int, epoch: int) -> list[int]:
-    """Four independent seeds for an epoch; those of epoch 0 are for the initial weights."""
-    children = np.random.SeedSequence(seed, spawn_key=(epoch,)).spawn(4)
+def _seeds(seed: int, epoch: int, rank: int = 0) -> list[int]:
+    """Independent seeds for an epoch of a process; those of epoch 0 are for the initial weights and the settling."""
+    key = (epoch, rank) if rank else (epoch,)
+    children = np.random.SeedSequence(seed, spawn_key=key).spawn(5)
     return [int(child.generate_state(1, np.uint64)[0]) for child in children]
 
 

@@ -1,0 +1,95 @@
+"""Where training runs: devices, processes and precision, by ``accelerate``."""
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from pnbx_snn.errors import PnbxError
+
+MixedPrecision = Literal["no", "bf16", "fp16"]
+
+
+class Learner(nn.Module):
+    """What processes share: ``forward`` asks the network to classify, so that gradients are averaged behind it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, *, generator: torch.Generator | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return logits and spikes."""
+        answer: tuple[Tensor, tuple[Tensor, ...]] = self.model.classify(x, generator=generator)  # type: ignore[operator]
+        return answer
+
+
+class Workers:
+    """The processes of a training and their devices; one process on one device is the usual case.
+
+    Parameters
+    ----------
+    mixed_precision
+        ``"bf16"``, ``"fp16"`` (with a scaled loss; needs a GPU) or ``"no"``.
+
+    Attributes
+    ----------
+    device : torch.device
+        Of this process: cuda or xpu where there is one, else cpu.
+    rank : int
+        Number of this process; 0 is the one that writes files.
+
+    Raises
+    ------
+    PnbxError
+        If this device cannot compute in that precision.
+    """
+
+    def __init__(self, mixed_precision: MixedPrecision = "no") -> None:
+        try:
+            self._accelerator = Accelerator(mixed_precision=mixed_precision)
+        except ValueError as error:  # "fp16 mixed precision requires a GPU"
+            raise PnbxError(f"train.mixed_precision = {mixed_precision!r} does not work here: {error}") from error
+        self.device: torch.device = self._accelerator.device
+        self.rank: int = self._accelerator.process_index
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def prepare(self, learner: Learner, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+        """Return learner and optimiser with gradients averaged over the processes and products in half precision."""
+        learner_, optimizer_ = self._accelerator.prepare(learner, optimizer)
+        return learner_, optimizer_
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which products are computed in half precision, as inside the prepared learner."""
+        context: AbstractContextManager[Any] = self._accelerator.autocast()
+        return context
+
+    def share(self, batch: Tensor) -> Tensor:
+        """Return this process's part of a batch of sample numbers."""
+        return batch.tensor_split(self._accelerator.num_processes)[self.rank]
+
+    def backward(self, loss: Tensor, learner: nn.Module, *, clip_norm: float = 0.0) -> None:
+        """Compute gradients, scaled down to ``clip_norm`` where they are longer (0: as they are)."""
+        self._accelerator.backward(loss)
+        if clip_norm:
+            self._accelerator.clip_grad_norm_(learner.parameters(), clip_norm)
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        self._accelerator.wait_for_everyone()
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # accelerate keeps the precision for the whole process; the next training may want another.
+        AcceleratorState._reset_state()

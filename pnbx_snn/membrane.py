@@ -1,0 +1,444 @@
+"""The membrane of a BitBrain block: LIF neurons with their own leak and bias, messages from neighbours, noise."""
+
+import functools
+import math
+from typing import Any, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pnbx_snn.cells import Reset
+from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.messages import TorusMessages
+from pnbx_snn.surrogate import SpikeFunction, Surrogate, resolve
+
+
+class MembraneState(NamedTuple):
+    """What a membrane carries from one step to the next.
+
+    Parameters
+    ----------
+    v : Tensor, ``[B, N]``
+        Membrane potential after the reset.
+    z : Tensor, ``[B, N]``
+        Spikes of the step: what the neighbours hear in the next.
+    """
+
+    v: Tensor
+    z: Tensor
+
+
+def membrane_scan(
+    drive: Float[Tensor, "T B N"],
+    beta: Float[Tensor, ""] | Float[Tensor, " _"],
+    threshold: Float[Tensor, ""] | Float[Tensor, " _"],
+    state: MembraneState | None = None,
+    *,
+    reset: Reset = "zero",
+    spike_grad: str | SpikeFunction | None = "atan",
+    messages: TorusMessages | None = None,
+) -> tuple[Float[Tensor, "T B N"], MembraneState]:
+    r"""Run LIF neurons over all steps with one backward pass of its own.
+
+    .. math::
+
+        u_t &= \beta \odot v_{t-1} + D_t + \mathrm{messages}(z_{t-1}) \\
+        z_t &= H(u_t - \theta) \\
+        v_t &= u_t - z_t\, u_t \;(\texttt{"zero"}), \quad u_t - z_t\,\theta \;(\texttt{"subtract"}), \quad
+        u_t \;(\texttt{"none"})
+
+    Parameters
+    ----------
+    drive : Tensor, ``[T, B, N]``
+        :math:`D`, what is added to the membrane as it is.
+    beta, threshold : Tensor, scalar or ``[N]``
+        Decay per step in [0, 1] and firing threshold > 0. They are not checked here: they change in every batch.
+    state : MembraneState, optional
+        State before the first step; ``None`` is zeros.
+    reset : {"zero", "subtract", "none"}
+        What a spike does to the membrane.
+    spike_grad : str, callable or None
+        Surrogate gradient of :math:`H`, see :func:`pnbx_snn.surrogate.resolve`.
+    messages : TorusMessages, optional
+        What the neighbours' spikes of the step before add.
+
+    Returns
+    -------
+    spikes : Tensor, ``[T, B, N]``
+        0 or 1.
+    state : MembraneState
+        State after the last step; its ``v`` and ``z`` carry gradients.
+
+    Raises
+    ------
+    ShapeError
+        If a shape does not fit ``drive``, or an axis is empty.
+    PnbxTypeError
+        If ``drive`` is not floating point.
+    PnbxError
+        In the backward pass, if it is asked for with ``create_graph=True``.
+
+    Notes
+    -----
+    ``reset="zero"`` is the step of ``snntorch.Leaky(reset_delay=False)`` and ``"subtract"`` that of Norse's
+    ``lif_box``, values and gradients (which flow through the reset); the tests hold both. One tensor ``[T, B, N]``,
+    the potential before the reset, is kept for the backward pass.
+
+    Integer counterpart: the LIF op of a compiled program; a message is a sum of eight spikes, shifted.
+
+    References
+    ----------
+    snnTorch 1.0 ``snntorch/_neurons/leaky.py``; Norse 1.1 ``norse/torch/functional/lif_box.py``; surrogate gradients:
+    Neftci, Mostafa and Zenke 2019, arXiv:1901.09948. The messages: own.
+
+    Examples
+    --------
+    >>> spikes, state = membrane_scan(torch.full((4, 1, 1), 0.75), torch.tensor(0.5), torch.tensor(1.0))
+    >>> spikes.flatten().tolist(), state.v.item()
+    ([0.0, 1.0, 0.0, 1.0], 0.0)
+    """
+    if drive.ndim != 3 or drive.numel() == 0:
+        raise ShapeError(f"membrane: drive must be [T, B, N] without an empty axis, got shape {list(drive.shape)}")
+    if not drive.is_floating_point():
+        raise PnbxTypeError(f"membrane: drive must be floating point, got {drive.dtype}; convert with .float()")
+    if reset not in get_args(Reset):
+        raise PnbxValueError(f"membrane: reset must be one of {', '.join(get_args(Reset))}, got {reset!r}")
+    num_neurons = drive.shape[-1]
+    for name, value in (("beta", beta), ("threshold", threshold)):
+        if value.ndim and value.shape != (num_neurons,):
+            raise ShapeError(f"membrane: {name} must be a scalar or [{num_neurons}], got shape {list(value.shape)}")
+    if state is None:
+        state = MembraneState(torch.zeros_like(drive[0]), torch.zeros_like(drive[0]))
+    for name, value in zip(MembraneState._fields, state, strict=True):
+        if value.shape != drive.shape[1:]:
+            raise ShapeError(
+                f"membrane: state.{name} must be [B, N] = {list(drive.shape[1:])}, got {list(value.shape)}"
+            )
+    spikes, v = _MembraneScan.apply(  # type: ignore[no-untyped-call]
+        drive, beta, threshold, state.v, state.z, reset, resolve(spike_grad), messages
+    )
+    return spikes, MembraneState(v, spikes[-1].clone())  # a view would keep the whole sequence alive
+
+
+class _MembraneScan(torch.autograd.Function):
+    """The loop of :func:`membrane_scan`: no graph node per step, one saved tensor."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        drive: Tensor,
+        beta: Tensor,
+        threshold: Tensor,
+        v: Tensor,
+        z: Tensor,
+        reset: Reset,
+        spike_grad: SpikeFunction,
+        messages: TorusMessages | None,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.reset, ctx.spike_grad, ctx.messages = reset, spike_grad, messages
+        kernels = _cpu_kernels()
+        # Only where its backward can help too: one of the two would be a mixture that nobody tests.
+        ctx.kernels = kernels if kernels is not None and kernels.usable(drive) and _alpha(spike_grad) else None
+        if ctx.kernels is not None:
+            arrays = (drive, *(p.expand(drive.shape[-1]) for p in (beta, threshold)), v, z)
+            same = [array.to(drive.dtype).contiguous() for array in arrays]
+            potentials, spikes, last = ctx.kernels.run_forward(*same, reset, _torus(messages))
+            ctx.save_for_backward(potentials, beta, threshold, same[3])
+            return spikes, last
+        potentials = torch.empty_like(drive, memory_format=torch.contiguous_format)  # u, [T, B, N]
+        spikes = torch.empty_like(potentials)
+        ctx.save_for_backward(potentials, beta, threshold, v)
+        for d, u, out in zip(drive.unbind(0), potentials.unbind(0), spikes.unbind(0), strict=True):
+            torch.addcmul(d, v, beta, out=u)
+            if messages is not None:
+                u += messages(z)
+            fired = u > threshold
+            out.copy_(fired)
+            z, v = out, _reset(reset, u, fired, out, threshold)
+        return spikes, v
+
+    @staticmethod
+    def backward(ctx: Any, grad_spikes: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # only under create_graph=True
+            raise PnbxError("membrane: gradients of gradients are not offered, got create_graph=True")
+        potentials, beta, threshold, v0 = ctx.saved_tensors
+        if ctx.kernels is not None:
+            parameters = (p.expand(potentials.shape[-1]).to(potentials.dtype).contiguous() for p in (beta, threshold))
+            grad_drive, of_beta, of_threshold, grad_v0, grad_z0 = ctx.kernels.run_backward(
+                potentials, *parameters, v0, grad_spikes, grad_v, ctx.reset, _torus(ctx.messages), _alpha(ctx.spike_grad)
+            )
+            summed = (_summed(of_beta, beta), _summed(of_threshold, threshold))
+            return (grad_drive, *summed, grad_v0, grad_z0, None, None, None)
+        slopes = _slopes(ctx.spike_grad, potentials - threshold)  # dz/du, [T, B, N]
+        grad_drive = torch.empty_like(potentials)
+        grad_beta = torch.zeros_like(potentials[0]) if ctx.needs_input_grad[1] else None
+        grad_threshold = torch.zeros_like(potentials[0]) if ctx.needs_input_grad[2] else None
+        for t in range(len(potentials) - 1, -1, -1):
+            u, slope, grad_z, grad_u = potentials[t], slopes[t], grad_spikes[t], grad_drive[t]
+            if ctx.messages is not None and t + 1 < len(potentials):
+                grad_z = grad_z + ctx.messages(grad_drive[t + 1])  # the sum over neighbours is its own transpose
+            fired = u > threshold
+            if ctx.reset == "zero":  # v = u - z u
+                grad_z = torch.addcmul(grad_z, grad_v, u, value=-1)
+                torch.addcmul(grad_v.masked_fill(fired, 0.0), grad_z, slope, out=grad_u)
+            else:
+                if ctx.reset == "subtract":  # v = u - z threshold
+                    grad_z = torch.addcmul(grad_z, grad_v, threshold.expand_as(u), value=-1)
+                torch.addcmul(grad_v, grad_z, slope, out=grad_u)
+            if grad_threshold is not None:
+                grad_threshold.addcmul_(grad_z, slope, value=-1)
+                if ctx.reset == "subtract":
+                    grad_threshold.addcmul_(grad_v, fired.to(u.dtype), value=-1)
+            if grad_beta is not None:
+                before = v0 if t == 0 else _before(ctx.reset, potentials[t - 1], threshold)
+                grad_beta.addcmul_(grad_u, before)
+            grad_v = grad_u * beta
+        grad_z0 = ctx.messages(grad_drive[0]) if ctx.messages is not None and ctx.needs_input_grad[4] else None
+        return (
+            grad_drive,
+            _summed(grad_beta, beta),
+            _summed(grad_threshold, threshold),
+            grad_v,
+            grad_z0,
+            None,
+            None,
+            None,
+        )
+
+
+@functools.cache
+def _cpu_kernels() -> Any:
+    """Return the compiled loops, or ``None`` without numba."""
+    try:
+        from pnbx_snn.kernels import membrane_cpu
+    except ImportError:
+        return None
+    return membrane_cpu
+
+
+def _alpha(spike_grad: SpikeFunction) -> float | None:
+    """Width of an atan surrogate, ``None`` for any other."""
+    if not (isinstance(spike_grad, Surrogate) and spike_grad.name == "atan"):
+        return None
+    alpha = spike_grad.params["alpha"]
+    return float(alpha) if isinstance(alpha, int | float) else None
+
+
+def _torus(messages: TorusMessages | None) -> tuple[int, int, float]:
+    return (0, 0, 0.0) if messages is None else (messages.rows, messages.columns, 2.0 ** -(messages.kappa_shift + 3))
+
+
+def _reset(reset: Reset, u: Tensor, fired: Tensor, z: Tensor, threshold: Tensor) -> Tensor:
+    if reset == "zero":
+        return u.masked_fill(fired, 0.0)
+    return u - z * threshold if reset == "subtract" else u
+
+
+def _before(reset: Reset, u: Tensor, threshold: Tensor) -> Tensor:
+    """Membrane after the reset of the step whose potential was ``u``."""
+    fired = u > threshold
+    return _reset(reset, u, fired, fired.to(u.dtype), threshold)
+
+
+def _slopes(spike_grad: SpikeFunction, distance: Tensor) -> Tensor:
+    """Derivative of the surrogate at each ``v - threshold``."""
+    with torch.enable_grad():
+        distance = distance.detach().requires_grad_()
+        spikes = spike_grad(distance)
+        if not spikes.requires_grad:
+            return torch.zeros_like(distance)
+        (slopes,) = torch.autograd.grad(spikes, distance, torch.ones_like(spikes))
+    return slopes
+
+
+def _summed(grad: Tensor | None, like: Tensor) -> Tensor | None:
+    """Sum the gradient of a scalar or ``[N]`` parameter over what it was broadcast to."""
+    return None if grad is None else grad.sum_to_size(like.shape)
+
+
+class Membrane(nn.Module):
+    r"""LIF neurons whose leak and bias are learned per neuron, and which hear their neighbours.
+
+    .. math::
+
+        I'_t &= I_t + b \\
+        u_t &= \beta \odot v_{t-1} + (1 - \beta) \odot I'_t + \mathrm{messages}(z_{t-1}) + \xi_t,
+        \qquad \beta = \sigma(W_v) \\
+        z_t &= H(u_t - \theta), \quad \text{then the reset}
+
+    Parameters
+    ----------
+    num_neurons : int
+        N, at least 1.
+    beta : float
+        Initial decay per step of every neuron, in (0, 1).
+    threshold : float
+        Firing threshold where :meth:`forward` is given none, > 0.
+    reset : {"zero", "subtract", "none"}
+        What a spike does to the membrane.
+    spike_grad : str, callable or None
+        Surrogate gradient, see :func:`pnbx_snn.surrogate.resolve`.
+    messages : TorusMessages, optional
+        Of N neurons; ``None``: they do not hear each other.
+
+    Attributes
+    ----------
+    leak : Parameter, ``[N]``
+        :math:`W_v`, the logit of the decay.
+    bias : Parameter, ``[N]``
+        :math:`b`.
+
+    Notes
+    -----
+    Shapes: current and spikes ``[T, B, N]``, state ``[B, N]`` twice. 2·N parameters.
+
+    As :math:`1-\beta` weighs the input, a neuron's drive does not depend on its time constant.
+
+    Integer counterpart: a LIF op with Q0.12 decays; :math:`1-\beta` and a batch norm before it move into threshold and
+    bias of each neuron.
+
+    Raises
+    ------
+    PnbxValueError
+        A number out of range, or messages for another number of neurons.
+    ShapeError, PnbxTypeError
+        See :func:`membrane_scan`.
+
+    References
+    ----------
+    Learned leaks: Fang et al. 2021, arXiv:2007.05785 (PLIF). Messages and their place: own.
+
+    Examples
+    --------
+    >>> membrane = Membrane(16, beta=0.5)
+    >>> spikes, state = membrane(torch.ones(5, 2, 16) * 4)  # [T, B, N]
+    >>> spikes[:, 0, 0].tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        num_neurons: int,
+        *,
+        beta: float = 0.5,
+        threshold: float = 1.0,
+        reset: Reset = "zero",
+        spike_grad: str | SpikeFunction | None = "atan",
+        messages: TorusMessages | None = None,
+    ) -> None:
+        super().__init__()
+        if num_neurons < 1:
+            raise PnbxValueError(f"membrane: num_neurons must be at least 1, got {num_neurons}")
+        if not 0 < beta < 1:
+            raise PnbxValueError(f"membrane: beta must be in (0, 1), got {beta}")
+        if not 0 < threshold < math.inf:
+            raise PnbxValueError(f"membrane: threshold must be > 0 and finite, got {threshold}")
+        if reset not in get_args(Reset):
+            raise PnbxValueError(f"membrane: reset must be one of {', '.join(get_args(Reset))}, got {reset!r}")
+        if messages is not None and messages.num_neurons != num_neurons:
+            raise PnbxValueError(
+                f"membrane: messages must be for its {num_neurons} neurons, got {messages.num_neurons}"
+            )
+        self.num_neurons = num_neurons
+        self.threshold = float(threshold)
+        self.reset: Reset = reset
+        self.spike_grad = resolve(spike_grad)
+        self.messages = messages
+        self.leak = nn.Parameter(torch.full((num_neurons,), math.log(beta / (1 - beta))))
+        self.bias = nn.Parameter(torch.zeros(num_neurons))
+
+    @property
+    def beta(self) -> Float[Tensor, " N"]:
+        r"""Decay per step, :math:`\sigma(W_v)`, ``[N]``."""
+        return torch.sigmoid(self.leak)
+
+    def drive(self, current: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
+        r"""What a current adds to the membrane: :math:`(1 - \beta) \odot (I + b)`, ``[..., N]``."""
+        return torch.sigmoid(-self.leak) * (current + self.bias)
+
+    def step(
+        self,
+        current: Float[Tensor, "B N"],
+        state: MembraneState | None = None,
+        *,
+        threshold: Float[Tensor, " N"] | None = None,
+        noise: Float[Tensor, "B N"] | None = None,
+    ) -> tuple[Float[Tensor, "B N"], MembraneState]:
+        """One step, the definition: ``current`` and spikes ``[B, N]``; otherwise as :meth:`forward`."""
+        if current.ndim != 2:
+            raise ShapeError(f"membrane: current must be [B, N], got shape {list(current.shape)}")
+        _check_neurons(current, self.num_neurons)
+        if state is None:
+            state = MembraneState(torch.zeros_like(current), torch.zeros_like(current))
+        u = self.beta * state.v + self.drive(current)
+        if self.messages is not None:
+            u = u + self.messages(state.z)
+        if noise is not None:
+            u = u + noise
+        theta = self._theta(current, threshold)
+        z = self.spike_grad(u - theta)
+        v = {"zero": u - z * u, "subtract": u - z * theta, "none": u}[self.reset]
+        return z, MembraneState(v, z)
+
+    def forward(
+        self,
+        current: Float[Tensor, "T B N"],
+        state: MembraneState | None = None,
+        *,
+        threshold: Float[Tensor, " N"] | None = None,
+        noise: Float[Tensor, "T B N"] | None = None,
+    ) -> tuple[Float[Tensor, "T B N"], MembraneState]:
+        """All steps of a sequence, by :func:`membrane_scan`.
+
+        Parameters
+        ----------
+        current : Tensor, ``[T, B, N]``
+            Input current.
+        state : MembraneState, optional
+            State before the first step; ``None`` is zeros.
+        threshold : Tensor, ``[N]``, optional
+            Thresholds of the neurons in place of the membrane's own, for example those of a
+            :class:`~pnbx_snn.glia.Glia`.
+        noise : Tensor, ``[T, B, N]``, optional
+            Added to the membrane.
+
+        Returns
+        -------
+        spikes : Tensor, ``[T, B, N]``
+            0 or 1.
+        state : MembraneState
+            State after the last step.
+        """
+        if current.ndim != 3:
+            raise ShapeError(f"membrane: current must be [T, B, N], got shape {list(current.shape)}")
+        _check_neurons(current, self.num_neurons)
+        drive = self.drive(current)
+        if noise is not None:
+            drive = drive + noise
+        return membrane_scan(
+            drive,
+            self.beta,
+            self._theta(current, threshold),
+            state,
+            reset=self.reset,
+            spike_grad=self.spike_grad,
+            messages=self.messages,
+        )
+
+    def _theta(self, current: Tensor, threshold: Tensor | None) -> Tensor:
+        return current.new_tensor(self.threshold) if threshold is None else threshold
+
+    def extra_repr(self) -> str:
+        """Show the options in ``print(membrane)``."""
+        return f"{self.num_neurons}, threshold={self.threshold:.4g}, reset={self.reset!r}"
+
+
+def _check_neurons(current: Tensor, num_neurons: int) -> None:
+    if current.shape[-1] != num_neurons or current.numel() == 0:
+        raise ShapeError(
+            f"membrane: current must have {num_neurons} neurons and no empty axis, got shape {list(current.shape)}"
+        )
+    if not current.is_floating_point():
+        raise PnbxTypeError(f"membrane: current must be floating point, got {current.dtype}; convert with .float()")
+

@@ -1,0 +1,489 @@
+"""The PNB-X network: an encoder, stacked BitBrain blocks and a ternary readout."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pnbx_snn.block import BitBrain, BitBrainState
+from pnbx_snn.cells import Reset
+from pnbx_snn.errors import PnbxValueError, ShapeError
+from pnbx_snn.fast_weights import FastWeights, Rule
+from pnbx_snn.glia import Glia
+from pnbx_snn.hippocampus import Hippocampus
+from pnbx_snn.linear import BitLinear, InputRange
+from pnbx_snn.membrane import Membrane, MembraneState, membrane_scan
+from pnbx_snn.messages import TorusMessages
+from pnbx_snn.noise import OUNoise
+from pnbx_snn.quantization import WeightScale
+from pnbx_snn.rnn import MinGRU, SpikingRNN
+from pnbx_snn.ssm import LTISSM, SelectiveSSM
+from pnbx_snn.surrogate import SpikeFunction, resolve
+
+SSMKind = Literal["selective", "real", "complex", "none"]
+RNNKind = Literal["min_gru", "spiking", "none"]
+FastWeightsRule = Literal["hebbian", "delta", "none"]
+HippocampusScope = Literal["sequence", "persistent", "none"]
+Readout = Literal["mean", "step"]
+
+
+class EventEncoder(nn.Module):
+    r"""Ternary product, batch norm and LIF neurons: values in, events out.
+
+    .. math::
+
+        e_t = \operatorname{LIF}\big((1 - \beta)\operatorname{BN}(\gamma \tilde W x_t)\big)
+
+    Parameters
+    ----------
+    linear
+        ``N_in`` to H.
+    norm
+        Batch norm of H features.
+    beta, threshold
+        Decay per step in [0, 1) and threshold > 0 of all H neurons.
+    reset, spike_grad
+        See :func:`pnbx_snn.membrane.membrane_scan`.
+
+    Notes
+    -----
+    Shapes: input ``[T, B, N_in]``, events ``[T, B, H]``, state ``[B, H]``. An input that is constant over time (a view
+    with stride 0) is multiplied and normalised once.
+
+    Examples
+    --------
+    >>> encoder = EventEncoder(BitLinear(4, 3), nn.BatchNorm1d(3, affine=False), beta=0.5)
+    >>> events, state = encoder(torch.rand(5, 2, 4))
+    >>> events.shape, state.v.shape
+    (torch.Size([5, 2, 3]), torch.Size([2, 3]))
+    """
+
+    def __init__(
+        self,
+        linear: BitLinear,
+        norm: nn.BatchNorm1d,
+        *,
+        beta: float = 0.5,
+        threshold: float = 1.0,
+        reset: Reset = "zero",
+        spike_grad: str | SpikeFunction | None = "atan",
+    ) -> None:
+        super().__init__()
+        if not 0 <= beta < 1:
+            raise PnbxValueError(f"encoder: beta must be in [0, 1), got {beta}")
+        if not threshold > 0:
+            raise PnbxValueError(f"encoder: threshold must be > 0, got {threshold}")
+        self.linear = linear
+        self.norm = norm
+        self.beta, self.threshold = float(beta), float(threshold)
+        self.reset: Reset = reset
+        self.spike_grad = resolve(spike_grad)
+
+    def forward(
+        self,
+        x: Float[Tensor, "T B N_in"],
+        state: MembraneState | None = None,
+        *,
+        threshold: Float[Tensor, " H"] | None = None,
+    ) -> tuple[Float[Tensor, "T B H"], MembraneState]:
+        """Encode all steps from ``state`` (``None``: zeros); ``threshold`` stands in for the encoder's own."""
+        num_steps = x.shape[0]
+        constant = num_steps > 1 and x.stride(0) == 0
+        product = self.linear(x[:1] if constant else x)  # [1 or T, B, H]
+        current = self.norm(product.flatten(0, 1)).reshape(product.shape)
+        drive = ((1 - self.beta) * current).expand(num_steps, -1, -1)
+        theta = current.new_tensor(self.threshold) if threshold is None else threshold
+        beta = current.new_tensor(self.beta)
+        return membrane_scan(drive, beta, theta, state, reset=self.reset, spike_grad=self.spike_grad)
+
+    def extra_repr(self) -> str:
+        """Show the options in ``print(encoder)``."""
+        return f"beta={self.beta:.4g}, threshold={self.threshold:.4g}, reset={self.reset!r}"
+
+
+class PNBXState(NamedTuple):
+    """What the network carries from one step to the next.
+
+    Parameters
+    ----------
+    encoder : MembraneState
+        Of the encoder's neurons, ``[B, H]``.
+    blocks : tuple of BitBrainState
+        Of each block.
+    total : Tensor, ``[B, H]``
+        Spikes of the last block so far, summed in float64 (exact for longer than anybody waits).
+    num_steps : int
+        Steps so far.
+    """
+
+    encoder: MembraneState
+    blocks: tuple[BitBrainState, ...]
+    total: Tensor
+    num_steps: int
+
+
+class PNBXOutput(NamedTuple):
+    """What :class:`PNBX` returns.
+
+    Parameters
+    ----------
+    logits : Tensor
+        ``[B, C]``, or ``[T, B, C]`` with ``readout="step"``.
+    spikes : tuple of Tensor
+        Events of the encoder and spikes of each block, each ``[T, B, H]``.
+    state : PNBXState or None
+        After the last step; ``None`` with ``keep_state=False``.
+    """
+
+    logits: Float[Tensor, "..."]
+    spikes: tuple[Float[Tensor, "T B H"], ...]
+    state: PNBXState | None
+
+
+class PNBX(nn.Module):
+    r"""The PNB-X network.
+
+    .. math::
+
+        e = \operatorname{Encoder}(x), \qquad z^1 = \operatorname{BitBrain}_1(e), \quad
+        z^l = \operatorname{BitBrain}_l(z^{l-1}), \qquad
+        \text{logits} = \gamma_o \tilde W_o \tfrac{1}{T} \textstyle\sum_t z^L_t
+
+    Parameters
+    ----------
+    in_features, num_classes, num_steps
+        Inputs, classes, and the steps for which :meth:`encode` shows a static input; at least 1 each.
+    d_hidden
+        H, neurons of the encoder and of each block; a multiple of ``neurons_per_domain`` with glia, and the size of a
+        torus with messages.
+    num_blocks
+        BitBrain blocks, at least 1.
+    ssm, d_ssm
+        State-space pathway ``"selective"``, ``"real"``, ``"complex"`` or ``"none"``, and its S states.
+    rnn, d_rnn
+        Micro-RNN ``"min_gru"``, ``"spiking"`` or ``"none"``, and its R units.
+    fast_weights, rank
+        Rule ``"hebbian"``, ``"delta"`` or ``"none"``, and the rank r.
+    hippocampus, slots, competition
+        Scope ``"sequence"``, ``"persistent"`` or ``"none"``, the M slots, and ``"softmax"`` or ``"winner"``.
+    messages
+        ``True``: neurons hear their eight neighbours on a torus.
+    glia, neurons_per_domain, rate_target
+        ``True``: PID loops hold the firing rate of each domain at the target.
+    noise_sigma, noise_tau
+        OU noise on the membrane in training: standard deviation (0: none) and correlation time in steps.
+    tau_max
+        Longest initial time constant of SSM and min-GRU in steps, >= 2.
+    beta_encoder, beta
+        Decay per step of the encoder and initial decay of the membranes.
+    threshold, reset, spike_grad
+        Of encoder and membranes.
+    skip
+        ``False``: a membrane hears its pathways only.
+    norm
+        ``"plain"``: batch norms only normalise, and the network has no parameter that the document does not count;
+        ``"affine"``: they also learn gain and bias per neuron.
+    scale
+        Scale of the ternary weights, ``"absmean"`` or ``"median"``.
+    input_range
+        ``"int8"`` for values (then :meth:`calibrate` comes before the first call), ``"spikes"`` for 0 and 1.
+    readout
+        ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step.
+    dropout
+        Of the readout's input, in [0, 1), in training.
+
+    Attributes
+    ----------
+    encoder : EventEncoder
+    blocks : nn.ModuleList
+        Of :class:`~pnbx_snn.block.BitBrain`.
+    readout : BitLinear
+        ``[C, H]``, without bias.
+
+    Notes
+    -----
+    Shapes: input ``[T, B, in_features]``. Everything recurrent is state: :meth:`stream` runs for ever in constant
+    memory. With the reference sizes (784-2048-10, S 256, R 128, rank 32, 125 slots) the network counts 5,157,888
+    numbers as the document counts them, see :func:`pnbx_snn.counts.parameter_table`.
+
+    Raises
+    ------
+    PnbxValueError
+        A size or option that is not allowed; the message of the part says which.
+    ShapeError
+        Input that is not ``[T, B, in_features]`` or a state for another number of blocks.
+
+    References
+    ----------
+    Own, after "PNB-X vs Transformers" (2025-12-20); the parts cite theirs.
+
+    Examples
+    --------
+    >>> model = PNBX(in_features=4, num_classes=3, num_steps=5, d_hidden=32, d_ssm=8, d_rnn=4, rank=4, slots=6)
+    >>> images = torch.rand(8, 4)
+    >>> model.calibrate(images)
+    >>> output = model(model.encode(images))
+    >>> output.logits.shape, [layer.shape for layer in output.spikes]
+    (torch.Size([8, 3]), [torch.Size([5, 8, 32]), torch.Size([5, 8, 32])])
+    >>> model = model.eval()
+    >>> state = None
+    >>> for x_t in model.encode(images):
+    ...     logits, state = model.stream(x_t, state)
+    """
+
+    def __init__(
+        self,
+        *,
+        in_features: int,
+        num_classes: int,
+        num_steps: int,
+        d_hidden: int,
+        num_blocks: int = 1,
+        ssm: SSMKind = "selective",
+        d_ssm: int = 256,
+        rnn: RNNKind = "min_gru",
+        d_rnn: int = 128,
+        fast_weights: FastWeightsRule = "hebbian",
+        rank: int = 32,
+        hippocampus: HippocampusScope = "sequence",
+        slots: int = 125,
+        competition: Literal["softmax", "winner"] = "softmax",
+        messages: bool = True,
+        glia: bool = True,
+        neurons_per_domain: int = 16,
+        rate_target: float = 0.188,
+        noise_sigma: float = 0.0,
+        noise_tau: float = 10.0,
+        tau_max: float = 1000.0,
+        beta_encoder: float = 0.5,
+        beta: float = 0.5,
+        threshold: float = 1.0,
+        reset: Reset = "zero",
+        spike_grad: str | SpikeFunction | None = "atan",
+        skip: bool = True,
+        norm: Literal["plain", "affine"] = "plain",
+        scale: WeightScale = "absmean",
+        input_range: InputRange = "int8",
+        readout: Readout = "mean",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = {"in_features": in_features, "num_classes": num_classes, "num_steps": num_steps}
+        for name, size in (sizes | {"d_hidden": d_hidden, "num_blocks": num_blocks}).items():
+            if size < 1:
+                raise PnbxValueError(f"PNBX: {name} must be at least 1, got {size}")
+        if not 0 <= dropout < 1:
+            raise PnbxValueError(f"PNBX: dropout must be in [0, 1), got {dropout}")
+        options = (("ssm", ssm, SSMKind), ("rnn", rnn, RNNKind), ("fast_weights", fast_weights, FastWeightsRule))
+        options += (("hippocampus", hippocampus, HippocampusScope), ("readout", readout, Readout))  # type: ignore[assignment]
+        for name, value, allowed in options:
+            if value not in get_args(allowed):
+                raise PnbxValueError(f"PNBX: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
+        self.in_features, self.num_steps, self.d_hidden = in_features, num_steps, d_hidden
+        self.readout_kind: Readout = readout
+        affine = norm == "affine"
+        self.encoder = EventEncoder(
+            BitLinear(in_features, d_hidden, scale=scale, input_range=input_range),
+            nn.BatchNorm1d(d_hidden, affine=affine),
+            beta=beta_encoder,
+            threshold=threshold,
+            reset=reset,
+            spike_grad=spike_grad,
+        )
+        self.blocks = nn.ModuleList()
+        for _ in range(num_blocks):
+            self.blocks.append(
+                BitBrain(
+                    Membrane(
+                        d_hidden,
+                        beta=beta,
+                        threshold=threshold,
+                        reset=reset,
+                        spike_grad=spike_grad,
+                        messages=TorusMessages(d_hidden) if messages else None,
+                    ),
+                    ssm=_make_ssm(ssm, d_hidden, d_ssm, scale, tau_max),
+                    rnn=_make_rnn(rnn, d_hidden, d_rnn, scale, tau_max),
+                    fast_weights=_make_fast_weights(fast_weights, d_hidden, rank, scale),
+                    hippocampus=None
+                    if hippocampus == "none"
+                    else Hippocampus(d_hidden, slots, scope=hippocampus, competition=competition, scale=scale),
+                    glia=Glia(d_hidden, neurons_per_domain=neurons_per_domain, target=rate_target) if glia else None,
+                    noise=OUNoise(sigma=noise_sigma, tau_steps=noise_tau) if noise_sigma else None,
+                    skip=skip,
+                    norm=nn.BatchNorm1d(d_hidden, affine=affine),
+                )
+            )
+        self.dropout = nn.Dropout(dropout)
+        self.readout = BitLinear(d_hidden, num_classes, scale=scale)
+
+    def encode(self, x: Float[Tensor, "B *rest"]) -> Float[Tensor, "T B N"]:
+        """Make the input of all steps: a static ``[B, N]`` is shown for ``num_steps``, a sequence ``[B, T, N]`` as it is.
+
+        Raises
+        ------
+        ShapeError
+            If ``x`` is neither.
+        """
+        if x.ndim == 2:
+            return x.unsqueeze(0).expand(self.num_steps, -1, -1)
+        if x.ndim == 3:
+            return x.transpose(0, 1)
+        raise ShapeError(f"PNBX.encode: x must be [B, N] or [B, T, N], got shape {list(x.shape)}")
+
+    @torch.no_grad()
+    def calibrate(self, x: Float[Tensor, "B *rest"], *, max_samples: int = 512) -> None:
+        """Measure the input scale, and scale the initial weights so that every part starts in a good range.
+
+        The encoder's input scale covers all of ``x``; the rest looks at the first ``max_samples``: see
+        :meth:`pnbx_snn.block.BitBrain.calibrate`. Logits start with a standard deviation of 1.
+
+        Parameters
+        ----------
+        x : Tensor, ``[B, N]`` or ``[B, T, N]``
+            Typical inputs, for example the training set.
+        """
+        if self.encoder.linear.input_range == "int8":
+            self.encoder.linear.calibrate_input(x)
+        was_training = self.training
+        norms = {name: buffer.clone() for name, buffer in self.named_buffers() if ".norm." in name}
+        self.train()
+        generator = torch.Generator(x.device).manual_seed(0)
+        spikes = self.encoder(self.encode(x[:max_samples]), threshold=self._encoder_threshold())[0]
+        for block in self.blocks:
+            assert isinstance(block, BitBrain)
+            block.calibrate(spikes)
+            spikes, _ = block(spikes, generator=generator, keep_state=False)
+        logits = self.readout(spikes.mean(dim=0))
+        self.readout.weight.div_(logits.std().clamp_min(1e-3))
+        for name, buffer in self.named_buffers():
+            if name in norms:
+                buffer.copy_(norms[name])
+        self.train(was_training)
+
+    def forward(
+        self,
+        x: Float[Tensor, "T B N"],
+        state: PNBXState | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        keep_state: bool = True,
+    ) -> PNBXOutput:
+        """Run all steps of ``x``, from ``state`` (``None``: the beginning of a sequence).
+
+        With ``readout="mean"`` the logits are of all steps since the beginning, those before ``state`` included, so a
+        run in pieces ends with the logits of the whole.
+
+        Parameters
+        ----------
+        x : Tensor, ``[T, B, in_features]``
+            See :meth:`encode`.
+        state : PNBXState, optional
+            Of the call before.
+        generator : torch.Generator, optional
+            Of the noise, needed in training if there is any.
+        keep_state : bool
+            ``False`` saves the making of the state, in training.
+        """
+        if x.ndim != 3 or x.shape[2] != self.in_features or x.numel() == 0:
+            raise ShapeError(f"PNBX: input must be [T, B, {self.in_features}], no axis empty, got {list(x.shape)}")
+        before = self._states(state)
+        z, encoder = self.encoder(x, None if state is None else state.encoder, threshold=self._encoder_threshold())
+        spikes, blocks = [z], []
+        for block, block_state in zip(self.blocks, before, strict=True):
+            z, after = block(z, block_state, generator=generator, keep_state=keep_state)
+            spikes.append(z)
+            blocks.append(after)
+        total, num_steps = z.sum(dim=0), len(x)
+        if state is not None:
+            total, num_steps = total + state.total.to(total), num_steps + state.num_steps
+        logits = self.readout(self.dropout(z if self.readout_kind == "step" else total / num_steps))
+        if not keep_state:
+            return PNBXOutput(logits, tuple(spikes), None)
+        summed = z.sum(dim=0, dtype=torch.float64)
+        summed = summed if state is None else summed + state.total
+        return PNBXOutput(logits, tuple(spikes), PNBXState(encoder, tuple(blocks), summed, num_steps))
+
+    def classify(
+        self, x: Float[Tensor, "B *rest"], *, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B H"], ...]]:
+        """Encode samples ``[B, N]`` or ``[B, T, N]``; return logits (their mean over the steps) and all spikes."""
+        output = self(self.encode(x), generator=generator, keep_state=False)
+        return output.logits if self.readout_kind == "mean" else output.logits.mean(dim=0), output.spikes
+
+    @torch.no_grad()
+    def stream(
+        self, x: Float[Tensor, "B N"], state: PNBXState | None = None
+    ) -> tuple[Float[Tensor, "B C"], PNBXState]:
+        """One step of an endless input, in constant memory: ``x`` ``[B, in_features]``, logits ``[B, C]``.
+
+        With ``readout="mean"`` the logits are of the mean since the beginning of ``state``; with ``"step"`` of this
+        step. The same numbers as :meth:`forward` in evaluation mode, up to the rounding of sums.
+
+        Raises
+        ------
+        PnbxValueError
+            If the model is in training mode: batch norm cannot take statistics of one step.
+        """
+        if self.training:
+            raise PnbxValueError("PNBX.stream: the model must be in evaluation mode, got training; call model.eval()")
+        if x.ndim != 2 or x.shape[1] != self.in_features or x.numel() == 0:
+            raise ShapeError(f"PNBX.stream: input must be [B, {self.in_features}], got {list(x.shape)}")
+        events, encoder = self.encoder(
+            x.unsqueeze(0), None if state is None else state.encoder, threshold=self._encoder_threshold()
+        )
+        z, blocks = events[0], []
+        for block, block_state in zip(self.blocks, self._states(state), strict=True):
+            z, after = block.step(z, block_state)  # type: ignore[operator]
+            blocks.append(after)
+        total = z.double() if state is None else state.total + z
+        num_steps = 1 if state is None else state.num_steps + 1
+        shown = z if self.readout_kind == "step" else (total / num_steps).to(z.dtype)
+        return self.readout(shown), PNBXState(encoder, tuple(blocks), total, num_steps)
+
+    def adapt(self, spikes: Sequence[Float[Tensor, "T B H"]]) -> None:
+        """Let glia move the thresholds by what was fired; call it once per batch with the output's ``spikes``.
+
+        A block's ``"encoder"`` loop watches the events it gets and its ``"membrane"`` loop its own spikes. Only the first
+        block's encoder loop moves thresholds: events of later blocks are the spikes of the block before.
+        """
+        for block, events, z in zip(self.blocks, spikes[:-1], spikes[1:], strict=True):
+            glia: Any = block.glia
+            if glia is not None:
+                glia.update(glia.rates(events), glia.rates(z))
+
+    def _encoder_threshold(self) -> Tensor | None:
+        glia: Any = self.blocks[0].glia
+        return None if glia is None else glia.thresholds(self.encoder.threshold, "encoder")
+
+    def _states(self, state: PNBXState | None) -> tuple[BitBrainState | None, ...]:
+        if state is None:
+            return (None,) * len(self.blocks)
+        if len(state.blocks) != len(self.blocks):
+            raise ShapeError(f"PNBX: state must be of {len(self.blocks)} blocks, got {len(state.blocks)}")
+        return state.blocks
+
+
+def _make_ssm(kind: SSMKind, d_hidden: int, d_ssm: int, scale: WeightScale, tau_max: float) -> nn.Module | None:
+    if kind == "none":
+        return None
+    if kind == "selective":
+        return SelectiveSSM(d_hidden, d_ssm, scale=scale, tau_max=tau_max)
+    return LTISSM(d_hidden, d_ssm, kind=kind, scale=scale, tau_max=tau_max)
+
+
+def _make_rnn(kind: RNNKind, d_hidden: int, d_rnn: int, scale: WeightScale, tau_max: float) -> nn.Module | None:
+    if kind == "none":
+        return None
+    if kind == "min_gru":
+        return MinGRU(d_hidden, d_rnn, scale=scale, tau_max=tau_max)
+    return SpikingRNN(d_hidden, d_rnn, scale=scale)
+
+
+def _make_fast_weights(rule: FastWeightsRule, d_hidden: int, rank: int, scale: WeightScale) -> nn.Module | None:
+    if rule == "none":
+        return None
+    learned: Rule = rule
+    return FastWeights(d_hidden, rank, rule=learned, rate_bits=5 if rule == "delta" else 4, scale=scale)

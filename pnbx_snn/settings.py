@@ -1,0 +1,278 @@
+"""What can be configured: one class a section, each key with its range."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pnbx_snn.cells import Primitive, Reset
+from pnbx_snn.encoding import Encoder
+from pnbx_snn.errors import PnbxValueError
+from pnbx_snn.messages import TorusMessages
+from pnbx_snn.network import FastWeightsRule, HippocampusScope, Readout, RNNKind, SSMKind
+from pnbx_snn.quantization import WeightScale
+from pnbx_snn.surrogate import Surrogate
+
+NUM_CLASSES = 10
+"""Of every data set here: they are all digits."""
+
+Flag = Annotated[bool, Field(description="true or false")]
+
+
+def _whole(default: int, low: int, high: int, **options: Any) -> Any:
+    return Field(default=default, ge=low, le=high, description=f"a whole number in [{low}, {high}]", **options)
+
+
+def _share(default: float, **options: Any) -> Any:
+    return Field(default=default, ge=0, le=1, description="a number in [0, 1]", **options)
+
+
+class Section(BaseModel):
+    """What all sections share."""
+
+    # strict: a TOML 3.0 is no whole number and "3" is no number, whatever pydantic could make of them.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """What is learned.
+
+    Attributes
+    ----------
+    name
+        ``"digits"``: the 8x8 digits of scikit-learn. ``"mnist"``: MNIST images; ``"mnist_rows"``: their 28 rows, one a
+        step. ``"fsdd"``: spoken digits, frames of a mel filter bank.
+    part
+        ``"train"`` keeps the validation samples out and measures on them after each epoch; ``"train_all"`` learns from
+        both and measures nothing, for the last training.
+    folder
+        Where MNIST or FSDD lie, see docs/data.md; ``""``: the environment variable ``PNBX_DATA``.
+    held_out_speaker
+        ``"fsdd"`` only: leave this speaker out of training and test on nobody else; ``""``: the official split.
+    num_frames, num_bands
+        ``"fsdd"`` only: steps of 10 ms, and bands.
+    """
+
+    name: Literal["digits", "mnist", "mnist_rows", "fsdd"] = "digits"
+    part: Literal["train", "train_all"] = "train_all"
+    folder: str = ""
+    held_out_speaker: str = ""
+    num_frames: int = _whole(64, 8, 1000)
+    num_bands: int = _whole(40, 4, 100)
+
+    @property
+    def in_features(self) -> int:
+        """Values in a sample, or in a step of a sequence."""
+        return {"digits": 64, "mnist": 784, "mnist_rows": 28, "fsdd": self.num_bands}[self.name]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return NUM_CLASSES
+
+
+class ModelConfig(Section):
+    """A feed-forward network: the arguments of :class:`pnbx_snn.model.SpikingClassifier`, under the same names."""
+
+    hidden: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=65_536)], ...],
+        Field(strict=False, min_length=1, max_length=64, description="a list of 1 to 64 whole numbers in [1, 65536]"),
+    ] = (256,)
+    num_steps: int = _whole(8, 1, 100_000)
+    encoder: Encoder = "direct"
+    beta: float = _share(0.9)
+    threshold: float = Field(default=1.0, gt=0, description="a number above 0")
+    reset: Reset = "zero"
+    primitive: Primitive = "leaky"
+    spike_grad: str = "atan"
+    learn_beta: Flag = False
+    learn_threshold: Flag = False
+    scale: WeightScale = "absmean"
+
+    @field_validator("spike_grad")
+    @classmethod
+    def _known_surrogate(cls, name: str) -> str:
+        return Surrogate(name).name
+
+
+class PNBXConfig(Section):
+    """A PNB-X network: the arguments of :class:`pnbx_snn.network.PNBX`, under the same names.
+
+    The defaults are the sizes of the source document.
+    """
+
+    d_hidden: int = _whole(2048, 1, 65_536)
+    num_steps: int = _whole(4, 1, 100_000)
+    num_blocks: int = _whole(1, 1, 64)
+    ssm: SSMKind = "selective"
+    d_ssm: int = _whole(256, 1, 65_536)
+    rnn: RNNKind = "min_gru"
+    d_rnn: int = _whole(128, 1, 65_536)
+    fast_weights: FastWeightsRule = "hebbian"
+    rank: int = _whole(32, 1, 4096)
+    hippocampus: HippocampusScope = "sequence"
+    slots: int = _whole(125, 1, 65_536)
+    competition: Literal["softmax", "winner"] = "softmax"
+    messages: Flag = Field(default=True, validate_default=True)
+    glia: Flag = True
+    neurons_per_domain: int = _whole(16, 1, 65_536, validate_default=True)
+    rate_target: float = Field(default=0.188, gt=0, lt=1, description="a number in (0, 1)")
+    noise_sigma: float = Field(default=0.0, ge=0, le=100, description="a number in [0, 100]")
+    noise_tau: float = Field(default=10.0, gt=0, description="a number above 0")
+    tau_max: float = Field(default=1000.0, ge=2, description="a number of 2 or more")
+    beta_encoder: float = Field(default=0.5, ge=0, lt=1, description="a number in [0, 1)")
+    beta: float = Field(default=0.5, gt=0, lt=1, description="a number in (0, 1)")
+    threshold: float = Field(default=1.0, gt=0, description="a number above 0")
+    reset: Reset = "zero"
+    spike_grad: str = "atan"
+    skip: Flag = True
+    norm: Literal["plain", "affine"] = "plain"
+    scale: WeightScale = "absmean"
+    readout: Readout = "mean"
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
+
+    @field_validator("spike_grad")
+    @classmethod
+    def _known_surrogate(cls, name: str) -> str:
+        return Surrogate(name).name
+
+    @field_validator("messages")
+    @classmethod
+    def _torus_fits(cls, messages: bool, info: Any) -> bool:
+        if messages and "d_hidden" in info.data:
+            try:
+                TorusMessages(info.data["d_hidden"])
+            except PnbxValueError as error:
+                raise ValueError(f"pnbx.d_hidden must fit a torus when messages = true ({error})") from error
+        return messages
+
+    @field_validator("neurons_per_domain")
+    @classmethod
+    def _domains_fit(cls, size: int, info: Any) -> int:
+        d_hidden = info.data.get("d_hidden", size)
+        if info.data.get("glia") and d_hidden % size:
+            raise ValueError(f"must divide pnbx.d_hidden = {d_hidden} when glia = true")
+        return size
+
+
+class CNNConfig(Section):
+    """A small convolutional network, for a teacher: the arguments of :class:`pnbx_snn.teacher.SmallCNN`."""
+
+    channels: int = _whole(32, 1, 1024)
+    dropout: float = Field(default=0.3, ge=0, lt=1, description="a number in [0, 1)")
+
+
+class AugmentConfig(Section):
+    """How training samples are changed, anew in each epoch.
+
+    Attributes
+    ----------
+    strength, strength_end
+        ``strength`` holds for the first half of the epochs, then it falls along a line to ``strength_end``; 0 is off.
+        Images: :func:`pnbx_snn.augment.affine_elastic`; spoken digits: :func:`pnbx_snn.fsdd.augment_features`.
+    input_dropout
+        Share of the values that are set to 0 (without rescaling), everywhere in a sample alike.
+    """
+
+    strength: float = _share(0.0)
+    strength_end: float = _share(0.0)
+    input_dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
+
+
+class DistillConfig(Section):
+    """A teacher: a trained run whose outputs are learned together with the labels.
+
+    Attributes
+    ----------
+    teacher
+        Folder of the run, trained on the same kind of samples; ``""``: none.
+    weight
+        ``(1 - weight)`` times the loss of the labels plus ``weight`` times the divergence from the teacher.
+    temperature
+        Both logits are divided by it.
+    """
+
+    teacher: str = ""
+    weight: float = _share(0.5)
+    temperature: float = Field(default=4.0, gt=0, le=100, description="a number in (0, 100]")
+
+
+class TrainConfig(Section):
+    """How it learns.
+
+    Attributes
+    ----------
+    epochs, batch_size, learning_rate, weight_decay
+        AdamW; the rate falls from ``learning_rate`` to 0 along a cosine over all epochs. Batches have at least
+        ``batch_size`` samples and differ by at most one. Only weight matrices decay.
+    label_smoothing
+        Share of the target that is spread over all classes.
+    rate_target, rate_weight
+        ``rate_weight`` times :func:`pnbx_snn.losses.rate_penalty` is added to the loss.
+    max_shift, shift_share
+        This share of the images is shifted by up to so many pixels; over the second half of the epochs fewer and fewer
+        are, in the last one none. 0 is off.
+    clip_norm
+        Gradients are scaled down to this norm where they are longer; 0 is off.
+    mixed_precision
+        ``"bf16"`` or ``"fp16"``: matrix products in half precision; states, scans and norms stay in float32.
+    settle
+        After the last epoch, glia goes on for so many batches of unchanged training samples in evaluation mode.
+    checkpoint_every
+        Epochs between two checkpoints. The last epoch is always saved.
+    seed
+        Of everything random.
+    threads
+        Threads of torch, 0 for its default. Results repeat to the bit for the same machine and number of threads.
+    """
+
+    epochs: int = _whole(60, 1, 1_000_000)
+    batch_size: int = _whole(64, 2, 65_536)
+    learning_rate: float = Field(default=5e-3, gt=0, le=10, description="a number in (0, 10]")
+    weight_decay: float = Field(default=1e-2, ge=0, le=10, description="a number in [0, 10]")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="a number in [0, 1)")
+    rate_target: float = _share(0.188)
+    rate_weight: float = Field(default=1.0, ge=0, description="a number of 0 or more")
+    max_shift: int = _whole(1, 0, 7)
+    shift_share: float = _share(0.5)
+    clip_norm: float = Field(default=0.0, ge=0, description="a number of 0 or more")
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    settle: int = _whole(0, 0, 100_000)
+    checkpoint_every: int = _whole(1, 1, 1_000_000)
+    seed: int = _whole(0, 0, 2**63 - 1)
+    threads: int = Field(default=0, ge=0, le=1024, description="a whole number in [0, 1024]; 0 is torch's default")
+
+
+class Config(Section):
+    """A whole configuration; :func:`pnbx_snn.config.load_config` makes one and says what is wrong with it.
+
+    At most one of ``[model]``, ``[pnbx]`` and ``[cnn]`` says which network; with none, it is the default ``[model]``.
+    """
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig | None = None
+    pnbx: PNBXConfig | None = None
+    cnn: CNNConfig | None = None
+    augment: AugmentConfig = AugmentConfig()
+    distill: DistillConfig = DistillConfig()
+    train: TrainConfig = TrainConfig()
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Return ``{section: {key: value}}`` of the sections that are there."""
+        return super().model_dump(**{"exclude_none": True, **options})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_network(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            named = [name for name in ("model", "pnbx", "cnn") if values.get(name) is not None]
+            if len(named) > 1:
+                raise ValueError(f"only one of [model], [pnbx] and [cnn] may be there, got {' and '.join(f'[{name}]' for name in named)}")
+            if not named:
+                values = {**values, "model": {}}
+        return values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        if self.model is not None and self.data.name in ("mnist_rows", "fsdd"):
+            raise ValueError(f"data.name = {self.data.name!r} is a sequence and needs [pnbx] or [cnn], got [model]")
+        return self

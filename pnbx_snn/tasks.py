@@ -1,0 +1,117 @@
+"""What a configuration's data section names: samples, and how training changes them."""
+
+import math
+import os
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pnbx_snn.augment import affine_elastic
+from pnbx_snn.data import Part, Split, load_digits_split
+from pnbx_snn.errors import DataError
+from pnbx_snn.fsdd import augment_features, load_fsdd
+from pnbx_snn.mnist import load_mnist
+from pnbx_snn.settings import DataConfig
+
+DATA_VARIABLE = "PNBX_DATA"
+
+
+def data_folder(config: DataConfig) -> Path:
+    """Return the folder of the data sets: ``data.folder``, or what the environment variable ``PNBX_DATA`` says.
+
+    Raises
+    ------
+    DataError
+        If neither names one.
+    """
+    folder = config.folder or os.environ.get(DATA_VARIABLE, "")
+    if not folder:
+        raise DataError(
+            f"data.name = {config.name!r} needs a folder: --data DIR, data.folder or {DATA_VARIABLE}; "
+            f"to get the files: pnbx-snn download {config.name.removesuffix('_rows')} --data DIR"
+        )
+    return Path(folder)
+
+
+def load_split(config: DataConfig, part: Part) -> Split:
+    """Load a part of the data that a configuration names.
+
+    Parameters
+    ----------
+    config
+        Its ``name``, ``folder`` and options.
+    part
+        See :func:`pnbx_snn.data.load_digits_split`, :func:`pnbx_snn.mnist.load_mnist`,
+        :func:`pnbx_snn.fsdd.load_fsdd`.
+
+    Returns
+    -------
+    Split
+        ``images`` is ``[n, N]`` for static samples and ``[n, T, N]`` for sequences.
+
+    Raises
+    ------
+    DataError
+        If the files are missing or broken.
+
+    Examples
+    --------
+    >>> load_split(DataConfig(), "test").images.shape
+    torch.Size([360, 64])
+    """
+    if config.name == "digits":
+        return load_digits_split(part=part)
+    folder = data_folder(config)
+    if config.name == "fsdd":
+        recordings = load_fsdd(
+            folder,
+            part=part,
+            held_out_speaker=config.held_out_speaker or None,
+            num_frames=config.num_frames,
+            num_bands=config.num_bands,
+        )
+        return Split(recordings.features, recordings.labels)
+    split = load_mnist(folder, part=part)
+    return split if config.name == "mnist" else Split(split.images.unflatten(1, (28, 28)), split.labels)
+
+
+def augment(
+    x: Float[Tensor, "B *shape"], config: DataConfig, *, strength: float, generator: torch.Generator
+) -> Float[Tensor, "B *shape"]:
+    """Change samples at random: images by affine and elastic distortion, spoken digits by shifts, masks and noise.
+
+    Parameters
+    ----------
+    x
+        Samples as :func:`load_split` gives them.
+    strength
+        0 (as they are) to 1.
+
+    Examples
+    --------
+    >>> x = load_split(DataConfig(), "validation").images
+    >>> bool((augment(x, DataConfig(), strength=0.0, generator=torch.Generator()) == x).all())
+    True
+    """
+    if strength == 0:
+        return x
+    if config.name == "fsdd":
+        return augment_features(x, generator=generator, strength=strength)
+    flat = x.flatten(1)
+    return affine_elastic(flat, math.isqrt(flat.shape[1]), generator=generator, strength=strength).reshape(x.shape)
+
+
+def drop_inputs(x: Float[Tensor, "B *shape"], share: float, *, generator: torch.Generator) -> Float[Tensor, "B *shape"]:
+    """Set this share of the values to 0; in a sequence ``[B, T, N]`` the same inputs in every step.
+
+    Examples
+    --------
+    >>> drop_inputs(torch.ones(1, 4), 0.5, generator=torch.Generator().manual_seed(0))
+    tensor([[0., 1., 0., 0.]])
+    """
+    if share == 0:
+        return x
+    mask = torch.rand(len(x), x.shape[-1], generator=generator) >= share  # [B, N]
+    return x * (mask if x.ndim == 2 else mask.unsqueeze(1))
