@@ -31,10 +31,10 @@ from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
 from neuromorphic.ops import LIF, MAX_SHIFT, Dense, Input, Op, Readout
 from neuromorphic.program import Program
 from pnbx_snn.checkpoint import load_run
-from pnbx_snn.data import load_digits_split
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.model import SpikingClassifier, SpikingLayer
+from pnbx_snn.tasks import load_split
 
 Float64 = NDArray[np.float64]
 LayerParts = tuple[nn.Module, nn.Module | None, nn.Module]
@@ -353,8 +353,13 @@ def compile_run(run_dir: str | Path) -> Program:
         model, config = load_run(Path(run_dir))
     except PnbxError as error:
         raise CompileError(str(error)) from error
+    if not isinstance(model, SpikingClassifier):
+        raise CompileError(
+            f"{run_dir}: a {type(model).__name__} cannot be compiled; what can is a SpikingClassifier ([model] in the "
+            "configuration)"
+        )
     program = compile_model(model)
-    split = load_digits_split(part="validation")
+    split = load_split(config.data, "validation")
     inputs = model.encode(split.images, generator=torch.Generator().manual_seed(0))
     agreement = {"part": "validation", **measure_agreement(model, program, inputs, split.labels)}
     metadata = {**program.metadata, "run": Path(run_dir).name, "config": config.model_dump(), "agreement": agreement}

@@ -21,7 +21,7 @@ from pnbx_snn.model import SpikingClassifier, SpikingLayer
 from pnbx_snn.network import PNBX
 from pnbx_snn.neurons import LIF, LIFState, beta_from_tau
 from pnbx_snn.noise import OUNoise
-from pnbx_snn.quantization import ternarize
+from pnbx_snn.quantization import keep_ternary, ternarize
 from pnbx_snn.rnn import MinGRU, SpikingRNN
 from pnbx_snn.ssm import LTISSM, SelectiveSSM
 from pnbx_snn.surrogate import Surrogate
@@ -53,6 +53,7 @@ __all__ = [
     "TorusMessages",
     "__version__",
     "beta_from_tau",
+    "keep_ternary",
     "lift",
     "ternarize",
 ]

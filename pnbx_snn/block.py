@@ -113,9 +113,13 @@ class BitBrain(nn.Module):
             raise PnbxValueError("BitBrain: the membrane needs at least one pathway or skip=True, got neither")
         for name, part in {**pathways, "glia": glia, "norm": norm}.items():
             if part is not None:
-                size = next(getattr(part, key) for key in ("d_hidden", "num_neurons", "num_features") if hasattr(part, key))
+                size = next(
+                    getattr(part, key) for key in ("d_hidden", "num_neurons", "num_features") if hasattr(part, key)
+                )
                 if size != self.d_hidden:
-                    raise PnbxValueError(f"BitBrain: {name} must be for the membrane's {self.d_hidden} neurons, got {size}")
+                    raise PnbxValueError(
+                        f"BitBrain: {name} must be for the membrane's {self.d_hidden} neurons, got {size}"
+                    )
         self.ssm, self.rnn, self.fast_weights, self.hippocampus = ssm, rnn, fast_weights, hippocampus
         self.membrane = membrane
         self.glia = glia
@@ -155,7 +159,8 @@ class BitBrain(nn.Module):
             current, states["membrane"], threshold=self.threshold(), noise=noise
         )
         if isinstance(self.rnn, SpikingRNN):
-            states["rnn"] = states["rnn"]._replace(z=spikes)
+            heard: Any = states["rnn"]
+            states["rnn"] = heard._replace(z=spikes)
         return spikes, BitBrainState(**states)
 
     def forward(
@@ -244,7 +249,8 @@ class BitBrain(nn.Module):
     ) -> Tensor:
         """Advance spiking interneurons and membrane together; return the spikes and leave both states in ``states``."""
         assert self.rnn is not None
-        threshold, spikes = self.threshold(), []
+        threshold = self.threshold()
+        spikes: list[Tensor] = []
 
         def driven(part: Tensor) -> Tensor:
             t = len(spikes)

@@ -14,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 import pnbx_snn
-from pnbx_snn.config import Config, make_config
+from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.model import SpikingClassifier
 from pnbx_snn.network import PNBX
+from pnbx_snn.settings import Config
 from pnbx_snn.storage import Tensors, read_description, read_tensors, write_tensors
 from pnbx_snn.teacher import SmallCNN
 

@@ -12,17 +12,29 @@ from typing import Annotated, Any, Literal, NoReturn
 import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from pnbx_snn.checkpoint import CHECKPOINT_NAME, Network, build_model, load_run, read_meta
-from pnbx_snn.config import Config, load_config
-from pnbx_snn.counts import parameter_table
+from pnbx_snn.config import load_config
+from pnbx_snn.counts import PartCount, parameter_table
 from pnbx_snn.errors import ConfigError, PnbxError, StorageError
+from pnbx_snn.hippocampus import Hippocampus
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.network import PNBX
+from pnbx_snn.packed import load_packed, pack_run
+from pnbx_snn.quantization import ternarize
 from pnbx_snn.run_log import METRICS_NAME, read_metrics
-from pnbx_snn.settings import DataConfig
+from pnbx_snn.settings import Config, DataConfig
 from pnbx_snn.tasks import load_split
 from pnbx_snn.teacher import SmallCNN
 from pnbx_snn.training import Metrics, TrainResult, evaluate
@@ -31,10 +43,11 @@ from pnbx_snn.training import train as run_training
 out = Console()
 err = Console(stderr=True)
 
-Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train`.", metavar="RUN")]
+Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
 Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; never choose by the test images.")]
 DataFolder = Annotated[
-    Path | None, typer.Option("--data", help="Folder of MNIST and FSDD; default: data.folder, or $PNBX_DATA.", metavar="DIR")
+    Path | None,
+    typer.Option("--data", help="Folder of MNIST and FSDD; default: data.folder, or $PNBX_DATA.", metavar="DIR"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
@@ -122,7 +135,7 @@ def evaluate_run(run: Run, part: Part = "test", data: DataFolder = None, as_json
     - `pnbx-snn eval runs/digits`
     - `pnbx-snn eval runs/digits --part validation --json`
     """
-    model, config = load_run(run)
+    model, config = _load(run)
     # A run on train_all has learned from the validation images too.
     seen = part == "validation" and config.data.part == "train_all"
     result = {"part": part, "seen_in_training": seen, **evaluate(model, load_split(_data(config, data), part))}
@@ -156,7 +169,7 @@ def raster(
     """
     from pnbx_snn import plot
 
-    model, config = load_run(run)
+    model, config = _load(run)
     if isinstance(model, SmallCNN):
         _fail(f"{run}: a [cnn] has no spikes to draw", 2)
     split = load_split(_data(config, data), part)
@@ -191,27 +204,130 @@ def training(
 
 
 @app.command()
-def info(run: Run, as_json: AsJson = False) -> None:
+def info(
+    run: Annotated[Path, typer.Argument(help="A run, a packed file, or a configuration (.toml).", metavar="RUN")],
+    as_json: AsJson = False,
+) -> None:
     """Show what is inside a run: parameters by part, ternary weights, configuration, checkpoint.
+
+    A PNB-X network is counted beside the source document's column; a configuration is enough for that.
 
     For example:
 
     - `pnbx-snn info runs/digits`
-    - `pnbx-snn info runs/digits --json`
+    - `pnbx-snn info examples/configs/reference.toml`
+    - `pnbx-snn info runs/mnist --json`
     """
-    model, config = load_run(run)
-    meta = read_meta(run / CHECKPOINT_NAME)
-    parts = _parts(model)
-    total = {
-        "parameters": sum(part["parameters"] for part in parts),
-        "weight_bytes": sum(part.get("weight_bytes", 0) for part in parts),
-        "zero_fraction": sum(part.get("zeros", 0) for part in parts) / sum(part.get("weights", 0) for part in parts),
-    }
+    if run.suffix == ".toml":
+        config = load_config(run)
+        with torch.device("meta"):  # sizes are all that is asked for
+            model = build_model(config)
+        known: dict[str, Any] = {}
+        parts: list[dict[str, Any]] = []
+        title = f"{run}: not trained"
+    else:
+        model, config = _load(run)
+        meta = read_meta(run / CHECKPOINT_NAME) if run.is_dir() else None
+        known = meta.model_dump(include={"epoch", "step", "seed", "versions"}) if meta else {}
+        parts = _parts(model)
+        title = f"{run}: epoch {meta.epoch}" if meta else f"{run}: packed"
+    counts = parameter_table(model) if isinstance(model, PNBX) else []
+    total = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    if parts and any("zeros" in part for part in parts):
+        total["weight_bytes"] = sum(part.get("weight_bytes", 0) for part in parts)
+        total["zero_fraction"] = sum(part.get("zeros", 0) for part in parts) / sum(p.get("weights", 0) for p in parts)
     if as_json:
-        known = {"epoch": meta.epoch, "step": meta.step, "seed": meta.seed, "versions": meta.versions}
-        typer.echo(json.dumps({**known, **total, "parts": parts, "config": config.model_dump()}))
+        document = [{**row._asdict(), "total": row.total} for row in counts]
+        typer.echo(json.dumps({**known, **total, "parts": parts, "document": document, "config": config.model_dump()}))
         return
-    table = Table("part", "parameters", "ternary bytes", "zeros", "gamma", title=f"{run}: epoch {meta.epoch}")
+    if counts:
+        out.print(_document_table(counts))
+    if parts:
+        out.print(_parts_table(title, parts, total))
+    for section, values in config.model_dump().items():
+        text = ", ".join(f"{key}={value}" for key, value in values.items())
+        out.print(f"[{section}] {text}", markup=False, highlight=False)
+    if known:
+        versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
+        out.print(versions, highlight=False, style="dim")
+
+
+@app.command()
+def pack(
+    run: Run,
+    file: Annotated[Path, typer.Option("-o", "--output", help="The file, by custom .safetensors.", metavar="FILE")],
+    data: DataFolder = None,
+    measure: Annotated[bool, typer.Option(help="Measure on the test samples and keep the numbers in the file.")] = True,
+) -> None:
+    """Write a trained network as one small file, its ternary weights in two bits each.
+
+    `pnbx-snn eval`, `raster` and `info` take the file in place of a run.
+
+    For example:
+
+    - `pnbx-snn pack runs/mnist -o mnist.safetensors --data DIR`
+    """
+    measured: dict[str, Any] = {}
+    if measure:
+        model, config = load_run(run)
+        measured = {"part": "test", **evaluate(model, load_split(_data(config, data), "test"))}
+    size = pack_run(run, file, measured=measured)
+    accuracy = f", test accuracy {measured['accuracy']:.2%}" if measured else ""
+    out.print(f"wrote {file}: {size:,} bytes{accuracy}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def download(
+    name: Annotated[Literal["mnist", "fsdd"], typer.Argument(help="Which data set.")],
+    data: Annotated[Path, typer.Option("--data", help="The folder to put it in.", metavar="DIR")],
+) -> None:
+    """Fetch a public data set and check it; files that are there and right are kept.
+
+    For example:
+
+    - `pnbx-snn download mnist --data data`
+    """
+    from pnbx_snn.download import download as fetch
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show_bytes(file: str, size: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bar.add_task(file, total=total)
+            bar.update(tasks[file], completed=size)
+
+        fetch(name, data, progress=show_bytes)
+    out.print(f"{name} is in {data}. Next: pnbx-snn train examples/configs/{name}.toml --data {data}", highlight=False)
+
+
+def main() -> None:
+    """Entry point of the ``pnbx-snn`` command."""
+    app()
+
+
+def _load(run: Path) -> tuple[Network, Config]:
+    """Load the network of a run's folder or of a packed file."""
+    return load_packed(run)[:2] if run.is_file() else load_run(run)
+
+
+def _document_table(counts: list[PartCount]) -> Table:
+    table = Table("part", "numbers", "here", "by gradient", "document", "difference")
+    table.title = "Parameters as the document counts them"
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in counts:
+        figures = (row.total, row.by_gradient, row.document, row.total - row.document)
+        table.add_row(row.part, row.formula, *(f"{figure:,}" for figure in figures))
+    table.add_section()
+    sums = [sum(row.total for row in counts), sum(row.by_gradient for row in counts)]
+    document = sum(row.document for row in counts)
+    table.add_row("all", "", *(f"{figure:,}" for figure in (*sums, document, sums[0] - document)))
+    return table
+
+
+def _parts_table(title: str, parts: list[dict[str, Any]], total: dict[str, Any]) -> Table:
+    table = Table("part", "parameters", "ternary bytes", "zeros", "gamma", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     for part in parts:
@@ -222,19 +338,13 @@ def info(run: Run, as_json: AsJson = False) -> None:
         )
         table.add_row(part["name"], f"{part['parameters']:,}", *ternary)
     table.add_section()
-    table.add_row(
-        "all", f"{total['parameters']:,}", f"{total['weight_bytes']:,} (2 bits each)", f"{total['zero_fraction']:.1%}"
+    sums = (
+        [f"{total['weight_bytes']:,} (2 bits each)", f"{total['zero_fraction']:.1%}"]
+        if "zero_fraction" in total
+        else []
     )
-    out.print(table)
-    for section, values in config.model_dump().items():
-        text = ", ".join(f"{key}={value}" for key, value in values.items())
-        out.print(f"[{section}] {text}", markup=False, highlight=False)
-    out.print(", ".join(f"{name} {version}" for name, version in meta.versions.items()), highlight=False, style="dim")
-
-
-def main() -> None:
-    """Entry point of the ``pnbx-snn`` command."""
-    app()
+    table.add_row("all", f"{total['parameters']:,}", *sums)
+    return table
 
 
 def _data(config: Config, folder: Path | None) -> DataConfig:
@@ -259,13 +369,14 @@ def _parts(model: Network) -> list[dict[str, Any]]:
         if not own:
             continue
         part: dict[str, Any] = {"name": name, "parameters": sum(parameter.numel() for parameter in own)}
-        if isinstance(module, BitLinear):
-            weight = module.ternary_weight()
+        if isinstance(module, BitLinear | Hippocampus):
+            latent = module.weight if isinstance(module, BitLinear) else module.K
+            weight, gamma = ternarize(latent.detach(), scale=module.scale)
             part |= {
                 "weights": weight.numel(),
                 "weight_bytes": (weight.numel() + 3) // 4,  # four weights in a byte
                 "zeros": int((weight == 0).sum()),
-                "gamma": module.gamma().item(),
+                "gamma": gamma.item(),
             }
         parts.append(part)
     return parts

@@ -23,6 +23,8 @@ from pnbx_snn.settings import (
     TrainConfig,
 )
 
+__all__ = ["Config", "differing_keys", "load_config", "make_config", "to_toml"]
+
 NOT_THERE = "not there"
 
 _SECTIONS: dict[str, type[Section]] = {

@@ -61,7 +61,7 @@ def parameter_table(model: PNBX) -> list[PartCount]:
     Returns
     -------
     list of PartCount
-        One for each part of the document, and ``"norm"`` (0 there) for the gain and bias of ``norm="affine"``, which fold
+        One for each part of the document, and ``"norm"`` (0 there) for gain and bias of ``norm="affine"``, which fold
         into thresholds and biases at compile time. A part that the network does not have counts 0.
 
     Examples
@@ -82,7 +82,7 @@ def parameter_table(model: PNBX) -> list[PartCount]:
         "readout": "H d_out",
         "glia": "8 H / 16",
         "hippocampus": "2 M H",
-        "norm": "not counted",
+        "norm": "",
     }
     gradient, rule = dict.fromkeys(formulas, 0), dict.fromkeys(formulas, 0)
     gradient["encoder"] = _parameters(model.encoder.linear)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pnbx_snn.data import Part
@@ -64,11 +65,11 @@ class Recordings(NamedTuple):
 
 
 class _Archive(NamedTuple):
-    samples: np.ndarray[Any, Any]
-    offsets: np.ndarray[Any, Any]
-    digit: np.ndarray[Any, Any]
-    speaker: np.ndarray[Any, Any]
-    index: np.ndarray[Any, Any]
+    samples: NDArray[np.int16]
+    offsets: NDArray[np.int64]
+    digit: NDArray[np.int64]
+    speaker: NDArray[np.int64]
+    take: NDArray[np.int64]
     speakers: list[str]
 
 
@@ -337,9 +338,9 @@ def _stretches(batch: int, length: int, count: int, max_width: float, generator:
     return inside.any(dim=1)
 
 
-def _in_part(archive: _Archive, part: Part, held_out_speaker: str | int | None) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _in_part(archive: _Archive, part: Part, held_out_speaker: str | int | None) -> NDArray[np.bool_]:
     if held_out_speaker is None:
-        test = archive.index < FIRST_TRAIN
+        test = archive.take < FIRST_TRAIN
     else:
         known = dict(enumerate(archive.speakers)) | {name: name for name in archive.speakers}
         if held_out_speaker not in known or isinstance(held_out_speaker, bool):
@@ -349,8 +350,8 @@ def _in_part(archive: _Archive, part: Part, held_out_speaker: str | int | None) 
                 f"got {held_out_speaker!r}"
             )
         test = archive.speaker == archive.speakers.index(known[held_out_speaker])
-    late = archive.index >= FIRST_VALIDATION
-    chosen: np.ndarray[Any, np.dtype[np.bool_]] = {
+    late = archive.take >= FIRST_VALIDATION
+    chosen: NDArray[np.bool_] = {
         "test": test,
         "train_all": ~test,
         "train": ~test & ~late,
@@ -359,9 +360,7 @@ def _in_part(archive: _Archive, part: Part, held_out_speaker: str | int | None) 
     return chosen
 
 
-def _features(
-    archive: _Archive, chosen: np.ndarray[Any, Any], num_frames: int, num_bands: int
-) -> Float[Tensor, "n T F"]:
+def _features(archive: _Archive, chosen: NDArray[np.int64], num_frames: int, num_bands: int) -> Float[Tensor, "n T F"]:
     filters = mel_filters(num_bands)
     samples = torch.from_numpy(archive.samples)
     offsets = torch.from_numpy(archive.offsets)
@@ -373,8 +372,9 @@ def _features(
     number = torch.arange(len(owner)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
     first = starts[owner] + HOP * number  # [M]
     windows = samples.unfold(0, WINDOW, 1)  # a view
-    bands = torch.cat([log_mel(windows[part] / 32768.0, filters) for part in first.split(_FRAMES_AT_ONCE)])  # [M, F]
-    for position, recording in enumerate(bands.split(counts.tolist())):
+    groups = torch.split(first, _FRAMES_AT_ONCE)
+    bands = torch.cat([log_mel(windows[group] / 32768.0, filters) for group in groups])  # [M, F]
+    for position, recording in enumerate(torch.split(bands, counts.tolist())):
         mean, std = recording.mean(), recording.std(correction=0).clamp_(min=1e-3)
         surplus = len(recording) - num_frames
         cut = recording[max(0, surplus // 2) :][:num_frames]
@@ -409,15 +409,21 @@ def _read_archive(path: Path) -> _Archive:
         raise DataError(f"{path}: is cut short, altered or no npz file ({error})") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    numbers = {name: arrays[name].astype(np.int64) for name in ("offsets", "digit", "speaker", "index")}
-    checked = _Archive(samples=arrays["samples"], speakers=arrays["speakers"].tolist(), **numbers)
+    checked = _Archive(
+        samples=arrays["samples"],
+        offsets=arrays["offsets"].astype(np.int64),
+        digit=arrays["digit"].astype(np.int64),
+        speaker=arrays["speaker"].astype(np.int64),
+        take=arrays["index"].astype(np.int64),
+        speakers=arrays["speakers"].tolist(),
+    )
     if int(arrays["sample_rate"]) != SAMPLE_RATE_HZ:
         raise DataError(f"{path}: sample_rate must be {SAMPLE_RATE_HZ}, got {int(arrays['sample_rate'])}")
     _check_contents(path, checked)
     return checked
 
 
-def _read_array(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray[Any, Any]:
+def _read_array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     """Read a member after its size, type and shape; numpy would allocate whatever its header says."""
     kinds, shape = _MEMBERS[name]
     member = archive.getinfo(f"{name}.npy")
@@ -454,12 +460,14 @@ def _check_contents(path: Path, archive: _Archive) -> None:
             f"{path}: a recording must have {WINDOW} to {MAX_SECONDS * SAMPLE_RATE_HZ} samples, "
             f"got {lengths.min()} to {lengths.max()}"
         )
-    limits = {"digit": NUM_CLASSES, "speaker": NUM_SPEAKERS, "index": NUM_TAKES}
-    for name, limit in limits.items():
-        values = getattr(archive, name)
+    for name, values, limit in (
+        ("digit", archive.digit, NUM_CLASSES),
+        ("speaker", archive.speaker, NUM_SPEAKERS),
+        ("index", archive.take, NUM_TAKES),
+    ):
         if values.min() < 0 or values.max() >= limit:
             raise DataError(f"{path}: {name} must be 0 to {limit - 1}, got {values.min()} to {values.max()}")
-    number = (archive.speaker * NUM_CLASSES + archive.digit) * NUM_TAKES + archive.index
+    number = (archive.speaker * NUM_CLASSES + archive.digit) * NUM_TAKES + archive.take
     if len(np.unique(number)) != NUM_RECORDINGS:
         raise DataError(f"{path}: each speaker must have said each digit {NUM_TAKES} times, each with its own index")
     if len(set(archive.speakers)) != NUM_SPEAKERS or not all(archive.speakers):

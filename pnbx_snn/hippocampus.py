@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.quantization import WeightScale, ternarize
+from pnbx_snn.quantization import WeightScale, kept, ternarize
 
 Scope = Literal["sequence", "persistent"]
 Competition = Literal["softmax", "winner"]
 
 MAX_BITS = 12
 CHUNK = 32
-"""Steps per block of a whole sequence. A slot keeps at least a quarter a step, so 4**32 bounds what float32 must hold."""
+"""Steps per block of a whole sequence. A slot keeps at least a quarter a step: 4**32 bounds what float32 must hold."""
 
 
 class HippocampusState(NamedTuple):
@@ -39,8 +39,8 @@ class Hippocampus(nn.Module):
         m_t &= (\gamma\tilde K + E_{t-1})^\top \alpha_t \\
         E_t &= (1 - \delta - \eta\,\alpha_t) \odot E_{t-1} + \eta\,\alpha_t e_t^\top
 
-    with :math:`\delta = 2^{-d}`, d ``decay_bits``, and :math:`\eta = 2^{-r}`, r ``rate_bits``. The read comes before the
-    write: a pattern recalls what was there before it. The slow half K is learned by gradient and ternary in use; the
+    with :math:`\delta = 2^{-d}`, d ``decay_bits``, and :math:`\eta = 2^{-r}`, r ``rate_bits``. The read comes
+    before the write: a pattern recalls what was there before it. The slow half K is learned by gradient and ternary in use; the
     fast half E follows the events within a sequence.
 
     Parameters
@@ -103,7 +103,7 @@ class Hippocampus(nn.Module):
     References
     ----------
     Ramsauer et al. 2020, arXiv:2008.02217 (softmax read of stored patterns); Kumaran, Hassabis and McClelland 2016,
-    Trends in Cognitive Sciences 20 (fast and slow learning); blocks: Yang et al. 2024, arXiv:2312.06635. The write: own.
+    Trends in Cognitive Sciences 20 (fast and slow learning); blocks: Yang et al. 2024, arXiv:2312.06635. Write: own.
 
     Examples
     --------
@@ -134,7 +134,9 @@ class Hippocampus(nn.Module):
             raise PnbxValueError(f"hippocampus: d_hidden and slots must be at least 1, got {d_hidden} and {slots}")
         for name, value, allowed in (("scope", scope, Scope), ("competition", competition, Competition)):
             if value not in get_args(allowed):
-                raise PnbxValueError(f"hippocampus: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
+                raise PnbxValueError(
+                    f"hippocampus: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}"
+                )
         if not 0 < temperature < float("inf"):
             raise PnbxValueError(f"hippocampus: temperature must be > 0 and finite, got {temperature}")
         for name, bits, lowest in (("decay_bits", decay_bits, 2), ("rate_bits", rate_bits, 1)):
@@ -151,6 +153,10 @@ class Hippocampus(nn.Module):
         self.K = nn.Parameter(torch.empty(slots, d_hidden).uniform_(-1, 1))
         if scope == "persistent":
             self.register_buffer("fast", torch.zeros(slots, d_hidden))
+
+    def rounded(self) -> tuple[Float[Tensor, "M H"], Float[Tensor, ""]]:
+        """Return the ternary slow half and its scale, see :func:`pnbx_snn.quantization.ternarize`."""
+        return kept(self) or ternarize(self.K, scale=self.scale)
 
     @property
     def readout(self) -> None:
@@ -238,7 +244,7 @@ class Hippocampus(nn.Module):
 
     def _ask(self, events: Tensor) -> tuple[Tensor, Tensor]:
         """Return the slow half ``[M, H]`` and how much each slot answers ``[..., M]``."""
-        ternary, gamma = ternarize(self.K, scale=self.scale)
+        ternary, gamma = self.rounded()
         scores = linear(events, ternary).to(events.dtype) * (gamma / (self.temperature * self.d_hidden**0.5))
         alpha = torch.softmax(scores, dim=-1)
         if self.competition == "winner":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pnbx_snn.errors import PnbxValueError, ShapeError
-from pnbx_snn.quantization import INT8_MAX, WeightScale, quantize_int8, ternarize
+from pnbx_snn.quantization import INT8_MAX, WeightScale, kept, quantize_int8, ternarize
 
 InputRange = Literal["spikes", "int8"]
 
@@ -117,7 +117,7 @@ class BitLinear(nn.Module):
         """Apply the layer; see the class."""
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ShapeError(f"BitLinear: input must be [..., {self.in_features}], got {list(x.shape)}")
-        ternary, gamma = ternarize(self.weight, scale=self.scale)
+        ternary, gamma = self.rounded()
         if self.input_range == "int8":
             if self.input_scale.item() == 0.0:
                 raise PnbxValueError(
@@ -129,6 +129,10 @@ class BitLinear(nn.Module):
         # Under autocast the product is rounded to half precision; what follows goes on in the precision of the input.
         y = gamma * linear(x, ternary).to(x.dtype)  # [..., out_features]
         return y if self.bias is None else y + self.bias
+
+    def rounded(self) -> tuple[Float[Tensor, "n_out n_in"], Float[Tensor, ""]]:
+        """Return ternary weights and their scale, see :func:`pnbx_snn.quantization.ternarize`."""
+        return kept(self) or ternarize(self.weight, scale=self.scale)
 
     @torch.no_grad()
     def calibrate_input(self, x: Float[Tensor, "*batch n_in"]) -> None:

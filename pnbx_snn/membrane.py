@@ -166,7 +166,14 @@ class _MembraneScan(torch.autograd.Function):
         if ctx.kernels is not None:
             parameters = (p.expand(potentials.shape[-1]).to(potentials.dtype).contiguous() for p in (beta, threshold))
             grad_drive, of_beta, of_threshold, grad_v0, grad_z0 = ctx.kernels.run_backward(
-                potentials, *parameters, v0, grad_spikes, grad_v, ctx.reset, _torus(ctx.messages), _alpha(ctx.spike_grad)
+                potentials,
+                *parameters,
+                v0,
+                grad_spikes,
+                grad_v,
+                ctx.reset,
+                _torus(ctx.messages),
+                _alpha(ctx.spike_grad),
             )
             summed = (_summed(of_beta, beta), _summed(of_threshold, threshold))
             return (grad_drive, *summed, grad_v0, grad_z0, None, None, None)
@@ -242,7 +249,7 @@ def _before(reset: Reset, u: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _slopes(spike_grad: SpikeFunction, distance: Tensor) -> Tensor:
-    """Derivative of the surrogate at each ``v - threshold``."""
+    """Return the derivative of the surrogate at each ``v - threshold``."""
     with torch.enable_grad():
         distance = distance.detach().requires_grad_()
         spikes = spike_grad(distance)
@@ -354,7 +361,7 @@ class Membrane(nn.Module):
         return torch.sigmoid(self.leak)
 
     def drive(self, current: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
-        r"""What a current adds to the membrane: :math:`(1 - \beta) \odot (I + b)`, ``[..., N]``."""
+        r"""Return what a current adds to the membrane: :math:`(1 - \beta) \odot (I + b)`, ``[..., N]``."""
         return torch.sigmoid(-self.leak) * (current + self.bias)
 
     def step(
@@ -441,4 +448,3 @@ def _check_neurons(current: Tensor, num_neurons: int) -> None:
         )
     if not current.is_floating_point():
         raise PnbxTypeError(f"membrane: current must be floating point, got {current.dtype}; convert with .float()")
-

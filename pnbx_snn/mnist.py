@@ -4,7 +4,6 @@ import gzip
 import stat
 import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import torch
@@ -108,7 +107,7 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
             raise DataError(f"{path}: must be a file, is a folder or a device")
         compressed = path.suffix == ".gz"
         _check_size(path, status.st_size, num_bytes, compressed=compressed)
-        with cast(BinaryIO, gzip.open(path)) if compressed else path.open("rb") as file:
+        with gzip.open(path) if compressed else path.open("rb") as file:
             _check_header(path, file.read(header_bytes), shape)
             # One byte more than allowed shows whether more follows, and lets gzip reach and check its checksum.
             data = file.read(num_bytes - header_bytes + 1)

@@ -320,7 +320,7 @@ class PNBX(nn.Module):
         self.readout = BitLinear(d_hidden, num_classes, scale=scale)
 
     def encode(self, x: Float[Tensor, "B *rest"]) -> Float[Tensor, "T B N"]:
-        """Make the input of all steps: a static ``[B, N]`` is shown for ``num_steps``, a sequence ``[B, T, N]`` as it is.
+        """Make the input of all steps: ``[B, N]`` is shown for ``num_steps``, a sequence ``[B, T, N]`` as it is.
 
         Raises
         ------
@@ -414,9 +414,7 @@ class PNBX(nn.Module):
         return output.logits if self.readout_kind == "mean" else output.logits.mean(dim=0), output.spikes
 
     @torch.no_grad()
-    def stream(
-        self, x: Float[Tensor, "B N"], state: PNBXState | None = None
-    ) -> tuple[Float[Tensor, "B C"], PNBXState]:
+    def stream(self, x: Float[Tensor, "B N"], state: PNBXState | None = None) -> tuple[Float[Tensor, "B C"], PNBXState]:
         """One step of an endless input, in constant memory: ``x`` ``[B, in_features]``, logits ``[B, C]``.
 
         With ``readout="mean"`` the logits are of the mean since the beginning of ``state``; with ``"step"`` of this
@@ -446,8 +444,8 @@ class PNBX(nn.Module):
     def adapt(self, spikes: Sequence[Float[Tensor, "T B H"]]) -> None:
         """Let glia move the thresholds by what was fired; call it once per batch with the output's ``spikes``.
 
-        A block's ``"encoder"`` loop watches the events it gets and its ``"membrane"`` loop its own spikes. Only the first
-        block's encoder loop moves thresholds: events of later blocks are the spikes of the block before.
+        A block's ``"encoder"`` loop watches the events it gets and its ``"membrane"`` loop its own spikes. Only the
+        first block's encoder loop moves thresholds: events of later blocks are the spikes of the block before.
         """
         for block, events, z in zip(self.blocks, spikes[:-1], spikes[1:], strict=True):
             glia: Any = block.glia

@@ -4,11 +4,13 @@ Both functions give exact integers in the forward pass (held in a floating-point
 pass, that rounding did not happen. The integers are exact: not ``w + (round(w) - w)``, which may miss by one ulp.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from pnbx_snn.errors import PnbxValueError
 
@@ -18,6 +20,7 @@ EPS = 1e-6
 """Smallest weight scale. A floor rather than an addend, see :func:`ternarize`."""
 
 INT8_MIN, INT8_MAX = -128, 127
+_KEPT = "_kept_ternary"
 
 
 def ternarize(
@@ -105,6 +108,45 @@ class _RoundToTernary(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (gamma,) = ctx.saved_tensors
         return grad / gamma, None
+
+
+@contextmanager
+def keep_ternary(model: nn.Module) -> Iterator[None]:
+    """Round the weights of a network once instead of in every call, as long as they do not change.
+
+    For streaming and evaluation, where rounding costs more than the products: 10 ms of 12 a step in the reference
+    network. Answers are equal to the bit. There is no gradient to the weights inside, and a change of theirs is not seen.
+
+    Parameters
+    ----------
+    model
+        Any module; what it holds of ternary layers (modules with ``rounded()``) is kept.
+
+    Examples
+    --------
+    >>> from pnbx_snn import BitLinear
+    >>> layer, x = BitLinear(4, 2), torch.ones(1, 4)
+    >>> with keep_ternary(layer):
+    ...     y = layer(x)
+    >>> bool((y == layer(x)).all())
+    True
+    """
+    layers = [module for module in model.modules() if hasattr(module, "rounded")]
+    with torch.no_grad():
+        values = [layer.rounded() for layer in layers]
+    try:
+        for layer, value in zip(layers, values, strict=True):
+            layer.__dict__[_KEPT] = value
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop(_KEPT, None)
+
+
+def kept(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """Return what :func:`keep_ternary` keeps for a layer at the moment, if anything."""
+    value: tuple[Tensor, Tensor] | None = layer.__dict__.get(_KEPT)
+    return value
 
 
 def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) -> Float[Tensor, "*shape"]:

@@ -334,7 +334,7 @@ class _Rounded(NamedTuple):
 
 
 def _rounded(layer: BitLinear) -> _Rounded:
-    return _Rounded(*ternarize(layer.weight, scale=layer.scale))
+    return _Rounded(*layer.rounded())
 
 
 def _check_sizes(owner: str, d_hidden: int, d_rnn: int) -> None:

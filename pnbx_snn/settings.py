@@ -266,7 +266,10 @@ class Config(Section):
         if isinstance(values, dict):
             named = [name for name in ("model", "pnbx", "cnn") if values.get(name) is not None]
             if len(named) > 1:
-                raise ValueError(f"only one of [model], [pnbx] and [cnn] may be there, got {' and '.join(f'[{name}]' for name in named)}")
+                raise ValueError(
+                    "only one of [model], [pnbx] and [cnn] may be there, "
+                    f"got {' and '.join(f'[{name}]' for name in named)}"
+                )
             if not named:
                 values = {**values, "model": {}}
         return values

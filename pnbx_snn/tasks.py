@@ -74,7 +74,7 @@ def load_split(config: DataConfig, part: Part) -> Split:
         )
         return Split(recordings.features, recordings.labels)
     split = load_mnist(folder, part=part)
-    return split if config.name == "mnist" else Split(split.images.unflatten(1, (28, 28)), split.labels)
+    return split if config.name == "mnist" else Split(split.images.reshape(-1, 28, 28), split.labels)
 
 
 def augment(

@@ -1,4 +1,4 @@
-"""A small convolutional network: a teacher for distillation, and the measure of what spikes and ternary weights cost."""
+"""A small convolutional network: a teacher for distillation, and a measure of what spikes and ternary weights cost."""
 
 import math
 
@@ -25,8 +25,8 @@ class SmallCNN(nn.Module):
 
     Notes
     -----
-    Shapes: input ``[B, height * width]`` or ``[B, height, width]``, logits ``[B, num_classes]``. It has the interface of
-    the networks it teaches: ``calibrate`` (nothing to do) and ``classify``.
+    Shapes: input ``[B, height * width]`` or ``[B, height, width]``, logits ``[B, num_classes]``. It has the
+    interface of the networks it teaches: ``calibrate`` (nothing to do) and ``classify``.
 
     Raises
     ------
@@ -45,9 +45,7 @@ class SmallCNN(nn.Module):
     torch.Size([2, 10])
     """
 
-    def __init__(
-        self, height: int, width: int, num_classes: int, *, channels: int = 32, dropout: float = 0.3
-    ) -> None:
+    def __init__(self, height: int, width: int, num_classes: int, *, channels: int = 32, dropout: float = 0.3) -> None:
         super().__init__()
         if min(height, width) < 4 or num_classes < 1 or channels < 1:
             raise PnbxValueError(

@@ -24,15 +24,16 @@ from pnbx_snn.checkpoint import (
     save_checkpoint,
     saved_config,
 )
-from pnbx_snn.config import Config, differing_keys, to_toml
+from pnbx_snn.config import differing_keys, to_toml
 from pnbx_snn.data import Split, shift_images
 from pnbx_snn.devices import Learner, Workers
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError
+from pnbx_snn.glia import Glia
 from pnbx_snn.losses import distillation, firing_rate, rate_penalty
 from pnbx_snn.model import SpikingClassifier, SpikingLayer
 from pnbx_snn.network import PNBX
 from pnbx_snn.run_log import RunLog
-from pnbx_snn.settings import TrainConfig
+from pnbx_snn.settings import Config, TrainConfig
 from pnbx_snn.storage import locked_folder, write_atomically
 from pnbx_snn.tasks import augment, drop_inputs, load_split
 
@@ -279,9 +280,9 @@ class _Run:
             return
         self.model.eval()
         order = torch.Generator().manual_seed(_seeds(self.config.train.seed, 0)[1])
-        for block in self.model.blocks:
-            if block.glia is not None:
-                block.glia.train()
+        for module in self.model.modules():
+            if isinstance(module, Glia):
+                module.train()
         for _ in range(self.config.train.settle):
             batch = torch.randint(len(self.data.labels), (self.config.train.batch_size,), generator=order)
             with torch.no_grad():
@@ -305,7 +306,9 @@ class _Run:
         if self.teacher is not None:
             with torch.no_grad(), self.workers.autocast():
                 wanted, _ = self.teacher.classify(images)
-            loss = torch.lerp(loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight)
+            loss = torch.lerp(
+                loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight
+            )
         if spikes:
             loss = loss + settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
         return loss

@@ -142,7 +142,7 @@ def test_works_without_numba():
         "z, _ = membrane_scan(x, torch.tensor(0.5), torch.tensor(1.0)); z.sum().backward()\n"
         "print(z.flatten().tolist(), x.grad.abs().min().item() > 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[0] == "[0.0, 1.0, 0.0, 1.0] True"
 
 

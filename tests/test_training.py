@@ -92,7 +92,8 @@ def test_each_epoch_draws_anew_and_each_purpose_for_itself(tmp_path, monkeypatch
     monkeypatch.setattr(training, "shift_images", spy_shift)
     train(tiny(model={"encoder": "rate"}, train={"epochs": 5, "batch_size": 2000}), tmp_path)
     assert len(seeds) == len(set(seeds)) == 10
-    assert len({seed for epoch in range(50) for run in (0, 1) for seed in training._seeds(run, epoch)}) == 400
+    runs = [(run, epoch, rank) for epoch in range(50) for run in (0, 1) for rank in (0, 1)]
+    assert len({seed for run in runs for seed in training._seeds(*run)}) == 5 * len(runs)
 
 
 def test_the_global_generator_is_left_alone(tmp_path):
@@ -209,6 +210,7 @@ def test_it_learns_and_leaves_what_it_promises(tmp_path):
         "loss",
         "accuracy_train",
         "firing_rate",
+        "firing_rate_layers",
         "learning_rate",
         "accuracy_validation",
         "seconds",
@@ -225,8 +227,8 @@ def test_it_learns_and_leaves_what_it_promises(tmp_path):
 
 def test_all_training_data_leave_nothing_to_validate_on(tmp_path, monkeypatch):
     parts = []
-    load = training.load_digits_split
-    monkeypatch.setattr(training, "load_digits_split", lambda *, part: parts.append(part) or load(part=part))
+    load = training.load_split
+    monkeypatch.setattr(training, "load_split", lambda config, part: parts.append(part) or load(config, part))
     result = train(tiny(train={"epochs": 1}), tmp_path)
     assert result.metrics["accuracy_validation"] is None
     assert parts == ["train_all"]  # and test images are never looked at
@@ -297,7 +299,7 @@ def test_batches_take_every_sample_once_and_none_is_small(tmp_path, monkeypatch)
 
 def test_learned_neurons_stay_in_their_range():
     config = tiny(model={"learn_beta": True, "learn_threshold": True}, train={"learning_rate": 1e-6})
-    run = training._Run(config, load_digits_split(part="train"))
+    run = training._Run(config, load_digits_split(part="train"), training.Workers())
     neuron = run.model.layers[0].neuron
     with torch.no_grad():
         neuron.beta.copy_(torch.tensor([-0.5, 0.0, 0.5, 0.9, 1.0, 1.5]))

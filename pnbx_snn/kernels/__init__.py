@@ -1,1 +1,1 @@
-"""Whole-sequence kernels: accelerations that tests hold equal to the plain code beside them. numba is imported here only."""
+"""Whole-sequence kernels: accelerations that tests hold equal to the plain code. Only here is numba imported."""

@@ -28,7 +28,7 @@ class _Compiled:
         self._serial = self._compile(function, parallel=False)
 
     def __call__(self, *arguments: Any) -> None:
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         if threads == 1:
             self._serial(*arguments)
             return
@@ -171,7 +171,7 @@ def run_backward(
     torus: Torus,
     alpha: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of drive ``[T, B, N]``, beta and theta ``[B, N]``, v0 and z0, for the surrogate atan(alpha)."""
+    """Return the gradients of drive ``[T, B, N]`` and, all ``[B, N]``, of beta, theta, v0, z0; surrogate atan(alpha)."""
     grad_drive = torch.empty_like(potentials)
     of_sample = [torch.zeros_like(v0) for _ in range(4)]
     rows, columns, weight = torus

@@ -1,0 +1,126 @@
+"""Packed networks: two bits a weight, the same network back, damaged files, the command line."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from pnbx_snn.checkpoint import load_run
+from pnbx_snn.cli import app
+from pnbx_snn.config import make_config
+from pnbx_snn.errors import CheckpointError, PnbxTypeError
+from pnbx_snn.packed import load_packed, pack_run, pack_ternary, unpack_ternary
+from pnbx_snn.quantization import ternarize
+from pnbx_snn.storage import read_tensors, write_tensors
+from pnbx_snn.tasks import load_split
+from pnbx_snn.training import evaluate, train
+from test_pnbx_training import tiny
+
+
+@given(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=70))
+def test_unpacking_undoes_packing(values):
+    ternary = torch.tensor(values, dtype=torch.int8)
+    codes = pack_ternary(ternary)
+    assert len(codes) == -(-len(values) // 4)
+    assert torch.equal(unpack_ternary(codes, ternary.shape), ternary)
+
+
+def test_what_is_not_ternary_is_refused():
+    with pytest.raises(PnbxTypeError, match="values must be -1, 0 and 1, got 2"):
+        pack_ternary(torch.tensor([0, 2], dtype=torch.int8))
+    with pytest.raises(CheckpointError, match="code 11"):
+        unpack_ternary(torch.tensor([3], dtype=torch.uint8), torch.Size([4]))
+    with pytest.raises(CheckpointError, match=r"shape \[9\] must be 3 bytes, got torch.uint8 \[2\]"):
+        unpack_ternary(torch.zeros(2, dtype=torch.uint8), torch.Size([9]))
+
+
+@pytest.fixture(scope="module", params=["pnbx", "median", "classifier"])
+def run(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    config = {
+        "pnbx": tiny(train={"epochs": 2}),
+        "median": tiny(pnbx={"scale": "median", "hippocampus": "persistent", "norm": "affine"}, train={"epochs": 1}),
+        "classifier": make_config({"train": {"epochs": 1, "threads": 1}}),
+    }[request.param]
+    train(config, folder)
+    return folder
+
+
+def test_the_network_comes_back(run, tmp_path):
+    path = tmp_path / "a.safetensors"
+    size = pack_run(run, path, measured={"accuracy": 0.5})
+    model, config = load_run(run)
+    packed, same, measured = load_packed(path)
+    assert (same, measured, path.stat().st_size) == (config, {"accuracy": 0.5}, size)
+    for (name, before), after in zip(model.named_parameters(), packed.parameters(), strict=True):
+        if name.endswith((".weight", ".K")) and before.ndim == 2:
+            scale = (config.pnbx or config.model).scale
+            (a, gamma), (b, again) = ternarize(before, scale=scale), ternarize(after, scale=scale)
+            assert torch.equal(a, b)
+            assert again.item() == pytest.approx(gamma.item(), rel=1e-5)  # a float32 mean of equal numbers
+        else:
+            assert torch.equal(before, after)
+    x = load_split(config.data, "validation").images
+    with torch.no_grad():
+        (ours, spikes), (theirs, others) = packed.classify(x), model.classify(x)
+    # A scale that is off by its last bit may move a spike that lies on its threshold.
+    assert (spikes[0] != others[0]).float().mean() < 1e-4
+    assert (ours.argmax(1) == theirs.argmax(1)).float().mean() > 0.99
+    assert packed.training is False
+
+
+def test_it_is_two_bits_a_weight(run, tmp_path):
+    pack_run(run, tmp_path / "a.safetensors")
+    _, tensors = read_tensors(tmp_path / "a.safetensors")
+    codes = sum(t.numel() for name, t in tensors.items() if name.endswith(".codes"))
+    model, _ = load_run(run)
+    weights = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2)
+    assert weights / 4 <= codes < weights / 4 + 20
+    assert not any(t.ndim == 2 and t.dtype == torch.float32 and "glia" not in n and "fast" not in n
+                   for n, t in tensors.items())  # fmt: skip
+
+
+def test_damaged_files_are_one_clear_error(run, tmp_path):
+    path = tmp_path / "a.safetensors"
+    pack_run(run, path)
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:-1], whole[:-20] + b"x" * 20, b"", b"hello"):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError):
+            load_packed(path)
+    path.write_bytes(whole)
+    description, tensors = read_tensors(path)
+    name = next(n for n in tensors if n.endswith(".codes"))
+    for change, text in (
+        ({name: None}, "is missing"),
+        ({name: tensors[name][:-1]}, "bytes, got"),
+        ({name.replace(".codes", ".gamma"): torch.tensor(-1.0)}, "one number above 0"),
+        ({"extra": torch.zeros(1)}, "does not fit its configuration: extra"),
+    ):
+        changed = {n: t for n, t in {**tensors, **change}.items() if t is not None}
+        write_tensors(path, changed, {k: v for k, v in description.items() if k != "format_version"})
+        with pytest.raises(CheckpointError, match=text):
+            load_packed(path)
+    write_tensors(path, tensors, {"kind": "something else"})
+    with pytest.raises(CheckpointError, match="is no packed network"):
+        load_packed(path)
+
+
+def test_a_teacher_is_not_packed(tmp_path):
+    train(make_config({"cnn": {"channels": 2}, "train": {"epochs": 1, "threads": 1}}), tmp_path / "run")
+    with pytest.raises(PnbxTypeError, match="has no ternary weights to pack"):
+        pack_run(tmp_path / "run", tmp_path / "a.safetensors")
+
+
+def test_the_command_line_takes_the_file_in_place_of_the_run(run, tmp_path):
+    runner, path = CliRunner(), str(tmp_path / "a.safetensors")
+    done = runner.invoke(app, ["pack", str(run), "-o", path])
+    assert done.exit_code == 0, done.output
+    assert "test accuracy" in done.stdout
+    expected = evaluate(load_packed(path)[0], load_split(load_run(run)[1].data, "test"))
+    measured = json.loads(runner.invoke(app, ["eval", path, "--json"]).stdout)
+    assert measured["accuracy"] == expected["accuracy"]
+    assert runner.invoke(app, ["info", path]).exit_code == 0
