@@ -2,6 +2,7 @@
 
 import math
 import stat
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -432,11 +433,13 @@ def _read_array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]
         raise DataError(f"{path}: {name}: must have at most {limit} bytes, got {member.file_size}")
     with archive.open(member) as file:
         try:
-            if npy.read_magic(file) != (1, 0):
-                raise DataError(f"{path}: {name}: must be an npy file of version 1.0")
+            version = npy.read_magic(file)
             got, _, dtype = npy.read_array_header_1_0(file, max_header_size=_MAX_NPY_HEADER)
-        except (ValueError, SyntaxError) as error:
-            raise error if isinstance(error, DataError) else DataError(f"{path}: {name}: is no npy file") from error
+        # The header is a Python literal: these are all the ways in which one can be broken.
+        except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
+            raise DataError(f"{path}: {name}: is no npy file of version 1.0") from error
+        if version != (1, 0) or min(got, default=0) < 0:
+            raise DataError(f"{path}: {name}: is no npy file of version 1.0")
         if dtype.hasobject or dtype.kind not in kinds or (name == "samples" and dtype.itemsize != 2):
             raise DataError(f"{path}: {name}: has the wrong type {dtype}")
         if len(got) != len(shape) or any(want not in (-1, size) for want, size in zip(shape, got, strict=True)):

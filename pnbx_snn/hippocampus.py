@@ -39,9 +39,9 @@ class Hippocampus(nn.Module):
         m_t &= (\gamma\tilde K + E_{t-1})^\top \alpha_t \\
         E_t &= (1 - \delta - \eta\,\alpha_t) \odot E_{t-1} + \eta\,\alpha_t e_t^\top
 
-    with :math:`\delta = 2^{-d}`, d ``decay_bits``, and :math:`\eta = 2^{-r}`, r ``rate_bits``. The read comes
-    before the write: a pattern recalls what was there before it. The slow half K is learned by gradient and ternary in use; the
-    fast half E follows the events within a sequence.
+    with :math:`\delta = 2^{-d}`, d ``decay_bits``, and :math:`\eta = 2^{-r}`, r ``rate_bits``. The read comes before
+    the write: a pattern recalls what was there before it. The slow half K is learned by gradient and ternary in use;
+    the fast half E follows the events within a sequence.
 
     Parameters
     ----------

@@ -115,7 +115,7 @@ def keep_ternary(model: nn.Module) -> Iterator[None]:
     """Round the weights of a network once instead of in every call, as long as they do not change.
 
     For streaming and evaluation, where rounding costs more than the products: 10 ms of 12 a step in the reference
-    network. Answers are equal to the bit. There is no gradient to the weights inside, and a change of theirs is not seen.
+    network. Answers are equal to the bit. Inside there is no gradient to the weights, and changed weights are not seen.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def keep_ternary(model: nn.Module) -> Iterator[None]:
     >>> bool((y == layer(x)).all())
     True
     """
-    layers = [module for module in model.modules() if hasattr(module, "rounded")]
+    layers: list[Any] = [module for module in model.modules() if hasattr(module, "rounded")]
     with torch.no_grad():
         values = [layer.rounded() for layer in layers]
     try:

@@ -12,7 +12,7 @@ from pnbx_snn.cells import Reset
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.neurons import LIF, LIFState
-from pnbx_snn.quantization import WeightScale, ternarize
+from pnbx_snn.quantization import WeightScale
 from pnbx_snn.ssm import DiagonalSSM, _time_constants
 from pnbx_snn.surrogate import SpikeFunction, resolve
 

@@ -69,10 +69,9 @@ def test_real_official_split(real):
         assert recordings.features.dtype == torch.float32
         assert recordings.features.isfinite().all()
         assert torch.bincount(recordings.labels * 6 + recordings.speakers).tolist() == [takes] * 60
-    # The nearest class mean already tells most digits apart, so features and labels belong together.
-    means = torch.stack([train_all.features[train_all.labels == digit].mean(dim=0) for digit in range(10)])
-    nearest = torch.cdist(test.features.flatten(1), means.flatten(1)).argmin(dim=1)
-    assert (nearest == test.labels).float().mean() > 0.5
+    # The nearest training recording mostly has the right digit, so features and labels belong together.
+    nearest = torch.cdist(test.features.flatten(1), train_all.features.flatten(1)).argmin(dim=1)
+    assert (train_all.labels[nearest] == test.labels).float().mean() > 0.8
 
 
 def test_real_speakers(real):
@@ -120,14 +119,14 @@ def oracle_features(samples, num_frames, num_bands):
         return 2595 * np.log10(1 + hz / 700)
 
     edges = [700 * (10 ** (m / 2595) - 1) for m in np.linspace(mel(60), mel(3800), num_bands + 2)]
+    weights = [
+        [np.interp(31.25 * k, [low, peak, high], [0, 1, 0]) for k in frequencies]
+        for low, peak, high in zip(edges, edges[1:], edges[2:], strict=False)
+    ]
     rows = []
     for start in range(0, len(samples) - 199, 80):
         power = np.abs((samples[start : start + 200] / 32768 * window) @ transform) ** 2
-        row = []
-        for low, peak, high in zip(edges, edges[1:], edges[2:], strict=False):
-            weights = [np.interp(31.25 * k, [low, peak, high], [0, 1, 0]) for k in frequencies]
-            row.append(math.log(1e-6 + np.dot(weights, power)))
-        rows.append(row)
+        rows.append([math.log(1e-6 + np.dot(weight, power)) for weight in weights])
     rows = np.array(rows)
     mean, std = rows.mean(), max(rows.std(), 1e-3)
     padded = np.full((num_frames, num_bands), math.log(1e-6))
@@ -272,10 +271,10 @@ def npy_header(shape, dtype):
     ("name", "data", "message"),
     [
         ("samples.npy", npy_header((2**50,), "<i2") + bytes(500), "its header speaks of .* bytes, there are 500"),
-        ("samples.npy", npy_header((-1,), "<i2"), "its header speaks of -2 bytes|is no npy file"),
+        ("samples.npy", npy_header((-1,), "<i2"), "samples: is no npy file"),
         ("samples.npy", npy_header((100,), "<i2") + bytes(500), "its header speaks of 200 bytes, there are 201"),
         ("samples.npy", b"no array", "samples: is no npy file"),
-        ("samples.npy", b"\x93NUMPY\3\0" + bytes(90), "samples: must be an npy file of version 1.0"),
+        ("samples.npy", b"\x93NUMPY\3\0" + bytes(90), "samples: is no npy file of version 1.0"),
         ("samples.npy", b"\x93NUMPY\1\0\x06\0[[[[[[", "samples: is no npy file"),
         ("digit.npy", bytes(1 << 20), "digit: must have at most 132096 bytes, got 1048576"),
     ],
@@ -289,10 +288,15 @@ def test_arrays_that_lie(tmp_path, arrays, name, data, message):
 def test_a_bomb_is_not_decompressed(tmp_path, arrays, monkeypatch):
     monkeypatch.setattr("pnbx_snn.fsdd._MAX_MEMBER_BYTES", {"samples": 10_000_000})
     rezip(write(tmp_path, arrays) / "fsdd.npz", "samples.npy", npy_header((9_000_000,), "<i2") + bytes(18_000_000))
-    monkeypatch.setattr(zipfile.ZipExtFile, "read1", lambda *_: pytest.fail("samples were read"))
-    monkeypatch.setattr("pnbx_snn.fsdd._MEMBERS", {"samples": ("i", (-1,))} | __import__("pnbx_snn").fsdd._MEMBERS)
+    opened = []
+    member_open = zipfile.ZipFile.open
+    monkeypatch.setattr(
+        zipfile.ZipFile, "open", lambda file, member: opened.append(member.filename) or member_open(file, member)
+    )
     with pytest.raises(DataError, match="samples: must have at most 10001024 bytes, got 18000"):
         load_fsdd(tmp_path, part="test")
+    assert "digit.npy" in opened
+    assert "samples.npy" not in opened
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-30], lambda data: data[:5000], lambda _: b"", lambda _: b"PK"])
@@ -361,22 +365,17 @@ def test_noise_has_its_size():
     assert result.mean().item() == pytest.approx(0.0, abs=0.002)
 
 
-@given(st.integers(0, 1000), st.floats(0, 1), st.integers(0, 3))
-def test_augmentation_stays_within_its_bounds(seed, strength, num_masks):
+@given(st.integers(0, 1000), st.floats(0, 1))
+def test_augmentation_stays_within_its_bounds(seed, strength):
     features = ramp()
-    generator = torch.Generator().manual_seed(seed)
-    result = augment_features(features, generator=generator, strength=strength, num_masks=num_masks, noise=0.0)
+    options = {"generator": torch.Generator().manual_seed(seed), "strength": strength, "noise": 0.0}
+    result = augment_features(features, **options)
     assert features.min() <= result.min()
     assert result.max() <= features.max()
-    shown = (result != result.median()) & (result % 100 < 7) & (result % 100 == torch.arange(7))
-    if num_masks == 0:
-        frame = (result[..., 0] / 100).round()  # [B, T]
-        assert torch.equal(result, 100 * frame.unsqueeze(2) + torch.arange(7))
-        middle = frame[:, 10] - 10
-        assert middle.abs().max() <= math.ceil(8 * strength)
-    else:
-        most = num_masks * math.floor(8 * strength), num_masks * math.floor(6 * strength)
-        assert (~shown).all(dim=2).sum(dim=1).max() <= most[0] + (7 if most[1] >= 7 else 0) * 20
+    moved = augment_features(features, num_masks=0, **options)
+    frame = (moved[..., 0] / 100).round()  # [B, T]: where each frame comes from
+    assert torch.equal(moved, 100 * frame.unsqueeze(2) + torch.arange(7))
+    assert (frame[:, 10] - 10).abs().max() <= math.ceil(8 * strength)
 
 
 def test_strength_zero_is_the_identity_bit_for_bit():

@@ -171,7 +171,7 @@ def run_backward(
     torus: Torus,
     alpha: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of drive ``[T, B, N]`` and, all ``[B, N]``, of beta, theta, v0, z0; surrogate atan(alpha)."""
+    """Return the gradients of drive ``[T, B, N]`` and, all ``[B, N]``, of beta, theta, v0 and z0, for atan(alpha)."""
     grad_drive = torch.empty_like(potentials)
     of_sample = [torch.zeros_like(v0) for _ in range(4)]
     rows, columns, weight = torus
