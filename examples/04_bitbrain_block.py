@@ -106,6 +106,8 @@ signals = {
 # time constant each, fast weights fade together, the slots of the hippocampus keep most of what they hold, and the key
 # is that of the present step alone.
 first, second = spikes[:length].mean(dim=0), spikes[3 * length :].mean(dim=0)
-print(f"firing rates of the neurons, first A against second A: correlation {torch.corrcoef(torch.stack([first, second]))[0, 1]:.2f}")
+print(
+    f"firing rates of the neurons, first A against second A: correlation {torch.corrcoef(torch.stack([first, second]))[0, 1]:.2f}"
+)
 for name, signal in signals.items():
     print(f"{name:<42} {signal.shape[1]:3d} numbers, from {signal.min():6.2f} to {signal.max():5.2f}")

@@ -89,20 +89,22 @@ def test_a_single_slot_approaches_a_repeated_pattern_and_forgets_exponentially()
 
 
 def test_a_pattern_seen_once_is_recalled_from_a_part_of_it():
-    """One-shot memory: the fast half alone (K is given to find the slot, and taken out of the read)."""
+    """One-shot memory: K knows the patterns only roughly, the fast half saw each once."""
     generator = torch.Generator().manual_seed(3)
-    memory = make(256, 64, competition="winner", rate_bits=1, dtype=torch.float32)
+    memory = make(256, 8, competition="winner", rate_bits=1, dtype=torch.float32)
     patterns = (torch.rand(3, 1, 1, 256, generator=generator) < 0.2).float()
+    rough = patterns[:, 0, 0] * 2 - 1
+    with torch.no_grad():
+        memory.K[:3] = torch.where(torch.rand(3, 256, generator=generator) < 0.3, -rough, rough)
     _, state = memory(torch.cat(list(patterns)))
-    slots = [memory._ask(p[0])[1].argmax().item() for p in patterns]
-    assert len(set(slots)) == 3, "the seed gives each pattern a slot of its own"
-    for pattern in patterns:
-        cue = pattern[0] * (torch.rand(1, 256, generator=generator) < 0.8)
+    for i, pattern in enumerate(patterns):
+        cue = pattern[0] * (torch.rand(1, 256, generator=generator) < 0.6)
         slow, alpha = memory._ask(cue)
         recalled = memory.step(cue, state)[0] - alpha @ slow
         overlap = [torch.cosine_similarity(recalled[0], other[0, 0], dim=0).item() for other in patterns]
-        assert overlap.index(max(overlap)) == [torch.equal(pattern, other) for other in patterns].index(True)
-        assert max(overlap) > 0.95
+        assert overlap.index(max(overlap)) == i
+        assert max(overlap) > 0.99
+        assert torch.cosine_similarity(cue[0], pattern[0, 0], dim=0) < 0.85  # the cue alone was much poorer
 
 
 @pytest.mark.parametrize("competition", KINDS)
