@@ -29,7 +29,7 @@ from pnbx_snn.data import Split, shift_images
 from pnbx_snn.devices import Learner, Workers
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError
 from pnbx_snn.glia import Glia
-from pnbx_snn.losses import distillation, firing_rate, rate_penalty
+from pnbx_snn.losses import distillation, rate_penalty
 from pnbx_snn.model import SpikingClassifier, SpikingLayer
 from pnbx_snn.network import PNBX
 from pnbx_snn.run_log import RunLog
@@ -309,7 +309,7 @@ class _Run:
             loss = torch.lerp(
                 loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight
             )
-        if spikes:
+        if spikes and settings.rate_weight:
             loss = loss + settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
         return loss
 
@@ -348,8 +348,9 @@ class _Sums:
     """Loss, hits and spikes of an epoch, each weighted by its samples."""
 
     def __init__(self) -> None:
-        self.loss = self.rate = 0.0
-        self.rates: list[float] = []
+        self.loss = 0.0
+        self.rates: list[float] = []  # of each layer
+        self.sizes: list[int] = []  # neurons of each layer
         self.correct = self.samples = 0
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, spikes: tuple[Tensor, ...]) -> None:
@@ -358,16 +359,18 @@ class _Sums:
         self.correct += int((logits.argmax(dim=1) == labels).sum())
         self.samples += size
         if spikes:
-            self.rate += firing_rate(spikes) * size
-            rates = [firing_rate([layer]) * size for layer in spikes]
+            self.sizes = [layer.shape[2] for layer in spikes]
+            rates = [layer.mean().item() * size for layer in spikes]
             self.rates = [a + b for a, b in zip(self.rates or [0.0] * len(rates), rates, strict=True)]
 
     def means(self) -> Metrics:
+        rates = [rate / self.samples for rate in self.rates]
+        spikes = sum(rate * size for rate, size in zip(rates, self.sizes, strict=True))
         return {
             "loss": self.loss / self.samples,
             "accuracy_train": self.correct / self.samples,
-            "firing_rate": self.rate / self.samples if self.rates else None,
-            "firing_rate_layers": [rate / self.samples for rate in self.rates],
+            "firing_rate": spikes / sum(self.sizes) if rates else None,
+            "firing_rate_layers": rates,
         }
 
 

@@ -106,6 +106,12 @@ def test_values_stay_in_the_unit_interval(seed, strength, side):
     assert 0.0 <= result.min() <= result.max() <= 1.0
 
 
+@pytest.mark.parametrize("side", [9, 13])
+def test_rounding_does_not_leave_the_unit_interval(side):
+    white = torch.ones(200, side * side)  # the four weights of a pixel may add up to a little over 1
+    assert affine_elastic(white, side, generator=torch.Generator().manual_seed(0)).max() == 1.0
+
+
 def test_strength_zero_is_the_identity_and_a_small_one_almost():
     images = random_images(0, batch=20, side=28)
     assert torch.equal(affine_elastic(images, 28, generator=torch.Generator(), strength=0.0), images)

@@ -379,7 +379,7 @@ def test_augmentation_stays_within_its_bounds(seed, strength):
 
 
 def test_strength_zero_is_the_identity_bit_for_bit():
-    features = torch.tensor([-0.0, 1e-42, 3.0, math.pi]).reshape(1, 2, 2)
+    features = torch.tensor([-0.0, -0.0, -0.0, 1e-42, 3.0, math.pi]).repeat(8).reshape(1, 6, 8)
     result = augment_features(
         features, generator=torch.Generator(), max_shift=2, max_time_mask=2, max_band_mask=2, strength=0.0
     )
