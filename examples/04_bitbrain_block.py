@@ -62,8 +62,7 @@ block = pnbx.BitBrain(
 block.calibrate(stream("AB A", num_samples))
 block.requires_grad_(False)  # nothing is trained here
 for _ in range(num_passes):
-    events = stream("AB A", num_samples)
-    spikes, _ = block(events)
+    spikes, _ = block(events := stream("AB A", num_samples))
     block.glia.update(block.glia.rates(events), block.glia.rates(spikes))
 block.eval()
 
@@ -100,8 +99,9 @@ for (name, _), signal in signals.items():
 # ----------
 # In silence the key is gone at once, and the memories fade: each state of the state-space model and of the micro-RNN in
 # its own time, fast weights all in the same. Glia lower the thresholds until some neurons spike without any event, and
-# raise them when A returns.
-figure, axes = plt.subplots(9, 1, sharex=True, figsize=(9, 15), layout="constrained")
+# raise those of A's neurons when it returns.
+heights = [2, 1, 1, 1, 1, 1, 1.5, 1, 2]
+figure, axes = plt.subplots(9, 1, sharex=True, figsize=(9, 18), height_ratios=heights, layout="constrained")
 plot.raster(events[:, 0], title="events in", color=plot.QUIET, ax=axes[0])
 for ax, ((name, row), signal) in zip(axes[1:-1], signals.items(), strict=True):
     limit = signal.abs().flatten().quantile(0.99)  # the few values beyond have the colour of the limit
@@ -112,9 +112,9 @@ for ax, ((name, row), signal) in zip(axes[1:-1], signals.items(), strict=True):
     figure.colorbar(image, ax=ax, aspect=8, pad=0.01)
 plot.raster(spikes, title="spikes out", ax=axes[-1])
 axes[0].set_xlabel("")
-for i, ax in enumerate(axes.repeat(3)):
+for i, ax in enumerate(axes.repeat(3)):  # where one part of the stream ends and the next begins
     ax.axvline((1 + i % 3) * length - 0.5, color="black", linewidth=0.8)
 figure.align_ylabels()
 folder = Path("runs/examples")
 folder.mkdir(parents=True, exist_ok=True)
-figure.savefig(folder / "04_block.png", dpi=100)
+figure.savefig(folder / "04_block.png", dpi=120)

@@ -24,6 +24,9 @@ HOP = 80
 FFT = 256
 """25 ms windows every 10 ms, padded with zeros to 256 samples: 129 frequencies, 31.25 Hz apart."""
 LOWEST_HZ, HIGHEST_HZ = 60.0, 3_800.0
+SILENCE = -1.5
+"""Smallest feature. Nearest neighbours from ``"train"`` to ``"validation"``: 94.7 % right; 86.7 % without a floor."""
+
 POWER_FLOOR = 1e-6
 """Added to a band's power; full scale is an amplitude of 1."""
 
@@ -105,7 +108,8 @@ def load_fsdd(
     -------
     Recordings
         In the order of the file. See :func:`log_mel` for the features; here each recording's are shifted and scaled to
-        mean 0 and standard deviation 1 over all its frames and bands. The two numbers come from the whole recording,
+        mean 0 and standard deviation 1 over all its frames and bands, and what is below :data:`SILENCE` is raised to
+        it: how silent silence was says nothing of the digit. The two numbers come from the whole recording,
         before it is cut or padded: a device that must answer while somebody speaks has to estimate them from
         what it has heard so far.
 
@@ -382,7 +386,7 @@ def _features(archive: _Archive, chosen: NDArray[np.int64], num_frames: int, num
         before = max(0, -surplus // 2)
         features[position] = (quiet - mean) / std
         features[position, before : before + len(cut)] = (cut - mean) / std
-    return features
+    return features.clamp_(min=SILENCE)
 
 
 def _find(folder: Path) -> Path:
