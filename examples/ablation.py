@@ -3,9 +3,9 @@
     python examples/ablation.py examples/configs/fsdd.toml --data DIR --seeds 0 1 2 --out runs/ablation_fsdd
 
 Every variant is a configuration with a few keys changed. Runs that are there are kept and unfinished ones go on, so the
-command can be stopped and called again. It leaves a table (``table.md``, ``table.json``) in the folder: test accuracy over
-the seeds, the difference from the whole network with its standard error, parameters and firing rate. ``--only`` takes
-some variants; ``--processes`` runs several at once, each on one thread.
+command can be stopped and called again. It leaves a table (``table.md``, ``table.json``) in the folder: test accuracy
+over the seeds, the difference from the whole network with its standard error, parameters and firing rate. ``--only``
+takes some variants; ``--processes`` runs several at once, each on one thread.
 """
 
 import argparse
@@ -97,8 +97,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     lines = ["| variant | test % (sd) | difference (s.e.) | parameters | firing % | seeds |", "| --- |" + " --- |" * 5]
     for r in rows:
         lines.append(
-            f"| {r['variant']} | {r['accuracy']:.2f} ({r['sd']:.2f}) | {r['difference']:+.2f} ({r['standard_error']:.2f}) "
-            f"| {r['parameters']:,} | {r['firing_rate']:.1f} | {r['seeds']} |"
+            f"| {r['variant']} | {r['accuracy']:.2f} ({r['sd']:.2f}) "
+            f"| {r['difference']:+.2f} ({r['standard_error']:.2f}) | {r['parameters']:,} | {r['firing_rate']:.1f} | {r['seeds']} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -338,7 +338,8 @@ class PNBX(nn.Module):
         """Measure the input scale, and scale the initial weights so that every part starts in a good range.
 
         The encoder's input scale covers all of ``x``; the rest looks at the first ``max_samples``: see
-        :meth:`pnbx_snn.block.BitBrain.calibrate`. Logits start with a standard deviation of 1.
+        :meth:`pnbx_snn.block.BitBrain.calibrate`. Logits start with a standard deviation of 1, the running statistics
+        of the batch norms with those of these samples, so that a short training can be evaluated too.
 
         Parameters
         ----------
@@ -348,8 +349,11 @@ class PNBX(nn.Module):
         if self.encoder.linear.input_range == "int8":
             self.encoder.linear.calibrate_input(x)
         was_training = self.training
-        norms = {name: buffer.clone() for name, buffer in self.named_buffers() if ".norm." in name}
         self.train()
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm1d)]
+        usual = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 1.0  # the running statistics become those of these samples
         generator = torch.Generator(x.device).manual_seed(0)
         spikes = self.encoder(self.encode(x[:max_samples]), threshold=self._encoder_threshold())[0]
         for block in self.blocks:
@@ -358,9 +362,8 @@ class PNBX(nn.Module):
             spikes, _ = block(spikes, generator=generator, keep_state=False)
         logits = self.readout(spikes.mean(dim=0))
         self.readout.weight.div_(logits.std().clamp_min(1e-3))
-        for name, buffer in self.named_buffers():
-            if name in norms:
-                buffer.copy_(norms[name])
+        for norm, momentum in zip(norms, usual, strict=True):
+            norm.momentum = momentum
         self.train(was_training)
 
     def forward(

@@ -208,15 +208,17 @@ def test_calibration_sets_the_size_of_every_current(rnn):
             assert torch.equal(module.ternary_weight(), ternary[name])
 
 
-def test_calibration_leaves_norms_and_mode_alone():
-    model = PNBX(**SIZES, **PARTS)
-    before = {name: buffer.clone() for name, buffer in model.named_buffers() if "norm" in name}
-    model.eval()
-    model.calibrate(torch.rand(8, SIZES["in_features"]))
+def test_after_calibration_evaluation_is_near_training():
+    torch.manual_seed(0)
+    model = PNBX(**SIZES, **PARTS).eval()
+    x = torch.rand(256, SIZES["in_features"])
+    model.calibrate(x)
     assert not model.training
-    for name, buffer in model.named_buffers():
-        if name in before:
-            assert torch.equal(buffer, before[name])
+    assert {norm.momentum for norm in model.modules() if isinstance(norm, nn.BatchNorm1d)} == {0.1}
+    evaluated = [layer.mean().item() for layer in model(model.encode(x)).spikes]
+    trained = [layer.mean().item() for layer in model.train()(model.encode(x)).spikes]
+    assert evaluated == pytest.approx(trained, rel=0.1)
+    assert min(evaluated) > 0.005
 
 
 # Glia
