@@ -20,6 +20,7 @@ from typing import Any
 
 from pnbx_snn.checkpoint import build_model
 from pnbx_snn.config import load_config, to_toml
+from pnbx_snn.run_log import read_metrics
 
 VARIANTS: dict[str, list[str]] = {
     "whole": [],
@@ -94,13 +95,38 @@ def row(name: str, results: Sequence[dict[str, Any]], whole: Sequence[dict[str, 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Write the rows as Markdown."""
-    lines = ["| variant | test % (sd) | difference (s.e.) | parameters | firing % | seeds |", "| --- |" + " --- |" * 5]
+    head = "| variant | test % (sd) | difference (s.e.) | parameters | firing % | seeds |"
+    lines = [head, "| --- |" + " --- |" * 5]
     for r in rows:
         lines.append(
-            f"| {r['variant']} | {r['accuracy']:.2f} ({r['sd']:.2f}) "
-            f"| {r['difference']:+.2f} ({r['standard_error']:.2f}) | {r['parameters']:,} | {r['firing_rate']:.1f} | {r['seeds']} |"
+            f"| {r['variant']} | {r['accuracy']:.2f} ({r['sd']:.2f}) | {r['difference']:+.2f} "
+            f"({r['standard_error']:.2f}) | {r['parameters']:,} | {r['firing_rate']:.1f} | {r['seeds']} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def draw_glia(folders: dict[str, list[Path]], path: Path) -> None:
+    """Draw firing rate and accuracy over the training with glia, with the plain penalty, and with neither."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (rate_axes, accuracy_axes) = plt.subplots(2, 1, figsize=(7, 6), sharex=True, layout="constrained")
+    for (name, runs), color in zip(folders.items(), ("#1b6ca8", "#c8553d", "#777777"), strict=True):
+        for i, run in enumerate(runs):
+            rows = read_metrics(run / "metrics.jsonl")
+            epochs = [r["epoch"] for r in rows]
+            label = name if i == 0 else None
+            rate_axes.plot(epochs, [100 * r["firing_rate_layers"][1] for r in rows], color=color, lw=1.2, label=label)
+            rate_axes.plot(epochs, [100 * r["firing_rate_layers"][0] for r in rows], color=color, lw=0.8, ls=":")
+            accuracy_axes.plot(epochs, [100 * r["accuracy_train"] for r in rows], color=color, lw=1.2)
+    rate_axes.axhline(18.8, color="black", lw=0.6)
+    rate_axes.set_ylabel("firing rate, %\n(line: block, dots: encoder)")
+    rate_axes.legend(frameon=False)
+    accuracy_axes.set(xlabel="epoch", ylabel="training accuracy, %")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def main() -> None:
@@ -116,10 +142,11 @@ def main() -> None:
     chosen = {n: o for n, o in variants(options.config).items() if not options.only or n in ("whole", *options.only)}
     options.out.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(options.processes) as pool:
-        futures = {}
+        futures, folders = {}, {}
         for name, overrides in chosen.items():
             for seed in options.seeds:
                 folder = options.out / name.replace(" ", "_").replace(",", "") / f"seed{seed}"
+                folders[name, seed] = folder
                 changes = [*options.overrides, *overrides, f"train.seed={seed}", "train.threads=1"]
                 futures[name, seed] = pool.submit(run_one, options.config, changes, folder, options.data)
         results = {}
@@ -135,6 +162,11 @@ def main() -> None:
     (options.out / "table.json").write_text(json.dumps(rows, indent=1))
     (options.out / "table.md").write_text(table(rows))
     (options.out / "config.toml").write_text(to_toml(load_config(options.config, options.overrides)))
+    kinds = ("whole", "rate penalty for glia", "without glia")
+    if all(kind in chosen for kind in kinds):
+        names = {"glia": "whole", "penalty 20 (rate - 0.188)²": kinds[1], "neither": kinds[2]}
+        draw_glia({label: [folders[kind, s] for s in options.seeds] for label, kind in names.items()},
+                  options.out / "glia.png")  # fmt: skip
     print(table(rows))
 
 

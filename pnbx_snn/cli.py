@@ -3,6 +3,7 @@
 import json
 import shlex
 import signal
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -250,6 +251,42 @@ def info(
     if known:
         versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
         out.print(versions, highlight=False, style="dim")
+
+
+@app.command()
+def summary(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Runs of one configuration with different seeds.", metavar="RUN...")
+    ],
+    part: Part = "test",
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure several runs and show mean and standard deviation over their seeds.
+
+    For example:
+
+    - `pnbx-snn summary runs/mnist_0 runs/mnist_1 runs/mnist_2 --data DIR`
+    """
+    rows = []
+    for run in runs:
+        model, config = load_run(run)
+        measured = evaluate(model, load_split(_data(config, data), part))
+        hours = sum(row.get("seconds", 0.0) for row in read_metrics(run / METRICS_NAME)) / 3600
+        rows.append({"run": str(run), "seed": config.train.seed, **measured, "hours": round(hours, 3)})
+    accuracy = [row["accuracy"] for row in rows]
+    total = {"mean": statistics.mean(accuracy), "sd": statistics.stdev(accuracy) if len(accuracy) > 1 else None}
+    if as_json:
+        typer.echo(json.dumps({"part": part, "runs": rows, **total}))
+        return
+    table = Table("run", "seed", "accuracy", "firing rates", "hours", title=f"{rows[0]['n']} {part} samples")
+    for row in rows:
+        rates = " ".join(f"{rate:.2%}" for rate in row["firing_rate_layers"])
+        table.add_row(row["run"], str(row["seed"]), f"{row['accuracy']:.2%}", rates, f"{row['hours']:.2f}")
+    table.add_section()
+    spread = f" ± {total['sd']:.2%}" if total["sd"] is not None else ""
+    table.add_row("mean ± sd", "", f"{total['mean']:.2%}{spread}")
+    out.print(table)
 
 
 @app.command()
