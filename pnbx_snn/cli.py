@@ -1,6 +1,7 @@
 """The ``pnbx-snn`` command: train a spiking classifier, measure it, look at it."""
 
 import json
+import os
 import shlex
 import signal
 import statistics
@@ -109,7 +110,7 @@ def train(
     - `pnbx-snn train digits.toml --set train.epochs=10 --set model.hidden=[128,128] --out runs/small`
     - `pnbx-snn train digits.toml --out runs/small --resume`
     - `pnbx-snn train examples/configs/mnist.toml --data DIR --set train.seed=1 --out runs/mnist1`
-    - `accelerate launch --cpu --num_processes 2 -m pnbx_snn.cli train digits.toml`
+    - `torchrun --standalone --nproc_per_node 2 -m pnbx_snn.cli train digits.toml`
     """
     overrides = [*(set_ or []), *([] if data is None else [f"data.folder={json.dumps(str(data))}"])]
     settings = load_config(config, overrides)
@@ -123,7 +124,7 @@ def train(
         err.print(f"{stopped}: {_what_is_saved(folder)}. To go on:", style="yellow", soft_wrap=True)
         err.print(f"  {shlex.join(arguments)}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(128 + stopped.signal) from None
-    if not quiet:
+    if not quiet and os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
         _show_result(result, settings, folder)
 
 

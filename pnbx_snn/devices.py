@@ -49,10 +49,12 @@ class Workers:
     """
 
     def __init__(self, mixed_precision: MixedPrecision = "no") -> None:
-        try:
-            self._accelerator = Accelerator(mixed_precision=mixed_precision)
-        except ValueError as error:  # "fp16 mixed precision requires a GPU"
-            raise PnbxError(f"train.mixed_precision = {mixed_precision!r} does not work here: {error}") from error
+        # accelerate finds several processes on a CPU (torchrun) only when told that it is one.
+        on_cpu = not torch.accelerator.is_available()
+        if mixed_precision == "fp16" and on_cpu:
+            raise PnbxError("train.mixed_precision = 'fp16' needs a GPU, and there is none; on a CPU take 'bf16'")
+        AcceleratorState._reset_state()  # it keeps the precision of an earlier training in this process
+        self._accelerator = Accelerator(mixed_precision=mixed_precision, cpu=on_cpu)
         self.device: torch.device = self._accelerator.device
         self.rank: int = self._accelerator.process_index
 
@@ -91,5 +93,5 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # accelerate keeps the precision for the whole process; the next training may want another.
+        """Let the next training in this process choose anew."""
         AcceleratorState._reset_state()

@@ -94,11 +94,12 @@ class Hippocampus(nn.Module):
     Raises
     ------
     PnbxValueError
-        A number or option out of range; :meth:`update` or :meth:`consolidate` of scope ``"sequence"``.
+        A number or option out of range; :meth:`update` or :meth:`consolidate` of scope ``"sequence"``; a state for
+        scope ``"persistent"``.
     ShapeError
         Events that are not ``[T, B, H]``, an empty axis, a state of another shape.
     PnbxTypeError
-        Events that are not floating point.
+        Events that are not floating point, or a state of another dtype.
 
     References
     ----------
@@ -132,7 +133,8 @@ class Hippocampus(nn.Module):
         super().__init__()
         if d_hidden < 1 or slots < 1:
             raise PnbxValueError(f"hippocampus: d_hidden and slots must be at least 1, got {d_hidden} and {slots}")
-        for name, value, allowed in (("scope", scope, Scope), ("competition", competition, Competition)):
+        options = (("scope", scope, Scope), ("competition", competition, Competition), ("scale", scale, WeightScale))
+        for name, value, allowed in options:
             if value not in get_args(allowed):
                 raise PnbxValueError(
                     f"hippocampus: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}"
@@ -168,10 +170,11 @@ class Hippocampus(nn.Module):
         """One step, the definition: ``events`` and current ``[B, H]``; otherwise as :meth:`forward`."""
         self._check(events, "[B, H]", state)
         slow, alpha = self._ask(events)  # [M, H], [B, M]
-        if self.scope == "persistent":
-            return alpha @ (slow + self.fast), None
-        E = events.new_zeros(len(events), self.slots, self.d_hidden) if state is None else state.E
-        current = alpha @ slow + torch.einsum("bm,bmh->bh", alpha, E)
+        with torch.autocast(events.device.type, enabled=False):  # as in forward
+            if self.scope == "persistent":
+                return alpha @ (slow + self.fast), None
+            E = events.new_zeros(len(events), self.slots, self.d_hidden) if state is None else state.E
+            current = alpha @ slow + torch.einsum("bm,bmh->bh", alpha, E)
         write = self.rate * alpha.unsqueeze(-1)  # [B, M, 1]
         return current, HippocampusState((1 - self.decay - write) * E + write * events.unsqueeze(1))
 
@@ -282,9 +285,15 @@ class Hippocampus(nn.Module):
             raise PnbxTypeError(
                 f"hippocampus: events must be floating point, got {events.dtype}; convert with .float()"
             )
+        if state is None:
+            return
+        if self.scope == "persistent":
+            raise PnbxValueError("hippocampus: scope='persistent' has no state, got one")
         expected = [events.shape[-2], self.slots, self.d_hidden]
-        if state is not None and list(state.E.shape) != expected:
+        if list(state.E.shape) != expected:
             raise ShapeError(f"hippocampus: state E must be [B, M, H] = {expected}, got {list(state.E.shape)}")
+        if state.E.dtype != events.dtype:
+            raise PnbxTypeError(f"hippocampus: state E must be {events.dtype} like the events, got {state.E.dtype}")
 
     def extra_repr(self) -> str:
         """Show the options in ``print(memory)``."""

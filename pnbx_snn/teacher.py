@@ -69,7 +69,8 @@ class SmallCNN(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(4 * channels, num_classes),
         )
-        self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+        # Twice as fast on a CPU. torch documents this form of to(), its stubs do not know it.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Float[Tensor, "B *shape"]) -> Float[Tensor, "B C"]:
         """Return the logits of samples ``[B, height * width]`` or ``[B, height, width]``."""

@@ -94,7 +94,7 @@ def train(
 
     Notes
     -----
-    Under ``accelerate launch`` or ``torchrun`` every process calls this with the same arguments: each learns from its
+    Under ``torchrun`` or ``accelerate launch`` every process calls this with the same arguments: each learns from its
     share of every batch, gradients are averaged, and the first process writes the files.
 
     Returns

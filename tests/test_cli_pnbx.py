@@ -52,7 +52,7 @@ def run(config_file, tmp_path_factory):
     result = pnbx("train", config_file, "--out", folder)
     assert "Trained 2 epochs: loss " in result.stdout
     assert f"Next: pnbx-snn eval {folder}" in result.stdout
-    assert re.search(r"epoch 2 of 2: loss \S+  accuracy \S+ \(validation \S+\)  firing rate \S+%", result.stderr)
+    assert re.search(r"epoch 2 of 2: loss \S+  accuracy \S+ \(validation \S+\)  firing rates \S+ \S+ %", result.stderr)
     return folder
 
 

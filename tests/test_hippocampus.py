@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.hippocampus import CHUNK, Hippocampus, HippocampusState
@@ -108,8 +109,10 @@ def test_a_pattern_seen_once_is_recalled_from_a_part_of_it():
 
 
 @pytest.mark.parametrize("competition", KINDS)
-def test_ten_thousand_steps_in_float32_are_those_of_float64(competition):
-    memory = make(8, 3, competition=competition, dtype=torch.float32, decay_bits=12)
+@pytest.mark.parametrize(("decay_bits", "rate_bits"), [(12, 2), (2, 1)])  # slow; the fastest, where factors reach 4**32
+def test_ten_thousand_steps_in_float32_are_those_of_float64(competition, decay_bits, rate_bits):
+    options = {"decay_bits": decay_bits, "rate_bits": rate_bits}
+    memory = make(8, 3, competition=competition, dtype=torch.float32, **options)
     events = draw(10_000, 2, 8, dtype=torch.float32)
     current, state = memory(events)
     expected, last = oracle(memory, events, np.zeros((2, 3, 8)))
@@ -155,6 +158,31 @@ def test_without_a_state_to_keep_the_currents_are_the_same():
     current, state = memory(events, keep_state=False)
     assert state is None
     assert torch.equal(current, memory(events)[0])
+
+
+def test_no_work_for_a_fast_half_that_is_empty_or_not_kept():
+    memory, events, empty = make(), draw(CHUNK, 2), torch.zeros(2, 4, 10, dtype=torch.float64)
+
+    def operations(state, keep_state):
+        with FlopCounterMode(display=False) as counter:
+            memory(events, state, keep_state=keep_state)
+        return counter.get_total_flops()
+
+    product = 2 * events.numel() * 4  # of [B, C, M] and [B, M, H], or of [B, M, C] and [B, C, H]
+    least = operations(None, keep_state=False)
+    assert operations(None, keep_state=True) == least + product
+    assert operations(HippocampusState(empty), keep_state=False) == least + product
+
+
+@pytest.mark.parametrize("scope", ["sequence", "persistent"])
+def test_half_precision_around_it_rounds_steps_no_more_than_the_sequence(scope):
+    memory, events, state = make(scope=scope, dtype=torch.float32), draw(8, 2, dtype=torch.float32), None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        whole, _ = memory(events)
+        for e, expected in zip(events, whole, strict=True):
+            current, state = memory.step(e, state)
+            assert current.dtype == torch.float32
+            torch.testing.assert_close(current, expected, rtol=1e-5, atol=1e-6)
 
 
 # Gradients
@@ -218,9 +246,19 @@ def test_a_persistent_memory_is_read_by_all_and_written_only_when_told():
     rows, weights = events.reshape(-1, 10), alpha.reshape(-1, 4)
     expected = memory.rate * torch.einsum("nm,nh->mh", weights, rows) / len(rows)
     assert torch.allclose(memory.fast, expected.detach(), rtol=1e-12)
+    assert not memory.fast.requires_grad
     assert torch.allclose(memory(events)[0], alpha @ (slow + memory.fast), rtol=1e-12)
     for t, e in enumerate(events):
         assert torch.allclose(memory.step(e)[0], memory(events)[0][t], rtol=1e-12)
+
+
+def test_a_second_update_forgets_by_how_much_each_slot_answered():
+    memory, events = make(scope="persistent", decay_bits=3), draw(20, 3)
+    memory.update(events)
+    first = memory.fast.clone()
+    memory.update(events)
+    mean = memory._ask(events)[1].mean(dim=(0, 1)).detach()  # [M]
+    assert torch.allclose(memory.fast, (1 - 2.0**-3 - 2.0**-2 * mean)[:, None] * first + first, rtol=1e-12)
 
 
 def test_consolidation_moves_the_fast_half_into_the_slow_one():
@@ -230,8 +268,9 @@ def test_consolidation_moves_the_fast_half_into_the_slow_one():
     memory.consolidate(0.25)
     assert torch.allclose(memory.K + memory.fast, total, rtol=1e-14)
     assert torch.allclose(memory.fast, 0.75 * fast, rtol=1e-14)
+    total = (memory.K + memory.fast).detach().clone()
     memory.consolidate()
-    assert torch.allclose(memory.K.detach(), total, rtol=1e-14)
+    assert torch.equal(memory.K.detach(), total)  # with rate 1 to the bit
     assert not memory.fast.any()
 
 
@@ -261,11 +300,19 @@ def test_scores_of_fresh_weights_differ_by_about_two():
     assert scores.std(dim=1).mean().item() == pytest.approx(2.0, abs=0.3)
 
 
+def test_options_reach_the_slow_half_and_the_printout():
+    memory = make(scale="median")
+    assert memory.rounded()[1] == memory.K.abs().median() != memory.K.abs().mean()
+    assert memory.readout is None
+    assert "10, slots=4, scope='sequence', competition='softmax'" in repr(memory)
+
+
 def test_errors_name_value_and_rule(unchecked):
     for options, text in (
         ({"slots": 0}, "slots must be at least 1, got 10 and 0"),
         ({"scope": "ever"}, "scope must be one of sequence, persistent, got 'ever'"),
         ({"competition": "all"}, "competition must be one of softmax, winner, got 'all'"),
+        ({"scale": "max"}, "scale must be one of absmean, median, got 'max'"),
         ({"temperature": 0.0}, "temperature must be > 0 and finite, got 0.0"),
         ({"decay_bits": 1}, r"decay_bits must be a whole number in \[2, 12\], got 1"),
         ({"rate_bits": 0}, r"rate_bits must be a whole number in \[1, 12\], got 0"),
@@ -282,5 +329,10 @@ def test_errors_name_value_and_rule(unchecked):
         memory(draw(2, 1, 9))
     with pytest.raises(ShapeError, match=r"state E must be \[B, M, H\] = \[1, 4, 10\], got \[2, 4, 10\]"):
         memory(draw(2, 1), HippocampusState(torch.zeros(2, 4, 10)))
+    for call, events in ((memory, draw(2, 1)), (memory.step, draw(1, 1)[0])):
+        with pytest.raises(PnbxTypeError, match="state E must be torch.float64 like the events, got torch.float32"):
+            call(events, HippocampusState(torch.zeros(1, 4, 10)))
+    with pytest.raises(PnbxValueError, match="scope='persistent' has no state, got one"):
+        make(scope="persistent")(draw(2, 1), HippocampusState(torch.zeros(1, 4, 10)))
     with pytest.raises(PnbxTypeError, match="convert with .float()"):
         memory(draw(2, 1).int())
