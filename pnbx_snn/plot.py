@@ -24,6 +24,9 @@ INK = "#1b3a5c"
 ACCENT = "#c8452d"
 QUIET = "#8a8f98"
 
+MOST_ROWS = 500
+"""A layer of more neurons is drawn with groups of neighbours as rows, unless its spikes are few."""
+
 
 def _numpy(where: str, name: str, values: Array, ndim: tuple[int, ...]) -> np.ndarray:
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
@@ -60,12 +63,36 @@ def _draw_spikes(ax: Axes, spikes: np.ndarray, color: str) -> None:
     from matplotlib.collections import PolyCollection
 
     num_steps, num_neurons = spikes.shape
+    ax.set_xlim(*_limits(num_steps))
+    ax.set_ylim(*_limits(num_neurons))
+    if num_neurons > MOST_ROWS and (spikes != 0).mean() * num_neurons > MOST_ROWS / 2:
+        _draw_shares(ax, spikes, color)
+        return
     # One box for each spike, most of its step wide and its neuron high, but never thinner than can be seen.
     half = np.array([max(0.3, num_steps / 1000), max(0.4, num_neurons / 500)])
     corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     boxes = np.argwhere(spikes)[:, None] + corners  # [spike, corner, (step, neuron)]
     ax.add_collection(PolyCollection(list(boxes), facecolors=color, linewidths=0), autolim=False)
-    ax.set_xlim(*_limits(num_steps))
+
+
+def _draw_shares(ax: Axes, spikes: np.ndarray, color: str) -> None:
+    """Shade how many of a few neighbouring neurons spike: boxes of a visible size would cover each other."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    num_steps, num_neurons = spikes.shape
+    group = -(-num_neurons // MOST_ROWS)
+    edges = np.arange(0, num_neurons, group)
+    shares = np.add.reduceat((spikes != 0).astype(float), edges, axis=1) / np.diff(np.append(edges, num_neurons))
+    top = edges[-1] + group  # the last group may stand for fewer neurons than its height
+    ax.imshow(
+        shares.T,
+        aspect="auto",
+        origin="lower",
+        cmap=LinearSegmentedColormap.from_list("share", ["white", color]),
+        vmin=0.0,
+        extent=(-0.5, num_steps - 0.5, -0.5, top - 0.5),
+        interpolation="nearest",
+    )
     ax.set_ylim(*_limits(num_neurons))
 
 
@@ -76,7 +103,7 @@ def raster(
     color: str = INK,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw which neuron spikes at which step.
+    """Draw which neuron spikes at which step; of many neurons that spike often, which share of each group of neighbours.
 
     Parameters
     ----------

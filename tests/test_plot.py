@@ -44,6 +44,21 @@ def test_raster_draws_each_spike_at_its_step_and_neuron():
     assert all(tick == int(tick) for tick in [*ax.get_xticks(), *ax.get_yticks()])
 
 
+def test_a_layer_of_thousands_is_not_drawn_as_if_all_of_it_fired():
+    spikes = random_spikes(4, 2047)
+    spikes[0, :300] = 1
+    ax = plot.raster(spikes)
+    [image] = ax.images
+    shares = image.get_array()  # [group, step]
+    assert shares.shape == (410, 4)
+    assert np.allclose(shares[3], spikes[:, 15:20].mean(axis=1))
+    assert np.allclose(shares[-1], spikes[:, 2045:].mean(axis=1))  # what is left over
+    assert image.get_extent()[2:] == [-0.5, 2049.5]
+    assert ax.get_ylim() == (-0.5, 2046.5)
+    inside = pixels(ax.figure)[100:200, 200:400, :3]
+    assert inside.mean() > 128
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 700), (500, 2), (64, 64)])
 def test_a_single_spike_can_be_seen_at_any_size(shape):
     spikes = np.zeros(shape)
