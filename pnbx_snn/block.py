@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.checks import check_input
+from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.glia import Glia
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.membrane import Membrane, MembraneState
@@ -141,7 +142,7 @@ class BitBrain(nn.Module):
         generator: torch.Generator | None = None,
     ) -> tuple[Float[Tensor, "B H"], BitBrainState]:
         """One step, the definition: ``events`` and spikes ``[B, H]``; otherwise as :meth:`forward`."""
-        self._check(events, "[B, H]")
+        check_input("BitBrain", "events", events, "[B, H]", self.d_hidden)
         states = dict.fromkeys(BitBrainState._fields) if state is None else state._asdict()
         current = events if self.skip else torch.zeros_like(events)
         feedback: Tensor | float = 0.0
@@ -192,7 +193,7 @@ class BitBrain(nn.Module):
         state : BitBrainState or None
             After the last step.
         """
-        self._check(events, "[T, B, H]")
+        check_input("BitBrain", "events", events, "[T, B, H]", self.d_hidden)
         states = dict.fromkeys(BitBrainState._fields) if state is None else state._asdict()
         current = events if self.skip else torch.zeros_like(events)
         for name, pathway in self.pathways.items():
@@ -232,7 +233,7 @@ class BitBrain(nn.Module):
         gain : float
             Of each pathway's current, > 0.
         """
-        self._check(events, "[T, B, H]")
+        check_input("BitBrain", "events", events, "[T, B, H]", self.d_hidden)
         if not gain > 0:
             raise PnbxValueError(f"BitBrain.calibrate: gain must be > 0, got {gain}")
         for pathway in self.pathways.values():
@@ -273,14 +274,6 @@ class BitBrain(nn.Module):
         if generator is None:
             raise PnbxValueError("BitBrain: a block with noise needs a generator in training, got None")
         return generator
-
-    def _check(self, events: Tensor, axes: str) -> None:
-        if events.ndim != axes.count(",") + 1 or events.shape[-1] != self.d_hidden or events.numel() == 0:
-            raise ShapeError(
-                f"BitBrain: events must be {axes} with H = {self.d_hidden} and no empty axis, got {list(events.shape)}"
-            )
-        if not events.is_floating_point():
-            raise PnbxTypeError(f"BitBrain: events must be floating point, got {events.dtype}; convert with .float()")
 
     def extra_repr(self) -> str:
         """Show the options in ``print(block)``."""

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.quantization import WeightScale
@@ -269,7 +270,7 @@ class FastWeights(nn.Module):
         self, events: Float[Tensor, "B H"], state: FastWeightsState | None = None
     ) -> tuple[Float[Tensor, "B H"], FastWeightsState]:
         """One step: ``events`` and current ``[B, H]``; otherwise as :meth:`forward`."""
-        self._check(events, "[B, H]")
+        check_input("fast weights", "events", events, "[B, H]", self.d_hidden)
         key = self.P(events).clamp(-1, 1)  # [B, r]
         state = _zeros(key) if state is None else state
         _check_state("fast weights", state, key)
@@ -283,7 +284,7 @@ class FastWeights(nn.Module):
 
         Returns the current ``[T, B, H]`` and the state after the last step.
         """
-        self._check(events, "[T, B, H]")
+        check_input("fast weights", "events", events, "[T, B, H]", self.d_hidden)
         keys = self.P(events).clamp(-1, 1)  # [T, B, r]
         state = _zeros(keys[0]) if state is None else state
         read = hebbian_read if self.rule == "hebbian" else delta_read
@@ -293,18 +294,6 @@ class FastWeights(nn.Module):
     def extra_repr(self) -> str:
         """Show the options in ``print(layer)``."""
         return f"{self.d_hidden}, rank={self.rank}, decay={self.decay}, rate={self.rate}, rule={self.rule!r}"
-
-    def _check(self, events: Tensor, axes: str) -> None:
-        if events.ndim != axes.count(",") + 1 or events.shape[-1] != self.d_hidden:
-            raise ShapeError(
-                f"fast weights: events must be {axes} with H = {self.d_hidden}, got shape {list(events.shape)}"
-            )
-        if events.numel() == 0:
-            raise ShapeError(f"fast weights: events {axes} must not have an empty axis, got shape {list(events.shape)}")
-        if not events.is_floating_point():
-            raise PnbxTypeError(
-                f"fast weights: events must be floating point, got {events.dtype}; convert with .float()"
-            )
 
 
 def _zeros(key: Tensor) -> FastWeightsState:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
+from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.quantization import WeightScale, kept, ternarize
 
@@ -276,15 +277,7 @@ class Hippocampus(nn.Module):
             raise PnbxValueError(f"hippocampus: {method} is for scope='persistent', got {self.scope!r}")
 
     def _check(self, events: Tensor, axes: str, state: HippocampusState | None) -> None:
-        if events.ndim != axes.count(",") + 1 or events.shape[-1] != self.d_hidden or events.numel() == 0:
-            raise ShapeError(
-                f"hippocampus: events must be {axes} with H = {self.d_hidden} and no empty axis, "
-                f"got shape {list(events.shape)}"
-            )
-        if not events.is_floating_point():
-            raise PnbxTypeError(
-                f"hippocampus: events must be floating point, got {events.dtype}; convert with .float()"
-            )
+        check_input("hippocampus", "events", events, axes, self.d_hidden)
         if state is None:
             return
         if self.scope == "persistent":

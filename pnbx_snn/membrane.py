@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pnbx_snn.cells import Reset
-from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.checks import check_input
+from pnbx_snn.errors import PnbxError, PnbxValueError, ShapeError
 from pnbx_snn.messages import TorusMessages
 from pnbx_snn.surrogate import SpikeFunction, Surrogate, resolve
 
@@ -98,10 +99,7 @@ def membrane_scan(
     >>> spikes.flatten().tolist(), state.v.item()
     ([0.0, 1.0, 0.0, 1.0], 0.0)
     """
-    if drive.ndim != 3 or drive.numel() == 0:
-        raise ShapeError(f"membrane: drive must be [T, B, N] without an empty axis, got shape {list(drive.shape)}")
-    if not drive.is_floating_point():
-        raise PnbxTypeError(f"membrane: drive must be floating point, got {drive.dtype}; convert with .float()")
+    check_input("membrane", "drive", drive, "[T, B, N]", drive.shape[-1] if drive.ndim else 0)
     if reset not in get_args(Reset):
         raise PnbxValueError(f"membrane: reset must be one of {', '.join(get_args(Reset))}, got {reset!r}")
     num_neurons = drive.shape[-1]
@@ -373,9 +371,7 @@ class Membrane(nn.Module):
         noise: Float[Tensor, "B N"] | None = None,
     ) -> tuple[Float[Tensor, "B N"], MembraneState]:
         """One step, the definition: ``current`` and spikes ``[B, N]``; otherwise as :meth:`forward`."""
-        if current.ndim != 2:
-            raise ShapeError(f"membrane: current must be [B, N], got shape {list(current.shape)}")
-        _check_neurons(current, self.num_neurons)
+        check_input("membrane", "current", current, "[B, N]", self.num_neurons)
         if state is None:
             state = MembraneState(torch.zeros_like(current), torch.zeros_like(current))
         u = self.beta * state.v + self.drive(current)
@@ -417,9 +413,7 @@ class Membrane(nn.Module):
         state : MembraneState
             State after the last step.
         """
-        if current.ndim != 3:
-            raise ShapeError(f"membrane: current must be [T, B, N], got shape {list(current.shape)}")
-        _check_neurons(current, self.num_neurons)
+        check_input("membrane", "current", current, "[T, B, N]", self.num_neurons)
         drive = self.drive(current)
         if noise is not None:
             drive = drive + noise
@@ -439,12 +433,3 @@ class Membrane(nn.Module):
     def extra_repr(self) -> str:
         """Show the options in ``print(membrane)``."""
         return f"{self.num_neurons}, threshold={self.threshold:.4g}, reset={self.reset!r}"
-
-
-def _check_neurons(current: Tensor, num_neurons: int) -> None:
-    if current.shape[-1] != num_neurons or current.numel() == 0:
-        raise ShapeError(
-            f"membrane: current must have {num_neurons} neurons and no empty axis, got shape {list(current.shape)}"
-        )
-    if not current.is_floating_point():
-        raise PnbxTypeError(f"membrane: current must be floating point, got {current.dtype}; convert with .float()")

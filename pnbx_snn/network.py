@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.block import BitBrain, BitBrainState
 from pnbx_snn.cells import Reset
+from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.fast_weights import FastWeights, Rule
 from pnbx_snn.glia import Glia
@@ -390,8 +391,7 @@ class PNBX(nn.Module):
         keep_state : bool
             ``False`` saves the making of the state, in training.
         """
-        if x.ndim != 3 or x.shape[2] != self.in_features or x.numel() == 0:
-            raise ShapeError(f"PNBX: input must be [T, B, {self.in_features}], no axis empty, got {list(x.shape)}")
+        check_input("PNBX", "input", x, "[T, B, N]", self.in_features)
         before = self._states(state)
         z, encoder = self.encoder(x, None if state is None else state.encoder, threshold=self._encoder_threshold())
         spikes, blocks = [z], []
@@ -430,8 +430,7 @@ class PNBX(nn.Module):
         """
         if self.training:
             raise PnbxValueError("PNBX.stream: the model must be in evaluation mode, got training; call model.eval()")
-        if x.ndim != 2 or x.shape[1] != self.in_features or x.numel() == 0:
-            raise ShapeError(f"PNBX.stream: input must be [B, {self.in_features}], got {list(x.shape)}")
+        check_input("PNBX.stream", "input", x, "[B, N]", self.in_features)
         events, encoder = self.encoder(
             x.unsqueeze(0), None if state is None else state.encoder, threshold=self._encoder_threshold()
         )

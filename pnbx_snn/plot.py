@@ -103,7 +103,7 @@ def raster(
     color: str = INK,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw which neuron spikes at which step; of many neurons that spike often, which share of each group of neighbours.
+    """Draw which neuron spikes at which step; of many neurons that spike often, the share of each group of neighbours.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pnbx_snn.cells import Reset
+from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.neurons import LIF, LIFState
@@ -245,7 +246,7 @@ class SpikingRNN(nn.Module):
         self, events: Float[Tensor, "B H"], state: SpikingRNNState | None = None
     ) -> tuple[Float[Tensor, "B H"], SpikingRNNState]:
         """One step, the definition: ``events`` and current ``[B, H]``; otherwise as :meth:`forward`."""
-        self._check(events, "[B, H]")
+        check_input(type(self).__name__, "events", events, "[B, H]", self.d_hidden)
         return self._advance(self.W(events), self._initial(events, state), _rounded(self.U), _rounded(self.V))
 
     def forward(
@@ -274,7 +275,7 @@ class SpikingRNN(nn.Module):
         state : SpikingRNNState
             State after the last step.
         """
-        self._check(events, "[T, B, H]")
+        check_input(type(self).__name__, "events", events, "[T, B, H]", self.d_hidden)
         state, currents = self._initial(events[0], state), []
         # Rounded once, not in each step: that alone would take most of the time, and the graph would keep every copy.
         U, V = _rounded(self.U), _rounded(self.V)
@@ -309,17 +310,6 @@ class SpikingRNN(nn.Module):
                     f"{type(self).__name__}: state.{name} in floating point, got {tensor.dtype}; convert with .float()"
                 )
         return state
-
-    def _check(self, events: Tensor, axes: str) -> None:
-        if events.ndim != axes.count(",") + 1 or events.shape[-1] != self.d_hidden or events.numel() == 0:
-            raise ShapeError(
-                f"{type(self).__name__}: events must be {axes} with H = {self.d_hidden} and no empty axis, "
-                f"got shape {list(events.shape)}"
-            )
-        if not events.is_floating_point():
-            raise PnbxTypeError(
-                f"{type(self).__name__}: events must be floating point, got {events.dtype}; convert with .float()"
-            )
 
 
 class _Rounded(NamedTuple):

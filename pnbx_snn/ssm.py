@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
+from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.quantization import WeightScale
@@ -47,7 +48,7 @@ class DiagonalSSM(nn.Module):
         self, events: Float[Tensor, "B H"], state: SSMState | None = None
     ) -> tuple[Float[Tensor, "B H"], SSMState]:
         """One step, the definition: ``events`` and current ``[B, H]``; otherwise as :meth:`forward`."""
-        self._check(events, "[B, H]")
+        check_input(type(self).__name__, "events", events, "[B, H]", self.d_hidden)
         decay, inputs = self._drive(events)  # [S] or [B, S], [B, S]
         s = decay * self._initial(decay, inputs, state) + inputs
         return self._read(s, events), SSMState(s)
@@ -78,7 +79,7 @@ class DiagonalSSM(nn.Module):
         PnbxTypeError
             ``events`` is not floating point, or the state is complex where it must be real.
         """
-        self._check(events, "[T, B, H]")
+        check_input(type(self).__name__, "events", events, "[T, B, H]", self.d_hidden)
         decay, inputs = self._drive(events)  # [S] or [T, B, S], [T, B, S]
         states = diagonal_scan(decay, inputs, self._initial(decay, inputs[0], state))
         # The last state is copied: a view would keep the states of the whole sequence alive.
@@ -108,17 +109,6 @@ class DiagonalSSM(nn.Module):
         if state.s.is_complex() and not dtype.is_complex:
             raise PnbxTypeError(f"{type(self).__name__}: state.s must be real, got {state.s.dtype}")
         return state.s
-
-    def _check(self, events: Tensor, axes: str) -> None:
-        if events.ndim != axes.count(",") + 1 or events.shape[-1] != self.d_hidden or events.numel() == 0:
-            raise ShapeError(
-                f"{type(self).__name__}: events must be {axes} with H = {self.d_hidden} and no empty axis, "
-                f"got shape {list(events.shape)}"
-            )
-        if not events.is_floating_point():
-            raise PnbxTypeError(
-                f"{type(self).__name__}: events must be floating point, got {events.dtype}; convert with .float()"
-            )
 
 
 class SelectiveSSM(DiagonalSSM):

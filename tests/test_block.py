@@ -280,7 +280,7 @@ def test_errors_name_value_and_rule(unchecked):
             call()
     model = make()
     for x in (torch.rand(2, 6), torch.rand(4, 2, 5), torch.rand(0, 2, 6)):
-        with pytest.raises(ShapeError, match=r"input must be \[T, B, 6\]"):
+        with pytest.raises(ShapeError, match=r"input must be \[T, B, N\] with N = 6"):
             model(x.double())
     with pytest.raises(ShapeError, match=r"x must be \[B, N\] or \[B, T, N\]"):
         model.encode(torch.rand(2))
