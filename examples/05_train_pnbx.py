@@ -47,8 +47,7 @@ model.calibrate(images)
 # Training
 # --------
 # Nothing in the loss asks for a firing rate: glia move the thresholds instead, outside the gradient. The weights kept
-# are those of the epoch that does best on the validation images; the test images are not looked at. (After the first
-# epoch the network is nearly silent in evaluation: the running statistics of its norms still lag behind.)
+# are those of the epoch that does best on the validation images; the test images are not looked at.
 num_batches = len(images) // batch_size
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
 scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_epochs * num_batches)
