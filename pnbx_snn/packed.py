@@ -118,7 +118,10 @@ def pack_run(run_dir: str | Path, path: str | Path, *, measured: dict[str, Any] 
             tensors |= {key + CODES: pack_ternary(ternary.to(torch.int8)), key + GAMMA: gamma}
     description = {
         "kind": KIND,
-        "config": config.model_dump(),
+        "config": {
+            **config.model_dump(),
+            "data": {**config.data.model_dump(), "folder": ""},
+        },  # whose disk is no matter
         "measured": measured or {},
         "epoch": meta.epoch,
         "seed": meta.seed,

@@ -411,7 +411,8 @@ def _saved_epoch(config: Config, out: Path, resume: bool) -> int:
             f"{out}: holds a checkpoint already (epoch {read_meta(path).epoch}); resume it (--resume, resume=True) "
             "or take another folder"
         )
-    differences = differing_keys(saved_config(path), config)
+    # Where the data lie is no part of the training: a run may go on on another machine.
+    differences = [line for line in differing_keys(saved_config(path), config) if not line.startswith("data.folder:")]
     if differences:
         schedule = " (learning rate and augmentation depend on train.epochs, so more epochs are another training)"
         hint = schedule if any(line.startswith("train.epochs:") for line in differences) else ""

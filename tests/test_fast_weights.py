@@ -376,8 +376,20 @@ def test_wrong_options(unchecked, arguments, options, message):
 @pytest.mark.parametrize(
     ("call", "shape", "dtype", "error", "message"),
     [
-        ("step", (3, 2, 6), torch.float32, ShapeError, r"events must be \[B, H\] with H = 6 and no empty axis, got shape \[3, 2, 6\]"),
-        ("forward", (2, 6), torch.float32, ShapeError, r"events must be \[T, B, H\] with H = 6 and no empty axis, got shape \[2, 6\]"),
+        (
+            "step",
+            (3, 2, 6),
+            torch.float32,
+            ShapeError,
+            r"events must be \[B, H\] with H = 6 and no empty axis, got shape \[3, 2, 6\]",
+        ),
+        (
+            "forward",
+            (2, 6),
+            torch.float32,
+            ShapeError,
+            r"events must be \[T, B, H\] with H = 6 and no empty axis, got shape \[2, 6\]",
+        ),
         ("forward", (3, 2, 5), torch.float32, ShapeError, r"with H = 6 and no empty axis, got shape \[3, 2, 5\]"),
         ("forward", (0, 2, 6), torch.float32, ShapeError, r"with H = 6 and no empty axis, got shape \[0, 2, 6\]"),
         ("forward", (3, 2, 6), torch.int64, PnbxTypeError, "must be floating point, got torch.int64"),
