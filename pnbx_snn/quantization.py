@@ -102,7 +102,7 @@ class _RoundToTernary(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, gamma: Tensor) -> Tensor:
         ctx.save_for_backward(gamma)
-        return (weight / gamma).round_().clamp_(-1, 1)
+        return (weight / gamma).round_().clamp_(-1, 1).add_(0.0)  # 0.0 for -0.0
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
