@@ -336,12 +336,10 @@ class _Run:
     def _keep_in_range(self, model: SpikingClassifier) -> None:
         for layer in model.layers:
             assert isinstance(layer, SpikingLayer)
-            for learned, parameter, low, high in (
-                (isinstance(layer.neuron.beta, torch.nn.Parameter), layer.neuron.beta, 0.0, 1.0),
-                (isinstance(layer.neuron.threshold, torch.nn.Parameter), layer.neuron.threshold, MIN_THRESHOLD, None),
-            ):
-                if learned:
-                    parameter.clamp_(low, high)
+            if isinstance(layer.neuron.beta, torch.nn.Parameter):
+                layer.neuron.beta.clamp_(0.0, 1.0)
+            if isinstance(layer.neuron.threshold, torch.nn.Parameter):
+                layer.neuron.threshold.clamp_(min=MIN_THRESHOLD)
 
 
 class _Sums:
