@@ -21,8 +21,9 @@ from neuromorphic.errors import InputError, NeuromorphicError
 from neuromorphic.execution import run as run_program
 from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import NAMES
-from neuromorphic.lava_mapping import lava_mapping
+from neuromorphic.lava_mapping import Layout
 from neuromorphic.ops import LIF, Dense, Readout
+from neuromorphic.pathway_ops import Slots
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
@@ -102,9 +103,9 @@ def _load_inputs(path: Path, samples: str | None) -> NDArray[Any]:
 
 
 @contextmanager
-def _progress(label: str) -> Iterator[Any]:
+def _progress(label: str, unit: str = "steps") -> Iterator[Any]:
     """Yield a callback (done, total) that draws a bar on standard error."""
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
     with Progress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal
     ) as bar:
@@ -163,6 +164,12 @@ def doctor(as_json: AsJson = False) -> None:
 def compile_command(
     run_dir: Annotated[Path, typer.Argument(help="A folder left by `pnbx-snn train`.", metavar="RUN")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the program.")] = Path("program.npz"),
+    on: Annotated[
+        str, typer.Option(help="Samples on which the agreement is measured: validation, or test for the last time.")
+    ] = "validation",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets, where PNBX_DATA does not name it.", metavar="DIR")
+    ] = None,
     strict: Annotated[bool, typer.Option(help="Refuse a program in which a state could saturate.")] = False,
 ) -> None:
     """Compile a trained run to an integer program and measure how well it agrees with the network.
@@ -170,11 +177,14 @@ def compile_command(
     For example:
 
     - `neuromorphic compile runs/digits -o program.npz`
+    - `neuromorphic compile runs/mnist --data DIR --on test -o mnist.npz`
     """
     from neuromorphic.compiler import compile_run
 
-    with err.status("compiling ..."):
-        program = compile_run(run_dir)
+    if on not in ("validation", "test"):
+        raise typer.BadParameter(f"--on must be validation or test, got {on!r}")
+    with _progress(f"compiling {run_dir}", unit="samples") as progress:
+        program = compile_run(run_dir, part=on, data=data, progress=progress)  # type: ignore[arg-type]
         prove(program, strict=strict)
         sha = program.save(output)
     agreement = program.metadata["agreement"]
@@ -190,26 +200,30 @@ def compile_command(
 def _describe(program: Program) -> dict[str, Any]:
     bounds = {bound.name: bound for bound in prove(program)}
     rows = []
-    for op, placement in zip(program.ops, lava_mapping(program), strict=True):
+    layout = Layout(program)
+    for op in program.ops:
+        placement = layout.placements[op.name]
         row: dict[str, Any] = {
             "name": op.name,
             "op": type(op).__name__,
             "size": op.size,
-            "depth": program.depth(op.name),
+            "depth": layout.depth[op.name],
         }
         if isinstance(op, Dense):
             row |= {"weights": list(op.weights.shape), "ternary": op.is_ternary, "weight_bytes": op.weight_bytes}
             row |= {"zero_fraction": float((op.weights == 0).mean()), "shift": op.shift}
         elif isinstance(op, LIF):
             row |= {"reset": op.reset, "shift": op.shift}
-        elif isinstance(op, Readout):
+        elif isinstance(op, Slots):
+            row |= {"weights": list(op.keys.shape), "weight_bytes": -(-op.keys.size // 4)}
+        elif hasattr(op, "shift"):
             row |= {"shift": op.shift}
         if op.name in bounds:
             bound = bounds[op.name]
             row |= {"range": [bound.low, bound.high], "can_saturate": bound.can_saturate}
         row |= {"lava": placement.process, "lava_stock": placement.stock, "lava_reason": placement.reason}
         rows.append(row)
-    total = sum(op.weight_bytes for op in program.of_type(Dense))
+    total = sum(row.get("weight_bytes", 0) for row in rows)
     return {
         "sha256": program.sha256,
         "num_steps": program.num_steps,

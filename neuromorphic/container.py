@@ -13,6 +13,7 @@ import io
 import json
 import math
 import os
+import struct
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -212,7 +213,9 @@ def read_container(path: str | os.PathLike[str], kind: str, version: int) -> tup
         TypeError,
         EOFError,
         AttributeError,
-        NotImplementedError,
+        OverflowError,
+        RuntimeError,  # a member said to be encrypted, a header nested too deeply
+        struct.error,
     ) as error:
         raise FileFormatError(f"{where}: not a readable {kind} file, truncated or altered ({error})") from error
     sha = header.pop("sha256", None)

@@ -22,7 +22,10 @@ DECAY_BITS = 12
 DECAY_ONE = 1 << DECAY_BITS
 INT32_MAX = (1 << 31) - 1
 
-RESETS = ("zero", "subtract", "subtract_snntorch", "none")
+RESETS = ("zero", "subtract", "none", "subtract_snntorch", "zero_delayed", "subtract_delayed")
+_LOOK_BACK = ("subtract_snntorch", "zero_delayed", "subtract_delayed")
+"""Resets that ask what the membrane was before the step."""
+_EXACT_FLOAT = 1 << 53
 
 
 def shift_right_toward_zero(x: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
@@ -112,7 +115,12 @@ def dense(weights: NDArray[np.int8], events: NDArray[np.int32], shift: int) -> N
     >>> dense(w, np.array([[3, 9, 1]], dtype=np.int32), 4).tolist()
     [[32]]
     """
-    total: NDArray[np.int64] = events.astype(np.int64) @ weights.astype(np.int64).T
+    peak = int(np.abs(events.astype(np.int64)).max(initial=0)) * int(np.abs(weights.astype(np.int64)).max(initial=0))
+    total: NDArray[np.int64]
+    if peak * weights.shape[1] < _EXACT_FLOAT:  # no partial sum leaves what float64 holds exactly, and BLAS is fast
+        total = (events.astype(np.float64) @ weights.astype(np.float64).T).astype(np.int64)
+    else:
+        total = events.astype(np.int64) @ weights.astype(np.int64).T
     shifted: NDArray[np.int64] = np.left_shift(total, np.int64(shift))
     return shifted.astype(np.int32)
 
@@ -138,7 +146,9 @@ def lif_step(
     * ``subtract_snntorch``: the rule of snnTorch's ``Leaky(reset_mechanism="subtract", reset_delay=False)``, which
       looks at the membrane *before* the step: with ``r = v > threshold``, ``u`` is lowered by ``r * threshold`` before
       the comparison and ``v = sat24(u - (spike - r) * threshold)`` after it. It differs from ``subtract`` only where
-      a membrane is still above threshold after its reset.
+      a membrane is still above threshold after its reset;
+    * ``subtract_delayed`` and ``zero_delayed``: those of ``Leaky(reset_delay=True)``, which reset in the next step.
+      With ``r = v > threshold``, ``u`` is lowered by ``r * threshold``, or ``v`` counts as 0 where ``r``; ``v = u``.
 
     Parameters
     ----------
@@ -176,18 +186,17 @@ def lif_step(
     """
     drive = np.left_shift(current.astype(np.int64), np.int64(shift)) + bias.astype(np.int64)
     theta = threshold.astype(np.int64)
-    held = (v.astype(np.int64) > theta) if reset == "subtract_snntorch" else np.zeros(v.shape, dtype=np.bool_)
+    held = (v.astype(np.int64) > theta) if reset in _LOOK_BACK else np.zeros(v.shape, dtype=np.bool_)
+    if reset == "zero_delayed":
+        v = np.where(held, np.int32(0), v)
+        held = np.zeros_like(held)
     u = saturate(apply_decay(v, decay) + drive - held * theta)  # [B, N]
     fired = u.astype(np.int64) > theta
-    after: NDArray[np.int64]
+    after = u.astype(np.int64)
     if reset == "zero":
-        after = np.where(fired, np.int64(0), u.astype(np.int64))
-    elif reset == "subtract":
-        after = u.astype(np.int64) - fired * theta
-    elif reset == "subtract_snntorch":
-        after = u.astype(np.int64) - fired * theta + held * theta
-    else:
-        after = u.astype(np.int64)
+        after = np.where(fired, np.int64(0), after)
+    elif reset in ("subtract", "subtract_snntorch"):
+        after = after - fired * theta + held * theta
     return fired.astype(np.uint8), saturate(after)
 
 

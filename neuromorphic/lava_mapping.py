@@ -14,6 +14,11 @@ Facts used (lava-nc 0.10.0, read in its sources and checked by this package's te
   each layer clearing itself on the step in which the sample's first events arrive, so biases cannot run ahead.
 * ``LIF`` shifts its input left by 6, its threshold too, and holds one threshold and one decay per population; its bias
   is a 13-bit mantissa with an exponent. The synaptic current ``u`` wraps at 24 bits.
+
+Time. A stock ``Dense`` is one step late, our own processes are not. The depth of an operation is how many steps it runs
+behind the program: that of its latest source, one more behind a stock ``Dense``, ``steps`` less behind a ``Delay``.
+What comes from a shallower operation waits, in the synapse where there is one that can, else in a ``ProgramDelay``.
+Where a loop leaves less time than its stock synapses take, its synapses are our own.
 """
 
 from __future__ import annotations
@@ -23,9 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuromorphic.bounds import prove
-from neuromorphic.errors import CompileError
 from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, STATE_MAX
-from neuromorphic.ops import LIF, Dense, Input, Op
+from neuromorphic.ops import LIF, Dense, Input, Op, Readout
+from neuromorphic.pathway_ops import LI, Delay, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
 from neuromorphic.program import Program
 
 LIF_INPUT_SHIFT = 6
@@ -56,48 +61,185 @@ def bias_mantissa(bias: np.ndarray) -> tuple[np.ndarray, int] | None:
 
 
 @dataclass(frozen=True)
+class Link:
+    """How the events or values of one operation reach another: waiting ``wait`` steps, none across samples.
+
+    ``back`` is how many steps of a sample they are late for the program (a ``Delay``): that many steps at the end of a
+    sample are not passed on to the next one.
+    """
+
+    source: str
+    wait: int
+    back: int
+
+    @property
+    def needs_process(self) -> bool:
+        """Whether a synapse cannot wait by itself."""
+        return self.back > 0 or self.wait > MAX_DELAY
+
+
+@dataclass(frozen=True)
 class Synapse:
     """One Lava ``Dense``: a program's ``Dense`` on its way to one reader.
 
-    ``delay`` is how many steps it waits beyond Lava's own one, so that all currents of a neuron arrive together: the
-    reader stands at the greatest depth of its sources, a shallower path waits for the deepest. ``shift`` is the left
-    shift it applies: its own, and what a stock LIF's fixed shift of 6 leaves over. ``weight_bits`` is 2 or 8, and
-    ``graded`` says that it reads integers, not spikes.
+    ``link`` says what it reads and how long that waits beyond Lava's own step, so that all that a reader hears arrives
+    together. ``shift`` is the left shift it applies: its own, and what a stock LIF's fixed shift of 6 leaves over.
+    ``weight_bits`` is 2 or 8, and ``graded`` says that it reads integers, not spikes.
     """
 
     dense: Dense
     reader: str
-    process: str
-    delay: int
+    link: Link
     shift: int
     weight_bits: int
     graded: bool
 
+    @property
+    def process(self) -> str:
+        """The Lava class."""
+        return "DelayDense" if self.link.wait and not self.link.needs_process else "Dense"
 
-def synapses(program: Program) -> list[Synapse]:
-    """List the Lava synapses of a program, one per pair of ``Dense`` and reader, in program order."""
-    peaks = _peaks(program)
-    placements = {op.name: _place(program, op, peaks) for op in program.ops}
-    found = []
-    for reader in program.ops:
-        if isinstance(reader, (Input, Dense)):
-            continue
-        extra = reader.shift - LIF_INPUT_SHIFT if placements[reader.name].stock else 0
-        for source in reader.sources:
-            dense = program[source]
-            assert isinstance(dense, Dense)
-            found.append(
-                Synapse(
-                    dense,
-                    reader.name,
-                    process=placements[source].process,
-                    delay=program.depth(reader.name) - program.depth(source),
-                    shift=dense.shift + extra,
-                    weight_bits=_weight_bits(dense, peaks[source]),
-                    graded=dense.source == program.input.name and (program.input.low, program.input.high) != (0, 1),
-                )
-            )
-    return found
+
+class Layout:
+    """Where the operations of a program stand on Lava, and when they run.
+
+    Attributes
+    ----------
+    placements : dict of str to Placement
+        By operation.
+    depth : dict of str to int
+        Steps by which an operation runs behind the program.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._peaks = {bound.name: max(-bound.low, bound.high) for bound in prove(program)}
+        self._bits = {op.name: self._weight_bits(op) for op in program.of_type(Dense)}
+        self.depth = self._depths() or self._without_stock_loops()
+        self.placements = {op.name: self._place(op) for op in program.ops}
+
+    def link(self, source: str, reader: str, *, lag: int = 0) -> Link:
+        """Return how ``source`` reaches ``reader`` if the way itself takes ``lag`` steps."""
+        back = 0
+        op = self.program[source]
+        while isinstance(op, Delay):
+            back += op.steps
+            op = self.program[op.source]
+        return Link(op.name, self.depth[reader] - lag - self.depth[op.name] + back, back)
+
+    def is_stock_dense(self, name: str) -> bool:
+        """Whether the operation is a ``Dense`` that Lava's own one runs."""
+        return self._bits.get(name) is not None
+
+    def synapses(self) -> list[Synapse]:
+        """List the stock synapses, one per pair of ``Dense`` and reader, in program order of the readers."""
+        found = []
+        for reader in self.program.ops:
+            extra = 0
+            if isinstance(reader, LIF) and self.placements[reader.name].stock:
+                extra = reader.shift - LIF_INPUT_SHIFT
+            for source in reader.sources:
+                if self.is_stock_dense(source):
+                    dense = self.program[source]
+                    assert isinstance(dense, Dense)
+                    link = self.link(dense.source, reader.name, lag=1)
+                    bits = self._bits[source]
+                    assert bits is not None
+                    found.append(Synapse(dense, reader.name, link, dense.shift + extra, bits, self._graded(dense)))
+        return found
+
+    def _graded(self, dense: Dense) -> bool:
+        origin = self.program[dense.source]
+        while isinstance(origin, Delay):
+            origin = self.program[origin.source]
+        return origin.kind != "events" or (isinstance(origin, Input) and (origin.low, origin.high) != (0, 1))
+
+    def _weight_bits(self, op: Dense) -> int | None:
+        """Choose 2-bit synapses for ternary weights, else 8-bit ones, ``None`` if Lava's cannot do it."""
+        peak_sum = self._peaks[op.name] >> op.shift
+        source = self.program[op.source]
+        if isinstance(source, Dense) or self._peaks.get(source.name, 0) >= 1 << (GRADED_MESSAGE_BITS - 1):
+            return None  # synapses hear processes, and messages have 24 bits
+        for bits in (2, 8) if op.is_ternary else (8,):
+            if peak_sum << _FACTORS[bits] <= INT32_MAX:
+                return bits
+        return None
+
+    def _depths(self) -> dict[str, int] | None:
+        """Return all depths, or ``None`` if a loop takes longer than it may."""
+        depths = {op.name: 0 for op in self.program.ops}
+        for _ in range(len(depths) + 1):
+            before = dict(depths)
+            for op in self.program.ops:
+                behind = [depths[source] for source in op.sources]
+                own = -op.steps if isinstance(op, Delay) else int(self.is_stock_dense(op.name))
+                depths[op.name] = max([0, *(depth + own for depth in behind)])
+            if depths == before:
+                return depths
+        return None
+
+    def _without_stock_loops(self) -> dict[str, int]:
+        for name in self._looped():
+            self._bits[name] = None
+        depths = self._depths()
+        assert depths is not None, "a loop without stock synapses takes no time"
+        return depths
+
+    def _looped(self) -> list[str]:
+        """Return the ``Dense`` on a way from an operation back to itself."""
+        reads = {op.name: set(op.sources) for op in self.program.ops}
+
+        def reaches(name: str) -> set[str]:
+            seen: set[str] = set()
+            waiting = [name]
+            while waiting:
+                for source in reads[waiting.pop()] - seen:
+                    seen.add(source)
+                    waiting.append(source)
+            return seen
+
+        return [op.name for op in self.program.of_type(Dense) if op.name in reaches(op.name)]
+
+    def _place(self, op: Op) -> Placement:
+        if isinstance(op, Input):
+            return Placement(op.name, "RingBuffer", True, "plays the inputs, sample after sample")
+        if isinstance(op, Dense):
+            return self._place_dense(op)
+        if isinstance(op, LIF):
+            obstacle = self._lif_obstacle(op)
+            if obstacle is None:
+                return Placement(op.name, "LIFReset", True, "du=4095, one decay and threshold, reset to zero")
+            return Placement(op.name, "ProgramLIF", False, obstacle)
+        return Placement(op.name, f"Program{type(op).__name__}", False, _OWN[type(op)])
+
+    def _place_dense(self, op: Dense) -> Placement:
+        readers = [r.name for r in self.program.ops if op.name in r.sources]
+        if not readers:
+            return Placement(op.name, "none", True, "nothing reads it")
+        bits = self._bits[op.name]
+        if bits is None:
+            return Placement(op.name, "ProgramDense", False, "a loop leaves it no step, or a sum is too large")
+        links = [self.link(op.source, reader, lag=1) for reader in readers]
+        waits = sorted({link.wait for link in links if not link.needs_process})
+        late = f", waiting {' or '.join(map(str, waits))} steps" if any(waits) else ""
+        kind = "2-bit synapses, 128 * T" if bits == 2 else "8-bit synapses, 2 * W"
+        return Placement(op.name, "DelayDense" if any(waits) else "Dense", True, kind + late)
+
+    def _lif_obstacle(self, op: LIF) -> str | None:
+        """Return why Lava's own ``LIFReset`` cannot be equal to this op, or ``None`` when it is."""
+        peak = sum(self._peaks[source] for source in op.sources)
+        checks = (
+            (op.reset != "zero", f"reset is {op.reset}, stock resets to zero"),
+            (np.unique(op.decay).size > 1, "decay differs between neurons"),
+            (np.unique(op.threshold).size > 1, "threshold differs between neurons"),
+            (op.shift < LIF_INPUT_SHIFT, f"shift is {op.shift}, stock shifts by {LIF_INPUT_SHIFT} at least"),
+            (bool((op.threshold % (1 << LIF_INPUT_SHIFT)).any()), "threshold is not a multiple of 64"),
+            (int(op.threshold.max()) >> LIF_INPUT_SHIFT > MAX_VTH, "threshold does not fit 17 bits"),
+            (bias_mantissa(op.bias) is None, "bias is not a 13-bit mantissa times a power of two"),
+            (peak << op.shift > STATE_MAX, "the current can exceed 24 bits, where stock wraps around"),
+            (not all(map(self.is_stock_dense, op.sources)), "it hears more than stock synapses, which shift for it"),
+        )
+        return next((reason for failed, reason in checks if failed), None)
 
 
 def synapse_arguments(synapse: Synapse) -> dict[str, object]:
@@ -110,60 +252,23 @@ def synapse_arguments(synapse: Synapse) -> dict[str, object]:
         "num_message_bits": GRADED_MESSAGE_BITS if synapse.graded else 0,
     }
     if synapse.process == "DelayDense":
-        arguments["delays"] = synapse.delay
+        arguments["delays"] = synapse.link.wait
     return arguments
 
 
-def _peaks(program: Program) -> dict[str, int]:
-    return {bound.name: max(-bound.low, bound.high) for bound in prove(program)}
-
-
-def _weight_bits(op: Dense, peak: int) -> int:
-    """Choose 2-bit synapses for ternary weights and 8-bit ones otherwise, as long as Lava's int32 sum is exact."""
-    peak_sum = peak >> op.shift
-    for bits in (2, 8) if op.is_ternary else (8,):
-        if peak_sum << _FACTORS[bits] <= INT32_MAX:
-            return bits
-    raise CompileError(
-        f"{op.name}: its sum can reach {peak_sum}, Lava's synapses hold {INT32_MAX >> 1} at most; "
-        "lower the fan-in or the input range"
-    )
-
-
-def _lif_obstacle(op: LIF, peak_current: int) -> str | None:
-    """Return why Lava's own ``LIFReset`` cannot be equal to this op, or ``None`` when it is."""
-    checks = (
-        (op.reset != "zero", f"reset is {op.reset}, stock resets to zero"),
-        (np.unique(op.decay).size > 1, "decay differs between neurons"),
-        (np.unique(op.threshold).size > 1, "threshold differs between neurons"),
-        (op.shift < LIF_INPUT_SHIFT, f"shift is {op.shift}, stock shifts by {LIF_INPUT_SHIFT} at least"),
-        (bool((op.threshold % (1 << LIF_INPUT_SHIFT)).any()), "threshold is not a multiple of 64"),
-        (int(op.threshold.max()) >> LIF_INPUT_SHIFT > MAX_VTH, "threshold does not fit 17 bits"),
-        (bias_mantissa(op.bias) is None, "bias is not a 13-bit mantissa times a power of two"),
-        (peak_current << op.shift > STATE_MAX, "the current can exceed 24 bits, where stock wraps around"),
-    )
-    return next((reason for failed, reason in checks if failed), None)
-
-
-def _place(program: Program, op: Op, peaks: dict[str, int]) -> Placement:
-    if isinstance(op, Input):
-        return Placement(op.name, "RingBuffer", True, "plays the inputs, sample after sample")
-    if isinstance(op, Dense):
-        delays = [program.depth(r.name) - program.depth(op.name) for r in program.ops if op.name in r.sources]
-        if not delays:
-            return Placement(op.name, "none", True, "nothing reads it")
-        if max(delays) > MAX_DELAY:
-            raise CompileError(f"{op.name}: must wait {max(delays)} steps, Lava's synapses wait {MAX_DELAY} at most")
-        two_bits = _weight_bits(op, peaks[op.name]) == 2
-        bits = "2-bit synapses, 128 * T" if two_bits else "8-bit synapses, 2 * W"
-        late = f", waiting {' or '.join(str(d) for d in sorted(set(delays)))} steps" if any(delays) else ""
-        return Placement(op.name, "DelayDense" if any(delays) else "Dense", True, bits + late)
-    if isinstance(op, LIF):
-        obstacle = _lif_obstacle(op, sum(peaks[source] for source in op.sources))
-        if obstacle is None:
-            return Placement(op.name, "LIFReset", True, "du=4095, one decay and threshold, reset to zero")
-        return Placement(op.name, "ProgramLIF", False, obstacle)
-    return Placement(op.name, "ProgramReadout", False, "Lava has no sum that clears itself between samples")
+_OWN = {
+    Readout: "Lava has no sum that clears itself between samples",
+    Scale: "Lava has no constant factor with a right shift toward zero",
+    Delay: "Lava's delays are in synapses and do not clear between samples",
+    Gate: "Lava has no sigmoid table",
+    Multiply: "stock ProdNeuron rounds down and wraps",
+    LI: "stock LIF has no 24-bit output of its membrane",
+    GatedState: "Lava has no state with a gate as its decay",
+    Resonator: "stock RF sends spikes, not its state",
+    Torus: "eight neighbours are cheaper than a matrix of synapses",
+    FastWeights: "Lava's learning has no fixed point that equals it",
+    Slots: "Lava has no winner-take-all memory",
+}
 
 
 def lava_mapping(program: Program) -> list[Placement]:
@@ -179,11 +284,6 @@ def lava_mapping(program: Program) -> list[Placement]:
     list of Placement
         In program order.
 
-    Raises
-    ------
-    CompileError
-        When a synapse would have to wait longer, or sum further, than Lava's can.
-
     Examples
     --------
     >>> one = np.ones(2, dtype=np.int32)
@@ -192,8 +292,7 @@ def lava_mapping(program: Program) -> list[Placement]:
     >>> [(p.process, p.stock) for p in lava_mapping(Program((Input("x", 2), fc, lif), num_steps=5))]
     [('RingBuffer', True), ('Dense', True), ('LIFReset', True)]
     """
-    peaks = _peaks(program)
-    return [_place(program, op, peaks) for op in program.ops]
+    return list(Layout(program).placements.values())
 
 
 def stock_lif_arguments(op: LIF) -> dict[str, object]:

@@ -2,15 +2,19 @@
 
 What flows between them has a kind:
 
-=========  ==================================================  =======================
+=========  ==================================================  ===============================================
 kind       values                                              produced by
-=========  ==================================================  =======================
-events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``
-current    exact int32 sums                                    ``Dense``
+=========  ==================================================  ===============================================
+events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``Delay``
+values     integers in int32, proven to fit                    ``Dense``, ``Scale``, ``Multiply``, ``Torus``,
+                                                               ``LI``, ``GatedState``, ``Resonator``,
+                                                               ``FastWeights``, ``Slots``
+gate       Q0.12 in 0..4096                                    ``Gate``
 sum        24-bit running sums, never fed onward               ``Readout``
-=========  ==================================================  =======================
+=========  ==================================================  ===============================================
 
-The arithmetic of every operation is in :mod:`neuromorphic.fixed_point`.
+The operations of this module are every spiking network's; those of :mod:`neuromorphic.pathway_ops` are for what recurs
+beside the membrane. The arithmetic is in :mod:`neuromorphic.fixed_point` and :mod:`neuromorphic.pathway_arithmetic`.
 """
 
 from __future__ import annotations
@@ -24,32 +28,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import ProgramError
-from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
-
-MAX_SHIFT = 16
-
-
-def _array(
-    op: str, name: str, value: Any, dtype: type[np.integer[Any]], ndim: int, low: int, high: int
-) -> NDArray[Any]:
-    """Return ``value`` as a read-only array of ``dtype``, refusing whatever would change by the cast."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "iu" or array.ndim != ndim or array.size == 0:
-        raise ProgramError(
-            f"{op}: {name} must be a non-empty {ndim}-dimensional integer array, got {array.dtype}{list(array.shape)}"
-        )
-    if int(array.min()) < low or int(array.max()) > high:
-        raise ProgramError(f"{op}: {name} must lie in {low}..{high}, got {int(array.min())}..{int(array.max())}")
-    frozen = np.array(array, dtype=dtype)
-    frozen.setflags(write=False)
-    return frozen
-
-
-def checked_integer(op: str, name: str, value: Any, low: int, high: int) -> int:
-    """Return ``value`` as an int, refusing whatever is none or lies outside ``low..high``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= int(value) <= high:
-        raise ProgramError(f"{op}: {name} must be an integer in {low}..{high}, got {value!r}")
-    return int(value)
+from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
+from neuromorphic.op_fields import (
+    MAX_SHIFT,
+    MAX_SIZE,
+    Variable,
+    Wanted,
+    check_lengths,
+    checked_array,
+    checked_choice,
+    checked_integer,
+)
+from neuromorphic.pathway_ops import (
+    LI,
+    Delay,
+    FastWeights,
+    Gate,
+    GatedState,
+    Multiply,
+    Resonator,
+    Scale,
+    Slots,
+    Torus,
+)
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,11 @@ class Input:
     scale: float = 1.0
     kind: ClassVar[str] = "events"
     sources: ClassVar[tuple[str, ...]] = ()
+    wants: ClassVar[tuple[Wanted, ...]] = ()
+    variables: ClassVar[tuple[Variable, ...]] = ()
 
     def __post_init__(self) -> None:
-        checked_integer(self.name, "size", self.size, 1, INT32_MAX)
+        checked_integer(self.name, "size", self.size, 1, MAX_SIZE)
         checked_integer(self.name, "low", self.low, -(1 << 15), 0)
         checked_integer(self.name, "high", self.high, 1, 1 << 15)
         if not isinstance(self.scale, float) or not 0.0 < self.scale < float("inf"):
@@ -87,14 +90,14 @@ class Input:
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """Synapses: ``current = (weights @ events) << shift``; see :func:`neuromorphic.fixed_point.dense`.
+    """Synapses: ``y = (weights @ x) << shift``; see :func:`neuromorphic.fixed_point.dense`.
 
     Parameters
     ----------
     name : str
         Name of the operation.
     source : str
-        An ``Input`` or ``LIF``.
+        Events or values.
     weights : NDArray[np.int8]
         ``[out, in]``, -127..127; ternary when all values are in {-1, 0, 1}.
     shift : int
@@ -105,10 +108,11 @@ class Dense:
     source: str
     weights: NDArray[np.int8]
     shift: int = 0
-    kind: ClassVar[str] = "current"
+    kind: ClassVar[str] = "values"
+    variables: ClassVar[tuple[Variable, ...]] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _array(self.name, "weights", self.weights, np.int8, 2, -127, 127))
+        object.__setattr__(self, "weights", checked_array(self.name, "weights", self.weights, np.int8, 2, -127, 127))
         checked_integer(self.name, "shift", self.shift, 0, MAX_SHIFT)
 
     @property
@@ -120,6 +124,11 @@ class Dense:
     def sources(self) -> tuple[str, ...]:
         """Names of the operations it reads."""
         return (self.source,)
+
+    @property
+    def wants(self) -> tuple[Wanted, ...]:
+        """What it asks of its sources."""
+        return (Wanted(self.source, ("events", "values"), int(self.weights.shape[1])),)
 
     @property
     def is_ternary(self) -> bool:
@@ -141,7 +150,7 @@ class LIF:
     name : str
         Name of the operation.
     sources : tuple of str
-        ``Dense`` operations; their currents are added.
+        Values; they are added.
     decay : NDArray[np.int32]
         Q0.12, 0..4096, ``[N]``.
     threshold : NDArray[np.int32]
@@ -151,7 +160,7 @@ class LIF:
     shift : int
         Fractional bits of the state relative to the current, 0..16.
     reset : str
-        ``"zero"``, ``"subtract"``, ``"subtract_snntorch"`` or ``"none"``.
+        One of :data:`neuromorphic.fixed_point.RESETS`.
     """
 
     name: str
@@ -166,18 +175,25 @@ class LIF:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
         for name, low, high in (("decay", 0, DECAY_ONE), ("threshold", 0, STATE_MAX), ("bias", -STATE_MAX, STATE_MAX)):
-            object.__setattr__(self, name, _array(self.name, name, getattr(self, name), np.int32, 1, low, high))
-        if not self.decay.shape == self.threshold.shape == self.bias.shape:
-            shapes = [list(a.shape) for a in (self.decay, self.threshold, self.bias)]
-            raise ProgramError(f"{self.name}: decay, threshold and bias must have one length, got {shapes}")
+            object.__setattr__(self, name, checked_array(self.name, name, getattr(self, name), np.int32, 1, low, high))
+        check_lengths(self.name, decay=self.decay, threshold=self.threshold, bias=self.bias)
         checked_integer(self.name, "shift", self.shift, 0, MAX_SHIFT)
-        if self.reset not in RESETS:
-            raise ProgramError(f"{self.name}: reset must be one of {', '.join(RESETS)}, got {self.reset!r}")
+        checked_choice(self.name, "reset", self.reset, RESETS)
 
     @property
     def size(self) -> int:
         """Number of neurons."""
         return int(self.threshold.shape[0])
+
+    @property
+    def wants(self) -> tuple[Wanted, ...]:
+        """What it asks of its sources."""
+        return tuple(Wanted(source, ("values",), self.size) for source in self.sources)
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Spikes, and the membrane after the step."""
+        return (Variable("spikes", "uint8", self.size), Variable("v", "int32", self.size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +205,7 @@ class Readout:
     name : str
         Name of the operation.
     sources : tuple of str
-        ``Dense`` operations; their currents are added.
+        Values; they are added.
     bias : NDArray[np.int32]
         Added every step, in the units of the sum, ``[N]``.
     shift : int
@@ -204,7 +220,9 @@ class Readout:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
-        object.__setattr__(self, "bias", _array(self.name, "bias", self.bias, np.int32, 1, -STATE_MAX, STATE_MAX))
+        object.__setattr__(
+            self, "bias", checked_array(self.name, "bias", self.bias, np.int32, 1, -STATE_MAX, STATE_MAX)
+        )
         checked_integer(self.name, "shift", self.shift, 0, MAX_SHIFT)
 
     @property
@@ -212,6 +230,51 @@ class Readout:
         """Number of classes."""
         return int(self.bias.shape[0])
 
+    @property
+    def wants(self) -> tuple[Wanted, ...]:
+        """What it asks of its sources."""
+        return tuple(Wanted(source, ("values",), self.size) for source in self.sources)
 
-Op = Input | Dense | LIF | Readout
-OP_TYPES: Mapping[str, type[Any]] = MappingProxyType({cls.__name__: cls for cls in (Input, Dense, LIF, Readout)})
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The running sum."""
+        return (Variable("y", "int32", self.size),)
+
+
+Op = (
+    Input
+    | Dense
+    | LIF
+    | Readout
+    | Scale
+    | Delay
+    | Gate
+    | Multiply
+    | LI
+    | GatedState
+    | Resonator
+    | Torus
+    | FastWeights
+    | Slots
+)
+OP_TYPES: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        cls.__name__: cls
+        for cls in (
+            Input,
+            Dense,
+            LIF,
+            Readout,
+            Scale,
+            Delay,
+            Gate,
+            Multiply,
+            LI,
+            GatedState,
+            Resonator,
+            Torus,
+            FastWeights,
+            Slots,
+        )
+    }
+)

@@ -1,8 +1,8 @@
 """What a compiled network is: a frozen list of integer operations, and the file that holds it.
 
 Within a step the operations run in order and see each other's results of the same step: the latency of every operation
-is 0. A machine that passes messages (Lava, Loihi) adds one step per ``Dense``; :meth:`Program.depth` counts them, and
-recordings are aligned by it.
+is 0, that of a ``Delay`` its ``steps``. A machine that passes messages (Lava, Loihi) adds steps of its own; recordings
+are aligned to the program's steps.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,15 +18,17 @@ from numpy.typing import NDArray
 from neuromorphic.container import complete_header, read_container, write_container
 from neuromorphic.errors import FileFormatError, InputError, ProgramError
 from neuromorphic.fixed_point import INT32_MAX, quantize_input
-from neuromorphic.ops import OP_TYPES, Dense, Input, Op, checked_integer
+from neuromorphic.op_fields import Wanted, checked_integer
+from neuromorphic.ops import OP_TYPES, Input, Op
+from neuromorphic.pathway_ops import Delay
 
 KIND = "pnbx-program"
-FORMAT_VERSION = 1
-_SOURCE_KINDS = MappingProxyType({"Dense": "events", "LIF": "current", "Readout": "current"})
+FORMAT_VERSION = 2  # 2: the operations of pathway_ops, resets that act one step late
 
 
 def _check_wiring(ops: tuple[Op, ...]) -> None:
     seen: dict[str, Op] = {}
+    later: list[tuple[Op, Wanted]] = []  # a Delay may stand before its source
     for op in ops:
         if not isinstance(op.name, str) or not op.name.replace("_", "").isalnum():
             raise ProgramError(f"operation name must be letters, digits and underscores, got {op.name!r}")
@@ -36,20 +36,48 @@ def _check_wiring(ops: tuple[Op, ...]) -> None:
             raise ProgramError(f"{op.name}: two operations have this name")
         if not isinstance(op, Input) and not op.sources:
             raise ProgramError(f"{op.name}: has no source")
-        for name in op.sources:
-            if name not in seen:
-                raise ProgramError(f"{op.name}: source {name!r} is not an operation that stands before it")
-            wanted, size = _SOURCE_KINDS[type(op).__name__], op.size
-            if isinstance(op, Dense):
-                size = int(op.weights.shape[1])
-            if seen[name].kind != wanted or seen[name].size != size:
+        for wanted in op.wants:
+            if wanted.source in seen:
+                _check_source(op, wanted, seen[wanted.source])
+            elif isinstance(op, Delay):
+                later.append((op, wanted))
+            else:
                 raise ProgramError(
-                    f"{op.name}: source {name!r} must give {wanted} of size {size}, "
-                    f"got {seen[name].kind} of size {seen[name].size}"
+                    f"{op.name}: source {wanted.source!r} is not an operation that stands before it; "
+                    "only a Delay may read a later one"
                 )
         seen[op.name] = op
+    for op, wanted in later:
+        if wanted.source not in seen:
+            raise ProgramError(f"{op.name}: source {wanted.source!r} is not an operation of this program")
+        _check_source(op, wanted, seen[wanted.source])
     if [isinstance(op, Input) for op in ops].count(True) != 1 or not isinstance(ops[0], Input):
         raise ProgramError("a program has exactly one Input, and it stands first")
+    _check_connected(ops)
+
+
+def _check_connected(ops: tuple[Op, ...]) -> None:
+    """Refuse loops that nothing connects with the input: a simulator that follows connections would miss them."""
+    neighbours: dict[str, set[str]] = {op.name: set(op.sources) for op in ops}
+    for op in ops:
+        for source in op.sources:
+            neighbours[source].add(op.name)
+    found, waiting = {ops[0].name}, [ops[0].name]
+    while waiting:
+        new = neighbours[waiting.pop()] - found
+        found |= new
+        waiting += new
+    for op in ops:
+        if op.name not in found:
+            raise ProgramError(f"{op.name}: nothing connects it with the input")
+
+
+def _check_source(op: Op, wanted: Wanted, source: Op) -> None:
+    if source.kind not in wanted.kinds or source.size != wanted.size:
+        raise ProgramError(
+            f"{op.name}: source {wanted.source!r} must give {' or '.join(wanted.kinds)} of size {wanted.size}, "
+            f"got {source.kind} of size {source.size}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +87,7 @@ class Program:
     Parameters
     ----------
     ops : tuple of Op
-        ``Input`` first; every source stands before its reader.
+        ``Input`` first; every source stands before its reader, except that of a ``Delay``.
     num_steps : int
         Steps per sample it was compiled for; bounds are proven for this many.
     metadata : Mapping[str, Any]
@@ -82,8 +110,8 @@ class Program:
     ...     ),
     ...     num_steps=10,
     ... )
-    >>> program.depth("lif1")
-    1
+    >>> program["lif1"].size
+    2
     """
 
     ops: tuple[Op, ...]
@@ -110,17 +138,6 @@ class Program:
             if op.name == name:
                 return op
         raise KeyError(name)
-
-    @cached_property
-    def _depths(self) -> dict[str, int]:
-        depths: dict[str, int] = {}
-        for op in self.ops:  # sources stand before their readers
-            depths[op.name] = max((depths[source] for source in op.sources), default=0) + isinstance(op, Dense)
-        return depths
-
-    def depth(self, name: str) -> int:
-        """Count the steps a message-passing machine runs late here: the most ``Dense`` on a path from the input."""
-        return self._depths[name]
 
     def of_type(self, cls: type[Any]) -> list[Any]:
         """Operations of one class, in order."""

@@ -171,11 +171,14 @@ class AugmentConfig(Section):
         Images: :func:`pnbx_snn.augment.affine_elastic`; spoken digits: :func:`pnbx_snn.fsdd.augment_features`.
     input_dropout
         Share of the values that are set to 0 (without rescaling), everywhere in a sample alike.
+    input_noise
+        Standard deviation of the Gaussian noise that is added to every value.
     """
 
     strength: float = _share(0.0)
     strength_end: float = _share(0.0)
     input_dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
+    input_noise: float = Field(default=0.0, ge=0, le=100, description="a number in [0, 100]")
 
 
 class DistillConfig(Section):

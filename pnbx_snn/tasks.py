@@ -115,3 +115,16 @@ def drop_inputs(x: Float[Tensor, "B *shape"], share: float, *, generator: torch.
         return x
     mask = torch.rand(len(x), x.shape[-1], generator=generator) >= share  # [B, N]
     return x * (mask if x.ndim == 2 else mask.unsqueeze(1))
+
+
+def add_noise(x: Float[Tensor, "*shape"], sigma: float, *, generator: torch.Generator) -> Float[Tensor, "*shape"]:
+    """Add Gaussian noise of this standard deviation, drawn anew for every value.
+
+    Examples
+    --------
+    >>> add_noise(torch.ones(2), 0.0, generator=torch.Generator())
+    tensor([1., 1.])
+    """
+    if sigma == 0:
+        return x
+    return x + sigma * torch.randn(x.shape, generator=generator, dtype=x.dtype)

@@ -35,7 +35,7 @@ from pnbx_snn.network import PNBX
 from pnbx_snn.run_log import RunLog
 from pnbx_snn.settings import Config, TrainConfig
 from pnbx_snn.storage import locked_folder, write_atomically
-from pnbx_snn.tasks import augment, drop_inputs, load_split
+from pnbx_snn.tasks import add_noise, augment, drop_inputs, load_split
 
 logger = logging.getLogger(__name__)
 
@@ -265,7 +265,8 @@ class _Run:
                         probability=settings.shift_share * fading,
                     )
                 images = augment(images, self.config.data, strength=strength, generator=changes)
-                seen = drop_inputs(images, change.input_dropout, generator=changes).to(device)
+                seen = drop_inputs(images, change.input_dropout, generator=changes)
+                seen = add_noise(seen, change.input_noise, generator=changes).to(device)
                 logits, spikes = self.learner(seen, generator=encoder)
                 loss = self._loss(logits, labels, spikes, images.to(device))
                 self._step(loss, epoch, i)

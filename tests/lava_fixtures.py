@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
+from neuromorphic import compare, run
 from neuromorphic.errors import LavaNotFoundError
 from neuromorphic.executors.lava_executor import LavaSession
 from neuromorphic.interpreter import LavaPython, find_lava_python
@@ -37,3 +39,15 @@ def lava_processes(lava_python: LavaPython) -> Iterator[LavaSession]:
     """Lava's own runtime, a process each: a side process for all tests."""
     with LavaSession(python=lava_python.path, runtime="processes") as session:
         yield session
+
+
+def assert_equal(program, inputs, session):
+    """Compare variable by variable, dtype and shape included; return the reference's recording."""
+    expected = run(program, inputs)
+    got = session.execute(program, program.prepare_inputs(inputs))
+    assert list(got.variables) == list(expected.variables)
+    assert compare(expected, got).first is None, str(compare(expected, got).first)
+    for name, array in expected.variables.items():
+        assert got.variables[name].dtype == array.dtype
+        np.testing.assert_array_equal(got.variables[name], array)
+    return expected

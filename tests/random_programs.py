@@ -17,7 +17,7 @@ from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
 INPUT_RANGES = ((0, 1), (0, 1), (-128, 127), (0, 255), (-1, 1), (-(1 << 15), 1 << 15))
 
 
-def _weights(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.int8]:
+def random_weights(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.int8]:
     kind = rng.choice(["ternary", "ternary", "8-bit", "8-bit", "edges", "positive", "negative", "zero"])
     shape = (rows, columns)
     drawn: NDArray[Any]
@@ -82,7 +82,7 @@ def _draw(rng: np.random.Generator, num_steps: int, max_layers: int, max_width: 
         sources, scale = [], 0.0
         for index, source in enumerate(previous + skips):
             dense = Dense(
-                f"fc{layer}_{index}", source.name, _weights(rng, size, source.size), shift=int(rng.integers(0, 3))
+                f"fc{layer}_{index}", source.name, random_weights(rng, size, source.size), shift=int(rng.integers(0, 3))
             )
             ops.append(dense)
             sources.append(dense.name)

@@ -209,7 +209,7 @@ def test_the_readout_is_the_networks_logits_in_other_units():
         (lambda: compile_layers([], num_steps=3), "a program needs at least one spiking layer, got none"),
         (
             lambda: compile_model(nn.Linear(3, 3)),
-            "Linear cannot be compiled as a whole; compile a pnbx_snn.SpikingClass",
+            "Linear cannot be compiled as a whole; compile a pnbx_snn.PNBX or SpikingClass",
         ),
         (
             lambda: compile_layers([(nn.Conv1d(1, 1, 1), None, LIF(0.9))], num_steps=3),
@@ -249,7 +249,7 @@ def test_what_cannot_be_compiled_is_refused_by_name(make, message):
 def test_a_diverged_network_is_refused():
     linear = nn.Linear(3, 3)
     torch.nn.init.constant_(linear.bias, float("nan"))
-    with pytest.raises(CompileError, match="lif1: bias or BatchNorm hold NaN or infinity"):
+    with pytest.raises(CompileError, match="lif1: bias hold NaN or infinity"):
         compile_layers([(linear, None, LIF(0.9))], num_steps=3)
 
 

@@ -32,7 +32,9 @@ def toward_zero(x: int, bits: int) -> int:
 
 def lif_oracle(v, current, decay, threshold, bias, shift, reset):
     """One neuron in Python integers, written from the docstring's equation."""
-    r = reset == "subtract_snntorch" and v > threshold
+    r = reset in ("subtract_snntorch", "subtract_delayed") and v > threshold
+    if reset == "zero_delayed" and v > threshold:
+        v = 0
     u = clip24(toward_zero(v * decay, 12) + current * 2**shift + bias - r * threshold)
     spike = u > threshold
     if reset == "zero":

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lava_fixtures import assert_equal
 from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run
 from neuromorphic.errors import CompileError
 from neuromorphic.executors import NAMES
@@ -32,18 +33,6 @@ def lava_program(seed):
         except CompileError:
             continue
         return program, random_inputs(program, rng, batch)
-
-
-def assert_equal(program, inputs, session):
-    """Compare variable by variable, dtype and shape included; return the reference's recording."""
-    expected = run(program, inputs)
-    got = session.execute(program, program.prepare_inputs(inputs))
-    assert list(got.variables) == list(expected.variables)
-    assert compare(expected, got).first is None, str(compare(expected, got).first)
-    for name, array in expected.variables.items():
-        assert got.variables[name].dtype == array.dtype
-        np.testing.assert_array_equal(got.variables[name], array)
-    return expected
 
 
 def test_random_programs(lava_session):

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from neuromorphic import LIF, Dense, Input, Program, Readout
-from neuromorphic.errors import CompileError
 from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, STATE_MAX, dense, lif_step
 from neuromorphic.lava_mapping import (
     MAX_DELAY,
+    Layout,
     bias_mantissa,
     lava_mapping,
     stock_lif_arguments,
     synapse_arguments,
-    synapses,
 )
+from neuromorphic.pathway_ops import Delay
+from programs import small_program
 from random_programs import random_program
 
 ONE = np.ones(2, dtype=np.int32)
@@ -65,11 +66,7 @@ def test_synapses_are_exact_under_lavas_rules_on_random_programs():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         program = random_program(rng)
-        try:
-            found = synapses(program)
-        except CompileError:
-            continue
-        for synapse in found:
+        for synapse in Layout(program).synapses():
             low, high = (program.input.low, program.input.high) if synapse.graded else (0, 1)
             events = rng.choice([low, high, 0], size=(20, synapse.dense.weights.shape[1])).astype(np.int32)
             # The program's own sum, with what a stock LIF's shift leaves over moved into the synapse.
@@ -106,7 +103,7 @@ def test_stock_neurons_are_exact_under_lavas_rules_on_random_programs():
 
 
 def test_ternary_weights_never_reach_lava_as_plus_and_minus_one():
-    (synapse,) = synapses(program_of(lif()))
+    (synapse,) = Layout(program_of(lif())).synapses()
     arguments = synapse_arguments(synapse)
     assert set(np.unique(arguments["weights"])) == {-128, 0, 128}
     assert arguments["num_weight_bits"] == 2
@@ -167,11 +164,11 @@ def test_paths_of_different_depth_wait_for_the_deepest():
         ),
         num_steps=4,
     )
-    assert [(s.dense.name, s.reader, s.process, s.delay) for s in synapses(program)] == [
-        ("fc1", "lif1", "DelayDense", 0),
+    assert [(s.dense.name, s.reader, s.process, s.link.wait) for s in Layout(program).synapses()] == [
+        ("fc1", "lif1", "Dense", 0),
         ("fc2", "lif2", "Dense", 0),
         ("fc1", "lif2", "DelayDense", 1),
-        ("fc1", "readout", "DelayDense", 0),
+        ("fc1", "readout", "Dense", 0),
     ]
     reasons = {p.op: p.reason for p in lava_mapping(program)}
     assert reasons["fc1"] == "2-bit synapses, 128 * T, waiting 0 or 1 steps"
@@ -180,17 +177,56 @@ def test_paths_of_different_depth_wait_for_the_deepest():
 def test_a_synapse_that_nothing_reads_is_not_built():
     program = Program((*program_of(lif()).ops, Dense("idle", "x", WEIGHTS)), num_steps=4)
     assert (lava_mapping(program)[-1].process, lava_mapping(program)[-1].reason) == ("none", "nothing reads it")
-    assert [synapse.dense.name for synapse in synapses(program)] == ["fc"]
+    assert [synapse.dense.name for synapse in Layout(program).synapses()] == ["fc"]
 
 
-def test_too_deep_a_skip_is_refused_by_name():
+def test_a_skip_deeper_than_synapses_can_wait_waits_in_a_process():
     ops = [Input("x", 2), Dense("skip", "x", np.eye(2, dtype=np.int8))]
     for layer in range(MAX_DELAY + 2):
         ops.append(Dense(f"fc{layer}", ops[-1].name if layer else "x", np.eye(2, dtype=np.int8)))
         ops.append(lif(f"lif{layer}", (ops[-1].name,)))
-    last = lif("last", ("skip", ops[-2].name))
-    with pytest.raises(CompileError, match="skip: must wait 63 steps, Lava's synapses wait 62 at most"):
-        lava_mapping(Program((*ops, last), num_steps=4))
+    ops.append(Dense("late", ops[-1].name, np.eye(2, dtype=np.int8)))
+    layout = Layout(Program((*ops, lif("last", ("skip", "late"))), num_steps=4))
+    skip = next(synapse for synapse in layout.synapses() if synapse.dense.name == "skip")
+    assert (skip.process, skip.link.wait, skip.link.needs_process) == ("Dense", MAX_DELAY + 2, True)
+
+
+def test_depth_counts_stock_synapses_on_the_longest_path():
+    program = small_program()
+    assert list(Layout(program).depth.values()) == [0, 1, 1, 2, 2, 3, 3]
+
+
+def test_depth_takes_few_passes_however_many_skips_there_are():
+    """Sixty layers, each reading the two before it: as many paths as a 41-bit number."""
+    one = np.ones(1, dtype=np.int32)
+    weight = np.ones((1, 1), dtype=np.int8)
+    ops = [Input("lif0", 1)]
+    for i in range(1, 61):
+        sources = [f"lif{j}" for j in (i - 2, i - 1) if j >= 0]
+        ops += [Dense(f"fc{i}_{k}", source, weight) for k, source in enumerate(sources)]
+        names = tuple(f"fc{i}_{k}" for k in range(len(sources)))
+        ops.append(LIF(f"lif{i}", names, decay=one, threshold=one, bias=one, shift=0))
+    assert Layout(Program(tuple(ops), num_steps=1)).depth["lif60"] == 60
+
+
+def test_a_loop_that_takes_no_more_than_its_delay_keeps_its_stock_synapses():
+    def looped(steps):
+        eye = np.eye(2, dtype=np.int8)
+        ops = (Input("x", 2), Dense("fc", "x", eye), Delay("back", "lif2", 2, steps), Dense("loop", "back", eye))
+        rest = (lif("lif1", ("fc", "loop")), Dense("up", "lif1", eye), lif("lif2", ("up",)))
+        return Layout(Program((*ops, *rest), num_steps=4))
+
+    tight, loose = looped(1), looped(2)
+    assert [tight.placements[name].process for name in ("fc", "loop", "up")] == [
+        "Dense",
+        "ProgramDense",
+        "ProgramDense",
+    ]
+    assert [loose.placements[name].process for name in ("fc", "loop", "up")] == ["Dense", "Dense", "Dense"]
+    assert (tight.depth["lif2"], loose.depth["lif2"]) == (1, 2)
+    assert loose.link("back", "lif1", lag=1).wait == 0  # the synapses take the two steps
+    way = (("back", "loop"), ("loop", "lif1"), ("lif1", "up"), ("up", "lif2"))
+    assert sum(tight.link(*link).wait for link in way) == 1  # a delay must
 
 
 def test_sums_that_lavas_int32_cannot_hold():
@@ -208,9 +244,9 @@ def test_sums_that_lavas_int32_cannot_hold():
         )
 
     fits, too_wide = wide(511, 1), wide(512, 1)  # 128 * 512 * 2**15 is 2**31
-    assert [synapses(program)[0].weight_bits for program in (fits, too_wide)] == [2, 8]
+    assert [Layout(program).synapses()[0].weight_bits for program in (fits, too_wide)] == [2, 8]
     events = np.full((1, 512), high)
-    assert lava_sum(synapse_arguments(synapses(too_wide)[0]), events).tolist() == [[512 * high] * 2]
+    assert lava_sum(synapse_arguments(Layout(too_wide).synapses()[0]), events).tolist() == [[512 * high] * 2]
     columns = INT32_MAX // (2 * high * 127) + 1
-    with pytest.raises(CompileError, match=r"fc: its sum can reach \d+, Lava's synapses hold 1073741823 at most"):
-        lava_mapping(wide(columns, 127))
+    placement = lava_mapping(wide(columns, 127))[1]
+    assert (placement.process, placement.stock) == ("ProgramDense", False)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import ExecutorError, ExecutorTimeoutError
 from neuromorphic.executors.lava_side_process import SideProcess
 from neuromorphic.interpreter import find_lava_python
-from neuromorphic.lava_mapping import lava_mapping
+from neuromorphic.lava_mapping import Layout
 from neuromorphic.ops import Dense
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 def default_time_limit(program: Program, inputs: NDArray[np.int32]) -> float:
     """Return the seconds a run may take: 120, and for every step 0.05 and 1e-7 a weight, about 20 times the need."""
-    steps: int = inputs.shape[0] * inputs.shape[1] + max(program.depth(op.name) for op in program.ops)
+    steps: int = inputs.shape[0] * inputs.shape[1] + max(Layout(program).depth.values())
     weights = sum(int(op.weights.size) for op in program.of_type(Dense))
     return START_LIMIT_S + steps * (STEP_LIMIT_S + weights * WEIGHT_LIMIT_S)
 
@@ -104,7 +104,7 @@ class LavaSession:
         """Run a program; see :func:`execute`. After a failure the next call starts a new side process."""
         if time_limit_s is not None and not time_limit_s > 0:
             raise ExecutorError(f"lava: time_limit_s must be positive, got {time_limit_s!r}")
-        lava_mapping(program)  # refuses, before anything is started, what Lava cannot hold
+        Layout(program)  # refuses, before anything is started, what Lava cannot hold
         limit = default_time_limit(program, inputs) if time_limit_s is None else time_limit_s
         deadline = time.monotonic() + limit
         doing = "starting"
@@ -171,7 +171,7 @@ def execute(
     Parameters
     ----------
     program : Program
-        What to run; :func:`neuromorphic.lava_mapping.lava_mapping` says which Lava process runs what.
+        What to run; :class:`neuromorphic.lava_mapping.Layout` says which Lava process runs what.
     inputs : NDArray[np.int32]
         ``[T, B, N]``, as :meth:`Program.prepare_inputs` returns them.
     python : str or PathLike, optional

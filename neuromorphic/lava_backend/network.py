@@ -25,9 +25,24 @@ from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
 
 from neuromorphic.lava_backend.local_runtime import LocalRuntime
-from neuromorphic.lava_backend.processes import ProgramLIF, ProgramReadout, Recorder
-from neuromorphic.lava_mapping import Synapse, lava_mapping, stock_lif_arguments, synapse_arguments, synapses
-from neuromorphic.ops import LIF, Readout
+from neuromorphic.lava_backend.pathway_processes import (
+    ProgramDelay,
+    ProgramDense,
+    ProgramFastWeights,
+    ProgramGate,
+    ProgramGatedState,
+    ProgramLI,
+    ProgramMultiply,
+    ProgramResonator,
+    ProgramScale,
+    ProgramSlots,
+    ProgramTorus,
+)
+from neuromorphic.lava_backend.processes import ProgramLIF, ProgramReadout
+from neuromorphic.lava_backend.recorder import Recorder
+from neuromorphic.lava_mapping import Layout, Link, Synapse, stock_lif_arguments, synapse_arguments
+from neuromorphic.ops import LIF, Dense, Input, Op, Readout
+from neuromorphic.pathway_ops import LI, Delay, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
 from neuromorphic.program import Program
 
 MAX_INPUT_VALUES = 1 << 24  # of one network: Lava holds the inputs several times over, as int32
@@ -36,58 +51,162 @@ NUM_REPORTS = 50
 Progress = Callable[[int, int], None]
 
 
+class Part(NamedTuple):
+    """Where a variable lies: a file, and which of its columns."""
+
+    file: Path
+    columns: slice
+
+
 class Network(NamedTuple):
     """A built network: its source, how many steps play everything, how many processes, a file for each variable."""
 
     source: AbstractProcess
     num_steps: int
     num_processes: int
-    files: dict[str, Path]
+    files: dict[str, Part]
 
 
-def _connect_synapse(synapse: Synapse, source: Any, reader: AbstractProcess) -> None:
-    process = {"Dense": LavaDense, "DelayDense": DelayDense}[synapse.process]
-    connection = process(sign_mode=SignMode.MIXED, **synapse_arguments(synapse), name=synapse.dense.name)
-    source.connect(connection.s_in)
-    connection.a_out.connect(reader.a_in)
-
-
-def _make_reader(op: LIF | Readout, process: str, reset_interval: int, reset_offset: int) -> AbstractProcess:
-    shared: dict[str, Any] = {"reset_interval": reset_interval, "reset_offset": reset_offset, "name": op.name}
+def _make_process(op: Op, layout: Layout, clock: dict[str, int]) -> AbstractProcess:
+    """Make the process of an operation that is no stock synapse."""
+    shared: dict[str, Any] = {**clock, "name": op.name}
+    if isinstance(op, LIF):
+        if layout.placements[op.name].stock:
+            return LIFReset(shape=(op.size,), **stock_lif_arguments(op), **shared)
+        shared |= {"decay": op.decay, "threshold": op.threshold, "reset": op.reset}
+        return ProgramLIF(bias=op.bias, shift=op.shift, **shared)
     if isinstance(op, Readout):
         return ProgramReadout(bias=op.bias, shift=op.shift, **shared)
-    if process == "LIFReset":
-        return LIFReset(shape=(op.size,), **stock_lif_arguments(op), **shared)
-    shared |= {"decay": op.decay, "threshold": op.threshold, "reset": op.reset}
-    return ProgramLIF(bias=op.bias, shift=op.shift, **shared)
+    if isinstance(op, Dense):
+        return ProgramDense(weights=op.weights, shift=op.shift, name=op.name)
+    if isinstance(op, Scale):
+        return ProgramScale(factor=op.factor, shift=op.shift, name=op.name)
+    if isinstance(op, Gate):
+        return ProgramGate(offset=op.offset, name=op.name)
+    if isinstance(op, Multiply):
+        return ProgramMultiply(shape=(op.size,), shift=op.shift, name=op.name)
+    if isinstance(op, LI):
+        return ProgramLI(decay=op.decay, bias=op.bias, shift=op.shift, **shared)
+    if isinstance(op, GatedState):
+        return ProgramGatedState(shape=(op.size,), **shared)
+    if isinstance(op, Resonator):
+        return ProgramResonator(cosine=op.cosine, sine=op.sine, **shared)
+    if isinstance(op, Torus):
+        return ProgramTorus(rows=op.rows, columns=op.columns, edges=op.edges, name=op.name)
+    if isinstance(op, FastWeights):
+        options = {name: getattr(op, name) for name in ("size", "decay", "rate_bits", "frac", "rule")}
+        return ProgramFastWeights(**options, **shared)
+    assert isinstance(op, Slots), op
+    options = {name: getattr(op, name) for name in ("keys", "gain", "shift", "decay_bits", "rate_bits", "plastic")}
+    fast = np.zeros(op.keys.shape, dtype=np.int32) if op.fast is None else op.fast
+    return ProgramSlots(**options, fast=fast, **shared)
 
 
-def _record(op: LIF | Readout, reader: AbstractProcess, stock: bool, files: list[Path], span: dict[str, int]) -> None:
+class _Builder:
+    """Makes the processes of a program and connects them.
+
+    Processes first, connections after: a loop has no first one.
+    """
+
+    def __init__(self, program: Program, source: AbstractProcess, num_steps: int) -> None:
+        self.program, self.num_steps = program, num_steps
+        self.layout = Layout(program)
+        self.processes: dict[str, AbstractProcess] = {}
+        self.count = 1
+        self._outputs: dict[str, Any] = {program.input.name: source.s_out}
+        self._delays: dict[Link, Any] = {}
+        for op in program.ops:
+            if isinstance(op, (Input, Delay)) or self.layout.is_stock_dense(op.name):
+                continue
+            process = self.processes[op.name] = _make_process(op, self.layout, self.clock(op.name))
+            self.count += 1
+            if op.kind != "sum":
+                self._outputs[op.name] = process.s_out if isinstance(op, LIF) else process.a_out
+        for synapse in self.layout.synapses():
+            self._connect_synapse(synapse)
+        for op in program.ops:
+            if op.name in self.processes:
+                for position, name in enumerate(op.sources):
+                    if not self.layout.is_stock_dense(name):
+                        self._connect(op, position, name)
+
+    def clock(self, name: str) -> dict[str, int]:
+        """Return when the samples of an operation begin: the step in which its first events arrive."""
+        return {"reset_interval": self.num_steps, "reset_offset": 1 + self.layout.depth[name]}
+
+    def _connect_synapse(self, synapse: Synapse) -> None:
+        if synapse.reader not in self.processes:
+            return
+        process = {"Dense": LavaDense, "DelayDense": DelayDense}[synapse.process]
+        name = f"{synapse.dense.name}_to_{synapse.reader}"
+        connection = process(sign_mode=SignMode.MIXED, **synapse_arguments(synapse), name=name)
+        self.count += 1
+        waits = synapse.link.needs_process
+        self._output(synapse.link if waits else Link(synapse.link.source, 0, 0)).connect(connection.s_in)
+        reader: Any = self.processes[synapse.reader]
+        op = self.program[synapse.reader]
+        gated = isinstance(op, (Multiply, GatedState)) and synapse.dense.name == op.gate
+        connection.a_out.connect(reader.gate_in if gated else reader.a_in)
+
+    def _connect(self, op: Op, position: int, source: str) -> None:
+        process: Any = self.processes[op.name]
+        gated = isinstance(op, (Multiply, GatedState)) and position == 1
+        port = process.gate_in if gated else process.a_in
+        self._output(self.layout.link(source, op.name)).connect(port)
+
+    def _output(self, link: Link) -> Any:
+        """Return the port where what a link carries comes out, a delay in between if it needs one."""
+        if link.wait == 0 and link.back == 0:
+            return self._outputs[link.source]
+        if link not in self._delays:
+            size = self.program[link.source].size
+            delay = ProgramDelay(shape=(size,), steps=link.wait, back=link.back, **self.clock(link.source))
+            self.count += 1
+            self._outputs[link.source].connect(delay.a_in)
+            self._delays[link] = delay.a_out
+        return self._delays[link]
+
+
+def _record(builder: _Builder, op: Op, directory: Path, span: dict[str, int], files: dict[str, Part]) -> None:
     """Connect a recorder: to the port of an own process, to the variable of a stock one, which has no such port."""
-    spikes_file = str(files[0]) if isinstance(op, LIF) else None
+    process: Any = builder.processes[op.name]
+    stock = builder.layout.placements[op.name].stock
+    spiking = isinstance(op, LIF)
+    state_size = sum(v.size for v in op.variables if v.name != "spikes")
+    state_file, spikes_file = directory / f"{len(files)}_state.npy", directory / f"{len(files)}_spikes.npy"
     recorder = Recorder(
         shape=(op.size,),
+        state_shape=(state_size,),
         reads_state=stock,
-        state_file=str(files[-1]),
-        spikes_file=spikes_file,
+        state_file=str(state_file),
+        spikes_file=str(spikes_file) if spiking else None,
         name=f"{op.name}_recorder",
         **span,
     )
-    if isinstance(op, LIF):
-        reader.s_out.connect(recorder.a_in)
+    builder.count += 1
+    first = 0
+    for variable in op.variables:
+        name = f"{op.name}.{variable.name}"
+        if variable.name == "spikes":
+            files[name] = Part(spikes_file, slice(None))
+        else:
+            files[name] = Part(state_file, slice(first, first + variable.size))
+            first += variable.size
+    if spiking:
+        process.s_out.connect(recorder.a_in)
     if stock:
-        recorder.state_ref.connect_var(reader.v)
+        recorder.state_ref.connect_var(process.v)
     else:
-        reader.state_out.connect(recorder.state_in)
+        process.state_out.connect(recorder.state_in)
 
 
 def build(program: Program, inputs: NDArray[np.int32], directory: Path) -> Network:
-    """Build the network that :func:`neuromorphic.lava_mapping.lava_mapping` describes, with its recorders.
+    """Build the network that :class:`neuromorphic.lava_mapping.Layout` describes, with its recorders.
 
     Parameters
     ----------
     program : Program
-        Any program with at least one ``LIF`` or ``Readout``.
+        Any program with at least one operation that has variables.
     inputs : NDArray[np.int32]
         ``[T, B, N]``.
     directory : Path
@@ -101,25 +220,14 @@ def build(program: Program, inputs: NDArray[np.int32], directory: Path) -> Netwo
     num_steps, batch, size = inputs.shape
     played = np.ascontiguousarray(inputs.transpose(2, 1, 0).reshape(size, batch * num_steps))  # [N, B * T]
     source = RingBuffer(data=played)
-    outputs = {program.input.name: source.s_out}
-    placements = {placement.op: placement for placement in lava_mapping(program)}
-    wanted = synapses(program)
-    files: dict[str, Path] = {}
-    readers = [op for op in program.ops if isinstance(op, (LIF, Readout))]
-    for op in readers:
-        first_step = 1 + program.depth(op.name)
-        reader = _make_reader(op, placements[op.name].process, num_steps, first_step)
-        for synapse in wanted:
-            if synapse.reader == op.name:
-                _connect_synapse(synapse, outputs[synapse.dense.source], reader)
-        if isinstance(op, LIF):
-            outputs[op.name] = reader.s_out
-        variables = [f"{op.name}.{name}" for name in (("spikes", "v") if isinstance(op, LIF) else ("y",))]
-        files |= {name: directory / f"{len(files) + i}.npy" for i, name in enumerate(variables)}
-        span = {"first_step": first_step, "num_steps": batch * num_steps}
-        _record(op, reader, placements[op.name].stock, [files[name] for name in variables], span)
-    depth = max(program.depth(op.name) for op in program.ops)
-    return Network(source, batch * num_steps + depth, 1 + len(wanted) + 2 * len(readers), files)
+    builder = _Builder(program, source, num_steps)
+    files: dict[str, Part] = {}
+    for op in program.ops:
+        if op.variables:
+            span = {"first_step": 1 + builder.layout.depth[op.name], "num_steps": batch * num_steps}
+            _record(builder, op, directory, span, files)
+    depth = max(builder.layout.depth.values())
+    return Network(source, batch * num_steps + depth, builder.count, files)
 
 
 def _start(network: Network, runtime: str) -> tuple[Callable[[int], None], Callable[[], None]]:
@@ -160,13 +268,13 @@ def run_program(
     """
     num_steps, batch, size = inputs.shape
     block = max(1, min(batch, MAX_INPUT_VALUES // (num_steps * size)))
-    depth = max(program.depth(op.name) for op in program.ops)
+    depth = max(Layout(program).depth.values())
     total = batch * num_steps + -(-batch // block) * depth
     facts: dict[str, Any] = {"steps": total, "processes": 0, "build_seconds": 0.0, "run_seconds": 0.0}
     parts: dict[str, list[NDArray[Any]]] = {}
     done = 0
 
-    records_something = bool(program.of_type(LIF) or program.of_type(Readout))
+    records_something = any(op.variables for op in program.ops)
     for first in range(0, batch if records_something else 0, block):
         samples = np.asarray(inputs[:, first : first + block])
         started = time.perf_counter()
@@ -183,8 +291,10 @@ def run_program(
         facts["run_seconds"] += time.perf_counter() - running
         facts["processes"] = network.num_processes
         stop()
-        for name, file in network.files.items():
-            played = np.load(file, allow_pickle=False).reshape(samples.shape[1], num_steps, -1)  # [B, T, N]
-            parts.setdefault(name, []).append(played.transpose(1, 0, 2))
+        for name, part in network.files.items():
+            kept = np.load(part.file, mmap_mode="r", allow_pickle=False)[:, part.columns]
+            played = kept.reshape(samples.shape[1], num_steps, -1)  # [B, T, N]
+            parts.setdefault(name, []).append(played.transpose(1, 0, 2).copy())
+        for file in {part.file for part in network.files.values()}:
             file.unlink()
     return {name: np.concatenate(arrays, axis=1) for name, arrays in parts.items()}, facts

@@ -1,0 +1,169 @@
+"""Whole trained networks: compile one, and measure how far its program is from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from neuromorphic.compiler.layers import compile_classifier
+from neuromorphic.compiler.pnbx import compile_pnbx
+from neuromorphic.errors import CompileError
+from neuromorphic.execution import run
+from neuromorphic.ops import LIF
+from neuromorphic.program import Program
+from pnbx_snn.checkpoint import load_run
+from pnbx_snn.errors import PnbxError
+from pnbx_snn.model import SpikingClassifier
+from pnbx_snn.network import PNBX
+from pnbx_snn.tasks import load_split
+
+Progress = Callable[[int, int], None]
+BATCH = 128
+"""Samples that are compared at a time: slots of a hippocampus take memory for each."""
+
+
+def compile_model(model: nn.Module, *, num_steps: int | None = None) -> Program:
+    """Compile a trained network.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A :class:`pnbx_snn.PNBX` or :class:`pnbx_snn.SpikingClassifier`, its input scale calibrated.
+    num_steps : int, optional
+        Steps of a sample, for the bounds; ``None``: those the model shows a static input for.
+
+    Returns
+    -------
+    Program
+        Bit for bit the same on every executor.
+
+    Raises
+    ------
+    CompileError
+        When the network, or a part of it, cannot be compiled.
+    """
+    if isinstance(model, PNBX):
+        return compile_pnbx(model, num_steps=num_steps)
+    if isinstance(model, SpikingClassifier):
+        program = compile_classifier(model)
+        return program if num_steps is None else replace(program, num_steps=num_steps)
+    raise CompileError(
+        f"{type(model).__name__} cannot be compiled as a whole; compile a pnbx_snn.PNBX or SpikingClassifier, "
+        "or hand its layers to compile_layers"
+    )
+
+
+def measure_agreement(
+    model: PNBX | SpikingClassifier,
+    program: Program,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure how far the program's answers are from the network's on the same inputs.
+
+    Parameters
+    ----------
+    model : PNBX or SpikingClassifier
+        The trained network.
+    program : Program
+        Its program.
+    inputs : Tensor
+        ``[T, B, N]`` as the network sees them: real currents or spikes.
+    labels : Tensor
+        ``[B]``.
+    progress : callable, optional
+        Called with (samples compared, samples in all).
+
+    Returns
+    -------
+    dict
+        ``samples``, ``accuracy_network``, ``accuracy_program``, ``labels_equal`` (fraction), ``spikes_equal`` (fraction
+        of all neuron-steps), ``firing_rate`` of the program.
+    """
+    model.eval()
+    right_network = right_program = labels_equal = spikes_equal = fired = total = 0
+    for first in range(0, len(labels), BATCH):
+        shown, truth = inputs[:, first : first + BATCH], labels[first : first + BATCH].cpu().numpy()
+        with torch.no_grad():
+            output = model(shown)
+        recording = run(program, shown.cpu().numpy())
+        network_labels, program_labels = output.logits.argmax(dim=1).cpu().numpy(), recording.labels()
+        right_network += int((network_labels == truth).sum())
+        right_program += int((program_labels == truth).sum())
+        labels_equal += int((network_labels == program_labels).sum())
+        spikes = recording.spikes()
+        for ours, theirs in zip(spiking_layers(program), output.spikes, strict=True):
+            spikes_equal += int((spikes[ours] == theirs.cpu().numpy()).sum())
+            fired += int(spikes[ours].sum())
+            total += spikes[ours].size
+        if progress is not None:
+            progress(min(first + BATCH, len(labels)), len(labels))
+    return {
+        "samples": len(labels),
+        "accuracy_network": right_network / len(labels),
+        "accuracy_program": right_program / len(labels),
+        "labels_equal": labels_equal / len(labels),
+        "spikes_equal": spikes_equal / total,
+        "firing_rate": fired / total,
+    }
+
+
+def spiking_layers(program: Program) -> list[str]:
+    """Return the ``LIF`` that are layers of the network; a block's interneurons belong to its inside."""
+    return [op.name for op in program.of_type(LIF) if not op.name.endswith("_rnn")]
+
+
+def compile_run(
+    run_dir: str | Path,
+    *,
+    part: Literal["validation", "test"] = "validation",
+    data: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Program:
+    """Compile the network of a training run and store how well the program agrees with it.
+
+    Parameters
+    ----------
+    run_dir : str or Path
+        A folder left by ``pnbx-snn train``.
+    part
+        The samples on which the agreement is measured: ``"validation"``, or ``"test"`` for the last measurement.
+    data : str or Path, optional
+        Folder of the data sets; ``None``: that of the run, else the environment variable ``PNBX_DATA``.
+    progress : callable, optional
+        Called with (samples compared, samples in all).
+
+    Returns
+    -------
+    Program
+        With ``metadata["agreement"]`` and ``metadata["run"]``.
+
+    Raises
+    ------
+    CompileError
+        When the run cannot be read or the network not be compiled.
+    """
+    try:
+        model, config = load_run(Path(run_dir))
+        if not isinstance(model, (PNBX, SpikingClassifier)):
+            raise CompileError(
+                f"{run_dir}: a {type(model).__name__} cannot be compiled; what can is a PNBX ([pnbx] in the "
+                "configuration) or a SpikingClassifier ([model])"
+            )
+        split = load_split(config.data if data is None else config.data.model_copy(update={"folder": str(data)}), part)
+    except PnbxError as error:
+        raise CompileError(str(error)) from error
+    if isinstance(model, PNBX):
+        inputs = model.encode(split.images)
+    else:
+        inputs = model.encode(split.images, generator=torch.Generator().manual_seed(0))
+    program = compile_model(model, num_steps=len(inputs))
+    agreement = {"part": part, **measure_agreement(model, program, inputs, split.labels, progress)}
+    metadata = {**program.metadata, "run": Path(run_dir).name, "config": config.model_dump(), "agreement": agreement}
+    return replace(program, metadata=metadata)

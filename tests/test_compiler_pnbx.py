@@ -1,0 +1,184 @@
+"""The PNB-X network as a program: every part, alone and together, against the network in float64; and on Lava."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from lava_fixtures import assert_equal
+from neuromorphic import Program, prove, run
+from neuromorphic.compiler import compile_model, compile_run, measure_agreement
+from neuromorphic.compiler.pnbx import scale_op
+from neuromorphic.errors import CompileError
+from neuromorphic.ops import OP_TYPES
+from neuromorphic.pathway_ops import Slots
+from pnbx_snn.config import make_config
+from pnbx_snn.network import PNBX
+from pnbx_snn.training import train
+
+T, B = 30, 48
+SIZES = {"in_features": 6, "num_classes": 3, "d_hidden": 48, "d_ssm": 16, "d_rnn": 8, "rank": 6, "slots": 8}
+OFF = {"ssm": "none", "rnn": "none", "fast_weights": "none", "hippocampus": "none", "messages": False, "glia": False}
+VARIANTS = {
+    "whole": {},
+    "real SSM": {"ssm": "real"},
+    "complex SSM": {"ssm": "complex"},
+    "spiking micro-RNN": {"rnn": "spiking"},
+    "delta rule": {"fast_weights": "delta"},
+    "persistent memory": {"hippocampus": "persistent"},
+    "no messages": {"messages": False},
+    "no glia": {"glia": False},
+    "no skip": {"skip": False},
+    "affine norm": {"norm": "affine"},
+    "two blocks": {"num_blocks": 2},
+    "reset subtract": {"reset": "subtract"},
+    "no reset": {"reset": "none"},
+    "spikes in": {"input_range": "spikes"},
+    "bare": OFF,
+    "SSM alone": {**OFF, "ssm": "selective"},
+    "min-GRU alone": {**OFF, "rnn": "min_gru"},
+    "fast weights alone": {**OFF, "fast_weights": "hebbian"},
+    "hippocampus alone": {**OFF, "hippocampus": "sequence"},
+    "messages alone": {**OFF, "messages": True},
+}
+# What the rounding of states, gates and decays leaves. A spiking loop feeds every difference back into itself.
+LEAST = {"spiking micro-RNN": 0.97, "two blocks": 0.985, "bare": 1.0}
+
+
+@cache
+def network(name):
+    """A network of random weights that fires, in float64, and inputs for it."""
+    changes = VARIANTS[name]
+    torch.manual_seed(0)
+    model = PNBX(num_steps=T, tau_max=30.0, competition="winner", threshold=0.4, **{**SIZES, **changes}).double()
+    x = torch.rand(B, T, 6, dtype=torch.float64)
+    if changes.get("input_range") == "spikes":
+        x = (x < 0.3).double()
+    model.calibrate(x)
+    block = model.blocks[0]
+    with torch.no_grad():
+        block.membrane.leak.normal_()
+        block.membrane.bias.normal_(0, 0.2)
+        if block.glia is not None:
+            for module in model.blocks:
+                module.glia.update(*(torch.rand(module.glia.num_domains) for _ in range(2)))
+        if changes.get("norm") == "affine":  # gains of both signs
+            block.norm.weight.copy_(torch.randn(48).double())
+            block.norm.bias.normal_(0, 0.2)
+        if changes.get("hippocampus") == "persistent":
+            block.hippocampus.update((torch.rand(T, B, 48) < 0.2).double())
+    return model.eval(), model.encode(x)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@torch.no_grad()
+def test_a_program_fires_as_its_network(name):
+    model, inputs = network(name)
+    program = compile_model(model, num_steps=T)
+    recording = run(program, inputs.numpy())
+    output = model(inputs)
+    names = ["encoder", *(f"block{i + 1}" for i in range(len(model.blocks)))]
+    for layer, theirs in zip(names, output.spikes, strict=True):
+        equal = float((recording.variables[f"{layer}.spikes"] == theirs.numpy()).mean())
+        assert equal >= (1.0 if layer == "encoder" else LEAST.get(name, 0.99)), layer
+        assert 0.02 < theirs.mean() < 0.6
+    assert sum(bound.can_saturate for bound in prove(program)) <= len(model.blocks)
+
+
+@pytest.mark.parametrize("name", ["ssm", "rnn", "fast", "memory", "messages", "skip"])
+def test_no_pathway_could_be_missing(name):
+    """The measure can fail: with one pathway's current taken out, the spikes are others."""
+    model, inputs = network("whole")
+    program = compile_model(model, num_steps=T)
+    current = {"ssm": "block1_ssm_C", "rnn": "block1_rnn_V", "fast": "block1_fast_Q", "memory": "block1_memory"}
+    gone = current.get(name, f"block1_{name}")
+    lif = program["block1"]
+    left = replace(lif, sources=tuple(source for source in lif.sources if source != gone))
+    assert len(left.sources) == len(lif.sources) - 1
+    without = Program(tuple(left if op is lif else op for op in program.ops), num_steps=T)
+    whole, less = (measure_agreement(model, p, inputs, torch.zeros(B)) for p in (program, without))
+    assert 1 - less["spikes_equal"] > 5 * (1 - whole["spikes_equal"])
+
+
+def test_every_operation_has_a_use():
+    used = {type(op).__name__ for name in VARIANTS for op in compile_model(network(name)[0], num_steps=T).ops}
+    assert used == set(OP_TYPES)
+
+
+@pytest.mark.parametrize("name", ["whole", "spiking micro-RNN", "complex SSM", "persistent memory", "two blocks"])
+def test_the_network_on_lava(name, lava_session):
+    model, inputs = network(name)
+    recording = assert_equal(compile_model(model, num_steps=T), inputs[:, :4].numpy(), lava_session)
+    assert recording.variables["block1.spikes"].any()
+
+
+def test_softmax_becomes_winner_take_all_and_the_difference_is_measured():
+    model, inputs = network("whole")
+    model.blocks[0].hippocampus.competition = "softmax"
+    try:
+        program = compile_model(model, num_steps=T)
+        agreement = measure_agreement(model, program, inputs, torch.zeros(B))
+    finally:
+        model.blocks[0].hippocampus.competition = "winner"
+    assert isinstance(program["block1_memory"], Slots)
+    assert 0.8 < agreement["spikes_equal"] < 0.99
+
+
+def test_a_program_survives_its_file(tmp_path):
+    model, inputs = network("persistent memory")
+    program = compile_model(model, num_steps=T)
+    program.save(tmp_path / "p.npz")
+    loaded = Program.load(tmp_path / "p.npz")
+    assert loaded.sha256 == program.sha256
+    expected, got = (run(p, inputs[:, :2].numpy()) for p in (program, loaded))
+    for name, array in expected.variables.items():
+        np.testing.assert_array_equal(array, got.variables[name])
+
+
+def test_a_run_is_compiled_with_its_agreement(tmp_path):
+    config = make_config(
+        {
+            "pnbx": {"d_hidden": 32, "num_steps": 2, "d_ssm": 4, "d_rnn": 4, "rank": 4, "slots": 4},
+            "train": {"epochs": 2},
+        }
+    )
+    train(config, tmp_path / "run")
+    program = compile_run(tmp_path / "run")
+    agreement = program.metadata["agreement"]
+    assert (agreement["part"], agreement["samples"]) == ("validation", 180)
+    assert agreement["spikes_equal"] > 0.9
+    assert compile_run(tmp_path / "run", part="test").metadata["agreement"]["samples"] == 360
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda m: m.encoder.linear.input_scale.zero_(), "encoder: its input scale is not calibrated"),
+        (lambda m: m.blocks[0].norm.running_var.fill_(float("nan")), "block1: BatchNorm hold NaN or infinity"),
+        (lambda m: m.blocks[0].norm.running_var.fill_(1e20), "block1: no number of fractional bits fits"),
+        (lambda m: m.blocks[0].ssm.A.weight.fill_(float("inf")), "block1_ssm_A"),
+        (lambda m: setattr(m, "readout_kind", "step"), "logits of every step cannot be compiled"),
+        (lambda m: setattr(m.blocks[0], "ssm", torch.nn.Linear(48, 48)), "a pathway of type Linear cannot be compiled"),
+    ],
+)
+@torch.no_grad()
+def test_what_cannot_be_compiled_is_refused_by_name(spoil, message):
+    model = PNBX(num_steps=3, **SIZES)
+    model.calibrate(torch.rand(8, 6))
+    spoil(model)
+    with pytest.raises(CompileError, match=message):
+        compile_model(model)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 0.37, 1.0, 4000.7, 2.0**30, 0.0])
+def test_factors_keep_twenty_bits(factor):
+    for shift in (0, 5):
+        op = scale_op("s", "x", factor, 2, shift=shift)
+        np.testing.assert_allclose(op.factor / 2.0 ** (op.shift - shift), factor, rtol=2.0**-19, atol=2.0**-40)
+
+
+def test_a_factor_beyond_32_bits_is_refused():
+    with pytest.raises(CompileError, match="s: a factor of 8.59e"):
+        scale_op("s", "x", 2.0**33, 1)
