@@ -104,7 +104,6 @@ class LavaSession:
         """Run a program; see :func:`execute`. After a failure the next call starts a new side process."""
         if time_limit_s is not None and not time_limit_s > 0:
             raise ExecutorError(f"lava: time_limit_s must be positive, got {time_limit_s!r}")
-        Layout(program)  # refuses, before anything is started, what Lava cannot hold
         limit = default_time_limit(program, inputs) if time_limit_s is None else time_limit_s
         deadline = time.monotonic() + limit
         doing = "starting"

@@ -138,8 +138,7 @@ class _Builder:
         if synapse.reader not in self.processes:
             return
         process = {"Dense": LavaDense, "DelayDense": DelayDense}[synapse.process]
-        name = f"{synapse.dense.name}_to_{synapse.reader}"
-        connection = process(sign_mode=SignMode.MIXED, **synapse_arguments(synapse), name=name)
+        connection = process(sign_mode=SignMode.MIXED, **synapse_arguments(synapse), name=synapse.dense.name)
         self.count += 1
         waits = synapse.link.needs_process
         self._output(synapse.link if waits else Link(synapse.link.source, 0, 0)).connect(connection.s_in)
