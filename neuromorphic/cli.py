@@ -197,6 +197,14 @@ def compile_command(
     )
 
 
+def _short(value: int) -> str:
+    """Write an integer in up to six characters."""
+    for size, unit in ((10**6, "M"), (10**4, "k")):
+        if abs(value) >= size:
+            return f"{value / (10**6 if unit == 'M' else 1000):.3g}{unit}"
+    return str(value)
+
+
 def _describe(program: Program) -> dict[str, Any]:
     bounds = {bound.name: bound for bound in prove(program)}
     rows = []
@@ -245,22 +253,28 @@ def info(program_file: ProgramFile, as_json: AsJson = False) -> None:
     if as_json:
         out.print_json(data=facts)
         return
+    name = Column("op", no_wrap=True)
     table = Table(
-        "op", "what", "size", "proven range", "saturates", "Lava process", "steps late", "why", title=str(program_file)
+        name, "what", Column("proven range", justify="right"), "Lava process", "late", title=str(program_file)
     )
+    reasons: dict[str, str] = {}
     for row in facts["ops"]:
-        what = row["op"]
+        what = f"{row['op']} {row['size']}"
         if row["op"] == "Dense":
             kind = "ternary" if row["ternary"] else "8-bit"
-            what += f" {row['weights'][0]}x{row['weights'][1]} {kind}, {100 * row['zero_fraction']:.0f} % zero"
+            what = f"Dense {row['weights'][0]}x{row['weights'][1]} {kind}"
         elif row["op"] == "LIF":
-            what += f" reset {row['reset']}, {row['shift']} fractional bits"
-        span = f"{row['range'][0]} .. {row['range'][1]}" if "range" in row else ""
-        saturates = {True: "possible", False: "no", None: ""}[row.get("can_saturate")]
-        process = f"{row['lava']} ({'stock' if row['lava_stock'] else 'own'})"
-        late = str(row["depth"])
-        table.add_row(row["name"], what, str(row["size"]), span, saturates, process, late, row["lava_reason"])
+            what += f", reset {row['reset']}"
+        span = f"{_short(row['range'][0])} .. {_short(row['range'][1])}" if "range" in row else ""
+        span += " [red]saturates[/]" if row.get("can_saturate") else ""
+        process = row["lava"] if row["lava_stock"] else f"[dim]{row['lava']}[/]"
+        reasons.setdefault(f"{process}: {row['lava_reason']}", "")
+        table.add_row(row["name"], what, span, process, str(row["depth"]))
     out.print(table)
+    out.print("late: steps behind the program on Lava; [dim]dim[/]: our own process, because")
+    for reason in reasons:
+        if reason.startswith("[dim]"):
+            out.print(f"  {reason}", soft_wrap=True)
     out.print(
         f"{facts['num_steps']} steps, {facts['weight_bytes']} bytes of packed weights, sha256 {facts['sha256'][:12]}"
     )

@@ -158,7 +158,8 @@ class Layout:
         """Choose 2-bit synapses for ternary weights, else 8-bit ones, ``None`` if Lava's cannot do it."""
         peak_sum = self._peaks[op.name] >> op.shift
         source = self.program[op.source]
-        if isinstance(source, Dense) or self._peaks.get(source.name, 0) >= 1 << (GRADED_MESSAGE_BITS - 1):
+        wide = source.kind == "values" and self._peaks[source.name] >= 1 << (GRADED_MESSAGE_BITS - 1)
+        if isinstance(source, Dense) or wide:
             return None  # synapses hear processes, and messages have 24 bits
         for bits in (2, 8) if op.is_ternary else (8,):
             if peak_sum << _FACTORS[bits] <= INT32_MAX:
