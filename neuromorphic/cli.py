@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from neuromorphic.execution import run as run_program
 from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import NAMES
 from neuromorphic.lava_mapping import Layout
+from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
 from neuromorphic.ops import LIF, Dense, Readout
 from neuromorphic.pathway_ops import Slots
 from neuromorphic.program import Program
@@ -242,14 +244,28 @@ def _describe(program: Program) -> dict[str, Any]:
 
 
 @app.command()
-def info(program_file: ProgramFile, as_json: AsJson = False) -> None:
+def info(
+    program_file: ProgramFile,
+    loihi: Annotated[bool, typer.Option(help="Also what a Loihi 2 would take, modelled, and do otherwise.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show a program: operations, proven ranges, weight bytes, and which Lava process runs what and why.
 
     For example:
 
     - `neuromorphic info program.npz`
+    - `neuromorphic info program.npz --loihi`
     """
-    facts = _describe(Program.load(program_file))
+    program = Program.load(program_file)
+    facts = _describe(program)
+    if loihi:
+        costs, findings = estimate_loihi(program), check_loihi(program)
+        facts["loihi"] = {
+            "modelled": True,
+            "layers": [asdict(cost) for cost in costs],
+            "findings": [asdict(finding) for finding in findings],
+            "assumptions": list(ASSUMPTIONS),
+        }
     if as_json:
         out.print_json(data=facts)
         return
@@ -284,6 +300,26 @@ def info(program_file: ProgramFile, as_json: AsJson = False) -> None:
             f"agreement with the trained network ({agreement['samples']} {agreement['part']} images): "
             f"labels {100 * agreement['labels_equal']:.2f} %, spikes {100 * agreement['spikes_equal']:.3f} %"
         )
+    if loihi:
+        _show_loihi(facts["loihi"])
+
+
+def _show_loihi(facts: dict[str, Any]) -> None:
+    names = ("neurons", "fan_in", "axons", "synapse_bytes", "cores", "spikes_per_step", "synops_per_step")
+    table = Table("layer", *(Column(name.replace("_", " "), justify="right") for name in names))
+    table.title = "Loihi 2, modelled"
+    for layer in facts["layers"]:
+        table.add_row(layer["name"], *(_short(round(layer[name])) for name in names))
+    out.print(table)
+    cores = sum(layer["cores"] for layer in facts["layers"])
+    out.print(f"{cores} of a chip's {CORES_PER_CHIP} neuro-cores. Modelled, nothing here was measured on a chip:")
+    for assumption in facts["assumptions"]:
+        out.print(f"  {assumption}")
+    out.print(
+        f"{len(facts['findings'])} obstacles to running it there as it is:" if facts["findings"] else "no obstacles"
+    )
+    for finding in facts["findings"]:
+        out.print(f"  {finding['op']}: {finding['problem']}", soft_wrap=True)
 
 
 @app.command("run")

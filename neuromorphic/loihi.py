@@ -1,0 +1,200 @@
+"""What a Loihi 2 would make of a program: what it would do differently, and what it would cost. All of it *modelled*.
+
+Nobody here has the chip. The rules are those that Lava declares and nengo-loihi's authors enforce; the sizes are what
+Intel has published. Every assumption is in :data:`ASSUMPTIONS`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuromorphic.bounds import prove
+from neuromorphic.lava_mapping import LIF_INPUT_SHIFT, MAX_DELAY, Layout
+from neuromorphic.ops import LIF, Dense, Input
+from neuromorphic.program import Program
+
+DENDRITE_MAX = (1 << 15) - 1
+NEURONS_PER_CORE = 8192
+SYNAPSE_BITS_PER_CORE = 128 * 1024 * 8
+AXONS_PER_CORE = 4096
+CORES_PER_CHIP = 128
+DEFAULT_RATE = 0.188
+
+ASSUMPTIONS = (
+    "a chip has 128 neuro-cores, each with 192 KB and at most 8192 neurons (Intel, Loihi 2 technology brief, 2021)",
+    "128 KB of a core hold synapses; the rest is for neurons and axons",
+    "a synapse takes its weight's bits in a full matrix, or those and the index of its target where it is not zero; "
+    "the smaller of the two is taken for each matrix",
+    "a core takes 4096 input axons, one for each neuron that feeds it (the figure of Loihi 1)",
+    "neurons with an own process are counted like stock ones, as if their microcode were written",
+    f"input channels fire at the rate of the first layer; without a measured rate, at {DEFAULT_RATE:.1%}",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a chip would do otherwise than the program, or could not do."""
+
+    op: str
+    problem: str
+
+
+def check_loihi(program: Program) -> list[Finding]:
+    """List what stands between a program and a Loihi 2.
+
+    Parameters
+    ----------
+    program : Program
+        Any program.
+
+    Returns
+    -------
+    list of Finding
+        Empty if every operation has a stock process and stays within what a chip is known to enforce.
+
+    Notes
+    -----
+    The rules: a stock process for every operation (shared decay and threshold per population, threshold of 17 bits and
+    bias of 13 bits with an exponent: :mod:`neuromorphic.lava_mapping`); the sum of weights times spikes of a dendrite
+    within 16 bits, which Lava's simulation does not enforce and a chip does; delays of 6 bits.
+
+    References
+    ----------
+    Lava 0.10 ``lava/proc/lif/models.py`` (declared widths); nengo-loihi ``builder/discretize.py`` (enforced ones).
+
+    Examples
+    --------
+    >>> one = np.ones(2, dtype=np.int32)
+    >>> fc = Dense("fc", "x", np.array([[1, 0], [0, -1]], dtype=np.int8))
+    >>> lif = LIF("lif", ("fc",), decay=3686 * one, threshold=65 * one, bias=0 * one, shift=6)
+    >>> check_loihi(Program((Input("x", 2), fc, lif), num_steps=5))
+    [Finding(op='lif', problem='no stock process: threshold is not a multiple of 64')]
+    """
+    layout = Layout(program)
+    peaks = {bound.name: max(-bound.low, bound.high) for bound in prove(program)}
+    found = []
+    for op in program.ops:
+        placement = layout.placements[op.name]
+        if not placement.stock:
+            found.append(Finding(op.name, f"no stock process: {placement.reason}"))
+        elif isinstance(op, LIF):
+            dendrite = sum(peaks[source] for source in op.sources) << (op.shift - LIF_INPUT_SHIFT)
+            if dendrite > DENDRITE_MAX:
+                found.append(Finding(op.name, f"its input can reach {dendrite}, a dendrite holds {DENDRITE_MAX}"))
+    for synapse in layout.synapses():
+        if synapse.link.wait > MAX_DELAY:
+            wait = synapse.link.wait
+            found.append(Finding(synapse.dense.name, f"must wait {wait} steps, a synapse waits {MAX_DELAY} at most"))
+    return found
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Modelled cost of a layer of neurons and the synapses onto it.
+
+    Parameters
+    ----------
+    name : str
+        The ``LIF``.
+    neurons, fan_in, axons : int
+        Neurons, most synapses onto one of them, input axons of its cores together.
+    synapse_bytes, cores : int
+        Memory of all its synapses, and neuro-cores it takes.
+    spikes_per_step, synops_per_step : float
+        Of a sample, at the firing rates given.
+    """
+
+    name: str
+    neurons: int
+    fan_in: int
+    axons: int
+    synapse_bytes: int
+    cores: int
+    spikes_per_step: float
+    synops_per_step: float
+
+
+def estimate_loihi(program: Program, rates: dict[str, float] | None = None) -> list[LayerCost]:
+    """Estimate what each layer would take on a Loihi 2. *Modelled*, see :data:`ASSUMPTIONS`.
+
+    Parameters
+    ----------
+    program : Program
+        Any program; synapses between operations that are no neurons (the matrices of a pathway) count for the next
+        layer they lead to.
+    rates : dict of str to float, optional
+        Measured firing rate by ``LIF``; missing ones are 18.8 %.
+
+    Returns
+    -------
+    list of LayerCost
+        One for each ``LIF``, in program order.
+
+    Examples
+    --------
+    >>> one = np.ones(2, dtype=np.int32)
+    >>> fc = Dense("fc", "x", np.array([[1, 0, 1], [0, -1, 1]], dtype=np.int8))
+    >>> lif = LIF("lif", ("fc",), decay=3686 * one, threshold=64 * one, bias=0 * one, shift=6)
+    >>> (cost,) = estimate_loihi(Program((Input("x", 3), fc, lif), num_steps=5), {"lif": 0.5})
+    >>> cost.cores, cost.fan_in, cost.synops_per_step
+    (1, 2, 2.0)
+    """
+    rates = rates or {}
+    costs = []
+    first = next((op.name for op in program.of_type(LIF)), "")
+    for layer in program.of_type(LIF):
+        bits = synops = 0.0
+        fan_in = 0
+        feeders: set[str] = set()
+        for matrix in _matrices(program, layer):
+            present = matrix.weights != 0
+            width = 2 if matrix.is_ternary else 8
+            index = width + math.ceil(math.log2(max(matrix.size, 2)))
+            bits += min(width * matrix.weights.size, index * int(present.sum()))
+            fan_in = max(fan_in, int(present.sum(axis=1).max()))
+            source = program[matrix.source]
+            rate = rates.get(source.name if isinstance(source, LIF) else first, DEFAULT_RATE)
+            # What is no spike (a graded value) is sent in every step.
+            synops += (rate if source.kind == "events" else 1.0) * float(present.sum())
+            feeders.add(source.name)
+        axons = sum(program[name].size for name in feeders)
+        cores = max(
+            math.ceil(layer.size / NEURONS_PER_CORE),
+            math.ceil(bits / SYNAPSE_BITS_PER_CORE),
+            math.ceil(axons / AXONS_PER_CORE),
+            1,
+        )
+        spikes = rates.get(layer.name, DEFAULT_RATE) * layer.size
+        costs.append(
+            LayerCost(layer.name, layer.size, fan_in, axons * cores, math.ceil(bits / 8), cores, spikes, synops)
+        )
+    return costs
+
+
+def _matrices(program: Program, layer: LIF) -> list[Dense]:
+    """Return all synapses between a layer and the neurons or inputs it hears."""
+    found: dict[str, Dense] = {}
+    waiting = list(layer.sources)
+    while waiting:
+        op = program[waiting.pop()]
+        if isinstance(op, Dense):
+            if op.name in found:
+                continue
+            found[op.name] = op
+        if not isinstance(op, (LIF, Input)) and op.kind != "events":
+            waiting += op.sources
+        if isinstance(op, Dense) and program[op.source].kind != "events":
+            waiting.append(op.source)
+    return [op for op in program.of_type(Dense) if op.name in found]
+
+
+def dendrite_peaks(program: Program) -> dict[str, int]:
+    """Return the largest input of each ``LIF``, in the units in which a dendrite holds 32,767."""
+    peaks = {bound.name: max(-bound.low, bound.high) for bound in prove(program)}
+    return {
+        op.name: int(np.left_shift(sum(peaks[s] for s in op.sources), max(0, op.shift - LIF_INPUT_SHIFT)))
+        for op in program.of_type(LIF)
+    }
