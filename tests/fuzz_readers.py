@@ -1,0 +1,164 @@
+"""Fuzz the readers of files that come from elsewhere: only their own errors may come out, and memory stays bounded.
+
+    python tests/fuzz_readers.py --seconds 600
+
+Files of programs, recordings and NIR graphs are damaged in three ways: bytes flipped, cut or copied over; and, behind
+the checksum, a header's values replaced by hostile ones and the file signed anew. A crash prints the seed that made it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuromorphic import Program, Recording, prove, run
+from neuromorphic.container import read_container, write_container
+from neuromorphic.errors import NeuromorphicError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from programs import small_inputs, small_program
+from random_graphs import random_graph
+
+HOSTILE: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 2**31, -(2**31), 2**63, 2**200, 1e308, float("nan"), float("inf"), "", "x", "../../etc/passwd",
+    "\x00", "a" * 10_000, [], [[]], {}, {"a": 1}, ["fc"] * 1000, [2**40], [-1], "input", "readout", "float64", "object",
+)  # fmt: skip
+MAX_GROWTH_MIB = 512
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """Return bytes with a few of them flipped, cut or copied over."""
+    data = bytearray(content)
+    for _ in range(rng.choice((1, 1, 2, 5, 30))):
+        kind, at = rng.random(), rng.randrange(max(len(data), 1))
+        if kind < 0.5 and data:
+            data[at] ^= 1 << rng.randrange(8)
+        elif kind < 0.7:
+            del data[at : at + rng.choice((1, 10, 1000))]
+        elif kind < 0.9:
+            start = rng.randrange(max(len(data), 1))
+            data[at : at + 50] = data[start : start + rng.randrange(100)]
+        else:
+            data[at:at] = bytes(rng.randrange(256) for _ in range(rng.randrange(64)))
+    return bytes(data)
+
+
+def spoil(value: Any, rng: random.Random) -> Any:
+    """Replace one place of a JSON value."""
+    if isinstance(value, dict) and value and rng.random() < 0.9:
+        key = rng.choice(sorted(value))
+        kind = rng.random()
+        if kind < 0.1:
+            del value[key]
+        elif kind < 0.2:
+            value[str(rng.choice(HOSTILE))[:20]] = rng.choice(HOSTILE)
+        else:
+            value[key] = spoil(value[key], rng)
+        return value
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        at = rng.randrange(len(value))
+        if rng.random() < 0.1:
+            value.append(copy.deepcopy(value[at]))
+        else:
+            value[at] = spoil(value[at], rng)
+        return value
+    return rng.choice(HOSTILE)
+
+
+def spoiled_file(path: Path, kind: str, body: Any, arrays: dict[str, Any], rng: random.Random) -> None:
+    """Write a signed file with hostile content."""
+    body, arrays = copy.deepcopy(body), dict(arrays)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        if arrays and rng.random() < 0.3:
+            name = rng.choice(sorted(arrays))
+            array = arrays[name]
+            choices: list[Callable[[], Any]] = [
+                lambda a=array: a[:0],
+                lambda a=array: a.astype(np.float64) * np.nan,
+                lambda a=array: np.concatenate((a, a)),
+                lambda a=array: a.reshape(-1),
+                lambda a=array: np.full_like(a, np.iinfo(a.dtype).max if a.dtype.kind in "iu" else np.inf),
+                lambda a=array: np.full(a.shape, 2**33, dtype=np.int64),
+            ]
+            arrays[name] = rng.choice(choices)()
+        else:
+            body = spoil(body, rng)
+    write_container(path, kind, rng.choice((1, 2, 2, 2)), body, arrays)
+
+
+def read_program(path: Path) -> None:
+    """Load a program, prove it and run it if it is small."""
+    program = Program.load(path)
+    prove(program)
+    if program.input.size < 100 and program.num_steps < 100:
+        run(program, np.zeros((2, 1, program.input.size), dtype=np.int32))
+
+
+def fuzz(seconds: float, seed: int, folder: Path) -> Counter[str]:
+    """Damage and read files until the time is over; return what came out."""
+    program = small_program()
+    recording = run(program, small_inputs())
+    sources: list[tuple[str, str, Callable[[Path], Any], bytes, Any, dict[str, Any]]] = []
+    for name, made in (("program", program), ("graph", random_graph(np.random.default_rng(3)))):
+        made.save(folder / "p.npz")
+        body, arrays, _ = read_container(folder / "p.npz", "pnbx-program", 2)
+        sources.append((name, "pnbx-program", read_program, (folder / "p.npz").read_bytes(), body, arrays))
+    recording.save(folder / "r.npz")
+    body, arrays, _ = read_container(folder / "r.npz", "pnbx-recording", 1)
+    sources.append(("recording", "pnbx-recording", Recording.load, (folder / "r.npz").read_bytes(), body, arrays))
+    counts: Counter[str] = Counter()
+    start, before = time.monotonic(), _peak_mib()
+    while time.monotonic() - start < seconds:
+        rng = random.Random(seed)
+        name, kind, read, content, body, arrays = rng.choice(sources)
+        path = folder / "fuzzed.npz"
+        try:
+            if rng.random() < 0.4:
+                path.write_bytes(damaged(content, rng))
+            else:
+                spoiled_file(path, kind, body, arrays, rng)
+        except (NeuromorphicError, TypeError, ValueError, OverflowError):
+            counts["not writable"] += 1  # our own writer refuses, so such a file must be made otherwise
+            seed += 1
+            continue
+        try:
+            read(path)
+            counts[f"{name} accepted"] += 1
+        except NeuromorphicError:
+            counts[f"{name} refused"] += 1
+        except BaseException:
+            sys.stderr.write(f"seed {seed}: a {name} file made the reader fail otherwise\n")
+            raise
+        if _peak_mib() - before > MAX_GROWTH_MIB:
+            raise MemoryError(f"seed {seed}: a {name} file made the reader take {_peak_mib() - before:.0f} MiB")
+        seed += 1
+    counts["MiB more than before"] = round(_peak_mib() - before)
+    return counts
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sys.stdout.write(f"{dict(fuzz(options.seconds, options.seed, Path(folder)))}\n")
+
+
+if __name__ == "__main__":
+    main()
