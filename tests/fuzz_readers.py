@@ -31,8 +31,9 @@ from programs import small_inputs, small_program
 from random_graphs import random_graph
 
 HOSTILE: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 2**31, -(2**31), 2**63, 2**200, 1e308, float("nan"), float("inf"), "", "x", "../../etc/passwd",
-    "\x00", "a" * 10_000, [], [[]], {}, {"a": 1}, ["fc"] * 1000, [2**40], [-1], "input", "readout", "float64", "object",
+    None, True, -1, 0, 1, 2**31, -(2**31), 2**63, 2**200, 1e308, float("nan"), float("inf"), "", "x",
+    "../../etc/passwd", "\x00", "a" * 10_000, [], [[]], {}, {"a": 1}, ["fc"] * 1000, [2**40], [-1], "input", "readout",
+    "float64", "object",
 )  # fmt: skip
 MAX_GROWTH_MIB = 512
 
