@@ -1,8 +1,35 @@
-"""The one check of what goes into a layer: axes, size, dtype, in the same words everywhere."""
+"""The checks of what a layer is made of and of what goes into it, in the same words everywhere."""
 
 from torch import Tensor
 
-from pnbx_snn.errors import PnbxTypeError, ShapeError
+from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+
+
+def check_sizes(where: str, **sizes: int) -> None:
+    """Raise unless all sizes are at least 1.
+
+    Parameters
+    ----------
+    where
+        What has these sizes; in front of the message.
+    **sizes
+        By name.
+
+    Raises
+    ------
+    PnbxValueError
+        A size below 1.
+
+    Examples
+    --------
+    >>> check_sizes("MinGRU", d_hidden=4, d_rnn=0)
+    Traceback (most recent call last):
+    pnbx_snn.errors.PnbxValueError: MinGRU: d_hidden and d_rnn must be at least 1, got 4 and 0
+    """
+    if min(sizes.values()) < 1:
+        raise PnbxValueError(
+            f"{where}: {' and '.join(sizes)} must be at least 1, got {' and '.join(map(str, sizes.values()))}"
+        )
 
 
 def check_input(where: str, name: str, x: Tensor, axes: str, size: int) -> None:

@@ -61,8 +61,9 @@ def parameter_table(model: PNBX) -> list[PartCount]:
     Returns
     -------
     list of PartCount
-        One for each part of the document, and ``"norm"`` (0 there) for gain and bias of ``norm="affine"``, which fold
-        into thresholds and biases at compile time. A part that the network does not have counts 0.
+        One for each part of the document, and two that it does not count: ``"messages"`` for learned edges, and
+        ``"norm"`` for gain and bias of ``norm="affine"``, which fold into thresholds and biases at compile time. A part
+        that the network does not have counts 0.
 
     Examples
     --------
@@ -78,6 +79,7 @@ def parameter_table(model: PNBX) -> list[PartCount]:
         "ssm": "4 H S",
         "rnn": "3 H R",
         "membrane": "2 H",
+        "messages": "8 H",
         "fast_weights": "2 H r",
         "readout": "H d_out",
         "glia": "8 H / 16",
@@ -92,6 +94,8 @@ def parameter_table(model: PNBX) -> list[PartCount]:
         assert isinstance(block, BitBrain)
         for name, part in {**block.pathways, "membrane": block.membrane, "norm": block.norm}.items():
             gradient[name] += _parameters(part)
+        gradient["membrane"] -= _parameters(block.membrane.messages)
+        gradient["messages"] += _parameters(block.membrane.messages)
         if block.glia is not None:
             rule["glia"] += block.glia.state.numel()
         if block.hippocampus is not None:

@@ -1,6 +1,6 @@
 """The handwritten digits that ship inside scikit-learn, split once and for all, and their augmentation."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -29,6 +29,24 @@ class Split(NamedTuple):
 
     images: Float[Tensor, "n N"]
     labels: Int64[Tensor, " n"]
+
+
+def check_part(where: str, part: str) -> None:
+    """Raise unless a part of a data set is one of the four.
+
+    Raises
+    ------
+    PnbxValueError
+        Another name.
+
+    Examples
+    --------
+    >>> check_part("load_mnist", "all")
+    Traceback (most recent call last):
+    pnbx_snn.errors.PnbxValueError: load_mnist: part must be 'train', 'validation', 'train_all' or 'test', got 'all'
+    """
+    if part not in get_args(Part):
+        raise PnbxValueError(f"{where}: part must be 'train', 'validation', 'train_all' or 'test', got {part!r}")
 
 
 def load_digits_split(*, part: Part) -> Split:
@@ -68,10 +86,7 @@ def load_digits_split(*, part: Part) -> Split:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    if part not in ("train", "validation", "train_all", "test"):
-        raise PnbxValueError(
-            f"load_digits_split: part must be 'train', 'validation', 'train_all' or 'test', got {part!r}"
-        )
+    check_part("load_digits_split", part)
     images, labels = load_digits(return_X_y=True)
     train_all, test = train_test_split(range(len(labels)), test_size=NUM_TEST, stratify=labels, random_state=SPLIT_SEED)
     train, validation = train_test_split(

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_input
+from pnbx_snn.checks import check_input, check_sizes
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.quantization import WeightScale
@@ -242,8 +242,7 @@ class FastWeights(nn.Module):
         scale: WeightScale = "absmean",
     ) -> None:
         super().__init__()
-        if d_hidden < 1 or rank < 1:
-            raise PnbxValueError(f"fast weights: d_hidden and rank must be at least 1, got {d_hidden} and {rank}")
+        check_sizes("fast weights", d_hidden=d_hidden, rank=rank)
         for name, bits, lowest in (("decay_bits", decay_bits, 1), ("rate_bits", rate_bits, 0)):
             if bits not in range(lowest, MAX_BITS + 1):
                 raise PnbxValueError(

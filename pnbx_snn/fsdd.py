@@ -1,10 +1,8 @@
 """Spoken digits (FSDD): recordings from one file, checked before use, and their log-mel features."""
 
 import math
-import stat
 import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +13,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnbx_snn.data import Part
+from pnbx_snn.data import Part, check_part
+from pnbx_snn.data_files import find_file, reading
 from pnbx_snn.errors import DataError, PnbxValueError, ShapeError
 
 SAMPLE_RATE_HZ = 8_000
@@ -138,12 +137,11 @@ def load_fsdd(
     Traceback (most recent call last):
     pnbx_snn.errors.DataError: nowhere/fsdd/fsdd.npz: no such file; to get it: pnbx-snn download fsdd --data nowhere...
     """
-    if part not in ("train", "validation", "train_all", "test"):
-        raise PnbxValueError(f"load_fsdd: part must be 'train', 'validation', 'train_all' or 'test', got {part!r}")
+    check_part("load_fsdd", part)
     if not 1 <= num_frames <= 100 * MAX_SECONDS:
         raise PnbxValueError(f"load_fsdd: num_frames must be in [1, {100 * MAX_SECONDS}], got {num_frames}")
     mel_filters(num_bands)  # refuses a wrong number before the file is read
-    archive = _read_archive(_find(Path(folder)))
+    archive = _read_archive(find_file(Path(folder), "fsdd", "fsdd.npz"))
     chosen = np.flatnonzero(_in_part(archive, part, held_out_speaker))
     return Recordings(
         features=_features(archive, chosen, num_frames, num_bands),
@@ -389,31 +387,12 @@ def _features(archive: _Archive, chosen: NDArray[np.int64], num_frames: int, num
     return features.clamp_(min=SILENCE)
 
 
-def _find(folder: Path) -> Path:
-    for path in (folder / "fsdd" / "fsdd.npz", folder / "fsdd.npz"):
-        if path.exists():
-            return path
-    base = folder if folder.name == "fsdd" else folder / "fsdd"
-    raise DataError(
-        f"{base / 'fsdd.npz'}: no such file; to get it: pnbx-snn download fsdd --data {base.parent}, or name the "
-        f"folder that holds it"
-    )
-
-
 def _read_archive(path: Path) -> _Archive:
-    try:
-        # Looked at before it is opened: opening a pipe would wait for ever.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DataError(f"{path}: must be a file, is a folder or a device")
-        with zipfile.ZipFile(path) as archive:
-            sizes = {member.filename: member.file_size for member in archive.infolist()}
-            if len(archive.infolist()) != len(_MEMBERS) or sizes.keys() != {f"{name}.npy" for name in _MEMBERS}:
-                raise DataError(f"{path}: must hold the arrays {', '.join(_MEMBERS)} and no other")
-            arrays = {name: _read_array(path, archive, name) for name in _MEMBERS}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path}: is cut short, altered or no npz file ({error})") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with reading(path, "npz"), zipfile.ZipFile(path) as archive:
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        if len(archive.infolist()) != len(_MEMBERS) or sizes.keys() != {f"{name}.npy" for name in _MEMBERS}:
+            raise DataError(f"{path}: must hold the arrays {', '.join(_MEMBERS)} and no other")
+        arrays = {name: _read_array(path, archive, name) for name in _MEMBERS}
     checked = _Archive(
         samples=arrays["samples"],
         offsets=arrays["offsets"].astype(np.int64),

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
-from pnbx_snn.checks import check_input
+from pnbx_snn.checks import check_input, check_sizes
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.quantization import WeightScale, kept, ternarize
 
@@ -132,8 +132,7 @@ class Hippocampus(nn.Module):
         scale: WeightScale = "absmean",
     ) -> None:
         super().__init__()
-        if d_hidden < 1 or slots < 1:
-            raise PnbxValueError(f"hippocampus: d_hidden and slots must be at least 1, got {d_hidden} and {slots}")
+        check_sizes("hippocampus", d_hidden=d_hidden, slots=slots)
         options = (("scope", scope, Scope), ("competition", competition, Competition), ("scale", scale, WeightScale))
         for name, value, allowed in options:
             if value not in get_args(allowed):

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from pnbx_snn.checks import check_sizes
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.quantization import INT8_MAX, WeightScale, kept, quantize_int8, ternarize
 
@@ -89,10 +90,7 @@ class BitLinear(nn.Module):
         input_range: InputRange = "spikes",
     ) -> None:
         super().__init__()
-        if in_features < 1 or out_features < 1:
-            raise PnbxValueError(
-                f"BitLinear: in_features and out_features must be at least 1, got {in_features} and {out_features}"
-            )
+        check_sizes("BitLinear", in_features=in_features, out_features=out_features)
         if scale not in ("absmean", "median"):
             raise PnbxValueError(f"BitLinear: scale must be 'absmean' or 'median', got {scale!r}")
         if input_range not in ("spikes", "int8"):

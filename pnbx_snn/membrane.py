@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from pnbx_snn.cells import Reset
 from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxError, PnbxValueError, ShapeError
-from pnbx_snn.messages import TorusMessages
+from pnbx_snn.messages import TorusMessages, edge_gradient, torus_messages, transpose_edges
+from pnbx_snn.quantization import round_decay
 from pnbx_snn.surrogate import SpikeFunction, Surrogate, resolve
 
 
@@ -62,7 +63,8 @@ def membrane_scan(
     spike_grad : str, callable or None
         Surrogate gradient of :math:`H`, see :func:`pnbx_snn.surrogate.resolve`.
     messages : TorusMessages, optional
-        What the neighbours' spikes of the step before add.
+        What the neighbours' spikes of the step before add. Learned edges get their gradient, summed over all steps
+        and samples.
 
     Returns
     -------
@@ -84,7 +86,8 @@ def membrane_scan(
     -----
     ``reset="zero"`` is the step of ``snntorch.Leaky(reset_delay=False)`` and ``"subtract"`` that of Norse's
     ``lif_box``, values and gradients (which flow through the reset); the tests hold both. One tensor ``[T, B, N]``,
-    the potential before the reset, is kept for the backward pass.
+    the potential before the reset, is kept for the backward pass. The compiled loops are for messages with equal edges;
+    with learned ones the loop is torch's.
 
     Integer counterpart: the LIF op of a compiled program; a message is a sum of eight spikes, shifted.
 
@@ -113,8 +116,9 @@ def membrane_scan(
             raise ShapeError(
                 f"membrane: state.{name} must be [B, N] = {list(drive.shape[1:])}, got {list(value.shape)}"
             )
+    edges = None if messages is None else messages.ternary_edges()
     spikes, v = _MembraneScan.apply(  # type: ignore[no-untyped-call]
-        drive, beta, threshold, state.v, state.z, reset, resolve(spike_grad), messages
+        drive, beta, threshold, state.v, state.z, edges, reset, resolve(spike_grad), messages
     )
     return spikes, MembraneState(v, spikes[-1].clone())  # a view would keep the whole sequence alive
 
@@ -130,27 +134,28 @@ class _MembraneScan(torch.autograd.Function):
         threshold: Tensor,
         v: Tensor,
         z: Tensor,
+        edges: Tensor | None,
         reset: Reset,
         spike_grad: SpikeFunction,
         messages: TorusMessages | None,
     ) -> tuple[Tensor, Tensor]:
         ctx.reset, ctx.spike_grad, ctx.messages = reset, spike_grad, messages
-        kernels = _cpu_kernels()
+        kernels = _cpu_kernels() if edges is None else None
         # Only where its backward can help too: one of the two would be a mixture that nobody tests.
         ctx.kernels = kernels if kernels is not None and kernels.usable(drive) and _alpha(spike_grad) else None
         if ctx.kernels is not None:
             arrays = (drive, *(p.expand(drive.shape[-1]) for p in (beta, threshold)), v, z)
             same = [array.to(drive.dtype).contiguous() for array in arrays]
             potentials, spikes, last = ctx.kernels.run_forward(*same, reset, _torus(messages))
-            ctx.save_for_backward(potentials, beta, threshold, same[3])
+            ctx.save_for_backward(potentials, beta, threshold, same[3], None, None)
             return spikes, last
         potentials = torch.empty_like(drive, memory_format=torch.contiguous_format)  # u, [T, B, N]
         spikes = torch.empty_like(potentials)
-        ctx.save_for_backward(potentials, beta, threshold, v)
+        ctx.save_for_backward(potentials, beta, threshold, v, z, edges)
         for d, u, out in zip(drive.unbind(0), potentials.unbind(0), spikes.unbind(0), strict=True):
             torch.addcmul(d, v, beta, out=u)
             if messages is not None:
-                u += messages(z)
+                u += _heard(messages, z, edges)
             fired = u > threshold
             out.copy_(fired)
             z, v = out, _reset(reset, u, fired, out, threshold)
@@ -160,7 +165,7 @@ class _MembraneScan(torch.autograd.Function):
     def backward(ctx: Any, grad_spikes: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # only under create_graph=True
             raise PnbxError("membrane: gradients of gradients are not offered, got create_graph=True")
-        potentials, beta, threshold, v0 = ctx.saved_tensors
+        potentials, beta, threshold, v0, z0, edges = ctx.saved_tensors
         if ctx.kernels is not None:
             parameters = (p.expand(potentials.shape[-1]).to(potentials.dtype).contiguous() for p in (beta, threshold))
             grad_drive, of_beta, of_threshold, grad_v0, grad_z0 = ctx.kernels.run_backward(
@@ -174,15 +179,18 @@ class _MembraneScan(torch.autograd.Function):
                 _alpha(ctx.spike_grad),
             )
             summed = (_summed(of_beta, beta), _summed(of_threshold, threshold))
-            return (grad_drive, *summed, grad_v0, grad_z0, None, None, None)
+            return (grad_drive, *summed, grad_v0, grad_z0, None, None, None, None)
+        messages: TorusMessages | None = ctx.messages
+        # The sum over neighbours is its own transpose, with the edges turned around.
+        back = None if messages is None or edges is None else transpose_edges(edges, messages.rows, messages.columns)
         slopes = _slopes(ctx.spike_grad, potentials - threshold)  # dz/du, [T, B, N]
         grad_drive = torch.empty_like(potentials)
         grad_beta = torch.zeros_like(potentials[0]) if ctx.needs_input_grad[1] else None
         grad_threshold = torch.zeros_like(potentials[0]) if ctx.needs_input_grad[2] else None
         for t in range(len(potentials) - 1, -1, -1):
             u, slope, grad_z, grad_u = potentials[t], slopes[t], grad_spikes[t], grad_drive[t]
-            if ctx.messages is not None and t + 1 < len(potentials):
-                grad_z = grad_z + ctx.messages(grad_drive[t + 1])  # the sum over neighbours is its own transpose
+            if messages is not None and t + 1 < len(potentials):
+                grad_z = grad_z + _heard(messages, grad_drive[t + 1], back)
             fired = u > threshold
             if ctx.reset == "zero":  # v = u - z u
                 grad_z = torch.addcmul(grad_z, grad_v, u, value=-1)
@@ -199,17 +207,29 @@ class _MembraneScan(torch.autograd.Function):
                 before = v0 if t == 0 else _before(ctx.reset, potentials[t - 1], threshold)
                 grad_beta.addcmul_(grad_u, before)
             grad_v = grad_u * beta
-        grad_z0 = ctx.messages(grad_drive[0]) if ctx.messages is not None and ctx.needs_input_grad[4] else None
+        grad_z0, grad_edges = None, None
+        if messages is not None and ctx.needs_input_grad[4]:
+            grad_z0 = _heard(messages, grad_drive[0], back)
+        if messages is not None and edges is not None and ctx.needs_input_grad[5]:
+            sent = torch.cat((z0.unsqueeze(0), (potentials[:-1] > threshold).to(z0.dtype)))  # z[t-1], [T, B, N]
+            torus = (messages.rows, messages.columns, messages.kappa_shift)
+            grad_edges = edge_gradient(sent, grad_drive, *torus).to(edges.dtype)
         return (
             grad_drive,
             _summed(grad_beta, beta),
             _summed(grad_threshold, threshold),
             grad_v,
             grad_z0,
+            grad_edges,
             None,
             None,
             None,
         )
+
+
+def _heard(messages: TorusMessages, values: Tensor, edges: Tensor | None) -> Tensor:
+    """Messages with edges that are rounded already, or turned around."""
+    return torus_messages(values, messages.rows, messages.columns, messages.kappa_shift, edges)
 
 
 @functools.cache
@@ -286,6 +306,8 @@ class Membrane(nn.Module):
         Surrogate gradient, see :func:`pnbx_snn.surrogate.resolve`.
     messages : TorusMessages, optional
         Of N neurons; ``None``: they do not hear each other.
+    quantize : bool
+        ``True``: decays are rounded to the 12 fractional bits that an integer program has.
 
     Attributes
     ----------
@@ -296,7 +318,8 @@ class Membrane(nn.Module):
 
     Notes
     -----
-    Shapes: current and spikes ``[T, B, N]``, state ``[B, N]`` twice. 2·N parameters.
+    Shapes: current and spikes ``[T, B, N]``, state ``[B, N]`` twice. 2·N parameters, and 8·N of messages with learned
+    edges.
 
     As :math:`1-\beta` weighs the input, a neuron's drive does not depend on its time constant.
 
@@ -331,6 +354,7 @@ class Membrane(nn.Module):
         reset: Reset = "zero",
         spike_grad: str | SpikeFunction | None = "atan",
         messages: TorusMessages | None = None,
+        quantize: bool = False,
     ) -> None:
         super().__init__()
         if num_neurons < 1:
@@ -350,17 +374,19 @@ class Membrane(nn.Module):
         self.reset: Reset = reset
         self.spike_grad = resolve(spike_grad)
         self.messages = messages
+        self.quantize = quantize
         self.leak = nn.Parameter(torch.full((num_neurons,), math.log(beta / (1 - beta))))
         self.bias = nn.Parameter(torch.zeros(num_neurons))
 
     @property
     def beta(self) -> Float[Tensor, " N"]:
         r"""Decay per step, :math:`\sigma(W_v)`, ``[N]``."""
-        return torch.sigmoid(self.leak)
+        decay = torch.sigmoid(self.leak)
+        return round_decay(decay) if self.quantize else decay
 
     def drive(self, current: Float[Tensor, "*batch N"]) -> Float[Tensor, "*batch N"]:
         r"""Return what a current adds to the membrane: :math:`(1 - \beta) \odot (I + b)`, ``[..., N]``."""
-        return torch.sigmoid(-self.leak) * (current + self.bias)
+        return (1 - self.beta if self.quantize else torch.sigmoid(-self.leak)) * (current + self.bias)
 
     def step(
         self,

@@ -1,16 +1,15 @@
 """MNIST from its IDX files, each of them checked before anything is allocated for it."""
 
 import gzip
-import stat
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from pnbx_snn.data import Part, Split
-from pnbx_snn.errors import DataError, PnbxValueError
+from pnbx_snn.data import Part, Split, check_part
+from pnbx_snn.data_files import find_file, reading
+from pnbx_snn.errors import DataError
 
 SIDE = 28
 NUM_CLASSES = 10
@@ -66,16 +65,15 @@ def load_mnist(folder: str | Path, *, part: Part) -> Split:
     Traceback (most recent call last):
     pnbx_snn.errors.DataError: nowhere/mnist/t10k-labels-idx1-ubyte[.gz]: no such file; to get it: ...
     """
-    if part not in ("train", "validation", "train_all", "test"):
-        raise PnbxValueError(f"load_mnist: part must be 'train', 'validation', 'train_all' or 'test', got {part!r}")
+    check_part("load_mnist", part)
     name = "t10k" if part == "test" else "train"
     count = _COUNTS[name]
     # Labels first: they are small, so a wrong folder is noticed before the images are read.
-    path = _find(Path(folder), f"{name}-labels-idx1-ubyte")
+    path = _find(folder, f"{name}-labels-idx1-ubyte")
     labels = _read_idx(path, (count,))
     if labels.max() >= NUM_CLASSES:
         raise DataError(f"{path}: labels must be digits 0 to 9, got {labels.max()} at {int(labels.argmax())}")
-    images = _read_idx(_find(Path(folder), f"{name}-images-idx3-ubyte"), (count, SIDE, SIDE))
+    images = _read_idx(_find(folder, f"{name}-images-idx3-ubyte"), (count, SIDE, SIDE))
 
     first_validation = _COUNTS["train"] - NUM_VALIDATION
     chosen = {"train": slice(first_validation), "validation": slice(first_validation, None)}.get(part, slice(None))
@@ -85,36 +83,21 @@ def load_mnist(folder: str | Path, *, part: Part) -> Split:
     )
 
 
-def _find(folder: Path, name: str) -> Path:
-    for path in (base / (name + suffix) for base in (folder / "mnist", folder) for suffix in ("", ".gz")):
-        if path.exists():
-            return path
-    base = folder if folder.name == "mnist" else folder / "mnist"
-    raise DataError(
-        f"{base / name}[.gz]: no such file; to get it: pnbx-snn download mnist --data {base.parent}, or name the "
-        f"folder that holds it"
-    )
+def _find(folder: str | Path, name: str) -> Path:
+    return find_file(Path(folder), "mnist", name, endings=("", ".gz"))
 
 
 def _read_idx(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
     """Read an IDX file of unsigned bytes that must have this shape."""
     header_bytes = 4 + 4 * len(shape)
     num_bytes = header_bytes + int(np.prod(shape))
-    try:
-        # Looked at before it is opened: opening a pipe would wait for ever.
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: must be a file, is a folder or a device")
-        compressed = path.suffix == ".gz"
-        _check_size(path, status.st_size, num_bytes, compressed=compressed)
+    compressed = path.suffix == ".gz"
+    with reading(path, "gzip") as size:
+        _check_size(path, size, num_bytes, compressed=compressed)
         with gzip.open(path) if compressed else path.open("rb") as file:
             _check_header(path, file.read(header_bytes), shape)
             # One byte more than allowed shows whether more follows, and lets gzip reach and check its checksum.
             data = file.read(num_bytes - header_bytes + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: is cut short, altered or no gzip file ({error})") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if len(data) != num_bytes - header_bytes:
         problem = "is cut short" if len(data) < num_bytes - header_bytes else "goes on after its data"
         raise DataError(f"{path}: {problem}: must have {num_bytes} bytes uncompressed")

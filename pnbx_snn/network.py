@@ -1,6 +1,7 @@
 """The PNB-X network: an encoder, stacked BitBrain blocks and a ternary readout."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -11,97 +12,27 @@ from pnbx_snn.block import BitBrain, BitBrainState
 from pnbx_snn.cells import Reset
 from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxValueError, ShapeError
-from pnbx_snn.fast_weights import FastWeights, Rule
+from pnbx_snn.event_encoder import EventEncoder
 from pnbx_snn.glia import Glia
-from pnbx_snn.hippocampus import Hippocampus
+from pnbx_snn.hippocampus import Competition
 from pnbx_snn.linear import BitLinear, InputRange
-from pnbx_snn.membrane import Membrane, MembraneState, membrane_scan
-from pnbx_snn.messages import TorusMessages
+from pnbx_snn.membrane import Membrane, MembraneState
+from pnbx_snn.messages import Edges, TorusMessages
 from pnbx_snn.noise import OUNoise
-from pnbx_snn.quantization import WeightScale
-from pnbx_snn.rnn import MinGRU, SpikingRNN
-from pnbx_snn.ssm import LTISSM, SelectiveSSM
-from pnbx_snn.surrogate import SpikeFunction, resolve
+from pnbx_snn.pathways import (
+    FastWeightsRule,
+    HippocampusScope,
+    RNNKind,
+    SSMKind,
+    make_fast_weights,
+    make_hippocampus,
+    make_rnn,
+    make_ssm,
+)
+from pnbx_snn.quantization import DECAY_ONE, WeightScale
+from pnbx_snn.surrogate import SpikeFunction
 
-SSMKind = Literal["selective", "real", "complex", "none"]
-RNNKind = Literal["min_gru", "spiking", "none"]
-FastWeightsRule = Literal["hebbian", "delta", "none"]
-HippocampusScope = Literal["sequence", "persistent", "none"]
 Readout = Literal["mean", "step"]
-
-
-class EventEncoder(nn.Module):
-    r"""Ternary product, batch norm and LIF neurons: values in, events out.
-
-    .. math::
-
-        e_t = \operatorname{LIF}\big((1 - \beta)\operatorname{BN}(\gamma \tilde W x_t)\big)
-
-    Parameters
-    ----------
-    linear
-        ``N_in`` to H.
-    norm
-        Batch norm of H features.
-    beta, threshold
-        Decay per step in [0, 1) and threshold > 0 of all H neurons.
-    reset, spike_grad
-        See :func:`pnbx_snn.membrane.membrane_scan`.
-
-    Notes
-    -----
-    Shapes: input ``[T, B, N_in]``, events ``[T, B, H]``, state ``[B, H]``. An input that is constant over time (a view
-    with stride 0) is multiplied and normalised once.
-
-    Examples
-    --------
-    >>> encoder = EventEncoder(BitLinear(4, 3), nn.BatchNorm1d(3, affine=False), beta=0.5)
-    >>> events, state = encoder(torch.rand(5, 2, 4))
-    >>> events.shape, state.v.shape
-    (torch.Size([5, 2, 3]), torch.Size([2, 3]))
-    """
-
-    def __init__(
-        self,
-        linear: BitLinear,
-        norm: nn.BatchNorm1d,
-        *,
-        beta: float = 0.5,
-        threshold: float = 1.0,
-        reset: Reset = "zero",
-        spike_grad: str | SpikeFunction | None = "atan",
-    ) -> None:
-        super().__init__()
-        if not 0 <= beta < 1:
-            raise PnbxValueError(f"encoder: beta must be in [0, 1), got {beta}")
-        if not threshold > 0:
-            raise PnbxValueError(f"encoder: threshold must be > 0, got {threshold}")
-        self.linear = linear
-        self.norm = norm
-        self.beta, self.threshold = float(beta), float(threshold)
-        self.reset: Reset = reset
-        self.spike_grad = resolve(spike_grad)
-
-    def forward(
-        self,
-        x: Float[Tensor, "T B N_in"],
-        state: MembraneState | None = None,
-        *,
-        threshold: Float[Tensor, " H"] | None = None,
-    ) -> tuple[Float[Tensor, "T B H"], MembraneState]:
-        """Encode all steps from ``state`` (``None``: zeros); ``threshold`` stands in for the encoder's own."""
-        num_steps = x.shape[0]
-        constant = num_steps > 1 and x.stride(0) == 0
-        product = self.linear(x[:1] if constant else x)  # [1 or T, B, H]
-        current = self.norm(product.flatten(0, 1)).reshape(product.shape)
-        drive = ((1 - self.beta) * current).expand(num_steps, -1, -1)
-        theta = current.new_tensor(self.threshold) if threshold is None else threshold
-        beta = current.new_tensor(self.beta)
-        return membrane_scan(drive, beta, theta, state, reset=self.reset, spike_grad=self.spike_grad)
-
-    def extra_repr(self) -> str:
-        """Show the options in ``print(encoder)``."""
-        return f"beta={self.beta:.4g}, threshold={self.threshold:.4g}, reset={self.reset!r}"
 
 
 class PNBXState(NamedTuple):
@@ -171,6 +102,9 @@ class PNBX(nn.Module):
         Scope ``"sequence"``, ``"persistent"`` or ``"none"``, the M slots, and ``"softmax"`` or ``"winner"``.
     messages
         ``True``: neurons hear their eight neighbours on a torus.
+    edges
+        Of the messages: ``"equal"``, or ``"ternary"`` for a learned weight in {-1, 0, 1} from each neighbour (8 H more
+        parameters a block).
     glia, neurons_per_domain, rate_target
         ``True``: PID loops hold the firing rate of each domain at the target.
     noise_sigma, noise_tau
@@ -192,6 +126,9 @@ class PNBX(nn.Module):
         ``"int8"`` for values (then :meth:`calibrate` comes before the first call), ``"spikes"`` for 0 and 1.
     readout
         ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step.
+    quantize
+        ``True``: gates come from the program's table, decays have its 12 fractional bits, and a hippocampus asks its
+        best slot only, so that the compiled program fires as the network was trained.
     dropout
         Of the readout's input, in [0, 1), in training.
 
@@ -250,8 +187,9 @@ class PNBX(nn.Module):
         rank: int = 32,
         hippocampus: HippocampusScope = "sequence",
         slots: int = 125,
-        competition: Literal["softmax", "winner"] = "softmax",
+        competition: Competition = "softmax",
         messages: bool = True,
+        edges: Edges = "equal",
         glia: bool = True,
         neurons_per_domain: int = 16,
         rate_target: float = 0.188,
@@ -269,6 +207,7 @@ class PNBX(nn.Module):
         input_range: InputRange = "int8",
         readout: Readout = "mean",
         dropout: float = 0.0,
+        quantize: bool = False,
     ) -> None:
         super().__init__()
         sizes = {"in_features": in_features, "num_classes": num_classes, "num_steps": num_steps}
@@ -278,13 +217,20 @@ class PNBX(nn.Module):
         if not 0 <= dropout < 1:
             raise PnbxValueError(f"PNBX: dropout must be in [0, 1), got {dropout}")
         options = (("ssm", ssm, SSMKind), ("rnn", rnn, RNNKind), ("fast_weights", fast_weights, FastWeightsRule))
-        options += (("hippocampus", hippocampus, HippocampusScope), ("readout", readout, Readout))  # type: ignore[assignment]
+        options += (
+            ("hippocampus", hippocampus, HippocampusScope),
+            ("readout", readout, Readout),
+            ("edges", edges, Edges),
+        )  # type: ignore[assignment]
         for name, value, allowed in options:
             if value not in get_args(allowed):
                 raise PnbxValueError(f"PNBX: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
         self.in_features, self.num_steps, self.d_hidden = in_features, num_steps, d_hidden
         self.readout_kind: Readout = readout
         affine = norm == "affine"
+        if quantize:
+            competition = "winner"
+            beta_encoder = round(beta_encoder * DECAY_ONE) / DECAY_ONE
         self.encoder = EventEncoder(
             BitLinear(in_features, d_hidden, scale=scale, input_range=input_range),
             nn.BatchNorm1d(d_hidden, affine=affine),
@@ -303,14 +249,13 @@ class PNBX(nn.Module):
                         threshold=threshold,
                         reset=reset,
                         spike_grad=spike_grad,
-                        messages=TorusMessages(d_hidden) if messages else None,
+                        messages=TorusMessages(d_hidden, edges=edges) if messages else None,
+                        quantize=quantize,
                     ),
-                    ssm=_make_ssm(ssm, d_hidden, d_ssm, scale, tau_max),
-                    rnn=_make_rnn(rnn, d_hidden, d_rnn, scale, tau_max),
-                    fast_weights=_make_fast_weights(fast_weights, d_hidden, rank, scale),
-                    hippocampus=None
-                    if hippocampus == "none"
-                    else Hippocampus(d_hidden, slots, scope=hippocampus, competition=competition, scale=scale),
+                    ssm=make_ssm(ssm, d_hidden, d_ssm, scale, tau_max, quantize=quantize),
+                    rnn=make_rnn(rnn, d_hidden, d_rnn, scale, tau_max, quantize=quantize),
+                    fast_weights=make_fast_weights(fast_weights, d_hidden, rank, scale),
+                    hippocampus=make_hippocampus(hippocampus, d_hidden, slots, competition, scale),
                     glia=Glia(d_hidden, neurons_per_domain=neurons_per_domain, target=rate_target) if glia else None,
                     noise=OUNoise(sigma=noise_sigma, tau_steps=noise_tau) if noise_sigma else None,
                     skip=skip,
@@ -349,23 +294,15 @@ class PNBX(nn.Module):
         """
         if self.encoder.linear.input_range == "int8":
             self.encoder.linear.calibrate_input(x)
-        was_training = self.training
-        self.train()
-        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm1d)]
-        usual = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.momentum = 1.0  # the running statistics become those of these samples
         generator = torch.Generator(x.device).manual_seed(0)
-        spikes = self.encoder(self.encode(x[:max_samples]), threshold=self._encoder_threshold())[0]
-        for block in self.blocks:
-            assert isinstance(block, BitBrain)
-            block.calibrate(spikes)
-            spikes, _ = block(spikes, generator=generator, keep_state=False)
-        logits = self.readout(spikes.mean(dim=0))
+        with _learning_statistics(self):
+            spikes = self.encoder(self.encode(x[:max_samples]), threshold=self._encoder_threshold())[0]
+            for block in self.blocks:
+                assert isinstance(block, BitBrain)
+                block.calibrate(spikes)
+                spikes, _ = block(spikes, generator=generator, keep_state=False)
+            logits = self.readout(spikes.mean(dim=0))
         self.readout.weight.div_(logits.std().clamp_min(1e-3))
-        for norm, momentum in zip(norms, usual, strict=True):
-            norm.momentum = momentum
-        self.train(was_training)
 
     def forward(
         self,
@@ -399,14 +336,14 @@ class PNBX(nn.Module):
             z, after = block(z, block_state, generator=generator, keep_state=keep_state)
             spikes.append(z)
             blocks.append(after)
-        total, num_steps = z.sum(dim=0), len(x)
+        new = z.sum(dim=0)  # [B, H], exact: whole numbers, as many as there are steps
+        total, num_steps = new, len(x)
         if state is not None:
-            total, num_steps = total + state.total.to(total), num_steps + state.num_steps
+            total, num_steps = new + state.total.to(new), num_steps + state.num_steps
         logits = self.readout(self.dropout(z if self.readout_kind == "step" else total / num_steps))
         if not keep_state:
             return PNBXOutput(logits, tuple(spikes), None)
-        summed = z.sum(dim=0, dtype=torch.float64)
-        summed = summed if state is None else summed + state.total
+        summed = new.double() if state is None else new + state.total
         return PNBXOutput(logits, tuple(spikes), PNBXState(encoder, tuple(blocks), summed, num_steps))
 
     def classify(
@@ -466,24 +403,17 @@ class PNBX(nn.Module):
         return state.blocks
 
 
-def _make_ssm(kind: SSMKind, d_hidden: int, d_ssm: int, scale: WeightScale, tau_max: float) -> nn.Module | None:
-    if kind == "none":
-        return None
-    if kind == "selective":
-        return SelectiveSSM(d_hidden, d_ssm, scale=scale, tau_max=tau_max)
-    return LTISSM(d_hidden, d_ssm, kind=kind, scale=scale, tau_max=tau_max)
-
-
-def _make_rnn(kind: RNNKind, d_hidden: int, d_rnn: int, scale: WeightScale, tau_max: float) -> nn.Module | None:
-    if kind == "none":
-        return None
-    if kind == "min_gru":
-        return MinGRU(d_hidden, d_rnn, scale=scale, tau_max=tau_max)
-    return SpikingRNN(d_hidden, d_rnn, scale=scale)
-
-
-def _make_fast_weights(rule: FastWeightsRule, d_hidden: int, rank: int, scale: WeightScale) -> nn.Module | None:
-    if rule == "none":
-        return None
-    learned: Rule = rule
-    return FastWeights(d_hidden, rank, rule=learned, rate_bits=5 if rule == "delta" else 4, scale=scale)
+@contextmanager
+def _learning_statistics(model: nn.Module) -> Iterator[None]:
+    """Put a model in training mode, its batch norms' running statistics becoming those of the samples seen inside."""
+    was_training = model.training
+    momentum = {module: module.momentum for module in model.modules() if isinstance(module, nn.BatchNorm1d)}
+    try:
+        model.train()
+        for norm in momentum:
+            norm.momentum = 1.0
+        yield
+    finally:
+        for norm, usual in momentum.items():
+            norm.momentum = usual
+        model.train(was_training)

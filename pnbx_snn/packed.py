@@ -12,6 +12,7 @@ from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.hippocampus import Hippocampus
 from pnbx_snn.linear import BitLinear
+from pnbx_snn.messages import TorusMessages
 from pnbx_snn.quantization import ternarize
 from pnbx_snn.settings import Config
 from pnbx_snn.storage import read_tensors, write_tensors
@@ -73,7 +74,13 @@ def unpack_ternary(codes: UInt8[Tensor, " bytes"], shape: torch.Size) -> Int8[Te
     return torch.where(flat == 2, -1, flat).to(torch.int8).reshape(shape)
 
 
-def pack_run(run_dir: str | Path, path: str | Path, *, measured: dict[str, Any] | None = None) -> int:
+def pack_run(
+    run_dir: str | Path,
+    path: str | Path,
+    *,
+    measured: dict[str, Any] | None = None,
+    loaded: tuple[Network, Config] | None = None,
+) -> int:
     """Write the trained network of a run as one packed file.
 
     Parameters
@@ -84,6 +91,8 @@ def pack_run(run_dir: str | Path, path: str | Path, *, measured: dict[str, Any] 
         The file, by custom ``.safetensors``.
     measured
         What is known of the network, for example its accuracy; plain JSON, kept in the file.
+    loaded
+        What :func:`pnbx_snn.checkpoint.load_run` gave for the run, where the caller has it already.
 
     Returns
     -------
@@ -104,7 +113,7 @@ def pack_run(run_dir: str | Path, path: str | Path, *, measured: dict[str, Any] 
     Each ternary matrix becomes its codes (:func:`pack_ternary`) and its scale; all else (batch norm, leaks, biases,
     thresholds' controllers) stays as it is, in float32.
     """
-    model, config = load_run(run_dir)
+    model, config = load_run(run_dir) if loaded is None else loaded
     meta = read_meta(Path(run_dir) / "checkpoint.safetensors")
     if isinstance(model, SmallCNN):
         raise PnbxTypeError(f"{run_dir}: a [cnn] has no ternary weights to pack")
@@ -190,4 +199,6 @@ def _latent(module: nn.Module) -> tuple[str, Tensor, Any] | None:
         return "weight", module.weight, module.scale
     if isinstance(module, Hippocampus):
         return "K", module.K, module.scale
+    if isinstance(module, TorusMessages) and module.weight is not None:
+        return "weight", module.weight, "absmean"
     return None

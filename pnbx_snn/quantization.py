@@ -196,3 +196,68 @@ def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) 
         raise PnbxValueError(f"quantize_int8: scale must be positive and finite, got {step.item()}")
     scaled = (x / step).clamp(INT8_MIN, INT8_MAX)
     return scaled.detach().round() + (scaled - scaled.detach())
+
+
+DECAY_ONE = 4096
+GATE_INPUT_ONE = 256
+
+
+def table_sigmoid(
+    x: Float[Tensor, "*shape N"], offset: Float[Tensor, " N"] | float = 0.0
+) -> Float[Tensor, "*shape N"]:
+    r"""Sigmoid as a compiled program looks it up, with the gradient of the sigmoid.
+
+    .. math::
+
+        i = \operatorname{trunc}(256\,x) + \operatorname{round}(256\,b), \qquad
+        y = \lfloor 4096\,\sigma(i / 256) + \tfrac12 \rfloor / 4096
+
+    Parameters
+    ----------
+    x
+        Any shape.
+    offset
+        :math:`b`, added; a number or one for each unit.
+
+    Returns
+    -------
+    Tensor
+        Whole multiples of 1/4096 in 0 .. 1. The gradient is that of :math:`\sigma(x + b)`.
+
+    Notes
+    -----
+    Integer counterpart: the ``Gate`` op of a compiled program, whose table this is. In float32 a value that a program
+    finds just beside a whole index may round to the other one.
+
+    References
+    ----------
+    Own; straight-through gradient: Bengio et al. 2013, arXiv:1308.3432.
+
+    Examples
+    --------
+    >>> (4096 * table_sigmoid(torch.tensor([0.0, 1.0, -1.0, 99.0]))).tolist()
+    [2048.0, 2994.0, 1102.0, 4096.0]
+    """
+    smooth = torch.sigmoid(x + offset)
+    with torch.no_grad():
+        index = (x * GATE_INPUT_ONE).trunc() + torch.as_tensor(offset * GATE_INPUT_ONE).round()
+        magnitude = index.abs().clamp(max=DECAY_ONE - 1)
+        found = (DECAY_ONE * torch.sigmoid(magnitude.double() / GATE_INPUT_ONE) + 0.5).floor().to(x.dtype)
+        looked_up = torch.where(index >= 0, found, DECAY_ONE - found) / DECAY_ONE
+    return looked_up + (smooth - smooth.detach())
+
+
+def round_decay(decay: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Round factors per step to the 12 fractional bits that a program has, with a straight-through gradient.
+
+    Parameters
+    ----------
+    decay
+        In [-1, 1].
+
+    Examples
+    --------
+    >>> (4096 * round_decay(torch.tensor([0.9, 0.99999]))).tolist()
+    [3686.0, 4096.0]
+    """
+    return (decay.detach() * DECAY_ONE).round() / DECAY_ONE + (decay - decay.detach())

@@ -1,7 +1,7 @@
 """Micro-RNN pathways: a small recurrence between ternary matrices, gated and linear, or spiking with feedback."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pnbx_snn.cells import Reset
-from pnbx_snn.checks import check_input
-from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.checks import check_input, check_sizes
+from pnbx_snn.errors import PnbxTypeError, ShapeError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.neurons import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
-from pnbx_snn.ssm import DiagonalSSM, _time_constants
+from pnbx_snn.ssm import DiagonalSSM
 from pnbx_snn.surrogate import SpikeFunction, resolve
 
 THRESHOLD_OUT = 1.0
@@ -40,6 +40,8 @@ class MinGRU(DiagonalSSM):
     tau_min, tau_max : float
         Time constants in steps, ``0 < tau_min <= tau_max``: without events state ``i`` decays by
         :math:`1 - \sigma(c_{0,i}) = e^{-1/\tau_i}` per step, :math:`\tau_i` log-spaced.
+    quantize : bool
+        ``True``: gates are those of the integer program, see :func:`pnbx_snn.quantization.table_sigmoid`.
 
     Attributes
     ----------
@@ -79,6 +81,7 @@ class MinGRU(DiagonalSSM):
     >>> current, state = rnn.step(events[0], state)  # streaming
     """
 
+    size_name: ClassVar[str] = "d_rnn"
     c0: Tensor
 
     def __init__(
@@ -89,18 +92,16 @@ class MinGRU(DiagonalSSM):
         scale: WeightScale = "absmean",
         tau_min: float = 2.0,
         tau_max: float = 1000.0,
+        quantize: bool = False,
     ) -> None:
-        _check_sizes(type(self).__name__, d_hidden, d_rnn)
-        super().__init__(d_hidden, d_rnn)
-        tau = _time_constants(d_rnn, tau_min, tau_max, type(self).__name__)
+        super().__init__(d_hidden, d_rnn, quantize=quantize)
         self.d_rnn = d_rnn
+        self.register_buffer("c0", -self._decay_bias(tau_min, tau_max))  # 1 - g decays, and sigma(-c0) = 1 - sigma(c0)
         self.U = BitLinear(d_hidden, d_rnn, scale=scale)
         self.W = BitLinear(d_hidden, d_rnn, scale=scale)
         # V reads real states, not spikes: input_range="spikes" only means that they pass unquantised, because their
         # fixed-point rounding belongs to the compiled program.
         self.V = BitLinear(d_rnn, d_hidden, scale=scale, input_range="spikes")
-        # The logit of 1 - exp(-1/tau) is log(exp(1/tau) - 1); double keeps slow time constants through expm1.
-        self.register_buffer("c0", torch.log(torch.expm1(1 / tau)).to(torch.get_default_dtype()))
 
     @property
     def readout(self) -> BitLinear:
@@ -108,17 +109,13 @@ class MinGRU(DiagonalSSM):
         return self.V
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
-        keep = torch.sigmoid(-(self.U(events) + self.c0))  # 1 - g, [..., R]
+        keep = self._gate(-self.U(events), -self.c0)  # 1 - g, [..., R]
         # 1 - keep is exact where keep is above one half, so the two weights add up to 1 and the state stays bounded.
         return keep, (1 - keep) * self.W(events)
 
     def _read(self, states: Tensor, events: Tensor) -> Tensor:
         current: Tensor = self.V(states)  # [..., H]
         return current
-
-    def extra_repr(self) -> str:
-        """Show the sizes in ``print(rnn)``."""
-        return f"d_hidden={self.d_hidden}, d_rnn={self.d_rnn}"
 
 
 class SpikingRNNState(NamedTuple):
@@ -228,7 +225,7 @@ class SpikingRNN(nn.Module):
         scale: WeightScale = "absmean",
     ) -> None:
         super().__init__()
-        _check_sizes(type(self).__name__, d_hidden, d_rnn)
+        check_sizes(type(self).__name__, d_hidden=d_hidden, d_rnn=d_rnn)
         self.d_hidden = d_hidden
         self.d_rnn = d_rnn
         self.spike_grad = resolve(spike_grad)
@@ -325,8 +322,3 @@ class _Rounded(NamedTuple):
 
 def _rounded(layer: BitLinear) -> _Rounded:
     return _Rounded(*layer.rounded())
-
-
-def _check_sizes(owner: str, d_hidden: int, d_rnn: int) -> None:
-    if d_hidden < 1 or d_rnn < 1:
-        raise PnbxValueError(f"{owner}: d_hidden and d_rnn must be at least 1, got {d_hidden} and {d_rnn}")

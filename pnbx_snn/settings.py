@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pnbx_snn.cells import Primitive, Reset
 from pnbx_snn.encoding import Encoder
 from pnbx_snn.errors import PnbxValueError
-from pnbx_snn.messages import TorusMessages
-from pnbx_snn.network import FastWeightsRule, HippocampusScope, Readout, RNNKind, SSMKind
+from pnbx_snn.messages import Edges, TorusMessages
+from pnbx_snn.network import Readout
+from pnbx_snn.pathways import FastWeightsRule, HippocampusScope, RNNKind, SSMKind
 from pnbx_snn.quantization import WeightScale
 from pnbx_snn.surrogate import Surrogate
 
@@ -113,6 +114,7 @@ class PNBXConfig(Section):
     slots: int = _whole(125, 1, 65_536)
     competition: Literal["softmax", "winner"] = "softmax"
     messages: Flag = Field(default=True, validate_default=True)
+    edges: Edges = "equal"
     glia: Flag = True
     neurons_per_domain: int = _whole(16, 1, 65_536, validate_default=True)
     rate_target: float = Field(default=0.188, gt=0, lt=1, description="a number in (0, 1)")
@@ -129,6 +131,7 @@ class PNBXConfig(Section):
     scale: WeightScale = "absmean"
     readout: Readout = "mean"
     dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
+    quantize: Flag = False
 
     @field_validator("spike_grad")
     @classmethod

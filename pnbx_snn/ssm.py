@@ -1,16 +1,16 @@
 """State-space pathways: diagonal linear recurrences between ternary matrices."""
 
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_input
+from pnbx_snn.checks import check_input, check_sizes
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear
-from pnbx_snn.quantization import WeightScale
+from pnbx_snn.quantization import DECAY_ONE, WeightScale, round_decay, table_sigmoid
 from pnbx_snn.scan import diagonal_scan
 
 LTIKind = Literal["real", "complex"]
@@ -35,14 +35,15 @@ class DiagonalSSM(nn.Module):
     Both take one step or all of them, so :meth:`step` and :meth:`forward` share every equation.
     """
 
-    def __init__(self, d_hidden: int, d_ssm: int) -> None:
+    size_name: ClassVar[str] = "d_ssm"
+    """What a subclass calls the number of its states."""
+
+    def __init__(self, d_hidden: int, d_ssm: int, *, quantize: bool = False) -> None:
         super().__init__()
-        if d_hidden < 1 or d_ssm < 1:
-            raise PnbxValueError(
-                f"{type(self).__name__}: d_hidden and d_ssm must be at least 1, got {d_hidden} and {d_ssm}"
-            )
+        check_sizes(type(self).__name__, **{"d_hidden": d_hidden, self.size_name: d_ssm})
         self.d_hidden = d_hidden
         self.d_ssm = d_ssm
+        self.quantize = quantize
 
     def step(
         self, events: Float[Tensor, "B H"], state: SSMState | None = None
@@ -90,6 +91,10 @@ class DiagonalSSM(nn.Module):
         """The matrix that makes the current."""
         raise NotImplementedError
 
+    def _gate(self, x: Tensor, offset: Tensor | float = 0.0) -> Tensor:
+        """Sigmoid of ``x + offset``, from the program's table with ``quantize``."""
+        return table_sigmoid(x, offset) if self.quantize else torch.sigmoid(x + offset)
+
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
         """Return decay and input of the state, ``[..., S]`` (decay may be ``[S]``)."""
         raise NotImplementedError
@@ -97,6 +102,20 @@ class DiagonalSSM(nn.Module):
     def _read(self, states: Tensor, events: Tensor) -> Tensor:
         """Return the current ``[..., H]`` that the states ``[..., S]`` cause."""
         raise NotImplementedError
+
+    def _time_constants(self, tau_min: float, tau_max: float) -> Tensor:
+        """Return log-spaced time constants ``[S]`` in float64; a single one is ``tau_min``."""
+        if not 0 < tau_min <= tau_max < math.inf:
+            raise PnbxValueError(
+                f"{type(self).__name__}: time constants must be 0 < tau_min <= tau_max < inf, "
+                f"got {tau_min} and {tau_max}"
+            )
+        return torch.exp(torch.linspace(math.log(tau_min), math.log(tau_max), self.d_ssm, dtype=torch.float64))
+
+    def _decay_bias(self, tau_min: float, tau_max: float) -> Tensor:
+        """Return the bias ``[S]`` whose sigmoid is a decay by ``exp(-1/tau)``, tau log-spaced."""
+        # The logit of exp(-1/tau) is -log(exp(1/tau) - 1); double keeps slow time constants through expm1.
+        return -torch.log(torch.expm1(1 / self._time_constants(tau_min, tau_max))).to(torch.get_default_dtype())
 
     def _initial(self, decay: Tensor, inputs: Tensor, state: SSMState | None) -> Tensor:
         dtype = torch.promote_types(decay.dtype, inputs.dtype)
@@ -109,6 +128,10 @@ class DiagonalSSM(nn.Module):
         if state.s.is_complex() and not dtype.is_complex:
             raise PnbxTypeError(f"{type(self).__name__}: state.s must be real, got {state.s.dtype}")
         return state.s
+
+    def extra_repr(self) -> str:
+        """Show the sizes in ``print(ssm)``."""
+        return f"d_hidden={self.d_hidden}, {self.size_name}={self.d_ssm}"
 
 
 class SelectiveSSM(DiagonalSSM):
@@ -129,6 +152,8 @@ class SelectiveSSM(DiagonalSSM):
     tau_min, tau_max : float
         Time constants in steps, ``0 < tau_min <= tau_max``: without events state ``i`` decays by
         :math:`\sigma(a_{0,i}) = e^{-1/\tau_i}` per step, :math:`\tau_i` log-spaced.
+    quantize : bool
+        ``True``: gates are those of the integer program, see :func:`pnbx_snn.quantization.table_sigmoid`.
 
     Attributes
     ----------
@@ -177,17 +202,16 @@ class SelectiveSSM(DiagonalSSM):
         scale: WeightScale = "absmean",
         tau_min: float = 2.0,
         tau_max: float = 1000.0,
+        quantize: bool = False,
     ) -> None:
-        super().__init__(d_hidden, d_ssm)
-        tau = _time_constants(d_ssm, tau_min, tau_max, type(self).__name__)
+        super().__init__(d_hidden, d_ssm, quantize=quantize)
+        self.register_buffer("a0", self._decay_bias(tau_min, tau_max))
         self.A = BitLinear(d_hidden, d_ssm, scale=scale)
         self.B = BitLinear(d_hidden, d_ssm, scale=scale)
         self.D = BitLinear(d_hidden, d_ssm, scale=scale)
         # C reads real states, not spikes: input_range="spikes" only means that they pass unquantised, because their
         # fixed-point rounding belongs to the compiled program.
         self.C = BitLinear(d_ssm, d_hidden, scale=scale, input_range="spikes")
-        # The logit of exp(-1/tau) is -log(exp(1/tau) - 1); double keeps slow time constants through expm1.
-        self.register_buffer("a0", -torch.log(torch.expm1(1 / tau)).to(torch.get_default_dtype()))
 
     @property
     def readout(self) -> BitLinear:
@@ -195,17 +219,13 @@ class SelectiveSSM(DiagonalSSM):
         return self.C
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
-        forget = torch.sigmoid(self.A(events) + self.a0)  # [..., S]
+        forget = self._gate(self.A(events), self.a0)  # [..., S]
         # 1 - forget is exact above one half, so the rounded weights still add up to 1 and the state stays bounded.
         return forget, (1 - forget) * self.B(events)
 
     def _read(self, states: Tensor, events: Tensor) -> Tensor:
-        current: Tensor = self.C(states * torch.sigmoid(self.D(events)))  # [..., H]
+        current: Tensor = self.C(states * self._gate(self.D(events)))  # [..., H]
         return current
-
-    def extra_repr(self) -> str:
-        """Show the sizes in ``print(ssm)``."""
-        return f"d_hidden={self.d_hidden}, d_ssm={self.d_ssm}"
 
 
 class LTISSM(DiagonalSSM):
@@ -230,6 +250,8 @@ class LTISSM(DiagonalSSM):
     tau_min, tau_max : float
         Initial time constants :math:`1/\rho` in steps, log-spaced, ``0 < tau_min <= tau_max``. Frequencies start at
         :math:`\omega = \min(2\pi/\tau, \pi)`: one turn per time constant, at most the Nyquist frequency.
+    quantize : bool
+        ``True``: :math:`\lambda` is rounded to 12 fractional bits, as the integer program has it.
 
     Attributes
     ----------
@@ -275,11 +297,12 @@ class LTISSM(DiagonalSSM):
         scale: WeightScale = "absmean",
         tau_min: float = 2.0,
         tau_max: float = 1000.0,
+        quantize: bool = False,
     ) -> None:
-        super().__init__(d_hidden, d_ssm)
+        super().__init__(d_hidden, d_ssm, quantize=quantize)
         if kind not in get_args(LTIKind):
             raise PnbxValueError(f"LTISSM: kind must be one of {', '.join(get_args(LTIKind))}, got {kind!r}")
-        tau = _time_constants(d_ssm, tau_min, tau_max, type(self).__name__)
+        tau = self._time_constants(tau_min, tau_max)
         self.kind: LTIKind = kind
         self.B = BitLinear(d_hidden, d_ssm, scale=scale)
         # As in SelectiveSSM: the states are real numbers and pass unquantised.
@@ -291,7 +314,12 @@ class LTISSM(DiagonalSSM):
     def eigenvalue(self) -> Inexact[Tensor, "S"]:
         r"""Return :math:`\lambda`, ``[S]``: real in (0, 1), or complex with a magnitude in (0, 1)."""
         magnitude = torch.exp(-torch.exp(self.log_rate))
-        return magnitude if self.omega is None else torch.polar(magnitude, self.omega)
+        if self.omega is None:
+            return round_decay(magnitude).clamp(max=1 - 1 / DECAY_ONE) if self.quantize else magnitude
+        eigenvalue = torch.polar(magnitude, self.omega)
+        if not self.quantize:
+            return eigenvalue
+        return torch.complex(round_decay(eigenvalue.real), round_decay(eigenvalue.imag))
 
     @property
     def readout(self) -> BitLinear:
@@ -299,8 +327,10 @@ class LTISSM(DiagonalSSM):
         return self.C
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
-        magnitude = torch.exp(-torch.exp(self.log_rate))
-        return self.eigenvalue(), (1 - magnitude) * self.B(events)
+        eigenvalue = self.eigenvalue()
+        rounded = self.quantize and self.omega is None  # the gain of a state stays 1
+        magnitude = eigenvalue if rounded else torch.exp(-torch.exp(self.log_rate))
+        return eigenvalue, (1 - magnitude) * self.B(events)
 
     def _read(self, states: Tensor, events: Tensor) -> Tensor:
         current: Tensor = self.C(states.real)  # [..., H]
@@ -308,13 +338,4 @@ class LTISSM(DiagonalSSM):
 
     def extra_repr(self) -> str:
         """Show the options in ``print(ssm)``."""
-        return f"d_hidden={self.d_hidden}, d_ssm={self.d_ssm}, kind={self.kind!r}"
-
-
-def _time_constants(num: int, tau_min: float, tau_max: float, owner: str) -> Float[Tensor, " S"]:
-    """Return ``num`` log-spaced time constants in float64; a single one is ``tau_min``."""
-    if not 0 < tau_min <= tau_max < math.inf:
-        raise PnbxValueError(
-            f"{owner}: time constants must be 0 < tau_min <= tau_max < inf, got {tau_min} and {tau_max}"
-        )
-    return torch.exp(torch.linspace(math.log(tau_min), math.log(tau_max), num, dtype=torch.float64))
+        return f"{super().extra_repr()}, kind={self.kind!r}"

@@ -29,6 +29,8 @@ VARIANTS = {
     "persistent, winner": {"hippocampus": "persistent", "competition": "winner", "ssm": "real"},
     "winner, subtract": {"competition": "winner", "reset": "subtract", "norm": "affine"},
     "two blocks": {"num_blocks": 2},
+    "learned edges": {"edges": "ternary"},
+    "learned edges, spiking": {"edges": "ternary", "rnn": "spiking"},
     "bare": {
         "ssm": "none", "rnn": "none", "fast_weights": "none", "hippocampus": "none", "messages": False, "glia": False,
     },
@@ -177,9 +179,23 @@ def test_the_reference_counts_what_the_document_counts():
     with torch.device("meta"):
         model = PNBX(in_features=784, num_classes=10, num_steps=4, d_hidden=2048)
     rows = parameter_table(model)
-    assert {row.part: row.total for row in rows if row.part != "norm"} == REFERENCE
+    assert {row.part: row.total for row in rows if row.total} == REFERENCE
     assert sum(row.total for row in rows) == sum(REFERENCE.values()) == 5_157_888
     assert sum(row.by_gradient for row in rows) == 4_900_864 == sum(p.numel() for p in model.parameters())
+
+
+def test_learned_edges_are_eight_numbers_a_neuron():
+    with torch.device("meta"):
+        model = PNBX(in_features=784, num_classes=10, num_steps=4, d_hidden=2048, edges="ternary")
+    rows = {row.part: row.total for row in parameter_table(model)}
+    assert {part: total for part, total in rows.items() if total} == {**REFERENCE, "messages": 8 * 2048}
+
+
+def test_learned_edges_start_as_equal_ones():
+    x, model = sequence(20), make(edges="ternary")
+    learned = model(x).logits
+    model.blocks[0].membrane.messages = TorusMessages(SIZES["d_hidden"])
+    assert torch.equal(model(x).logits, learned)
 
 
 def test_the_table_counts_every_parameter_of_any_network():
@@ -219,6 +235,22 @@ def test_after_calibration_evaluation_is_near_training():
     trained = [layer.mean().item() for layer in model.train()(model.encode(x)).spikes]
     assert evaluated == pytest.approx(trained, rel=0.1)
     assert min(evaluated) > 0.005
+
+
+def test_a_calibration_that_fails_leaves_mode_and_momentum(monkeypatch):
+    model = PNBX(**SIZES, **PARTS).eval()
+    inside = []
+
+    def fail(self, events):
+        inside.extend(norm.momentum for norm in model.modules() if isinstance(norm, nn.BatchNorm1d))
+        raise RuntimeError
+
+    monkeypatch.setattr(BitBrain, "calibrate", fail)
+    with pytest.raises(RuntimeError):
+        model.calibrate(torch.rand(8, SIZES["in_features"]))
+    assert set(inside) == {1.0}
+    assert {norm.momentum for norm in model.modules() if isinstance(norm, nn.BatchNorm1d)} == {0.1}
+    assert not any(module.training for module in model.modules())
 
 
 # Glia
@@ -268,6 +300,7 @@ def test_errors_name_value_and_rule(unchecked):
         (lambda: PNBX(**{**SIZES, "d_hidden": 40}, glia=True), "multiple of neurons_per_domain"),
         (lambda: PNBX(**{**SIZES, "d_hidden": 34}, glia=False), "rows \\* columns"),
         (lambda: PNBX(**SIZES, ssm="s4"), "ssm must be one of selective, real, complex, none, got 's4'"),
+        (lambda: PNBX(**SIZES, edges="learned"), "PNBX: edges must be one of equal, ternary, got 'learned'"),
         (lambda: PNBX(**SIZES, rank=-1), "rank must be at least 1, got 32 and -1"),
         (lambda: PNBX(**SIZES, dropout=1.0), r"dropout must be in \[0, 1\), got 1.0"),
         (lambda: BitBrain(Membrane(9), skip=False), "at least one pathway or skip=True"),

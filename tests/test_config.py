@@ -117,6 +117,7 @@ def test_a_whole_number_is_a_number_but_not_the_other_way_round(tmp_path):
         ("[pnbx]\nd_hidden = 34\nglia = false", r"c.toml: pnbx.messages is not usable: pnbx.d_hidden must fit a torus"),
         ("[pnbx]\nrank = -1", r"c.toml: pnbx.rank must be a whole number in [1, 4096], got -1"),
         ("[pnbx]\nssm = 's4'", r"c.toml: pnbx.ssm must be 'selective', 'real', 'complex' or 'none', got 's4'"),
+        ("[pnbx]\nedges = 'learned'", r"c.toml: pnbx.edges must be 'equal' or 'ternary', got 'learned'"),
         ("[pnbx]\nhipocampus = 'none'", r"unknown key pnbx.hipocampus, the nearest known one is pnbx.hippocampus"),
         ("[pnbx]\n[model]", r"c.toml: only one of [model], [pnbx] and [cnn] may be there, got [model] and [pnbx]"),
         ("[data]\nname = 'fsdd'", r"c.toml: data.name = 'fsdd' is a sequence and needs [pnbx] or [cnn], got [model]"),

@@ -44,8 +44,19 @@ def path(request, monkeypatch):
 # Values
 
 
+def with_edges(membrane, *, seed=9):
+    """Give a membrane's messages random latent edges."""
+    with torch.no_grad():
+        membrane.messages.weight.copy_(draw(*membrane.messages.weight.shape, seed=seed))
+    return membrane
+
+
 def oracle(membrane, current, noise):
     """Step by step in float64, from the equations, with the neighbours by their coordinates."""
+    latent = membrane.messages.weight
+    edges = np.ones((8, membrane.num_neurons))
+    if latent is not None:
+        edges = np.clip(np.round(latent.detach().numpy() / np.abs(latent.detach().numpy()).mean()), -1, 1)
     beta = 1 / (1 + np.exp(-membrane.leak.detach().double().numpy()))
     bias = membrane.bias.detach().double().numpy()
     T, B, N = current.shape
@@ -56,18 +67,22 @@ def oracle(membrane, current, noise):
         torus = membrane.messages
         for n in range(N):
             r, c = divmod(n, torus.columns)
-            for i, j in [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]:
+            for k, (i, j) in enumerate((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j):
                 heard = (r + i) % torus.rows * torus.columns + (c + j) % torus.columns
-                u[:, n] += z[:, heard] * 2.0**-torus.kappa_shift / 8
+                u[:, n] += edges[k, n] * z[:, heard] * 2.0**-torus.kappa_shift / 8
         z = (u > membrane.threshold).astype(float)
         v = {"zero": u * (1 - z), "subtract": u - z * membrane.threshold, "none": u}[membrane.reset]
         spikes.append(z)
     return np.stack(spikes), v
 
 
+@pytest.mark.parametrize("edges", ["equal", "ternary"])
 @pytest.mark.parametrize("reset", RESETS)
-def test_equals_the_equations(reset, path):
-    membrane = Membrane(15, threshold=0.4, reset=reset, messages=TorusMessages(15, kappa_shift=2)).double()
+def test_equals_the_equations(reset, edges, path):
+    torus = TorusMessages(15, kappa_shift=2, edges=edges)
+    membrane = Membrane(15, threshold=0.4, reset=reset, messages=torus).double()
+    if edges == "ternary":
+        with_edges(membrane)
     with torch.no_grad():
         membrane.leak.copy_(draw(15, seed=3))
         membrane.bias.copy_(draw(15, seed=4) * 0.3)
@@ -149,28 +164,49 @@ def test_works_without_numba():
 # Gradients
 
 
+@pytest.mark.parametrize("edges", ["equal", "ternary"])
 @pytest.mark.parametrize("reset", RESETS)
-def test_gradients_are_those_of_autograd_through_the_step(reset, path):
-    membrane = Membrane(9, threshold=0.5, reset=reset, messages=TorusMessages(9, kappa_shift=1)).double()
-    loss_weights = draw(12, 2, 9, seed=2)
+def test_gradients_are_those_of_autograd_through_the_step(reset, edges, path):
+    torus = TorusMessages(15, kappa_shift=0, edges=edges)
+    membrane = Membrane(15, threshold=0.5, reset=reset, messages=torus).double()
+    if edges == "ternary":
+        with_edges(membrane)
+    loss_weights = draw(12, 2, 15, seed=2)
     results = []
     for whole in (True, False):
         membrane.zero_grad()
-        current = draw(12, 2, 9).requires_grad_()
-        theta = torch.full((9,), 0.4, dtype=torch.float64, requires_grad=True)
+        current = draw(12, 2, 15).requires_grad_()
+        theta = torch.full((15,), 0.4, dtype=torch.float64, requires_grad=True)
+        first = [draw(2, 15, seed=7).requires_grad_(), (draw(2, 15, seed=8) > 0).double().requires_grad_()]
+        state = MembraneState(*first)
         if whole:
-            spikes, state = membrane(current, threshold=theta)
+            spikes, state = membrane(current, state, threshold=theta)
         else:
-            out, state = [], None
+            out = []
             for x in current.unbind(0):
                 z, state = membrane.step(x, state, threshold=theta)
                 out.append(z)
             spikes = torch.stack(out)
-        ((spikes * loss_weights).sum() + state.v.sum()).backward()
-        results.append([spikes.detach(), current.grad, theta.grad, membrane.leak.grad, membrane.bias.grad])
+        ((spikes * loss_weights).sum() + (state.v + state.z * loss_weights[0]).sum()).backward()
+        leaves = [current, theta, *first, *membrane.parameters()]
+        results.append([spikes.detach(), *(leaf.grad for leaf in leaves)])
     assert torch.equal(results[0][0], results[1][0])
+    assert len(results[0]) == (8 if edges == "ternary" else 7)
     for a, b in zip(results[0][1:], results[1][1:], strict=True):
+        assert a.abs().max() > 1e-3
         assert (a - b).abs().max() < 1e-6 * (1 + b.abs().max())  # the float32 inside snnTorch's surrogate
+
+
+def test_edges_of_one_are_equal_edges(path):
+    current, results = draw(12, 2, 15), []
+    for edges in ("equal", "ternary"):
+        membrane = Membrane(15, threshold=0.3, messages=TorusMessages(15, edges=edges)).double()
+        spikes, state = membrane(current)
+        ((spikes * draw(12, 2, 15, seed=2)).sum() + state.v.sum()).backward()
+        results.append([spikes, state.v, membrane.leak.grad, membrane.bias.grad])
+    assert torch.equal(results[0][0], results[1][0])
+    # A fused multiply-add in the kernel, and sums of gradients in another order.
+    assert all((a - b).abs().max() < 1e-13 * (1 + b.abs().max()) for a, b in zip(*results, strict=True))
 
 
 def test_gradcheck_of_the_smooth_part(path):
@@ -201,9 +237,14 @@ def test_second_derivatives_are_refused(path):
 # Time
 
 
-@given(cut=st.integers(1, 9), reset=st.sampled_from(RESETS), seed=st.integers(0, 99))
-def test_two_halves_are_one_run_and_steps_are_the_sequence(cut, reset, seed):
-    membrane = Membrane(9, threshold=0.3, reset=reset, messages=TorusMessages(9)).double()
+@given(
+    cut=st.integers(1, 9), reset=st.sampled_from(RESETS), edges=st.sampled_from(["equal", "ternary"]),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_two_halves_are_one_run_and_steps_are_the_sequence(cut, reset, edges, seed):
+    membrane = Membrane(9, threshold=0.3, reset=reset, messages=TorusMessages(9, kappa_shift=0, edges=edges)).double()
+    if edges == "ternary":
+        with_edges(membrane, seed=seed)
     current = draw(10, 2, 9, seed=seed)
     whole, end = membrane(current)
     first, middle = membrane(current[:cut])
@@ -266,8 +307,10 @@ def test_errors_name_value_and_rule(unchecked):
             call()
 
 
-def test_parameters_are_leak_and_bias():
+def test_parameters_are_leak_and_bias_and_learned_edges():
     membrane = Membrane(2048, beta=0.9)
     assert sum(p.numel() for p in membrane.parameters()) == 4096
+    learned = Membrane(2048, messages=TorusMessages(2048, edges="ternary"))
+    assert sum(p.numel() for p in learned.parameters()) == 4096 + 8 * 2048
     assert membrane.beta[0].item() == pytest.approx(0.9)
     assert math.isclose(membrane.drive(torch.ones(1, 2048))[0, 0].item(), 0.1, rel_tol=1e-5)

@@ -1,4 +1,4 @@
-"""Torus messages: loop oracle, exactness, symmetry, conservation, the choice of sides, errors."""
+"""Torus messages: loop oracle, exactness, symmetry, conservation, learned edges, the choice of sides, errors."""
 
 import numpy as np
 import pytest
@@ -7,17 +7,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.messages import TorusMessages, torus_messages
+from pnbx_snn.messages import NEIGHBOURS, TorusMessages, edge_gradient, torus_messages, transpose_edges
+from pnbx_snn.quantization import keep_ternary
 
 
-def oracle(spikes, rows, columns, kappa_shift):
-    """Walk over every neuron and its eight neighbours; spikes [B, N]."""
+def oracle(spikes, rows, columns, kappa_shift, edges=None):
+    """Walk over every neuron and its eight neighbours; spikes [B, N], edges [8, N] in reading order."""
+    edges = np.ones((8, rows * columns)) if edges is None else edges
     messages = np.zeros(spikes.shape)
     for b in range(len(spikes)):
         for r in range(rows):
             for c in range(columns):
                 around = [(r + i, c + j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
-                total = sum(spikes[b, (i % rows) * columns + j % columns] for i, j in around)
+                weights = edges[:, r * columns + c]
+                total = sum(
+                    w * spikes[b, (i % rows) * columns + j % columns] for w, (i, j) in zip(weights, around, strict=True)
+                )
                 messages[b, r * columns + c] = 2.0**-kappa_shift / 8 * total
     return messages
 
@@ -74,6 +79,80 @@ def test_the_gradient_is_the_same_sum_over_the_gradients_of_the_neighbours():
     assert torch.equal(spikes.grad, torus_messages(upstream, 4, 5, 1))
 
 
+# Learned edges
+
+
+def random_edges(seed, rows, columns, dtype=torch.float32):
+    return torch.randint(-1, 2, (8, rows * columns), generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 1000), sides, sides, shifts, dtypes)
+def test_edges_weigh_each_neighbour_exactly_in_every_dtype(seed, rows, columns, kappa_shift, dtype):
+    spikes, edges = random_spikes(seed, 2, rows * columns, dtype=dtype), random_edges(seed, rows, columns)
+    messages = torus_messages(spikes, rows, columns, kappa_shift, edges)
+    assert messages.dtype == dtype
+    expected = oracle(spikes.double().numpy(), rows, columns, kappa_shift, edges.numpy())
+    assert np.array_equal(messages.double().numpy(), expected)
+    assert abs(expected).max() <= 2.0**-kappa_shift
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 1000), sides, sides, shifts, dtypes)
+def test_edges_of_one_are_equal_edges_to_the_bit(seed, rows, columns, kappa_shift, dtype):
+    size = rows * columns
+    equal = TorusMessages(size, rows=rows, kappa_shift=kappa_shift)
+    learned = TorusMessages(size, rows=rows, kappa_shift=kappa_shift, edges="ternary").to(dtype)
+    spikes = random_spikes(seed, 3, 2, size, dtype=dtype)
+    assert learned.weight.shape == (8, size)
+    assert torch.equal(learned(spikes), equal(spikes))
+
+
+def test_latent_edges_are_rounded_by_their_mean_and_not_scaled():
+    module = TorusMessages(15, kappa_shift=2, edges="ternary").double()
+    with torch.no_grad():
+        module.weight.copy_(torch.randn(8, 15, generator=torch.Generator().manual_seed(3), dtype=torch.float64))
+    latent = module.weight.detach().numpy()
+    edges = np.clip(np.round(latent / np.abs(latent).mean()), -1, 1)
+    assert {*np.unique(edges)} == {-1, 0, 1}
+    spikes = random_spikes(4, 2, 15, dtype=torch.float64)
+    expected = oracle(spikes.numpy(), 3, 5, 2, edges)
+    assert np.array_equal(module(spikes).detach().numpy(), expected)
+    with torch.no_grad():
+        module.weight.mul_(0.3)
+    assert np.array_equal(module(spikes).detach().numpy(), expected)
+    with keep_ternary(module), torch.no_grad():
+        module.weight.zero_()  # not seen inside
+        assert np.array_equal(module(spikes).numpy(), expected)
+    assert not module(spikes).any()
+
+
+def test_the_gradient_goes_to_spikes_by_the_transpose_and_straight_through_to_latent_edges():
+    spikes, edges, upstream = (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).requires_grad_()
+        for seed, shape in enumerate([(3, 2, 20), (8, 20), (3, 2, 20)])
+    )
+    assert torch.autograd.gradcheck(lambda z, w: torus_messages(z, 4, 5, 1, w), (spikes, edges))
+    torus_messages(spikes, 4, 5, 1, edges).backward(upstream.detach())
+    with torch.no_grad():
+        turned = transpose_edges(edges, 4, 5)
+        assert torch.equal(transpose_edges(turned, 4, 5), edges)
+        # Sums of eight products in another order.
+        assert (torus_messages(upstream, 4, 5, 1, turned) - spikes.grad).abs().max() < 1e-14
+        assert (edge_gradient(spikes, upstream, 4, 5, 1) - edges.grad).abs().max() < 1e-14
+    module = TorusMessages(20, kappa_shift=1, edges="ternary").double()
+    with torch.no_grad():
+        module.weight.copy_(edges)
+    module(spikes.detach()).backward(upstream.detach())
+    of_edges = edge_gradient(spikes.detach(), upstream.detach(), 4, 5, 1)
+    assert torch.allclose(module.weight.grad, of_edges / edges.abs().mean(), rtol=1e-12, atol=0)
+
+
+def test_opposite_neighbours_have_opposite_numbers():
+    assert all((-i, -j) == NEIGHBOURS[7 - k] for k, (i, j) in enumerate(NEIGHBOURS))
+    assert sorted({*NEIGHBOURS, (0, 0)}) == [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+
+
 def test_leading_axes_are_independent():
     spikes = random_spikes(2, 5, 3, 36)
     whole = TorusMessages(36)(spikes)
@@ -107,6 +186,9 @@ def test_the_class_is_the_function_and_has_nothing_to_learn():
     assert torch.equal(module(spikes), torus_messages(spikes, 4, 12, 2))
     assert not list(module.parameters())
     assert not module.state_dict()
+    assert (
+        repr(TorusMessages(9, edges="ternary")) == "TorusMessages(9, rows=3, columns=3, kappa_shift=4, edges='ternary')"
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,6 +210,10 @@ def test_errors(unchecked):
     for kappa_shift in (-1, 17):
         with pytest.raises(PnbxValueError, match=rf"kappa_shift must be in 0 .. 16, got {kappa_shift}"):
             TorusMessages(24, kappa_shift=kappa_shift)
+    with pytest.raises(PnbxValueError, match="messages: edges must be one of equal, ternary, got 'learned'"):
+        TorusMessages(24, edges="learned")
+    with pytest.raises(ShapeError, match=r"edges must be \[8, 24\], got shape \[24, 8\]"):
+        torus_messages(torch.zeros(2, 24), 4, 6, 0, torch.ones(24, 8))
     with pytest.raises(ShapeError, match=r"spikes must be \[..., 24\] for 4 x 6 neurons, got shape \[2, 25\]"):
         TorusMessages(24)(torch.zeros(2, 25))
     with pytest.raises(PnbxTypeError, match=r"spikes must be floating point, got torch.int64"):

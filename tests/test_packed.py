@@ -37,12 +37,13 @@ def test_what_is_not_ternary_is_refused():
         unpack_ternary(torch.zeros(2, dtype=torch.uint8), torch.Size([9]))
 
 
-@pytest.fixture(scope="module", params=["pnbx", "median", "classifier"])
+@pytest.fixture(scope="module", params=["pnbx", "median", "edges", "classifier"])
 def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param) / "run"
     config = {
         "pnbx": tiny(data={"folder": "/home/somebody"}, train={"epochs": 2}),
         "median": tiny(pnbx={"scale": "median", "hippocampus": "persistent", "norm": "affine"}, train={"epochs": 1}),
+        "edges": tiny(pnbx={"edges": "ternary"}, train={"epochs": 2, "learning_rate": 2e-2}),
         "classifier": make_config({"train": {"epochs": 1, "threads": 1}}),
     }[request.param]
     train(config, folder)
@@ -65,6 +66,10 @@ def test_the_network_comes_back(run, tmp_path):
             assert again.item() == pytest.approx(gamma.item(), rel=1e-5)  # a float32 mean of equal numbers
         else:
             assert torch.equal(before, after)
+    if config.pnbx and config.pnbx.edges == "ternary":
+        ours, theirs = (network.blocks[0].membrane.messages.ternary_edges() for network in (packed, model))
+        assert torch.equal(ours, theirs)
+        assert {*ours.unique().tolist()} >= {0.0, 1.0}  # something was learned
     x = load_split(config.data, "validation").images
     with torch.no_grad():
         (ours, spikes), (theirs, others) = packed.classify(x), model.classify(x)

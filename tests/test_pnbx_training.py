@@ -123,13 +123,13 @@ TWO_PROCESSES = """
     from accelerate.utils import broadcast
     from pnbx_snn.config import load_config
     from pnbx_snn.tasks import load_split
-    from pnbx_snn.training import _Run
+    from pnbx_snn.trainer import Trainer
     from pnbx_snn.devices import Workers
 
     config = load_config(sys.argv[1])
     torch.set_num_threads(1)
     with Workers() as workers:
-        run = _Run(config, load_split(config.data, "train_all"), workers)
+        run = Trainer(config, load_split(config.data, "train_all"), workers)
         for epoch in (1,):
             run.num_batches = 3
             run.train_epoch(epoch)

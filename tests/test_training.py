@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from pnbx_snn import training
+from pnbx_snn import trainer, training
 from pnbx_snn.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
 from pnbx_snn.config import load_config, make_config
 from pnbx_snn.data import Split, load_digits_split
+from pnbx_snn.devices import Workers
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError, StorageError
 from pnbx_snn.losses import rate_penalty
 from pnbx_snn.model import ClassifierOutput, SpikingClassifier
@@ -78,7 +79,7 @@ def test_another_seed_gives_other_weights(tmp_path):
 
 def test_each_epoch_draws_anew_and_each_purpose_for_itself(tmp_path, monkeypatch):
     seeds = []
-    encode, shift = SpikingClassifier.encode, training.shift_images
+    encode, shift = SpikingClassifier.encode, trainer.shift_images
 
     def spy_encode(self, x, *, generator):
         seeds.append(generator.initial_seed())
@@ -89,11 +90,11 @@ def test_each_epoch_draws_anew_and_each_purpose_for_itself(tmp_path, monkeypatch
         return shift(images, side, generator=generator, **options)
 
     monkeypatch.setattr(SpikingClassifier, "encode", spy_encode)
-    monkeypatch.setattr(training, "shift_images", spy_shift)
+    monkeypatch.setattr(trainer, "shift_images", spy_shift)
     train(tiny(model={"encoder": "rate"}, train={"epochs": 5, "batch_size": 2000}), tmp_path)
     assert len(seeds) == len(set(seeds)) == 10
     runs = [(run, epoch, rank) for epoch in range(50) for run in (0, 1) for rank in (0, 1)]
-    assert len({seed for run in runs for seed in training._seeds(*run)}) == 5 * len(runs)
+    assert len({seed for run in runs for seed in trainer._seeds(*run)}) == 5 * len(runs)
 
 
 def test_the_global_generator_is_left_alone(tmp_path):
@@ -122,14 +123,14 @@ KILLED = """
 
     where, config, out = sys.argv[1:]
     if where == "mid-epoch":
-        from pnbx_snn import training
-        steps, original = [], training.rate_penalty
+        from pnbx_snn import trainer
+        steps, original = [], trainer.rate_penalty
         def kill(spikes, *, target):
             steps.append(1)
             if len(steps) == 14:  # three batches an epoch: in the middle of the fifth
                 os.kill(os.getpid(), 9)
             return original(spikes, target=target)
-        training.rate_penalty = kill
+        trainer.rate_penalty = kill
     else:
         original = Path.replace
         def kill(self, target):
@@ -236,7 +237,7 @@ def test_all_training_data_leave_nothing_to_validate_on(tmp_path, monkeypatch):
 
 def test_learning_rate_and_augmentation_follow_their_schedules(tmp_path, monkeypatch):
     rates, shares = [], []
-    step, shift = torch.optim.AdamW.step, training.shift_images
+    step, shift = torch.optim.AdamW.step, trainer.shift_images
 
     def spy_step(self, *args):
         rates.append([group["lr"] for group in self.param_groups])
@@ -247,7 +248,7 @@ def test_learning_rate_and_augmentation_follow_their_schedules(tmp_path, monkeyp
         return shift(images, side, probability=probability, **options)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy_step)
-    monkeypatch.setattr(training, "shift_images", spy_shift)
+    monkeypatch.setattr(trainer, "shift_images", spy_shift)
     result = train(tiny(train={"epochs": 4, "learning_rate": 0.1, "batch_size": 700}), tmp_path)  # two batches an epoch
     expected = [0.05 * (1 + math.cos(math.pi * i / 8)) for i in range(8)]
     assert rates == [[pytest.approx(rate, rel=1e-12)] * 2 for rate in expected]
@@ -257,7 +258,7 @@ def test_learning_rate_and_augmentation_follow_their_schedules(tmp_path, monkeyp
 
 def test_only_weight_matrices_decay():
     model = build_model(tiny(model={"learn_beta": True, "learn_threshold": True}))
-    decaying, others = training._optimizer(model, tiny().train).param_groups
+    decaying, others = trainer._optimizer(model, tiny().train).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert {names[id(p)] for p in decaying["params"]} == {"layers.0.linear.weight", "readout.weight"}
     assert len(decaying["params"]) + len(others["params"]) == len(names)
@@ -271,7 +272,7 @@ def test_the_loss_is_the_one_of_the_configuration(tmp_path):
     )
     result = train(config, tmp_path)
     data = load_digits_split(part="train_all")
-    torch.manual_seed(training._seeds(0, epoch=0)[0])
+    torch.manual_seed(trainer._seeds(0, epoch=0)[0])
     model = build_model(config)
     model.calibrate(data.images)
     output = model(model.encode(data.images))
@@ -283,14 +284,14 @@ def test_the_loss_is_the_one_of_the_configuration(tmp_path):
 
 def test_batches_take_every_sample_once_and_none_is_small(tmp_path, monkeypatch):
     sizes, seen = [], []
-    shift = training.shift_images
+    shift = trainer.shift_images
 
     def spy(images, side, **options):
         sizes.append(len(images))
         seen.extend(image.numpy().tobytes() for image in images)
         return shift(images, side, **options)
 
-    monkeypatch.setattr(training, "shift_images", spy)
+    monkeypatch.setattr(trainer, "shift_images", spy)
     train(tiny(train={"epochs": 1, "batch_size": 64, "max_shift": 0}), tmp_path)
     assert set(sizes) == {65, 66}
     images = load_digits_split(part="train_all").images
@@ -299,7 +300,7 @@ def test_batches_take_every_sample_once_and_none_is_small(tmp_path, monkeypatch)
 
 def test_learned_neurons_stay_in_their_range():
     config = tiny(model={"learn_beta": True, "learn_threshold": True}, train={"learning_rate": 1e-6})
-    run = training._Run(config, load_digits_split(part="train"), training.Workers())
+    run = trainer.Trainer(config, load_digits_split(part="train"), Workers())
     neuron = run.model.layers[0].neuron
     with torch.no_grad():
         neuron.beta.copy_(torch.tensor([-0.5, 0.0, 0.5, 0.9, 1.0, 1.5]))
@@ -307,7 +308,7 @@ def test_learned_neurons_stay_in_their_range():
     run.train_epoch(1)
     # Three steps of at most 1e-6 each.
     assert neuron.beta.tolist() == pytest.approx([0, 0, 0.5, 0.9, 1, 1], abs=1e-5)
-    assert neuron.threshold.tolist() == pytest.approx([training.MIN_THRESHOLD] * 2 + [0.5, 1, 2, 3], abs=1e-5)
+    assert neuron.threshold.tolist() == pytest.approx([trainer.MIN_THRESHOLD] * 2 + [0.5, 1, 2, 3], abs=1e-5)
     assert 0 <= neuron.beta.min() <= neuron.beta.max() <= 1
     assert not torch.equal(neuron.beta, neuron.beta.round(decimals=1))  # they did learn
 
@@ -371,7 +372,7 @@ def test_a_loss_that_is_not_finite_names_the_place_and_keeps_the_checkpoint(tmp_
     with pytest.raises(Stop):
         train(tiny(), tmp_path, progress=stop_after(2))
     before = content(tmp_path)
-    monkeypatch.setattr(training, "rate_penalty", lambda spikes, *, target: torch.tensor(math.nan))
+    monkeypatch.setattr(trainer, "rate_penalty", lambda spikes, *, target: torch.tensor(math.nan))
     message = r"the loss must be finite, got nan in epoch 3, batch 1 of 3 \(step 7\); a smaller train.learning_rate"
     with pytest.raises(PnbxValueError, match=message):
         train(tiny(), tmp_path, resume=True)
@@ -384,7 +385,7 @@ def test_a_disk_that_fills_up_during_training(tmp_path, what):
     train(config, tmp_path / "straight")
     run = tmp_path / "run"
     with pytest.raises(Stop):
-        train(config, run, progress=stop_after(2))
+        train(config, run, progress=stop_after(4))  # a log longer than the configuration
     saved, log = content(run), (run / "metrics.jsonl").read_bytes()
     limit = 3000 if what == "checkpoint" else max(len(log), len((run / "config.toml").read_bytes())) + 20
     with file_size_limit(limit), pytest.raises(StorageError, match=f"{what} could not be written .*untouched"):

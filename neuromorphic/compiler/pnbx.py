@@ -24,6 +24,7 @@ from torch import nn
 
 import pnbx_snn
 from neuromorphic.bounds import prove
+from neuromorphic.compiler.currents import scale_op
 from neuromorphic.compiler.folding import (
     Float64,
     compile_neurons,
@@ -34,19 +35,17 @@ from neuromorphic.compiler.folding import (
     to_numpy,
 )
 from neuromorphic.errors import BoundError, CompileError
-from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, STATE_MAX
+from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
 from neuromorphic.ops import LIF, Dense, Input, Op
 from neuromorphic.pathway_arithmetic import GATE_INPUT_BITS, KEY_BITS, MEMORY_BITS
 from neuromorphic.pathway_ops import (
     LI,
-    MAX_SCALE_SHIFT,
     Delay,
     FastWeights,
     Gate,
     GatedState,
     Multiply,
     Resonator,
-    Scale,
     Slots,
     Torus,
 )
@@ -61,22 +60,7 @@ from pnbx_snn.ssm import LTISSM, SelectiveSSM
 
 CURRENT_BITS = (12, 11, 10, 9, 8, 7, 6)
 """Fractional bits of a block's current that are tried; below six the rounding would be seen in the spikes."""
-FACTOR_BITS = 20
 INTERNEURON_BITS = 8
-
-
-def scale_op(name: str, source: str, factor: Float64 | float, size: int, *, shift: int = 0) -> Scale:
-    """Return an operation that multiplies by real factors, as precisely as 21 bits allow, and shifts right."""
-    real = np.broadcast_to(np.asarray(factor, dtype=np.float64), (size,))
-    peak = float(np.abs(real).max())
-    if not math.isfinite(peak):
-        raise CompileError(f"{name}: a scale is NaN or infinite; the network was not trained to an end")
-    bits = FACTOR_BITS - math.ceil(math.log2(peak)) if peak > 0 else 0
-    bits = max(-shift, min(bits, MAX_SCALE_SHIFT - shift))
-    factors = np.rint(real * 2.0**bits)
-    if np.abs(factors).max() > INT32_MAX:
-        raise CompileError(f"{name}: a factor of {peak:.3g} is too large for 32 bits")
-    return Scale(name, source, factors.astype(np.int32), bits + shift)
 
 
 class _Block:
@@ -238,7 +222,7 @@ class _Block:
     def messages(self, last_spikes: str) -> str:
         torus = self.block.membrane.messages
         assert torus is not None
-        edges = None
+        edges = torus.ternary_edges()
         heard = self.add(
             Torus(
                 f"{self.name}_neighbours",

@@ -1,0 +1,138 @@
+"""What the ``pnbx-snn`` command says of its own doings: errors, progress, how a training ended."""
+
+import shlex
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pnbx_snn.checkpoint import CHECKPOINT_NAME, read_meta
+from pnbx_snn.errors import ConfigError, PnbxError
+from pnbx_snn.trainer import Metrics
+from pnbx_snn.training import TrainResult
+
+out = Console()
+err = Console(stderr=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say on standard error what went wrong, and leave with this exit code."""
+    err.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+class Commands(typer.core.TyperGroup):
+    """Every command says what went wrong in one message, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a :class:`PnbxError` becomes its message and exit code 1, or 2 for a configuration."""
+        try:
+            return super().invoke(ctx)
+        except PnbxError as error:
+            fail(str(error), 2 if isinstance(error, ConfigError) else 1)
+
+
+class Stopped(BaseException):
+    """A signal asked the training to stop. No Exception: nothing on the way may take it for an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted" if number == signal.SIGINT else "terminated")
+        self.signal = number
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM raise :class:`Stopped` inside."""
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        raise Stopped(number)
+
+    # A signal that the parent told us to ignore (a job in the background of a script) stays ignored.
+    asked = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in asked}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def shown(epochs: int, *, quiet: bool) -> Iterator[Callable[[Metrics], None] | None]:
+    """Yield a callback that shows each epoch on standard error: a bar on a terminal, about ten lines elsewhere."""
+    if quiet:
+        yield None
+        return
+    if not err.is_terminal:
+        every = max(1, epochs // 10)
+
+        def show_line(metrics: Metrics) -> None:
+            if metrics["epoch"] % every == 0 or metrics["epoch"] == epochs:
+                err.print(f"epoch {metrics['epoch']} of {epochs}: {in_words(metrics)}", highlight=False, soft_wrap=True)
+
+        yield show_line
+        return
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs {task.fields[note]}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=True) as bar:
+        task = bar.add_task("training", total=epochs, note="")
+        yield lambda metrics: bar.update(task, completed=metrics["epoch"], note=in_words(metrics))
+
+
+def show_stop(stopped: Stopped, folder: Path, arguments: Sequence[str]) -> None:
+    """Say what is saved of a training that was stopped, and the command that goes on with it."""
+    path = folder / CHECKPOINT_NAME
+    saved = f"epoch {read_meta(path).epoch} is saved in {folder}" if path.exists() else "no epoch is saved yet"
+    err.print(f"{stopped}: {saved}. To go on:", style="yellow", soft_wrap=True)
+    err.print(f"  {shlex.join(arguments)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_result(result: TrainResult, folder: Path) -> None:
+    """Say how a training ended, and what to do next."""
+    if result.metrics is None:
+        out.print(f"Nothing to do: all {result.epoch} epochs are trained.", highlight=False)
+    else:
+        out.print(f"Trained {result.epoch} epochs: {in_words(result.metrics)}", highlight=False, soft_wrap=True)
+    out.print(
+        f"Everything is in {folder}/. Next: pnbx-snn eval {shlex.quote(str(folder))}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def bytes_shown() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Yield a callback that shows, file by file, how much of a download is there."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show_bytes(file: str, size: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bar.add_task(file, total=total)
+            bar.update(tasks[file], completed=size)
+
+        yield show_bytes
+
+
+def in_words(metrics: Metrics) -> str:
+    """Return the metrics of an epoch as one line."""
+    accuracy = f"accuracy {metrics['accuracy_train']:.1%}"
+    if metrics["accuracy_validation"] is not None:
+        accuracy += f" (validation {metrics['accuracy_validation']:.1%})"
+    rates = " ".join(f"{100 * rate:.1f}" for rate in metrics["firing_rate_layers"])
+    return f"loss {metrics['loss']:.3f}  {accuracy}" + (f"  firing rates {rates} %" if rates else "")

@@ -1,0 +1,81 @@
+"""Files of data sets: found where the user put them, and refused in the same words whatever is wrong with them."""
+
+import gzip
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pnbx_snn.errors import DataError
+
+
+def find_file(folder: Path, data_set: str, name: str, *, endings: tuple[str, ...] = ("",)) -> Path:
+    """Return the file of a data set: in the folder of its name if there is one, else in the folder itself.
+
+    Parameters
+    ----------
+    folder
+        Where ``pnbx-snn download`` put the data sets, or the folder of this one.
+    data_set
+        For example ``"mnist"``.
+    name, endings
+        The file's name, and what may come after it.
+
+    Raises
+    ------
+    DataError
+        If there is no such file; the message says how to get it.
+
+    Examples
+    --------
+    >>> find_file(Path("nowhere"), "fsdd", "fsdd.npz")
+    Traceback (most recent call last):
+    pnbx_snn.errors.DataError: nowhere/fsdd/fsdd.npz: no such file; to get it: pnbx-snn download fsdd --data nowhere...
+    """
+    for path in (base / (name + ending) for base in (folder / data_set, folder) for ending in endings):
+        if path.exists():
+            return path
+    base = folder if folder.name == data_set else folder / data_set
+    optional = "".join(f"[{ending}]" for ending in endings if ending)
+    raise DataError(
+        f"{base / name}{optional}: no such file; to get it: pnbx-snn download {data_set} --data {base.parent}, or name "
+        f"the folder that holds it"
+    )
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[int]:
+    """Yield the size of a file that is read inside, and turn what goes wrong there into a :class:`DataError`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What it must be, for the message: ``"gzip"``, ``"npz"``.
+
+    Raises
+    ------
+    DataError
+        If it is no regular file, cannot be read, or is cut short or altered.
+
+    Examples
+    --------
+    >>> with reading(Path("."), "npz"):
+    ...     pass
+    Traceback (most recent call last):
+    pnbx_snn.errors.DataError: .: must be a file, is a folder or a device
+    """
+    try:
+        # Looked at before it is opened: opening a pipe would wait for ever.
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: must be a file, is a folder or a device")
+        yield status.st_size
+    # What gzip and zipfile raise: a wrong checksum in a gzip file is an OSError, an encrypted zip file a RuntimeError.
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path}: is cut short, altered or no {kind} file ({error})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error

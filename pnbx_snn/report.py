@@ -1,0 +1,136 @@
+"""Tables and pictures of the ``pnbx-snn`` command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from pnbx_snn.checkpoint import Network
+from pnbx_snn.console import fail, out
+from pnbx_snn.counts import PartCount
+from pnbx_snn.errors import StorageError
+from pnbx_snn.hippocampus import Hippocampus
+from pnbx_snn.linear import BitLinear
+from pnbx_snn.messages import TorusMessages
+from pnbx_snn.network import PNBX
+from pnbx_snn.teacher import SmallCNN
+
+
+def layer_names(model: Network) -> list[str]:
+    """Return a name for each layer whose spikes ``classify`` returns."""
+    if isinstance(model, PNBX):
+        return ["encoder", *(f"block {i}" for i in range(1, len(model.blocks) + 1))]
+    return [] if isinstance(model, SmallCNN) else [f"layer {i}" for i in range(1, len(model.layers) + 1)]
+
+
+def evaluation_table(title: str, measured: dict[str, Any], names: list[str]) -> Table:
+    """Show what :func:`pnbx_snn.evaluation.evaluate` measured."""
+    table = Table(title=title, show_header=False)
+    table.add_row("accuracy", f"{measured['accuracy']:.2%}")
+    if measured["firing_rate"] is not None:
+        table.add_row("firing rate, spikes per neuron and step", f"{measured['firing_rate']:.2%}")
+    for name, rate in zip(names, measured["firing_rate_layers"], strict=True):
+        table.add_row(f"  {name}", f"{rate:.2%}")
+    return table
+
+
+def summary_table(title: str, rows: list[dict[str, Any]], mean: float, sd: float | None) -> Table:
+    """Show several runs, one a row, and their mean accuracy."""
+    table = Table("run", "seed", "accuracy", "firing rates", "hours", title=title)
+    for row in rows:
+        rates = " ".join(f"{rate:.2%}" for rate in row["firing_rate_layers"])
+        table.add_row(row["run"], str(row["seed"]), f"{row['accuracy']:.2%}", rates, f"{row['hours']:.2f}")
+    table.add_section()
+    spread = f" ± {sd:.2%}" if sd is not None else ""
+    table.add_row("mean ± sd", "", f"{mean:.2%}{spread}")
+    return table
+
+
+def parameter_parts(model: Network) -> list[dict[str, Any]]:
+    """Return name and parameters of each part, and for ternary weights their number, bytes, zeros and scale."""
+    parts: list[dict[str, Any]] = []
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        if not own:
+            continue
+        part: dict[str, Any] = {"name": name, "parameters": sum(parameter.numel() for parameter in own)}
+        if isinstance(module, BitLinear | Hippocampus | TorusMessages):
+            rounded = module.rounded()
+            assert rounded is not None  # it has parameters of its own
+            weight, gamma = rounded
+            part |= {
+                "weights": weight.numel(),
+                "weight_bytes": (weight.numel() + 3) // 4,  # four weights in a byte
+                "zeros": int((weight == 0).sum()),
+                # Edges are rounded by a scale of their own, but what multiplies them is kappa / 8.
+                "gamma": 2.0 ** -(module.kappa_shift + 3) if isinstance(module, TorusMessages) else gamma.item(),
+            }
+        parts.append(part)
+    return parts
+
+
+def document_table(counts: list[PartCount]) -> Table:
+    """Show the numbers of a PNB-X network beside the source document's column."""
+    table = Table("part", "numbers", "here", "by gradient", "document", "difference")
+    table.title = "Parameters as the document counts them"
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in counts:
+        figures = (row.total, row.by_gradient, row.document, row.total - row.document)
+        table.add_row(row.part, row.formula, *(f"{figure:,}" for figure in figures))
+    table.add_section()
+    sums = [sum(row.total for row in counts), sum(row.by_gradient for row in counts)]
+    document = sum(row.document for row in counts)
+    table.add_row("all", "", *(f"{figure:,}" for figure in (*sums, document, sums[0] - document)))
+    return table
+
+
+def parts_table(title: str, parts: list[dict[str, Any]], total: dict[str, Any]) -> Table:
+    """Show parameters and ternary weights of each part, see :func:`parameter_parts`."""
+    table = Table("part", "parameters", "ternary bytes", "zeros", "gamma", title=title)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for part in parts:
+        ternary = (
+            (f"{part['weight_bytes']:,}", f"{part['zeros'] / part['weights']:.1%}", f"{part['gamma']:.4f}")
+            if "gamma" in part
+            else ()
+        )
+        table.add_row(part["name"], f"{part['parameters']:,}", *ternary)
+    table.add_section()
+    sums = (
+        [f"{total['weight_bytes']:,} (2 bits each)", f"{total['zero_fraction']:.1%}"]
+        if "zero_fraction" in total
+        else []
+    )
+    table.add_row("all", f"{total['parameters']:,}", *sums)
+    return table
+
+
+@contextmanager
+def without_display() -> Iterator[None]:
+    """Draw without a display."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    before = mpl.get_backend()
+    plt.switch_backend("agg")
+    try:
+        yield
+    finally:
+        plt.close("all")
+        plt.switch_backend(before)
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a figure in the format that the ending of its file names."""
+    kinds = figure.canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in kinds:
+        fail(f"-o must end in one of {', '.join(f'.{kind}' for kind in sorted(kinds))}, got {path}", 2)
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        raise StorageError(f"{path}: the picture could not be written ({error.strerror})") from error
+    out.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
