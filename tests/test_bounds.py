@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove, run
 from neuromorphic.errors import BoundError
+from neuromorphic.executors.numpy_executor import STEPS, initial_state
 from neuromorphic.fixed_point import RESETS, STATE_MAX
+from neuromorphic.pathway_ops import Delay
 from programs import small_inputs, small_program
+from random_graphs import random_graph
+from random_programs import random_inputs
 
 
 def one_neuron(weight=1, *, fan_in=1, shift=0, reset="zero", threshold=STATE_MAX, decay=4096, steps=10, high=127):
@@ -86,3 +90,40 @@ def test_a_readout_counts_its_steps():
     ops = one_neuron().ops[:2]
     readout = Readout("y", ("fc",), bias=np.array([3], dtype=np.int32), shift=2)
     assert prove(Program((*ops, readout), num_steps=7))[1].high == 7 * (127 * 4 + 3)
+
+
+def test_no_value_of_any_operation_leaves_its_proven_range():
+    """Random programs of every operation at the edges of their ranges: each value of each step, not only the states."""
+    reached = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        program = random_graph(rng, num_steps=25)
+        bounds = {bound.name: bound for bound in prove(program)}
+        inputs = random_inputs(program, rng, 3)
+        states = {op.name: initial_state(op, 3) for op in program.ops}
+        delays = program.of_type(Delay)
+        for t in range(25):
+            values = {op.name: states[op.name]["queue"][t % op.steps].copy() for op in delays}
+            for op in program.ops:
+                if isinstance(op, Input):
+                    values[op.name] = inputs[t]
+                elif not isinstance(op, Delay):
+                    values[op.name] = STEPS[type(op)](op, states[op.name], *(values[s] for s in op.sources))
+                    if op.kind != "events":
+                        low, high = int(values[op.name].min()), int(values[op.name].max())
+                        assert bounds[op.name].low <= low <= high <= bounds[op.name].high, (seed, op)
+                        reached.append(max(high, -low) / max(bounds[op.name].high, -bounds[op.name].low, 1))
+            for op in delays:
+                states[op.name]["queue"][t % op.steps] = values[op.source]
+    assert max(reached) == 1.0
+    assert np.mean(np.array(reached) > 0.25) > 0.1  # and the ranges are not just wide
+
+
+def test_a_state_that_has_not_settled_after_thousands_of_steps_is_bounded():
+    """A sum grows for ever: its bound must grow with the steps, also beyond those that are followed one by one."""
+    ops = (Input("x", 1), Dense("fc", "x", np.ones((1, 1), dtype=np.int8)))
+    readout = Readout("sum", ("fc",), bias=np.zeros(1, dtype=np.int32), shift=0)
+    for steps in (100, 4096, 5000, 1_000_000):
+        bound = prove(Program((*ops, readout), num_steps=steps))[-1]
+        assert steps <= bound.high <= steps + 4096
+    assert prove(Program((*ops, readout), num_steps=10_000_000))[-1].can_saturate
