@@ -15,6 +15,7 @@ from neuromorphic.errors import CompileError
 from neuromorphic.ops import OP_TYPES
 from neuromorphic.pathway_ops import Slots
 from pnbx_snn.config import make_config
+from pnbx_snn.messages import TorusMessages
 from pnbx_snn.network import PNBX
 from pnbx_snn.training import train
 
@@ -69,7 +70,7 @@ def network(name):
             block.norm.weight.copy_(torch.randn(48).double())
             block.norm.bias.normal_(0, 0.2)
         if name == "learned edges":  # drawn last: the inputs stay those of the other networks
-            block.membrane.messages = TorusMessages(48, edges="ternary").double()
+            block.membrane.messages = TorusMessages(48, kappa_shift=0, edges="ternary").double()
             block.membrane.messages.weight.normal_()
         if changes.get("hippocampus") == "persistent":
             block.hippocampus.update((torch.rand(T, B, 48) < 0.2).double())
