@@ -195,7 +195,7 @@ def prove(program: Program, *, strict: bool = False) -> list[OpBound]:
     for op in program.ops:
         if isinstance(op, (Input, Delay)):
             continue
-        interval, saturates = _bound(op, [intervals[source] for source in op.sources], program.num_steps)
+        interval, saturates = bound_op(op, [intervals[source] for source in op.sources], program.num_steps)
         if op.kind != "events":
             intervals[op.name] = interval
         bound = OpBound(op.name, int(interval[0].min()), int(interval[1].max()), saturates)
@@ -214,8 +214,28 @@ def _events(program: Program, op: Op) -> Interval:
     return _all(op.size, op.low, op.high) if isinstance(op, Input) else _all(op.size, 0, 1)
 
 
-def _bound(op: Op, sources: list[Interval], num_steps: int) -> tuple[Interval, bool]:
-    """Return what an operation puts out or holds, and whether its state can saturate."""
+def bound_op(op: Op, sources: list[Interval], num_steps: int) -> tuple[Interval, bool]:
+    """Bound one operation from what its sources give; :func:`prove` does so in program order.
+
+    Parameters
+    ----------
+    op : Op
+        Any but an ``Input`` or a ``Delay``.
+    sources : list of Interval
+        For each source the lowest and highest value of every unit, int64, ``[N]``.
+    num_steps : int
+        Steps of a sample.
+
+    Returns
+    -------
+    tuple[Interval, bool]
+        What the operation puts out or holds, and whether its state can meet the 24-bit limit.
+
+    Raises
+    ------
+    BoundError
+        When an accumulator could overflow.
+    """
     if isinstance(op, (LIF, Readout, LI)):
         return _integrated(op, sources, num_steps)
     if isinstance(op, GatedState):

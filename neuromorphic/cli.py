@@ -30,6 +30,7 @@ from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 MAX_INPUT_BYTES = 4 << 30
+EXPORTS = ("nir",)
 
 
 out = Console()
@@ -164,7 +165,9 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command("compile")
 def compile_command(
-    run_dir: Annotated[Path, typer.Argument(help="A folder left by `pnbx-snn train`.", metavar="RUN")],
+    run_dir: Annotated[
+        Path, typer.Argument(help="A folder left by `pnbx-snn train`, or a NIR graph (.nir, .h5).", metavar="RUN")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the program.")] = Path("program.npz"),
     on: Annotated[
         str, typer.Option(help="Samples on which the agreement is measured: validation, or test for the last time.")
@@ -173,15 +176,33 @@ def compile_command(
         Path | None, typer.Option(help="Folder of the data sets, where PNBX_DATA does not name it.", metavar="DIR")
     ] = None,
     strict: Annotated[bool, typer.Option(help="Refuse a program in which a state could saturate.")] = False,
+    dt: Annotated[float | None, typer.Option(help="NIR: seconds of a step, where the graph does not say.")] = None,
+    steps: Annotated[int, typer.Option(help="NIR: steps a sample runs.", min=1)] = 100,
+    input_scale: Annotated[
+        float | None, typer.Option(help="NIR: real value of one unit of an int8 input; without it, spikes.")
+    ] = None,
 ) -> None:
-    """Compile a trained run to an integer program and measure how well it agrees with the network.
+    """Compile a trained run, or a NIR graph, to an integer program; of a run, measure how well they agree.
 
     For example:
 
     - `neuromorphic compile runs/digits -o program.npz`
     - `neuromorphic compile runs/mnist --data DIR --on test -o mnist.npz`
+    - `neuromorphic compile network.nir --dt 1e-3 --steps 50 -o network.npz`
     """
-    from neuromorphic.compiler import compile_run
+    from neuromorphic.compiler import compile_nir, compile_run
+
+    if run_dir.suffix.lower() in (".nir", ".h5"):
+        program = compile_nir(run_dir, num_steps=steps, dt=dt, input_scale=input_scale)
+        prove(program, strict=strict)
+        sha = program.save(output)
+        assumed = "".join(f"\n- {sentence}" for sentence in program.metadata["assumptions"])
+        out.print(
+            f"{output}: {len(program.ops)} operations, {program.num_steps} steps, sha256 {sha[:12]}\n"
+            f"assumed, since NIR leaves it open:{escape(assumed)}",
+            soft_wrap=True,
+        )
+        return
 
     if on not in ("validation", "test"):
         raise typer.BadParameter(f"--on must be validation or test, got {on!r}")
@@ -197,6 +218,33 @@ def compile_command(
         f"accuracy {100 * agreement['accuracy_network']:.2f} % -> {100 * agreement['accuracy_program']:.2f} %",
         soft_wrap=True,
     )
+
+
+@app.command("export")
+def export_command(
+    program_file: ProgramFile,
+    to: Annotated[str, typer.Option(help=f"The format: {', '.join(EXPORTS)}.")] = "nir",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path("graph.nir"),
+    round_trip: Annotated[
+        str, typer.Option(help="exact: refuse what would compile back to other integers; close: do not ask.")
+    ] = "exact",
+) -> None:
+    """Write a program in the format of other tools.
+
+    For example:
+
+    - `neuromorphic export program.npz --to nir -o graph.nir`
+    """
+    if to not in EXPORTS:
+        raise typer.BadParameter(f"--to must be one of {', '.join(EXPORTS)}, got {to!r}")
+    if round_trip not in ("exact", "close"):
+        raise typer.BadParameter(f"--round-trip must be exact or close, got {round_trip!r}")
+    from neuromorphic.compiler import save_nir, to_nir
+
+    graph = to_nir(Program.load(program_file), round_trip=round_trip)  # type: ignore[arg-type]
+    save_nir(graph, output)
+    facts = ", ".join(f"{key} {value:.6g}" for key, value in graph.metadata.items())
+    out.print(f"{output}: {len(graph.nodes)} nodes, {len(graph.edges)} edges; {facts}", soft_wrap=True)
 
 
 def _short(value: int) -> str:

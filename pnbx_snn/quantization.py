@@ -202,9 +202,7 @@ DECAY_ONE = 4096
 GATE_INPUT_ONE = 256
 
 
-def table_sigmoid(
-    x: Float[Tensor, "*shape N"], offset: Float[Tensor, " N"] | float = 0.0
-) -> Float[Tensor, "*shape N"]:
+def table_sigmoid(x: Float[Tensor, "*shape N"], offset: Float[Tensor, " N"] | float = 0.0) -> Float[Tensor, "*shape N"]:
     r"""Sigmoid as a compiled program looks it up, with the gradient of the sigmoid.
 
     .. math::

@@ -1,6 +1,19 @@
 """A trained network to an integer program. The only place here that sees torch and ``pnbx_snn``."""
 
 from neuromorphic.compiler.layers import compile_layers
+from neuromorphic.compiler.module_graphs import compile_module, graph_of
+from neuromorphic.compiler.nir_export import save_nir, to_nir
+from neuromorphic.compiler.nir_graphs import compile_nir
 from neuromorphic.compiler.runs import compile_model, compile_run, measure_agreement
 
-__all__ = ["compile_layers", "compile_model", "compile_run", "measure_agreement"]
+__all__ = [
+    "compile_layers",
+    "compile_model",
+    "compile_module",
+    "compile_nir",
+    "compile_run",
+    "graph_of",
+    "measure_agreement",
+    "save_nir",
+    "to_nir",
+]

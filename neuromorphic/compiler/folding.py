@@ -114,35 +114,89 @@ def per_neuron(value: Any, size: int) -> Float64:
     return np.broadcast_to(to_numpy(torch.as_tensor(value)).reshape(-1), (size,)).copy()
 
 
-def _units(affine: Affine, beta: Float64, theta: Float64, source: Op, num_steps: int) -> tuple[Affine, Float64]:
-    """Integer units per real unit of membrane at shift 0, with rows of negligible input emptied."""
-    largest = max(-source.low, source.high) if isinstance(source, Input) else 1
-    peak = np.abs(affine.weights.astype(np.int64)).sum(axis=1) * largest
+def neuron_units(
+    gain: Float64, offset: Float64, peak: Float64, beta: Float64, theta: Float64, num_steps: int
+) -> tuple[NDArray[np.bool_], Float64]:
+    """Return which neurons their bias alone drives, and integer units per real unit of membrane at shift 0.
+
+    ``peak`` is the largest current a step can bring, in integers; ``gain`` what one of them is worth. ``[out]`` each.
+    """
     memory = 1.0 / np.maximum(1.0 - beta, 1.0 / num_steps)  # steps over which a membrane gathers
-    negligible = affine.gain * peak * memory <= NEGLIGIBLE_INPUT * theta
-    too_fine = np.maximum(theta, np.abs(affine.offset)) > STATE_MAX * affine.gain
+    negligible = gain * peak * memory <= NEGLIGIBLE_INPUT * theta
+    too_fine = np.maximum(theta, np.abs(offset)) > STATE_MAX * gain
     dead = negligible | too_fine
-    emptied = replace(affine, weights=np.where(dead[:, None], 0, affine.weights).astype(np.int8))
-    own_yardstick = 128.0 / np.maximum(np.abs(affine.offset), theta)
-    return emptied, np.where(dead, own_yardstick, 1.0 / np.where(dead, 1.0, affine.gain))
+    own_yardstick = 128.0 / np.maximum(np.abs(offset), theta)
+    return dead, np.where(dead, own_yardstick, 1.0 / np.where(dead, 1.0, gain))
 
 
-def _finest(prefix: tuple[Op, ...], at_shift: Callable[[int], Op | None], num_steps: int) -> tuple[Op, bool] | None:
-    """Find the op with most fractional bits whose state cannot saturate, or the one at shift 0; say whether it can.
+def finest(
+    at_shift: Callable[[int], Sequence[Op] | None], saturates: Callable[[Sequence[Op]], bool]
+) -> tuple[Sequence[Op], int, bool] | None:
+    """Find the operations with most fractional bits whose state cannot saturate, else those with none.
 
-    ``at_shift`` returns ``None`` where the op's own parameters do not fit.
+    Returns them, their bits, and whether their state can saturate; ``None`` where none fit.
+    ``at_shift`` returns ``None`` where the parameters of an operation do not fit; ``saturates`` says whether the state
+    of the last operation can meet its limit. Either raises ``BoundError`` where an accumulator does not fit.
     """
     for shift in range(MAX_SHIFT, -1, -1):
-        op = at_shift(shift)
-        if op is None:
-            continue
         try:
-            saturates = prove(Program((*prefix, op), num_steps=num_steps))[-1].can_saturate
+            ops = at_shift(shift)
+            meets_limit = ops is not None and saturates(ops)
         except BoundError:
             continue
-        if shift == 0 or not saturates:
-            return op, saturates
+        if ops is not None and (shift == 0 or not meets_limit):
+            return ops, shift, meets_limit
     return None
+
+
+def lif_of(
+    name: str,
+    sources: Sequence[str],
+    *,
+    beta: Float64,
+    theta: Float64,
+    offset: Float64,
+    units: Float64,
+    bits: int,
+    shift: int,
+    reset: str,
+) -> LIF | None:
+    """Return neurons whose state counts ``units * 2**bits`` for one real unit; ``None`` where that leaves 24 bits."""
+    scaled = units * 2.0**bits
+    threshold, bias = np.floor(theta * scaled), np.rint(offset * scaled)
+    if threshold.max() > STATE_MAX or np.abs(bias).max() > STATE_MAX:
+        return None
+    return LIF(
+        name,
+        tuple(sources),
+        decay=np.rint(beta * DECAY_ONE).astype(np.int32),
+        threshold=threshold.astype(np.int32),
+        bias=bias.astype(np.int32),
+        shift=shift,
+        reset=reset,
+    )
+
+
+def check_thresholds(name: str, theta: Float64) -> None:
+    """Refuse thresholds that are not positive."""
+    if not (theta > 0).all():
+        raise CompileError(
+            f"{name}: threshold of neuron {int(np.argmin(theta))} is {theta.min():.4g}; only positive ones compile"
+        )
+
+
+def too_fine_error(name: str, theta: Float64, offset: Float64, units: Float64) -> CompileError:
+    """Return the error for neurons whose threshold or bias no shift brings into 24 bits."""
+    worst = int(np.argmax(np.maximum(theta, np.abs(offset)) * units))
+    return CompileError(
+        f"{name}: neuron {worst} needs a threshold of {theta[worst] * units[worst]:.3g} and a bias of "
+        f"{offset[worst] * units[worst]:.3g} units, a state holds {STATE_MAX}; its weights are too small "
+        "against its threshold (a BatchNorm gain near zero?)"
+    )
+
+
+def _proven(prefix: Sequence[Op], num_steps: int) -> Callable[[Sequence[Op]], bool]:
+    return lambda ops: prove(Program((*prefix, *ops), num_steps=num_steps))[-1].can_saturate
 
 
 def compile_neurons(
@@ -157,37 +211,30 @@ def compile_neurons(
     num_steps: int,
 ) -> list[Op]:
     """Return synapses and neurons for a current ``I = affine(events)``; ``prefix`` are the operations before them."""
-    if (theta <= 0).any():
-        raise CompileError(
-            f"{name}: threshold of neuron {int(np.argmin(theta))} is {theta.min():.4g}; only positive ones compile"
-        )
-    affine, units = _units(affine, beta, theta, source, num_steps)
-    synapse = Dense(f"{name}_synapses", source.name, affine.weights)
+    check_thresholds(name, theta)
+    largest = max(-source.low, source.high) if isinstance(source, Input) else 1
+    peak = np.abs(affine.weights.astype(np.int64)).sum(axis=1) * float(largest)
+    dead, units = neuron_units(affine.gain, affine.offset, peak, beta, theta, num_steps)
+    synapse = Dense(f"{name}_synapses", source.name, np.where(dead[:, None], 0, affine.weights).astype(np.int8))
 
-    def at_shift(shift: int) -> LIF | None:
-        scaled = units * 2.0**shift
-        threshold, bias = np.floor(theta * scaled), np.rint(affine.offset * scaled)
-        if threshold.max() > STATE_MAX or np.abs(bias).max() > STATE_MAX:
-            return None
-        return LIF(
+    def at_shift(shift: int) -> list[Op] | None:
+        lif = lif_of(
             name,
             (synapse.name,),
-            decay=np.rint(beta * DECAY_ONE).astype(np.int32),
-            threshold=threshold.astype(np.int32),
-            bias=bias.astype(np.int32),
+            beta=beta,
+            theta=theta,
+            offset=affine.offset,
+            units=units,
+            bits=shift,
             shift=shift,
             reset=reset,
         )
+        return None if lif is None else [lif]
 
-    found = _finest((*prefix, synapse), at_shift, num_steps)
-    if found is not None:  # a membrane that saturates even at shift 0 has a meaning: it stays at its limit
-        return [synapse, found[0]]
-    worst = int(np.argmax(np.maximum(theta, np.abs(affine.offset)) * units))
-    raise CompileError(
-        f"{name}: neuron {worst} needs a threshold of {theta[worst] * units[worst]:.3g} and a bias of "
-        f"{affine.offset[worst] * units[worst]:.3g} units, a state holds {STATE_MAX}; its weights are too small "
-        "against its threshold (a BatchNorm gain near zero?)"
-    )
+    found = finest(at_shift, _proven((*prefix, synapse), num_steps))
+    if found is None:
+        raise too_fine_error(name, theta, affine.offset, units)
+    return [synapse, *found[0]]  # a membrane that saturates even at shift 0 has a meaning: it stays at its limit
 
 
 def compile_readout(linear: nn.Module, name: str, source: Op, prefix: Sequence[Op], num_steps: int) -> list[Op]:
@@ -198,15 +245,20 @@ def compile_readout(linear: nn.Module, name: str, source: Op, prefix: Sequence[O
     offset = _bias(linear, weights.shape[0])
     synapse = Dense(f"{name}_synapses", source.name, weights)
 
-    def at_shift(shift: int) -> Readout | None:
+    def at_shift(shift: int) -> list[Op] | None:
         scaled = np.rint(offset / unit * 2.0**shift)
         if np.abs(scaled).max() > STATE_MAX:
             return None
-        return Readout(name, (synapse.name,), bias=scaled.astype(np.int32), shift=shift)
+        return [Readout(name, (synapse.name,), bias=scaled.astype(np.int32), shift=shift)]
 
-    found = _finest((*prefix, synapse), at_shift, num_steps)
-    if found is not None and not found[1]:
-        return [synapse, found[0]]
-    raise CompileError(
+    found = finest(at_shift, _proven((*prefix, synapse), num_steps))
+    if found is not None and not found[2]:
+        return [synapse, *found[0]]
+    raise sum_error(name, num_steps)
+
+
+def sum_error(name: str, num_steps: int) -> CompileError:
+    """Return the error for a running sum that no shift keeps in 24 bits."""
+    return CompileError(
         f"{name}: its sum over {num_steps} steps leaves 24 bits; compile for fewer steps or use a smaller bias"
     )

@@ -1,0 +1,154 @@
+"""NIR graphs to programs: each population to synapses and neurons, every chain of linear nodes to one matrix.
+
+NIR (the Neuromorphic Intermediate Representation) describes networks in continuous time. Which step is taken, and
+whatever else a graph leaves open, is written into the program's metadata. Nodes and conventions are in ``docs/nir.md``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from neuromorphic.compiler.currents import LARGEST, SMALLEST
+from neuromorphic.compiler.nir_files import nir_package, read_nir
+from neuromorphic.compiler.nir_operations import Operations
+from neuromorphic.compiler.nir_wiring import Wiring
+from neuromorphic.errors import BoundError, CompileError, ProgramError
+from neuromorphic.fixed_point import INT32_MAX
+from neuromorphic.op_fields import checked_integer
+from neuromorphic.ops import Input
+from neuromorphic.program import Program
+
+DEFAULT_DT = 1e-4
+"""What snnTorch's export assumes, in seconds."""
+SHORTEST, LONGEST = 1e-12, 1e6
+
+
+def _step(graph: Any, dt: float | None) -> tuple[float, str]:
+    """Return the seconds of a step and a sentence that says where they come from."""
+    metadata = getattr(graph, "metadata", None)
+    given = metadata.get("dt") if isinstance(metadata, dict) else None
+    origin = "as asked for"
+    if dt is None:
+        dt, origin = (
+            (DEFAULT_DT, "snnTorch's, for the graph names none") if given is None else (given, "the graph's own")
+        )
+    try:
+        step = float(np.asarray(dt).reshape(()))
+    except (TypeError, ValueError) as error:
+        raise CompileError(f"dt must be a number of seconds, got {dt!r} ({origin})") from error
+    if not SHORTEST <= step <= LONGEST:
+        raise CompileError(f"dt must lie in {SHORTEST:g}..{LONGEST:g} s, got {step:.6g} s ({origin})")
+    return step, f"A step is {step:.6g} s: {origin}."
+
+
+def _plain(value: Any) -> Any:
+    """Return Python's integer for NumPy's, as a file gives it."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _port(graph: Any, scale: float | None, limits: tuple[int, int] | None) -> tuple[float, Any, Any]:
+    """Return what an input unit is worth and its range: as asked for, else as our own export wrote it."""
+    metadata = getattr(graph, "metadata", None)
+    written = metadata if isinstance(metadata, dict) and scale is None and limits is None else {}
+    if "input_scale" in written:
+        scale = written["input_scale"]
+        if "input_low" in written and "input_high" in written:
+            limits = (written["input_low"], written["input_high"])
+    try:
+        low, high = ((0, 1) if scale is None else (-128, 127)) if limits is None else limits
+    except (TypeError, ValueError) as error:
+        raise CompileError(f"input_range must be (lowest, highest), got {limits!r}") from error
+    try:
+        worth = 1.0 if scale is None else float(np.asarray(scale).reshape(()))
+    except (TypeError, ValueError) as error:
+        raise CompileError(f"input_scale must be a number, got {scale!r}") from error
+    if not SMALLEST <= worth <= LARGEST:
+        raise CompileError(f"input_scale must lie in {SMALLEST:g}..{LARGEST:g}, got {scale!r}")
+    return worth, _plain(low), _plain(high)
+
+
+def compile_nir(
+    graph_or_path: Any,
+    *,
+    num_steps: int,
+    dt: float | None = None,
+    input_scale: float | None = None,
+    input_range: tuple[int, int] | None = None,
+) -> Program:
+    """Compile a NIR graph.
+
+    Parameters
+    ----------
+    graph_or_path : nir.NIRGraph, str or Path
+        A graph, or the ``.nir`` file of one; a file is checked before its arrays are read.
+    num_steps : int
+        Steps a sample runs; bounds are proven for this many.
+    dt : float, optional
+        Seconds of a step; ``None``: ``graph.metadata["dt"]``, else 1e-4, snnTorch's.
+    input_scale : float, optional
+        Real value of one input unit; ``None``: the input is spikes, unless ``graph.metadata`` says ``input_scale``.
+    input_range : tuple of int, optional
+        Lowest and highest input; ``None``: 0..1 for spikes, -128..127 with an ``input_scale``, or the ``input_low`` and
+        ``input_high`` of ``graph.metadata``.
+
+    Returns
+    -------
+    Program
+        An operation for each population, by its node's name, those of sub-graphs joined with ``_``; a ``Readout`` where
+        the graph ends in weights. Its metadata hold ``dt``, ``assumptions`` (sentences) and ``units``: what one unit of
+        an ``LI`` or ``Readout`` is worth.
+
+    Raises
+    ------
+    CompileError
+        When the file is damaged, or a node or an edge cannot be compiled; the message names it, the reason and what
+        can be.
+
+    Notes
+    -----
+    Integer counterpart: :class:`neuromorphic.LIF` and :class:`neuromorphic.LI`, weights of 8 bits with one scale for
+    each source and population, or ternary.
+
+    References
+    ----------
+    Pedersen et al. 2024, Neuromorphic intermediate representation, Nature Communications 15, 8122.
+
+    Examples
+    --------
+    >>> import nir
+    >>> one = np.ones(1)
+    >>> lif = nir.LIF(tau=2e-4 * one, r=2 * one, v_leak=0 * one, v_threshold=one)
+    >>> graph = nir.NIRGraph.from_list(nir.Linear(np.array([[0.75]])), lif)
+    >>> program = compile_nir(graph, num_steps=4)
+    >>> [type(op).__name__ for op in program.ops]
+    ['Input', 'Dense', 'LIF']
+    >>> from neuromorphic import run
+    >>> run(program, np.ones((1, 1), dtype=np.int8)).variables["lif.spikes"][:, 0, 0].tolist()
+    [0, 1, 0, 1]
+    """
+    nir = nir_package()
+    graph = read_nir(graph_or_path) if isinstance(graph_or_path, (str, os.PathLike)) else graph_or_path
+    step, sentence = _step(graph, dt)
+    scale, low, high = _port(graph, input_scale, input_range)
+    try:
+        checked_integer("program", "num_steps", num_steps, 1, INT32_MAX)
+        with np.errstate(over="raise", divide="raise", invalid="raise", under="ignore"):
+            wiring = Wiring(graph, step)
+            entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, scale)
+            made = Operations(wiring, entry, num_steps, step).build()
+        metadata = {
+            "source": "nir",
+            "versions": {"nir": str(nir.version), "numpy": np.__version__},
+            "dt": step,
+            "assumptions": [sentence, *wiring.notes],
+            "units": made.units,
+        }
+        return Program(tuple(made.ops), num_steps=num_steps, metadata=metadata)
+    except (ProgramError, BoundError) as error:
+        raise CompileError(str(error)) from error
+    except FloatingPointError as error:
+        raise CompileError(f"the graph's numbers are too far apart for float64 ({error})") from error
