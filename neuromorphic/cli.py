@@ -30,8 +30,7 @@ from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 MAX_INPUT_BYTES = 4 << 30
-EXPORTS = ("nir",)
-
+EXPORTS = ("nir", "netx")
 
 out = Console()
 err = Console(stderr=True)
@@ -224,7 +223,10 @@ def compile_command(
 def export_command(
     program_file: ProgramFile,
     to: Annotated[str, typer.Option(help=f"The format: {', '.join(EXPORTS)}.")] = "nir",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path("graph.nir"),
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write it; else the program's name with .nir or .net."),
+    ] = None,
     round_trip: Annotated[
         str, typer.Option(help="exact: refuse what would compile back to other integers; close: do not ask.")
     ] = "exact",
@@ -234,14 +236,23 @@ def export_command(
     For example:
 
     - `neuromorphic export program.npz --to nir -o graph.nir`
+    - `neuromorphic export program.npz --to netx -o network.net` (for lava-dl's netx: chains of stock neurons)
     """
     if to not in EXPORTS:
         raise typer.BadParameter(f"--to must be one of {', '.join(EXPORTS)}, got {to!r}")
     if round_trip not in ("exact", "close"):
         raise typer.BadParameter(f"--round-trip must be exact or close, got {round_trip!r}")
+    program = Program.load(program_file)
+    if to == "netx":
+        from neuromorphic.netx import export_netx
+
+        written = export_netx(program, output or program_file.with_suffix(".net"))
+        out.print(f"{written}: {len(program.ops)} operations, read back and firing alike", soft_wrap=True)
+        return
     from neuromorphic.compiler import save_nir, to_nir
 
-    graph = to_nir(Program.load(program_file), round_trip=round_trip)  # type: ignore[arg-type]
+    output = output or program_file.with_suffix(".nir")
+    graph = to_nir(program, round_trip=round_trip)  # type: ignore[arg-type]
     save_nir(graph, output)
     facts = ", ".join(f"{key} {value:.6g}" for key, value in graph.metadata.items())
     out.print(f"{output}: {len(graph.nodes)} nodes, {len(graph.edges)} edges; {facts}", soft_wrap=True)

@@ -2,6 +2,10 @@
 
 import os
 
+# Small matrices: a second thread gains nothing, and on a busy machine the two wait for each other (tests of seconds
+# took minutes). Before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import jaxtyping
 import pytest
 from hypothesis import settings

@@ -5,8 +5,10 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
+from neuromorphic.cli import app
 from neuromorphic.errors import CompileError, FileFormatError
 from neuromorphic.netx import export_netx, read_netx
 
@@ -101,6 +103,15 @@ def test_what_netx_cannot_hold_is_refused_by_name(program, message, tmp_path):
     with pytest.raises(CompileError, match=message):
         export_netx(program, tmp_path / "net.net")
     assert not (tmp_path / "net.net").exists()
+
+
+def test_the_command(tmp_path):
+    chain().save(tmp_path / "p.npz")
+    done = CliRunner().invoke(app, ["export", str(tmp_path / "p.npz"), "--to", "netx"])
+    assert done.exit_code == 0, done.output
+    assert read_netx(tmp_path / "p.net", num_steps=3).input.size == 12
+    refused = CliRunner().invoke(app, ["export", str(tmp_path / "p.npz"), "--to", "onnx"])
+    assert refused.exit_code == 2
 
 
 def test_a_file_that_is_none_is_one_clear_error(tmp_path):
