@@ -41,6 +41,11 @@ class OpBound:
     high: int
     can_saturate: bool
 
+    @property
+    def peak(self) -> int:
+        """Largest magnitude."""
+        return max(-self.low, self.high)
+
 
 Interval = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -201,7 +206,7 @@ def prove(program: Program, *, strict: bool = False) -> list[OpBound]:
         bound = OpBound(op.name, int(interval[0].min()), int(interval[1].max()), saturates)
         if strict and saturates:
             raise BoundError(
-                f"{op.name}: a state can reach {max(-bound.low, bound.high)} within {program.num_steps} steps and "
+                f"{op.name}: a state can reach {bound.peak} within {program.num_steps} steps and "
                 f"saturate at {STATE_MAX}; lower its shift, or run without strict"
             )
         bounds.append(bound)

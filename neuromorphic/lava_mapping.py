@@ -113,7 +113,7 @@ class Layout:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._peaks = {bound.name: max(-bound.low, bound.high) for bound in prove(program)}
+        self._peaks = {bound.name: bound.peak for bound in prove(program)}
         self._bits = {op.name: self._weight_bits(op) for op in program.of_type(Dense)}
         self.depth = self._depths() or self._without_stock_loops()
         self.placements = {op.name: self._place(op) for op in program.ops}

@@ -13,7 +13,7 @@ import numpy as np
 
 from neuromorphic.bounds import prove
 from neuromorphic.lava_mapping import LIF_INPUT_SHIFT, MAX_DELAY, Layout
-from neuromorphic.ops import LIF, Dense, Input
+from neuromorphic.ops import LIF, Dense
 from neuromorphic.program import Program
 
 DENDRITE_MAX = (1 << 15) - 1
@@ -67,23 +67,22 @@ def check_loihi(program: Program) -> list[Finding]:
 
     Examples
     --------
+    >>> from neuromorphic import Input
     >>> one = np.ones(2, dtype=np.int32)
     >>> fc = Dense("fc", "x", np.array([[1, 0], [0, -1]], dtype=np.int8))
     >>> lif = LIF("lif", ("fc",), decay=3686 * one, threshold=65 * one, bias=0 * one, shift=6)
     >>> check_loihi(Program((Input("x", 2), fc, lif), num_steps=5))
     [Finding(op='lif', problem='no stock process: threshold is not a multiple of 64')]
     """
-    layout = Layout(program)
-    peaks = {bound.name: max(-bound.low, bound.high) for bound in prove(program)}
+    layout, dendrites = Layout(program), dendrite_peaks(program)
     found = []
     for op in program.ops:
         placement = layout.placements[op.name]
         if not placement.stock:
             found.append(Finding(op.name, f"no stock process: {placement.reason}"))
-        elif isinstance(op, LIF):
-            dendrite = sum(peaks[source] for source in op.sources) << (op.shift - LIF_INPUT_SHIFT)
-            if dendrite > DENDRITE_MAX:
-                found.append(Finding(op.name, f"its input can reach {dendrite}, a dendrite holds {DENDRITE_MAX}"))
+        elif dendrites.get(op.name, 0) > DENDRITE_MAX:
+            reached = dendrites[op.name]
+            found.append(Finding(op.name, f"its input can reach {reached}, a dendrite holds {DENDRITE_MAX}"))
     for synapse in layout.synapses():
         if synapse.link.wait > MAX_DELAY:
             wait = synapse.link.wait
@@ -135,6 +134,7 @@ def estimate_loihi(program: Program, rates: dict[str, float] | None = None) -> l
 
     Examples
     --------
+    >>> from neuromorphic import Input
     >>> one = np.ones(2, dtype=np.int32)
     >>> fc = Dense("fc", "x", np.array([[1, 0, 1], [0, -1, 1]], dtype=np.int8))
     >>> lif = LIF("lif", ("fc",), decay=3686 * one, threshold=64 * one, bias=0 * one, shift=6)
@@ -176,24 +176,19 @@ def estimate_loihi(program: Program, rates: dict[str, float] | None = None) -> l
 
 def _matrices(program: Program, layer: LIF) -> list[Dense]:
     """Return all synapses between a layer and the neurons or inputs it hears."""
-    found: dict[str, Dense] = {}
+    found: set[str] = set()
     waiting = list(layer.sources)
     while waiting:
         op = program[waiting.pop()]
-        if isinstance(op, Dense):
-            if op.name in found:
-                continue
-            found[op.name] = op
-        if not isinstance(op, (LIF, Input)) and op.kind != "events":
+        if op.name not in found and op.kind != "events":
+            found.add(op.name)
             waiting += op.sources
-        if isinstance(op, Dense) and program[op.source].kind != "events":
-            waiting.append(op.source)
     return [op for op in program.of_type(Dense) if op.name in found]
 
 
 def dendrite_peaks(program: Program) -> dict[str, int]:
     """Return the largest input of each ``LIF``, in the units in which a dendrite holds 32,767."""
-    peaks = {bound.name: max(-bound.low, bound.high) for bound in prove(program)}
+    peaks = {bound.name: bound.peak for bound in prove(program)}
     return {
         op.name: int(np.left_shift(sum(peaks[s] for s in op.sources), max(0, op.shift - LIF_INPUT_SHIFT)))
         for op in program.of_type(LIF)

@@ -179,9 +179,9 @@ def _read_layer(layer: Any, number: int, source: str) -> list[Any]:
 
 def _check_sum(program: Program, readout: Readout) -> None:
     bound = next(bound for bound in prove(program) if bound.name == readout.name)
-    if max(bound.high, -bound.low) > MAX_VTH << LIF_INPUT_SHIFT:
+    if bound.peak > MAX_VTH << LIF_INPUT_SHIFT:
         raise CompileError(
-            f"{readout.name}: its sum can reach {max(bound.high, -bound.low)}, a netx layer that only sums holds "
+            f"{readout.name}: its sum can reach {bound.peak}, a netx layer that only sums holds "
             f"{MAX_VTH << LIF_INPUT_SHIFT}; fewer steps or a smaller shift"
         )
 

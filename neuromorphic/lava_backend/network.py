@@ -126,30 +126,26 @@ class _Builder:
             self._connect_synapse(synapse)
         for op in program.ops:
             if op.name in self.processes:
-                for position, name in enumerate(op.sources):
+                for name in op.sources:
                     if not self.layout.is_stock_dense(name):
-                        self._connect(op, position, name)
+                        self._connect(op, name)
 
     def clock(self, name: str) -> dict[str, int]:
         """Return when the samples of an operation begin: the step in which its first events arrive."""
         return {"reset_interval": self.num_steps, "reset_offset": 1 + self.layout.depth[name]}
 
     def _connect_synapse(self, synapse: Synapse) -> None:
-        if synapse.reader not in self.processes:
-            return
         process = {"Dense": LavaDense, "DelayDense": DelayDense}[synapse.process]
         connection = process(sign_mode=SignMode.MIXED, **synapse_arguments(synapse), name=synapse.dense.name)
         self.count += 1
         waits = synapse.link.needs_process
         self._output(synapse.link if waits else Link(synapse.link.source, 0, 0)).connect(connection.s_in)
         reader: Any = self.processes[synapse.reader]
-        op = self.program[synapse.reader]
-        gated = isinstance(op, (Multiply, GatedState)) and synapse.dense.name == op.gate
-        connection.a_out.connect(reader.gate_in if gated else reader.a_in)
+        connection.a_out.connect(reader.a_in)  # a gate comes from a Gate, never from synapses
 
-    def _connect(self, op: Op, position: int, source: str) -> None:
+    def _connect(self, op: Op, source: str) -> None:
         process: Any = self.processes[op.name]
-        gated = isinstance(op, (Multiply, GatedState)) and position == 1
+        gated = isinstance(op, (Multiply, GatedState)) and source == op.gate
         port = process.gate_in if gated else process.a_in
         self._output(self.layout.link(source, op.name)).connect(port)
 
