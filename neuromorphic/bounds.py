@@ -214,8 +214,7 @@ def prove(program: Program, *, strict: bool = False) -> list[OpBound]:
 
 
 def _events(program: Program, op: Op) -> Interval:
-    while isinstance(op, Delay):  # zeros before anything arrives, and an input's range holds zero
-        op = program[op.source]
+    op, _ = program.undelayed(op.name)  # zeros before anything arrives, and an input's range holds zero
     return _all(op.size, op.low, op.high) if isinstance(op, Input) else _all(op.size, 0, 1)
 
 

@@ -120,11 +120,7 @@ class Layout:
 
     def link(self, source: str, reader: str, *, lag: int = 0) -> Link:
         """Return how ``source`` reaches ``reader`` if the way itself takes ``lag`` steps."""
-        back = 0
-        op = self.program[source]
-        while isinstance(op, Delay):
-            back += op.steps
-            op = self.program[op.source]
+        op, back = self.program.undelayed(source)
         return Link(op.name, self.depth[reader] - lag - self.depth[op.name] + back, back)
 
     def is_stock_dense(self, name: str) -> bool:
@@ -149,9 +145,7 @@ class Layout:
         return found
 
     def _graded(self, dense: Dense) -> bool:
-        origin = self.program[dense.source]
-        while isinstance(origin, Delay):
-            origin = self.program[origin.source]
+        origin, _ = self.program.undelayed(dense.source)
         return origin.kind != "events" or (isinstance(origin, Input) and (origin.low, origin.high) != (0, 1))
 
     def _weight_bits(self, op: Dense) -> int | None:

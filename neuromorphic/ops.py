@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,24 +257,4 @@ Op = (
     | FastWeights
     | Slots
 )
-OP_TYPES: Mapping[str, type[Any]] = MappingProxyType(
-    {
-        cls.__name__: cls
-        for cls in (
-            Input,
-            Dense,
-            LIF,
-            Readout,
-            Scale,
-            Delay,
-            Gate,
-            Multiply,
-            LI,
-            GatedState,
-            Resonator,
-            Torus,
-            FastWeights,
-            Slots,
-        )
-    }
-)
+OP_TYPES: Mapping[str, type[Any]] = MappingProxyType({cls.__name__: cls for cls in get_args(Op)})

@@ -51,6 +51,12 @@ def _check_wiring(ops: tuple[Op, ...]) -> None:
         if wanted.source not in seen:
             raise ProgramError(f"{op.name}: source {wanted.source!r} is not an operation of this program")
         _check_source(op, wanted, seen[wanted.source])
+        chain = {op.name}
+        while isinstance(op, Delay):  # delays that only read each other would be followed for ever
+            op = seen[op.source]
+            if op.name in chain:
+                raise ProgramError(f"{op.name}: reads itself through delays alone")
+            chain.add(op.name)
     if [isinstance(op, Input) for op in ops].count(True) != 1 or not isinstance(ops[0], Input):
         raise ProgramError("a program has exactly one Input, and it stands first")
     _check_connected(ops)
@@ -138,6 +144,14 @@ class Program:
             if op.name == name:
                 return op
         raise KeyError(name)
+
+    def undelayed(self, name: str) -> tuple[Op, int]:
+        """Return the operation whose events come through a ``Delay``, or several, and how many steps they take."""
+        op, steps = self[name], 0
+        while isinstance(op, Delay):
+            steps += op.steps
+            op = self[op.source]
+        return op, steps
 
     def of_type(self, cls: type[Any]) -> list[Any]:
         """Operations of one class, in order."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.container import complete_header, read_container, write_container
 from neuromorphic.errors import FileFormatError, InputError, ProgramError, StorageError
+from neuromorphic.pathway_ops import Delay, Scale
 from neuromorphic.program import FORMAT_VERSION, KIND
 from programs import small_inputs, small_program
 
@@ -49,6 +50,17 @@ LIF1 = LIF("lif", ("fc",), decay=3000 * ONE, threshold=5 * ONE, bias=0 * ONE, sh
 def test_a_constructor_names_what_is_wrong(make, message):
     with pytest.raises(ProgramError, match=message):
         make()
+
+
+def test_delays_that_only_read_each_other_are_refused():
+    """Whoever looks for where their events come from would look for ever."""
+    one = np.ones(3, dtype=np.int32)
+    ops = (Input("x", 3), FC, Delay("a", "b", 3), Delay("b", "a", 3), Scale("s", "a", one), Scale("t", "x", one))
+    joint = LIF("lif", ("s", "t"), one, one, one, shift=0)
+    with pytest.raises(ProgramError, match="a: reads itself through delays alone"):
+        Program((*ops, joint), 1)
+    with pytest.raises(ProgramError, match="a: reads itself through delays alone"):
+        Program((Input("x", 3), Delay("a", "a", 3), Scale("s", "a", one), Scale("t", "x", one), joint), 1)
 
 
 def test_arrays_of_a_program_are_read_only():
