@@ -27,10 +27,12 @@ from neuromorphic.bounds import prove
 from neuromorphic.compiler.currents import scale_op
 from neuromorphic.compiler.folding import (
     Float64,
+    check_thresholds,
     compile_neurons,
     compile_readout,
     fold_affine,
     fold_norm,
+    per_neuron,
     quantised_weights,
     to_numpy,
 )
@@ -160,10 +162,10 @@ class _Block:
         heard = self.scaled("rnn_U_scaled", heard, gamma_u / gamma_w * 2.0**INTERNEURON_BITS, size)
         unit = 2.0**INTERNEURON_BITS / gamma_w
         lif: Any = rnn.lif
-        threshold = np.floor(np.broadcast_to(to_numpy(torch.as_tensor(lif.threshold)), (size,)) * unit)
+        threshold = np.floor(per_neuron(lif.threshold, size) * unit)
         if threshold.max() > STATE_MAX or threshold.min() < 0:
             raise CompileError(f"{self.name}_rnn: a threshold of {threshold.max():.3g} units does not fit {STATE_MAX}")
-        beta = np.broadcast_to(to_numpy(torch.as_tensor(lif.beta)), (size,)).clip(0.0, 1.0)
+        beta = per_neuron(lif.beta, size).clip(0.0, 1.0)
         spikes = self.add(
             LIF(
                 f"{self.name}_rnn",
@@ -256,11 +258,7 @@ class _Block:
         glia = self.block.threshold()
         theta = np.full(self.size, self.block.membrane.threshold) if glia is None else to_numpy(glia)
         bias = (self.norm_offset + to_numpy(self.block.membrane.bias)) * (1.0 - self.beta) * self.unit
-        if not (theta > 0).all():
-            raise CompileError(
-                f"{self.name}: threshold of neuron {int(np.argmin(theta))} is {theta.min():.4g}; only positive ones "
-                "compile"
-            )
+        check_thresholds(self.name, theta)
         for what, values in (("threshold", theta * self.unit), ("bias", bias)):
             worst = int(np.argmax(np.abs(values)))
             if not abs(float(values[worst])) <= STATE_MAX:
