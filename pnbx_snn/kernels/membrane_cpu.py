@@ -4,54 +4,19 @@ Compiled by numba at the first call and kept in its cache. Importing this module
 where it is not installed, on another device, or with another surrogate than atan.
 """
 
-import inspect
-import types
-from collections.abc import Callable
-from typing import Any
-
 import numba
 import numpy as np
 import torch
 from torch import Tensor
+
+from pnbx_snn.kernels.compiled import Compiled, array, inlined
 
 RESETS = {"zero": 0, "subtract": 1, "none": 2}
 Torus = tuple[int, int, float]
 """Rows, columns and the weight of a message; (0, 0, 0) without messages."""
 
 
-class _Compiled:
-    """A kernel twice: for several threads, and for one, which then starts no others (and survives a fork)."""
-
-    def __init__(self, function: Callable[..., None]) -> None:
-        function = inspect.unwrap(function)  # tests wrap every function of the package in type checks
-        self._parallel = self._compile(function, parallel=True)
-        self._serial = self._compile(function, parallel=False)
-
-    def __call__(self, *arguments: Any) -> None:
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-        if threads == 1:
-            self._serial(*arguments)
-            return
-        numba.set_num_threads(threads)
-        self._parallel(*arguments)
-
-    @staticmethod
-    def _compile(function: Callable[..., None], *, parallel: bool) -> Callable[..., None]:
-        # A copy of its own: numba names the files of its cache by the function.
-        named = types.FunctionType(function.__code__, function.__globals__, f"{function.__name__}_{parallel}")
-        try:
-            kernel: Callable[..., None] = numba.njit(parallel=parallel, cache=True)(named)
-        except RuntimeError:  # nowhere to keep the cache: a read-only installation without a home
-            kernel = numba.njit(parallel=parallel)(named)
-        return kernel
-
-
-def _inlined(function: Callable[..., None]) -> Callable[..., None]:
-    inlined: Callable[..., None] = numba.njit(inline="always")(inspect.unwrap(function))
-    return inlined
-
-
-@_inlined
+@inlined
 def _neighbours(z, out, sides, three, rows, columns, weight):  # type: ignore[no-untyped-def]
     """Sum over the eight neighbours on the torus, times the weight; all arrays are [rows * columns]."""
     for r in range(rows):
@@ -68,7 +33,7 @@ def _neighbours(z, out, sides, three, rows, columns, weight):  # type: ignore[no
             out[i + c] = ((three[up + c] + three[down + c]) + sides[i + c]) * weight
 
 
-@_Compiled
+@Compiled
 def _forward(drive, beta, theta, v0, z0, reset, rows, columns, weight, potentials, spikes, v_last):  # type: ignore[no-untyped-def]
     T, B, N = drive.shape
     for b in numba.prange(B):
@@ -92,7 +57,7 @@ def _forward(drive, beta, theta, v0, z0, reset, rows, columns, weight, potential
         v_last[b] = v
 
 
-@_Compiled
+@Compiled
 def _backward(  # type: ignore[no-untyped-def]
     potentials, beta, theta, v0, grad_spikes, grad_v_last, reset, rows, columns, weight, height, slope,
     grad_drive, grad_beta, grad_theta, grad_v0, grad_z0,
@@ -155,8 +120,8 @@ def run_forward(
     rows, columns, weight = torus
     arrays = (drive, beta, theta, v0, z0)
     outputs = (potentials, spikes, v_last)
-    weight = _array(drive).dtype.type(weight)
-    _forward(*map(_array, arrays), RESETS[reset], rows, columns, weight, *map(_array, outputs))
+    weight = array(drive).dtype.type(weight)
+    _forward(*map(array, arrays), RESETS[reset], rows, columns, weight, *map(array, outputs))
     return potentials, spikes, v_last
 
 
@@ -175,21 +140,17 @@ def run_backward(
     grad_drive = torch.empty_like(potentials)
     of_sample = [torch.zeros_like(v0) for _ in range(4)]
     rows, columns, weight = torus
-    kind = _array(potentials).dtype.type
+    kind = array(potentials).dtype.type
     arrays = (potentials, beta, theta, v0, grad_spikes.contiguous(), grad_v.contiguous())
     _backward(
-        *map(_array, arrays),
+        *map(array, arrays),
         RESETS[reset],
         rows,
         columns,
         kind(weight),
         kind(alpha / 2),
         kind(np.pi / 2 * alpha),
-        *map(_array, (grad_drive, *of_sample)),
+        *map(array, (grad_drive, *of_sample)),
     )
     grad_beta, grad_theta, grad_v0, grad_z0 = of_sample
     return grad_drive, grad_beta, grad_theta, grad_v0, grad_z0
-
-
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().numpy()
