@@ -147,7 +147,7 @@ def _state(
         low, high = np.minimum(low, new_low), np.maximum(high, new_high)
         next_low, next_high = np.clip(low, -STATE_MAX, STATE_MAX), np.clip(high, -STATE_MAX, STATE_MAX)
         if theta is not None:
-            if reset in ("zero", "zero_delayed"):
+            if reset in ("zero", "zero_delayed", "zero_with_input"):
                 next_high = np.minimum(next_high, theta)  # whatever exceeds the threshold counts as zero
             elif reset == "subtract":
                 next_high = np.minimum(next_high, np.maximum(theta, next_high - theta))

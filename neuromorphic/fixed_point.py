@@ -22,8 +22,8 @@ DECAY_BITS = 12
 DECAY_ONE = 1 << DECAY_BITS
 INT32_MAX = (1 << 31) - 1
 
-RESETS = ("zero", "subtract", "none", "subtract_snntorch", "zero_delayed", "subtract_delayed")
-_LOOK_BACK = ("subtract_snntorch", "zero_delayed", "subtract_delayed")
+RESETS = ("zero", "subtract", "none", "subtract_snntorch", "zero_delayed", "subtract_delayed", "zero_with_input")
+_LOOK_BACK = ("subtract_snntorch", "zero_delayed", "subtract_delayed", "zero_with_input")
 """Resets that ask what the membrane was before the step."""
 _EXACT_FLOAT = 1 << 53
 
@@ -148,7 +148,9 @@ def lif_step(
       the comparison and ``v = sat24(u - (spike - r) * threshold)`` after it. It differs from ``subtract`` only where
       a membrane is still above threshold after its reset;
     * ``subtract_delayed`` and ``zero_delayed``: those of ``Leaky(reset_delay=True)``, which reset in the next step.
-      With ``r = v > threshold``, ``u`` is lowered by ``r * threshold``, or ``v`` counts as 0 where ``r``; ``v = u``.
+      With ``r = v > threshold``, ``u`` is lowered by ``r * threshold``, or ``v`` counts as 0 where ``r``; ``v = u``;
+    * ``zero_with_input``: that of snnTorch's other neurons, which lose the input of the step too: ``u = 0`` where
+      ``r``; ``v = u``.
 
     Parameters
     ----------
@@ -170,7 +172,8 @@ def lif_step(
 
     References
     ----------
-    Lava 0.10 ``LIF`` fixed-point model with ``du=4095`` (``shift=6``, ``reset="zero"``); snnTorch 1.0 ``Leaky``.
+    Lava 0.10 ``LIF`` fixed-point model with ``du=4095`` (``shift=6``, ``reset="zero"``); snnTorch 1.0 ``Leaky``,
+    ``RLeaky``, ``Synaptic``.
 
     Examples
     --------
@@ -191,6 +194,8 @@ def lif_step(
         v = np.where(held, np.int32(0), v)
         held = np.zeros_like(held)
     u = saturate(apply_decay(v, decay) + drive - held * theta)  # [B, N]
+    if reset == "zero_with_input":
+        u = np.where(held, np.int32(0), u)
     fired = u.astype(np.int64) > theta
     after = u.astype(np.int64)
     if reset == "zero":

@@ -36,6 +36,8 @@ def lif_oracle(v, current, decay, threshold, bias, shift, reset):
     if reset == "zero_delayed" and v > threshold:
         v = 0
     u = clip24(toward_zero(v * decay, 12) + current * 2**shift + bias - r * threshold)
+    if reset == "zero_with_input" and v > threshold:
+        u = 0
     spike = u > threshold
     if reset == "zero":
         return spike, 0 if spike else u

@@ -110,9 +110,8 @@ REFUSED = {
     ),
     "mechanism": (
         flat(n=one_lif(metadata={"reset_mechanism": "half"})),
-        "must be 'zero', 'subtract' or 'none', got 'half'",
+        "must be 'zero', 'subtract', 'none' or 'zero_with_input', got 'half'",
     ),
-    "with input": (flat(n=one_lif(metadata={"reset_mechanism": "zero_with_input"})), "also clears the input"),
     "late": (
         flat(n=one_lif(metadata={"reset_mechanism": "zero", "reset_delay": 7})),
         "reset_delay must be true or false",

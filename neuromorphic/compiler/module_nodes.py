@@ -21,14 +21,13 @@ import pnbx_snn
 from neuromorphic.compiler.folding import Float64, to_numpy
 from neuromorphic.compiler.module_layers import layer_node
 from neuromorphic.compiler.nir_files import nir_package
+from neuromorphic.compiler.nir_neurons import WITH_INPUT
 from neuromorphic.errors import CompileError
 from pnbx_snn.leaky import Leaky
 from pnbx_snn.linear import BitLinear
 
 NO_LEAK = 2.0**-45
 """Stands for ``1 - beta`` where a neuron among leaky ones has no leak: NIR has no infinite time constant."""
-
-WITH_INPUT = "zero_with_input"
 
 TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

@@ -24,6 +24,8 @@ from neuromorphic.compiler.currents import Float64
 from neuromorphic.compiler.nir_nodes import Node, Shape, numbers
 from neuromorphic.fixed_point import DECAY_ONE
 
+WITH_INPUT = "zero_with_input"
+"""Metadata and reset of snnTorch's neurons but ``Leaky`` with a late reset to zero, which also loses the input."""
 SPIKING = ("Threshold", "IF", "LIF", "CubaLIF")
 SNAP_BITS = 12
 SNAP = 5e-7
@@ -144,17 +146,14 @@ def _reset(node: Node, notes: list[str]) -> str:
     if mechanism is None:
         notes.append(f"{node.name}: resets to zero in the same step; its metadata names no other reset.")
         return "zero"
-    if mechanism == "zero_with_input":
+    if mechanism not in ("zero", "subtract", "none", WITH_INPUT):
         raise node.refuse(
-            "a late reset to zero that also clears the input of that step (snnTorch's, of all neurons but Leaky) has "
-            "no integer counterpart; use reset_delay=False or reset_mechanism='subtract'"
+            f"metadata reset_mechanism must be 'zero', 'subtract', 'none' or {WITH_INPUT!r}, got {mechanism!r}"
         )
-    if mechanism not in ("zero", "subtract", "none"):
-        raise node.refuse(f"metadata reset_mechanism must be 'zero', 'subtract' or 'none', got {mechanism!r}")
     if np.shape(late) != () or late not in (True, False):
         raise node.refuse(f"metadata reset_delay must be true or false, got {late!r}")
-    if mechanism == "none":
-        return "none"
+    if mechanism in ("none", WITH_INPUT):
+        return mechanism
     if late:
         return f"{mechanism}_delayed"
     return "subtract_snntorch" if (mechanism, primitive) == ("subtract", "leaky") else mechanism

@@ -10,6 +10,7 @@ from neuromorphic.compiler.folding import Float64
 from neuromorphic.compiler.module_nodes import lif_node
 from neuromorphic.compiler.nir_files import nir_package
 from neuromorphic.compiler.nir_graphs import compile_nir
+from neuromorphic.compiler.nir_neurons import WITH_INPUT
 from neuromorphic.errors import CompileError
 from neuromorphic.fixed_point import DECAY_ONE
 from neuromorphic.ops import LIF, Dense, Input, Op, Readout
@@ -27,6 +28,7 @@ _RESETS = {
     "subtract_snntorch": ("subtract", False, "leaky"),
     "zero_delayed": ("zero", True, "leaky"),
     "subtract_delayed": ("subtract", True, "leaky"),
+    WITH_INPUT: (WITH_INPUT, True, "leaky"),
 }
 
 
