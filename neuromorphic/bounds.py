@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import BoundError
 from neuromorphic.fixed_point import DECAY_BITS, DECAY_ONE, INT32_MAX, STATE_MAX, shift_right_toward_zero
-from neuromorphic.ops import LIF, Dense, Input, Op, Readout
+from neuromorphic.homeostasis import moved_threshold
+from neuromorphic.neuron_ops import LIF, HomeostaticLIF
+from neuromorphic.ops import Dense, Input, Op, Readout
 from neuromorphic.pathway_arithmetic import KEY_BITS, KEY_ONE, MEMORY_BITS, gate
 from neuromorphic.pathway_ops import (
     LI,
@@ -134,7 +136,7 @@ def _resonator(op: Resonator, x: Interval, num_steps: int) -> tuple[Interval, bo
 
 
 def _state(
-    decay: NDArray[np.int64], drive: Interval, num_steps: int, *, theta: NDArray[np.int64] | None, reset: str
+    decay: NDArray[np.int64], drive: Interval, num_steps: int, *, theta: Interval | None, reset: str
 ) -> tuple[Interval, bool]:
     """Worst case of a state over ``num_steps`` steps from zero, and whether it can meet the 24-bit limit."""
     held_low, held_high = np.zeros_like(decay), np.zeros_like(decay)
@@ -143,14 +145,14 @@ def _state(
         new_low = shift_right_toward_zero(held_low * decay, DECAY_BITS) + drive[0]
         new_high = shift_right_toward_zero(held_high * decay, DECAY_BITS) + drive[1]
         if theta is not None and reset in ("subtract_snntorch", "subtract_delayed"):
-            new_low = new_low - theta
+            new_low = new_low - theta[1]
         low, high = np.minimum(low, new_low), np.maximum(high, new_high)
         next_low, next_high = np.clip(low, -STATE_MAX, STATE_MAX), np.clip(high, -STATE_MAX, STATE_MAX)
         if theta is not None:
             if reset in ("zero", "zero_delayed", "zero_with_input"):
-                next_high = np.minimum(next_high, theta)  # whatever exceeds the threshold counts as zero
+                next_high = np.minimum(next_high, theta[1])  # whatever exceeds the threshold counts as zero
             elif reset == "subtract":
-                next_high = np.minimum(next_high, np.maximum(theta, next_high - theta))
+                next_high = np.minimum(next_high, np.maximum(theta[1], next_high - theta[0]))
         if np.array_equal(next_low, held_low) and np.array_equal(next_high, held_high):
             break
         held_low, held_high = next_low, next_high
@@ -158,7 +160,7 @@ def _state(
         if num_steps > _ITERATIONS:
             memory = np.minimum(num_steps, (1 << DECAY_BITS) // np.maximum((1 << DECAY_BITS) - decay, 1) + 1)
             memory = np.where(decay == 1 << DECAY_BITS, num_steps, memory)
-            down = 0 if theta is None else theta
+            down = 0 if theta is None else theta[1]
             low = np.minimum(low, np.minimum(drive[0] - down, 0) * memory)
             high = np.maximum(high, np.maximum(drive[1], 0) * memory)
     saturates = bool((high > STATE_MAX).any() or (low < -STATE_MAX).any())
@@ -268,6 +270,14 @@ def bound_op(op: Op, sources: list[Interval], num_steps: int) -> tuple[Interval,
     return interval, False
 
 
+def _thresholds(op: LIF) -> Interval:
+    if not isinstance(op, HomeostaticLIF):
+        return op.threshold.astype(np.int64), op.threshold.astype(np.int64)
+    ends = (np.full((1, 1), offset, dtype=np.int32) for offset in op.offset_limits)
+    low, high = (moved_threshold(op.threshold, end, op.size)[0].astype(np.int64) for end in ends)
+    return low, high
+
+
 def _integrated(op: LIF | Readout | LI, sources: list[Interval], num_steps: int) -> tuple[Interval, bool]:
     low, high = (np.stack([source[side] for source in sources]).sum(axis=0) for side in (0, 1))
     _require_int32(op.name, "the summed current", low, high)
@@ -275,7 +285,7 @@ def _integrated(op: LIF | Readout | LI, sources: list[Interval], num_steps: int)
     room = np.int64(2 * STATE_MAX)  # what a decayed state and a held threshold can add to it
     _require_int32(op.name, "the state before saturation", drive[0] - room, drive[1] + room)
     decay = np.full(op.size, 1 << DECAY_BITS, dtype=np.int64) if isinstance(op, Readout) else op.decay.astype(np.int64)
-    theta = op.threshold.astype(np.int64) if isinstance(op, LIF) else None
+    theta = _thresholds(op) if isinstance(op, LIF) else None
     reset = op.reset if isinstance(op, LIF) else "none"
     (low, high), saturates = _state(decay, (drive[0], drive[1]), num_steps, theta=theta, reset=reset)
     if isinstance(op, LI):

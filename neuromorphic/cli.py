@@ -24,7 +24,8 @@ from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import NAMES
 from neuromorphic.lava_mapping import Layout
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
-from neuromorphic.ops import LIF, Dense, Readout
+from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import Dense, Readout
 from neuromorphic.pathway_ops import Slots
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
@@ -175,6 +176,10 @@ def compile_command(
         Path | None, typer.Option(help="Folder of the data sets, where PNBX_DATA does not name it.", metavar="DIR")
     ] = None,
     strict: Annotated[bool, typer.Option(help="Refuse a program in which a state could saturate.")] = False,
+    live_glia: Annotated[
+        int | None,
+        typer.Option(help="Glia go on moving each sample's thresholds, every so many steps; else frozen.", min=1),
+    ] = None,
     dt: Annotated[float | None, typer.Option(help="NIR: seconds of a step, where the graph does not say.")] = None,
     steps: Annotated[int, typer.Option(help="NIR: steps a sample runs.", min=1)] = 100,
     input_scale: Annotated[
@@ -206,7 +211,13 @@ def compile_command(
     if on not in ("validation", "test"):
         raise typer.BadParameter(f"--on must be validation or test, got {on!r}")
     with _progress(f"compiling {run_dir}", unit="samples") as progress:
-        program = compile_run(run_dir, part=on, data=data, progress=progress)  # type: ignore[arg-type]
+        program = compile_run(
+            run_dir,
+            part=on,  # type: ignore[arg-type]
+            data=data,
+            glia_period=live_glia,
+            progress=progress,
+        )
         prove(program, strict=strict)
         sha = program.save(output)
     agreement = program.metadata["agreement"]

@@ -29,7 +29,8 @@ import numpy as np
 
 from neuromorphic.bounds import prove
 from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, STATE_MAX
-from neuromorphic.ops import LIF, Dense, Input, Op, Readout
+from neuromorphic.neuron_ops import LIF, HomeostaticLIF
+from neuromorphic.ops import Dense, Input, Op, Readout
 from neuromorphic.pathway_ops import LI, Delay, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
 from neuromorphic.program import Program
 
@@ -200,6 +201,8 @@ class Layout:
             return Placement(op.name, "RingBuffer", True, "plays the inputs, sample after sample")
         if isinstance(op, Dense):
             return self._place_dense(op)
+        if isinstance(op, HomeostaticLIF):
+            return Placement(op.name, "ProgramHomeostaticLIF", False, "stock thresholds stay as they are")
         if isinstance(op, LIF):
             obstacle = self._lif_obstacle(op)
             if obstacle is None:

@@ -20,7 +20,8 @@ from neuromorphic.errors import CompileError, FileFormatError
 from neuromorphic.execution import run
 from neuromorphic.fixed_point import DECAY_ONE
 from neuromorphic.lava_mapping import LIF_INPUT_SHIFT, MAX_MANTISSA, MAX_VTH, Layout
-from neuromorphic.ops import LIF, Dense, Input, Readout
+from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import Dense, Input, Readout
 from neuromorphic.program import Program
 
 MAX_WEIGHT = 254

@@ -5,7 +5,7 @@ What flows between them has a kind:
 =========  ==================================================  ===============================================
 kind       values                                              produced by
 =========  ==================================================  ===============================================
-events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``Delay``
+events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``HomeostaticLIF``, ``Delay``
 values     integers in int32, proven to fit                    ``Dense``, ``Scale``, ``Multiply``, ``Torus``,
                                                                ``LI``, ``GatedState``, ``Resonator``,
                                                                ``FastWeights``, ``Slots``
@@ -13,8 +13,9 @@ gate       Q0.12 in 0..4096                                    ``Gate``
 sum        24-bit running sums, never fed onward               ``Readout``
 =========  ==================================================  ===============================================
 
-The operations of this module are every spiking network's; those of :mod:`neuromorphic.pathway_ops` are for what recurs
-beside the membrane. The arithmetic is in :mod:`neuromorphic.fixed_point` and :mod:`neuromorphic.pathway_arithmetic`.
+Neurons are in :mod:`neuromorphic.neuron_ops`, what recurs beside the membrane in :mod:`neuromorphic.pathway_ops`. The
+arithmetic is in :mod:`neuromorphic.fixed_point`, :mod:`neuromorphic.homeostasis` and
+:mod:`neuromorphic.pathway_arithmetic`.
 """
 
 from __future__ import annotations
@@ -28,17 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import ProgramError
-from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
-from neuromorphic.op_fields import (
-    MAX_SHIFT,
-    MAX_SIZE,
-    Variable,
-    Wanted,
-    check_lengths,
-    checked_array,
-    checked_choice,
-    checked_integer,
-)
+from neuromorphic.fixed_point import STATE_MAX
+from neuromorphic.neuron_ops import LIF, HomeostaticLIF
+from neuromorphic.op_fields import MAX_SHIFT, MAX_SIZE, Variable, Wanted, checked_array, checked_integer
 from neuromorphic.pathway_ops import (
     LI,
     Delay,
@@ -142,61 +135,6 @@ class Dense:
 
 
 @dataclass(frozen=True, eq=False)
-class LIF:
-    """Leaky integrate-and-fire neurons; see :func:`neuromorphic.fixed_point.lif_step`.
-
-    Parameters
-    ----------
-    name : str
-        Name of the operation.
-    sources : tuple of str
-        Values; they are added.
-    decay : NDArray[np.int32]
-        Q0.12, 0..4096, ``[N]``.
-    threshold : NDArray[np.int32]
-        0..STATE_MAX, in state units, ``[N]``.
-    bias : NDArray[np.int32]
-        Within the 24-bit state range, in state units, ``[N]``.
-    shift : int
-        Fractional bits of the state relative to the current, 0..16.
-    reset : str
-        One of :data:`neuromorphic.fixed_point.RESETS`.
-    """
-
-    name: str
-    sources: tuple[str, ...]
-    decay: NDArray[np.int32]
-    threshold: NDArray[np.int32]
-    bias: NDArray[np.int32]
-    shift: int
-    reset: str = "zero"
-    kind: ClassVar[str] = "events"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sources", tuple(self.sources))
-        for name, low, high in (("decay", 0, DECAY_ONE), ("threshold", 0, STATE_MAX), ("bias", -STATE_MAX, STATE_MAX)):
-            object.__setattr__(self, name, checked_array(self.name, name, getattr(self, name), np.int32, 1, low, high))
-        check_lengths(self.name, decay=self.decay, threshold=self.threshold, bias=self.bias)
-        checked_integer(self.name, "shift", self.shift, 0, MAX_SHIFT)
-        checked_choice(self.name, "reset", self.reset, RESETS)
-
-    @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return int(self.threshold.shape[0])
-
-    @property
-    def wants(self) -> tuple[Wanted, ...]:
-        """What it asks of its sources."""
-        return tuple(Wanted(source, ("values",), self.size) for source in self.sources)
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """Spikes, and the membrane after the step."""
-        return (Variable("spikes", "uint8", self.size), Variable("v", "int32", self.size))
-
-
-@dataclass(frozen=True, eq=False)
 class Readout:
     """A running sum per class; see :func:`neuromorphic.fixed_point.accumulate_step`. The label is its argmax.
 
@@ -245,6 +183,7 @@ Op = (
     Input
     | Dense
     | LIF
+    | HomeostaticLIF
     | Readout
     | Scale
     | Delay

@@ -80,7 +80,8 @@ class Glia(nn.Module):
     update, and stay stable up to a ``g`` of 1.8; steeper populations need a smaller ``ki`` or a longer ``tau``. A
     population that cannot reach the target ends at a limit of the offset and stays there.
 
-    Integer counterpart: none at run time; a compiled program holds the frozen thresholds.
+    Integer counterpart: a compiled program holds the frozen thresholds, or the controllers themselves
+    (``HomeostaticLIF``, one update per chunk of each sample).
 
     References
     ----------

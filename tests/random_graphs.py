@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove
 from neuromorphic.errors import BoundError, ProgramError
 from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
+from neuromorphic.homeostasis import RATE_ONE
+from neuromorphic.neuron_ops import HomeostaticLIF
 from neuromorphic.pathway_ops import LI, Delay, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
 from random_programs import INPUT_RANGES, random_weights
 
@@ -93,17 +95,35 @@ def _lif(d: _Draft) -> None:
     threshold = np.clip(usual * d.rng.choice([0.0, 0.1, 0.5, 1.0, 3.0], size=size), 0, STATE_MAX)
     bias = np.clip(usual * d.rng.choice([-0.5, 0.0, 0.2, 1e9], size=size, p=[0.2, 0.5, 0.29, 0.01]), 0, STATE_MAX)
     name = d.name("lif") if d.promised is None else d.promised.source
-    lif = LIF(
-        name,
-        sources,
-        decay=d.array(DECAYS, size),
-        threshold=threshold.astype(np.int32),
-        bias=bias.astype(np.int32),
-        shift=shift,
-        reset=str(d.rng.choice(RESETS)),
-    )
-    if d.add(lif):
+    neuron: dict[str, Any] = {
+        "name": name,
+        "sources": sources,
+        "decay": d.array(DECAYS, size),
+        "threshold": threshold.astype(np.int32),
+        "bias": bias.astype(np.int32),
+        "shift": shift,
+        "reset": str(d.rng.choice(RESETS)),
+    }
+    if d.rng.random() < 0.3:
+        neuron |= random_control(d.rng, size)
+    if d.add(HomeostaticLIF(**neuron) if "control" in neuron else LIF(**neuron)):
         d.promised = None
+
+
+def random_control(rng: np.random.Generator, size: int) -> dict[str, Any]:
+    """Fields that a HomeostaticLIF of that size has beside those of a LIF."""
+    domains = int(rng.choice([n for n in range(1, size + 1) if size % n == 0]))
+    integral, offset = (int(rng.choice([0, 1000, most])) for most in (1 << 26, (16 << 16) - 1))
+    control = rng.uniform((0, -integral, -RATE_ONE, -offset), (RATE_ONE, integral // 2, RATE_ONE, offset), (domains, 4))
+    return {
+        "control": np.where(rng.random((domains, 4)) < 0.5, control, 0).astype(np.int32),
+        "period": int(rng.choice([1, 3, 16])),
+        "target": int(rng.integers(1, RATE_ONE)),
+        "rate_gain": int(rng.choice([0, 1611, DECAY_ONE])),
+        "gains": tuple(int(gain) for gain in rng.choice([0, 1, 5000, 40_000, 1 << 20], size=3)),
+        "integral_limits": (-integral, integral // 2),
+        "offset_limits": (-offset, offset),
+    }
 
 
 def _delay(d: _Draft) -> None:

@@ -109,13 +109,25 @@ def test_no_pathway_could_be_missing(name):
 
 def test_every_operation_has_a_use():
     used = {type(op).__name__ for name in VARIANTS for op in compile_model(network(name)[0], num_steps=T).ops}
+    used |= {type(op).__name__ for op in compile_model(network("whole")[0], num_steps=T, glia_period=5).ops}
     assert used == set(OP_TYPES)
 
 
-@pytest.mark.parametrize("name", ["whole", "spiking micro-RNN", "complex SSM", "persistent memory", "two blocks"])
-def test_the_network_on_lava(name, lava_session):
+@pytest.mark.parametrize(
+    ("name", "glia_period"),
+    [
+        ("whole", None),
+        ("whole", 7),
+        ("spiking micro-RNN", None),
+        ("complex SSM", None),
+        ("persistent memory", None),
+        ("two blocks", None),
+    ],
+)
+def test_the_network_on_lava(name, glia_period, lava_session):
     model, inputs = network(name)
-    recording = assert_equal(compile_model(model, num_steps=T), inputs[:, :4].numpy(), lava_session)
+    program = compile_model(model, num_steps=T, glia_period=glia_period)
+    recording = assert_equal(program, inputs[:, :4].numpy(), lava_session)
     assert recording.variables["block1.spikes"].any()
 
 

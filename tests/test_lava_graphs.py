@@ -24,7 +24,7 @@ def test_random_programs_of_every_operation(lava_session):
         moved |= {name.rsplit(".", 1)[1] for name, array in recording.variables.items() if array.any()}
         spikes += sum(int(array.sum()) for array in recording.spikes().values())
     assert seen == set(OP_TYPES)
-    assert moved == {"spikes", "v", "y", "s", "re", "im", "F", "key", "winner", "read", "E"}
+    assert moved == {"spikes", "v", "y", "s", "re", "im", "F", "key", "winner", "read", "E", "offset"}
     assert spikes > 50_000
 
 

@@ -15,7 +15,8 @@ from neuromorphic.compiler import compile_nir
 from neuromorphic.compiler.currents import quantise
 from neuromorphic.compiler.nir_signals import Signals
 from neuromorphic.compiler.nir_wiring import Wiring
-from neuromorphic.ops import LIF, Dense, Readout
+from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import Dense, Readout
 from neuromorphic.pathway_ops import LI, Delay, Scale
 from nir_nets import DT, B, M, N, T, graph_of, on_grid, one_lif, parameters, rng_of, simulate, spikes_in, ternary
 

@@ -25,8 +25,9 @@ from torch import nn
 from neuromorphic.bounds import prove
 from neuromorphic.errors import BoundError, CompileError
 from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
+from neuromorphic.neuron_ops import LIF
 from neuromorphic.op_fields import MAX_SHIFT
-from neuromorphic.ops import LIF, Dense, Input, Op, Readout
+from neuromorphic.ops import Dense, Input, Op, Readout
 from neuromorphic.program import Program
 from pnbx_snn.linear import BitLinear
 

@@ -13,7 +13,8 @@ from neuromorphic.compiler.nir_graphs import compile_nir
 from neuromorphic.compiler.nir_neurons import WITH_INPUT
 from neuromorphic.errors import CompileError
 from neuromorphic.fixed_point import DECAY_ONE
-from neuromorphic.ops import LIF, Dense, Input, Op, Readout
+from neuromorphic.neuron_ops import LIF, HomeostaticLIF
+from neuromorphic.ops import Dense, Input, Op, Readout
 from neuromorphic.pathway_ops import LI, Delay, Scale
 from neuromorphic.program import Program
 
@@ -99,6 +100,8 @@ def _node(op: Op, unit: float, dt: float) -> Any:
         return nir.Scale(scale=op.factor / 2.0**op.shift)
     if isinstance(op, Readout):
         return nir.Affine(weight=np.eye(op.size) * 2.0**op.shift, bias=op.bias * unit)
+    if isinstance(op, HomeostaticLIF):
+        raise CompileError(f"{op.name}: no node of NIR has thresholds that follow a rate; compile with frozen glia")
     if isinstance(op, LIF):
         mechanism, late, primitive = _RESETS[op.reset]
         meta = {"reset_mechanism": mechanism, "reset_delay": late, "primitive": primitive}

@@ -36,9 +36,11 @@ from neuromorphic.compiler.folding import (
     quantised_weights,
     to_numpy,
 )
+from neuromorphic.compiler.live_glia import homeostatic
 from neuromorphic.errors import BoundError, CompileError
 from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
-from neuromorphic.ops import LIF, Dense, Input, Op
+from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import Dense, Input, Op
 from neuromorphic.pathway_arithmetic import GATE_INPUT_BITS, KEY_BITS, MEMORY_BITS
 from neuromorphic.pathway_ops import (
     LI,
@@ -54,6 +56,7 @@ from neuromorphic.pathway_ops import (
 from neuromorphic.program import Program
 from pnbx_snn import fast_weights as fast_weights_module
 from pnbx_snn.block import BitBrain
+from pnbx_snn.glia import Loop
 from pnbx_snn.hippocampus import Hippocampus
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.network import PNBX
@@ -68,8 +71,9 @@ INTERNEURON_BITS = 8
 class _Block:
     """The operations of one BitBrain block, for one ``k``."""
 
-    def __init__(self, block: BitBrain, name: str, events: str, bits: int) -> None:
+    def __init__(self, block: BitBrain, name: str, events: str, bits: int, glia_period: int | None) -> None:
         self.block, self.name, self.events, self.bits = block, name, events, bits
+        self.glia_period = glia_period
         self.ops: list[Op] = []
         self.size = block.d_hidden
         self.norm_gain, self.norm_offset = fold_norm(block.norm, self.size, name)
@@ -250,12 +254,13 @@ class _Block:
         if block.membrane.messages is not None:
             sources.append(self.messages(last_spikes))
         decay = np.rint(self.beta * DECAY_ONE).astype(np.int32)
-        self.add(LIF(self.name, tuple(sources), decay, threshold, bias, shift=0, reset=block.membrane.reset))
+        neurons = LIF(self.name, tuple(sources), decay, threshold, bias, shift=0, reset=block.membrane.reset)
+        self.add(_alive(neurons, block.glia, "membrane", self.glia_period))
         return self.ops
 
     def threshold_and_bias(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Fold norm, leak, learned bias and glia's thresholds into the neurons' own parameters."""
-        glia = self.block.threshold()
+        glia = None if self.glia_period is not None else self.block.threshold()
         theta = np.full(self.size, self.block.membrane.threshold) if glia is None else to_numpy(glia)
         bias = (self.norm_offset + to_numpy(self.block.membrane.bias)) * (1.0 - self.beta) * self.unit
         check_thresholds(self.name, theta)
@@ -286,6 +291,11 @@ class _Block:
         )
 
 
+def _alive(neurons: LIF, glia: Any, loop: Loop, period: int | None) -> LIF:
+    """Return neurons whose glia stay alive, if there are any and they shall."""
+    return neurons if glia is None or period is None else homeostatic(neurons, glia, loop, period)
+
+
 class _TooFineError(CompileError):
     """Fewer fractional bits may help."""
 
@@ -299,12 +309,12 @@ def _rotation(eigenvalue: NDArray[np.complex128]) -> tuple[NDArray[np.int32], ND
     return cosine.astype(np.int32), sine.astype(np.int32)
 
 
-def _block(block: BitBrain, name: str, ops: list[Op], num_steps: int) -> list[Op]:
+def _block(block: BitBrain, name: str, ops: list[Op], num_steps: int, glia_period: int | None) -> list[Op]:
     """Return the operations of a block with the finest current that is proven to fit."""
     problem: Exception | None = None
     for bits in CURRENT_BITS:
         try:
-            added = _Block(block, name, ops[-1].name, bits).compile()
+            added = _Block(block, name, ops[-1].name, bits, glia_period).compile()
             prove(Program((*ops, *added), num_steps=num_steps))
         except (BoundError, _TooFineError) as error:
             problem = error
@@ -313,15 +323,18 @@ def _block(block: BitBrain, name: str, ops: list[Op], num_steps: int) -> list[Op
     raise CompileError(f"{name}: no number of fractional bits fits ({problem})")
 
 
-def compile_pnbx(model: PNBX, *, num_steps: int | None = None) -> Program:
+def compile_pnbx(model: PNBX, *, num_steps: int | None = None, glia_period: int | None = None) -> Program:
     """Compile a PNB-X network.
 
     Parameters
     ----------
     model : PNBX
-        Trained, its input scale calibrated. Glia's thresholds are frozen as they are.
+        Trained, its input scale calibrated.
     num_steps : int, optional
         Steps of a sample, for the bounds; ``None``: those for which the model shows a static input.
+    glia_period : int, optional
+        Glia stay alive, moving the thresholds of each sample after every so many of its steps; ``None``: thresholds
+        are frozen as training left them.
 
     Returns
     -------
@@ -349,8 +362,9 @@ def compile_pnbx(model: PNBX, *, num_steps: int | None = None) -> Program:
     size = model.d_hidden
     affine = fold_affine(linear, encoder.norm, scale, "encoder").scaled(1.0 - encoder.beta)
     glia: Any = model.blocks[0].glia
+    frozen = glia is not None and glia_period is None
     theta = (
-        np.full(size, encoder.threshold) if glia is None else to_numpy(glia.thresholds(encoder.threshold, "encoder"))
+        to_numpy(glia.thresholds(encoder.threshold, "encoder")) if frozen else np.full(size, float(encoder.threshold))
     )
     ops += compile_neurons(
         affine,
@@ -362,9 +376,12 @@ def compile_pnbx(model: PNBX, *, num_steps: int | None = None) -> Program:
         prefix=tuple(ops),
         num_steps=steps,
     )
+    neurons = ops.pop()
+    assert isinstance(neurons, LIF)
+    ops.append(_alive(neurons, glia, "encoder", glia_period))
     for number, block in enumerate(model.blocks, start=1):
         assert isinstance(block, BitBrain)
-        ops += _block(block, f"block{number}", ops, steps)
+        ops += _block(block, f"block{number}", ops, steps, glia_period)
     if model.readout_kind != "mean":
         raise CompileError(
             "readout: logits of every step cannot be compiled yet; the mean over time (readout='mean') can"

@@ -14,7 +14,7 @@ from neuromorphic.compiler.layers import compile_classifier
 from neuromorphic.compiler.pnbx import compile_pnbx
 from neuromorphic.errors import CompileError
 from neuromorphic.execution import run
-from neuromorphic.ops import LIF
+from neuromorphic.neuron_ops import LIF
 from neuromorphic.program import Program
 from pnbx_snn.checkpoint import load_run
 from pnbx_snn.errors import PnbxError
@@ -27,7 +27,7 @@ BATCH = 128
 """Samples that are compared at a time: slots of a hippocampus take memory for each."""
 
 
-def compile_model(model: nn.Module, *, num_steps: int | None = None) -> Program:
+def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period: int | None = None) -> Program:
     """Compile a trained network.
 
     Parameters
@@ -36,6 +36,8 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None) -> Program:
         A :class:`pnbx_snn.PNBX` or :class:`pnbx_snn.SpikingClassifier`, its input scale calibrated.
     num_steps : int, optional
         Steps of a sample, for the bounds; ``None``: those the model shows a static input for.
+    glia_period : int, optional
+        Of a :class:`pnbx_snn.PNBX`: see :func:`neuromorphic.compiler.pnbx.compile_pnbx`.
 
     Returns
     -------
@@ -48,8 +50,10 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None) -> Program:
         When the network, or a part of it, cannot be compiled.
     """
     if isinstance(model, PNBX):
-        return compile_pnbx(model, num_steps=num_steps)
+        return compile_pnbx(model, num_steps=num_steps, glia_period=glia_period)
     if isinstance(model, SpikingClassifier):
+        if glia_period is not None:
+            raise CompileError("SpikingClassifier: has no glia that could stay alive; a pnbx_snn.PNBX has")
         program = compile_classifier(model)
         return program if num_steps is None else replace(program, num_steps=num_steps)
     raise CompileError(
@@ -124,6 +128,7 @@ def compile_run(
     *,
     part: Literal["validation", "test"] = "validation",
     data: str | Path | None = None,
+    glia_period: int | None = None,
     progress: Progress | None = None,
 ) -> Program:
     """Compile the network of a training run and store how well the program agrees with it.
@@ -136,6 +141,8 @@ def compile_run(
         The samples on which the agreement is measured: ``"validation"``, or ``"test"`` for the last measurement.
     data : str or Path, optional
         Folder of the data sets; ``None``: that of the run, else the environment variable ``PNBX_DATA``.
+    glia_period : int, optional
+        As in :func:`compile_model`. The agreement is with the trained network, whose thresholds are frozen.
     progress : callable, optional
         Called with (samples compared, samples in all).
 
@@ -163,7 +170,7 @@ def compile_run(
         inputs = model.encode(split.images)
     else:
         inputs = model.encode(split.images, generator=torch.Generator().manual_seed(0))
-    program = compile_model(model, num_steps=len(inputs))
+    program = compile_model(model, num_steps=len(inputs), glia_period=glia_period)
     agreement = {"part": part, **measure_agreement(model, program, inputs, split.labels, progress)}
     metadata = {**program.metadata, "run": Path(run_dir).name, "config": config.model_dump(), "agreement": agreement}
     return replace(program, metadata=metadata)

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.fixed_point import accumulate_step, dense, lif_step
-from neuromorphic.ops import LIF, Dense, Input, Op, Readout
+from neuromorphic.homeostasis import control_step, moved_threshold
+from neuromorphic.neuron_ops import LIF, HomeostaticLIF
+from neuromorphic.ops import Dense, Input, Op, Readout
 from neuromorphic.pathway_arithmetic import (
     fast_weights_step,
     fingerprint,
@@ -49,6 +51,10 @@ def initial_state(op: Op, batch: int) -> State:
     state: State = {v.name: np.zeros((batch, v.size), dtype=v.dtype) for v in op.variables}
     if isinstance(op, Delay):
         state["queue"] = np.zeros((op.steps, batch, op.size), dtype=np.int32)
+    elif isinstance(op, HomeostaticLIF):
+        state["control"] = np.repeat(op.control[np.newaxis], batch, axis=0)
+        state["count"] = np.zeros((batch, op.num_domains), dtype=np.int32)
+        state["place"] = np.zeros(1, dtype=np.int32)
     elif isinstance(op, FastWeights):
         state["F"] = np.zeros((batch, op.size, op.size), dtype=np.int32)
     elif isinstance(op, Slots):
@@ -61,6 +67,21 @@ def _lif(op: LIF, state: State, *currents: Int32) -> Int32:
     options = {"decay": op.decay, "threshold": op.threshold, "bias": op.bias, "shift": op.shift, "reset": op.reset}
     state["spikes"], state["v"] = lif_step(state["v"], _sum(currents), **options)  # type: ignore[arg-type]
     return state["spikes"].astype(np.int32)
+
+
+def _homeostatic(op: HomeostaticLIF, state: State, *currents: Int32) -> Int32:
+    control = state["control"]
+    moved = moved_threshold(op.threshold, control[:, :, 3], op.per_domain)
+    options = {"decay": op.decay, "threshold": moved, "bias": op.bias, "shift": op.shift, "reset": op.reset}
+    state["spikes"], state["v"] = lif_step(state["v"], _sum(currents), **options)  # type: ignore[arg-type]
+    spikes: Int32 = state["spikes"].astype(np.int32)
+    state["count"] += spikes.reshape(-1, op.num_domains, op.per_domain).sum(axis=2, dtype=np.int32)
+    state["place"] += np.int32(1)
+    if state["place"][0] == op.period:
+        state["control"] = control = control_step(control, state["count"], **op.options)
+        state["count"][:], state["place"][:] = 0, 0
+    state["offset"] = control[:, :, 3]
+    return spikes
 
 
 def _readout(op: Readout, state: State, *currents: Int32) -> Int32:
@@ -114,6 +135,7 @@ STEPS: Mapping[type[Any], Callable[..., Int32]] = MappingProxyType(
     {
         Dense: lambda op, state, x: dense(op.weights, x, op.shift),
         LIF: _lif,
+        HomeostaticLIF: _homeostatic,
         Readout: _readout,
         Scale: lambda op, state, x: scale_values(x, op.factor, op.shift),
         Gate: lambda op, state, x: gate(x, op.offset),

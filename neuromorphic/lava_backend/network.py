@@ -38,10 +38,11 @@ from neuromorphic.lava_backend.pathway_processes import (
     ProgramSlots,
     ProgramTorus,
 )
-from neuromorphic.lava_backend.processes import ProgramLIF, ProgramReadout
+from neuromorphic.lava_backend.processes import ProgramHomeostaticLIF, ProgramLIF, ProgramReadout
 from neuromorphic.lava_backend.recorder import Recorder
 from neuromorphic.lava_mapping import Layout, Link, Synapse, stock_lif_arguments, synapse_arguments
-from neuromorphic.ops import LIF, Dense, Input, Op, Readout
+from neuromorphic.neuron_ops import LIF, HomeostaticLIF
+from neuromorphic.ops import Dense, Input, Op, Readout
 from neuromorphic.pathway_ops import LI, Delay, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
 from neuromorphic.program import Program
 
@@ -74,6 +75,9 @@ def _make_process(op: Op, layout: Layout, clock: dict[str, int]) -> AbstractProc
         if layout.placements[op.name].stock:
             return LIFReset(shape=(op.size,), **stock_lif_arguments(op), **shared)
         shared |= {"decay": op.decay, "threshold": op.threshold, "reset": op.reset}
+        if isinstance(op, HomeostaticLIF):
+            shared |= {"control": op.control, "period": op.period, "options": op.options}
+            return ProgramHomeostaticLIF(bias=op.bias, shift=op.shift, **shared)
         return ProgramLIF(bias=op.bias, shift=op.shift, **shared)
     if isinstance(op, Readout):
         return ProgramReadout(bias=op.bias, shift=op.shift, **shared)

@@ -1,0 +1,78 @@
+"""Glia that stay alive in a program: a layer's PID controllers in integers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+
+import numpy as np
+
+from neuromorphic.compiler.folding import to_numpy
+from neuromorphic.errors import CompileError
+from neuromorphic.fixed_point import DECAY_ONE
+from neuromorphic.homeostasis import GAIN_BITS, RATE_BITS, RATE_ONE
+from neuromorphic.neuron_ops import LIF, MAX_GAIN, MAX_INTEGRAL, MAX_OFFSET, HomeostaticLIF
+from pnbx_snn.glia import Glia, Loop
+
+OCTAVES = math.log2(math.e)
+"""Octaves of an e-fold: glia count offsets in the latter."""
+
+
+def homeostatic(lif: LIF, glia: Glia, loop: Loop, period: int) -> HomeostaticLIF:
+    """Return neurons whose thresholds glia go on moving, from where training left them.
+
+    Parameters
+    ----------
+    lif : LIF
+        The neurons with their base thresholds.
+    glia : Glia
+        Whose target, gains, time constant, limits and present state.
+    loop : {"encoder", "membrane"}
+        Which of its two loops.
+    period : int
+        Steps of a chunk: one update each, as one call of ``Glia.update``.
+
+    Raises
+    ------
+    CompileError
+        When a gain, a limit or the period has no place in the integers.
+    """
+    first = 0 if loop == "encoder" else glia.state.shape[1] // 2
+    average, integral, error, offset = to_numpy(glia.state)[:, first : first + 4].T
+    gains: Any = tuple(round(gain * OCTAVES * 2.0**GAIN_BITS) for gain in (glia.kp, glia.ki, glia.kd))
+    offsets: Any = tuple(round(limit * OCTAVES * 2.0**RATE_BITS) for limit in glia.offset_range)
+    integrals: Any = tuple(round(limit / glia.ki * 2.0**RATE_BITS) for limit in glia.offset_range)
+    target = round(glia.target * RATE_ONE)
+    for what, values, limit in (
+        ("gains kp, ki, kd", gains, MAX_GAIN),
+        ("limits of the integral, offset_range / ki", integrals, MAX_INTEGRAL),
+        ("offset_range", offsets, MAX_OFFSET),
+    ):
+        if max(map(abs, values)) > limit:
+            raise CompileError(
+                f"{lif.name}: live glia hold {what} up to {limit} units, got {', '.join(map(str, values))}; "
+                "smaller ones, or frozen glia"
+            )
+    if not 1 <= target < RATE_ONE:
+        raise CompileError(
+            f"{lif.name}: live glia have targets from {1 / RATE_ONE:.2g} to 1 less that, got {glia.target}"
+        )
+    control = np.stack(
+        (
+            np.clip(np.rint(average * RATE_ONE), 0, RATE_ONE),
+            np.clip(np.rint(integral * RATE_ONE), *integrals),
+            np.clip(np.rint(error * RATE_ONE), -RATE_ONE, RATE_ONE),
+            np.clip(np.rint(offset * OCTAVES * RATE_ONE), *offsets),
+        ),
+        axis=1,
+    )
+    return HomeostaticLIF(
+        **{f.name: getattr(lif, f.name) for f in fields(LIF)},
+        control=control.astype(np.int32),
+        period=period,
+        target=target,
+        rate_gain=round(-math.expm1(-1.0 / glia.tau) * DECAY_ONE),
+        gains=gains,
+        integral_limits=integrals,
+        offset_limits=offsets,
+    )
