@@ -2,8 +2,9 @@
 
     python tests/fuzz_readers.py --seconds 600
 
-Files of programs, recordings and NIR graphs are damaged in three ways: bytes flipped, cut or copied over; and, behind
-the checksum, a header's values replaced by hostile ones and the file signed anew. A crash prints the seed that made it.
+Files of programs, recordings and NIR graphs are damaged in two ways: bytes flipped, cut or copied over; and values
+replaced by hostile ones, behind the checksum (the file signed anew) or in the HDF5. A crash prints the seed that
+made it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import h5py
+import nir
 import numpy as np
 
 from neuromorphic import Program, Recording, prove, run
+from neuromorphic.compiler import compile_nir
 from neuromorphic.container import read_container, write_container
 from neuromorphic.errors import NeuromorphicError
 
@@ -98,6 +103,69 @@ def spoiled_file(path: Path, kind: str, body: Any, arrays: dict[str, Any], rng: 
     write_container(path, kind, rng.choice((1, 2, 2, 2)), body, arrays)
 
 
+def spoiled_graph(path: Path, content: bytes, rng: random.Random) -> None:
+    """Write a NIR graph in which a few groups, names and arrays are others."""
+    path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            names: list[str] = []
+            file.visit(names.append)
+            if not names:
+                return
+            name = rng.choice(names)
+            old = file[name]
+            kind = rng.random()
+            if kind < 0.2 or not isinstance(old, h5py.Dataset):
+                if rng.random() < 0.5:
+                    file[f"{name}_twice"] = old
+                else:
+                    del file[name]
+                continue
+            value = old[()]
+            del file[name]
+            array = np.asarray(value)
+            if array.dtype.kind in "fiu":
+                worse: list[Any] = [
+                    array * np.nan,
+                    array * 0,
+                    -array,
+                    array + 1e30,
+                    array[..., np.newaxis],
+                    np.zeros(0),
+                ]
+                file[name] = rng.choice([*worse, np.ones((3, 2)), "text", array.astype(np.int8), 2.0**60])
+            else:
+                file[name] = rng.choice(["", "LIF", "Input", "NIRGraph", "Conv2d", "input", "a" * 5000, 3.5])
+
+
+def read_graph(path: Path) -> None:
+    """Compile a graph and run it if it is small."""
+    program = compile_nir(path, num_steps=4)
+    if program.input.size < 100:
+        run(program, np.zeros((4, 1, program.input.size), dtype=np.int32))
+
+
+def nir_graph() -> Any:
+    """Return a graph with a loop, a sub-graph's worth of nodes, and metadata."""
+    rng = np.random.default_rng(0)
+    lif = {
+        name: np.full(5, value) for name, value in (("tau", 1e-2), ("r", 10.0), ("v_leak", 0.0), ("v_threshold", 1.0))
+    }
+    nodes = {
+        "input": nir.Input(np.array([1, 6, 6])),
+        "conv": nir.Conv2d((6, 6), rng.normal(size=(2, 1, 3, 3)), 1, 0, 1, 1, np.zeros(2)),
+        "pool": nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])),
+        "flat": nir.Flatten({"input": np.array([2, 2, 2])}, 0, 2),
+        "fc": nir.Affine(rng.normal(size=(5, 8)), np.zeros(5)),
+        "lif": nir.LIF(**lif, metadata={"reset_mechanism": "subtract", "reset_delay": True, "primitive": "leaky"}),
+        "loop": nir.Linear(rng.normal(size=(5, 5))),
+        "out": nir.Output(np.array([5])),
+    }
+    order = ["input", "conv", "pool", "flat", "fc", "lif", "out"]
+    edges = [*pairwise(order), ("lif", "loop"), ("loop", "lif")]
+    return nir.NIRGraph(nodes=nodes, edges=edges, metadata={"dt": 1e-3})
+
+
 def read_program(path: Path) -> None:
     """Load a program, prove it and run it if it is small."""
     program = Program.load(path)
@@ -118,15 +186,20 @@ def fuzz(seconds: float, seed: int, folder: Path) -> Counter[str]:
     recording.save(folder / "r.npz")
     body, arrays, _ = read_container(folder / "r.npz", "pnbx-recording", 1)
     sources.append(("recording", "pnbx-recording", Recording.load, (folder / "r.npz").read_bytes(), body, arrays))
+    nir.write(folder / "g.nir", nir_graph())
+    read_graph(folder / "g.nir")
+    sources.append(("NIR", "nir", read_graph, (folder / "g.nir").read_bytes(), None, {}))
     counts: Counter[str] = Counter()
     start, before = time.monotonic(), _peak_mib()
     while time.monotonic() - start < seconds:
         rng = random.Random(seed)
         name, kind, read, content, body, arrays = rng.choice(sources)
-        path = folder / "fuzzed.npz"
+        path = folder / ("fuzzed.nir" if kind == "nir" else "fuzzed.npz")
         try:
             if rng.random() < 0.4:
                 path.write_bytes(damaged(content, rng))
+            elif kind == "nir":
+                spoiled_graph(path, content, rng)
             else:
                 spoiled_file(path, kind, body, arrays, rng)
         except (NeuromorphicError, TypeError, ValueError, OverflowError):
@@ -149,7 +222,8 @@ def fuzz(seconds: float, seed: int, folder: Path) -> Counter[str]:
 
 
 def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Return the most that this process, or one that reads a graph for it, has taken."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
 
 
 def main() -> None:
