@@ -73,10 +73,11 @@ for _ in range(epochs):
 # %%
 # Compile
 # -------
-# Two steps of one sample are enough to see which module feeds which.
+# Two steps of one sample are enough to see which module feeds which; a longer one is also compared with the program.
 spikes_in = torch.bernoulli(images[test].expand(num_steps, -1, -1))
 print("lif1 in NIR:", graph_of(net, spikes_in[:2, :1]).nodes["lif1"].metadata)
-program = compile_module(net, spikes_in[:2, :1], num_steps=num_steps)
+program = compile_module(net, spikes_in[:, :8], num_steps=num_steps)
+print(f"spikes of 8 digits equal: {100 * program.metadata['agreement']['spikes_equal']:.2f} %")
 print("on Lava:", ", ".join(f"{placement.op} is {placement.process}" for placement in lava_mapping(program)))
 
 # %%

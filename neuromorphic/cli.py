@@ -185,6 +185,8 @@ def compile_command(
     input_scale: Annotated[
         float | None, typer.Option(help="NIR: real value of one unit of an int8 input; without it, spikes.")
     ] = None,
+    weight_bits: Annotated[int, typer.Option(help="NIR: 8, or 15 where recurrent networks must stay near.")] = 8,
+    reset: Annotated[str, typer.Option(help="NIR: zero or subtract, of neurons whose metadata do not say.")] = "zero",
 ) -> None:
     """Compile a trained run, or a NIR graph, to an integer program; of a run, measure how well they agree.
 
@@ -197,7 +199,14 @@ def compile_command(
     from neuromorphic.compiler import compile_nir, compile_run
 
     if run_dir.suffix.lower() in (".nir", ".h5"):
-        program = compile_nir(run_dir, num_steps=steps, dt=dt, input_scale=input_scale)
+        program = compile_nir(
+            run_dir,
+            num_steps=steps,
+            dt=dt,
+            input_scale=input_scale,
+            weight_bits=weight_bits,
+            reset=reset,  # type: ignore[arg-type]
+        )
         prove(program, strict=strict)
         sha = program.save(output)
         assumed = "".join(f"\n- {sentence}" for sentence in program.metadata["assumptions"])
@@ -366,9 +375,10 @@ def info(
     )
     if "agreement" in facts["metadata"]:
         agreement = facts["metadata"]["agreement"]
+        labels = f"labels {100 * agreement['labels_equal']:.2f} %, " if "labels_equal" in agreement else ""
         out.print(
-            f"agreement with the trained network ({agreement['samples']} {agreement['part']} images): "
-            f"labels {100 * agreement['labels_equal']:.2f} %, spikes {100 * agreement['spikes_equal']:.3f} %"
+            f"agreement with the trained network ({agreement['samples']} {agreement['part']} samples): "
+            f"{labels}spikes {100 * agreement['spikes_equal']:.3f} %"
         )
     if loihi:
         _show_loihi(facts["loihi"])

@@ -116,7 +116,7 @@ def spoiled_graph(path: Path, content: bytes, rng: random.Random) -> None:
             old = file[name]
             kind = rng.random()
             if kind < 0.2 or not isinstance(old, h5py.Dataset):
-                if rng.random() < 0.5:
+                if rng.random() < 0.5 and f"{name}_twice" not in file:
                     file[f"{name}_twice"] = old
                 else:
                     del file[name]

@@ -12,8 +12,9 @@ from torch import nn
 
 import pnbx_snn
 from module_nets import BETA, N_IN, N, T, norse_net, snntorch_net, spikes_in, step, tuned
-from neuromorphic import run
+from neuromorphic import Program, run
 from neuromorphic.compiler import compile_module, compile_nir, graph_of, save_nir
+from neuromorphic.compiler.module_agreement import spikes_agreement
 from neuromorphic.errors import CompileError
 from nir_oracle import evaluate
 from pnbx_snn.linear import BitLinear
@@ -66,6 +67,47 @@ def test_snntorch_neuron(kind, reset, delay, vector):
     check(net, inputs, inputs[:2])
     if kind != "Leaky" and reset == "zero" and delay:
         assert compile_module(net, inputs[:2], num_steps=T)["lif"].reset == "zero_with_input"
+
+
+def test_the_agreement_is_counted_and_kept(tmp_path):
+    inputs = spikes_in()
+    net = tuned(snntorch_net("RLeaky-all", "subtract", True), inputs)
+    agreement = compile_module(net, inputs, num_steps=T).metadata["agreement"]
+    assert (agreement["steps"], agreement["samples"], agreement["part"]) == (T, inputs.shape[1], "given")
+    assert agreement["spikes_equal"] == check(net, inputs, inputs[:2]) == agreement["layers"]["lif"]
+    program = compile_module(net, inputs[:5, :3], num_steps=T)
+    assert program.metadata["agreement"]["steps"] == 5
+    program.save(tmp_path / "p.npz")
+    assert Program.load(tmp_path / "p.npz").metadata["agreement"] == program.metadata["agreement"]
+    with torch.no_grad():  # the count can fail: a network that is another one afterwards
+        graph, measured = graph_of(net, inputs[:2]), []
+        for scale in (1.0, 0.5):
+            net.fc.weight.mul_(scale)
+            neurons = {"lif": net.lif}
+            measured.append(spikes_agreement(net, inputs, compile_nir(graph, num_steps=T), neurons)["spikes_equal"])
+    assert measured[1] < measured[0] - 0.02
+
+
+def test_the_agreement_of_a_static_input_and_of_single_steps():
+    class Static(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = nn.Linear(N_IN, N), snntorch.Leaky(beta=0.9)
+
+        def forward(self, x):
+            mem, spikes = self.lif.reset_mem(), []
+            for _ in range(12):
+                spk, mem = self.lif(self.fc(x), mem)
+                spikes.append(spk)
+            return torch.stack(spikes)
+
+    torch.manual_seed(0)
+    sample = (torch.rand(6, N_IN) < 0.5).float()
+    agreement = compile_module(Static(), sample, num_steps=12).metadata["agreement"]
+    assert (agreement["steps"], agreement["samples"]) == (12, 6)
+    assert agreement["spikes_equal"] > 0.98
+    hidden = nn.Sequential(nn.Linear(N_IN, N), snntorch.Leaky(beta=0.9, init_hidden=True))
+    assert compile_module(hidden, sample, num_steps=12).metadata["agreement"]["steps"] == 1
 
 
 @pytest.mark.parametrize("vector", [False, True], ids=["scalar", "per neuron"])

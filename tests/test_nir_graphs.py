@@ -15,6 +15,7 @@ from neuromorphic.compiler import compile_nir
 from neuromorphic.compiler.currents import quantise
 from neuromorphic.compiler.nir_signals import Signals
 from neuromorphic.compiler.nir_wiring import Wiring
+from neuromorphic.errors import CompileError
 from neuromorphic.neuron_ops import LIF
 from neuromorphic.ops import Dense, Readout
 from neuromorphic.pathway_ops import LI, Delay, Scale
@@ -184,7 +185,7 @@ def test_a_chain_is_one_matrix_equal_to_torchs():
     graph.nodes["n"] = nir.LIF(**p)
     spikes = got(compile_nir(graph, num_steps=T), x, "n")
     assert_near("LIF", spikes, simulate("LIF", p, expected), 0.98)
-    integers, unit = quantise(signal.terms["x", 0], "n", alone=True)  # what is left is the rounding of 8 bits
+    [(integers, unit)] = quantise(signal.terms["x", 0], "n", alone=True)  # what is left is the rounding of 8 bits
     assert_near("LIF", spikes, simulate("LIF", p, x @ (integers * unit).T + signal.offset), 0.998)
 
 
@@ -207,7 +208,73 @@ def test_conv1d_and_sum_pool(padding):
     graph = graph_of("x p, p n", x=nir.Input(np.array([2, 6, 5])), p=pool, n=nir.I(r=np.ones(sums.shape[1:])))
     matrix = Signals(Wiring(graph, DT)).reaching("n").terms["x", 0]
     np.testing.assert_allclose((y.numpy().reshape(4, -1) @ matrix.T).reshape(sums.shape), sums, atol=1e-12)
-    assert quantise(matrix, "p")[1] == 1.0  # ternary
+    assert quantise(matrix, "p")[0][1] == 1.0  # ternary
+
+
+def test_weights_of_15_bits_are_two_matrices():
+    rng = rng_of(4)
+    weights = rng.normal(0, 0.3, (N, M))
+    (coarse, unit), (fine, small) = quantise(weights, "n", bits=15)
+    assert unit == 128 * small
+    assert np.abs(coarse * unit + fine * small - weights).max() <= small / 2
+    assert np.abs(weights).max() / small > 8128
+    for bound in (127.0, -127.0, 126.999, 0.5 + 1 / 256):
+        planes = quantise(np.array([[bound, 1.0]]), "n", bits=15)
+        assert abs(sum(int(w[0, 0]) * u for w, u in planes) - bound) <= 1 / 256
+    assert [len(quantise(w, "n", bits=15)) for w in (on_grid(rng, N, M), ternary(rng, N, M, scale=0.3))] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["LIF", "CubaLIF"])
+def test_a_recurrent_network_needs_15_bits(kind):
+    """What 8 bits lose comes back through the loop; 15 bits keep nearly every spike."""
+    equal = {8: [], 15: []}
+    for seed in range(4):
+        rng = rng_of(seed)
+        w, u, p = rng.normal(0, 0.4, (N, M)), rng.normal(0, 0.4, (N, N)), parameters(rng, kind)
+        graph = graph_of("x w, w n, n u, u n", w=nir.Linear(w), u=nir.Linear(u), n=getattr(nir, kind)(**p))
+        x = spikes_in(rng)
+        expected = simulate(kind, p, x @ w.T, recurrent=u)
+        assert 0.01 < expected.mean() < 0.7
+        for bits, fractions in equal.items():
+            program = compile_nir(graph, num_steps=T, weight_bits=bits)
+            fractions.append((got(program, x, "n") == expected).mean())
+    assert 1 - np.mean(equal[15]) < 0.2 * (1 - np.mean(equal[8]))
+    assert np.mean(equal[15]) > 0.995
+
+
+def test_values_have_15_bits_too():
+    rng = rng_of(5)
+    p, q = parameters(rng, "LI"), parameters(rng, "LIF")
+    w, u = on_grid(rng, N, M), rng.normal(0, 0.4, (N, N))
+    graph = graph_of("x w, w a, a u, u n", w=nir.Linear(w), a=nir.LI(**p), u=nir.Linear(u), n=nir.LIF(**q))
+    x = spikes_in(rng, 0.5)
+    expected = simulate("LIF", q, simulate("LI", p, x @ w.T) @ u.T)
+    eight, fifteen = (
+        (got(compile_nir(graph, num_steps=T, weight_bits=bits), x, "n") == expected).mean() for bits in (8, 15)
+    )
+    assert fifteen > max(eight, 0.998)
+
+
+def test_a_reset_can_be_assumed():
+    rng, one = rng_of(6), np.ones(N)
+    w = on_grid(rng, N, M)
+    p = {"tau": 8 * DT * one, "r": 8 * one, "v_leak": 0 * one, "v_threshold": one}
+    program = compile_nir(graph_of("x w, w n", w=nir.Linear(w), n=nir.LIF(**p)), num_steps=T, reset="subtract")
+    assert program["n"].reset == "subtract"
+    assert (
+        "n: resets by subtraction in the same step; its metadata names no other reset."
+        in (program.metadata["assumptions"])
+    )
+    says = nir.LIF(**p, metadata={"reset_mechanism": "zero"})
+    assert (
+        compile_nir(graph_of("x w, w n", w=nir.Linear(w), n=says), num_steps=T, reset="subtract")["n"].reset == "zero"
+    )
+    for options, message in (
+        ({"reset": "half"}, "reset must be 'zero' or 'subtract', got 'half'"),
+        ({"weight_bits": 9}, "weight_bits must be 8 or 15, got 9"),
+    ):
+        with pytest.raises(CompileError, match=message):
+            compile_nir(graph_of("x w, w n", w=nir.Linear(w), n=says), num_steps=T, **options)
 
 
 def test_sources_of_different_scales_share_a_unit():

@@ -2,7 +2,7 @@
 
 A source gives events (spikes, graded inputs) or values (the state of an integrator). Its weights become integers: exact
 ternary ones where a matrix holds at most {-a, 0, a}, else 8 bits with one scale, a power of two where several sources
-meet. With ``e`` the real
+meet; or 15 bits as two such matrices, whose sums are shifted apart. With ``e`` the real
 current of one unit of weight and one unit of the source, the unit of the population is ``u``, the smallest ``e``, and
 
     current / u = sum over the sources of (e / u) * (weights @ source)
@@ -30,6 +30,7 @@ Float64 = NDArray[np.float64]
 
 FACTOR_BITS = 20
 WEIGHT_MAX = 127
+FINE_BITS = 15
 VALUE_PEAK = 4
 """A source of values counts in units of which its largest value has ``2**VALUE_PEAK``."""
 SUM_MAX = 2.0**29
@@ -55,24 +56,34 @@ def scale_op(name: str, source: str, factor: Float64 | float, size: int, *, shif
     return Scale(name, source, factors.astype(np.int32), bits + shift)
 
 
-def quantise(weights: Float64, where: str, *, alone: bool = False) -> tuple[NDArray[np.int8], float]:
+def quantise(
+    weights: Float64, where: str, *, alone: bool = False, bits: int = 8
+) -> list[tuple[NDArray[np.int8], float]]:
     """Return integer weights and the real value of one unit; a unit of 0 says that all weights are 0.
 
     Ternary, exactly, where the values are at most {-a, 0, a}; else ``rint(weights / unit)`` in -127..127. The unit is
-    the smallest power of two; where a source is ``alone`` and that is not exact, the finer ``peak / 127``.
+    the smallest power of two; where a source is ``alone`` and that is not exact, the finer ``peak / 127``. With 15
+    ``bits``, what is not exact is ``rint(weights / unit)`` in -16256..16256, as two matrices: 128 units each, and one.
     """
     magnitude = np.abs(weights)
     peak = float(magnitude.max())
     if not peak <= LARGEST:
         raise CompileError(f"{where}: a weight is {peak:.3g}; weights must be finite and at most {LARGEST:.0e}")
     if peak < SMALLEST:
-        return np.zeros(weights.shape, dtype=np.int8), 0.0
+        return [(np.zeros(weights.shape, dtype=np.int8), 0.0)]
     if float(magnitude[magnitude > 0].min()) >= peak * (1.0 - EQUAL):
-        return np.sign(weights).astype(np.int8), peak
+        return [(np.sign(weights).astype(np.int8), peak)]
     unit = 2.0 ** math.ceil(math.log2(peak / WEIGHT_MAX))
-    if alone and not np.array_equal(weights, np.rint(weights / unit) * unit):
+    if np.abs(weights - np.rint(weights / unit) * unit).max() <= EQUAL * unit:
+        return [(np.rint(weights / unit).astype(np.int8), unit)]
+    if bits == FINE_BITS:
+        fine = unit / 128
+        integers = np.rint(weights / fine).astype(np.int64)
+        low = ((integers + 64) & 127) - 64
+        return [(((integers - low) >> 7).astype(np.int8), unit), (low.astype(np.int8), fine)]
+    if alone:
         unit = peak / WEIGHT_MAX
-    return np.rint(weights / unit).astype(np.int8), unit
+    return [(np.rint(weights / unit).astype(np.int8), unit)]
 
 
 @dataclass(frozen=True)
@@ -95,11 +106,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Synapses:
-    """One source's weights, ``[out, in]``, or ``[N]`` where each neuron has its own; ``unit`` is one's worth."""
+    """One source's weights, ``[out, in]``, or ``[N]`` where each neuron has its own; ``unit`` is one's worth.
+
+    ``fine`` marks the second matrix of weights that have 15 bits.
+    """
 
     source: Source
     weights: NDArray[np.int8]
     unit: float
+    fine: bool = False
 
     @property
     def size(self) -> int:
@@ -180,7 +195,9 @@ class Currents:
         made: list[Op] = []
         outputs = []
         for synapses in self.synapses:
-            name = self.name if len(self.synapses) == 1 else f"{self.name}_from_{synapses.source.name}"
+            sources = {each.source.name for each in self.synapses}
+            name = self.name if len(sources) == 1 else f"{self.name}_from_{synapses.source.name}"
+            name += "_fine" * synapses.fine
             made += self._read(synapses, name, 0 if self.exact else bits)
             outputs.append(made[-1].name)
         return made, outputs, bits if self.exact else 0
@@ -218,7 +235,9 @@ def _factor(name: str, source: str, factor: Float64) -> Scale:
     return scale_op(name, source, factor, len(factor))
 
 
-def currents_of(name: str, parts: Sequence[tuple[Source, Float64]], *, rows: Float64 | None = None) -> Currents:
+def currents_of(
+    name: str, parts: Sequence[tuple[Source, Float64]], *, rows: Float64 | None = None, bits: int = 8
+) -> Currents:
     """Quantise the weights of each source, ``[out, in]`` or ``[N]``; one whose weights are all 0 is left out.
 
     Raises
@@ -228,7 +247,7 @@ def currents_of(name: str, parts: Sequence[tuple[Source, Float64]], *, rows: Flo
     """
     synapses = []
     for source, weights in parts:
-        integers, unit = quantise(weights, f"{name}, weights of {source.name}", alone=len(parts) == 1)
-        synapses.append(Synapses(source, integers, unit))
+        planes = quantise(weights, f"{name}, weights of {source.name}", alone=len(parts) == 1, bits=bits)
+        synapses += [Synapses(source, plane, unit, fine=i > 0) for i, (plane, unit) in enumerate(planes)]
     used = tuple(s for s in synapses if s.unit > 0)
     return Currents(name, used or tuple(synapses[:1]), rows)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import snntorch
 from torch import Tensor, nn
 
+from neuromorphic.compiler.module_agreement import spikes_agreement
 from neuromorphic.compiler.module_layers import layer_node
 from neuromorphic.compiler.module_nodes import (
     LAYERS,
@@ -30,6 +32,7 @@ from neuromorphic.compiler.module_tensors import INPUT
 from neuromorphic.compiler.module_trace import Edge, Leaf, Trace, trace
 from neuromorphic.compiler.nir_files import nir_package
 from neuromorphic.errors import CompileError
+from neuromorphic.neuron_ops import LIF
 from neuromorphic.program import Program
 from pnbx_snn.linear import BitLinear
 
@@ -76,6 +79,11 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
     >>> graph.nodes["1"].metadata["reset_mechanism"], graph.nodes["1"].metadata["reset_delay"]
     ('subtract', True)
     """
+    return _traced(module, sample, dt).build()
+
+
+def _traced(module: nn.Module, sample: Tensor, dt: float | None) -> _Graph:
+    """Run a network on a sample and return what was seen, ready to become a graph."""
     nir_package()
     leaves: dict[str, nn.Module] = {}
     for name, leaf in _leaves(module, ""):
@@ -92,7 +100,7 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
     seconds = float(dt if dt is not None else steps[0] if steps else DEFAULT_DT)
     if not 0.0 < seconds < math.inf:
         raise CompileError(f"dt must be a positive number of seconds, got {dt}")
-    return _Graph(found, seconds).build()
+    return _Graph(found, seconds)
 
 
 def compile_module(
@@ -103,23 +111,28 @@ def compile_module(
     dt: float | None = None,
     input_scale: float | None = None,
     input_range: tuple[int, int] | None = None,
+    weight_bits: int = 8,
 ) -> Program:
     """Compile a network by way of its NIR graph: :func:`graph_of`, then ``compile_nir``.
 
     Parameters
     ----------
     module, sample, dt
-        As for :func:`graph_of`.
+        As for :func:`graph_of`. On the same sample the program's spikes are compared with the network's: give one of
+        full length, with as many samples as shall be counted.
     num_steps : int
         Steps a sample runs; bounds are proven for this many.
     input_scale, input_range
         Of the input's integers, as for ``compile_nir``; ``None``: the input is spikes, or what a ``BitLinear`` with
         ``input_range="int8"`` was calibrated to.
+    weight_bits : {8, 15}
+        As for ``compile_nir``.
 
     Returns
     -------
     Program
-        Bit for bit the same on every executor; how far it is from the network is to be measured.
+        Bit for bit the same on every executor. ``metadata["agreement"]`` says how many spikes equal the network's on
+        the sample: ``steps``, ``samples``, ``spikes_equal`` and, layer by layer, ``layers``.
 
     Raises
     ------
@@ -128,11 +141,19 @@ def compile_module(
     """
     from neuromorphic.compiler.nir_graphs import compile_nir
 
-    graph = graph_of(module, sample, dt=dt)
+    traced = _traced(module, sample, dt)
+    graph = traced.build()
     if input_scale is None and "input_scale" in graph.metadata:
         input_scale = graph.metadata["input_scale"]
         input_range = input_range or (graph.metadata["input_low"], graph.metadata["input_high"])
-    return compile_nir(graph, num_steps=num_steps, input_scale=input_scale, input_range=input_range)
+    program = compile_nir(
+        graph, num_steps=num_steps, input_scale=input_scale, input_range=input_range, weight_bits=weight_bits
+    )
+    with _as_evaluated(module):
+        agreement = spikes_agreement(module, sample, program, traced.neurons(program))
+    if agreement is None:
+        return program
+    return replace(program, metadata={**program.metadata, "agreement": {"part": "given", **agreement}})
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -232,6 +253,11 @@ class _Graph:
                 )
             self.metadata |= {"input_scale": float(leaf.module.input_scale), "input_low": -128, "input_high": 127}
         return Nodes(name, name, {name: layer_node(leaf.where, leaf.module, leaf.features_in, norm)})
+
+    def neurons(self, program: Program) -> dict[str, nn.Module]:
+        """Return the modules that spike, by the name of their operation."""
+        named = {self.made[name].exit: leaf.module for name, leaf in self.leaves.items() if name in self.made}
+        return {op.name: named[op.name] for op in program.of_type(LIF) if op.name in named}
 
     def _layer_before(self, norm: Leaf) -> str:
         """Return the layer into which a norm folds."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from neuromorphic.compiler.currents import LARGEST, SMALLEST
+from neuromorphic.compiler.currents import FINE_BITS, LARGEST, SMALLEST
 from neuromorphic.compiler.nir_files import nir_package, read_nir
 from neuromorphic.compiler.nir_operations import Operations
 from neuromorphic.compiler.nir_wiring import Wiring
@@ -78,6 +78,8 @@ def compile_nir(
     dt: float | None = None,
     input_scale: float | None = None,
     input_range: tuple[int, int] | None = None,
+    weight_bits: int = 8,
+    reset: Literal["zero", "subtract"] = "zero",
 ) -> Program:
     """Compile a NIR graph.
 
@@ -94,6 +96,11 @@ def compile_nir(
     input_range : tuple of int, optional
         Lowest and highest input; ``None``: 0..1 for spikes, -128..127 with an ``input_scale``, or the ``input_low`` and
         ``input_high`` of ``graph.metadata``.
+    weight_bits : {8, 15}
+        Weights that 8 bits hold exactly, or ternary ones, take no more. Others are rounded to 8 bits, or to 15, which
+        are two matrices for each and twice the synapses: what recurrent networks need to stay near.
+    reset : {"zero", "subtract"}
+        In the same step, of neurons whose metadata do not say.
 
     Returns
     -------
@@ -110,8 +117,8 @@ def compile_nir(
 
     Notes
     -----
-    Integer counterpart: :class:`neuromorphic.LIF` and :class:`neuromorphic.LI`, weights of 8 bits with one scale for
-    each source and population, or ternary.
+    Integer counterpart: :class:`neuromorphic.LIF` and :class:`neuromorphic.LI`, weights of 8 or 15 bits with one scale
+    for each source and population, or ternary.
 
     References
     ----------
@@ -134,12 +141,15 @@ def compile_nir(
     graph = read_nir(graph_or_path) if isinstance(graph_or_path, (str, os.PathLike)) else graph_or_path
     step, sentence = _step(graph, dt)
     scale, low, high = _port(graph, input_scale, input_range)
+    for name, value, allowed in (("weight_bits", weight_bits, (8, FINE_BITS)), ("reset", reset, ("zero", "subtract"))):
+        if value not in allowed:
+            raise CompileError(f"{name} must be {allowed[0]!r} or {allowed[1]!r}, got {value!r}")
     try:
         checked_integer("program", "num_steps", num_steps, 1, INT32_MAX)
         with np.errstate(over="raise", divide="raise", invalid="raise", under="ignore"):
             wiring = Wiring(graph, step)
             entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, scale)
-            made = Operations(wiring, entry, num_steps, step).build()
+            made = Operations(wiring, entry, num_steps, step, weight_bits=weight_bits, reset=reset).build()
         metadata = {
             "source": "nir",
             "versions": {"nir": str(nir.version), "numpy": np.__version__},

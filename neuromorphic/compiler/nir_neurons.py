@@ -61,7 +61,7 @@ def snapped(values: Float64) -> Float64:
     return near
 
 
-def population(node: Node, shape: Shape, dt: float, notes: list[str]) -> Population:
+def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str = "zero") -> Population:
     """Return the neurons of a node.
 
     Parameters
@@ -74,6 +74,8 @@ def population(node: Node, shape: Shape, dt: float, notes: list[str]) -> Populat
         Seconds of a step.
     notes : list of str
         Takes a sentence for whatever is assumed.
+    reset : {"zero", "subtract"}
+        Of neurons whose metadata name none.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def population(node: Node, shape: Shape, dt: float, notes: list[str]) -> Populat
         notes.append(f"{node.name}: its membrane sees the synaptic current of the same step (as snnTorch's Synaptic).")
     if node.kind not in SPIKING:
         return Population(synaptic, membrane, None, "none")
-    reset = _reset(node, notes)
+    reset = _reset(node, notes, reset)
     v_reset = values("v_reset") if getattr(node.nir, "v_reset", None) is not None else np.zeros(size)
     theta, offset = values("v_threshold"), membrane.offset
     moved = v_reset != 0
@@ -138,14 +140,15 @@ def _rate(node: Node, field: str, values: Callable[[str], Float64], dt: float) -
     return beta, rate
 
 
-def _reset(node: Node, notes: list[str]) -> str:
+def _reset(node: Node, notes: list[str], assumed: str) -> str:
     """Return our name of a node's reset, from the metadata that our own export writes."""
     metadata = node.nir.metadata if isinstance(node.nir.metadata, dict) else {}
     mechanism, primitive = _text(metadata.get("reset_mechanism")), _text(metadata.get("primitive"))
     late = metadata.get("reset_delay", False)
     if mechanism is None:
-        notes.append(f"{node.name}: resets to zero in the same step; its metadata names no other reset.")
-        return "zero"
+        by = "to zero" if assumed == "zero" else "by subtraction"
+        notes.append(f"{node.name}: resets {by} in the same step; its metadata names no other reset.")
+        return assumed
     if mechanism not in ("zero", "subtract", "none", WITH_INPUT):
         raise node.refuse(
             f"metadata reset_mechanism must be 'zero', 'subtract', 'none' or {WITH_INPUT!r}, got {mechanism!r}"

@@ -24,8 +24,11 @@ from neuromorphic.pathway_ops import LI, MAX_DELAY, Delay
 class Operations:
     """The operations of one graph as they are made, and the range of each."""
 
-    def __init__(self, wiring: Wiring, entry: Input, num_steps: int, dt: float) -> None:
+    def __init__(
+        self, wiring: Wiring, entry: Input, num_steps: int, dt: float, *, weight_bits: int, reset: str
+    ) -> None:
         self.wiring, self.num_steps, self.dt = wiring, num_steps, dt
+        self.weight_bits, self.reset = weight_bits, reset
         self.signals = Signals(wiring)
         self.ops: list[Op] = [entry]
         self.units: dict[str, float] = {}
@@ -76,7 +79,7 @@ class Operations:
     def currents(self, node: Node, name: str, signal: Signal, rows: Float64 | None = None) -> Currents:
         """Return the synapses of a population."""
         parts = [(self.delayed(node, source, steps), matrix) for (source, steps), matrix in signal.terms.items()]
-        return currents_of(name, parts, rows=rows)
+        return currents_of(name, parts, rows=rows, bits=self.weight_bits)
 
     def integrate(self, node: Node, name: str, signal: Signal, what: Integrator) -> Source:
         """Add leaky integrators, all of them in one unit, and return what they give."""
@@ -163,7 +166,7 @@ class Operations:
     def neurons(self, node: Node) -> None:
         """Add one population, its synaptic currents first where it has some."""
         shape = self.wiring.shapes[node.name]
-        what = population(node, shape, self.dt, self.wiring.notes)
+        what = population(node, shape, self.dt, self.wiring.notes, self.reset)
         signal = self.signals.reaching(node.name)
         if what.synaptic is not None:
             source = self.integrate(node, f"{node.name}_syn", signal, what.synaptic)
