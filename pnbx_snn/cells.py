@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from pnbx_snn.leaky import Leaky
+from pnbx_snn.lif_scan import Scan, lif_scan, usable
 from pnbx_snn.surrogate import SpikeFunction, Surrogate, resolve
 
 Reset = Literal["zero", "subtract", "none"]
@@ -53,7 +54,7 @@ class LIFBoxCell(nn.Module):
         learn_threshold: bool,
     ) -> None:
         super().__init__()
-        self.reset = reset
+        self.reset: Reset = reset
         self.spike_grad = resolve("super" if spike_grad is None else spike_grad)
         for name, value, learned in (("beta", beta, learn_beta), ("threshold", threshold, learn_threshold)):
             if learned:
@@ -84,6 +85,23 @@ class LIFBoxCell(nn.Module):
         # Norse fires with its own surrogates only: so far it integrated; now fire with ours, then reset with Norse's.
         spikes = self.spike_grad(state.v - self.threshold)
         return spikes, resets[self.reset](spikes, state.v, 0.0, self.threshold)
+
+    def fused(self, currents: Tensor, v: Tensor, *, traced: bool) -> Scan | None:
+        """Run a sequence ``[T, B, N]`` by :func:`~pnbx_snn.lif_scan.lif_scan`; None where that cannot."""
+        decay = 1 - self.beta.clamp(0, 1)
+        hooks = (self._forward_pre_hooks, self._forward_hooks, self._backward_pre_hooks, self._backward_hooks)
+        if any(hooks) or not usable(currents, decay, self.threshold, v, self.spike_grad):
+            return None
+        return lif_scan(
+            currents,
+            decay,
+            self.threshold,
+            v,
+            step="lif_box",
+            reset=self.reset,
+            spike_grad=self.spike_grad,
+            traced=traced,
+        )
 
 
 def _keep(z: Tensor, v: Tensor, v_reset: float, threshold: Tensor) -> Tensor:

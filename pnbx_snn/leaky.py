@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from pnbx_snn.errors import PnbxTypeError, ShapeError
+from pnbx_snn.lif_scan import Scan, lif_scan, usable
 from pnbx_snn.surrogate import SpikeFunction, resolve
 
 
@@ -135,6 +136,8 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
     ([0.0, 1.0, 0.0, 0.0], [0.75, 1.125, 0.3125, 0.90625])
     """
 
+    mem: Tensor
+
     def __init__(
         self,
         beta: float | Tensor,
@@ -253,6 +256,14 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         if mem is None and not self.init_hidden:
             mem = torch.zeros_like(input_[0])
         state = () if mem is None else (mem,)
+        before = self.mem if mem is None else mem
+        if before.shape == input_.shape[1:] and (mem is None or not self.init_hidden):
+            scan = self.fused(input_, before, traced=True)
+            if scan is not None:
+                assert scan.membranes is not None
+                self.mem = scan.v
+                self.reset = self.mem_reset(scan.membranes[-2] if len(input_) > 1 else before)
+                return scan.spikes, scan.membranes
         spikes, membranes = [], []
         for current in input_.unbind(0):
             out = self(current, *state)
@@ -260,6 +271,32 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
             membranes.append(self.mem)
             state = (self.mem,) if state else ()
         return torch.stack(spikes), torch.stack(membranes)
+
+    def fused(self, input_: Shaped[Tensor, "T *shape"], mem: Shaped[Tensor, "*shape"], *, traced: bool) -> Scan | None:
+        """Run a sequence by :func:`~pnbx_snn.lif_scan.lif_scan`; None where that cannot do what this neuron does.
+
+        It cannot with ``inhibition``, ``state_quant``, graded spikes, a surrogate without a formula of its own
+        (also ``surrogate_disable``), hooks, or a ``forward`` that a subclass may have changed. This neuron's own
+        state is neither read nor written.
+        """
+        plain = type(self) is Leaky and not (self.inhibition or self.state_quant or _hooked(self))
+        decay = self.beta.clamp(0, 1)
+        if not (plain and usable(input_, decay, self.threshold, mem, self.spike_grad) and self._fires_ones()):
+            return None
+        return lif_scan(
+            input_,
+            decay,
+            self.threshold,
+            mem,
+            step="delayed" if self.reset_delay else "leaky",
+            reset=self.reset_mechanism,
+            spike_grad=self.spike_grad,
+            traced=traced,
+        )
+
+    def _fires_ones(self) -> bool:
+        size = self.graded_spikes_factor
+        return not (isinstance(size, Tensor) and size.requires_grad) and bool(size == 1)
 
     def unlist(self) -> "Leaky":
         """Leave snnTorch's list for good: for a neuron whose state is always passed to it."""
@@ -280,3 +317,9 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._reset_mechanism = list(self.reset_dict)[int(self.reset_mechanism_val)]
+
+
+def _hooked(module: torch.nn.Module) -> bool:
+    """Whether somebody listens to the calls of a module."""
+    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+    return any(hooks)

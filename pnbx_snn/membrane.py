@@ -1,6 +1,5 @@
 """The membrane of a BitBrain block: LIF neurons with their own leak and bias, messages from neighbours, noise."""
 
-import functools
 import math
 from typing import Any, NamedTuple, get_args
 
@@ -11,9 +10,10 @@ from torch import Tensor, nn
 from pnbx_snn.cells import Reset
 from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxError, PnbxValueError, ShapeError
+from pnbx_snn.lif_scan import lif_scan, usable
 from pnbx_snn.messages import TorusMessages, edge_gradient, torus_messages, transpose_edges
 from pnbx_snn.quantization import round_decay
-from pnbx_snn.surrogate import SpikeFunction, Surrogate, resolve
+from pnbx_snn.surrogate import SpikeFunction, resolve
 
 
 class MembraneState(NamedTuple):
@@ -116,10 +116,16 @@ def membrane_scan(
             raise ShapeError(
                 f"membrane: state.{name} must be [B, N] = {list(drive.shape[1:])}, got {list(value.shape)}"
             )
-    edges = None if messages is None else messages.ternary_edges()
-    spikes, v = _MembraneScan.apply(  # type: ignore[no-untyped-call]
-        drive, beta, threshold, state.v, state.z, edges, reset, resolve(spike_grad), messages
-    )
+    beta, threshold, v, z = (tensor.to(drive.dtype) for tensor in (beta, threshold, *state))
+    edges, fire = None if messages is None else messages.ternary_edges(), resolve(spike_grad)
+    if edges is None and usable(drive, beta, threshold, v, fire):
+        torus = (0, 0, 0) if messages is None else (messages.rows, messages.columns, messages.kappa_shift)
+        heard = None if messages is None else z
+        options: dict[str, Any] = {"reset": reset, "spike_grad": fire, "z": heard, "torus": torus}
+        spikes, v, _ = lif_scan(drive, beta, threshold, v, step="membrane", **options)
+    else:
+        scan = _MembraneScan.apply(drive, beta, threshold, v, z, edges, reset, fire, messages)  # type: ignore[no-untyped-call]
+        spikes, v = scan
     return spikes, MembraneState(v, spikes[-1].clone())  # a view would keep the whole sequence alive
 
 
@@ -140,25 +146,17 @@ class _MembraneScan(torch.autograd.Function):
         messages: TorusMessages | None,
     ) -> tuple[Tensor, Tensor]:
         ctx.reset, ctx.spike_grad, ctx.messages = reset, spike_grad, messages
-        kernels = _cpu_kernels() if edges is None else None
-        # Only where its backward can help too: one of the two would be a mixture that nobody tests.
-        ctx.kernels = kernels if kernels is not None and kernels.usable(drive) and _alpha(spike_grad) else None
-        if ctx.kernels is not None:
-            arrays = (drive, *(p.expand(drive.shape[-1]) for p in (beta, threshold)), v, z)
-            same = [array.to(drive.dtype).contiguous() for array in arrays]
-            potentials, spikes, last = ctx.kernels.run_forward(*same, reset, _torus(messages))
-            ctx.save_for_backward(potentials, beta, threshold, same[3], None, None)
-            return spikes, last
         potentials = torch.empty_like(drive, memory_format=torch.contiguous_format)  # u, [T, B, N]
         spikes = torch.empty_like(potentials)
         ctx.save_for_backward(potentials, beta, threshold, v, z, edges)
         for d, u, out in zip(drive.unbind(0), potentials.unbind(0), spikes.unbind(0), strict=True):
-            torch.addcmul(d, v, beta, out=u)
+            torch.mul(v, beta, out=u)  # not addcmul, which may round once where step and kernel round twice
+            u += d
             if messages is not None:
                 u += _heard(messages, z, edges)
             fired = u > threshold
             out.copy_(fired)
-            z, v = out, _reset(reset, u, fired, out, threshold)
+            z, v = out, _reset(reset, u, out, threshold)
         return spikes, v
 
     @staticmethod
@@ -166,20 +164,6 @@ class _MembraneScan(torch.autograd.Function):
         if torch.is_grad_enabled():  # only under create_graph=True
             raise PnbxError("membrane: gradients of gradients are not offered, got create_graph=True")
         potentials, beta, threshold, v0, z0, edges = ctx.saved_tensors
-        if ctx.kernels is not None:
-            parameters = (p.expand(potentials.shape[-1]).to(potentials.dtype).contiguous() for p in (beta, threshold))
-            grad_drive, of_beta, of_threshold, grad_v0, grad_z0 = ctx.kernels.run_backward(
-                potentials,
-                *parameters,
-                v0,
-                grad_spikes,
-                grad_v,
-                ctx.reset,
-                _torus(ctx.messages),
-                _alpha(ctx.spike_grad),
-            )
-            summed = (_summed(of_beta, beta), _summed(of_threshold, threshold))
-            return (grad_drive, *summed, grad_v0, grad_z0, None, None, None, None)
         messages: TorusMessages | None = ctx.messages
         # The sum over neighbours is its own transpose, with the edges turned around.
         back = None if messages is None or edges is None else transpose_edges(edges, messages.rows, messages.columns)
@@ -232,38 +216,13 @@ def _heard(messages: TorusMessages, values: Tensor, edges: Tensor | None) -> Ten
     return torus_messages(values, messages.rows, messages.columns, messages.kappa_shift, edges)
 
 
-@functools.cache
-def _cpu_kernels() -> Any:
-    """Return the compiled loops, or ``None`` without numba."""
-    try:
-        from pnbx_snn.kernels import membrane_cpu
-    except ImportError:
-        return None
-    return membrane_cpu
-
-
-def _alpha(spike_grad: SpikeFunction) -> float | None:
-    """Width of an atan surrogate, ``None`` for any other."""
-    if not (isinstance(spike_grad, Surrogate) and spike_grad.name == "atan"):
-        return None
-    alpha = spike_grad.params["alpha"]
-    return float(alpha) if isinstance(alpha, int | float) else None
-
-
-def _torus(messages: TorusMessages | None) -> tuple[int, int, float]:
-    return (0, 0, 0.0) if messages is None else (messages.rows, messages.columns, 2.0 ** -(messages.kappa_shift + 3))
-
-
-def _reset(reset: Reset, u: Tensor, fired: Tensor, z: Tensor, threshold: Tensor) -> Tensor:
-    if reset == "zero":
-        return u.masked_fill(fired, 0.0)
-    return u - z * threshold if reset == "subtract" else u
+def _reset(reset: Reset, u: Tensor, z: Tensor, threshold: Tensor) -> Tensor:
+    return u if reset == "none" else u - z * (u if reset == "zero" else threshold)
 
 
 def _before(reset: Reset, u: Tensor, threshold: Tensor) -> Tensor:
     """Membrane after the reset of the step whose potential was ``u``."""
-    fired = u > threshold
-    return _reset(reset, u, fired, fired.to(u.dtype), threshold)
+    return _reset(reset, u, (u > threshold).to(u.dtype), threshold)
 
 
 def _slopes(spike_grad: SpikeFunction, distance: Tensor) -> Tensor:

@@ -225,11 +225,15 @@ class LIF(nn.Module):
             ``current`` is not floating point.
         """
         self._check(current, "[T, B, N]")
-        spikes, state = [], LIFState(self._initial(current[0], state))
-        for z, v in self._steps(current.unbind(0), state.v):
+        v = self._initial(current[0], state)
+        scan = self.cell.fused(current, v, traced=False)
+        if scan is not None:
+            return scan.spikes, LIFState(scan.v)
+        spikes = []
+        for z, after in self._steps(current.unbind(0), v):
             spikes.append(z)
-            state = LIFState(v)
-        return torch.stack(spikes), state
+            v = after
+        return torch.stack(spikes), LIFState(v)
 
     def trace(
         self, current: Float[Tensor, "T B N"], state: LIFState | None = None
@@ -239,7 +243,11 @@ class LIF(nn.Module):
         ``v`` is the potential after the reset, so ``LIFState(v[-1])`` continues the run. Otherwise as :meth:`forward`.
         """
         self._check(current, "[T, B, N]")
-        spikes, membranes = zip(*self._steps(current.unbind(0), self._initial(current[0], state)), strict=True)
+        v = self._initial(current[0], state)
+        scan = self.cell.fused(current, v, traced=True)
+        if scan is not None and scan.membranes is not None:
+            return scan.spikes, scan.membranes
+        spikes, membranes = zip(*self._steps(current.unbind(0), v), strict=True)
         return torch.stack(spikes), torch.stack(membranes)
 
     def extra_repr(self) -> str:

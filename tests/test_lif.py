@@ -99,6 +99,14 @@ def test_a_tie_is_silent(primitive):
 
 # ---- the libraries
 
+
+@pytest.fixture
+def step_by_step(monkeypatch):
+    """Run the definition, bit for bit the libraries'; test_lif_kernels holds the compiled sequence equal to it."""
+    for module in ("leaky", "cells"):
+        monkeypatch.setattr(f"pnbx_snn.{module}.usable", lambda *_: False)
+
+
 FACTORIES = [
     snn_surrogate.atan,
     snn_surrogate.fast_sigmoid,
@@ -184,6 +192,7 @@ def run_snntorch(c, reset, spike_grad):
 
 
 @each_reset
+@pytest.mark.usefixtures("step_by_step")
 def test_equals_snntorch(reset):
     """Bit for bit. In float64 snnTorch gets our wrapper of its surrogate: its own answers float32 (next test)."""
     spikes = 0
@@ -198,6 +207,7 @@ def test_equals_snntorch(reset):
 
 
 @each_reset
+@pytest.mark.usefixtures("step_by_step")
 def test_float64_differs_from_snntorch_by_float32_rounding(reset):
     for seed in range(20):
         c = Configuration(seed, "leaky", torch.float64)
@@ -238,6 +248,7 @@ def run_norse(c, reset, fire=None):
 
 
 @each_reset
+@pytest.mark.usefixtures("step_by_step")
 def test_equals_norse(reset):
     spikes = 0
     for seed in range(PER_RESET):
@@ -249,6 +260,7 @@ def test_equals_norse(reset):
 
 
 @each_reset
+@pytest.mark.usefixtures("step_by_step")
 def test_equals_norse_with_surrogates_of_snntorch(reset):
     for seed in range(PER_RESET):
         c = Configuration(seed, "lif_box")

@@ -16,6 +16,7 @@ from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.membrane import Membrane, MembraneState, membrane_scan
 from pnbx_snn.messages import TorusMessages
 from pnbx_snn.neurons import LIF, LIFState
+from pnbx_snn.surrogate import Surrogate
 
 RESETS = ("zero", "subtract", "none")
 
@@ -35,9 +36,10 @@ def neurons(N, *, seed=1, dtype=torch.float64):
 def path(request, monkeypatch):
     """Run a test on the compiled loops and on torch's own operations."""
     if request.param == "kernel":
-        assert module._cpu_kernels() is not None, "numba is installed for tests"
+        one = torch.ones(1)
+        assert module.usable(one, one[0], one[0], one[0], Surrogate("atan")), "numba is installed for tests"
     else:
-        monkeypatch.setattr(module, "_cpu_kernels", lambda: None)
+        monkeypatch.setattr(module, "usable", lambda *_: False)
     return request.param
 
 
@@ -132,10 +134,9 @@ def test_kernels_equal_torchs_operations(size, reset, dtype, monkeypatch):
     N = size[2]
     torus = TorusMessages(N) if N != 12 else None
     beta, threshold = neurons(N, dtype=dtype)
-    results = []
-    kernels = module._cpu_kernels()
-    for chosen in (kernels, None):
-        monkeypatch.setattr(module, "_cpu_kernels", lambda chosen=chosen: chosen)
+    results, usable = [], module.usable
+    for answer in (True, False):
+        monkeypatch.setattr(module, "usable", lambda *args, answer=answer: answer and usable(*args))
         first = (draw(size[1], N, seed=7, dtype=dtype), (draw(size[1], N, seed=8, dtype=dtype) > 0.5).to(dtype))
         inputs = [x.clone().requires_grad_() for x in (draw(*size, dtype=dtype), beta, threshold, *first)]
         spikes, state = membrane_scan(*inputs[:3], MembraneState(*inputs[3:]), reset=reset, messages=torus)
