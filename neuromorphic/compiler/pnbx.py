@@ -40,7 +40,7 @@ from neuromorphic.compiler.live_glia import homeostatic
 from neuromorphic.errors import BoundError, CompileError
 from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
 from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense, Input, Op
+from neuromorphic.ops import Dense, Input, Op, Readout
 from neuromorphic.pathway_arithmetic import GATE_INPUT_BITS, KEY_BITS, MEMORY_BITS
 from neuromorphic.pathway_ops import (
     LI,
@@ -339,7 +339,9 @@ def compile_pnbx(model: PNBX, *, num_steps: int | None = None, glia_period: int 
     Returns
     -------
     Program
-        Operations ``input``, ``encoder``, ``block1``, ..., ``readout``, and those of each pathway by name.
+        Operations ``input``, ``encoder``, ``block1``, ..., ``readout``, and those of each pathway by name. With
+        ``readout="step"`` also ``readout_step``, an ``LI`` without memory: the logits of each step, which ``readout``
+        adds up.
 
     Raises
     ------
@@ -382,10 +384,11 @@ def compile_pnbx(model: PNBX, *, num_steps: int | None = None, glia_period: int 
     for number, block in enumerate(model.blocks, start=1):
         assert isinstance(block, BitBrain)
         ops += _block(block, f"block{number}", ops, steps, glia_period)
-    if model.readout_kind != "mean":
-        raise CompileError(
-            "readout: logits of every step cannot be compiled yet; the mean over time (readout='mean') can"
-        )
     ops += compile_readout(model.readout, "readout", ops[-1], tuple(ops), steps)
+    if model.readout_kind == "step":
+        total = ops[-1]
+        assert isinstance(total, Readout)
+        forgets = np.zeros(total.size, dtype=np.int32)
+        ops.append(LI("readout_step", total.sources, forgets, total.bias, total.shift))
     versions = {"pnbx-snn": pnbx_snn.__version__, "torch": torch.__version__, "numpy": np.__version__}
     return Program(tuple(ops), num_steps=steps, metadata={"source": "pnbx_snn.PNBX", "versions": versions})

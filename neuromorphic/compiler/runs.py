@@ -96,8 +96,9 @@ def measure_agreement(
         shown, truth = inputs[:, first : first + BATCH], labels[first : first + BATCH].cpu().numpy()
         with torch.no_grad():
             output = model(shown)
+        logits = output.logits if output.logits.ndim == 2 else output.logits.mean(dim=0)  # of every step
         recording = run(program, shown.cpu().numpy())
-        network_labels, program_labels = output.logits.argmax(dim=1).cpu().numpy(), recording.labels()
+        network_labels, program_labels = logits.argmax(dim=1).cpu().numpy(), recording.labels()
         right_network += int((network_labels == truth).sum())
         right_program += int((program_labels == truth).sum())
         labels_equal += int((network_labels == program_labels).sum())
