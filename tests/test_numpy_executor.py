@@ -82,7 +82,7 @@ def test_progress_counts_steps():
 
 
 def test_an_unknown_executor_names_the_known():
-    with pytest.raises(ExecutorError, match="executor must be one of numpy, lava, got 'loihi'"):
+    with pytest.raises(ExecutorError, match="executor must be one of numpy, lava, native, got 'loihi'"):
         run(small_program(), small_inputs(), "loihi")
 
 

@@ -11,7 +11,11 @@ from neuromorphic.errors import ExecutorError
 from neuromorphic.recording import Recording
 
 _MODULES = MappingProxyType(
-    {"numpy": "neuromorphic.executors.numpy_executor", "lava": "neuromorphic.executors.lava_executor"}
+    {
+        "numpy": "neuromorphic.executors.numpy_executor",
+        "lava": "neuromorphic.executors.lava_executor",
+        "native": "neuromorphic.executors.native_executor",
+    }
 )
 
 NAMES = tuple(_MODULES)
@@ -28,8 +32,14 @@ def get_executor(name: str) -> Callable[..., Recording]:
     Raises
     ------
     ExecutorError
-        When there is no executor of that name.
+        When there is no executor of that name, or what it needs is not installed.
     """
     if name not in _MODULES:
         raise ExecutorError(f"executor must be one of {', '.join(_MODULES)}, got {name!r}")
-    return cast("Callable[..., Recording]", import_module(_MODULES[name]).execute)
+    try:
+        module = import_module(_MODULES[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "neuromorphic":
+            raise
+        raise ExecutorError(f"executor {name!r} needs {error.name}: pip install {error.name}") from error
+    return cast("Callable[..., Recording]", module.execute)

@@ -1,0 +1,328 @@
+"""A program that is ready to run: one step at a time, or many, in memory that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.bounds import prove
+from neuromorphic.errors import ExecutorError, InputError
+from neuromorphic.native import rows
+from neuromorphic.native.interpreter import FINE, run_steps
+from neuromorphic.native.layout import Held, Layout
+from neuromorphic.program import Program
+
+_NO_INTS = np.zeros((0, 0, 0), dtype=np.int32)
+_NO_WORDS = np.zeros((0, 0, 0), dtype=np.uint64)
+_NOTHING = np.zeros((1, 0), dtype=np.int32)
+STEPS_A_CALL = 256  # of a recording: between two calls Ctrl-C and a progress bar get their turn
+
+
+class NativeNetwork:
+    """A program as packed weights and the state of ``batch`` samples, run by one compiled loop.
+
+    Equal to the NumPy reference bit for bit. Weights take two bits if ternary, spikes one; nothing is allocated by a
+    step, and the program itself is not kept.
+
+    Parameters
+    ----------
+    program : Program
+        Any program; its bounds are proven first.
+    batch : int
+        Samples that run side by side.
+    threads : int
+        Threads that share the samples. More than the samples are of no use; at a batch of 1 a second does not pay.
+
+    Raises
+    ------
+    BoundError
+        When an accumulator could overflow.
+    ExecutorError
+        For an operation that this executor does not know, or a batch or a number of threads below 1.
+
+    Examples
+    --------
+    >>> from neuromorphic import LIF, Dense, Input, Program, Readout
+    >>> one = np.ones(1, dtype=np.int32)
+    >>> ops = (
+    ...     Input("x", 2),
+    ...     Dense("fc", "x", np.array([[1, 1]], dtype=np.int8)),
+    ...     LIF("lif", ("fc",), decay=4096 * one, threshold=2 * one, bias=0 * one, shift=0),
+    ...     Dense("out", "lif", np.array([[1]], dtype=np.int8)),
+    ...     Readout("readout", ("out",), bias=0 * one, shift=0),
+    ... )
+    >>> network = NativeNetwork(Program(ops, num_steps=4))
+    >>> x = np.ones((1, 2), dtype=np.int32)
+    >>> [int(network.step(x)[0, 0]) for _ in range(4)]
+    [0, 1, 1, 2]
+    """
+
+    def __init__(self, program: Program, *, batch: int = 1, threads: int = 1) -> None:
+        for name, value in (("batch", batch), ("threads", threads)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ExecutorError(f"native: {name} must be an integer of 1 or more, got {value!r}")
+        prove(program)
+        self.batch, self.threads, self.time = batch, min(threads, batch), 0
+        self._port = program.input
+        layout = Layout(program)
+        self._variables, self._spike_counts, self._starts = layout.variables, layout.spike_counts, layout.starts
+        self._table = np.stack(layout.rows)
+        self._links = np.array([*layout.links, -1], dtype=np.int64)
+        self._params, self._words, self._small = (x.build() for x in (layout.params, layout.words, layout.small))
+        ints, bits, counts = (max(x.size, 1) for x in (layout.ints, layout.bits, layout.counts))
+        self._ints = np.zeros((batch, ints), dtype=np.int32)
+        self._bits = np.zeros((batch, bits), dtype=np.uint64)
+        self._counts = np.zeros((batch, counts), dtype=np.int64)
+        self._set_starts()
+        self._head = np.zeros(rows.HEAD_WIDTH, dtype=np.int64)
+        self._head[:] = (
+            self._table.ctypes.data, len(self._table),
+            *(x.ctypes.data for x in (self._links, self._params, self._words, self._small)),
+            *(x.ctypes.data for x in (self._ints, self._bits, self._counts)), ints, bits, counts,
+            self._port.low, self._port.high, batch, self._port.size,
+        )  # fmt: skip
+        self._address = self._head.ctypes.data
+        self._range = (self._port.low, self._port.high)
+        self._takes_bits = self._range == (0, 1)
+        self._shapes = ((batch, self._port.size), (batch, -(-self._port.size // 64)))
+        self._pool: ThreadPoolExecutor | None = None
+        self.output = self._choose_output()
+        self._output_view = self.view(self.output) if self.output else _NOTHING
+
+    def __getstate__(self) -> None:
+        raise TypeError("a NativeNetwork holds addresses and cannot be copied or pickled; make another of its program")
+
+    def _choose_output(self) -> str:
+        sums = [name for name in self._variables if name.endswith(".y")]
+        return (sums or [*self._variables, ""][-1:])[-1]
+
+    def _set_starts(self) -> None:
+        for place, values in self._starts:
+            self._ints[:, place : place + values.size] = values
+
+    def load(self) -> None:
+        """Compile the code, or load it from the cache, without a step: what the first call would do."""
+        run_steps(self._address, _NO_INTS, _NO_WORDS, 0, 0, 0, 0, 0, 0, 0, 0, False)
+
+    def reset(self) -> None:
+        """Start all samples anew: states as at the beginning, no events in delays, spike counts zero."""
+        for state in (self._ints, self._bits, self._counts):
+            state.fill(0)
+        self._set_starts()
+        self.time = 0
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of what a recording can keep, ``"op.variable"``."""
+        return tuple(self._variables)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the packed weights and keys."""
+        return self._words.nbytes + self._small.nbytes
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of thresholds, decays, factors, tables and the like."""
+        return self._params.nbytes + self._table.nbytes + self._links.nbytes
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all states, values and spikes of all samples: all that a run of any length needs."""
+        return self._ints.nbytes + self._bits.nbytes + self._counts.nbytes
+
+    def view(self, name: str) -> NDArray[Any]:
+        """Return a read-only view of a variable: it shows the present step and moves on with the network.
+
+        Parameters
+        ----------
+        name : str
+            ``"op.variable"``. Fingerprints (``E`` of ``Slots``) are computed in recordings only.
+
+        Returns
+        -------
+        NDArray
+            int32 ``[B, N]`` (a matrix: ``[B, r, r]``); spikes as bits, uint64 ``[B, N / 64]``, the first lowest.
+
+        Raises
+        ------
+        ExecutorError
+            When there is no such variable.
+        """
+        held = self._held(name)
+        if held.spikes:
+            shown: NDArray[Any] = self._bits[:, held.place : held.place + -(-held.columns // 64)]
+        elif held.rows == 1:
+            shown = self._ints[:, held.place : held.place + held.columns]
+        else:
+            last = held.place + (held.rows - 1) * held.stride + held.columns
+            strides = (self._ints.strides[0], 4 * held.stride, 4)
+            shape = (self.batch, held.rows, held.columns)
+            shown = np.lib.stride_tricks.as_strided(self._ints[:, held.place : last], shape, strides)
+        shown = shown.view()
+        shown.setflags(write=False)
+        return shown
+
+    def spikes(self, name: str) -> NDArray[np.uint8]:
+        """Return the spikes of an operation in the present step, unpacked: a new array ``[B, N]``."""
+        held = self._held(f"{name}.spikes")
+        packed = np.ascontiguousarray(self.view(f"{name}.spikes")).view(np.uint8)
+        return np.unpackbits(packed, axis=1, count=held.columns, bitorder="little")
+
+    def spike_counts(self) -> dict[str, NDArray[np.int64]]:
+        """Return how many spikes each operation fired since the reset, ``[B]``."""
+        return {name: self._counts[:, place].copy() for name, place in self._spike_counts.items()}
+
+    def _held(self, name: str) -> Held:
+        if name not in self._variables:
+            known = ", ".join(self._variables)
+            raise ExecutorError(f"native: there is no variable {name!r}; the program has {known}")
+        return self._variables[name]
+
+    def step(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Run one step.
+
+        Parameters
+        ----------
+        x : NDArray
+            int32 ``[B, N]``; or, for spikes, uint64 ``[B, ceil(N / 64)]`` of bits as :func:`bits_of` packs them.
+
+        Returns
+        -------
+        NDArray
+            The view of the last running sum, or without one of the last variable; see :meth:`view`.
+
+        Raises
+        ------
+        InputError
+            Wrong dtype, shape, layout or range; nothing has changed then.
+        """
+        self._run(x[np.newaxis] if isinstance(x, np.ndarray) else x, 1)
+        return self._output_view
+
+    def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Run many steps in one call and keep nothing of them but the state.
+
+        Parameters
+        ----------
+        inputs : NDArray
+            ``[T, B, N]`` of what :meth:`step` takes.
+
+        Returns
+        -------
+        NDArray
+            As :meth:`step`, after the last.
+        """
+        self._run(inputs, 0)
+        return self._output_view
+
+    def record(
+        self,
+        inputs: NDArray[Any],
+        variables: Iterable[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Run many steps and keep variables of each.
+
+        Parameters
+        ----------
+        inputs : NDArray
+            ``[T, B, N]`` of what :meth:`step` takes.
+        variables : iterable of str, optional
+            Which; by default all.
+        progress : callable, optional
+            Called with (steps done, steps in all).
+
+        Returns
+        -------
+        dict of NDArray
+            ``[T, B, N]`` each, in the program's order, spikes as uint8.
+        """
+        array = self._checked(inputs, 0)
+        wanted = set(self._variables) if variables is None else {str(name) for name in variables}
+        for name in wanted:
+            self._held(name)
+        kept = {name: held for name, held in self._variables.items() if name in wanted}
+        num_steps = len(array)
+        table = np.zeros((len(kept), rows.REC_WIDTH), dtype=np.int64)
+        sizes = {True: 0, False: 0}
+        for row, held in zip(table, kept.values(), strict=True):
+            row[:] = (held.spikes, held.place, held.rows, held.columns, held.stride, sizes[held.spikes])
+            sizes[held.spikes] += num_steps * self.batch * held.size
+        ints, spikes = np.zeros(max(sizes[False], 1), dtype=np.int32), np.zeros(max(sizes[True], 1), dtype=np.uint8)
+        width = table[:, rows.REC_ROWS] * table[:, rows.REC_COLUMNS] * self.batch
+        marks = any(name.endswith(".E") for name in kept)
+        for start in range(0, num_steps, STEPS_A_CALL):
+            part = table.copy()
+            part[:, rows.REC_START] += start * width
+            self._run(array[start : start + STEPS_A_CALL], 0, (part, ints, spikes), marks)
+            if progress is not None:
+                progress(min(start + STEPS_A_CALL, num_steps), num_steps)
+        found: dict[str, NDArray[Any]] = {}
+        for row, (name, held) in zip(table, kept.items(), strict=True):
+            first, size = int(row[rows.REC_START]), num_steps * self.batch * held.size
+            whole: NDArray[Any] = spikes if held.spikes else ints
+            found[name] = whole[first : first + size].reshape(num_steps, self.batch, held.size)
+        return found
+
+    def _checked(self, inputs: NDArray[Any], steps: int) -> NDArray[Any]:
+        if not isinstance(inputs, np.ndarray):
+            raise InputError(f"{self._port.name}: inputs must be a NumPy array, got {type(inputs).__name__}")
+        dtype, shape = inputs.dtype, inputs.shape
+        packed = dtype == np.uint64 and self._takes_bits
+        if not packed and dtype != np.int32:
+            also = " or uint64 (bits)" if self._takes_bits else ""
+            raise InputError(f"{self._port.name}: inputs must be int32{also}, got {dtype}; use inputs.astype('int32')")
+        if len(shape) != 3 or shape[1:] != self._shapes[packed] or not shape[0]:
+            axes = f"[{self.batch}, {self._shapes[packed][1]}]"
+            got, lead = (list(shape[1:]), "") if steps else (list(shape), "[T >= 1, ")
+            wanted = axes if steps else lead + axes[1:]
+            raise InputError(f"{self._port.name}: inputs must be {wanted}, got {got}")
+        if not inputs.flags.c_contiguous or not inputs.flags.aligned:
+            raise InputError(f"{self._port.name}: inputs must be contiguous; use numpy.ascontiguousarray(inputs)")
+        return inputs
+
+    def _run(
+        self,
+        inputs: NDArray[Any],
+        steps: int,
+        recording: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]] | None = None,
+        marks: bool = False,
+    ) -> None:
+        inputs = self._checked(inputs, steps)
+        given = (_NO_INTS, inputs) if inputs.dtype == np.uint64 else (inputs, _NO_WORDS)
+        kept = (0, 0, 0, 0)
+        if recording is not None:
+            table, ints, spikes = recording
+            kept = (table.ctypes.data, len(table), ints.ctypes.data, spikes.ctypes.data)
+        ends = [self.batch * i // self.threads for i in range(self.threads + 1)]
+
+        def work(part: int) -> int:
+            span = (ends[part], ends[part + 1])
+            return run_steps(self._address, *given, *span, len(inputs), self.time, *kept, marks)
+
+        if self.threads == 1:
+            bad = work(0)
+        else:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="neuromorphic-native")
+            bad = max(self._pool.map(work, range(self.threads)))
+        if bad != FINE:
+            self._refuse(inputs, bad)
+        self.time += len(inputs)
+
+    def _refuse(self, inputs: NDArray[Any], bad: int) -> None:
+        if inputs.dtype == np.uint64:
+            step, sample = divmod(bad, self.batch)
+            raise InputError(
+                f"{self._port.name}: bits beyond the {self._port.size} channels must be 0, "
+                f"they are not at step {step}, sample {sample}"
+            )
+        raise InputError(
+            f"{self._port.name}: inputs must lie in {self._range[0]}..{self._range[1]}, got {int(inputs.flat[bad])} "
+            f"at {[int(i) for i in np.unravel_index(bad, inputs.shape)]}"
+        )

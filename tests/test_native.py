@@ -1,0 +1,328 @@
+"""The native executor: every variable of every program equals the reference's, and what it refuses it names."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run, verify
+from neuromorphic.errors import BoundError, ExecutorError, InputError
+from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
+from neuromorphic.native import NativeNetwork, bits_of
+from neuromorphic.native import layout as native_layout
+from neuromorphic.ops import OP_TYPES
+from programs import small_inputs, small_program
+from random_networks import KINDS, random_network
+from random_programs import random_inputs, random_program
+
+
+def assert_equal(program, inputs, **options):
+    comparison, _, got = verify(program, inputs, "native", **options)
+    assert comparison.equal, str(comparison.first)
+    return got
+
+
+def test_it_knows_every_operation():
+    assert set(native_layout._BUILDERS) == set(OP_TYPES)
+
+
+def test_an_operation_it_does_not_know_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(native_layout, "_BUILDERS", {"Input": native_layout._BUILDERS["Input"]})
+    with pytest.raises(ExecutorError, match="does not know the operation Dense \\(lif1_synapses\\); .* 'numpy'"):
+        NativeNetwork(small_program())
+
+
+@pytest.mark.parametrize("reset", RESETS)
+def test_every_reset(reset):
+    assert_equal(small_program(reset=reset, num_steps=40), small_inputs(num_steps=40))
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), batch=st.integers(1, 4))
+def test_any_network_equals_the_reference(seed, batch):
+    rng = np.random.default_rng(seed)
+    program = random_network(rng)
+    assert_equal(program, random_inputs(program, rng, batch))
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), batch=st.integers(1, 9))
+def test_any_spiking_program_equals_the_reference(seed, batch):
+    rng = np.random.default_rng(seed)
+    program = random_program(rng, num_steps=30, max_layers=3, max_width=80)
+    assert_equal(program, random_inputs(program, rng, batch))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_operation_alone(kind):
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        program = random_network(rng, kinds=(kind,), num_ops=2, num_steps=20)
+        assert any(type(op).__name__ == kind for op in program.ops)
+        assert_equal(program, random_inputs(program, rng, 3))
+
+
+@pytest.mark.slow
+def test_a_thousand_networks_more():
+    for seed in range(1000):
+        rng = np.random.default_rng([7, seed])
+        program = random_network(rng, num_ops=10, num_steps=15)
+        assert_equal(program, random_inputs(program, rng, 2))
+
+
+def ternary_layer(size, num_inputs, *, seed=0, weights=None, shift=0):
+    rng = np.random.default_rng(seed)
+    if weights is None:
+        weights = rng.integers(-1, 2, (size, num_inputs)).astype(np.int8)
+    ops = (
+        Input("x", num_inputs),
+        Dense("fc", "x", weights, shift),
+        LIF(
+            "lif",
+            ("fc",),
+            decay=rng.integers(0, 4097, size).astype(np.int32),
+            threshold=rng.integers(0, 200, size).astype(np.int32),
+            bias=rng.integers(-9, 10, size).astype(np.int32),
+            shift=2,
+        ),
+        Dense("out", "lif", rng.integers(-1, 2, (5, size)).astype(np.int8)),
+        Readout("readout", ("out",), bias=np.zeros(5, dtype=np.int32), shift=0),
+    )
+    return Program(ops, num_steps=4)
+
+
+@pytest.mark.parametrize("size", [1, 31, 33, 63, 64, 65, 255, 256, 257, 511, 513, 700])
+@pytest.mark.parametrize("num_inputs", [1, 15, 16, 17, 64, 65, 300])
+def test_sizes_that_fit_no_register(size, num_inputs):
+    program = ternary_layer(size, num_inputs, seed=size + num_inputs)
+    inputs = np.random.default_rng(1).integers(0, 2, (4, 3, num_inputs)).astype(np.int32)
+    assert_equal(program, inputs)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.01, 0.188, 0.49, 0.5, 0.51, 0.9, 1.0])
+def test_every_density(density):
+    program = ternary_layer(300, 333)
+    drawn = np.random.default_rng(2).random((4, 5, 333)) < density
+    if density == 0.5:
+        drawn = np.broadcast_to(np.arange(333) % 2 == 0, drawn.shape)
+    assert_equal(program, drawn.astype(np.int32))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 8, 9, 64, 130])
+def test_batches_and_threads(batch):
+    program = ternary_layer(70, 90)
+    inputs = np.random.default_rng(3).integers(0, 2, (4, batch, 90)).astype(np.int32)
+    for threads in (1, 2, 5):
+        assert_equal(program, inputs, threads=threads)
+
+
+def test_one_step():
+    assert_equal(ternary_layer(40, 50), np.ones((1, 2, 50), dtype=np.int32))
+
+
+@pytest.mark.slow
+def test_more_events_than_a_counter_holds():
+    num_inputs = 70_001
+    weights = np.random.default_rng(4).integers(-1, 2, (40, num_inputs)).astype(np.int8)
+    weights[0], weights[1] = 1, -1
+    program = ternary_layer(40, num_inputs, weights=weights)
+    spikes = np.random.default_rng(5).random((3, 1, num_inputs)) < np.array([0.49, 0.51, 1.0])[:, None, None]
+    assert_equal(program, spikes.astype(np.int32))
+
+
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_states_saturate_alike(reset, sign):
+    one = np.ones(3, dtype=np.int32)
+    ops = (
+        Input("x", 1, low=-(1 << 15), high=1 << 15),
+        Dense("fc", "x", np.array([[1], [7], [-3]], dtype=np.int8), shift=6),
+        LIF(
+            "lif",
+            ("fc",),
+            decay=np.array([DECAY_ONE, 4095, 1], dtype=np.int32),
+            threshold=np.array([STATE_MAX, STATE_MAX - 1, 0], dtype=np.int32),
+            bias=sign * STATE_MAX * one,
+            shift=3,
+            reset=reset,
+        ),
+        Readout("readout", ("fc",), bias=-sign * STATE_MAX * one, shift=2),
+    )
+    inputs = np.array([[[x]] for x in (1 << 15, 1 << 15, 0, -(1 << 15), -(1 << 15), -1, 1)], dtype=np.int32)
+    got = assert_equal(Program(ops, num_steps=7), inputs)
+    assert (np.abs(got.variables["lif.v"]) == STATE_MAX).any()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_step_by_step_equals_a_whole_run(seed):
+    rng = np.random.default_rng([11, seed])
+    program = random_network(rng, num_ops=10)
+    inputs = np.ascontiguousarray(random_inputs(program, rng, 3))
+    expected = run(program, inputs)
+    network = NativeNetwork(program, batch=3)
+    names = [name for name in expected.variables if not name.endswith(".E")]
+    for t in range(len(inputs)):
+        network.step(inputs[t])
+        for name in names:
+            op, variable = name.rsplit(".", 1)
+            got = network.spikes(op) if variable == "spikes" else network.view(name).reshape(3, -1)
+            assert np.array_equal(got, expected.variables[name][t]), (name, t)
+    assert np.array_equal(network.view(network.output), network.step(inputs[0]))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_two_halves_equal_one_run_and_a_reset_starts_anew(seed):
+    rng = np.random.default_rng([12, seed])
+    program = random_network(rng, num_ops=10)
+    inputs = np.ascontiguousarray(random_inputs(program, rng, 2))
+    whole = run(program, inputs).variables
+    network = NativeNetwork(program, batch=2)
+    for _ in range(2):
+        parts = [network.record(inputs[:5]), network.record(inputs[5:])]
+        for name, array in whole.items():
+            assert np.array_equal(np.concatenate([part[name] for part in parts]), array), name
+        network.reset()
+    network.run(inputs)
+    for op in program.of_type(LIF):
+        expected = whole[f"{op.name}.spikes"].sum(axis=(0, 2), dtype=np.int64)
+        assert np.array_equal(network.spike_counts()[op.name], expected)
+
+
+def test_samples_are_independent():
+    rng = np.random.default_rng(13)
+    program = random_network(rng, num_ops=10)
+    inputs = random_inputs(program, rng, 11)
+    together = run(program, inputs, "native")
+    for b in range(11):
+        alone = run(program, np.ascontiguousarray(inputs[:, b : b + 1]), "native")
+        assert all(np.array_equal(alone.variables[k][:, 0], together.variables[k][:, b]) for k in alone.variables)
+
+
+def test_memory_does_not_grow_with_steps():
+    network = NativeNetwork(ternary_layer(64, 64))
+    arrays = [network._ints, network._bits, network._counts]
+    sizes, where = network.state_bytes, [array.ctypes.data for array in arrays]
+    network.run(np.ones((3000, 1, 64), dtype=np.int32))
+    assert network.time == 3000
+    assert network.state_bytes == sizes
+    assert [array.ctypes.data for array in arrays] == where
+
+
+def test_weights_take_two_bits():
+    network = NativeNetwork(ternary_layer(512, 512))
+    assert 512 * 512 / 4 <= network.weight_bytes < 512 * 512 / 4 + 3000
+    assert not any(isinstance(value, Program) for value in vars(network).values())
+
+
+def test_spikes_may_come_as_bits():
+    program = ternary_layer(40, 100)
+    inputs = np.random.default_rng(6).integers(0, 2, (4, 3, 100)).astype(np.int32)
+    a, b = NativeNetwork(program, batch=3), NativeNetwork(program, batch=3)
+    packed = bits_of(inputs > 0)
+    for t in range(4):
+        assert np.array_equal(a.step(inputs[t]), b.step(packed[t]))
+    assert a.view(a.output).any()
+
+
+def test_a_recording_keeps_what_was_asked_for():
+    program, inputs, seen = small_program(num_steps=600), small_inputs(num_steps=600), []
+    whole = run(program, inputs)
+    got = run(program, inputs, "native", record=["readout.y", "lif1.spikes"], progress=lambda *done: seen.append(done))
+    assert list(got.variables) == ["lif1.spikes", "readout.y"]
+    assert all(np.array_equal(got.variables[name], whole.variables[name]) for name in got.variables)
+    assert got.executor == "native"
+    assert seen == [(256, 600), (512, 600), (600, 600)]
+    with pytest.raises(ExecutorError, match="no variable 'lif9.v'; the program has lif1.spikes, lif1.v"):
+        run(program, inputs, "native", record=["lif9.v"])
+
+
+def test_views_follow_and_cannot_be_written():
+    network = NativeNetwork(small_program(), batch=4)
+    shown = network.view("lif1.v")
+    before = shown.copy()
+    network.step(small_inputs()[0])
+    assert not np.array_equal(shown, before)
+    with pytest.raises(ValueError, match="read-only"):
+        shown[0, 0] = 1
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((4, 9)), "must be int32, got float64"),
+        (np.zeros((4, 9), dtype=np.int64), "must be int32, got int64"),
+        (np.zeros((4, 1), dtype=np.uint64), "must be int32, got uint64"),
+        (np.zeros((3, 9), dtype=np.int32), r"must be \[4, 9\], got \[3, 9\]"),
+        (np.zeros(9, dtype=np.int32), r"must be \[4, 9\], got \[9\]"),
+        (np.zeros((9, 4), dtype=np.int32).T, "must be contiguous"),
+        (np.zeros((4, 18), dtype=np.int32)[:, ::2], "must be contiguous"),
+        (np.frombuffer(b"\0" * 145, dtype=np.uint8)[1:].view(np.int32).reshape(4, 9), "must be contiguous"),
+        (np.full((4, 9), 128, dtype=np.int32), r"must lie in -128..127, got 128 at \[0, 0, 0\]"),
+        (np.zeros((4, 9), dtype=np.int32).tolist(), "must be a NumPy array, got list"),
+    ],
+)
+def test_wrong_inputs_change_nothing(x, message):
+    network = NativeNetwork(small_program(), batch=4)
+    network.step(small_inputs()[0])
+    before = {name: network.view(name).copy() for name in network.variables}
+    with pytest.raises(InputError, match=message):
+        network.step(x)
+    assert network.time == 1
+    assert all(np.array_equal(network.view(name), before[name]) for name in before)
+
+
+def test_bits_beyond_the_channels_are_refused():
+    network = NativeNetwork(ternary_layer(8, 65), batch=2)
+    packed = np.zeros((2, 2), dtype=np.uint64)
+    packed[1, 1] = 2
+    with pytest.raises(InputError, match="beyond the 65 channels must be 0, they are not at step 0, sample 1"):
+        network.step(packed)
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch", 0), ("batch", 1.5), ("threads", 0), ("threads", True)])
+def test_wrong_options_are_refused(name, value):
+    with pytest.raises(ExecutorError, match=f"{name} must be an integer of 1 or more, got {value}"):
+        NativeNetwork(small_program(), **{name: value})
+
+
+def test_what_could_overflow_is_refused():
+    ops = (
+        Input("x", 300, low=-(1 << 15), high=1 << 15),
+        Dense("fc", "x", np.full((1, 300), 127, dtype=np.int8), shift=16),
+        Readout("readout", ("fc",), bias=np.zeros(1, dtype=np.int32), shift=0),
+    )
+    with pytest.raises(BoundError, match="fc: the sum"):
+        NativeNetwork(Program(ops, num_steps=1))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_addresses_are_not_copied(duplicate):
+    with pytest.raises(TypeError, match="make another"):
+        duplicate(NativeNetwork(small_program()))
+
+
+def test_numba_is_loaded_when_asked_for():
+    code = (
+        "import sys, neuromorphic; before = 'numba' in sys.modules; "
+        "import neuromorphic.native; print(before, 'numba' in sys.modules)"
+    )
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert got.stdout.strip() == "False True"
+
+
+def test_without_numba_the_error_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("neuromorphic.") and "native" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(ExecutorError, match="executor 'native' needs numba: pip install numba"):
+        run(small_program(), small_inputs(), "native")
+
+
+def test_recordings_compare_with_the_reference():
+    program, inputs = small_program(), small_inputs()
+    assert compare(run(program, inputs), run(program, inputs, "native")).equal
