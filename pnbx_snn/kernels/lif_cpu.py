@@ -93,8 +93,10 @@ def _by_step(x: Tensor) -> tuple[Any, int]:
 
 
 def _by_unit(parameter: Tensor, x: Tensor) -> Any:
+    if parameter.ndim == 0:
+        return np.full(x.numel() // len(x), parameter.item(), array(x).dtype)
     return _flat(parameter.to(x.dtype).expand(x.shape[1:]))
 
 
 def _flat(tensor: Tensor) -> Any:
-    return array(tensor.contiguous()).reshape(-1)
+    return array(tensor if tensor.is_contiguous() else tensor.contiguous()).reshape(-1)
