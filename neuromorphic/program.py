@@ -20,10 +20,21 @@ from neuromorphic.errors import FileFormatError, InputError, ProgramError
 from neuromorphic.fixed_point import INT32_MAX, quantize_input
 from neuromorphic.op_fields import Wanted, checked_integer
 from neuromorphic.ops import OP_TYPES, Input, Op
+from neuromorphic.packing import is_ternary, pack_ternary, unpack_ternary
 from neuromorphic.pathway_ops import Delay
 
 KIND = "pnbx-program"
-FORMAT_VERSION = 2  # 2: the operations of pathway_ops, resets that act one step late
+FORMAT_VERSION = 3  # 2: the operations of pathway_ops, resets that act one step late; 3: ternary arrays at two bits
+
+
+def _unpacked(name: str, array: NDArray[Any], entry: Any) -> NDArray[Any]:
+    """Return an array as a file holds it: as it is, or ternary where its entry says of which shape."""
+    if entry is None:
+        return array
+    shape = entry["ternary"]
+    if not isinstance(shape, list) or any(type(n) is not int or n < 1 for n in shape):
+        raise ProgramError(f"{name}: a shape must be whole numbers of 1 or more, got {shape!r}")
+    return unpack_ternary(name, array, tuple(shape))
 
 
 def _check_wiring(ops: tuple[Op, ...]) -> None:
@@ -205,7 +216,10 @@ class Program:
             entry: dict[str, Any] = {"op": type(op).__name__}
             for f in fields(op):
                 value = getattr(op, f.name)
-                if isinstance(value, np.ndarray):
+                if isinstance(value, np.ndarray) and value.dtype == np.int8 and is_ternary(value):
+                    arrays[f"{op.name}.{f.name}"] = pack_ternary(value)
+                    entry[f.name] = {"ternary": list(value.shape)}
+                elif isinstance(value, np.ndarray):
                     arrays[f"{op.name}.{f.name}"] = value
                 else:
                     entry[f.name] = list(value) if isinstance(value, tuple) else value
@@ -245,7 +259,7 @@ class Program:
                 for f in fields(op_class):
                     key = f"{arguments['name']}.{f.name}"
                     if key in arrays:
-                        arguments[f.name] = arrays.pop(key)
+                        arguments[f.name] = _unpacked(key, arrays.pop(key), arguments.get(f.name))
                 ops.append(op_class(**arguments))
             program = cls(ops=tuple(ops), num_steps=body["num_steps"], metadata=body["metadata"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -30,6 +30,7 @@ from neuromorphic import Program, Recording, prove, run
 from neuromorphic.compiler import compile_nir
 from neuromorphic.container import read_container, write_container
 from neuromorphic.errors import NeuromorphicError
+from neuromorphic.program import FORMAT_VERSION
 
 sys.path.insert(0, str(Path(__file__).parent))
 from programs import small_inputs, small_program
@@ -100,7 +101,7 @@ def spoiled_file(path: Path, kind: str, body: Any, arrays: dict[str, Any], rng: 
             arrays[name] = rng.choice(choices)()
         else:
             body = spoil(body, rng)
-    write_container(path, kind, rng.choice((1, 2, 2, 2)), body, arrays)
+    write_container(path, kind, rng.choice((1, 2, 3, 3)), body, arrays)
 
 
 def spoiled_graph(path: Path, content: bytes, rng: random.Random) -> None:
@@ -181,7 +182,7 @@ def fuzz(seconds: float, seed: int, folder: Path) -> Counter[str]:
     sources: list[tuple[str, str, Callable[[Path], Any], bytes, Any, dict[str, Any]]] = []
     for name, made in (("program", program), ("graph", random_graph(np.random.default_rng(3)))):
         made.save(folder / "p.npz")
-        body, arrays, _ = read_container(folder / "p.npz", "pnbx-program", 2)
+        body, arrays, _ = read_container(folder / "p.npz", "pnbx-program", FORMAT_VERSION)
         sources.append((name, "pnbx-program", read_program, (folder / "p.npz").read_bytes(), body, arrays))
     recording.save(folder / "r.npz")
     body, arrays, _ = read_container(folder / "r.npz", "pnbx-recording", 1)

