@@ -9,6 +9,7 @@ from torch.nn.functional import linear, one_hot
 
 from pnbx_snn.checks import check_input, check_sizes
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.products import ternary_products, worth
 from pnbx_snn.quantization import WeightScale, kept, ternarize
 
 Scope = Literal["sequence", "persistent"]
@@ -248,7 +249,12 @@ class Hippocampus(nn.Module):
     def _ask(self, events: Tensor) -> tuple[Tensor, Tensor]:
         """Return the slow half ``[M, H]`` and how much each slot answers ``[..., M]``."""
         ternary, gamma = self.rounded()
-        scores = linear(events, ternary).to(events.dtype) * (gamma / (self.temperature * self.d_hidden**0.5))
+        sharpness = 1 / (self.temperature * self.d_hidden**0.5)
+        if worth(events, self.slots):
+            latent = self.K if kept(self) is None else self.K.detach()
+            scores = ternary_products(events, [latent], [ternary.detach()], [gamma])[0] * sharpness
+        else:
+            scores = linear(events, ternary).to(events.dtype) * (gamma * sharpness)
         alpha = torch.softmax(scores, dim=-1)
         if self.competition == "winner":
             best = one_hot(scores.argmax(dim=-1), self.slots).to(alpha.dtype)

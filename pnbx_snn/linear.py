@@ -1,6 +1,7 @@
 """A linear layer whose weights are -1, 0 or 1 times one scale."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import linear
 
 from pnbx_snn.checks import check_sizes
 from pnbx_snn.errors import PnbxValueError, ShapeError
+from pnbx_snn.products import ternary_products, worth
 from pnbx_snn.quantization import INT8_MAX, WeightScale, kept, quantize_int8, ternarize
 
 InputRange = Literal["spikes", "int8"]
@@ -115,17 +117,23 @@ class BitLinear(nn.Module):
         """Apply the layer; see the class."""
         if x.ndim == 0 or x.shape[-1] != self.in_features:
             raise ShapeError(f"BitLinear: input must be [..., {self.in_features}], got {list(x.shape)}")
-        ternary, gamma = self.rounded()
+        step = None
         if self.input_range == "int8":
             if self.input_scale.item() == 0.0:
                 raise PnbxValueError(
                     "BitLinear: input_range='int8' needs an input scale, got none (0.0); "
                     "call calibrate_input(x) with typical inputs first"
                 )
-            x = quantize_int8(x, self.input_scale)
-            gamma = gamma * self.input_scale
+            step = self.input_scale
+            x = quantize_int8(x, step)
+        if worth(x, self.out_features):
+            return _products(x, [self], step)[0]
+        ternary, gamma = self.rounded()
+        scale = gamma if step is None else gamma * step
         # Under autocast the product is rounded to half precision; what follows goes on in the precision of the input.
-        y = gamma * linear(x, ternary).to(x.dtype)  # [..., out_features]
+        return self._biased(scale * linear(x, ternary).to(x.dtype))  # [..., out_features]
+
+    def _biased(self, y: Tensor) -> Tensor:
         return y if self.bias is None else y + self.bias
 
     def rounded(self) -> tuple[Float[Tensor, "n_out n_in"], Float[Tensor, ""]]:
@@ -201,3 +209,31 @@ class BitLinear(nn.Module):
             f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, "
             f"scale={self.scale!r}, input_range={self.input_range!r}"
         )
+
+
+def apply_all(layers: Sequence[BitLinear], x: Float[Tensor, "*batch n_in"]) -> list[Tensor]:
+    """Return ``[layer(x) for layer in layers]``; events are looked at once for all layers that take spikes.
+
+    Examples
+    --------
+    >>> one, two = BitLinear(4, 2), BitLinear(4, 3)
+    >>> [tuple(y.shape) for y in apply_all([one, two], torch.ones(5, 4))]
+    [(5, 2), (5, 3)]
+    """
+    fits = all(layer.input_range == "spikes" and x.ndim and x.shape[-1] == layer.in_features for layer in layers)
+    if not fits or not worth(x, sum(layer.out_features for layer in layers)):
+        return [layer(x) for layer in layers]
+    return _products(x, layers, None)
+
+
+def _products(x: Tensor, layers: Sequence[BitLinear], step: Tensor | None) -> list[Tensor]:
+    """Answers of all layers by :func:`pnbx_snn.products.ternary_products`."""
+    constants, latents = [], []
+    for layer in layers:
+        unchanged = kept(layer)
+        latent = layer.weight.detach()
+        latents.append(layer.weight if unchanged is None else latent)  # kept weights have no gradient
+        constants.append(unchanged or ternarize(latent, scale=layer.scale))
+    scales = [gamma if step is None else gamma * step for _, gamma in constants]
+    products = ternary_products(x, latents, [ternary for ternary, _ in constants], scales, step)
+    return [layer._biased(y) for layer, y in zip(layers, products, strict=True)]

@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 from pnbx_snn.cells import Reset
 from pnbx_snn.checks import check_input, check_sizes
 from pnbx_snn.errors import PnbxTypeError, ShapeError
-from pnbx_snn.linear import BitLinear
+from pnbx_snn.linear import BitLinear, apply_all
 from pnbx_snn.neurons import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
 from pnbx_snn.ssm import DiagonalSSM
@@ -108,12 +108,13 @@ class MinGRU(DiagonalSSM):
         """The matrix that makes the current, :attr:`V`."""
         return self.V
 
-    def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
-        keep = self._gate(-self.U(events), -self.c0)  # 1 - g, [..., R]
+    def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, None]:
+        gate, candidate = apply_all([self.U, self.W], events)  # [..., R] each
+        keep = self._gate(-gate, -self.c0)  # 1 - g
         # 1 - keep is exact where keep is above one half, so the two weights add up to 1 and the state stays bounded.
-        return keep, (1 - keep) * self.W(events)
+        return keep, (1 - keep) * candidate, None
 
-    def _read(self, states: Tensor, events: Tensor) -> Tensor:
+    def _read(self, states: Tensor, gate: Tensor | None) -> Tensor:
         current: Tensor = self.V(states)  # [..., H]
         return current
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.checks import check_input, check_sizes
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.linear import BitLinear
+from pnbx_snn.linear import BitLinear, apply_all
 from pnbx_snn.quantization import DECAY_ONE, WeightScale, round_decay, table_sigmoid
 from pnbx_snn.scan import diagonal_scan
 
@@ -50,9 +50,9 @@ class DiagonalSSM(nn.Module):
     ) -> tuple[Float[Tensor, "B H"], SSMState]:
         """One step, the definition: ``events`` and current ``[B, H]``; otherwise as :meth:`forward`."""
         check_input(type(self).__name__, "events", events, "[B, H]", self.d_hidden)
-        decay, inputs = self._drive(events)  # [S] or [B, S], [B, S]
+        decay, inputs, gate = self._drive(events)  # [S] or [B, S], [B, S], [B, S]
         s = decay * self._initial(decay, inputs, state) + inputs
-        return self._read(s, events), SSMState(s)
+        return self._read(s, gate), SSMState(s)
 
     def forward(
         self, events: Float[Tensor, "T B H"], state: SSMState | None = None
@@ -81,10 +81,10 @@ class DiagonalSSM(nn.Module):
             ``events`` is not floating point, or the state is complex where it must be real.
         """
         check_input(type(self).__name__, "events", events, "[T, B, H]", self.d_hidden)
-        decay, inputs = self._drive(events)  # [S] or [T, B, S], [T, B, S]
+        decay, inputs, gate = self._drive(events)  # [S] or [T, B, S], [T, B, S], [T, B, S]
         states = diagonal_scan(decay, inputs, self._initial(decay, inputs[0], state))
         # The last state is copied: a view would keep the states of the whole sequence alive.
-        return self._read(states, events), SSMState(states[-1].clone())
+        return self._read(states, gate), SSMState(states[-1].clone())
 
     @property
     def readout(self) -> BitLinear:
@@ -95,12 +95,12 @@ class DiagonalSSM(nn.Module):
         """Sigmoid of ``x + offset``, from the program's table with ``quantize``."""
         return table_sigmoid(x, offset) if self.quantize else torch.sigmoid(x + offset)
 
-    def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
-        """Return decay and input of the state, ``[..., S]`` (decay may be ``[S]``)."""
+    def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return decay (may be ``[S]``), input and output gate (or none) of the state, ``[..., S]``."""
         raise NotImplementedError
 
-    def _read(self, states: Tensor, events: Tensor) -> Tensor:
-        """Return the current ``[..., H]`` that the states ``[..., S]`` cause."""
+    def _read(self, states: Tensor, gate: Tensor | None) -> Tensor:
+        """Return the current ``[..., H]`` that the states ``[..., S]`` cause through the output gate."""
         raise NotImplementedError
 
     def _time_constants(self, tau_min: float, tau_max: float) -> Tensor:
@@ -218,13 +218,15 @@ class SelectiveSSM(DiagonalSSM):
         """The matrix that makes the current, :attr:`C`."""
         return self.C
 
-    def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
-        forget = self._gate(self.A(events), self.a0)  # [..., S]
+    def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        forget, inputs, gate = apply_all([self.A, self.B, self.D], events)  # [..., S] each
+        forget = self._gate(forget, self.a0)
         # 1 - forget is exact above one half, so the rounded weights still add up to 1 and the state stays bounded.
-        return forget, (1 - forget) * self.B(events)
+        return forget, (1 - forget) * inputs, self._gate(gate)
 
-    def _read(self, states: Tensor, events: Tensor) -> Tensor:
-        current: Tensor = self.C(states * self._gate(self.D(events)))  # [..., H]
+    def _read(self, states: Tensor, gate: Tensor | None) -> Tensor:
+        assert gate is not None
+        current: Tensor = self.C(states * gate)  # [..., H]
         return current
 
 
@@ -326,13 +328,13 @@ class LTISSM(DiagonalSSM):
         """The matrix that makes the current, :attr:`C`."""
         return self.C
 
-    def _drive(self, events: Tensor) -> tuple[Tensor, Tensor]:
+    def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, None]:
         eigenvalue = self.eigenvalue()
         rounded = self.quantize and self.omega is None  # the gain of a state stays 1
         magnitude = eigenvalue if rounded else torch.exp(-torch.exp(self.log_rate))
-        return eigenvalue, (1 - magnitude) * self.B(events)
+        return eigenvalue, (1 - magnitude) * self.B(events), None
 
-    def _read(self, states: Tensor, events: Tensor) -> Tensor:
+    def _read(self, states: Tensor, gate: Tensor | None) -> Tensor:
         current: Tensor = self.C(states.real)  # [..., H]
         return current
 
