@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run, verify
 from neuromorphic.errors import BoundError, ExecutorError, InputError
 from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
-from neuromorphic.native import NativeNetwork, bits_of
+from neuromorphic.native import NativeNetwork, TernaryMatrix, bits_of, compiled
 from neuromorphic.native import layout as native_layout
+from neuromorphic.native.compiled import STAMP
+from neuromorphic.native.interpreter import run_steps
 from neuromorphic.ops import OP_TYPES
+from neuromorphic.pathway_ops import LI, Delay, Scale, Slots
 from programs import small_inputs, small_program
 from random_networks import KINDS, random_network
 from random_programs import random_inputs, random_program
@@ -304,6 +307,157 @@ def test_what_could_overflow_is_refused():
 def test_addresses_are_not_copied(duplicate):
     with pytest.raises(TypeError, match="make another"):
         duplicate(NativeNetwork(small_program()))
+
+
+GRADED = [(-128, 127), (0, 255), (-(1 << 15), 1 << 15), (-1, 1), (0, 2)]
+
+
+@pytest.mark.parametrize("limits", GRADED)
+@pytest.mark.parametrize("size", [5, 33, 300])
+def test_graded_inputs(limits, size):
+    """Ternary products of graded inputs, their ends, zeros alone, and through a delay."""
+    low, high = limits
+    rng = np.random.default_rng(size)
+    weights = [rng.integers(-1, 2, (size, 77)).astype(np.int8) for _ in range(2)]
+    weights[0][0], weights[0][1] = 1, -1
+    ops = (
+        Input("x", 77, low=low, high=high),
+        Delay("late", "x", 77, steps=2),
+        Dense("now", "x", weights[0], shift=1),
+        Dense("then", "late", weights[1]),
+        Readout("readout", ("now", "then"), bias=np.zeros(size, dtype=np.int32), shift=0),
+    )
+    inputs = rng.integers(low, high + 1, (9, 2, 77)).astype(np.int32)
+    inputs[1], inputs[2], inputs[3] = low, high, 0
+    inputs[4:] *= rng.random((5, 2, 77)) < 0.1
+    assert_equal(Program(ops, num_steps=9), inputs)
+
+
+@pytest.mark.parametrize("peak", [1, 127, 128, 129, 32639, 32640, 1 << 20, (1 << 23) - 1])
+def test_values_of_any_width(peak):
+    """Ternary and 8-bit products of states, which take one to three bytes."""
+    rng = np.random.default_rng(peak)
+    ops = (
+        Input("x", 40, low=-(1 << 15), high=1 << 15),
+        Scale("wide", "x", np.full(40, peak, dtype=np.int32), shift=15),
+        LI(
+            "li",
+            ("wide",),
+            decay=rng.integers(0, 4097, 40).astype(np.int32),
+            bias=rng.integers(-1, 2, 40).astype(np.int32),
+        ),
+        Dense("ternary", "li", rng.integers(-1, 2, (70, 40)).astype(np.int8)),
+        Dense("byte", "wide", rng.integers(-1, 3, (70, 40)).astype(np.int8)),
+        Readout("a", ("ternary",), bias=np.zeros(70, dtype=np.int32), shift=0),
+        Readout("b", ("byte",), bias=np.zeros(70, dtype=np.int32), shift=0),
+    )
+    inputs = rng.choice([-(1 << 15), -1, 0, 1, 1 << 15], size=(6, 2, 40)).astype(np.int32)
+    assert_equal(Program(ops, num_steps=6), inputs)
+
+
+def test_slots_that_fade_for_long():
+    """A row is brought up to date when it wins again, after thousands of steps."""
+    keys = np.array([[1, 1, 0], [0, 0, 1]], dtype=np.int8)
+    fast = np.array([[1 << 22, 70, 0], [4097, 64, 63]], dtype=np.int32)
+    slots = Slots("m", "x", keys, gain=3, shift=2, decay_bits=6, rate_bits=3, fast=fast)
+    inputs = np.zeros((3000, 1, 3), dtype=np.int32)
+    inputs[[0, 1, 2, 40, 900, 2999], :, 2] = 1
+    inputs[[5, 6, 300, 2998], :, 0] = 1
+    program = Program((Input("x", 3), slots), num_steps=3000)
+    expected = run(program, inputs)
+    got = run(program, inputs, "native", record=["m.winner", "m.read"])  # without the fingerprint: as rarely as it may
+    assert all(np.array_equal(got.variables[name], expected.variables[name]) for name in got.variables)
+    assert_equal(program, inputs)
+
+
+def test_it_compiles_where_no_cache_can_be_kept(tmp_path):
+    """A read-only installation without a home: numba refuses to cache, and the code runs all the same."""
+    code = (
+        "import numba, numpy as np\n"
+        "real = numba.njit\n"
+        "def refuse(*args, **options):\n"
+        "    if options.get('cache'):\n"
+        "        def decorate(function):\n"
+        "            raise RuntimeError('cannot cache function: no locator available')\n"
+        "        return decorate\n"
+        "    return real(*args, **options)\n"
+        "numba.njit = refuse\n"
+        "from neuromorphic.native import TernaryMatrix, bits_of\n"
+        "matrix = TernaryMatrix(np.array([[1, -1, 1]], dtype=np.int8), reads='spikes')\n"
+        "print(int(matrix.times_spikes(bits_of(np.array([[True, False, True]])))[0, 0]))\n"
+    )
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert got.stdout.strip() == "2"
+
+
+def test_a_change_in_any_file_compiles_anew():
+    """What numba keys its cache by holds a number of all sources."""
+    held = [cell.cell_contents for cell in run_steps.py_func.__closure__]
+    assert held == [STAMP]
+    assert compiled._stamp() == STAMP
+
+
+class TestTernaryMatrix:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        seed=st.integers(0, 2**32 - 1),
+        shape=st.tuples(st.integers(1, 600), st.integers(1, 300)),
+        batch=st.integers(1, 5),
+        density=st.floats(0, 1),
+    )
+    def test_products(self, seed, shape, batch, density):
+        rng = np.random.default_rng(seed)
+        weights = rng.integers(-1, 2, shape).astype(np.int8)
+        matrix = TernaryMatrix(weights)
+        spikes = rng.random((batch, shape[1])) < density
+        wide = weights.astype(np.int64).T
+        np.testing.assert_array_equal(matrix.times_spikes(bits_of(spikes)), spikes.astype(np.int64) @ wide)
+        x = rng.integers(-(1 << 20), 1 << 20, (batch, shape[1])) >> rng.integers(0, 21)
+        out = np.full((batch, shape[0]), 7, dtype=np.int32)
+        assert matrix.times_values(x.astype(np.int32), out=out) is out
+        np.testing.assert_array_equal(out, x @ wide)
+
+    def test_values_at_the_ends_of_int32(self):
+        x = np.array([[-(1 << 31), (1 << 31) - 1, -(1 << 31)]], dtype=np.int32)
+        matrix = TernaryMatrix(np.array([[1, 1, 0], [1, 0, -1], [0, 1, 0], [-1, 0, 0]], dtype=np.int8))
+        expected = x.astype(np.int64) @ np.array([[1, 1, 0], [1, 0, -1], [0, 1, 0], [-1, 0, 0]]).T
+        np.testing.assert_array_equal(matrix.times_values(x), expected.astype(np.int32))
+
+    @pytest.mark.parametrize(
+        ("weights", "message"),
+        [
+            (np.zeros((2, 2)), r"non-empty int8 matrix, got float64\[2, 2\]"),
+            (np.zeros((0, 2), dtype=np.int8), r"non-empty int8 matrix, got int8\[0, 2\]"),
+            (np.full((2, 2), 2, dtype=np.int8), r"must lie in -1..1, got 2..2"),
+        ],
+    )
+    def test_wrong_weights(self, weights, message):
+        with pytest.raises(InputError, match=message):
+            TernaryMatrix(weights)
+
+    def test_wrong_arguments(self):
+        weights = np.ones((3, 70), dtype=np.int8)
+        matrix, bits = TernaryMatrix(weights), np.zeros((2, 2), dtype=np.uint64)
+        with pytest.raises(InputError, match=r"bits must be uint64\[B, 2\], got uint8\[2, 2\]"):
+            matrix.times_spikes(bits.astype(np.uint8))
+        with pytest.raises(InputError, match=r"bits must be uint64\[B, 2\], got list"):
+            matrix.times_spikes([[0, 0]])
+        with pytest.raises(InputError, match="bits must be contiguous"):
+            matrix.times_spikes(np.zeros((2, 4), dtype=np.uint64)[:, ::2])
+        with pytest.raises(InputError, match="bits beyond the 70 inputs must be 0"):
+            matrix.times_spikes(bits | np.uint64(1 << 6))
+        with pytest.raises(InputError, match=r"out must be int32\[B, 3\], got int64\[2, 3\]"):
+            matrix.times_spikes(bits, out=np.zeros((2, 3), dtype=np.int64))
+        with pytest.raises(InputError, match="out must have 2 rows, got 1"):
+            matrix.times_spikes(bits, out=np.zeros((1, 3), dtype=np.int32))
+        with pytest.raises(InputError, match="not packed for values; make it with reads='both'"):
+            TernaryMatrix(weights, reads="spikes").times_values(np.zeros((1, 70), dtype=np.int32))
+        with pytest.raises(InputError, match="reads must be one of spikes, values, both, got 'bits'"):
+            TernaryMatrix(weights, reads="bits")
+        frozen = np.zeros((2, 3), dtype=np.int32)
+        frozen.setflags(write=False)
+        with pytest.raises(InputError, match="out must be writable"):
+            matrix.times_spikes(bits, out=frozen)
 
 
 def test_numba_is_loaded_when_asked_for():

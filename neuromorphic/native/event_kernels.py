@@ -24,6 +24,7 @@ from neuromorphic.native.rows import (
     LIST_OF_SILENT,
     LIST_START,
     MAX_PLANES,
+    WIDE_PLANES,
 )
 from neuromorphic.native.vectors import (
     LANES,
@@ -45,7 +46,7 @@ from neuromorphic.native.vectors import (
 CHUNK = 64 * LANES  # outputs a register counts
 _ONE = np.uint64(1)
 COLUMN = 2 * LANES  # words of one input's column of one chunk
-PLANE_WORDS = MAX_PLANES * LANES
+PLANE_WORDS = WIDE_PLANES * LANES
 
 
 @kernel

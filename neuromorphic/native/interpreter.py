@@ -13,6 +13,7 @@ import numpy as np
 from neuromorphic.native.compiled import STAMP, entry_point, kernel
 from neuromorphic.native.control_kernels import control_domains
 from neuromorphic.native.event_kernels import finish_sums, list_events, ternary_events, ternary_few
+from neuromorphic.native.graded_kernels import list_digits, ternary_graded
 from neuromorphic.native.memory_kernels import (
     best_slot,
     fade_row,
@@ -20,6 +21,7 @@ from neuromorphic.native.memory_kernels import (
     fingerprint,
     neighbour_sums,
     read_slot,
+    weighed_neighbours,
 )
 from neuromorphic.native.neuron_kernels import add_up, average, fire, integrate, look_up, resonate, scale, weigh
 from neuromorphic.native.rows import (
@@ -88,6 +90,7 @@ from neuromorphic.native.rows import (
     SOURCE_LIST,
     TERNARY_EVENTS,
     TERNARY_FEW,
+    TERNARY_GRADED,
     TERNARY_VALUES,
 )
 from neuromorphic.native.value_kernels import byte_events, byte_values, split_digits, ternary_values
@@ -226,6 +229,9 @@ def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore
     elif kind == TERNARY_VALUES:
         num_digits = split_digits(ints, source, p1, bits, p3)
         ternary_values(words, p0, p1, bits, p3, num_digits, ints, out, size, p2)
+    elif kind == TERNARY_GRADED:
+        list_digits(ints, source, p1, at(row, P4))
+        ternary_graded(words, p0, p1, ints, at(row, P4), bits, p3, ints, out, size, p2)
     elif kind == SCALE:
         scale(ints, out, source, params, p0, p1, p2, size)
     elif kind == MULTIPLY:
@@ -241,7 +247,10 @@ def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore
     elif kind == READOUT:
         add_up(ints, links, first, count, params, p0, p1, out, size)
     elif kind == NEIGHBOURS:
-        neighbour_sums(ints, out, source, p0, p1, small, p2, p3)
+        if p2 < 0:
+            neighbour_sums(ints, out, source, p0, p1, p3)
+        else:
+            weighed_neighbours(ints, out, source, p0, p1, small, p2, p3)
     elif kind == FAST_WEIGHTS:
         options = (at(row, P4), at(row, P5), at(row, P6), at(row, P7))
         fast_weights(ints, out, source, p0, p1, p2, size, p3, *options)

@@ -149,7 +149,10 @@ class Layout:
             if not op.is_ternary:
                 return rows.BYTE_EVENTS
             return rows.TERNARY_FEW if op.size <= FEW_OUTPUTS else rows.TERNARY_EVENTS
-        return rows.TERNARY_VALUES if op.is_ternary else rows.BYTE_VALUES
+        if not op.is_ternary:
+            return rows.BYTE_VALUES
+        graded = self.program[op.source].kind == "events" and op.size > FEW_OUTPUTS
+        return rows.TERNARY_GRADED if graded else rows.TERNARY_VALUES
 
     def value(self, op: Op) -> int:
         """Reserve the place of what an operation gives."""
@@ -218,6 +221,12 @@ def _dense(layout: Layout, op: Any) -> None:
     elif kind == rows.TERNARY_VALUES:
         place = layout.words.place(fields_for_values(weights))
         layout.row(kind, op, place, inputs, op.shift, layout._spare, out=out)
+    elif kind == rows.TERNARY_GRADED:
+        place = layout.words.place(columns_for_events(weights))
+        most = (rows.DIGITS + 1) // 2 * inputs + rows.DIGITS * rows.EVENTS_AT_ONCE
+        lists = layout.ints.reserve(rows.DIGIT_LISTS + most)
+        size = _padded(op.size, 32)
+        layout.row(kind, op, place, inputs, op.shift, layout._spare, lists, out=out, size=size)
     elif kind == rows.BYTE_EVENTS:
         by_input = np.zeros((inputs + 1, op.size), dtype=np.int8)  # the last row is what lists are padded with
         by_input[:inputs] = weights.T

@@ -14,7 +14,7 @@ from neuromorphic.native.event_kernels import SPARE_WORDS, finish_sums, list_eve
 from neuromorphic.native.packing import OUTPUTS_A_GROUP, columns_for_events, fields_for_values
 from neuromorphic.native.rows import EVENTS_AT_ONCE, LIST_START
 from neuromorphic.native.value_kernels import split_digits, ternary_values
-from neuromorphic.native.vectors import get_int, get_long, put_int
+from neuromorphic.native.vectors import get_int, get_long, get_word, put_int
 
 READS = ("spikes", "values", "both")
 
@@ -26,12 +26,15 @@ def _make(stamp: int) -> tuple[Callable[..., int], Callable[..., int]]:
         words, lists, totals, spare = get_long(head, 0), get_long(head, 1), get_long(head, 2), get_long(head, 3)
         num_inputs, size, stride = get_long(head, 4), get_long(head, 5), get_long(head, 6)
         num_words, packed, out = (num_inputs + 63) >> 6, packed_bits.ctypes.data, result.ctypes.data
+        for b in range(batch if num_inputs & 63 else 0):
+            if get_word(packed, b * num_words + num_words - 1) >> np.uint64(num_inputs & 63):
+                return 0
         for b in range(batch):
             list_events(packed, b * num_words, num_inputs, lists, b * stride)
         ternary_events(words, 0, num_inputs, lists, 0, stride, batch, spare, 0, 0, out, 0, size, size)
         for b in range(batch):
             finish_sums(lists, b * stride, totals, 0, out, b * size, size, 0)
-        return 0
+        return 1
 
     def times_values(head, values, result, batch):  # type: ignore[no-untyped-def]
         if stamp < 0:
@@ -131,13 +134,12 @@ class TernaryMatrix:
         num_words = -(-self.num_inputs // 64)
         self._check_packed("spikes", self._columns)
         batch = _check("bits", bits, np.dtype(np.uint64), num_words)
-        if self.num_inputs & 63 and (bits[:, -1] >> np.uint64(self.num_inputs & 63)).any():
-            raise InputError(f"bits beyond the {self.num_inputs} inputs must be 0")
         out = self._out(batch, out)
         if self._lists.size < batch * self._stride:
             self._lists = np.zeros(batch * self._stride, dtype=np.int32)
             self._set_head()
-        _times_spikes(self._head_address, bits, out, batch)
+        if not _times_spikes(self._head_address, bits, out, batch):
+            raise InputError(f"bits beyond the {self.num_inputs} inputs must be 0")
         return out
 
     def times_values(self, x: NDArray[np.int32], out: NDArray[np.int32] | None = None) -> NDArray[np.int32]:
@@ -175,6 +177,8 @@ class TernaryMatrix:
             return np.empty((batch, self.size), dtype=np.int32)
         if _check("out", out, np.dtype(np.int32), self.size) != batch:
             raise InputError(f"out must have {batch} rows, got {len(out)}")
+        if not out.flags.writeable:
+            raise InputError("out must be writable")
         return out
 
 

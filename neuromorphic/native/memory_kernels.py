@@ -114,8 +114,31 @@ def fingerprint(ints, place, rows, columns, stride):  # type: ignore[no-untyped-
 
 
 @kernel
-def neighbour_sums(ints, out, source, rows, columns, small, edges, spare):  # type: ignore[no-untyped-def]
-    """Sum what the eight neighbours on a torus send, from three rows with their ends repeated beyond the others."""
+def neighbour_sums(ints, out, source, rows, columns, spare):  # type: ignore[no-untyped-def]
+    """Sum the eight neighbours on a torus: three rows first, then three columns of their sums, less the middle."""
+    vectors = columns & -8
+    for r in range(rows):
+        above, here = source + (r - 1 if r else rows - 1) * columns, source + r * columns
+        below, target = source + (r + 1 if r + 1 < rows else 0) * columns, out + r * columns
+        for c in range(0, vectors, 8):
+            total = load_ints(ints, above + c) + load_ints(ints, here + c) + load_ints(ints, below + c)
+            store_ints(ints, spare + 1 + c, total)
+        for c in range(vectors, columns):
+            total_here = get_int(ints, above + c) + get_int(ints, here + c) + get_int(ints, below + c)
+            put_int(ints, spare + 1 + c, total_here)
+        put_int(ints, spare, get_int(ints, spare + columns))
+        put_int(ints, spare + columns + 1, get_int(ints, spare + 1))
+        for c in range(0, vectors, 8):
+            total = load_ints(ints, spare + c) + load_ints(ints, spare + c + 1) + load_ints(ints, spare + c + 2)
+            store_ints(ints, target + c, total - load_ints(ints, here + c))
+        for c in range(vectors, columns):
+            total_here = get_int(ints, spare + c) + get_int(ints, spare + c + 1) + get_int(ints, spare + c + 2)
+            put_int(ints, target + c, total_here - get_int(ints, here + c))
+
+
+@kernel
+def weighed_neighbours(ints, out, source, rows, columns, small, edges, spare):  # type: ignore[no-untyped-def]
+    """Sum the eight neighbours by their edges, from three rows with their ends repeated beyond the others."""
     width = columns + 2
     for r in range(rows):
         for k in range(3):
@@ -127,15 +150,9 @@ def neighbour_sums(ints, out, source, rows, columns, small, edges, spare):  # ty
         target = out + r * columns
         for c in range(columns):
             put_int(ints, target + c, 0)
-        for k in range(9):
-            if k == 4:
-                continue
-            heard = spare + k // 3 * width + k % 3
-            if edges < 0:
-                for c in range(columns):
-                    put_int(ints, target + c, get_int(ints, target + c) + get_int(ints, heard + c))
-            else:
-                edge = edges + (k - (k > 4)) * rows * columns + r * columns
-                for c in range(columns):
-                    sent = get_int(ints, heard + c) * get_signed_byte(small, edge + c)
-                    put_int(ints, target + c, get_int(ints, target + c) + sent)
+        for k in range(8):
+            place = k + (k > 3)  # of the nine, without the middle
+            heard, edge = spare + place // 3 * width + place % 3, edges + k * rows * columns + r * columns
+            for c in range(columns):
+                sent = get_int(ints, heard + c) * get_signed_byte(small, edge + c)
+                put_int(ints, target + c, get_int(ints, target + c) + sent)

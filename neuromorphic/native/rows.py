@@ -39,6 +39,7 @@ from __future__ import annotations
     TERNARY_EVENTS,
     TERNARY_FEW,
     TERNARY_VALUES,
+    TERNARY_GRADED,
     BYTE_EVENTS,
     BYTE_VALUES,
     NEURONS,
@@ -53,15 +54,21 @@ from __future__ import annotations
     FAST_WEIGHTS,
     SLOTS,
     CONTROL,
-) = range(20)
+) = range(21)
 
 # A list of events in ints: how many stand in it (with the padding), whether it names the silent ones instead (those
 # are fewer at high rates), then the numbers.
 LIST_LENGTH, LIST_OF_SILENT, LIST_START = 0, 1, 8
 EVENTS_AT_ONCE = 16  # a list is padded to a multiple of this with the number of a column of zeros
 INTS_AT_ONCE = 64  # places in ints and params are padded to a multiple of this: loops have no tails
-MAX_PLANES = 16  # bits of a counter
+MAX_PLANES = 16  # bits of a counter of events
 EVENTS_A_PASS = 32752  # that such a counter holds: two bits an event
+WIDE_PLANES = 32  # bits of a sum of graded events
+
+# Graded events in ints: for each bit of a value where its list starts and how long it is (with the padding), then the
+# lists: twice the number of the input, and 1 more where the digit is -1.
+DIGITS = 18
+DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, DIGITS, 2 * DIGITS + 4
 
 # Columns of a row that says what a recording keeps: 0 integers or 1 spikes; its place, rows, columns and stride in
 # ints or bits; where its [T, B, N] starts in the output.

@@ -17,7 +17,10 @@ from neuromorphic.native.rows import LIST_LENGTH, LIST_START
 from neuromorphic.native.vectors import (
     add_neighbours,
     dot_pairs,
-    fields,
+    field_0,
+    field_1,
+    field_2,
+    field_3,
     four_bytes,
     get_int,
     get_signed_byte,
@@ -26,12 +29,13 @@ from neuromorphic.native.vectors import (
     put_byte,
     put_int,
     shift_left,
+    shift_right_signed,
     splat_halves,
     splat_ints,
     store_ints,
 )
 
-BLOCKS_A_SUM = 31  # of 16 inputs, two pairs of them a lane: 31 * 1024 stays within 16 bits
+BLOCKS_A_SUM = 7  # of 16 inputs: two pairs of fields of 8 times 128 each, 7 * 4096 stays within 16 bits
 
 
 @kernel
@@ -73,36 +77,68 @@ def _digit_sum(bits, first, num_inputs):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target, groups, shift, add):  # type: ignore[no-untyped-def]
+def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target, size, shift):  # type: ignore[no-untyped-def]
     """Add one digit's products, times ``2**weight``, for two groups of eight outputs at once."""
     row = 4 * num_blocks  # words of a group
-    for group in range(0, groups, 2):
-        near = matrix + group * row
-        far = near + row if group + 1 < groups else near
+    for i in range(0, size, 16):
+        near = matrix + i // 8 * row
+        far = near + row if i + 8 < size else near
         sums, other_sums = splat_ints(-less), splat_ints(-less)
         for start in range(0, num_blocks, BLOCKS_A_SUM):
             zero = splat_halves(0)
-            a0, a1, b0, b1 = zero, zero, zero, zero
+            a, a_fourfold, b, b_fourfold = zero, zero, zero, zero
             for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
-                x0, x1 = four_bytes(bits, first + 4 * block), four_bytes(bits, first + 4 * block + 1)
-                x2, x3 = four_bytes(bits, first + 4 * block + 2), four_bytes(bits, first + 4 * block + 3)
+                x = first + 4 * block
+                x0, x1, x2, x3 = (
+                    four_bytes(bits, x),
+                    four_bytes(bits, x + 1),
+                    four_bytes(bits, x + 2),
+                    four_bytes(bits, x + 3),
+                )
                 w = load_bytes(words, near + 4 * block)
-                a0 = a0 + dot_pairs(fields(w, 0), x0) + dot_pairs(fields(w, 1), x1)
-                a1 = a1 + dot_pairs(fields(w, 2), x2) + dot_pairs(fields(w, 3), x3)
+                a = a + dot_pairs(field_0(w), x0) + dot_pairs(field_2(w), x2)
+                a_fourfold = a_fourfold + dot_pairs(field_1(w), x1) + dot_pairs(field_3(w), x3)
                 w = load_bytes(words, far + 4 * block)
-                b0 = b0 + dot_pairs(fields(w, 0), x0) + dot_pairs(fields(w, 1), x1)
-                b1 = b1 + dot_pairs(fields(w, 2), x2) + dot_pairs(fields(w, 3), x3)
-            sums = sums + (add_neighbours(a0) + add_neighbours(a1))
-            other_sums = other_sums + (add_neighbours(b0) + add_neighbours(b1))
-        _place(sums, out, target + 8 * group, weight, shift, add)
-        if group + 1 < groups:
-            _place(other_sums, out, target + 8 * group + 8, weight, shift, add)
+                b = b + dot_pairs(field_0(w), x0) + dot_pairs(field_2(w), x2)
+                b_fourfold = b_fourfold + dot_pairs(field_1(w), x1) + dot_pairs(field_3(w), x3)
+            sums = sums + add_neighbours(a) + shift_right_signed(add_neighbours(a_fourfold), 2)
+            other_sums = other_sums + add_neighbours(b) + shift_right_signed(add_neighbours(b_fourfold), 2)
+        _place(sums, out, target + i, weight, shift)
+        if i + 8 < size:
+            _place(other_sums, out, target + i + 8, weight, shift)
+
+
+@kernel
+def _two_digits(words, matrix, num_blocks, bits, first, weight, less, more, out, target, size, shift):  # type: ignore[no-untyped-def]
+    """Add two digits at once, the second worth 256 times the first, for one group: fields are taken apart once."""
+    row, second = 4 * num_blocks, first + 4 * num_blocks
+    for i in range(0, size, 8):
+        near = matrix + i // 8 * row
+        sums, high_sums = splat_ints(-less), splat_ints(-more)
+        for start in range(0, num_blocks, BLOCKS_A_SUM):
+            zero = splat_halves(0)
+            a, a_fourfold, b, b_fourfold = zero, zero, zero, zero
+            for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
+                x, y = first + 4 * block, second + 4 * block
+                w = load_bytes(words, near + 4 * block)
+                w0, w1, w2, w3 = field_0(w), field_1(w), field_2(w), field_3(w)
+                a = a + dot_pairs(w0, four_bytes(bits, x)) + dot_pairs(w2, four_bytes(bits, x + 2))
+                b = b + dot_pairs(w0, four_bytes(bits, y)) + dot_pairs(w2, four_bytes(bits, y + 2))
+                a_fourfold = (
+                    a_fourfold + dot_pairs(w1, four_bytes(bits, x + 1)) + dot_pairs(w3, four_bytes(bits, x + 3))
+                )
+                b_fourfold = (
+                    b_fourfold + dot_pairs(w1, four_bytes(bits, y + 1)) + dot_pairs(w3, four_bytes(bits, y + 3))
+                )
+            sums = sums + add_neighbours(a) + shift_right_signed(add_neighbours(a_fourfold), 2)
+            high_sums = high_sums + add_neighbours(b) + shift_right_signed(add_neighbours(b_fourfold), 2)
+        _place(sums + shift_left(high_sums, 8), out, target + i, weight, shift)
 
 
 @inlined
-def _place(sums, out, where, weight, shift, add):  # type: ignore[no-untyped-def]
+def _place(sums, out, where, weight, shift):  # type: ignore[no-untyped-def]
     shifted = shift_left(shift_left(sums, weight), shift)  # the two together may exceed 31
-    if add:
+    if weight:
         shifted = shifted + load_ints(out, where)
     store_ints(out, where, shifted)
 
@@ -111,10 +147,14 @@ def _place(sums, out, where, weight, shift, add):  # type: ignore[no-untyped-def
 def ternary_values(words, matrix, num_inputs, bits, place, num_digits, out, target, size, shift):  # type: ignore[no-untyped-def]
     """Multiply digits with packed fields: ``out[i] = sum_j w[i, j] x[j] << shift``; ``out`` holds a multiple of 8."""
     num_blocks = (num_inputs + 15) // 16
-    for d in range(num_digits):
+    for d in range(0, num_digits, 2):
         first = 8 * place + 16 * num_blocks * d
         less = _digit_sum(bits, first, num_inputs)
-        _one_digit(words, matrix, num_blocks, bits, first // 4, 8 * d, less, out, target, (size + 7) // 8, shift, d > 0)
+        if d + 1 < num_digits:
+            more = _digit_sum(bits, first + 16 * num_blocks, num_inputs)
+            _two_digits(words, matrix, num_blocks, bits, first // 4, 8 * d, less, more, out, target, size, shift)
+        else:
+            _one_digit(words, matrix, num_blocks, bits, first // 4, 8 * d, less, out, target, size, shift)
 
 
 @kernel

@@ -241,42 +241,55 @@ def _full_add(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
     return builder.or_(builder.and_(a, b), builder.and_(c, either)), total
 
 
-@intrinsic
-def count_block(typing: Any, matrix: Any, events: Any, held: Any) -> Any:
-    """Add the two bits of the columns of 16 events to five planes.
+def _make_count_block(signed: bool) -> Any:
+    @intrinsic
+    def count_block(typing: Any, matrix: Any, events: Any, held: Any) -> Any:
+        planes = 5
 
-    ``matrix`` is the address of the columns, ``events`` that of the numbers of the events (int32), ``held`` the
-    planes, the lowest first. Returns the planes and the carry out of the highest.
-    """
-    planes = 5
+        def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            matrix, events, held = args
+            state = list(cgutils.unpack_tuple(builder, held, planes))
+            column_bytes, one = ir.Constant(_I64, 16 * LANES), ir.Constant(_I32, 1)
 
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        matrix, events, held = args
-        state = list(cgutils.unpack_tuple(builder, held, planes))
-        column_bytes = ir.Constant(_I64, 16 * LANES)
+            def column(place: int) -> tuple[Any, Any]:
+                where = _at(builder, events, ir.Constant(_I64, place), 4, _I32)
+                event = builder.load(where, align=4)
+                number = builder.zext(builder.lshr(event, one) if signed else event, _I64)
+                start = builder.mul(number, column_bytes)
+                address = builder.add(matrix, start)
+                parts = (_at(builder, address, ir.Constant(_I64, i), 8, WORDS.llvm) for i in (0, LANES))
+                first, second = (builder.load(part, align=8) for part in parts)
+                if signed:  # -w is a column with both bits turned over
+                    sign = builder.sext(builder.sub(ir.Constant(_I32, 0), builder.and_(event, one)), _I64)
+                    mask = _splat(builder, sign, WORDS)
+                    return builder.xor(first, mask), builder.xor(second, mask)
+                return first, second
 
-        def column(event: int) -> tuple[Any, Any]:
-            where = _at(builder, events, ir.Constant(_I64, event), 4, _I32)
-            start = builder.mul(builder.zext(builder.load(where, align=4), _I64), column_bytes)
-            address = builder.add(matrix, start)
-            parts = (_at(builder, address, ir.Constant(_I64, i), 8, WORDS.llvm) for i in (0, LANES))
-            first, second = (builder.load(part, align=8) for part in parts)
-            return first, second
-
-        def take(first: int, count: int, plane: int) -> Any:
-            """Add ``count`` events from ``first`` to the planes below; return the carry out of ``plane``."""
-            if count == 1:
-                carry, state[0] = _full_add(builder, *column(first), state[0])
+            def take(first: int, count: int, plane: int) -> Any:
+                """Add ``count`` events from ``first`` to the planes below; return the carry out of ``plane``."""
+                if count == 1:
+                    carry, state[0] = _full_add(builder, *column(first), state[0])
+                    return carry
+                half = count // 2
+                one, other = take(first, half, plane - 1), take(first + half, half, plane - 1)
+                carry, state[plane] = _full_add(builder, one, other, state[plane])
                 return carry
-            half = count // 2
-            one, other = take(first, half, plane - 1), take(first + half, half, plane - 1)
-            carry, state[plane] = _full_add(builder, one, other, state[plane])
-            return carry
 
-        carry = take(0, 1 << (planes - 1), planes - 1)
-        return context.make_tuple(builder, sig.return_type, [*state, carry])
+            carry = take(0, 1 << (planes - 1), planes - 1)
+            return context.make_tuple(builder, sig.return_type, [*state, carry])
 
-    return types.UniTuple(WORDS, planes + 1)(types.int64, types.int64, types.UniTuple(WORDS, planes)), build
+        return types.UniTuple(WORDS, planes + 1)(types.int64, types.int64, types.UniTuple(WORDS, planes)), build
+
+    return count_block
+
+
+count_block, count_signed_block = _make_count_block(signed=False), _make_count_block(signed=True)
+"""``count_block(matrix, events, held)``: add the two bits of the columns of 16 events to five planes.
+
+``matrix`` is the address of the columns, ``events`` that of the numbers of the events (int32; if signed, twice the
+number, and 1 more where the column counts negative), ``held`` the planes, the lowest first. Gives the planes and the
+carry out of the highest.
+"""
 
 
 @intrinsic
@@ -306,6 +319,20 @@ def store_counts(typing: Any, address: Any, index: Any, low: Any, high: Any, les
 
 
 @intrinsic
+def add_bytes(typing: Any, address: Any, index: Any, values: Any, bits: Any) -> Any:
+    """Add 32 bytes, shifted to the left, to 32 integers."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        whole = Vector(32, BYTES.lanes)
+        where = _at(builder, args[0], args[1], 4, whole.llvm)
+        more = builder.shl(builder.zext(args[2], whole.llvm), _splat(builder, args[3], whole))
+        builder.store(builder.add(builder.load(where, align=4), more), where, align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, BYTES, types.int64), build
+
+
+@intrinsic
 def four_bytes(typing: Any, address: Any, index: Any) -> Any:
     """Repeat the four bytes at place ``index`` (counted in four bytes) eight times."""
 
@@ -316,16 +343,23 @@ def four_bytes(typing: Any, address: Any, index: Any) -> Any:
     return BYTES(types.int64, types.int64), build
 
 
-@intrinsic
-def fields(typing: Any, x: Any, number: Any) -> Any:
-    """Return the two-bit fields of that number, 0..3, of every byte."""
+def _make_fields(shift: int, mask: int) -> Any:
+    @intrinsic
+    def fields(typing: Any, x: Any) -> Any:
+        def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            shifted = args[0]
+            if shift:  # no processor shifts bytes; what crosses over from a neighbour is masked away
+                wide = builder.lshr(builder.bitcast(shifted, HALVES.llvm), HALVES.constant(shift))
+                shifted = builder.bitcast(wide, BYTES.llvm)
+            return builder.and_(shifted, BYTES.constant(mask))
 
-    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        words = builder.bitcast(args[0], HALVES.llvm)  # no processor shifts bytes; what crosses over is masked away
-        shifted = builder.lshr(words, _splat(builder, builder.add(args[1], args[1]), HALVES))
-        return builder.and_(builder.bitcast(shifted, BYTES.llvm), BYTES.constant(3))
+        return BYTES(BYTES), build
 
-    return BYTES(BYTES, types.int64), build
+    return fields
+
+
+field_0, field_1, field_2, field_3 = (_make_fields(*at) for at in ((0, 3), (0, 12), (4, 3), (4, 12)))
+"""The two-bit fields of every byte; ``field_1`` and ``field_3`` are left four times their value: a shift less each."""
 
 
 def _halves_of(builder: Any, x: Any, kind: Any, lanes: int) -> tuple[Any, Any]:
@@ -338,7 +372,7 @@ def _halves_of(builder: Any, x: Any, kind: Any, lanes: int) -> tuple[Any, Any]:
 
 @intrinsic
 def dot_pairs(typing: Any, fields: Any, digits: Any) -> Any:
-    """Multiply fields 0..2 with signed bytes and add neighbours: 16 sums of two, at most 512 in magnitude."""
+    """Multiply fields with signed bytes and add neighbours: 16 sums of two, at most 256 times the largest field."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         if HAS_AVX2:
