@@ -203,9 +203,9 @@ def test_right_where_snntorch_associative_leaky_loses_its_state():
 # Gradients
 
 
-@pytest.mark.parametrize(("rule", "T"), [("hebbian", CHUNK + 3), ("delta", 7)])
-def test_gradcheck(rule, T):
-    keys, F0, key0 = (torch.tensor(x, requires_grad=True) for x in random_core(1, T, 1, 2))
+@pytest.mark.parametrize("rule", RULES)
+def test_gradcheck(rule):
+    keys, F0, key0 = (torch.tensor(x, requires_grad=True) for x in random_core(1, CHUNK + 3, 1, 2))
     assert torch.autograd.gradcheck(lambda *x: READ[rule](x[0], DECAY, RATE, *x[1:]), (keys, F0, key0))
 
 
@@ -285,6 +285,14 @@ def test_hebbian_weights_are_bounded(seed, decay_bits, rate_bits):
     assert 0.99 * bound < F.abs().max() <= bound * (1 + 1e-12)
 
 
+def test_delta_rule_in_mixed_precision_is_that_without():
+    keys, F0, key0 = (torch.tensor(x).float() for x in random_core(3, CHUNK + 3, 2, 4))
+    plain = delta_read(keys, DECAY, RATE, F0, key0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = delta_read(keys, DECAY, RATE, F0, key0)
+    assert all(torch.equal(a, b) for a, b in zip(plain, mixed, strict=True))
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_delta_weights_are_bounded_at_the_border_of_what_is_allowed(sign):
     layer = transparent_layer(7, decay_bits=3, rate_bits=2, rule="delta")  # 7/4 < 1 + 7/8; 8/4 is refused
@@ -295,11 +303,29 @@ def test_delta_weights_are_bounded_at_the_border_of_what_is_allowed(sign):
     assert torch.linalg.matrix_norm(F[0], 2) <= 7 / 4 / (1 - contraction)
 
 
-def test_cost_is_linear_in_time():
+@pytest.mark.parametrize("kind", ["ones", "signs", "uniform"])
+def test_float32_blocks_of_the_delta_rule_keep_the_digits_of_the_steps(kind):
+    keys = torch.rand(500, 2, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    if kind != "uniform":  # the largest that a clip lets through, where each write turns the last one around
+        keys = keys.sign() if kind == "signs" else torch.ones_like(keys)
+    decay, rate = 1 - 2.0**-5, 2.0**-5 * 1.9  # 60.8 / 32 < 1 + decay
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        leaf = keys.to(dtype).requires_grad_()
+        zeros = torch.zeros(2, 32, 32, dtype=dtype)
+        reads, F, _ = delta_read(leaf, decay, rate, zeros, zeros[:, 0])
+        found.append([reads.detach(), F.detach(), torch.autograd.grad(reads.square().mean(), leaf)[0]])
+    for ours, exact in zip(*found, strict=True):
+        # 500 steps of float32 (6e-8), of which those that are not forgotten add up.
+        assert (ours - exact).abs().max() < 2e-5 * exact.abs().max()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_cost_is_linear_in_time(rule):
     def operations(T):
         keys, zeros = torch.rand(T, 2, 8), torch.zeros(2, 8, 8)
         with FlopCounterMode(display=False) as counter:
-            hebbian_read(keys, DECAY, RATE, zeros, zeros[:, 0])
+            READ[rule](keys, DECAY, RATE, zeros, zeros[:, 0])
         return counter.get_total_flops()
 
     assert 0 < operations(64 * CHUNK) == 16 * operations(4 * CHUNK)
