@@ -22,9 +22,9 @@ def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **optio
     inputs : NDArray
         ``[T, B, N]`` or ``[B, N]``, integers or floats; see :meth:`Program.prepare_inputs`.
     executor : str
-        ``"numpy"`` or ``"lava"``.
+        ``"numpy"``, ``"lava"`` or ``"native"``.
     **options
-        Passed to the executor, for example ``progress=`` or, for Lava, ``time_limit_s=``.
+        Passed to the executor, for example ``progress=``, for Lava ``time_limit_s=``, for ``"native"`` ``threads=``.
 
     Returns
     -------

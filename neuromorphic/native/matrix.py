@@ -16,6 +16,7 @@ from neuromorphic.native.rows import EVENTS_AT_ONCE, LIST_START
 from neuromorphic.native.value_kernels import split_digits, ternary_values
 from neuromorphic.native.vectors import get_int, get_long, get_word, put_int
 
+_INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
 READS = ("spikes", "values", "both")
 
 
@@ -132,8 +133,10 @@ class TernaryMatrix:
             Wrong dtype, shape or layout, or a matrix that does not read spikes.
         """
         num_words = -(-self.num_inputs // 64)
-        self._check_packed("spikes", self._columns)
-        batch = _check("bits", bits, np.dtype(np.uint64), num_words)
+        if self._columns is None:
+            raise InputError("this matrix was not packed for spikes; make it with reads='both'")
+        bits = _usable("bits", bits, _UINT64, num_words)
+        batch = len(bits)
         out = self._out(batch, out)
         if self._lists.size < batch * self._stride:
             self._lists = np.zeros(batch * self._stride, dtype=np.int32)
@@ -162,31 +165,32 @@ class TernaryMatrix:
         InputError
             Wrong dtype, shape or layout, or a matrix that does not read values.
         """
-        self._check_packed("values", self._fields)
-        batch = _check("x", x, np.dtype(np.int32), self.num_inputs)
+        if self._fields is None:
+            raise InputError("this matrix was not packed for values; make it with reads='both'")
+        x = _usable("x", x, _INT32, self.num_inputs)
+        batch = len(x)
         out = self._out(batch, out)
         _times_values(self._head_address, x, out, batch)
         return out
 
-    def _check_packed(self, what: str, words: NDArray[np.uint64] | None) -> None:
-        if words is None:
-            raise InputError(f"this matrix was not packed for {what}; make it with reads='both'")
-
     def _out(self, batch: int, out: NDArray[np.int32] | None) -> NDArray[np.int32]:
         if out is None:
             return np.empty((batch, self.size), dtype=np.int32)
-        if _check("out", out, np.dtype(np.int32), self.size) != batch:
-            raise InputError(f"out must have {batch} rows, got {len(out)}")
-        if not out.flags.writeable:
+        if _usable("out", out, _INT32, self.size) is not out:
             raise InputError("out must be writable")
+        if len(out) != batch:
+            raise InputError(f"out must have {batch} rows, got {len(out)}")
         return out
 
 
-def _check(name: str, array: NDArray[Any], dtype: np.dtype[Any], width: int) -> int:
-    """Return the number of rows."""
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 2 or array.shape[1] != width:
-        got = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise InputError(f"{name} must be {dtype}[B, {width}], got {got}")
-    if not array.flags.c_contiguous or not array.flags.aligned:
+def _usable(name: str, array: NDArray[Any], dtype: np.dtype[Any], width: int) -> NDArray[Any]:
+    """Return an array that compiled code can take, itself unless it is read-only: that is another type to numba."""
+    if type(array) is np.ndarray and array.dtype == dtype and array.ndim == 2 and array.shape[1] == width:
+        flags = array.flags
+        if flags.carray:
+            return array
+        if flags.c_contiguous and flags.aligned:
+            return array.copy()
         raise InputError(f"{name} must be contiguous; use numpy.ascontiguousarray({name})")
-    return len(array)
+    got = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+    raise InputError(f"{name} must be {dtype}[B, {width}], got {got}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +22,15 @@ _NO_INTS = np.zeros((0, 0), dtype=np.int32)
 _NO_WORDS = np.zeros((0, 0), dtype=np.uint64)
 _NOTHING = np.zeros((1, 0), dtype=np.int32)
 STEPS_A_CALL = 256  # of a recording: between two calls Ctrl-C and a progress bar get their turn
+
+
+def _give_back_memory() -> None:
+    """Return to the system what proving and packing took and freed: several times the packed weights."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):  # not glibc
+        return
+    trim(ctypes.c_size_t(0))
 
 
 class NativeNetwork:
@@ -91,6 +101,8 @@ class NativeNetwork:
         self._takes_bits = self._range == (0, 1)
         self._shapes = ((batch, self._port.size), (batch, -(-self._port.size // 64)))
         self._pool: ThreadPoolExecutor | None = None
+        del layout
+        _give_back_memory()
         self.output = self._choose_output()
         self._output_view = self.view(self.output) if self.output else _NOTHING
 
@@ -214,11 +226,11 @@ class NativeNetwork:
 
     def _fits(self, x: Any) -> bool:
         """Whether a step can take an array as it is; why not is said elsewhere."""
-        if type(x) is not np.ndarray:
+        if type(x) is not np.ndarray or not x.flags.carray:  # numba compiles anew for what is read-only
             return False
-        shape = self._shapes[0] if x.dtype == _INT32 else self._shapes[1] if x.dtype == _UINT64 else None
-        flags = x.flags
-        return x.shape == shape and flags.c_contiguous and flags.aligned and (self._takes_bits or x.dtype == _INT32)
+        if x.dtype == _INT32:
+            return bool(x.shape == self._shapes[0])
+        return bool(x.dtype == _UINT64 and self._takes_bits and x.shape == self._shapes[1])
 
     def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Run many steps in one call and keep nothing of them but the state.
@@ -310,7 +322,7 @@ class NativeNetwork:
         marks: bool = False,
     ) -> None:
         inputs = self._checked(inputs, steps)
-        flat = inputs.reshape(-1, inputs.shape[2])
+        flat = (inputs if inputs.flags.writeable else inputs.copy()).reshape(-1, inputs.shape[2])
         given = (_NO_INTS, flat) if inputs.dtype == np.uint64 else (flat, _NO_WORDS)
         kept = (0, 0, 0, 0)
         if recording is not None:
