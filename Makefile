@@ -9,12 +9,13 @@ BIN := $(VENV)/bin
 export PNBX_DATA ?= $(abspath ../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test stream fuzz install lava lint examples docs clean
+.PHONY: help demo test stream bench fuzz install lava lint examples docs clean
 
 help:
 	@echo "make demo      train, raster, compile, Lava run, verified (the main job; under 5 minutes after installation)"
 	@echo "make test      the test suite"
 	@echo "make stream    a million steps of a stream, one by one: memory stays flat (some 30 minutes)"
+	@echo "make bench     speed and memory against snnTorch, Norse, SpikingJelly, ONNX Runtime, OpenVINO (some 10 minutes)"
 	@echo "make fuzz      ten minutes of damaged files: the readers refuse them, in bounded memory"
 	@echo "make install   only the environment in $(VENV)      make lava   only the Lava side environment"
 	@echo "make lint      ruff, mypy, import-linter            make docs   HTML documentation in docs/_build/html"
@@ -40,6 +41,12 @@ test: install lava
 
 stream: install
 	PNBX_LONG=1 $(BIN)/python -m pytest -q -rP tests/test_streaming.py
+
+bench: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@# SpikingJelly asks for torchvision and torchaudio, which nothing here uses.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps spikingjelly
+	$(BIN)/python -m benchmarks
 
 fuzz: install
 	$(BIN)/python tests/fuzz_readers.py --seconds 600

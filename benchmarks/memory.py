@@ -1,0 +1,124 @@
+"""Memory, each case in a process of its own: peaks of a training pass, and what a deployed network keeps resident.
+
+python -m benchmarks.memory neuron "SpikingJelly" 100 32 512
+python -m benchmarks.memory deployed program.npz 1000000
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _in_process(*arguments: str) -> dict[str, Any]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=environment,
+    )
+    if done.returncode:
+        raise RuntimeError(f"benchmarks.memory {' '.join(arguments)}: {done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _peak_bytes() -> int:
+    """Return the peak of this program's memory; ``ru_maxrss`` would include what the parent had before ``exec``."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def _neuron(name: str, T: int, B: int, N: int) -> dict[str, Any]:
+    """Return by how much one forward and backward pass raises the peak, inputs being there already."""
+    import torch
+
+    from benchmarks.neurons import NEURONS, currents, trained
+
+    torch.set_num_threads(1)
+    layer = NEURONS[name]()
+    small = currents(4, 2, N).requires_grad_()
+    trained(layer, small, torch.ones_like(small))()  # what is compiled or imported at the first call
+    x = currents(T, B, N).requires_grad_()
+    grad = torch.randn(T, B, N)
+    before = _peak_bytes()
+    trained(layer, x, grad)()
+    return {"tensors": (_peak_bytes() - before) / (4 * T * B * N)}
+
+
+def _deployed(path: str, num_steps: int) -> dict[str, Any]:
+    """Return what a program adds to a process that has imported and run the same code, and how it grows with steps."""
+    import numpy as np
+
+    from neuromorphic import Dense, Input, Program
+    from neuromorphic.native import NativeNetwork
+
+    one = Program((Input("x", 1), Dense("fc", "x", np.ones((1, 1), dtype=np.int8))), num_steps=1)
+    NativeNetwork(one).run(np.zeros((2, 1, 1), dtype=np.int32))
+    gc.collect()
+    empty = _resident_bytes()
+    program = Program.load(path)
+    port = program.input
+    network = NativeNetwork(program)
+    del program
+    gc.collect()
+    x = np.random.default_rng(0).integers(port.low, port.high + 1, (128, 1, port.size)).astype(np.int32)
+    inputs = x.nbytes
+    network.run(x)
+    network.run(x)
+    resident, state = _resident_bytes(), network.state_bytes
+    for _ in range((num_steps - 256) // 128):
+        network.run(x)
+    return {
+        "resident_bytes": resident - empty - inputs,
+        "growth_bytes": _resident_bytes() - resident,
+        "state_growth_bytes": network.state_bytes - state,
+        "steps": network.time,
+        "file_bytes": Path(path).stat().st_size,
+        "weight_bytes": network.weight_bytes,
+        "state_bytes": state,
+    }
+
+
+def training_peaks(T: int, B: int, N: int) -> dict[str, float]:
+    """Return the peak of each neuron, in tensors of ``[T, B, N]``."""
+    from benchmarks.neurons import NEURONS
+
+    return {name: _in_process("neuron", name, str(T), str(B), str(N))["tensors"] for name in NEURONS}
+
+
+def deployed(num_steps: int, *, quick: bool) -> dict[str, Any]:
+    """Return what the reference network takes once it is deployed."""
+    from benchmarks.step import reference
+    from neuromorphic.compiler import compile_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "program.npz"
+        compile_model(reference(8, 256 if quick else 2048).eval(), num_steps=1000).save(path)
+        return _in_process("deployed", str(path), str(num_steps))
+
+
+def main(arguments: list[str]) -> None:
+    """Measure one case and print JSON."""
+    kind, name, *numbers = arguments
+    found = _neuron(name, *map(int, numbers)) if kind == "neuron" else _deployed(name, int(numbers[0]))
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,87 @@
+"""Time rivals fairly: warmed up, interleaved in one run, medians and quartiles."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MIN_SAMPLE_S = 2e-3
+MIN_ROUNDS, MAX_ROUNDS = 7, 400
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call: median, quartiles, and how many samples they are of."""
+
+    median_s: float
+    low_s: float
+    high_s: float
+    samples: int
+
+
+@dataclass
+class Row:
+    """One line of a table: a piece of work, the time each rival takes, and what was compared before timing.
+
+    ``ours`` names the entries that are this project's, the first of them the one that counts; ``bounds`` those that do
+    only a part of the work, for comparison; ``goal`` is what the project asked of itself, on a machine with AVX-512.
+    """
+
+    table: str
+    work: str
+    ours: tuple[str, ...]
+    times: dict[str, Timing] = field(default_factory=dict)
+    checks: list[str] = field(default_factory=list)
+    goal: str = ""
+    bounds: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def best_rival(self) -> str:
+        """Fastest entry that is not ours and does the whole work."""
+        rivals = [name for name in self.times if name not in self.ours + self.bounds]
+        return min(rivals, key=lambda n: self.times[n].median_s)
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster than the best rival."""
+        return self.times[self.best_rival].median_s / self.times[self.ours[0]].median_s
+
+
+def interleave(cases: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, Timing]:
+    """Time all cases in turns, in random order within a round, for about ``seconds`` in all.
+
+    A case faster than 2 ms is called several times a sample.
+    """
+    repeats: dict[str, int] = {}
+    for name, case in cases.items():
+        case()
+        started = time.perf_counter()
+        case()
+        once = time.perf_counter() - started
+        repeats[name] = max(1, round(MIN_SAMPLE_S / max(once, 1e-8)))
+        for _ in range(repeats[name]):
+            case()
+    samples: dict[str, list[float]] = {name: [] for name in cases}
+    order, rng = list(cases), random.Random(0)
+    end = time.perf_counter() + seconds
+    for round_number in range(MAX_ROUNDS):
+        if round_number >= MIN_ROUNDS and time.perf_counter() > end:
+            break
+        rng.shuffle(order)
+        for name in order:
+            case, count = cases[name], repeats[name]
+            started = time.perf_counter()
+            for _ in range(count):
+                case()
+            samples[name].append((time.perf_counter() - started) / count)
+    return {name: _summary(values) for name, values in samples.items()}
+
+
+def _summary(values: list[float]) -> Timing:
+    low, middle, high = statistics.quantiles(values, n=4)
+    return Timing(middle, low, high, len(values))
