@@ -1,9 +1,16 @@
 """The native executor: every variable of every program equals the reference's, and what it refuses it names."""
 
 import copy
+import os
 import pickle
+import platform
+import signal
 import subprocess
 import sys
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -281,6 +288,58 @@ def test_wrong_inputs_change_nothing(x, message):
     assert all(np.array_equal(network.view(name), before[name]) for name in before)
 
 
+def test_a_bad_input_late_in_a_run_changes_nothing():
+    program, inputs = small_program(), small_inputs(num_steps=700)
+    inputs[650, 2, 3] = 999
+    network = NativeNetwork(program, batch=4)
+    for call in (network.run, network.record):
+        with pytest.raises(InputError, match=r"got 999 at \[650, 2, 3\]"):
+            call(inputs)
+        assert network.time == 0
+        assert not network.view("lif1.v").any()
+
+
+def test_two_threads_cannot_share_a_network():
+    network = NativeNetwork(small_program(), batch=4)
+    with network._lock, pytest.raises(ExecutorError, match="running in another thread; a network is one stream"):
+        network.step(small_inputs()[0])
+    network.step(small_inputs()[0])
+    assert network.time == 1
+
+
+def test_networks_of_two_threads_do_not_meet():
+    program, inputs = small_program(num_steps=300), small_inputs(num_steps=300)
+    expected = run(program, inputs).variables["readout.y"][-1]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: NativeNetwork(program, batch=4).run(inputs).copy(), range(20)))
+    assert all(np.array_equal(result, expected) for result in results)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_threads_after_a_fork():
+    program, inputs = ternary_layer(70, 90), np.ones((4, 6, 90), dtype=np.int32)
+    network = NativeNetwork(program, batch=6, threads=2)
+    expected = network.run(inputs).copy()
+    network.reset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork of a process with threads: what is tested
+        child = os.fork()
+    if not child:
+        os._exit(0 if np.array_equal(network.run(inputs), expected) else 1)
+    deadline = time.monotonic() + 30
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if done == (0, 0):
+        os.kill(child, signal.SIGKILL)
+    assert done[1] == 0
+
+
+def test_an_input_alone_is_a_network():
+    network = NativeNetwork(Program((Input("x", 3),), num_steps=2))
+    assert network.run(np.ones((2, 1, 3), dtype=np.int32)).size == 0
+    assert network.record(np.ones((2, 1, 3), dtype=np.int32)) == {}
+
+
 def test_bits_beyond_the_channels_are_refused():
     network = NativeNetwork(ternary_layer(8, 65), batch=2)
     packed = np.zeros((2, 2), dtype=np.uint64)
@@ -407,6 +466,33 @@ def test_one_compilation_serves_all():
                 network.reset()
                 assert np.array_equal([network.step(x).copy() for x in array][-1], expected)
     assert len(run_steps.signatures) == 1
+
+
+PLAIN = """
+import sys
+sys.path.insert(0, {tests!r})
+import numpy as np
+from neuromorphic import verify
+from neuromorphic.native import vectors
+from random_networks import random_network
+from random_programs import random_inputs
+assert not vectors.HAS_AVX2
+for seed in range(60):
+    rng = np.random.default_rng([5, seed])
+    program = random_network(rng)
+    comparison, _, _ = verify(program, random_inputs(program, rng, 2), "native")
+    assert comparison.equal, (seed, str(comparison.first))
+print("equal")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
+def test_a_processor_without_avx2():
+    environment = {**os.environ, "NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": ""}
+    code = PLAIN.format(tests=str(Path(__file__).parent))
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert got.stdout.strip() == "equal", got.stderr
 
 
 def test_a_change_in_any_file_compiles_anew():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ _INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
 _NO_INTS = np.zeros((0, 0), dtype=np.int32)
 _NO_WORDS = np.zeros((0, 0), dtype=np.uint64)
 _NOTHING = np.zeros((1, 0), dtype=np.int32)
-STEPS_A_CALL = 256  # of a recording: between two calls Ctrl-C and a progress bar get their turn
+STEPS_A_CALL = 256
 
 
 def _give_back_memory() -> None:
@@ -100,7 +103,8 @@ class NativeNetwork:
         self._range = (self._port.low, self._port.high)
         self._takes_bits = self._range == (0, 1)
         self._shapes = ((batch, self._port.size), (batch, -(-self._port.size // 64)))
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self._lock = Lock()
         del layout
         _give_back_memory()
         self.output = self._choose_output()
@@ -218,10 +222,11 @@ class NativeNetwork:
             self._run(x[np.newaxis] if isinstance(x, np.ndarray) else x, 1)
             return self._output_view
         ints, words = (x, _NO_WORDS) if x.dtype == _INT32 else (_NO_INTS, x)
-        bad = run_steps(self._address, ints, words, 0, self.batch, 1, self.time, 0, 0, 0, 0, False)
-        if bad != FINE:
-            self._refuse(x[np.newaxis], bad)
-        self.time += 1
+        with self._alone():
+            bad = run_steps(self._address, ints, words, 0, self.batch, 1, self.time, 0, 0, 0, 0, False)
+            if bad != FINE:
+                self._refuse(x[np.newaxis], bad)
+            self.time += 1
         return self._output_view
 
     def _fits(self, x: Any) -> bool:
@@ -282,14 +287,8 @@ class NativeNetwork:
             row[:] = (held.spikes, held.place, held.rows, held.columns, held.stride, sizes[held.spikes])
             sizes[held.spikes] += num_steps * self.batch * held.size
         ints, spikes = np.zeros(max(sizes[False], 1), dtype=np.int32), np.zeros(max(sizes[True], 1), dtype=np.uint8)
-        width = table[:, rows.REC_ROWS] * table[:, rows.REC_COLUMNS] * self.batch
         marks = any(name.endswith(".E") for name in kept)
-        for start in range(0, num_steps, STEPS_A_CALL):
-            part = table.copy()
-            part[:, rows.REC_START] += start * width
-            self._run(array[start : start + STEPS_A_CALL], 0, (part, ints, spikes), marks)
-            if progress is not None:
-                progress(min(start + STEPS_A_CALL, num_steps), num_steps)
+        self._run(array, 0, (table, ints, spikes), marks, progress)
         found: dict[str, NDArray[Any]] = {}
         for row, (name, held) in zip(table, kept.items(), strict=True):
             first, size = int(row[rows.REC_START]), num_steps * self.batch * held.size
@@ -320,29 +319,54 @@ class NativeNetwork:
         steps: int,
         recording: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]] | None = None,
         marks: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
+        """Run all steps, some at a time: in between, Ctrl-C and a progress bar get their turn."""
         inputs = self._checked(inputs, steps)
-        flat = (inputs if inputs.flags.writeable else inputs.copy()).reshape(-1, inputs.shape[2])
-        given = (_NO_INTS, flat) if inputs.dtype == np.uint64 else (flat, _NO_WORDS)
-        kept = (0, 0, 0, 0)
-        if recording is not None:
-            table, ints, spikes = recording
-            kept = (table.ctypes.data, len(table), ints.ctypes.data, spikes.ctypes.data)
-        ends = [self.batch * i // self.threads for i in range(self.threads + 1)]
+        num_steps = len(inputs)
+        with self._alone():
+            self._call(inputs, (0, 0), (0, 0, 0, 0), marks)  # all inputs are looked at before the first step
+            for start in range(0, num_steps, STEPS_A_CALL):
+                part = inputs[start : start + STEPS_A_CALL]
+                kept = (0, 0, 0, 0)
+                if recording is not None:
+                    table, ints, spikes = recording
+                    moved = table.copy()
+                    moved[:, rows.REC_START] += (
+                        start * self.batch * table[:, rows.REC_ROWS] * table[:, rows.REC_COLUMNS]
+                    )
+                    kept = (moved.ctypes.data, len(table), ints.ctypes.data, spikes.ctypes.data)
+                if self.threads == 1:
+                    self._call(part, (0, self.batch), kept, marks)
+                else:
+                    ends = [self.batch * i // self.threads for i in range(self.threads + 1)]
+                    workers = self._workers()
+                    calls = [workers.submit(self._call, part, span, kept, marks) for span in pairwise(ends)]
+                    for call in calls:
+                        call.result()
+                self.time += len(part)
+                if progress is not None:
+                    progress(start + len(part), num_steps)
 
-        def work(part: int) -> int:
-            span = (ends[part], ends[part + 1])
-            return run_steps(self._address, *given, *span, len(inputs), self.time, *kept, marks)
-
-        if self.threads == 1:
-            bad = work(0)
-        else:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="neuromorphic-native")
-            bad = max(self._pool.map(work, range(self.threads)))
+    def _call(self, inputs: NDArray[Any], span: tuple[int, int], kept: tuple[int, ...], marks: bool) -> None:
+        usable = inputs if inputs.flags.carray else inputs.copy()
+        flat = usable.reshape(-1, inputs.shape[2])
+        given = (_NO_INTS, flat) if inputs.dtype == _UINT64 else (flat, _NO_WORDS)
+        bad = run_steps(self._address, *given, *span, len(inputs), self.time, *kept, marks)
         if bad != FINE:
             self._refuse(inputs, bad)
-        self.time += len(inputs)
+
+    def _alone(self) -> Lock:
+        """Return the lock of this network, or refuse a second caller: they would mix their streams."""
+        if self._lock.locked():
+            raise ExecutorError("native: this network is running in another thread; a network is one stream")
+        return self._lock
+
+    def _workers(self) -> ThreadPoolExecutor:
+        """Return the threads of this process: those of a parent are not here after a fork."""
+        if self._pool is None or self._pool[0] != os.getpid():
+            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="neuromorphic-native"))
+        return self._pool[1]
 
     def _refuse(self, inputs: NDArray[Any], bad: int) -> None:
         if inputs.dtype == np.uint64:
