@@ -313,7 +313,8 @@ def _read_in_blocks(
         until_end = rate * powers[:steps].flip(0)[:, None]  # [C, 1]
         F = powers[steps] * F + written.mT @ (until_end * k_prev)  # [B, r, r]
         reads.append(read.transpose(0, 1))
-    return torch.cat(reads), F, keys[-1].clone()  # a view would keep the keys of the whole sequence alive
+    whole = torch.cat(reads) if len(reads) > 1 else reads[0]
+    return whole, F, keys[-1].clone()  # a view would keep the keys of the whole sequence alive
 
 
 def _write(rule: Rule, F: Tensor, key: Tensor, previous: Tensor, decay: float, rate: float) -> Tensor:

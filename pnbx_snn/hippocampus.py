@@ -211,7 +211,7 @@ class Hippocampus(nn.Module):
             for i, (e, a) in enumerate(blocks):
                 read, E = self._block(e, a, E, write=keep_state or i + 1 < len(blocks))
                 recalled.append(read)
-            current = alpha @ slow + torch.cat(recalled)
+            current = alpha @ slow + (torch.cat(recalled) if len(recalled) > 1 else recalled[0])
         return current, HippocampusState(E) if keep_state and E is not None else None
 
     @torch.no_grad()

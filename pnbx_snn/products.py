@@ -45,6 +45,7 @@ def ternary_products(
         ``[..., K]``. If all of it is 0 or 1, nothing is multiplied: the weights of the active inputs are counted as
         bits, and the gradient of the weights of an input adds up the samples in which it was active. Any other value,
         NaN included, takes matrix products. The sums are whole numbers below 2^24, so both give the same bits.
+        Large gradients of ``x`` add up entries of tables of signed sums, one for three weights.
     latents
         :math:`W_j`, ``[N_j, K]``: where the gradient goes.
     ternaries
@@ -120,15 +121,18 @@ def _products_backward(
     need_weights: bool,
 ) -> list[Tensor]:
     """Gradients of the input and of each latent weight; those not needed are empty."""
-    grad_x = x.new_empty(0)
-    if need_x:
+    kernels, grad_x = _cpu_kernels(), x.new_empty(0)
+    on_cpu = kernels is not None and x.dtype == torch.float32 and x.device.type == "cpu"
+    if need_x and on_cpu and kernels.tables_fit(x, ternaries):
+        grad_x = kernels.by_tables(grads, ternaries, scales)
+    elif need_x:
         grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
         for j, (grad, w, scale) in enumerate(zip(grads, ternaries, scales, strict=True)):
             torch.addmm(grad_x, grad, w, beta=1 if j else 0, alpha=scale.item(), out=grad_x)
     if not need_weights:
         return [grad_x, *(x.new_empty(0) for _ in grads)]
-    kernels, number = _cpu_kernels(), int(active.item())
-    if kernels is not None and 0 <= number <= kernels.DENSEST * x.numel():
+    number = int(active.item())
+    if on_cpu and 0 <= number <= kernels.DENSEST * x.numel():
         grad_weights: list[Tensor] = kernels.gather(bits, x.shape[1], grads)
     else:
         grad_weights = [grad.T @ x for grad in grads]

@@ -92,6 +92,48 @@ def test_gradients_are_those_of_the_formulas(rows, inputs, outputs, density, see
         assert ours.dtype == torch.float32
 
 
+@settings(max_examples=40)
+@given(
+    rows=st.integers(1, 100),
+    depths=st.lists(st.integers(1, 80), min_size=1, max_size=3),
+    outputs=st.integers(1, 70),
+    seed=st.integers(0, 10_000),
+)
+def test_sums_by_tables_equal_the_product(rows, depths, outputs, seed):
+    kernels = pytest.importorskip("pnbx_snn.kernels.lookup_cpu")
+    inputs = [draw(rows, depth, seed=seed + i) for i, depth in enumerate(depths)]
+    weights = [draw_ternary(depth, outputs, seed=seed + i) for i, depth in enumerate(depths)]
+    scales = [torch.tensor(0.37 + i) for i in range(len(depths))]
+    found = kernels.by_tables(inputs, weights, scales)
+    parts = zip(inputs, weights, scales, strict=True)
+    expected = sum(scale.double() * x.double() @ w.double() for x, w, scale in parts)
+    assert found.shape == (rows, outputs)
+    assert (found - expected).abs().max() < 1e-4  # a float32 sum of up to 240 terms of size 1 to 3
+
+
+def test_a_gradient_that_is_not_a_number_shows():
+    kernels = pytest.importorskip("pnbx_snn.kernels.lookup_cpu")
+    x = torch.zeros(40, 5)
+    x[33, 4] = torch.nan
+    found = kernels.by_tables([x], [torch.ones(5, 3)], [torch.tensor(1.0)])
+    assert found[33].isnan().all()
+    assert torch.equal(found[:33], torch.zeros(33, 3))
+
+
+def test_large_gradients_of_the_input_are_those_of_the_matrix_product(monkeypatch):
+    pytest.importorskip("numba")
+    x = events(100, 300).requires_grad_()
+    latents = [draw(n, 300, seed=n) for n in (70, 40)]
+    ternaries, scales = zip(*[ternarize(w) for w in latents], strict=True)
+    upstream = [draw(100, 70), draw(100, 40)]
+    grads = []
+    for _ in range(2):
+        grads.append(torch.autograd.grad(ternary_products(x, latents, ternaries, scales), x, upstream)[0])
+        monkeypatch.setattr(products, "_cpu_kernels", lambda: None)
+    assert not torch.equal(*grads)  # two ways
+    assert (grads[0] - grads[1]).abs().max() < 1e-5 * grads[1].abs().max()
+
+
 def test_gradients_are_those_of_the_plain_layer():
     layer, x = BitLinear(512, 256), events(8, 64, 512).requires_grad_()
     upstream = draw(8, 64, 256)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pnbx_snn.kernels.compiled import Compiled, array, inlined
+from pnbx_snn.kernels.lookup_cpu import by_tables, tables_fit
 from pnbx_snn.kernels.vectors import (
     above_zero,
     add_floats,
@@ -41,6 +42,8 @@ from pnbx_snn.kernels.vectors import (
     store_floats,
     store_words,
 )
+
+__all__ = ["DENSEST", "by_tables", "count", "gather", "pack", "tables_fit"]
 
 BLOCK = 256
 """Outputs that are counted at once."""

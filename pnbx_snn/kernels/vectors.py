@@ -116,6 +116,7 @@ most = _of_three(WORDS, lambda b, x, y, z: b.or_(b.and_(x, y), b.and_(z, b.xor(x
 
 load_floats, store_floats, no_floats = _load(FLOATS), _store(FLOATS), _zero(FLOATS)
 add_floats = _of_two(FLOATS, lambda b, x, y: b.fadd(x, y))
+subtract_floats = _of_two(FLOATS, lambda b, x, y: b.fsub(x, y))
 
 
 def _compare(make: Callable[[Any, Any, Callable[[float], Any]], Any]) -> Any:
