@@ -80,6 +80,8 @@ LavaPython = Annotated[
     Path | None, typer.Option(help="Python with lava-nc to use; else PNBX_LAVA_PYTHON, the side environment, PATH, ...")
 ]
 TimeLimit = Annotated[float | None, typer.Option(help="Seconds after which a Lava run is ended.", min=0.1)]
+Device = Annotated[str | None, typer.Option(help="Of --executor torch: cpu (default), cuda, cuda:1, xpu.")]
+Threads = Annotated[int | None, typer.Option(help="Of --executor native: threads that share the samples.", min=1)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
@@ -116,10 +118,25 @@ def _progress(label: str, unit: str = "steps") -> Iterator[Any]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _options(executor: str, lava_python: Path | None, time_limit: float | None) -> dict[str, Any]:
+def _options(
+    executor: str, lava_python: Path | None, time_limit: float | None, device: str | None, threads: int | None
+) -> dict[str, Any]:
+    """Return what an executor is told, refusing what it does not understand."""
     if executor not in NAMES:
         raise typer.BadParameter(f"--executor must be one of {', '.join(NAMES)}, got {executor!r}")
-    return {"python": lava_python, "time_limit_s": time_limit} if executor == "lava" else {}
+    given = (
+        ("--lava-python", "lava", "python", lava_python),
+        ("--time-limit", "lava", "time_limit_s", time_limit),
+        ("--device", "torch", "device", device),
+        ("--threads", "native", "threads", threads),
+    )
+    options = {}
+    for flag, of, name, value in given:
+        if value is not None and executor != of:
+            raise typer.BadParameter(f"{flag} is for --executor {of}, got --executor {executor}")
+        if value is not None:
+            options[name] = value
+    return options
 
 
 def _us_per_step(recording: Recording, steps: int) -> float:
@@ -145,20 +162,24 @@ def setup_lava_command(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Say which Pythons with Lava were found, what is missing, and which executors would run."""
+    """Say which Pythons with Lava and which devices were found, what is missing, and which executors would run."""
     from neuromorphic.interpreter import doctor as examine
+    from neuromorphic.torch_backend.devices import devices as torch_devices
 
     findings = examine()
     usable = any(finding.usable for finding in findings)
     if as_json:
-        out.print_json(data={"lava": usable, "findings": [vars(finding) for finding in findings]}, default=str)
+        found = [vars(finding) for finding in findings]
+        out.print_json(data={"lava": usable, "findings": found, "torch": torch_devices()}, default=str)
     else:
         table = Table("where", Column("interpreter", overflow="fold"), "state", title="Python with lava-nc")
         for finding in findings:
             colour = "green" if finding.usable else "dim"
             table.add_row(finding.source, str(finding.path or "-"), Text(finding.detail, style=colour))
         out.print(table)
-        out.print("executor numpy: ready")
+        out.print("executors numpy, native: ready")
+        for name, what in torch_devices():
+            out.print(f"executor torch, --device {name}: ready ({what})", soft_wrap=True)
         out.print("executor lava: ready" if usable else "executor lava: missing; run [bold]neuromorphic setup-lava[/]")
     raise typer.Exit(0 if usable else 1)
 
@@ -411,6 +432,8 @@ def run_command(
     samples: Samples = None,
     lava_python: LavaPython = None,
     time_limit: TimeLimit = None,
+    device: Device = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a program on inputs and record every spike and state.
@@ -419,8 +442,10 @@ def run_command(
 
     - `neuromorphic run program.npz inputs.npy --executor numpy -o recording.npz`
     - `neuromorphic run program.npz inputs.npy --executor lava --samples 0:20`
+    - `neuromorphic run program.npz inputs.npy --executor native --threads 2`
+    - `neuromorphic run program.npz inputs.npy --executor torch --device cuda`
     """
-    options = _options(executor, lava_python, time_limit)
+    options = _options(executor, lava_python, time_limit, device, threads)
     program, inputs = Program.load(program_file), _load_inputs(inputs_file, samples)
     with _progress(f"running on {executor}") as progress:
         recording = run_program(program, inputs, executor, progress=progress, **options)
@@ -458,6 +483,8 @@ def verify_command(
     samples: Samples = None,
     lava_python: LavaPython = None,
     time_limit: TimeLimit = None,
+    device: Device = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Check an executor against the NumPy reference, spike by spike and state by state.
@@ -468,7 +495,7 @@ def verify_command(
 
     - `neuromorphic verify program.npz inputs.npy --executor lava`
     """
-    options = _options(executor, lava_python, time_limit)
+    options = _options(executor, lava_python, time_limit, device, threads)
     program, inputs = Program.load(program_file), _load_inputs(inputs_file, samples)
     with _progress(f"running on {executor}") as progress:
         comparison, _, _ = verify_program(program, inputs, executor, progress=progress, **options)

@@ -22,9 +22,10 @@ def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **optio
     inputs : NDArray
         ``[T, B, N]`` or ``[B, N]``, integers or floats; see :meth:`Program.prepare_inputs`.
     executor : str
-        ``"numpy"``, ``"lava"`` or ``"native"``.
+        One of :data:`neuromorphic.executors.NAMES`: ``"numpy"``, ``"lava"``, ``"native"``, ``"torch"``.
     **options
-        Passed to the executor, for example ``progress=``, for Lava ``time_limit_s=``, for ``"native"`` ``threads=``.
+        Passed to the executor, for example ``progress=``, for Lava ``time_limit_s=``, for ``"native"``
+        ``threads=``, for ``"torch"`` ``device=``.
 
     Returns
     -------

@@ -168,3 +168,16 @@ def test_the_installed_command_runs(files):
 
 def test_a_program_survives_the_round_through_the_command_line(files):
     assert Program.load(files / "program.npz").sha256 == small_program().sha256
+
+
+def test_options_of_an_executor_are_its_own(tmp_path):
+    small_program().save(tmp_path / "p.npz")
+    np.save(tmp_path / "x.npy", small_inputs())
+    files = [str(tmp_path / "p.npz"), str(tmp_path / "x.npy")]
+    for extra in (["--executor", "torch", "--device", "cpu"], ["--executor", "native", "--threads", "2"]):
+        result = call("verify", *files, *extra)
+        assert result.exit_code == 0, result.output
+        assert "against numpy: 0 of" in result.output
+    result = call("run", *files, "--executor", "numpy", "--device", "cpu")
+    assert result.exit_code == 2
+    assert "--device is for --executor torch, got --executor numpy" in " ".join(result.output.split())

@@ -15,6 +15,7 @@ _MODULES = MappingProxyType(
         "numpy": "neuromorphic.executors.numpy_executor",
         "lava": "neuromorphic.executors.lava_executor",
         "native": "neuromorphic.executors.native_executor",
+        "torch": "neuromorphic.torch_backend.executor",
     }
 )
 

@@ -1,0 +1,1 @@
+"""Programs on torch's devices: cpu, cuda, xpu. Imported only when the executor ``torch`` is asked for."""
