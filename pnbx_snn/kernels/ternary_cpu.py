@@ -113,13 +113,16 @@ def _planes(weight, first, planes):  # type: ignore[no-untyped-def]
         tile, last = np.zeros((2, 64), np.uint64), np.zeros(64, weight.dtype)
         for n0 in range(0, N, 64):
             block, word = (first + n0) // BLOCK, (first + n0) % BLOCK // 64
-            tile[:] = 0
-            for j in range(min(64, N - n0)):
+            for j in range(64):
+                if n0 + j >= N:
+                    tile[0, j], tile[1, j] = 0, 0
+                    continue
                 at = (n0 + j) * K + g * 64
                 if g * 64 + 64 <= K:
                     tile[0, j], tile[1, j] = above_zero(flat, at), not_below_zero(flat, at)
                 else:
-                    last[: K - g * 64] = flat[at : at + K - g * 64]
+                    for k in range(K - g * 64):
+                        last[k] = flat[at + k]
                     tile[0, j], tile[1, j] = above_zero(last, 0), not_below_zero(last, 0)
             for plane in range(2):
                 _turn(tile[plane])
@@ -151,7 +154,8 @@ def _count(bits, planes, sums):  # type: ignore[no-untyped-def]
         words, tail = counts.view(np.uint32), np.empty(TILE, sums.dtype)
         for r in range(piece * ROWS, min(R, (piece + 1) * ROWS)):
             n = _active(bits, r, found)
-            found[n : n + 8] = K  # an input without any bit
+            for q in range(n, n + 8):
+                found[q] = K  # an input without any bit
             for block in range(blocks):
                 base = block * (K + 1)
                 for begin in range(0, max(n, 1), AT_ONCE):
