@@ -27,6 +27,7 @@ from pnbx_snn.counts import parameter_table
 from pnbx_snn.evaluation import evaluate
 from pnbx_snn.network import PNBX
 from pnbx_snn.packed import load_packed, pack_run
+from pnbx_snn.pretrained import WEIGHTS, save_pretrained
 from pnbx_snn.report import (
     document_table,
     evaluation_table,
@@ -265,23 +266,31 @@ def summary(
 @app.command()
 def pack(
     run: Run,
-    file: Annotated[Path, typer.Option("-o", "--output", help="The file, by custom .safetensors.", metavar="FILE")],
+    file: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="A .safetensors file, or a folder for the Hub's format.", metavar="FILE"),
+    ],
     data: DataFolder = None,
     measure: Annotated[bool, typer.Option(help="Measure on the test samples and keep the numbers in the file.")] = True,
 ) -> None:
     """Write a trained network as one small file, its ternary weights in two bits each.
 
-    `pnbx-snn eval`, `raster` and `info` take the file in place of a run.
+    `pnbx-snn eval`, `raster` and `info` take the file in place of a run. A name without a suffix becomes a folder in
+    the format of the Hugging Face Hub, with a model card; `pnbx_snn.pretrained.from_pretrained` reads it.
 
     For example:
 
     - `pnbx-snn pack runs/mnist -o mnist.safetensors --data DIR`
+    - `pnbx-snn pack runs/mnist -o mnist-ternary --data DIR`
     """
     measured: dict[str, Any] = {}
     model, config = load_run(run)
     if measure:
         measured = {"part": "test", **evaluate(model, load_split(_data(config, data), "test"))}
-    size = pack_run(run, file, measured=measured, loaded=(model, config))
+    if file.suffix:
+        size = pack_run(run, file, measured=measured, loaded=(model, config))
+    else:
+        size = (save_pretrained(run, file, measured=measured) / WEIGHTS).stat().st_size
     accuracy = f", test accuracy {measured['accuracy']:.2%}" if measured else ""
     out.print(f"wrote {file}: {size:,} bytes{accuracy}", markup=False, highlight=False, soft_wrap=True)
 
