@@ -131,8 +131,8 @@ def _card(kind: str, config: Config, measured: dict[str, Any], size: int) -> str
         "",
         "## Trained",
         "",
-        f"{config.train.epochs} epochs, seed {config.train.seed}, on `{config.data.part}` of {config.data.name}; all else "
-        "is in `config.json`.",
+        f"{config.train.epochs} epochs, seed {config.train.seed}, on `{config.data.part}` of {config.data.name}; all "
+        "else is in `config.json`.",
         "",
     ]
     return "\n".join(lines)
