@@ -115,7 +115,9 @@ def keep_ternary(model: nn.Module) -> Iterator[None]:
     """Round the weights of a network once instead of in every call, as long as they do not change.
 
     For streaming and evaluation, where rounding costs more than the products: 10 ms of 12 a step in the reference
-    network. Answers are equal to the bit. Inside there is no gradient to the weights, and changed weights are not seen.
+    network. In training nothing is kept from call to call: there each layer is called once for each change of its
+    weights, and what says that weights did not change (torch's version counter) does not see ``weight.data``.
+    Answers are equal to the bit. Inside there is no gradient to the weights, and changed weights are not seen.
 
     Parameters
     ----------
