@@ -138,12 +138,12 @@ def test_equals_the_loop(step, reset, loop):
     compare(loop, step, reset)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", ["leaky", "membrane"])  # every kernel takes seconds to compile
 def test_equals_the_loop_in_float64(step, loop):
     compare(loop, step, "subtract", dtype=torch.float64)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", ["leaky", "membrane"])
 def test_scalar_parameters_get_the_sum_of_their_gradients(step, loop):
     """In float64: a sum of 1440 terms that cancel is less exact in float32 than the tolerance, in the loop too."""
     compare(loop, step, "subtract", scalar=True, dtype=torch.float64)
@@ -198,16 +198,21 @@ def test_beta_outside_its_range_has_the_gradient_of_clamp():
     assert (lif.beta.grad != 0).tolist() == [False, True, False]
 
 
-def test_an_input_that_is_constant_over_time_is_read_once(loop):
+def test_an_input_that_is_constant_over_time_is_not_copied(loop):
     results = []
     for plain in (True, False):
         loop(plain)
+        saved = []
         frame = draw(3, 12).requires_grad_()
-        spikes, _ = LIF(0.8, reset="subtract")(frame.expand(50, -1, -1))
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t) or t, lambda t: t):
+            spikes, _ = LIF(0.8, reset="subtract")(frame.expand(50, -1, -1))
         (spikes * draw(50, 3, 12, seed=2)).sum().backward()
         results.append((spikes, frame.grad))
     assert torch.equal(results[0][0], results[1][0])
     assert (results[0][1] - results[1][1]).abs().max() <= TOLERANCE * results[0][1].abs().max()
+    assert (
+        sum(t.untyped_storage().nbytes() for t in saved) < 6 * frame.untyped_storage().nbytes()
+    )  # of the kernel: the frame, two kept membranes, parameters
 
 
 def test_saves_the_input_and_a_32nd():
@@ -356,8 +361,9 @@ def test_under_autocast_a_bfloat16_current_takes_the_loop():
 # An operator of torch
 
 
-@pytest.mark.parametrize(("kind", "torus"), [("leaky/subtract/atan", (0, 0, 0)), ("membrane/zero/atan", (3, 4, 1))])
-@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "torus", "traced"), [("leaky/subtract/atan", (0, 0, 0), True), ("membrane/zero/atan", (3, 4, 1), False)]
+)
 def test_opcheck(kind, torus, traced):
     z = torch.zeros(2, 12).requires_grad_() if torus[0] else None
     tensors = [draw(5, 2, 12), *parameters(12), draw(2, 12, seed=3)]

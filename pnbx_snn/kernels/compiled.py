@@ -92,7 +92,10 @@ def num_threads() -> int:
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function into the kernels that call it."""
-    inlined: Callable[..., Any] = numba.njit(forceinline=True, error_model="numpy")(inspect.unwrap(function))
+    # Without entries from Python and C, which nobody takes: a quarter less to compile.
+    options: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    bare = numba.njit(error_model="numpy", **options)
+    inlined: Callable[..., Any] = bare(inspect.unwrap(function))
     return inlined
 
 
