@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
 from neuromorphic.cli import app
 from neuromorphic.errors import BoundError, ExecutorError, InputError
-from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
+from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
 from neuromorphic.native import NativeNetwork, TernaryMatrix, bits_of, compiled
 from neuromorphic.native import layout as native_layout
 from neuromorphic.native.compiled import STAMP
 from neuromorphic.native.interpreter import run_steps
 from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import LI, Delay, Scale, Slots
+from neuromorphic.pathway_ops import LI, Delay, FastWeights, Scale, Slots
 from programs import small_inputs, small_program
 from random_networks import KINDS, random_network
 from random_programs import random_inputs, random_program
@@ -168,6 +168,23 @@ def test_states_saturate_alike(reset, sign):
     inputs = np.array([[[x]] for x in (1 << 15, 1 << 15, 0, -(1 << 15), -(1 << 15), -1, 1)], dtype=np.int32)
     got = assert_equal(Program(ops, num_steps=7), inputs)
     assert (np.abs(got.variables["lif.v"]) == STATE_MAX).any()
+
+
+def test_a_run_longer_than_was_proven_saturates_alike():
+    """Fast weights that never fade grow beyond what was proven for one step: a current leaves 32 bits when shifted."""
+    one = np.ones(1, dtype=np.int32)
+    ops = (
+        Input("x", 1),
+        Scale("key", "x", 4096 * one),
+        FastWeights("fast", "key", 1, decay=4096, rate_bits=0, frac=22),
+        Scale("current", "fast", 300 * one),
+        LIF("lif", ("current",), decay=4096 * one, threshold=STATE_MAX * one, bias=STATE_MAX * one, shift=10),
+        LI("li", ("current",), decay=4096 * one, bias=one, shift=10),
+        Readout("readout", ("current",), bias=one, shift=10),
+    )
+    got = assert_equal(Program(ops, num_steps=1), np.ones((6, 1, 1), dtype=np.int32))
+    assert INT32_MAX < (8191 * 300) << 10
+    assert all(got.variables[name][-1, 0, 0] == STATE_MAX for name in ("lif.v", "li.v", "readout.y"))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -527,6 +544,15 @@ class TestTernaryMatrix:
         matrix = TernaryMatrix(np.array([[1, 1, 0], [1, 0, -1], [0, 1, 0], [-1, 0, 0]], dtype=np.int8))
         expected = x.astype(np.int64) @ np.array([[1, 1, 0], [1, 0, -1], [0, 1, 0], [-1, 0, 0]]).T
         np.testing.assert_array_equal(matrix.times_values(x), expected.astype(np.int32))
+
+    @pytest.mark.parametrize("x", [127, -128, 32639, -32896, (1 << 23) - 1])
+    def test_long_sums_of_one_sign(self, x):
+        """The largest partial sums there can be: they would leave 16 bits if they were added up for longer."""
+        weights = np.ones((20, 4000), dtype=np.int8)
+        weights[::2] = -1
+        got = TernaryMatrix(weights, reads="values").times_values(np.full((1, 4000), x, dtype=np.int32))
+        expected = (x * weights.sum(axis=1, dtype=np.int64)).astype(np.int32)  # modulo 2**32 for the last
+        np.testing.assert_array_equal(got[0], expected)
 
     @pytest.mark.parametrize(
         ("weights", "message"),

@@ -24,6 +24,8 @@ _njit: Any = numba.njit
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 kernel: Callable[..., Any] = _njit(**_OPTIONS)
 """Compile a function that compiled code calls."""
+pasted: Callable[..., Any] = _njit(inline="always", **_OPTIONS)
+"""The same, as if written in its caller: all that it calls is not optimised once more on the way."""
 inlined: Callable[..., Any] = _njit(forceinline=True, **_OPTIONS)
 """The same, always into its caller."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from neuromorphic.native.compiled import STAMP, entry_point, kernel
+from neuromorphic.native.compiled import STAMP, entry_point, kernel, pasted
 from neuromorphic.native.control_kernels import control_domains
 from neuromorphic.native.event_kernels import finish_sums, list_events, ternary_events, ternary_few
 from neuromorphic.native.graded_kernels import list_digits, ternary_graded
@@ -214,7 +214,7 @@ def _neurons(row, links, params, ints, bits, counts):  # type: ignore[no-untyped
     _publish(row, ints, bits)
 
 
-@kernel
+@pasted
 def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore[no-untyped-def]
     """One operation of one sample."""
     links, params = get_long(head, AT_LINKS), get_long(head, AT_PARAMS)
