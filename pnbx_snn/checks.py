@@ -1,5 +1,9 @@
-"""The checks of what a layer is made of and of what goes into it, in the same words everywhere."""
+"""The checks of what a layer is made of and of what goes into it, in the same words everywhere, on every device."""
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
@@ -69,3 +73,13 @@ def check_input(where: str, name: str, x: Tensor, axes: str, size: int) -> None:
         )
     if not x.is_floating_point():
         raise PnbxTypeError(f"{where}: {name} must be floating point, got {x.dtype}; convert with .float()")
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether values can be looked at: not on ``meta``, nor while torch traces for export or compile."""
+    return not (tensor.is_meta or torch.compiler.is_compiling())
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Compute in the precision of the tensors themselves; ``meta`` knows no autocast."""
+    return nullcontext() if tensor.is_meta else torch.autocast(tensor.device.type, enabled=False)

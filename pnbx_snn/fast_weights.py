@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_input, check_sizes
+from pnbx_snn.checks import check_input, check_sizes, without_autocast
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.quantization import WeightScale
@@ -132,7 +132,7 @@ def delta_read(
     [[0.0, 0.5]]
     """
     _check_read("delta_read", keys, F0, key0)
-    with torch.autocast(keys.device.type, enabled=False):  # a system is solved in one precision
+    with without_autocast(keys):  # a system is solved in one precision
         return _read_in_blocks("delta", keys, decay, rate, F0, key0)
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.checks import has_values
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 
 Loop = Literal["encoder", "membrane"]
@@ -198,7 +199,7 @@ class Glia(nn.Module):
         if base.ndim and base.shape != (self.num_neurons,):
             raise ShapeError(f"glia: base must be a scalar or [{self.num_neurons}], got shape {list(base.shape)}")
         good = base > 0
-        if not bool(good.all()):
+        if has_values(good) and not bool(good.all()):
             raise PnbxValueError(f"glia: base threshold must be > 0, got {base[~good].flatten()[0].item():.6g}")
         offset = self.state[:, get_args(Loop).index(loop) * NUM_NUMBERS + NUM_NUMBERS - 1]  # [domains]
         return base * offset.exp().repeat_interleave(self.neurons_per_domain)  # [N]

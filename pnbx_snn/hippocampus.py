@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
-from pnbx_snn.checks import check_input, check_sizes
+from pnbx_snn.checks import check_input, check_sizes, without_autocast
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.products import ternary_products, worth
 from pnbx_snn.quantization import WeightScale, kept, ternarize
@@ -171,7 +171,7 @@ class Hippocampus(nn.Module):
         """One step, the definition: ``events`` and current ``[B, H]``; otherwise as :meth:`forward`."""
         self._check(events, "[B, H]", state)
         slow, alpha = self._ask(events)  # [M, H], [B, M]
-        with torch.autocast(events.device.type, enabled=False):  # as in forward
+        with without_autocast(events):  # as in forward
             if self.scope == "persistent":
                 return alpha @ (slow + self.fast), None
             E = events.new_zeros(len(events), self.slots, self.d_hidden) if state is None else state.E
@@ -202,7 +202,7 @@ class Hippocampus(nn.Module):
         """
         self._check(events, "[T, B, H]", state)
         slow, alpha = self._ask(events)  # [M, H], [T, B, M]
-        with torch.autocast(events.device.type, enabled=False):  # sums over a sequence need their digits
+        with without_autocast(events):  # sums over a sequence need their digits
             if self.scope == "persistent":
                 return alpha @ (slow + self.fast), None
             E = None if state is None else state.E

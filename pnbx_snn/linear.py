@@ -9,7 +9,7 @@ from jaxtyping import Float, Int8
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pnbx_snn.checks import check_sizes
+from pnbx_snn.checks import check_sizes, has_values
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.products import ternary_products, worth
 from pnbx_snn.quantization import INT8_MAX, WeightScale, kept, quantize_int8, ternarize
@@ -119,7 +119,7 @@ class BitLinear(nn.Module):
             raise ShapeError(f"BitLinear: input must be [..., {self.in_features}], got {list(x.shape)}")
         step = None
         if self.input_range == "int8":
-            if self.input_scale.item() == 0.0:
+            if has_values(self.input_scale) and self.input_scale.item() == 0.0:
                 raise PnbxValueError(
                     "BitLinear: input_range='int8' needs an input scale, got none (0.0); "
                     "call calibrate_input(x) with typical inputs first"

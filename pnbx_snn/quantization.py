@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.checks import has_values
 from pnbx_snn.errors import PnbxValueError
 
 WeightScale = Literal["absmean", "median"]
@@ -194,7 +195,7 @@ def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) 
     """
     # A tensor on the device of x: divided by a number of the host, CUDA would multiply by the rounded reciprocal.
     step = torch.as_tensor(scale, device=x.device).detach()
-    if not 0.0 < step.item() < float("inf"):
+    if has_values(step) and not 0.0 < step.item() < float("inf"):
         raise PnbxValueError(f"quantize_int8: scale must be positive and finite, got {step.item()}")
     scaled = (x / step).clamp(INT8_MIN, INT8_MAX)
     return scaled.detach().round() + (scaled - scaled.detach())
