@@ -14,7 +14,8 @@ from benchmarks.timing import Row, Timing
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-OURS, THEIRS = "#c8452d", "#8fa3b8"
+OURS, THEIRS, BOUND = "#c8452d", "#8fa3b8", "#dddddd"
+MARKERS = {4.0: "s", 2.0: "^", 1.0: "v"}
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
@@ -107,7 +108,7 @@ def bars(rows: list[Row], path: Path) -> None:
             for name in sorted(row.times, key=lambda n: row.times[n].median_s, reverse=True):
                 labels.append(f"{name}")
                 values.append(row.times[name].median_s)
-                colors.append(OURS if name in row.ours else THEIRS)
+                colors.append(OURS if name in row.ours else BOUND if name in row.bounds else THEIRS)
             labels.append(f"{row.work}")
             values.append(float("nan"))
             colors.append("white")
@@ -171,7 +172,7 @@ def roofline(rows: list[Row], limits: dict[str, float], path: Path) -> None:
             work = inputs * outputs * batch
             x, y = work / (inputs * outputs * weight_bytes), work / timing.median_s / 1e9
             ours = name in row.ours
-            axis.plot(x, y, "o", color=OURS if ours else THEIRS, ms=7 if ours else 5)
+            axis.plot(x, y, "o" if ours else MARKERS[weight_bytes], color=OURS if ours else THEIRS, ms=7 if ours else 5)
             if ours:
                 axis.annotate(row.work, (x, y), fontsize=7, xytext=(5, 4), textcoords="offset points")
     axis.set(

@@ -7,6 +7,7 @@ each layer is called once a step, ``snntorch.Leaky`` for both populations, batch
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import snntorch
 import torch
@@ -19,10 +20,10 @@ from pnbx_snn.network import PNBX
 BATCH, STEPS = 128, 8
 
 
-def reference(num_steps: int = STEPS, d_hidden: int = 2048) -> PNBX:
+def reference(num_steps: int = STEPS, d_hidden: int = 2048, **options: Any) -> PNBX:
     """Return the reference network, calibrated on random images."""
     torch.manual_seed(0)
-    model = PNBX(in_features=784, num_classes=10, num_steps=num_steps, d_hidden=d_hidden)
+    model = PNBX(in_features=784, num_classes=10, num_steps=num_steps, d_hidden=d_hidden, **options)
     model.calibrate(images(256))
     return model
 
@@ -89,27 +90,26 @@ def trained(model: nn.Module, logits: Callable[[Tensor], Tensor], x: Tensor, lab
 
 
 def rows(seconds: float, *, quick: bool) -> list[Row]:
-    """Measure the step of the training table."""
+    """Measure the step of the training table, with and without the memory whose state is the largest."""
+    return [_row(seconds, quick=quick), _row(seconds, quick=quick, hippocampus="none")]
+
+
+def _row(seconds: float, *, quick: bool, **options: Any) -> Row:
     batch, num_steps, size = (16, 4, 256) if quick else (BATCH, STEPS, 2048)
     x, labels = images(batch), torch.arange(batch) % 10
-    ours, theirs = reference(num_steps, size), StepByStep(reference(num_steps, size))
-    row = Row(
-        "training", f"training step of PNB-X, H = {size}, B = {batch}, T = {num_steps}", ("PNB-X",), goal="3x, aim 6x"
-    )
+    ours, theirs = reference(num_steps, size, **options), StepByStep(reference(num_steps, size, **options))
+    work = f"training step of PNB-X, H = {size}, B = {batch}, T = {num_steps}"
+    work += ", without hippocampus" if options else ""
+    row = Row("training", work, ("PNB-X",), goal="3x, aim 6x")
     cases = {
         "PNB-X": trained(ours, lambda x: ours.classify(x)[0], x, labels),
         "step by step with snnTorch's Leaky": trained(theirs.model, theirs, x, labels),
     }
     row.times = interleave(cases, seconds=seconds)
-    return row_with_rates(row, ours, theirs, x)
-
-
-def row_with_rates(row: Row, ours: PNBX, theirs: StepByStep, x: Tensor) -> list[Row]:
-    """Add that both compute the same in evaluation mode, where batch norm takes no statistics."""
     theirs.model.load_state_dict(ours.state_dict())
     for model in (ours, theirs):
         model.eval()
     with torch.no_grad():
         error = float((ours.classify(x)[0] - theirs(x)).abs().max())
-    row.checks.append(f"logits in evaluation mode differ by at most {error:.1e}")
-    return [row]
+    row.checks.append(f"logits in evaluation mode, where batch norm takes no statistics, differ by at most {error:.1e}")
+    return row

@@ -195,13 +195,13 @@ class BitBrain(nn.Module):
         """
         check_input("BitBrain", "events", events, "[T, B, H]", self.d_hidden)
         states = dict.fromkeys(BitBrainState._fields) if state is None else state._asdict()
-        current = events if self.skip else torch.zeros_like(events)
+        current = events.clone() if self.skip else torch.zeros_like(events)
         for name, pathway in self.pathways.items():
             if isinstance(pathway, SpikingRNN):
                 continue
             options = {"keep_state": keep_state} if name == "hippocampus" else {}
             part, states[name] = pathway(events, states[name], **options)
-            current = current + part
+            current += part  # in place: a new tensor for each pathway costs more than the sum
         current = self._normalise(current)
         noise = None
         if self.noise is not None and self.training:

@@ -213,8 +213,9 @@ class Glia(nn.Module):
             )
         if not spikes.is_floating_point():
             raise PnbxTypeError(f"glia: spikes must be floating point, got {spikes.dtype}; convert with .float()")
-        by_domain = spikes.reshape(-1, self.num_domains, self.neurons_per_domain)
-        return by_domain.mean(dim=(0, 2), dtype=self.state.dtype)
+        rows = spikes.reshape(-1, self.num_neurons)
+        counts = rows.sum(dim=0, dtype=self.state.dtype)  # [N], whole numbers: exact in any order
+        return counts.reshape(self.num_domains, -1).sum(dim=1) / (len(rows) * self.neurons_per_domain)
 
     def extra_repr(self) -> str:
         """Show the options in ``print(glia)``."""
