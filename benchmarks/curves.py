@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from pnbx_snn.scan import diagonal_scan
 LENGTHS = (256, 1024, 4096, 16_384, 100_000)
 WIDTHS = (64, 256, 1024, 4096)
 BATCHES = (1, 4, 16, 64)
+BLOCK = 256
 
 
 def _neuron_seconds(T: int, B: int, N: int, seconds: float) -> float:
@@ -33,16 +36,25 @@ def _scan_seconds(T: int, seconds: float) -> float:
 
 
 def _native_seconds(lengths: tuple[int, ...], size: int) -> dict[str, Any]:
+    """Return seconds per step of one stream, as medians of what lies between one length and the next."""
     program = compile_model(settled(reference(8, size), images(8).expand(64, -1, -1)), num_steps=1000)
     network = NativeNetwork(program)
-    x = np.repeat(program.prepare_inputs(images(1).numpy())[:1], 256, axis=0)
-    state, times, before = network.state_bytes, [], 0.0
+    x = np.repeat(program.prepare_inputs(images(1).numpy())[:1], BLOCK, axis=0)
+    network.run(x)
+    network.reset()
+    state, times = network.state_bytes, []
     for length in lengths:
-        network.reset()
-        timing = interleave({"": lambda n=length: [network.run(x) for _ in range(n // 256)]}, seconds=0.1)[""]
-        times.append(timing.median_s / (length // 256 * 256))
-        before += network.state_bytes - state
-    return {"lengths": list(lengths), "seconds_per_step": times, "state_growth_bytes": before}
+        blocks = []
+        while network.time < length:
+            started = time.perf_counter()
+            network.run(x)
+            blocks.append((time.perf_counter() - started) / BLOCK)
+        times.append(statistics.median(blocks))
+    return {
+        "lengths": list(lengths),
+        "seconds_per_step": times,
+        "state_growth_bytes": float(network.state_bytes - state),
+    }
 
 
 def measure(seconds: float, *, quick: bool) -> dict[str, Any]:
@@ -55,5 +67,5 @@ def measure(seconds: float, *, quick: bool) -> dict[str, Any]:
         "scan against T (B, S = 1, 64)": [[T, _scan_seconds(T, each) / (T * 64)] for T in lengths],
         "LIF against N (T, B = 100, 8)": [[N, _neuron_seconds(100, 8, N, each) / (800 * N)] for N in widths],
         "LIF against B (T, N = 100, 512)": [[B, _neuron_seconds(100, B, 512, each) / (51_200 * B)] for B in batches],
-        "native": _native_seconds(lengths[: 2 if quick else 3], 256 if quick else 2048),
+        "native": _native_seconds(lengths, 256 if quick else 2048),
     }

@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 
 OURS, THEIRS, BOUND = "#c8452d", "#8fa3b8", "#dddddd"
 MARKERS = {4.0: "s", 2.0: "^", 1.0: "v"}
+RIVALS = (("fp32", "s"), ("bf16", "^"), ("int8", "v"))
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
@@ -146,7 +147,10 @@ def curves(found: dict[str, Any], path: Path) -> None:
     axes[0].legend(fontsize=8)
     native = found["native"]
     axes[1].plot(native["lengths"], [1e6 * s for s in native["seconds_per_step"]], "o-", color=OURS)
-    axes[1].set(xscale="log", xlabel="steps of a stream", ylabel="us a step", ylim=(0, None))
+    axes[1].set(xscale="log", xlabel="length of the stream so far", ylabel="us a step")
+    axes[1].set_ylim(0, 1.15e6 * max(native["seconds_per_step"]))
+    axes[1].set_xticks(native["lengths"], [f"{length:,}" for length in native["lengths"]])
+    axes[1].minorticks_off()
     axes[1].set_title(f"native executor, PNB-X: state grows by {native['state_growth_bytes']:.0f} bytes")
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -159,10 +163,10 @@ def roofline(rows: list[Row], limits: dict[str, float], path: Path) -> None:
     figure, axis = plt.subplots(figsize=(7.5, 5), layout="constrained")
     intensity = [0.1, 1, 10, 100, 1000, 10_000]
     peak = limits["fp32 multiply-adds"]
-    for name, bandwidth in limits.items():
-        if name != "fp32 multiply-adds":
-            axis.plot(intensity, [min(peak, bandwidth * i) / 1e9 for i in intensity], color="#999", lw=1)
-            axis.text(0.11, bandwidth * 0.13 / 1e9, name, fontsize=7, rotation=33)
+    roofs = ((name, bandwidth) for name, bandwidth in limits.items() if name != "fp32 multiply-adds")
+    for (name, bandwidth), style in zip(roofs, ("-", "--", ":"), strict=False):
+        roof = [min(peak, bandwidth * i) / 1e9 for i in intensity]
+        axis.plot(intensity, roof, color="#777", lw=1, ls=style, label=f"{name}, {bandwidth / 1e9:.0f} GB/s")
     axis.text(400, peak * 1.08 / 1e9, "fp32 multiply-adds", fontsize=7)
     for row in (row for row in rows if row.table == "deployment" and "ternary x" in row.work):
         numbers = [int(word.rstrip(",")) for word in row.work.split() if word.rstrip(",").isdigit()]
@@ -174,11 +178,16 @@ def roofline(rows: list[Row], limits: dict[str, float], path: Path) -> None:
             ours = name in row.ours
             axis.plot(x, y, "o" if ours else MARKERS[weight_bytes], color=OURS if ours else THEIRS, ms=7 if ours else 5)
             if ours:
-                axis.annotate(row.work, (x, y), fontsize=7, xytext=(5, 4), textcoords="offset points")
+                below = -10 if inputs == 784 else 4  # its point lies just under that of 2048 inputs
+                axis.annotate(row.work, (x, y), fontsize=7, xytext=(5, below), textcoords="offset points")
+    for name, marker, color in (("PNB-X, 2 bits", "o", OURS), *((f"rivals, {n}", m, THEIRS) for n, m in RIVALS)):
+        axis.plot([], [], marker, color=color, label=name)
+    axis.legend(fontsize=7, loc="lower right")
     axis.set(
         xscale="log", yscale="log", xlabel="multiply-adds a byte of weights", ylabel="10^9 dense multiply-adds a second"
     )
-    axis.set_title("red: PNB-X native, above the roof of fp32 since it multiplies nothing", fontsize=9)
+    axis.set_title("PNB-X native is above the roof of fp32: it multiplies nothing", fontsize=9)
+    axis.set_xlim(0.1, 10_000)
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
     plt.close(figure)

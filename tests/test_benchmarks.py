@@ -1,0 +1,61 @@
+"""What the benchmarks do with times, and that the page shows what the command measured."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.report import markdown, readable
+from benchmarks.timing import Row, Timing, interleave
+
+FOLDER = Path(__file__).parents[1] / "docs" / "performance"
+
+
+def test_cases_take_turns_and_slow_ones_are_slower():
+    calls = []
+
+    def case(name, count):
+        def run():
+            calls.append(name)
+            sum(range(count))
+
+        return run
+
+    times = interleave({"slow": case("slow", 200_000), "fast": case("fast", 20_000)}, seconds=0.2)
+    assert 4 < times["slow"].median_s / times["fast"].median_s < 25
+    for timing in times.values():
+        assert timing.low_s <= timing.median_s <= timing.high_s
+        assert timing.samples >= 7
+    measured = "".join(name[0] for name in calls[-400:])
+    assert "sf" in measured
+    assert "fs" in measured
+
+
+def test_a_bound_is_no_rival():
+    def timing(seconds):
+        return Timing(seconds, seconds, seconds, 9)
+
+    row = Row("training", "work", ("ours",), goal="2x", bounds=("a part",))
+    row.times = {"ours": timing(2.0), "rival": timing(6.0), "other": timing(9.0), "a part": timing(1.0)}
+    assert (row.best_rival, row.speedup) == ("rival", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.56e-6, "4.56 us"), (7e-10, "0.7 ns")]
+)
+def test_times_have_units(seconds, text):
+    assert readable(seconds) == text
+
+
+def test_the_page_shows_what_was_measured():
+    results = json.loads((FOLDER / "results.json").read_text())
+    rows = [
+        Row(**{**row, "times": {name: Timing(**timing) for name, timing in row["times"].items()}})
+        for row in ({**row, "ours": tuple(row["ours"]), "bounds": tuple(row["bounds"])} for row in results["rows"])
+    ]
+    assert not results["quick"]
+    assert (FOLDER / "tables.md").read_text() == markdown(results, rows)
+    assert min(row.speedup for row in rows) > 0
+    assert {row.table for row in rows} == {"training", "deployment"}
