@@ -7,11 +7,20 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import is_bf16_available
 from torch import Tensor, nn
 
 from pnbx_snn.errors import PnbxError
 
-MixedPrecision = Literal["no", "bf16", "fp16"]
+MixedPrecision = Literal["auto", "no", "bf16", "fp16"]
+
+
+def bf16_is_fast() -> bool:
+    """Whether bfloat16 products have instructions here; a CPU without them took 8 times as long as in float32."""
+    if torch.accelerator.is_available():
+        return bool(is_bf16_available(ignore_tpu=True))
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16") or can.get("bf16"))  # the last is Arm's name
 
 
 class Learner(nn.Module):
@@ -33,10 +42,12 @@ class Workers:
     Parameters
     ----------
     mixed_precision
-        ``"bf16"``, ``"fp16"`` (with a scaled loss; needs a GPU) or ``"no"``.
+        ``"bf16"``, ``"fp16"`` (with a scaled loss; needs a GPU), ``"no"``, or ``"auto"``: bf16 where it is fast.
 
     Attributes
     ----------
+    mixed_precision : str
+        What ``"auto"`` became.
     device : torch.device
         Of this process: cuda or xpu where there is one, else cpu.
     rank : int
@@ -53,6 +64,9 @@ class Workers:
         on_cpu = not torch.accelerator.is_available()
         if mixed_precision == "fp16" and on_cpu:
             raise PnbxError("train.mixed_precision = 'fp16' needs a GPU, and there is none; on a CPU take 'bf16'")
+        if mixed_precision == "auto":
+            mixed_precision = "bf16" if bf16_is_fast() else "no"
+        self.mixed_precision: MixedPrecision = mixed_precision
         AcceleratorState._reset_state()  # it keeps the precision of an earlier training in this process
         self._accelerator = Accelerator(mixed_precision=mixed_precision, cpu=on_cpu)
         self.device: torch.device = self._accelerator.device

@@ -220,7 +220,8 @@ class TrainConfig(Section):
     clip_norm
         Gradients are scaled down to this norm where they are longer; 0 is off.
     mixed_precision
-        ``"bf16"`` or ``"fp16"``: matrix products in half precision; states, scans and norms stay in float32.
+        ``"bf16"`` or ``"fp16"``: matrix products in half precision; states, scans and norms stay in float32. ``"auto"``:
+        bf16 where the processor has instructions for it, which is several times slower where it has none.
     settle
         After the last epoch, glia goes on for so many batches of unchanged training samples in evaluation mode.
     checkpoint_every
@@ -241,7 +242,7 @@ class TrainConfig(Section):
     max_shift: int = _whole(1, 0, 7)
     shift_share: float = _share(0.5)
     clip_norm: float = Field(default=0.0, ge=0, description="a number of 0 or more")
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     settle: int = _whole(0, 0, 100_000)
     checkpoint_every: int = _whole(1, 1, 1_000_000)
     seed: int = _whole(0, 0, 2**63 - 1)

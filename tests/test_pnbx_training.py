@@ -165,6 +165,15 @@ def test_half_precision_stays_near_full(tmp_path):
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
 
+@pytest.mark.parametrize(("instructions", "taken"), [({"avx2": True}, "no"), ({"avx512_bf16": True}, "bf16")])
+def test_auto_takes_bf16_only_where_it_has_instructions(monkeypatch, instructions, taken):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    with Workers("auto") as workers:
+        assert workers.mixed_precision == taken
+        assert workers._accelerator.mixed_precision == taken
+
+
 def test_fp16_without_a_gpu_says_so():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
