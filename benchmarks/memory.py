@@ -69,14 +69,13 @@ def _deployed(path: str, num_steps: int) -> dict[str, Any]:
     from neuromorphic.native import NativeNetwork
 
     one = Program((Input("x", 1), Dense("fc", "x", np.ones((1, 1), dtype=np.int8))), num_steps=1)
-    NativeNetwork(one).run(np.zeros((2, 1, 1), dtype=np.int32))
+    small = Path(path).with_name("small.npz")
+    one.save(small)
+    NativeNetwork.from_file(small).run(np.zeros((2, 1, 1), dtype=np.int32))
     gc.collect()
     empty = _resident_bytes()
-    program = Program.load(path)
-    port = program.input
-    network = NativeNetwork(program)
-    del program
-    gc.collect()
+    port = Program.load(path).input
+    network = NativeNetwork.from_file(path)
     x = np.random.default_rng(0).integers(port.low, port.high + 1, (128, 1, port.size)).astype(np.int32)
     inputs = x.nbytes
     network.run(x)

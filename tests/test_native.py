@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
 from neuromorphic.cli import app
-from neuromorphic.errors import BoundError, ExecutorError, InputError
+from neuromorphic.errors import BoundError, ExecutorError, FileFormatError, InputError
 from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
 from neuromorphic.native import NativeNetwork, TernaryMatrix, bits_of, compiled
 from neuromorphic.native import layout as native_layout
@@ -246,6 +246,20 @@ def test_weights_take_two_bits():
     network = NativeNetwork(ternary_layer(512, 512))
     assert 512 * 512 / 4 <= network.weight_bytes < 512 * 512 / 4 + 3000
     assert not any(isinstance(value, Program) for value in vars(network).values())
+
+
+def test_a_file_gives_the_same_network(tmp_path):
+    program = ternary_layer(40, 100)
+    program.save(tmp_path / "program.npz")
+    inputs = np.random.default_rng(7).integers(0, 2, (4, 3, 100)).astype(np.int32)
+    a, b = NativeNetwork(program, batch=3), NativeNetwork.from_file(tmp_path / "program.npz", batch=3)
+    a.run(inputs)
+    b.run(inputs)
+    assert a.view(a.output).any()
+    assert np.array_equal(a.view(a.output), b.view(b.output))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "program.npz").read_bytes()[:-9])
+    with pytest.raises(FileFormatError, match="cut.npz"):
+        NativeNetwork.from_file(tmp_path / "cut.npz")
 
 
 def test_spikes_may_come_as_bits():
