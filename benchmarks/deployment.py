@@ -7,6 +7,7 @@ steps of streaming networks at batch 1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from neuromorphic import LIF, Dense, Input, Program, Readout
 from neuromorphic.compiler import compile_model
 from neuromorphic.native import NativeNetwork, TernaryMatrix, bits_of
 from neuromorphic.pathway_ops import LI, Scale
+from pnbx_snn.quantization import keep_ternary
 
 RATE = 0.188
 
@@ -175,6 +177,7 @@ def small_stream_row(seconds: float) -> Row:
         "PNB-X native, 200 steps a call, each": lambda: network.run(many),
         "torch fp32": lambda: stream.step(real),
     }
+    _add_compiled(row, cases, lambda: partial(torch.compile(TorchStream(program).step), real))
     row.times = interleave(cases, seconds=seconds)
     each = "PNB-X native, 200 steps a call, each"
     row.times[each] = _divided(row.times[each], 200)
@@ -186,8 +189,31 @@ def small_stream_row(seconds: float) -> Row:
     return row
 
 
+def _add_compiled(row: Row, cases: dict[str, Callable[[], Any]], make: Callable[[], Callable[[], Any]]) -> None:
+    """Add torch.compile's form, which needs a C++ compiler on the machine."""
+    try:
+        case = make()
+        case()
+    except torch._dynamo.exc.TorchDynamoException as error:
+        row.checks.append(f"torch.compile failed here: {str(error).splitlines()[0]}")
+    else:
+        cases["torch fp32, torch.compile"] = case
+
+
 def _divided(timing: Any, by: int) -> Any:
     return type(timing)(timing.median_s / by, timing.low_s / by, timing.high_s / by, timing.samples)
+
+
+def _stream_of(step: Callable[..., Any], x: torch.Tensor) -> Callable[[], None]:
+    """Return what runs the next step of a stream, a few steps having been run."""
+    state: list[Any] = [None]
+
+    def run() -> None:
+        _, state[0] = step(x, state[0])
+
+    for _ in range(4):  # torch.compile compiles the first step, and the ones after it, apart
+        run()
+    return run
 
 
 def pnbx_stream_row(seconds: float, *, quick: bool) -> Row:
@@ -198,23 +224,20 @@ def pnbx_stream_row(seconds: float, *, quick: bool) -> Row:
     packed = np.ascontiguousarray(program.prepare_inputs(x.numpy())[0])
     network = NativeNetwork(program)
     many = np.repeat(packed[np.newaxis], 100, axis=0)
-    state: list[Any] = [None]
-
-    def torch_step() -> None:
-        _, state[0] = model.stream(x, state[0])
-
     row = Row(
         "deployment",
         f"streaming step of PNB-X, H = {model.d_hidden}",
         ("PNB-X native", "PNB-X native, 100 steps a call, each"),
         goal="50x, aim 200x",
     )
-    cases = {
-        "PNB-X native": lambda: network.step(packed),
-        "PNB-X native, 100 steps a call, each": lambda: network.run(many),
-        "torch fp32 (model.stream)": torch_step,
-    }
-    row.times = interleave(cases, seconds=seconds)
+    with keep_ternary(model), torch.no_grad():  # weights are rounded once
+        cases = {
+            "PNB-X native": lambda: network.step(packed),
+            "PNB-X native, 100 steps a call, each": lambda: network.run(many),
+            "torch fp32": _stream_of(model.stream, x),
+        }
+        _add_compiled(row, cases, lambda: _stream_of(torch.compile(model.stream), x))
+        row.times = interleave(cases, seconds=seconds)
     each = "PNB-X native, 100 steps a call, each"
     row.times[each] = _divided(row.times[each], 100)
     counts = network.spike_counts()

@@ -1,7 +1,8 @@
 """One training step of the reference PNB-X network, against the same network written step by step with snnTorch.
 
 The rival shares every weight and every pathway, and is what a snnTorch script looks like: a loop over time in which
-each layer is called once a step, ``snntorch.Leaky`` for both populations, batch norm of each step.
+each layer is called once a step, and rounds its weights then, ``snntorch.Leaky`` for both populations, batch norm of
+each step.
 """
 
 from __future__ import annotations

@@ -358,7 +358,8 @@ class PNBX(nn.Module):
         """One step of an endless input, in constant memory: ``x`` ``[B, in_features]``, logits ``[B, C]``.
 
         With ``readout="mean"`` the logits are of the mean since the beginning of ``state``; with ``"step"`` of this
-        step. The same numbers as :meth:`forward` in evaluation mode, up to the rounding of sums.
+        step. The same numbers as :meth:`forward` in evaluation mode, up to the rounding of sums. Inside
+        :func:`pnbx_snn.keep_ternary` weights are rounded once and not in every step, which is most of its time.
 
         Raises
         ------
