@@ -29,7 +29,6 @@ from neuromorphic.lava_mapping import lava_mapping
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-torch.set_num_threads(1)  # these matrices are small: a second thread would only be waited for
 torch.manual_seed(0)
 fast = "--fast" in sys.argv
 num_steps, epochs, num_shown = 25, 2 if fast else 20, 2 if fast else 16
@@ -57,8 +56,8 @@ class Net(nn.Module):
 # %%
 # Train on spikes: a pixel's brightness is its probability to fire
 # ----------------------------------------------------------------
-digits = load_digits()
-images, labels = torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target)
+pixels, labels = map(torch.tensor, load_digits(return_X_y=True))
+images = (pixels / 16).float()
 test = torch.arange(len(images)) % 5 == 0
 train = torch.nonzero(~test).flatten()
 net, loss_fn = Net(), SF.ce_rate_loss()
@@ -73,17 +72,17 @@ for _ in range(epochs):
 # %%
 # Compile
 # -------
-# Two steps of one sample are enough to see which module feeds which; a longer one is also compared with the program.
+# Two steps show which module feeds which; a longer sample is also compared with the program.
 spikes_in = torch.bernoulli(images[test].expand(num_steps, -1, -1))
-print("lif1 in NIR:", graph_of(net, spikes_in[:2, :1]).nodes["lif1"].metadata)
+print("lif1:", graph_of(net, spikes_in[:2, :1]).nodes["lif1"].metadata)
 program = compile_module(net, spikes_in[:, :8], num_steps=num_steps)
-print(f"spikes of 8 digits equal: {100 * program.metadata['agreement']['spikes_equal']:.2f} %")
+print(f"of 8 digits' spikes equal: {100 * program.metadata['agreement']['spikes_equal']:.2f} %")
 print("on Lava:", ", ".join(f"{placement.op} is {placement.process}" for placement in lava_mapping(program)))
 
 # %%
 # snnTorch against its program
 # ----------------------------
-# The program is the network with weights of 8 bits, which is what moves a spike by a step here and there: measured.
+# Weights of 8 bits are what moves a spike by a step here and there: measured.
 with torch.no_grad():
     expected = {name: spikes.numpy() for name, spikes in zip(("lif1", "lif2"), net(spikes_in), strict=True)}
 spikes = run(program, spikes_in.numpy().astype(np.int8)).spikes()
