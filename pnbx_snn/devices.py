@@ -19,7 +19,7 @@ def bf16_is_fast() -> bool:
     """Whether bfloat16 products have instructions here; a CPU without them took 8 times as long as in float32."""
     if torch.accelerator.is_available():
         return bool(is_bf16_available(ignore_tpu=True))
-    can = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.6
+    can: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.6
     return bool(can.get("avx512_bf16") or can.get("amx_bf16") or can.get("bf16"))  # the last is Arm's name
 
 

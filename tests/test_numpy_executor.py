@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from neuromorphic import LIF, Dense, Readout, run
 from neuromorphic.errors import ExecutorError
+from neuromorphic.executors import NAMES
 from neuromorphic.fixed_point import RESETS
 from programs import small_inputs, small_program
 from test_fixed_point import clip24, lif_oracle
@@ -82,7 +83,7 @@ def test_progress_counts_steps():
 
 
 def test_an_unknown_executor_names_the_known():
-    with pytest.raises(ExecutorError, match="executor must be one of numpy, lava, native, got 'loihi'"):
+    with pytest.raises(ExecutorError, match=f"executor must be one of {', '.join(NAMES)}, got 'loihi'"):
         run(small_program(), small_inputs(), "loihi")
 
 
