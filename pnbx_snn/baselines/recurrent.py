@@ -171,6 +171,7 @@ class StateSpaceLayer(nn.Module):
         inputs = (1 - magnitude.square()).sqrt() * self.B(u)  # [T, B, S]
         decay = torch.polar(magnitude, self.omega)
         start = torch.zeros_like(inputs[0], dtype=decay.dtype) if s is None else s
-        states = diagonal_scan(decay, inputs.to(decay.dtype), start)
+        # One step needs no scan, and a stream has nothing but single steps.
+        states = diagonal_scan(decay, inputs.to(decay.dtype), start) if len(x) > 1 else decay * start + inputs
         read = self.C(torch.cat([states.real, states.imag], dim=-1)) + self.D * u
         return x + self.down(torch.nn.functional.gelu(self.up(read))), states[-1].clone()

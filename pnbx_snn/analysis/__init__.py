@@ -1,0 +1,1 @@
+"""What PNB-X costs and what it remembers: counted, modelled and measured."""

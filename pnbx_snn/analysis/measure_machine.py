@@ -1,0 +1,35 @@
+"""What the numbers were measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "numpy", "numba")
+
+
+def machine() -> dict[str, Any]:
+    """Return processor, vector instructions, versions, and how many processes wanted to run in the last minutes."""
+    return {
+        "processor": _processor(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "logical_cpus": os.cpu_count(),
+        "threads": 1,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "load_average": [round(value, 2) for value in os.getloadavg()],
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    name = named.get("model name") or platform.processor() or "unknown"
+    return f"{name} (family {named.get('cpu family', '?')}, model {named.get('model', '?')})"

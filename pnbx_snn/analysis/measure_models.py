@@ -1,0 +1,174 @@
+"""The networks whose steps are measured: each fills its memory to a length, steps, and says what it holds."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pnbx_snn.baselines import SEQUENCE_MODELS, Transformer, in_form
+from pnbx_snn.baselines.forms import Form
+from pnbx_snn.errors import PnbxValueError
+from pnbx_snn.network import PNBX
+from pnbx_snn.packed import pack_ternary
+from pnbx_snn.quantization import keep_ternary
+
+NATIVE, TORCH_PNBX = "PNB-X", "PNB-X, torch"
+FULL: tuple[tuple[str, str], ...] = (
+    (NATIVE, "native"),
+    (TORCH_PNBX, "fp32"),
+    *(("Transformer, equal", form) for form in ("fp32", "bf16", "fp16", "int8", "int8, int8 KV")),
+    *(("Transformer, document", form) for form in ("fp32", "int8", "int8, int8 KV")),
+    *(("GRU", form) for form in ("fp32", "int8")),
+    *(("SSM", form) for form in ("fp32", "int8")),
+)
+QUICK: tuple[tuple[str, str], ...] = (
+    (NATIVE, "native"),
+    ("Transformer, equal", "int8, int8 KV"),
+)
+PIECE = 256
+
+
+def images(number: int) -> Tensor:
+    """Return ``[n, 784]``, as sparse as MNIST: 19 % of the values are not 0."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(number, 784, generator=generator) * (torch.rand(number, 784, generator=generator) < 0.19)
+
+
+@torch.no_grad()
+def settled_reference(d_hidden: int = 2048) -> PNBX:
+    """Return the reference network with random weights; glia have brought its rates to 18.8 %, as training would."""
+    torch.manual_seed(0)
+    model = PNBX(in_features=784, num_classes=10, num_steps=8, d_hidden=d_hidden)
+    shown = images(256)
+    model.calibrate(shown)
+    model.eval()
+    for block in model.blocks:
+        block.glia.train()  # type: ignore[union-attr]
+    for _ in range(40):
+        model.adapt(model(shown.reshape(32, 8, 784), keep_state=False).spikes)
+    return model.eval()
+
+
+class Stepped:
+    """A rival at batch 1, in one form.
+
+    Parameters
+    ----------
+    name, form
+        One of :data:`FULL`, but for the native executor's.
+    small
+        ``True``: the smallest network of the kind, to have the same code run once.
+    """
+
+    def __init__(self, name: str, form: str, *, small: bool = False) -> None:
+        weights, _, cache = form.partition(", ")
+        self.stored: Any = "int8" if cache == "int8 KV" else "model"
+        self.state: Any = None
+        self.cache: Any = None
+        self.kept: Any = None
+        if name == TORCH_PNBX:
+            self.model: Any = settled_reference(256) if small else settled_reference()
+            self.kept = keep_ternary(self.model)  # weights are rounded once
+            self.kept.__enter__()
+            self.inputs = images(PIECE).unsqueeze(1)  # [T, 1, 784]
+        elif name in SEQUENCE_MODELS:
+            torch.manual_seed(0)
+            self.model = in_form(_small(name) if small else SEQUENCE_MODELS[name](), _form(weights))
+            self.inputs = torch.randint(10, (PIECE, 1), generator=torch.Generator().manual_seed(0))
+        else:
+            known = "; ".join(sorted({known for known, _ in FULL}))
+            raise PnbxValueError(f"measure: model must be one of {known}, got {name!r}")
+        self.number = 0
+
+    @torch.no_grad()
+    def fill(self, length: int) -> dict[str, Any]:
+        """Be at step ``length``: a Transformer's cache holds random keys and values, others have run."""
+        self.state = self.cache = None
+        if isinstance(self.model, Transformer):
+            self.cache = self.model.cache(1, capacity=length + 16, stored=self.stored)
+            self.cache.numbers.random_(-100, 100) if self.stored == "int8" else self.cache.numbers.uniform_(-1, 1)
+            if self.cache.scales is not None:
+                self.cache.scales.fill_(0.01)
+            self.cache.length = length
+        else:
+            for first in range(0, length, PIECE):
+                inputs = self.inputs[: min(PIECE, length - first)]
+                out = self.model(inputs, self.state)
+                self.state = out.state if isinstance(self.model, PNBX) else out[1]
+        return {"steps": length}
+
+    @torch.no_grad()
+    def steps(self, count: int) -> dict[str, Any]:
+        """Return the seconds of each of ``count`` steps; a cache is never more than 8 steps beyond its length."""
+        wall, cpu = [], []
+        length = 0 if self.cache is None else self.cache.length
+        for number in range(count):
+            x = self.inputs[number % len(self.inputs)]
+            if self.cache is not None and number % 8 == 0:
+                self.cache.length = length
+            start, start_cpu = time.perf_counter(), time.thread_time()
+            if self.cache is not None:
+                self.model.step(x, self.cache)
+            elif isinstance(self.model, PNBX):
+                _, self.state = self.model.stream(x, self.state)
+            else:
+                _, self.state = self.model.step(x, self.state)
+            cpu.append(time.thread_time() - start_cpu)
+            wall.append(time.perf_counter() - start)
+        if self.cache is not None:
+            self.cache.length = length
+        return {"cpu": cpu, "wall": wall}
+
+    @torch.no_grad()
+    def total(self, length: int) -> dict[str, Any]:
+        """Return the seconds of a whole sequence of tokens at once: a Transformer's prefill, or a scan."""
+        tokens = torch.randint(10, (length, 1), generator=torch.Generator().manual_seed(0))
+        cache = self.model.cache(1, capacity=length) if isinstance(self.model, Transformer) else None
+        start, start_cpu = time.perf_counter(), time.thread_time()
+        self.model(tokens, cache)
+        return {"cpu": time.thread_time() - start_cpu, "wall": time.perf_counter() - start}
+
+    def state_bytes(self) -> int:
+        """Return the bytes of the state as it is now: all tensors in it, or the cache without its spare steps."""
+        if self.cache is not None:
+            return int(self.cache.nbytes * self.cache.length / self.cache.capacity)
+        return sum(tensor.nbytes for tensor in _tensors(self.state))
+
+    def file_bytes(self) -> int:
+        """Return the size of the saved weights; ternary ones packed at two bits."""
+        if isinstance(self.model, PNBX):
+            return int(
+                sum(pack_ternary(p.sign().to(torch.int8)).nbytes for p in self.model.parameters() if p.ndim == 2)
+            )
+        buffer = io.BytesIO()
+        torch.save(self.model.state_dict(), buffer)
+        return buffer.tell()
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [tensor for part in value for tensor in _tensors(part)]
+    return []
+
+
+def _form(name: str) -> Form:
+    forms: dict[str, Form] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16", "int8": "int8"}
+    if name not in forms:
+        raise PnbxValueError(f"measure: weights must be one of {', '.join(forms)}, got {name!r}")
+    return forms[name]
+
+
+def _small(name: str) -> nn.Module:
+    from pnbx_snn.baselines import GRU, DiagonalStateSpaces
+
+    if name == "GRU":
+        return GRU(num_tokens=10, num_classes=10, d_model=8, d_hidden=8)
+    if name == "SSM":
+        return DiagonalStateSpaces(num_tokens=10, num_classes=10, d_model=8, d_state=8, num_layers=1, d_ff=8)
+    return Transformer(num_tokens=10, d_model=8, num_heads=2, num_layers=1, d_ff=8, num_positions=8)

@@ -1,0 +1,106 @@
+"""A process that holds one rival and answers requests, a JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pnbx_snn.errors import PnbxError
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+def run(arguments: Sequence[str]) -> float:
+    """Run ``python ARGUMENTS`` with one thread and return the seconds that it had the processor.
+
+    Raises
+    ------
+    PnbxError
+        If it fails; with the end of what it said.
+    """
+    before = os.times()
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, env={**os.environ, **ONE_THREAD}
+    )
+    if done.returncode:
+        raise PnbxError(f"measure: python {' '.join(arguments)} failed: {done.stderr.strip()[-1000:]}")
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+class Rival:
+    """A process that was started with ``python ARGUMENTS`` and does what it is asked.
+
+    Parameters
+    ----------
+    name, form
+        Of the network, for rows.
+    arguments
+        ``-m module ...``; the module answers as :mod:`neuromorphic.native.stepping` says.
+
+    Raises
+    ------
+    PnbxError
+        If it ends, or answers something else; with the end of what it said.
+    """
+
+    def __init__(self, name: str, form: str, arguments: Sequence[str]) -> None:
+        self.name, self.form = name, form
+        self.errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  # lives as long as the process
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env={**os.environ, **ONE_THREAD},
+        )
+        self._first: dict[str, Any] | None = None
+
+    def first(self) -> dict[str, Any]:
+        """Return what it said when it was ready; wait for that."""
+        if self._first is None:
+            self._first = self._answer()
+        return self._first
+
+    def ask(self, do: str, **options: Any) -> dict[str, Any]:
+        """Send a request and wait for the answer."""
+        assert self.process.stdin is not None
+        self.first()
+        try:
+            self.process.stdin.write(json.dumps({"do": do, **options}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            self._fail()
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith("{"):
+            self._fail()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _fail(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.errors.seek(0)
+        raise PnbxError(f"measure: {self.name} ({self.form}) ended: {self.errors.read().strip()[-1000:]}")
+
+
+def native_arguments(folder: Path) -> list[str]:
+    """Return what starts the native executor on the program in a folder."""
+    return ["-m", "neuromorphic.native.stepping", str(folder / "program.npz"), str(folder / "inputs.npy")]
