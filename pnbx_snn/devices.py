@@ -1,15 +1,16 @@
 """Where training runs: devices, processes and precision, by ``accelerate``."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import is_bf16_available
+from accelerate.utils import gather_object, is_bf16_available
 from torch import Tensor, nn
 
+from pnbx_snn.collectives import share_batch_norms
 from pnbx_snn.errors import PnbxError
 
 MixedPrecision = Literal["auto", "no", "bf16", "fp16"]
@@ -52,6 +53,8 @@ class Workers:
         Of this process: cuda or xpu where there is one, else cpu.
     rank : int
         Number of this process; 0 is the one that writes files.
+    num_processes : int
+        How many there are.
 
     Raises
     ------
@@ -71,6 +74,7 @@ class Workers:
         self._accelerator = Accelerator(mixed_precision=mixed_precision, cpu=on_cpu)
         self.device: torch.device = self._accelerator.device
         self.rank: int = self._accelerator.process_index
+        self.num_processes: int = self._accelerator.num_processes
 
     @property
     def is_main(self) -> bool:
@@ -78,7 +82,12 @@ class Workers:
         return self.rank == 0
 
     def prepare(self, learner: Learner, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
-        """Return learner and optimiser with gradients averaged over the processes and products in half precision."""
+        """Return learner and optimiser with gradients averaged over the processes and products in half precision.
+
+        Batch norms take the statistics of all processes from now on.
+        """
+        if self.num_processes > 1:
+            share_batch_norms(learner)
         learner_, optimizer_ = self._accelerator.prepare(learner, optimizer)
         return learner_, optimizer_
 
@@ -89,11 +98,30 @@ class Workers:
 
     def share(self, batch: Tensor) -> Tensor:
         """Return this process's part of a batch of sample numbers."""
-        return batch.tensor_split(self._accelerator.num_processes)[self.rank]
+        return batch.tensor_split(self.num_processes)[self.rank]
 
-    def backward(self, loss: Tensor, learner: nn.Module, *, clip_norm: float = 0.0) -> None:
-        """Compute gradients, scaled down to ``clip_norm`` where they are longer (0: as they are)."""
+    def total(self, x: Tensor) -> Tensor:
+        """Return the sum of all processes' tensors, without gradients, the same in each process; ``x`` if alone."""
+        if self.num_processes == 1:
+            return x
+        summed: Tensor = self._accelerator.reduce(x.detach(), reduction="sum")
+        return summed
+
+    def gathered(self, value: Any) -> list[Any]:
+        """Return what each process gave, in the order of the processes: plain numbers, texts, lists."""
+        return list(gather_object([value]))
+
+    def collecting(self, learner: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+        """Return the context of one piece of a batch: gradients add up here and are averaged with the ``last`` one."""
+        context: AbstractContextManager[Any] = nullcontext() if last else self._accelerator.no_sync(learner)
+        return context
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute gradients and add them to those that are there."""
         self._accelerator.backward(loss)
+
+    def clip(self, learner: nn.Module, clip_norm: float) -> None:
+        """Scale gradients down to ``clip_norm`` where they are longer (0: leave them as they are)."""
         if clip_norm:
             self._accelerator.clip_grad_norm_(learner.parameters(), clip_norm)
 

@@ -387,10 +387,25 @@ class PNBX(nn.Module):
         A block's ``"encoder"`` loop watches the events it gets and its ``"membrane"`` loop its own spikes. Only the
         first block's encoder loop moves thresholds: events of later blocks are the spikes of the block before.
         """
+        self.adapt_to(self.domain_rates(spikes))
+
+    def domain_rates(self, spikes: Sequence[Float[Tensor, "T B H"]]) -> Float[Tensor, "blocks loops domains"]:
+        """Return what glia watches in ``spikes``, ``[blocks, 2, domains]``: rates of events and spikes; none: 0 blocks.
+
+        A batch that comes in pieces has the mean of their rates, weighted by their samples; :meth:`adapt_to` takes it.
+        """
+        rates = []
         for block, events, z in zip(self.blocks, spikes[:-1], spikes[1:], strict=True):
             glia: Any = block.glia
             if glia is not None:
-                glia.update(glia.rates(events), glia.rates(z))
+                rates.append(torch.stack([glia.rates(events), glia.rates(z)]))
+        return torch.stack(rates) if rates else spikes[0].new_zeros(0, 2, 0)
+
+    def adapt_to(self, rates: Float[Tensor, "blocks loops domains"]) -> None:
+        """Let glia move the thresholds by rates of :meth:`domain_rates`."""
+        regulators: list[Any] = [block.glia for block in self.blocks if block.glia is not None]
+        for glia, (events, z) in zip(regulators, rates, strict=True):
+            glia.update(events, z)
 
     def _encoder_threshold(self) -> Tensor | None:
         glia: Any = self.blocks[0].glia

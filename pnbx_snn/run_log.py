@@ -1,4 +1,4 @@
-"""What a training leaves behind while it runs: ``metrics.jsonl`` and TensorBoard events."""
+"""What a training leaves behind while it runs: ``metrics.jsonl``, and curves in a tracker."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 
 from pnbx_snn.errors import CheckpointError, StorageError
 from pnbx_snn.storage import write_atomically
+from pnbx_snn.trackers import TENSORBOARD, start_tracker
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ _CURVES = ("loss", "accuracy_train", "accuracy_validation", "firing_rate", "lear
 
 
 class RunLog:
-    """Appends one JSON object for each epoch to ``metrics.jsonl`` and the same numbers to ``tensorboard/``.
+    """Appends one JSON object for each epoch to ``metrics.jsonl`` and the same numbers to a tracker.
 
     Parameters
     ----------
@@ -27,6 +28,10 @@ class RunLog:
     last_epoch
         The epoch of the checkpoint from which the training goes on, 0 for a new one. What was logged after it is
         dropped: those epochs will be trained again. So is a line that a kill cut short.
+    tracker
+        Its name, see :mod:`pnbx_snn.trackers`.
+    settings
+        What the tracker keeps as the run's parameters.
 
     Raises
     ------
@@ -44,15 +49,20 @@ class RunLog:
     [{'epoch': 1, 'loss': 2.0}]
     """
 
-    def __init__(self, run_dir: str | Path, *, last_epoch: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # importing it takes a second
-
+    def __init__(
+        self,
+        run_dir: str | Path,
+        *,
+        last_epoch: int,
+        tracker: str = TENSORBOARD,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self._path = Path(run_dir) / METRICS_NAME
         kept = [row for row in _rows(self._path) if row["epoch"] <= last_epoch]
         write_atomically(self._path, "".join(f"{json.dumps(row)}\n" for row in kept).encode(), what="log")
         try:
             self._file = self._path.open("a", encoding="utf-8")
-            self._events = SummaryWriter(Path(run_dir) / "tensorboard", purge_step=last_epoch + 1)
+            self._tracker = start_tracker(tracker, Path(run_dir), last_epoch=last_epoch, settings=settings or {})
         except OSError as error:
             raise self._storage_error(error) from error
 
@@ -68,16 +78,14 @@ class RunLog:
             self._file.write(json.dumps(metrics) + "\n")
             self._file.flush()
             os.fsync(self._file.fileno())
-            for name in _CURVES:
-                if metrics.get(name) is not None:
-                    self._events.add_scalar(name, metrics[name], metrics["epoch"])
-            self._events.flush()
+            curves = {name: metrics[name] for name in _CURVES if metrics.get(name) is not None}
+            self._tracker.log(curves, metrics["epoch"])
         except OSError as error:
             raise self._storage_error(error) from error
 
     def close(self) -> None:
         """Close the files; what was written is on the disk already."""
-        for file in (self._file, self._events):
+        for file in (self._file, self._tracker):
             try:
                 file.close()
             except OSError as error:  # a full disk was reported by write() already

@@ -209,7 +209,11 @@ class TrainConfig(Section):
     ----------
     epochs, batch_size, learning_rate, weight_decay
         AdamW; the rate falls from ``learning_rate`` to 0 along a cosine over all epochs. Batches have at least
-        ``batch_size`` samples and differ by at most one. Only weight matrices decay.
+        ``batch_size`` samples and differ by at most one; they are those of all processes together. Only weight
+        matrices decay.
+    accumulate
+        A batch is learned in so many pieces, one after the other, whose gradients add up: for batches that memory does
+        not hold. Batch norm sees one piece at a time.
     label_smoothing
         Share of the target that is spread over all classes.
     rate_target, rate_weight
@@ -220,12 +224,16 @@ class TrainConfig(Section):
     clip_norm
         Gradients are scaled down to this norm where they are longer; 0 is off.
     mixed_precision
-        ``"bf16"`` or ``"fp16"``: matrix products in half precision; states, scans and norms stay in float32. ``"auto"``:
+        ``"bf16"`` or ``"fp16"``: matrix products in half precision; states, scans, norms stay in float32. ``"auto"``:
         bf16 where the processor has instructions for it, which is several times slower where it has none.
     settle
         After the last epoch, glia goes on for so many batches of unchanged training samples in evaluation mode.
     checkpoint_every
         Epochs between two checkpoints. The last epoch is always saved.
+    tracker
+        Where the curves go beside ``metrics.jsonl``: ``"tensorboard"``, or another tracker of ``accelerate`` whose
+        package is installed: ``"wandb"``, ``"mlflow"``, ``"comet_ml"``, ``"aim"``, ``"clearml"``, ``"dvclive"``,
+        ``"swanlab"``, ``"trackio"``, or one registered with ``accelerate.tracking.register_tracker_class``.
     seed
         Of everything random.
     threads
@@ -234,6 +242,7 @@ class TrainConfig(Section):
 
     epochs: int = _whole(60, 1, 1_000_000)
     batch_size: int = _whole(64, 2, 65_536)
+    accumulate: int = _whole(1, 1, 65_536)
     learning_rate: float = Field(default=5e-3, gt=0, le=10, description="a number in (0, 10]")
     weight_decay: float = Field(default=1e-2, ge=0, le=10, description="a number in [0, 10]")
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="a number in [0, 1)")
@@ -245,6 +254,7 @@ class TrainConfig(Section):
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     settle: int = _whole(0, 0, 100_000)
     checkpoint_every: int = _whole(1, 1, 1_000_000)
+    tracker: str = Field(default="tensorboard", min_length=1, max_length=64, description="a name of 1 to 64 letters")
     seed: int = _whole(0, 0, 2**63 - 1)
     threads: int = Field(default=0, ge=0, le=1024, description="a whole number in [0, 1024]; 0 is torch's default")
 

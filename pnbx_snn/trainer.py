@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pnbx_snn.checkpoint import CheckpointMeta, Network, build_model, load_run, save_checkpoint
+from pnbx_snn.collectives import shared_sum
 from pnbx_snn.data import Split, shift_images
 from pnbx_snn.devices import Learner, Workers
 from pnbx_snn.errors import ConfigError, PnbxValueError
@@ -36,6 +37,14 @@ class Trainer:
         self.data = data
         self.workers = workers
         self.num_batches = max(1, len(data.labels) // config.train.batch_size)
+        self._layer_sizes: list[int] = []
+        smallest = len(data.labels) // self.num_batches // config.train.accumulate
+        if smallest < workers.num_processes:
+            raise ConfigError(
+                f"train.batch_size: each of {workers.num_processes} processes needs a sample of every piece of a "
+                f"batch, got pieces of {smallest} (train.batch_size = {config.train.batch_size}, train.accumulate = "
+                f"{config.train.accumulate}, {len(data.labels)} samples)"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seeds(config.train.seed, epoch=0)[0])
             self.model = build_model(config)
@@ -46,53 +55,88 @@ class Trainer:
         self.teacher = _load_teacher(config).to(workers.device).eval() if config.distill.teacher else None
 
     def train_epoch(self, epoch: int) -> Metrics:
-        """Train one epoch; everything random in it depends on the seed and the epoch's number only."""
-        settings, change, device = self.config.train, self.config.augment, self.workers.device
-        order_seed = _seeds(settings.seed, epoch)[0]
-        # What is drawn for a sample differs between processes, the order of the samples does not.
-        _, shift_seed, encoder_seed, torch_seed, change_seed = _seeds(settings.seed, epoch, self.workers.rank)
+        """Train one epoch; everything random in it depends on the seed and the epoch's number only.
+
+        What is drawn inside the network (noise, dropout, rate coding) also depends on the number of processes.
+        """
+        order_seed, *_ = _seeds(self.config.train.seed, epoch)
         order = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(order_seed))
-        shifts = torch.Generator().manual_seed(shift_seed)
-        changes = torch.Generator().manual_seed(change_seed)
-        encoder = torch.Generator(device).manual_seed(encoder_seed)
-        # The full share in the first half of the epochs, then less and less, none in the last.
-        fading = min(1.0, 2 * (1 - epoch / settings.epochs))
-        strength = change.strength_end + (change.strength - change.strength_end) * fading
+        draws = _Draws(self.config.train.seed, epoch, self.workers)
         self.model.train()
         tally, loss_sum = Tally(), 0.0
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch_seed)  # for surrogates and dropout, which draw from torch's own generator
+            torch.manual_seed(draws.torch_seed)  # for surrogates and dropout, which draw from torch's own generator
             for i, batch in enumerate(order.tensor_split(self.num_batches)):
-                share = self.workers.share(batch)
-                images, labels = self.data.images[share], self.data.labels[share].to(device)
-                if self.config.data.name == "digits":
-                    images = shift_images(
-                        images,
-                        math.isqrt(images.shape[1]),
-                        generator=shifts,
-                        max_shift=settings.max_shift,
-                        probability=settings.shift_share * fading,
-                    )
-                images = augment(images, self.config.data, strength=strength, generator=changes)
-                seen = drop_inputs(images, change.input_dropout, generator=changes)
-                seen = add_noise(seen, change.input_noise, generator=changes).to(device)
-                logits, spikes = self.learner(seen, generator=encoder)
-                loss = self._loss(logits, labels, spikes, images.to(device))
-                self._step(loss, epoch, i)
-                if isinstance(self.model, PNBX):
-                    self.model.adapt(spikes)
-                loss_sum += loss.item() * len(labels)
-                tally.add(logits, labels, (layer.mean().item() * len(labels) for layer in spikes))
-        rates = [rate / tally.samples for rate in tally.layers]
-        sizes = [layer.shape[2] for layer in spikes]  # neurons of each layer
+                loss_sum += self._learn(batch, epoch, i, draws, tally) * len(batch)
+        samples, correct, *layers = (
+            sum(part)
+            for part in zip(*self.workers.gathered([tally.samples, tally.correct, *tally.layers]), strict=True)
+        )
+        rates = [rate / samples for rate in layers]
+        sizes = self._layer_sizes  # neurons of each layer
         fired = sum(rate * size for rate, size in zip(rates, sizes, strict=True))
         return {
-            "loss": loss_sum / tally.samples,
-            "accuracy_train": tally.correct / tally.samples,
+            "loss": loss_sum / samples,
+            "accuracy_train": correct / samples,
             "firing_rate": fired / sum(sizes) if rates else None,
             "firing_rate_layers": rates,
             "learning_rate": self._learning_rate(epoch * self.num_batches),
         }
+
+    def _learn(self, batch: Tensor, epoch: int, number: int, draws: "_Draws", tally: Tally) -> float:
+        """Make one step of the optimiser on a batch of sample numbers and return its loss, that of all processes."""
+        self.optimizer.zero_grad()
+        pieces = batch.tensor_split(self.config.train.accumulate)
+        loss_sum: Tensor | float = 0.0
+        rates: Tensor | float = 0.0
+        for piece in pieces:
+            images, seen, labels = self._samples(piece, epoch, draws)
+            weight = len(labels) / len(batch)
+            with self.workers.collecting(self.learner, last=piece is pieces[-1]):
+                logits, spikes = self.learner(seen, generator=draws.encoder)
+                # Averaged over the processes, these losses are the mean over all samples of the batch.
+                loss = self._loss(logits, labels, images) * (weight * self.workers.num_processes)
+                loss = loss + len(piece) / len(batch) * self._penalty(spikes, len(piece))
+                self.workers.backward(loss)
+            loss_sum = loss_sum + loss.detach()
+            if isinstance(self.model, PNBX):
+                rates = rates + weight * self.model.domain_rates(spikes)
+            tally.add(logits, labels, (layer.mean().item() * len(labels) for layer in spikes))
+        self._layer_sizes = [layer.shape[2] for layer in spikes]
+        assert isinstance(loss_sum, Tensor)
+        mean_loss = self.workers.total(loss_sum).item() / self.workers.num_processes
+        self._step(mean_loss, epoch, number)
+        if isinstance(self.model, PNBX):
+            assert isinstance(rates, Tensor)
+            self.model.adapt_to(self.workers.total(rates).clamp(max=1.0))  # weights may add up to a rounding above 1
+        return mean_loss
+
+    def _samples(self, piece: Tensor, epoch: int, draws: "_Draws") -> tuple[Tensor, Tensor, Tensor]:
+        """Return this process's share of a piece: samples for the teacher, samples as they are seen, labels."""
+        settings, change, data = self.config.train, self.config.augment, self.config.data
+        share = self.workers.share(torch.arange(len(piece)))
+        # The full share in the first half of the epochs, then less and less, none in the last.
+        fading = min(1.0, 2 * (1 - epoch / settings.epochs))
+        strength = change.strength_end + (change.strength - change.strength_end) * fading
+        shifts = data.name == "digits" and settings.max_shift > 0
+        # Changes are drawn for the whole piece in every process: how many there are then makes no difference.
+        whole = shifts or strength > 0 or change.input_dropout > 0 or change.input_noise > 0
+        images = self.data.images[piece if whole else piece[share]]
+        if data.name == "digits":
+            images = shift_images(
+                images,
+                math.isqrt(images.shape[1]),
+                generator=draws.shifts,
+                max_shift=settings.max_shift,
+                probability=settings.shift_share * fading,
+            )
+        images = augment(images, data, strength=strength, generator=draws.changes)
+        seen = drop_inputs(images, change.input_dropout, generator=draws.changes)
+        seen = add_noise(seen, change.input_noise, generator=draws.changes)
+        if whole:
+            images, seen = images[share], seen[share]
+        device = self.workers.device
+        return images.to(device), seen.to(device), self.data.labels[piece[share]].to(device)
 
     def settle(self) -> None:
         """Let glia settle on unchanged samples in evaluation mode: the state in which the network will be used."""
@@ -120,7 +164,7 @@ class Trainer:
         )
         save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer)
 
-    def _loss(self, logits: Tensor, labels: Tensor, spikes: tuple[Tensor, ...], images: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, labels: Tensor, images: Tensor) -> Tensor:
         settings, distill = self.config.train, self.config.distill
         loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         if self.teacher is not None:
@@ -129,25 +173,33 @@ class Trainer:
             loss = torch.lerp(
                 loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight
             )
-        if spikes and settings.rate_weight:
-            loss = loss + settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
         return loss
+
+    def _penalty(self, spikes: tuple[Tensor, ...], num_samples: int) -> Tensor | float:
+        """Return the weighted penalty of the firing rates over all processes' ``num_samples``."""
+        settings = self.config.train
+        if not (spikes and settings.rate_weight):
+            return 0.0
+        if self.workers.num_processes > 1:
+            # The square of a mean is no mean of squares: the rates of all processes first.
+            share = spikes[0].shape[1] / num_samples
+            spikes = shared_sum(torch.stack([layer.mean() * share for layer in spikes])).unbind()
+        return settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
 
     def _learning_rate(self, step: int) -> float:
         share = step / (self.config.train.epochs * self.num_batches)
         return self.config.train.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
-    def _step(self, loss: Tensor, epoch: int, batch: int) -> None:
+    def _step(self, loss: float, epoch: int, batch: int) -> None:
         step = (epoch - 1) * self.num_batches + batch
-        if not math.isfinite(loss.item()):
+        if not math.isfinite(loss):
             raise PnbxValueError(
-                f"training: the loss must be finite, got {loss.item()} in epoch {epoch}, batch {batch + 1} of "
+                f"training: the loss must be finite, got {loss} in epoch {epoch}, batch {batch + 1} of "
                 f"{self.num_batches} (step {step + 1}); a smaller train.learning_rate may help"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
-        self.optimizer.zero_grad()
-        self.workers.backward(loss, self.learner, clip_norm=self.config.train.clip_norm)
+        self.workers.clip(self.learner, self.config.train.clip_norm)
         self.stepper.step()
         if isinstance(self.model, SpikingClassifier):
             self._keep_in_range(self.model)
@@ -160,6 +212,20 @@ class Trainer:
                 layer.neuron.beta.clamp_(0.0, 1.0)
             if isinstance(layer.neuron.threshold, torch.nn.Parameter):
                 layer.neuron.threshold.clamp_(min=MIN_THRESHOLD)
+
+
+class _Draws:
+    """Where an epoch's random numbers come from: one generator a purpose.
+
+    How samples are changed is the same in every process, what is drawn inside the network differs between them.
+    """
+
+    def __init__(self, seed: int, epoch: int, workers: Workers) -> None:
+        _, shift_seed, _, _, change_seed = _seeds(seed, epoch)
+        _, _, encoder_seed, self.torch_seed, _ = _seeds(seed, epoch, workers.rank)
+        self.shifts = torch.Generator().manual_seed(shift_seed)
+        self.changes = torch.Generator().manual_seed(change_seed)
+        self.encoder = torch.Generator(workers.device).manual_seed(encoder_seed)
 
 
 def _load_teacher(config: Config) -> Network:

@@ -18,6 +18,7 @@ from pnbx_snn.run_log import RunLog
 from pnbx_snn.settings import Config
 from pnbx_snn.storage import locked_folder, write_atomically
 from pnbx_snn.tasks import load_split
+from pnbx_snn.trackers import check_tracker
 from pnbx_snn.trainer import Metrics, Trainer
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ def train(
 ) -> TrainResult:
     """Train the network that a configuration describes; leave checkpoint, log and configuration in a folder.
 
-    The folder gets ``checkpoint.safetensors``, ``config.toml``, ``metrics.jsonl`` and ``tensorboard/``. Randomness
+    The folder gets ``checkpoint.safetensors``, ``config.toml``, ``metrics.jsonl`` and ``tensorboard/`` (or what another
+    tracker leaves). Randomness
     comes from ``(seed, epoch)`` alone, so a training that was interrupted at any moment and resumed ends, on one
     thread, with the same weights to the bit as one that ran through.
 
@@ -74,7 +76,9 @@ def train(
     Notes
     -----
     Under ``torchrun`` or ``accelerate launch`` every process calls this with the same arguments: each learns from its
-    share of every batch, gradients are averaged, and the first process writes the files.
+    share of every batch, gradients, losses, batch norm and glia are those of the whole batch, and the first process
+    writes the files. So the number of processes is no part of a training: it may be resumed on another one, and differs
+    by the rounding of sums (and by what the network itself draws: noise, dropout, rate coding).
 
     Returns
     -------
@@ -83,9 +87,11 @@ def train(
     Raises
     ------
     CheckpointError
-        If the folder holds a checkpoint and ``resume`` is false, or ``resume`` is true and there is no such folder.
+        If the folder holds a checkpoint and ``resume`` is false, or ``resume`` is true and there is no such folder; or
+        processes see different checkpoints.
     ConfigError
-        If a run is resumed with another configuration.
+        If a run is resumed with another configuration, the tracker is not installed, or a batch has fewer samples than
+        there are processes.
     StorageError
         If something cannot be written; the last checkpoint is then untouched.
     PnbxValueError
@@ -102,9 +108,11 @@ def train(
     out = Path(out_dir)
     if resume and not out.is_dir():
         raise CheckpointError(f"{out}: no such folder, so there is nothing to resume")
+    check_tracker(config.train.tracker)
     workers = Workers(config.train.mixed_precision)
     with workers, locked_folder(out) if workers.is_main else nullcontext(), _threads(config.train.threads):
         saved_epoch = _saved_epoch(config, out, resume)
+        _check_shared(out, workers.gathered(saved_epoch))
         data = load_split(config.data, config.data.part)
         validation = load_split(config.data, "validation") if config.data.part == "train" else None
         run = Trainer(config, data, workers)
@@ -114,7 +122,7 @@ def train(
         if workers.is_main:
             write_atomically(out / "config.toml", to_toml(config).encode(), what="configuration")
         metrics: Metrics | None = None
-        with RunLog(out, last_epoch=saved_epoch) if workers.is_main else nullcontext() as log:
+        with _log(config, out, saved_epoch) if workers.is_main else nullcontext() as log:
             for epoch in range(saved_epoch + 1, config.train.epochs + 1):
                 started = time.perf_counter()
                 metrics = {"epoch": epoch, **run.train_epoch(epoch), "accuracy_validation": None}
@@ -148,13 +156,34 @@ def _saved_epoch(config: Config, out: Path, resume: bool) -> int:
             f"{out}: holds a checkpoint already (epoch {read_meta(path).epoch}); resume it (--resume, resume=True) "
             "or take another folder"
         )
-    # Where the data lie is no part of the training: a run may go on on another machine.
-    differences = [line for line in differing_keys(saved_config(path), config) if not line.startswith("data.folder:")]
+    # Where the data lie and who watches is no part of the training: a run may go on on another machine.
+    elsewhere = ("data.folder:", "train.tracker:")
+    differences = [line for line in differing_keys(saved_config(path), config) if not line.startswith(elsewhere)]
     if differences:
         schedule = " (learning rate and augmentation depend on train.epochs, so more epochs are another training)"
         hint = schedule if any(line.startswith("train.epochs:") for line in differences) else ""
         raise ConfigError(f"{out}: a run is resumed with its own configuration, got {'; '.join(differences)}{hint}")
     return read_meta(path).epoch
+
+
+def _log(config: Config, out: Path, last_epoch: int) -> RunLog:
+    settings = {
+        f"{section}.{key}": value for section, keys in config.model_dump().items() for key, value in keys.items()
+    }
+    shown = {
+        key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in settings.items()
+    }
+    return RunLog(out, last_epoch=last_epoch, tracker=config.train.tracker, settings=shown)
+
+
+def _check_shared(out: Path, epochs: list[int]) -> None:
+    """Raise unless all processes go on from the same epoch: on several machines they may see different folders."""
+    for rank, epoch in enumerate(epochs):
+        if epoch != epochs[0]:
+            raise CheckpointError(
+                f"{out}: process 0 goes on from epoch {epochs[0]} and process {rank} from epoch {epoch}; the folder "
+                "must be one that all machines share"
+            )
 
 
 @contextmanager
