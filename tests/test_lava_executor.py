@@ -291,7 +291,7 @@ def test_ctrl_c_in_the_parent_leaves_nothing(parent):
     assert mapped
     assert folder.is_dir()
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert output == "interrupted\n"
     assert process.returncode == -signal.SIGINT or "KeyboardInterrupt" in errors
     assert gone(group, mapped, limit_s=0.0)
@@ -303,7 +303,7 @@ def test_a_killed_parent_leaves_nothing(parent, number):
     process, group, folder, mapped = parent(2000)
     assert mapped
     process.send_signal(number)
-    process.wait(timeout=20)
+    process.wait(timeout=60)
     assert gone(group, mapped)
     assert not folder.exists()
 
@@ -314,7 +314,7 @@ def test_a_parent_and_a_worker_killed_at_once_leave_no_process_and_no_memory(par
     os.kill(process.pid, signal.SIGSTOP)  # it must not have the time to clean up
     os.kill(group, signal.SIGKILL)
     process.kill()
-    process.wait(timeout=20)
+    process.wait(timeout=60)
     assert gone(group, mapped)
     shutil.rmtree(folder)  # the one thing that nobody is left to remove
 
