@@ -28,6 +28,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) $(MODERN) || { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), PNB-X needs 3.11 or newer"; exit 2; }
 	$(PYTHON) -m venv $(VENV) || { echo "error: could not make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs]'
+	@# NeuroBench asks for torchaudio, which cannot be imported beside the CPU build of torch; what is used here needs none.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps neurobench
 	@touch $@
 
 lava: install

@@ -154,7 +154,12 @@ def build_model(config: Config) -> Network:
         height, width = {"fsdd": (data.num_frames, data.num_bands), "digits": (8, 8)}.get(data.name, (28, 28))
         return SmallCNN(height, width, data.num_classes, **config.cnn.model_dump())
     if config.pnbx is not None:
-        return PNBX(in_features=data.in_features, num_classes=data.num_classes, **config.pnbx.model_dump())
+        return PNBX(
+            in_features=data.in_features,
+            num_classes=data.num_classes,
+            input_range="spikes" if data.is_events else "int8",
+            **config.pnbx.model_dump(),
+        )
     assert config.model is not None  # the configuration sees to it
     return SpikingClassifier(
         in_features=data.in_features,

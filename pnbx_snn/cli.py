@@ -48,7 +48,7 @@ Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` 
 Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; never choose by the test images.")]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder of MNIST and FSDD; default: data.folder, or $PNBX_DATA.", metavar="DIR"),
+    typer.Option("--data", help="Folder of the data sets; default: data.folder, or $PNBX_DATA.", metavar="DIR"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 

@@ -1,6 +1,6 @@
 """The handwritten digits that ship inside scikit-learn, split once and for all, and their augmentation."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,18 +16,30 @@ SPLIT_SEED = 0
 """Of the two stratified splits. A constant, not an option: a test set that moves with the seed is no test set."""
 
 
+@runtime_checkable
+class Samples(Protocol):
+    """Samples by their numbers: a tensor, or something that makes one when it is indexed."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """``[n, ...]``."""
+
+    def __getitem__(self, index: Any, /) -> Tensor:
+        """Return the samples of a slice, or of a tensor of numbers."""
+
+
 class Split(NamedTuple):
-    """Images and their classes.
+    """Samples and their classes.
 
     Attributes
     ----------
-    images : Tensor
-        ``[n, N]`` float32 in [0, 1], rows of pixels one after the other.
+    images : Samples
+        ``[n, N]`` float32 in [0, 1], rows of pixels one after the other; ``[n, T, N]`` for sequences.
     labels : Tensor
         ``[n]`` int64.
     """
 
-    images: Float[Tensor, "n N"]
+    images: Samples
     labels: Int64[Tensor, " n"]
 
 

@@ -89,7 +89,8 @@ def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 2
     try:
         with keep_ternary(model):
             for first in range(0, num_samples, batch_size):
-                images, labels = (part[first : first + batch_size].to(device) for part in split)
+                images = split.images[first : first + batch_size].to(device)
+                labels = split.labels[first : first + batch_size].to(device)
                 logits, layers = model.classify(images, generator=generator)
                 tally.add(logits, labels, (layer.sum(dtype=torch.float64).item() for layer in layers))
     finally:

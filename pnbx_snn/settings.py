@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pnbx_snn.cells import Primitive, Reset
 from pnbx_snn.encoding import Encoder
 from pnbx_snn.errors import PnbxValueError
+from pnbx_snn.events import SENSORS
 from pnbx_snn.messages import Edges, TorusMessages
 from pnbx_snn.network import Readout
 from pnbx_snn.pathways import FastWeightsRule, HippocampusScope, RNNKind, SSMKind
@@ -14,7 +15,7 @@ from pnbx_snn.quantization import WeightScale
 from pnbx_snn.surrogate import Surrogate
 
 NUM_CLASSES = 10
-"""Of every data set here: they are all digits."""
+"""Of every data set that is digits."""
 
 Flag = Annotated[bool, Field(description="true or false")]
 
@@ -41,34 +42,50 @@ class DataConfig(Section):
     ----------
     name
         ``"digits"``: the 8x8 digits of scikit-learn. ``"mnist"``: MNIST images; ``"mnist_rows"``: their 28 rows, one a
-        step. ``"fsdd"``: spoken digits, frames of a mel filter bank.
+        step. ``"fsdd"``: spoken digits, frames of a mel filter bank. Event data, read with Tonic: ``"shd"``, ``"ssc"``
+        (spoken digits and commands, 700 channels), ``"nmnist"``, ``"dvs_gesture"`` (cameras, pixels by polarity).
     part
         ``"train"`` keeps the validation samples out and measures on them after each epoch; ``"train_all"`` learns from
         both and measures nothing, for the last training.
     folder
-        Where MNIST or FSDD lie, see docs/data.md; ``""``: the environment variable ``PNBX_DATA``.
+        Where the files lie, see docs/data.md; ``""``: the environment variable ``PNBX_DATA``.
     held_out_speaker
         ``"fsdd"`` only: leave this speaker out of training and test on nobody else; ``""``: the official split.
-    num_frames, num_bands
-        ``"fsdd"`` only: steps of 10 ms, and bands.
+    num_frames
+        Steps of a recording: ``"fsdd"`` (10 ms each) and event data.
+    num_bands
+        ``"fsdd"`` only.
+    step_ms
+        Event data only: milliseconds of a step. What comes after ``num_frames * step_ms`` is left out.
+    pool
+        Event data only: so many neighbouring channels, or pixels each way, are one input.
     """
 
-    name: Literal["digits", "mnist", "mnist_rows", "fsdd"] = "digits"
+    name: Literal["digits", "mnist", "mnist_rows", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture"] = "digits"
     part: Literal["train", "train_all"] = "train_all"
     folder: str = ""
     held_out_speaker: str = ""
     num_frames: int = _whole(64, 8, 1000)
     num_bands: int = _whole(40, 4, 100)
+    step_ms: float = Field(default=10.0, gt=0, le=10_000, description="a number in (0, 10000]")
+    pool: int = _whole(1, 1, 128)
+
+    @property
+    def is_events(self) -> bool:
+        """Whether samples are spikes: sequences of 0 and 1."""
+        return self.name in SENSORS
 
     @property
     def in_features(self) -> int:
         """Values in a sample, or in a step of a sequence."""
+        if self.name in SENSORS:
+            return SENSORS[self.name].num_inputs(self.pool)
         return {"digits": 64, "mnist": 784, "mnist_rows": 28, "fsdd": self.num_bands}[self.name]
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        return NUM_CLASSES
+        return SENSORS[self.name].num_classes if self.name in SENSORS else NUM_CLASSES
 
 
 class ModelConfig(Section):
@@ -295,4 +312,16 @@ class Config(Section):
     def _fits_together(self) -> "Config":
         if self.model is not None and self.data.name in ("mnist_rows", "fsdd"):
             raise ValueError(f"data.name = {self.data.name!r} is a sequence and needs [pnbx] or [cnn], got [model]")
+        if self.data.is_events:
+            if self.pnbx is None:
+                kind = "model" if self.model is not None else "cnn"
+                raise ValueError(
+                    f"data.name = {self.data.name!r} is sequences of spikes and needs [pnbx], got [{kind}]"
+                )
+            for key in ("strength", "strength_end", "input_noise"):
+                if getattr(self.augment, key):
+                    raise ValueError(
+                        f"augment.{key} changes values and data.name = {self.data.name!r} is spikes: must be 0, got "
+                        f"{getattr(self.augment, key)} (augment.input_dropout silences inputs)"
+                    )
         return self

@@ -11,6 +11,7 @@ from torch import Tensor
 from pnbx_snn.augment import affine_elastic
 from pnbx_snn.data import Part, Split, load_digits_split
 from pnbx_snn.errors import DataError
+from pnbx_snn.events import SENSORS, load_events
 from pnbx_snn.fsdd import augment_features, load_fsdd
 from pnbx_snn.mnist import load_mnist
 from pnbx_snn.settings import DataConfig
@@ -27,6 +28,11 @@ def data_folder(config: DataConfig) -> Path:
         If neither names one.
     """
     folder = config.folder or os.environ.get(DATA_VARIABLE, "")
+    if not folder and config.name in SENSORS:
+        raise DataError(
+            f"data.name = {config.name!r} needs the folder where Tonic put it: --data DIR, data.folder or "
+            f"{DATA_VARIABLE}"
+        )
     if not folder:
         raise DataError(
             f"data.name = {config.name!r} needs a folder: --data DIR, data.folder or {DATA_VARIABLE}; "
@@ -49,7 +55,8 @@ def load_split(config: DataConfig, part: Part) -> Split:
     Returns
     -------
     Split
-        ``images`` is ``[n, N]`` for static samples and ``[n, T, N]`` for sequences.
+        ``images`` is ``[n, N]`` for static samples and ``[n, T, N]`` for sequences; event data are read as they are
+        indexed.
 
     Raises
     ------
@@ -73,8 +80,18 @@ def load_split(config: DataConfig, part: Part) -> Split:
             num_bands=config.num_bands,
         )
         return Split(recordings.features, recordings.labels)
+    if config.is_events:
+        frames, labels = load_events(
+            folder,
+            config.name,  # type: ignore[arg-type]  # is_events says that it is one of them
+            part=part,
+            num_steps=config.num_frames,
+            step_ms=config.step_ms,
+            pool=config.pool,
+        )
+        return Split(frames, labels)
     split = load_mnist(folder, part=part)
-    return split if config.name == "mnist" else Split(split.images.reshape(-1, 28, 28), split.labels)
+    return split if config.name == "mnist" else Split(split.images[:].reshape(-1, 28, 28), split.labels)
 
 
 def augment(

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from pnbx_snn.checkpoint import CheckpointMeta, Network, build_model, load_run, save_checkpoint
 from pnbx_snn.collectives import shared_sum
-from pnbx_snn.data import Split, shift_images
+from pnbx_snn.data import Samples, Split, shift_images
 from pnbx_snn.devices import Learner, Workers
 from pnbx_snn.errors import ConfigError, PnbxValueError
 from pnbx_snn.evaluation import Tally
@@ -24,6 +24,9 @@ from pnbx_snn.tasks import add_noise, augment, drop_inputs
 
 Metrics = dict[str, Any]
 """Of an epoch: what becomes a line of ``metrics.jsonl``."""
+
+CALIBRATION_SAMPLES = 512
+"""As many as :meth:`pnbx_snn.network.PNBX.calibrate` looks at, taken from everywhere in the data."""
 
 MIN_THRESHOLD = 0.01
 """A learned threshold stays above this: LIF neurons and compiled programs need it positive."""
@@ -48,7 +51,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seeds(config.train.seed, epoch=0)[0])
             self.model = build_model(config)
-        self.model.calibrate(data.images)
+        self.model.calibrate(_typical(data.images))
         self.model.to(workers.device)
         self.optimizer = _optimizer(self.model, config.train)
         self.learner, self.stepper = workers.prepare(Learner(self.model), self.optimizer)
@@ -226,6 +229,14 @@ class _Draws:
         self.shifts = torch.Generator().manual_seed(shift_seed)
         self.changes = torch.Generator().manual_seed(change_seed)
         self.encoder = torch.Generator(workers.device).manual_seed(encoder_seed)
+
+
+def _typical(samples: Samples) -> Tensor:
+    """Return what a network is calibrated on: all samples, or a part of those that are read from files."""
+    if isinstance(samples, Tensor):
+        return samples
+    numbers = torch.linspace(0, samples.shape[0] - 1, min(samples.shape[0], CALIBRATION_SAMPLES))
+    return samples[numbers.round().long()]
 
 
 def _load_teacher(config: Config) -> Network:

@@ -168,9 +168,9 @@ def compile_run(
     except PnbxError as error:
         raise CompileError(str(error)) from error
     if isinstance(model, PNBX):
-        inputs = model.encode(split.images)
+        inputs = model.encode(split.images[:])
     else:
-        inputs = model.encode(split.images, generator=torch.Generator().manual_seed(0))
+        inputs = model.encode(split.images[:], generator=torch.Generator().manual_seed(0))
     program = compile_model(model, num_steps=len(inputs), glia_period=glia_period)
     agreement = {"part": part, **measure_agreement(model, program, inputs, split.labels, progress)}
     metadata = {**program.metadata, "run": Path(run_dir).name, "config": config.model_dump(), "agreement": agreement}
