@@ -51,7 +51,8 @@ def test_stages_that_ended_are_kept(tmp_path, monkeypatch):
     lines = []
     path = measure.main(tmp_path, quick=True, say=lines.append)
     assert asked == [("a", 0), ("b", 1), ("b", 1)]
-    assert lines == ["[2/2] b ...", f"written: {path}"]
+    assert lines == ["[2/2] b ...", f"written: {path} and measurements.md"]
+    assert "| b, int8 | 0.00 |" in path.with_suffix(".md").read_text()
     found = json.loads(path.read_text())
     assert [set(row) for row in found["rows"]] == [FIELDS, FIELDS]
     assert found["rows"][1]["command"] == "python -m pnbx_snn.analysis.measure FOLDER --quick"

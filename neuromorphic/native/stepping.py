@@ -1,6 +1,6 @@
 """A process that steps a program when it is asked to, so that others can time it and see its memory.
 
-python -m neuromorphic.native.stepping program.npz inputs.npy
+python -m neuromorphic.native.stepping program.npz inputs.npy [small.npz]
 
 It reads a JSON object a line and answers with one: ``{"do": "fill", "length": L}`` runs L steps from a reset,
 ``{"do": "steps", "count": n}`` gives the seconds of each of n steps, ``{"do": "total", "length": L}`` the seconds of L
@@ -24,13 +24,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.native.network import NativeNetwork
+from neuromorphic.native.network import NativeNetwork, _give_back_memory
 from neuromorphic.ops import Dense, Input
 from neuromorphic.program import Program
 
 
 def resident_bytes() -> int:
-    """Return what the system holds in memory for this process (Linux)."""
+    """Return what the system holds in memory for this process (Linux), free pages given back where glibc can."""
+    gc.collect()
+    _give_back_memory()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
@@ -43,16 +45,19 @@ class Stepper:
         A program file.
     inputs : path
         ``.npy``, int32 ``[T, B, N]``: the inputs that are shown again and again.
+    small : path, optional
+        A program of the same operations, for the process to have run the same code; ``None``: one operation.
     """
 
-    def __init__(self, program: str, inputs: str) -> None:
+    def __init__(self, program: str, inputs: str, small: str | None = None) -> None:
         one = Program((Input("x", 1), Dense("fc", "x", np.ones((1, 1), dtype=np.int8))), num_steps=1)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "one.npz"
             one.save(path)
-            NativeNetwork.from_file(path).run(np.zeros((2, 1, 1), dtype=np.int32))
+            first = NativeNetwork.from_file(path if small is None else small)
+            first.run(np.zeros((2, 1, Program.load(path if small is None else small).input.size), dtype=np.int32))
+        del first
         self.inputs: NDArray[np.int32] = np.ascontiguousarray(np.load(inputs), dtype=np.int32)
-        gc.collect()
         self.empty = resident_bytes()
         self.file_bytes = Path(program).stat().st_size
         self.network = NativeNetwork.from_file(program, batch=self.inputs.shape[1])
@@ -84,7 +89,6 @@ class Stepper:
 
     def memory(self) -> dict[str, Any]:
         """Return bytes: resident beyond the empty process, of the state, of weights and tables, of the file."""
-        gc.collect()
         return {
             "resident": resident_bytes() - self.empty,
             "state": self.network.state_bytes,
@@ -104,9 +108,9 @@ class Stepper:
             self.network.run(self.inputs[:rest])
 
 
-def main(program: str, inputs: str) -> None:
+def main(program: str, inputs: str, small: str | None = None) -> None:
     """Answer requests until there are no more."""
-    stepper = Stepper(program, inputs)
+    stepper = Stepper(program, inputs, small)
     sys.stdout.write(json.dumps({"ready": True}) + "\n")
     sys.stdout.flush()
     for line in sys.stdin:

@@ -1,6 +1,6 @@
 """Measure PNB-X against its rivals on this machine: latency, memory and time against length, start, files, training.
 
-``python -m pnbx_snn.analysis.measure FOLDER [--quick]`` writes ``FOLDER/measurements.json``:
+``python -m pnbx_snn.analysis.measure FOLDER [--quick]`` writes ``FOLDER/measurements.json`` (and tables of it):
 
     {"machine": {...}, "rows": [{"quantity", "model", "form", "length", "value", "unit", "low", "high", "command"}]}
 
@@ -11,11 +11,12 @@ Times are those that a process had the processor: on a shared machine a step of 
 not, so the clock on the wall would favour the short step. On a quiet machine the two are equal; ``latency_wall_*`` has
 the other.
 
-Quantities: ``latency_p50`` (low, high: quartiles), ``latency_p99``, ``memory_resident`` (beyond the same process before
-the network was there), ``memory_state``, ``memory_counted`` (weights and state), ``memory_growth`` and ``state_growth``
-(from step 256 to L), ``total_time`` (whole sequence; low, high: extremes), ``firing_rate``, ``cold_start``,
-``file_size``, ``training_throughput``, and ``latency_ratio``, ``memory_ratio``, ``memory_counted_ratio``: the best
-Transformer form of equal size over PNB-X native.
+Quantities: ``latency_p50`` (low, high: quartiles), ``latency_p99``, ``latency_bound`` (a step's matrix products and
+attention alone), ``memory_resident`` (beyond the same process before the network was there), ``memory_state``,
+``memory_counted`` (weights and state), ``memory_growth`` and ``state_growth`` (from step 256 to L), ``total_time``
+(whole sequence; low, high: extremes), ``firing_rate``, ``cold_start``, ``file_size``, ``image_p50`` (a static image),
+``training_throughput``, and ``latency_ratio``, ``latency_bound_ratio``, ``memory_ratio``, ``memory_counted_ratio``: the
+best Transformer form of equal size over PNB-X native.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from pnbx_snn.analysis.measure_machine import machine
+from pnbx_snn.analysis.measure_tables import markdown
 from pnbx_snn.errors import PnbxError, StorageError
 from pnbx_snn.storage import write_atomically
 
@@ -146,7 +148,8 @@ def main(folder: str | Path, *, quick: bool = False, say: Callable[[str], None] 
             say(f"[{number}/{len(stages)}] {name} ...")
             started = time.perf_counter()
             kept.keep(name, measure(bench, kept.rows), time.perf_counter() - started)
-    say(f"written: {kept.path}")
+    write_atomically(kept.path.with_suffix(".md"), markdown({"machine": kept.machine, "rows": kept.rows}).encode())
+    say(f"written: {kept.path} and {kept.path.stem}.md")
     return kept.path
 
 

@@ -103,4 +103,5 @@ class Rival:
 
 def native_arguments(folder: Path) -> list[str]:
     """Return what starts the native executor on the program in a folder."""
-    return ["-m", "neuromorphic.native.stepping", str(folder / "program.npz"), str(folder / "inputs.npy")]
+    files = [folder / "program.npz", folder / "inputs.npy", folder / "small.npz"]
+    return ["-m", "neuromorphic.native.stepping", *(str(file) for file in files if file.exists())]

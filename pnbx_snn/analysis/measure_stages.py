@@ -72,7 +72,9 @@ def stages(*, quick: bool) -> list[tuple[str, Measure]]:
     found: list[tuple[str, Measure]] = [(f"steps at {length:,}", partial(steps, length=length)) for length in lengths]
     found += [(f"stream of {length:,}", partial(stream, length=length)) for length in ((2_000,) if quick else LONG)]
     found += [(f"whole sequences of {length:,}", partial(totals, length=length)) for length in lengths]
-    return [*found, ("cold start and files", cold), ("training", training), ("ratios", ratios)]
+    found += [(f"products of a step at {length:,}", partial(bound, length=length)) for length in lengths]
+    found += [("images", static), ("cold start and files", cold), ("training", training)]
+    return [*found, ("ratios", ratios)]
 
 
 def steps(bench: Bench, rows: Sequence[Row], *, length: int) -> list[Row]:
@@ -177,6 +179,43 @@ def _decoding(rows: Sequence[Row], length: int) -> list[Row]:
         points = [(0, points[0][1]), *points]
         sums = [(b - a) * (x + y) / 2 for (a, x), (b, y) in pairwise(points)]
         found.append(row("total_time", "Transformer, equal", f"{form}, decoding", length, math.fsum(sums), "s"))
+    return found
+
+
+def bound(bench: Bench, rows: Sequence[Row], *, length: int) -> list[Row]:
+    """Measure a Transformer step's products and attention alone, PNB-X's whole step in turns with them."""
+    cases = measure_training.bound_cases(length)
+    seconds: dict[str, list[float]] = {form: [] for form in cases}
+    ours: list[float] = []
+    for _ in range(3 if bench.quick else 60):
+        for form, case in cases.items():
+            case()  # brings back what the others drove out of the caches
+            seconds[form].append(case())
+        ours += bench.rival(NATIVE_KEY).ask("steps", count=10)["cpu"][2:]
+    found = []
+    for form, values in seconds.items():
+        low, middle, high = statistics.quantiles(values, n=4)
+        found.append(row("latency_bound", "Transformer, equal", form, length, middle, "s", low=low, high=high))
+    best = min(found, key=lambda r: r["value"])
+    name = f"Transformer, equal ({best['form']}) / {NATIVE} native"
+    return [
+        *found,
+        row("latency_bound_ratio", name, best["form"], length, best["value"] / statistics.median(ours), "times"),
+    ]
+
+
+def static(bench: Bench, rows: Sequence[Row]) -> list[Row]:
+    """Measure one image: PNB-X in two steps, as it sees MNIST, a perceptron of its size, and LeNet-5."""
+    cases = measure_training.images_cases(quick=bench.quick)
+    seconds: dict[tuple[str, str], list[float]] = {NATIVE_KEY: [], **{key: [] for key in cases}}
+    for _ in range(5 if bench.quick else 200):
+        seconds[NATIVE_KEY].append(bench.rival(NATIVE_KEY).ask("total", length=2)["cpu"])
+        for key, case in cases.items():
+            seconds[key].append(case())
+    found = []
+    for key, values in seconds.items():
+        low, middle, high = statistics.quantiles(values, n=4)
+        found.append(row("image_p50", *key, None, middle, "s", low=low, high=high))
     return found
 
 

@@ -1,18 +1,31 @@
-"""Training steps of networks of equal size, in turns in one process."""
+"""Work that is timed in the process that measures: training steps, and single images."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from pnbx_snn.analysis.measure_models import images
-from pnbx_snn.baselines import GRU, SEQUENCE_MODELS, DiagonalStateSpaces, Transformer
+from pnbx_snn.baselines import (
+    GRU,
+    SEQUENCE_MODELS,
+    DiagonalStateSpaces,
+    Form,
+    KVCache,
+    LeNet5,
+    Transformer,
+    equal_transformer,
+    in_form,
+    mlp,
+)
+from pnbx_snn.baselines.transformer import Layer
 from pnbx_snn.network import PNBX
 
 Step = Callable[[], None]
@@ -34,6 +47,59 @@ def measure(*, quick: bool) -> Iterator[tuple[str, list[float], int]]:
             cases[name]()
             seconds[name].append(time.process_time() - started)
     yield from ((name, values, steps * batch) for name, values in seconds.items())
+
+
+def bound_cases(length: int) -> dict[str, Callable[[], float]]:
+    """Return by form what runs the matrix products and the attention of a step, and nothing else of it.
+
+    What no implementation of this Transformer with these products can fall below: no norms, no sums, no Python between.
+    """
+    found: dict[str, Callable[[], float]] = {}
+    forms: tuple[Form, ...] = ("fp32", "int8")
+    for form in forms:
+        torch.manual_seed(0)
+        model = in_form(equal_transformer(), form)
+        cache = model.cache(1, capacity=length)
+        cache.numbers.normal_()
+        found[form] = partial(_products, model, cache)
+    return found
+
+
+@torch.no_grad()
+def _products(model: Transformer, cache: KVCache) -> float:
+    x, query = torch.zeros(1, 1, model.d_model), torch.zeros(1, model.num_heads, 1, model.d_model // model.num_heads)
+    started = time.thread_time()
+    for layer, numbers in zip(model.layers, cache.numbers, strict=True):
+        scaled_dot_product_attention(query, *numbers)
+        assert isinstance(layer, Layer)
+        layer.qkv(x)
+        layer.out(x)
+        layer.down(layer.up(x))
+    return time.thread_time() - started
+
+
+def images_cases(*, quick: bool) -> dict[tuple[str, str], Callable[[], float]]:
+    """Return by name and form what shows one image and returns the seconds that it took."""
+    torch.manual_seed(0)
+    x = images(1)
+    sizes = (784, 32, 10) if quick else (784, 1908, 1908, 10)
+    models = {
+        ("MLP", "fp32"): in_form(mlp(*sizes), "fp32"),
+        ("MLP", "int8"): in_form(mlp(*sizes), "int8"),
+        ("LeNet-5", "fp32"): in_form(LeNet5(), "fp32"),
+    }
+
+    def case(model: nn.Module) -> Callable[[], float]:
+        @torch.no_grad()
+        def run() -> float:
+            model(x)  # brings back what the others drove out of the caches
+            started = time.thread_time()
+            model(x)
+            return time.thread_time() - started
+
+        return run
+
+    return {key: case(model) for key, model in models.items()}
 
 
 def _models(*, quick: bool) -> dict[str, nn.Module]:
