@@ -25,7 +25,8 @@ myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "PNB-X"
-exclude_patterns = ["_build", "performance/tables.md", "analysis/*.md", "gallery/*.ipynb", "gallery/*.py", "gallery/*.md5"]
+exclude_patterns = ["_build", "performance/tables.md", "analysis/*.md"]
+exclude_patterns += ["gallery/*.ipynb", "gallery/*.py", "gallery/*.md5"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

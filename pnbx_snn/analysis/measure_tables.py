@@ -48,8 +48,8 @@ def markdown(measurements: Mapping[str, Any]) -> str:
     Examples
     --------
     >>> row = {"quantity": "file_size", "model": "GRU", "form": "int8", "length": None, "value": 5.38e6}
-    >>> print(markdown({"machine": {}, "rows": [row]}).split("not measured.")[-2].splitlines()[6])
-    | GRU, int8 | 5.38 |
+    >>> [line for line in markdown({"rows": [row]}).splitlines() if "GRU" in line]
+    ['| GRU, int8 | 5.38 |']
     """
     parts = []
     for quantity, title, scale, form in (*BY_LENGTH, *ALONE):
