@@ -24,14 +24,17 @@ from pnbx_snn.console import (
     stoppable,
 )
 from pnbx_snn.counts import parameter_table
+from pnbx_snn.data import Split
 from pnbx_snn.evaluation import evaluate
 from pnbx_snn.network import PNBX
+from pnbx_snn.neurobench_metrics import neurobench as measure_neurobench
 from pnbx_snn.packed import load_packed, pack_run
 from pnbx_snn.pretrained import WEIGHTS, save_pretrained
 from pnbx_snn.report import (
     document_table,
     evaluation_table,
     layer_names,
+    neurobench_table,
     parameter_parts,
     parts_table,
     save_picture,
@@ -261,6 +264,33 @@ def summary(
         typer.echo(json.dumps({"part": part, "runs": rows, **total}))
         return
     out.print(summary_table(f"{rows[0]['n']} {part} samples", rows, **total))
+
+
+@app.command()
+def neurobench(
+    run: Run,
+    part: Part = "test",
+    data: DataFolder = None,
+    samples: Annotated[int, typer.Option(min=0, help="Take the first ones only; 0: all.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Take NeuroBench's metrics: footprint, sparsity of connections and activations, synaptic operations, accuracy.
+
+    They are counted by the package `neurobench` itself (`pip install --no-deps neurobench`).
+
+    For example:
+
+    - `pnbx-snn neurobench runs/digits`
+    - `pnbx-snn neurobench runs/mnist --data DIR --samples 1000 --json`
+    """
+    model, config = _load(run)
+    split = load_split(_data(config, data), part)
+    taken = samples or len(split.labels)
+    result = measure_neurobench(model, Split(split.images[:taken], split.labels[:taken]))
+    if as_json:
+        typer.echo(json.dumps({"part": part, **result}))
+        return
+    out.print(neurobench_table(f"{run}: NeuroBench {result['neurobench']}, {result['n']} {part} samples", result))
 
 
 @app.command()

@@ -214,13 +214,18 @@ class BitLinear(nn.Module):
 def apply_all(layers: Sequence[BitLinear], x: Float[Tensor, "*batch n_in"]) -> list[Tensor]:
     """Return ``[layer(x) for layer in layers]``; events are looked at once for all layers that take spikes.
 
+    Layers with hooks are called, so that whoever watches them sees what goes in and out.
+
     Examples
     --------
     >>> one, two = BitLinear(4, 2), BitLinear(4, 3)
     >>> [tuple(y.shape) for y in apply_all([one, two], torch.ones(5, 4))]
     [(5, 2), (5, 3)]
     """
-    fits = all(layer.input_range == "spikes" and x.ndim and x.shape[-1] == layer.in_features for layer in layers)
+    watched = any(layer._forward_pre_hooks or layer._forward_hooks for layer in layers)
+    fits = not watched and all(
+        layer.input_range == "spikes" and x.ndim and x.shape[-1] == layer.in_features for layer in layers
+    )
     if not fits or not worth(x, sum(layer.out_features for layer in layers)):
         return [layer(x) for layer in layers]
     return _products(x, layers, None)

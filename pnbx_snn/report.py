@@ -36,6 +36,21 @@ def evaluation_table(title: str, measured: dict[str, Any], names: list[str]) -> 
     return table
 
 
+def neurobench_table(title: str, measured: dict[str, Any]) -> Table:
+    """Show what :func:`pnbx_snn.neurobench_metrics.neurobench` measured."""
+    operations = measured["synaptic_operations"]
+    table = Table(title=title, show_header=False)
+    table.add_row("accuracy", f"{measured['accuracy']:.2%}")
+    table.add_row("footprint, packed", f"{measured['footprint']:,} bytes")
+    table.add_row("footprint, as trained (float32)", f"{measured['footprint_float32']:,} bytes")
+    table.add_row("connection sparsity", f"{measured['connection_sparsity']:.4f}")
+    table.add_row("activation sparsity", f"{measured['activation_sparsity']:.4f}")
+    table.add_row("synaptic operations a sample: additions", f"{operations['Effective_ACs']:,.0f}")
+    table.add_row("  multiply-accumulates", f"{operations['Effective_MACs']:,.0f}")
+    table.add_row("  if nothing were zero", f"{operations['Dense']:,.0f}")
+    return table
+
+
 def summary_table(title: str, rows: list[dict[str, Any]], mean: float, sd: float | None) -> Table:
     """Show several runs, one a row, and their mean accuracy."""
     table = Table("run", "seed", "accuracy", "firing rates", "hours", title=title)
