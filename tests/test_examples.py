@@ -23,12 +23,16 @@ def test_the_examples_are_there():
         "09",
         "10",
         "11",
+        "13",
+        "14",
         "15",
     ]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs(path, tmp_path, request):
+    if "neurobench" in path.stem:
+        pytest.importorskip("neurobench", reason="pip install --no-deps neurobench")
     if '"lava"' in path.read_text():
         request.getfixturevalue("lava_python")
     assert len(path.read_text().splitlines()) <= 120

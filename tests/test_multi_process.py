@@ -22,8 +22,8 @@ from pnbx_snn.training import _check_shared, train
 
 ROUNDING = 1e-12
 """In float64 sums in another order differ by some 3e-15 after an epoch; no spike flips."""
-LOSS_TOLERANCE = 1e-3
-"""In float32 losses of 1 to 3 differed by 1e-7; a sum near a threshold may flip a spike, and the two part a bit."""
+LOSS_TOLERANCE = 0.02
+"""In float32 losses of 1 to 3 differed by 1e-7; where a sum near a threshold flips a spike, by 6e-4 to 0.02."""
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,32 @@ def test_a_run_goes_on_on_another_number_of_processes(told, name):
         for key in ("loss", "accuracy_train", "firing_rate"):
             assert there[key] == pytest.approx(here[key], abs=LOSS_TOLERANCE), key
         assert there["learning_rate"] == here["learning_rate"]
+
+
+SLURM = {"SLURM_JOB_NODELIST": "here", "SLURM_NNODES": "1", "SLURM_JOB_ID": "7", "PROCESSES": "2"}
+
+
+@pytest.mark.slow
+def test_the_slurm_script_trains_and_goes_on(tmp_path):
+    """Slurm itself is played by two scripts: one machine, two processes."""
+    for name, line in (("scontrol", "echo localhost"), ("srun", 'echo "$@" >> calls; exec "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "c.toml").write_text("[model]\nhidden = [6]\nnum_steps = 2\n[train]\nepochs = 1\nbatch_size = 700\n")
+    script = Path(__file__).parents[1] / "examples" / "slurm" / "train.sbatch"
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **SLURM, "PATH": path, "PYTHON": sys.executable, "PORT": "0", "OMP_NUM_THREADS": "1"}
+    command = ["bash", str(script), "c.toml", "run", "--set", "train.seed=3"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Trained 1 epochs") == 1  # the first process alone speaks
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[0]["epoch"] == 1
+    (tmp_path / "srun").write_text('#!/bin/bash\necho "$@" >> calls\n')
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=60)
+    first, second = (tmp_path / "calls").read_text().splitlines()
+    assert "--nnodes 1 --nproc_per_node 2" in first
+    assert first.endswith("train c.toml --out run --set train.seed=3")
+    assert second.endswith("train c.toml --out run --resume --set train.seed=3")
 
 
 # A batch in pieces
