@@ -1,13 +1,12 @@
 """LIF neurons over a whole sequence as one operator of torch, run by a compiled kernel."""
 
-import functools
-import importlib
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pnbx_snn.errors import PnbxError
+from pnbx_snn.kernels.dispatch import has_kernels, kernels
 from pnbx_snn.surrogate import SpikeFunction, Surrogate
 
 Step = Literal["leaky", "delayed", "lif_box", "membrane"]
@@ -31,20 +30,24 @@ class Scan(NamedTuple):
     membranes: Tensor | None
 
 
-def usable(current: Tensor, decay: Tensor, threshold: Tensor, v: Tensor, spike_grad: SpikeFunction) -> bool:
-    """Whether :func:`lif_scan` can run this: numba, a CPU, float32 or float64 throughout, a known formula.
+def usable(
+    current: Tensor, decay: Tensor, threshold: Tensor, v: Tensor, spike_grad: SpikeFunction, together: int = 1
+) -> bool:
+    """Whether :func:`lif_scan` can run this: kernels for the device, float32 or float64 throughout, a known formula.
+
+    Kernels are compiled by numba on a CPU, by Triton on cuda and xpu. ``together`` neurons need each other in every
+    step; a GPU has room for so many.
 
     Scalars may have any of these dtypes, as in torch's own operations. Under autocast to another dtype an operator
     sees what it is given: bfloat16 currents are left to the caller's loop.
     """
     return (
-        current.device.type == "cpu"
-        and current.dtype in (torch.float32, torch.float64)
+        current.dtype in (torch.float32, torch.float64)
         and v.dtype == current.dtype
         and v.device == current.device
         and all(_fits(parameter, current) for parameter in (decay, threshold))
         and _formula(spike_grad) is not None
-        and _has_kernels()
+        and has_kernels("lif", current.device.type, together)
     )
 
 
@@ -105,7 +108,8 @@ def lif_scan(
     multiply-add. NaN is never above a threshold: such a neuron is silent from then on and stays NaN; infinities go
     as in the loop. Gradients differ from the loop's in the order of sums (parameters: over steps and samples).
 
-    Saved for the backward pass: ``current`` itself and the membrane of every 32nd step.
+    Saved for the backward pass: ``current`` itself and the membrane of every 32nd step (on a GPU every eighth; with
+    messages the potential of every step, and no ``current``).
 
     References
     ----------
@@ -135,30 +139,28 @@ _OPTIONS = "str kind, float[] slope, int[] torus"
 @torch.library.custom_op(
     "pnbx::lif_forward",
     mutates_args=(),
-    device_types="cpu",
     schema=f"(Tensor current, Tensor decay, Tensor threshold, Tensor v, Tensor? z, {_OPTIONS}, bool traced)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def _forward(current, decay, threshold, v, z, kind, slope, torus, traced):  # type: ignore[no-untyped-def]
-    return _kernels().run_forward(current, decay, threshold, v, z, kind, torus, traced)
+    return _kernels(current).run_forward(current, decay, threshold, v, z, kind, torus, traced)
 
 
 @_forward.register_fake
 def _(current, decay, threshold, v, z, kind, slope, torus, traced):  # type: ignore[no-untyped-def]
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
-    kept = (current.shape[0] + 31) // 32 * v.numel() * (2 if torus[0] else 1)
+    kept = _kernels(current).num_kept(current.shape[0], v.numel(), torus)
     return spikes, v.new_empty(v.shape), torch.empty_like(spikes) if traced else v.new_empty(0), v.new_empty(kept)
 
 
 @torch.library.custom_op(
     "pnbx::lif_backward",
     mutates_args=(),
-    device_types="cpu",
     schema="(Tensor current, Tensor decay, Tensor threshold, Tensor kept, Tensor? grad_spikes, Tensor? grad_v,"
     f" Tensor? grad_membranes, {_OPTIONS}, bool learned) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _backward(current, decay, threshold, kept, gs, gv, gm, kind, slope, torus, learned):  # type: ignore[no-untyped-def]
-    return _kernels().run_backward(current, decay, threshold, kept, gs, gv, gm, kind, slope, torus, learned)
+    return _kernels(current).run_backward(current, decay, threshold, kept, gs, gv, gm, kind, slope, torus, learned)
 
 
 @_backward.register_fake
@@ -171,6 +173,7 @@ def _(current, decay, threshold, kept, gs, gv, gm, kind, slope, torus, learned):
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     current, decay, threshold, _, z, *options, traced = inputs
     ctx.options, ctx.traced, ctx.has_z = options, traced, z is not None
+    current = _kernels(current).saved(current, output[3], options[-1])
     ctx.save_for_backward(current, decay, threshold, output[3])
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(output[3])
@@ -224,15 +227,5 @@ def _formula(spike_grad: SpikeFunction) -> tuple[str, float, float] | None:
     return spike_grad.name, first, second
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _has_kernels() -> bool:
-    return _kernels() is not None
-
-
-@functools.cache
-def _kernels() -> Any:
-    """Return the compiled loops, or None where numba cannot be imported."""
-    try:
-        return importlib.import_module("pnbx_snn.kernels.lif_cpu")
-    except ImportError:
-        return None
+def _kernels(current: Tensor) -> Any:
+    return kernels("lif", current.device.type)

@@ -118,7 +118,8 @@ def membrane_scan(
             )
     beta, threshold, v, z = (tensor.to(drive.dtype) for tensor in (beta, threshold, *state))
     edges, fire = None if messages is None else messages.ternary_edges(), resolve(spike_grad)
-    if edges is None and usable(drive, beta, threshold, v, fire):
+    together = 1 if messages is None else drive.shape[-1]
+    if edges is None and usable(drive, beta, threshold, v, fire, together):
         torus = (0, 0, 0) if messages is None else (messages.rows, messages.columns, messages.kappa_shift)
         heard = None if messages is None else z
         options: dict[str, Any] = {"reset": reset, "spike_grad": fire, "z": heard, "torus": torus}

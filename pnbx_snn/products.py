@@ -1,13 +1,15 @@
 """Products of one input with ternary matrices, whole in one operator: events are added up, not multiplied."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import linear
+
+from pnbx_snn.errors import PnbxTypeError, ShapeError
+from pnbx_snn.kernels.dispatch import has_kernels, kernels
 
 SMALLEST = 1 << 25
 """Multiplications below which a plain matrix product is as fast (measured: 64 x 2048 x 256)."""
@@ -17,7 +19,8 @@ FEWEST_ROWS = 64
 
 def worth(x: Tensor, num_outputs: int) -> bool:
     """Whether :func:`ternary_products` is faster than what torch makes of the plain equation."""
-    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+    kind = x.device.type
+    if x.dtype != torch.float32 or not has_kernels("ternary", kind) or torch.is_autocast_enabled(kind):
         return False
     rows = x.numel() // x.shape[-1]
     return rows >= FEWEST_ROWS and rows * x.shape[-1] * num_outputs >= SMALLEST
@@ -45,7 +48,9 @@ def ternary_products(
         ``[..., K]``. If all of it is 0 or 1, nothing is multiplied: the weights of the active inputs are counted as
         bits, and the gradient of the weights of an input adds up the samples in which it was active. Any other value,
         NaN included, takes matrix products. The sums are whole numbers below 2^24, so both give the same bits.
-        Large gradients of ``x`` add up entries of tables of signed sums, one for three weights.
+        Large gradients of ``x`` add up entries of tables of signed sums, one for three weights. On cuda and xpu the
+        weights are packed, bytes are multiplied (events, and codes where there is a step), and gradients are matrix
+        products.
     latents
         :math:`W_j`, ``[N_j, K]``: where the gradient goes.
     ternaries
@@ -81,14 +86,72 @@ def ternary_products(
     return [y.reshape(*x.shape[:-1], y.shape[1]) for y in products]
 
 
-@functools.cache
-def _cpu_kernels() -> Any:
-    """Return the compiled loops, or ``None`` without numba."""
-    try:
-        from pnbx_snn.kernels import ternary_cpu
-    except ImportError:
-        return None
-    return ternary_cpu
+def packed_product(x: Shaped[Tensor, "*batch K"], codes: UInt8[Tensor, " bytes"], num_outputs: int) -> Tensor:
+    r"""Multiply events or bytes with a packed ternary matrix, in whole numbers: :math:`y = \tilde W x`.
+
+    Parameters
+    ----------
+    x : Tensor, ``[..., K]``
+        Events (bool) or int8.
+    codes : Tensor, ``[ceil(N * K / 4)]``
+        :math:`\tilde W`, ``[N, K]``, as :func:`pnbx_snn.packed.pack_ternary` packs it and packed files hold it.
+    num_outputs : int
+        N.
+
+    Returns
+    -------
+    Tensor, ``[..., N]``
+        int32.
+
+    Raises
+    ------
+    PnbxTypeError
+        If ``x`` is neither bool nor int8.
+    ShapeError
+        If the number of bytes does not fit.
+
+    Notes
+    -----
+    On cuda and xpu with Triton, weights are unpacked on the way to the multipliers; elsewhere they are unpacked first.
+
+    Examples
+    --------
+    >>> codes = torch.tensor([9, 1], dtype=torch.uint8)  # 1 -1 0 0 1 and one more 0
+    >>> packed_product(torch.tensor([[5, 6, 7]], dtype=torch.int8), codes, num_outputs=2).tolist()
+    [[-1, 6]]
+    """
+    if x.dtype not in (torch.bool, torch.int8):
+        raise PnbxTypeError(f"packed_product: x must be bool or int8, got {x.dtype}")
+    N, K = num_outputs, x.shape[-1] if x.ndim else 0
+    if codes.shape != ((N * K + 3) // 4,):
+        raise ShapeError(
+            f"packed_product: weights [{N}, {K}] must be {(N * K + 3) // 4} bytes, got shape {list(codes.shape)}"
+        )
+    y: Tensor = _packed_product(x.reshape(-1, K).to(torch.int8), codes, N)
+    return y.reshape(*x.shape[:-1], N)
+
+
+@torch.library.custom_op("pnbx_snn::packed_product", mutates_args=())
+def _packed_product(x: Tensor, codes: Tensor, num_outputs: int) -> Tensor:
+    N, K = num_outputs, x.shape[1]
+    on_device = getattr(kernels("ternary", x.device.type), "packed_product", None)
+    if on_device is not None:
+        y: Tensor = on_device(x, codes, N, K)
+        return y
+    exact = torch.float32 if 128 * K < 1 << 24 else torch.float64
+    shifts = torch.tensor([0, 2, 4, 6], dtype=torch.uint8, device=x.device)
+    two = ((codes.unsqueeze(1) >> shifts) & 3).flatten()[: N * K].reshape(N, K).to(torch.int8)
+    return linear(x.to(exact), ((two & 1) - (two >> 1)).to(exact)).to(torch.int32)
+
+
+@_packed_product.register_fake
+def _(x: Tensor, codes: Tensor, num_outputs: int) -> Tensor:
+    return x.new_empty(x.shape[0], num_outputs, dtype=torch.int32)
+
+
+def _kernels(x: Tensor) -> Any:
+    """Return the compiled loops for a tensor's device and dtype, or ``None``."""
+    return kernels("ternary", x.device.type) if x.dtype == torch.float32 else None
 
 
 @torch.library.custom_op("pnbx_snn::ternary_products", mutates_args=())
@@ -96,12 +159,12 @@ def _products(
     x: Tensor, latents: Sequence[Tensor], ternaries: Sequence[Tensor], scales: Sequence[Tensor], step: Tensor | None
 ) -> list[Tensor]:
     """Products, then the bits of ``x`` and how many are set: -1 if it is not of 0 and 1 alone."""
-    kernels = _cpu_kernels()
+    loops, sums = _kernels(x), None
     bits, active = _nothing_packed(x)
-    if kernels is not None and x.dtype == torch.float32 and x.device.type == "cpu":
-        active.fill_(kernels.pack(x, bits))
-    if active.item() >= 0:
-        sums = kernels.count(bits, ternaries)
+    if loops is not None:
+        sums, number = loops.exact_sums(x, bits, ternaries, codes=step is not None)
+        active.fill_(number)
+    if sums is not None:
         products = [part * scale for part, scale in zip(sums, scales, strict=True)]
     else:
         products = [linear(x, w).mul_(scale) for w, scale in zip(ternaries, scales, strict=True)]
@@ -121,19 +184,17 @@ def _products_backward(
     need_weights: bool,
 ) -> list[Tensor]:
     """Gradients of the input and of each latent weight; those not needed are empty."""
-    kernels, grad_x = _cpu_kernels(), x.new_empty(0)
-    on_cpu = kernels is not None and x.dtype == torch.float32 and x.device.type == "cpu"
-    if need_x and on_cpu and kernels.tables_fit(x, ternaries):
-        grad_x = kernels.by_tables(grads, ternaries, scales)
+    loops, grad_x = _kernels(x), x.new_empty(0)
+    if need_x and loops is not None and loops.tables_fit(x, ternaries):
+        grad_x = loops.by_tables(grads, ternaries, scales)
     elif need_x:
         grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
         for j, (grad, w, scale) in enumerate(zip(grads, ternaries, scales, strict=True)):
             torch.addmm(grad_x, grad, w, beta=1 if j else 0, alpha=scale.item(), out=grad_x)
     if not need_weights:
         return [grad_x, *(x.new_empty(0) for _ in grads)]
-    number = int(active.item())
-    if on_cpu and 0 <= number <= kernels.DENSEST * x.numel():
-        grad_weights: list[Tensor] = kernels.gather(bits, x.shape[1], grads)
+    if loops is not None and 0 <= int(active.item()) <= loops.DENSEST * x.numel():
+        grad_weights: list[Tensor] = loops.gather(bits, x.shape[1], grads)
     else:
         grad_weights = [grad.T @ x for grad in grads]
     if step is not None:

@@ -1,6 +1,5 @@
 """The scan: a diagonal linear recurrence over all steps, safe for every decay, with its own backward pass."""
 
-import functools
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from pnbx_snn.errors import PnbxError, PnbxTypeError, ShapeError
+from pnbx_snn.kernels.dispatch import kernels
 
 
 def diagonal_scan(
@@ -52,10 +52,11 @@ def diagonal_scan(
     :math:`\partial x_t = g_t` and :math:`\partial d_t = g_t s_{t-1}^*`; that of a decay ``[S]`` is summed on the way
     and never exists as ``[T, B, S]``. Gradients of gradients are not offered: ``create_graph=True`` is an error.
 
-    An operator of torch, ``pnbx_snn::diagonal_scan``, so it can be compiled and exported. On a CPU in single or double
-    precision it is one compiled pass over time, vectorised over samples and states; elsewhere, or without numba, a
-    loop of torch operations. Real numbers are equal to the bit wherever torch fuses a multiplication with an addition
-    (every x86-64 CPU since about 2014), complex ones up to the rounding of their products.
+    An operator of torch, ``pnbx_snn::diagonal_scan``, so it can be compiled and exported. In single or double precision
+    it is one compiled pass over time: on a CPU by numba, vectorised over samples and states, on cuda and xpu by Triton;
+    elsewhere, or without these, a loop of torch operations. Real numbers are equal to the bit wherever torch fuses a
+    multiplication with an addition (every x86-64 CPU since about 2014), complex ones up to the rounding of their
+    products.
 
     References
     ----------
@@ -85,22 +86,18 @@ def diagonal_scan(
     return states
 
 
-@functools.cache
-def _cpu_kernels() -> Any:
-    """Return the compiled loops, or ``None`` without numba."""
-    try:
-        from pnbx_snn.kernels import scan_cpu
-    except ImportError:
-        return None
-    return scan_cpu
+def _kernels(tensor: Tensor) -> Any:
+    """Return the compiled loops for a tensor's device and dtype, or ``None``."""
+    found = kernels("scan", tensor.device.type)
+    return found if found is not None and found.usable(tensor) else None
 
 
 @torch.library.custom_op("pnbx_snn::diagonal_scan", mutates_args=())
 def _scan(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """States ``[T, B, S]``; all three arguments of one dtype."""
-    kernels = _cpu_kernels()
-    if kernels is not None and kernels.usable(inputs):
-        compiled: Tensor = kernels.run_forward(decay, inputs, initial)
+    loops = _kernels(inputs)
+    if loops is not None:
+        compiled: Tensor = loops.run_forward(decay, inputs, initial)
         return compiled
     states = torch.empty_like(inputs, memory_format=torch.contiguous_format)
     s = initial
@@ -114,9 +111,9 @@ def _scan_backward(
     decay: Tensor, initial: Tensor, states: Tensor, grad: Tensor, need_decay: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of decay (empty if not needed), inputs and initial."""
-    kernels = _cpu_kernels()
-    if kernels is not None and kernels.usable(states):
-        compiled: tuple[Tensor, Tensor, Tensor] = kernels.run_backward(
+    loops = _kernels(states)
+    if loops is not None:
+        compiled: tuple[Tensor, Tensor, Tensor] = loops.run_backward(
             decay, initial, states, grad, need_decay=need_decay
         )
         return compiled

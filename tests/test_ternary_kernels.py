@@ -33,7 +33,7 @@ def draw_ternary(*shape, seed=0):
 def path(request, monkeypatch):
     """Run a test with numba and without."""
     if request.param == "products":
-        monkeypatch.setattr(products, "_cpu_kernels", lambda: None)
+        monkeypatch.setattr(products, "_kernels", lambda x: None)
     return request.param
 
 
@@ -129,7 +129,7 @@ def test_large_gradients_of_the_input_are_those_of_the_matrix_product(monkeypatc
     grads = []
     for _ in range(2):
         grads.append(torch.autograd.grad(ternary_products(x, latents, ternaries, scales), x, upstream)[0])
-        monkeypatch.setattr(products, "_cpu_kernels", lambda: None)
+        monkeypatch.setattr(products, "_kernels", lambda x: None)
     assert not torch.equal(*grads)  # two ways
     assert (grads[0] - grads[1]).abs().max() < 1e-5 * grads[1].abs().max()
 
@@ -295,7 +295,7 @@ def test_works_without_numba():
         "layer = BitLinear(512, 256); x = (torch.rand(256, 512) < 0.2).float()\n"
         "y = layer(x); y.sum().backward()\n"
         "same = torch.equal(y, layer.gamma() * (x @ layer.ternary_weight().float().T))\n"
-        "print(same, layer.weight.grad[0].equal(x.sum(0)))"
+        "print(same, torch.allclose(layer.weight.grad[0], x.sum(0), rtol=1e-6))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[0] == "True True"

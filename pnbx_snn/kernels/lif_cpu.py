@@ -12,11 +12,23 @@ from pnbx_snn.kernels.lif_loops import RESETS, STEPS, SURROGATES, backward_kerne
 
 CHUNK = 32
 """Steps between two kept membranes."""
+MOST_TOGETHER = 1 << 30
+"""Neurons of the largest torus: no limit that memory would not set first."""
 
 _TILE = 512  # units that are run through all steps before the next
 
 Torus = Sequence[int]
 """Rows, columns and kappa's shift; zeros without messages."""
+
+
+def num_kept(T: Any, M: Any, torus: Torus) -> Any:
+    """Return how many numbers the forward pass keeps for the backward; T and M may be symbols of torch."""
+    return (T + CHUNK - 1) // CHUNK * M * (2 if torus[0] else 1)
+
+
+def saved(x: Tensor, kept: Tensor, torus: Torus) -> Tensor:
+    """Return what the backward pass takes for x: x."""
+    return x
 
 
 def run_forward(
@@ -28,9 +40,9 @@ def run_forward(
     """
     step, reset, _ = _indices(kind)
     sizes, threads, dtype = _sizes(x, torus)
-    T, M, chunk, width, rows, *_ = sizes
+    T, M, _, width, rows, *_ = sizes
     spikes, membranes = empty_like(x), empty_like(x) if traced else x.new_empty(0)
-    v_last, kept = v0.clone(memory_format=torch.contiguous_format), x.new_empty(-(-T // chunk) * M * (2 if rows else 1))
+    v_last, kept = v0.clone(memory_format=torch.contiguous_format), x.new_empty(num_kept(T, M, torus))
     forward_kernel(step, reset, rows > 0, traced)(
         threads, *_by_step(x), _by_unit(decay, x), _by_unit(theta, x), _flat(v_last if z0 is None else z0.to(x.dtype)),
         *sizes, np.empty((threads, 3, width if rows else 1), dtype),

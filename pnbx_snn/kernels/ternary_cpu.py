@@ -43,7 +43,7 @@ from pnbx_snn.kernels.vectors import (
     store_words,
 )
 
-__all__ = ["DENSEST", "by_tables", "count", "gather", "pack", "tables_fit"]
+__all__ = ["DENSEST", "by_tables", "count", "exact_sums", "gather", "pack", "tables_fit"]
 
 BLOCK = 256
 """Outputs that are counted at once."""
@@ -304,6 +304,15 @@ def count(bits: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
         parts.append(sums[:, first : first + len(weight)])
     _count(array(bits).view(np.uint64), planes, array(sums))
     return parts
+
+
+def exact_sums(x: Tensor, bits: Tensor, weights: Sequence[Tensor], *, codes: bool) -> tuple[list[Tensor] | None, int]:
+    """Write the bits of ``x``; return the sums and how many inputs are active, or None and -1 if not all are 0 or 1.
+
+    It makes no difference whether they are ``codes``.
+    """
+    active = pack(x, bits)
+    return (count(bits, weights) if active >= 0 else None), active
 
 
 def gather(bits: Tensor, K: int, grads: Sequence[Tensor]) -> list[Tensor]:
