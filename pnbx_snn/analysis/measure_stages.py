@@ -125,10 +125,12 @@ def stream(bench: Bench, rows: Sequence[Row], *, length: int) -> list[Row]:
     before = rival.ask("memory")
     seconds = rival.ask("total", length=length)["cpu"]
     after = rival.ask("memory")
-    answer = rival.ask("steps", count=200 if bench.quick else 2_000)
+    # A few at a time: the lists of a long answer would stay in the memory that the next stage looks at.
+    answers = [rival.ask("steps", count=NATIVE_STEPS_A_ROUND) for _ in range(2 if bench.quick else ROUNDS)]
+    cpu, wall = ([value for answer in answers for value in answer[clock]] for clock in ("cpu", "wall"))
     found = [
         *_memory(NATIVE_KEY, length, after),
-        *_latency(NATIVE_KEY, length, answer["cpu"], answer["wall"]),
+        *_latency(NATIVE_KEY, length, cpu, wall),
         row("memory_growth", *NATIVE_KEY, length, after["resident"] - before["resident"], "bytes"),
         row("state_growth", *NATIVE_KEY, length, after["state"] - before["state"], "bytes"),
         row("total_time", *NATIVE_KEY, length, seconds, "s"),

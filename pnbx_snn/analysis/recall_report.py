@@ -79,11 +79,13 @@ def markdown(lines: Sequence[Line]) -> str:
         runs = full(lines, task)
         if not runs:
             continue
-        seconds = {model: statistics.fmean(run["train_s"] for run in of) for model, of in runs.items()}
+        seconds = {model: statistics.median(run["train_s"] for run in of) for model, of in runs.items()}
         slow, fast = max(seconds, key=seconds.__getitem__), min(seconds, key=seconds.__getitem__)
         trained = ", ".join(str(size) for size in task.trained)
         budget = f"Trained on {task.batches:,} batches of 32, {task.unit}: {trained}. "
-        budget += f"Training took {seconds[fast]:.0f} s ({fast}) to {seconds[slow]:.0f} s ({slow}) on a shared thread."
+        budget += (
+            f"Training took {seconds[fast]:.0f} s ({fast}) to {seconds[slow]:.0f} s ({slow}), medians, one thread."
+        )
         text = next((line["text"] for of in runs.values() for line in of if "text" in line), None)
         about = f" Text: {text}." if text else ""
         parts += [f"### {TITLES[name]}\n\n{budget}{about}\n\n{table(lines, task)}\n"]
