@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pnbx_snn.augment import affine_elastic
@@ -120,8 +120,16 @@ def augment(
     return affine_elastic(flat, math.isqrt(flat.shape[1]), generator=generator, strength=strength).reshape(x.shape)
 
 
-def drop_inputs(x: Float[Tensor, "B *shape"], share: float, *, generator: torch.Generator) -> Float[Tensor, "B *shape"]:
+def drop_inputs(
+    x: Float[Tensor, "B *shape"],
+    share: float,
+    *,
+    generator: torch.Generator,
+    batch: tuple[int, Int64[Tensor, " B"]] | None = None,
+) -> Float[Tensor, "B *shape"]:
     """Set this share of the values to 0; in a sequence ``[B, T, N]`` the same inputs in every step.
+
+    ``batch = (size, rows)`` says that ``x`` is these rows of a batch of that size, for all of which is drawn.
 
     Examples
     --------
@@ -130,7 +138,8 @@ def drop_inputs(x: Float[Tensor, "B *shape"], share: float, *, generator: torch.
     """
     if share == 0:
         return x
-    mask = torch.rand(len(x), x.shape[-1], generator=generator) >= share  # [B, N]
+    size, rows = (len(x), slice(None)) if batch is None else batch
+    mask = (torch.rand(size, x.shape[-1], generator=generator) >= share)[rows]  # [B, N]
     return x * (mask if x.ndim == 2 else mask.unsqueeze(1))
 
 

@@ -123,7 +123,7 @@ class Trainer:
         strength = change.strength_end + (change.strength - change.strength_end) * fading
         shifts = data.name == "digits" and settings.max_shift > 0
         # Changes are drawn for the whole piece in every process: how many there are then makes no difference.
-        whole = shifts or strength > 0 or change.input_dropout > 0 or change.input_noise > 0
+        whole = shifts or strength > 0 or change.input_noise > 0
         images = self.data.images[piece if whole else piece[share]]
         if data.name == "digits":
             images = shift_images(
@@ -134,7 +134,8 @@ class Trainer:
                 probability=settings.shift_share * fading,
             )
         images = augment(images, data, strength=strength, generator=draws.changes)
-        seen = drop_inputs(images, change.input_dropout, generator=draws.changes)
+        part = None if whole else (len(piece), share)
+        seen = drop_inputs(images, change.input_dropout, generator=draws.changes, batch=part)
         seen = add_noise(seen, change.input_noise, generator=draws.changes)
         if whole:
             images, seen = images[share], seen[share]

@@ -22,7 +22,7 @@ CLASSIFIER = {
     "augment": {"strength": 0.3, "input_dropout": 0.1},
     "train": {**TRAIN, "accumulate": 2, "clip_norm": 1.0},
 }
-NETWORK = {"pnbx": SIZES, "train": {**TRAIN, "settle": 2}}
+NETWORK = {"pnbx": SIZES, "augment": {"input_dropout": 0.1}, "train": {**TRAIN, "settle": 2, "max_shift": 0}}
 EXACT = {"classifier": CLASSIFIER, "network": NETWORK}
 NUM_EXACT = 289
 """Samples of the exact trainings: batches of 144 and 145, which two processes cannot share alike."""
