@@ -7,7 +7,7 @@ import torch
 
 from pnbx_snn.analysis import recall, recall_report
 from pnbx_snn.analysis.recall_models import MODELS, make_model
-from pnbx_snn.analysis.recall_tasks import TASKS, Task, copy, flip_flop, language, make_task, text
+from pnbx_snn.analysis.recall_tasks import Task, copy, flip_flop, language, make_task, text
 from pnbx_snn.analysis.recall_tasks import recall as pairs_task
 from pnbx_snn.baselines import count
 from pnbx_snn.errors import PnbxValueError
@@ -60,7 +60,7 @@ def test_text_is_split_and_predicted():
     assert bool((data[: len(data) * 90 // 100].unfold(0, 20, 1) == train[:, 0]).all(dim=1).any())
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", ["flip_flop", "language"])  # few and many tokens
 def test_all_networks_are_of_one_size(name):
     task = make_task(name)
     sizes = {model: count(make_model(model, task, seed=0)) for model in MODELS}
@@ -80,7 +80,7 @@ def test_a_run_in_pieces_equals_a_run_at_once(model, monkeypatch):
 
 
 def test_training_learns_and_is_kept(tmp_path, monkeypatch, capsys):
-    easy = Task("flip_flop", 5, 2, flip_flop, (1, 2), (2, 200, 300), "steps of delay", 20, 40)
+    easy = Task("flip_flop", 5, 2, flip_flop, (1, 2), (2, 20), "steps of delay", 20, 40)
     monkeypatch.setattr(recall, "make_task", lambda name: easy)
     path = tmp_path / "runs.jsonl"
     assert recall.main(["--task", "flip_flop", "--model", "GRU", "--out", str(path)]) == 0

@@ -73,11 +73,16 @@ class TokenPNBX(nn.Module):
 
 def _nearest(make: Callable[[int], nn.Module], wanted: int, high: int) -> nn.Module:
     """Return what ``make`` makes of the size whose number of parameters is nearest; more size, more parameters."""
+
+    def size_of(size: int) -> int:
+        with torch.device("meta"):  # shapes only
+            return count(make(size))
+
     low = 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if count(make(middle)) <= wanted else (low, middle)
-    return min((make(low), make(high)), key=lambda model: abs(count(model) - wanted))
+        low, high = (middle, high) if size_of(middle) <= wanted else (low, middle)
+    return make(min((low, high), key=lambda size: abs(size_of(size) - wanted)))
 
 
 def make_model(name: str, task: Task, *, seed: int) -> nn.Module:
