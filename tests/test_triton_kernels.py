@@ -3,6 +3,7 @@
 import importlib
 import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -391,6 +392,15 @@ def test_devices_without_kernels():
         assert dispatch.kernels("lif", "cpu").__name__ == "pnbx_snn.kernels.lif_cpu"
         with dispatch.interpreted():
             assert dispatch.kernels("lif", "cpu") is lif_triton
+
+
+def test_a_driver_of_the_device_and_a_triton_that_can_compile_them_are_needed(monkeypatch):
+    target = SimpleNamespace(get_current_target=lambda: SimpleNamespace(backend="cuda"))
+    monkeypatch.setattr(triton, "runtime", SimpleNamespace(driver=SimpleNamespace(active=target)))
+    assert triton_jit.has_driver("cuda")
+    assert not triton_jit.has_driver("xpu")
+    monkeypatch.setattr(triton, "__version__", "3.2.0+git1")
+    assert not triton_jit.has_driver("cuda")
 
 
 @pytest.fixture

@@ -16,6 +16,9 @@ from torch import Tensor
 EXACT = {"enable_fp_fusion": False}
 """Launch option: a product and a sum are rounded each, as in the plain loop; so spikes are equal to the bit."""
 
+OLDEST = (3, 3)
+"""Version of Triton from which on the kernels compile (3.2 knows neither tuples in loops nor gathers)."""
+
 _BACKENDS = {"cuda": ("cuda", "hip"), "xpu": ("xpu",)}
 
 
@@ -25,7 +28,9 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def has_driver(device_type: str) -> bool:
-    """Whether Triton has found a driver of this device."""
+    """Whether Triton has found a driver of this device and is not too old."""
+    if tuple(int(part) for part in triton.__version__.split(".")[:2]) < OLDEST:
+        return False
     try:
         backend = triton.runtime.driver.active.get_current_target().backend
     except RuntimeError:  # no active driver
