@@ -49,7 +49,7 @@ def spread(runs: Sequence[Line], size: int) -> tuple[float, float, float] | None
 
 
 def table(lines: Sequence[Line], task: Task) -> str:
-    """Return a Markdown table of a task: mean (lowest to highest) of the seeds; "-" where a seed was not run."""
+    """Return a Markdown table of a task: mean (lowest to highest); each seed where one was not run, which is "-"."""
     heads = [f"{size:,}" for size in task.tested]
     unit = "bits a byte" if task.name == "language" else f"% right at so many {task.unit}"
     rows = [
@@ -62,7 +62,9 @@ def table(lines: Sequence[Line], task: Task) -> str:
         for size in task.tested:
             found = spread(runs, size)
             if found is None:
-                cells.append("-")
+                values = [run["test"].get(str(size)) for run in runs]
+                each = ["-" if value is None else f"{scale * value:.{digits}f}" for value in values]
+                cells.append("-" if set(each) == {"-"} else ", ".join(each))
                 continue
             mean, low, high = (f"{scale * value:.{digits}f}" for value in found)
             cells.append(f"{mean} ({low} to {high})")
@@ -93,7 +95,7 @@ def markdown(lines: Sequence[Line]) -> str:
 
 
 def figure(lines: Sequence[Line], path: Path) -> None:
-    """Draw score against size for each task: lines are means of the seeds, bands reach from lowest to highest."""
+    """Draw score against size for each task: means and bands from lowest to highest seed, or a line a seed."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -109,6 +111,9 @@ def figure(lines: Sequence[Line], path: Path) -> None:
             _bars(ax, runs, task)
             continue
         for model, of in runs.items():
+            if name == "flip_flop":
+                _seeds(ax, of, task, LOOKS[model])
+                continue
             points = [(size, found) for size in task.tested if (found := spread(of, size)) is not None]
             sizes = [size for size, _ in points]
             ax.plot(sizes, [100 * f[0] for _, f in points], "o", markersize=3, label=model, **_solid(LOOKS[model]))
@@ -131,6 +136,14 @@ def figure(lines: Sequence[Line], path: Path) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, dpi=130, metadata={"Software": None})
     plt.close(figure)
+
+
+def _seeds(ax: Any, runs: Sequence[Line], task: Task, look: Mapping[str, Any]) -> None:
+    """Draw each seed: they end apart, and a mean of those that went on would flatter."""
+    for run in runs:
+        points = [(size, run["test"][str(size)]) for size in task.tested if run["test"].get(str(size)) is not None]
+        x, y = zip(*points, strict=True)
+        ax.plot(x, [100 * value for value in y], "o", markersize=3, alpha=0.75, **_solid({**look, "linewidth": 1.2}))
 
 
 def _solid(look: Mapping[str, Any]) -> dict[str, Any]:
