@@ -1,6 +1,7 @@
 """Measurements are kept stage by stage, processes answer, and rivals hold what they say they hold."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from neuromorphic import LIF, Dense, Input, Program
 from pnbx_snn.analysis import measure, measure_stages
 from pnbx_snn.analysis.measure_models import FULL, NATIVE, Stepped
 from pnbx_snn.analysis.measure_process import Rival, native_arguments, run
+from pnbx_snn.analysis.measure_tables import markdown
 from pnbx_snn.errors import PnbxError, PnbxValueError, StorageError
 from pnbx_snn.packed import pack_ternary
 
+FOLDER = Path(__file__).parents[1] / "docs" / "analysis"
 FIELDS = {"quantity", "model", "form", "length", "value", "unit", "low", "high", "command"}
 
 
@@ -152,3 +155,10 @@ def test_ratios_are_of_the_best_form_and_decoding_is_summed():
     names = [name for name, _ in measure_stages.stages(quick=False)]
     assert "steps at 8,192" in names
     assert "stream of 1,000,000" in names
+
+
+def test_the_page_shows_what_was_measured():
+    found = json.loads((FOLDER / "measurements.json").read_text())
+    assert not found["machine"]["quick"]
+    assert all(set(row) == FIELDS for row in found["rows"])
+    assert (FOLDER / "measurements.md").read_text() == markdown(found)

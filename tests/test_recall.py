@@ -1,13 +1,14 @@
 """The memory tasks ask what they say, the networks are of one size, and runs are kept, chosen and reported."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from pnbx_snn.analysis import recall, recall_report
 from pnbx_snn.analysis.recall_models import MODELS, make_model
-from pnbx_snn.analysis.recall_tasks import Task, copy, flip_flop, language, make_task, text
+from pnbx_snn.analysis.recall_tasks import TASKS, Task, copy, flip_flop, language, make_task, text
 from pnbx_snn.analysis.recall_tasks import recall as pairs_task
 from pnbx_snn.baselines import count
 from pnbx_snn.errors import PnbxValueError
@@ -149,3 +150,10 @@ def test_what_does_not_fit_is_refused(tmp_path, capsys):
         make_model("LSTM", make_task("copy"), seed=0)
     assert recall.main(["--out", str(tmp_path / "x"), "--steps", "0"]) == 1
     assert "steps must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_the_page_shows_what_was_trained():
+    folder = Path(__file__).parents[1] / "docs" / "analysis"
+    lines = json.loads((folder / "recall.json").read_text())["runs"]
+    assert (folder / "recall.md").read_text() == recall_report.markdown(lines)
+    assert all(len(runs) == 3 for name in TASKS for runs in recall_report.full(lines, make_task(name)).values())
