@@ -294,7 +294,7 @@ def transformer_step_macs(position: int, n: TransformerSizes = DOCUMENT) -> int:
     return layers + (n.classes or n.tokens) * n.d
 
 
-def cache_bytes(length: int, n: TransformerSizes = DOCUMENT, *, bytes_per_number: float = 4.0) -> int:
+def cache_bytes(length: int, n: TransformerSizes = DOCUMENT, *, bytes_per_number: float | int = 4) -> int:
     """Return the bytes of keys and values of ``length`` tokens (int8: one byte; its scales are not counted).
 
     Examples
