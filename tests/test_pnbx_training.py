@@ -1,10 +1,6 @@
 """Training PNB-X networks and teachers: every option runs and is resumable, processes agree, mixed precision, CLI."""
 
 import json
-import os
-import subprocess
-import sys
-import textwrap
 
 import pytest
 import torch
@@ -115,45 +111,7 @@ def test_distillation_is_the_divergence():
         distillation(ours, theirs, temperature=0.0)
 
 
-# Processes and precision
-
-TWO_PROCESSES = """
-    import sys, torch
-    from pathlib import Path
-    from accelerate.utils import broadcast
-    from pnbx_snn.config import load_config
-    from pnbx_snn.tasks import load_split
-    from pnbx_snn.trainer import Trainer
-    from pnbx_snn.devices import Workers
-
-    config = load_config(sys.argv[1])
-    torch.set_num_threads(1)
-    with Workers() as workers:
-        run = Trainer(config, load_split(config.data, "train_all"), workers)
-        for epoch in (1,):
-            run.num_batches = 3
-            run.train_epoch(epoch)
-        mine = torch.cat([p.grad.flatten() for p in run.model.parameters()])
-        weights = torch.cat([p.detach().flatten() for p in run.model.parameters()])
-        for tensor in (mine, weights):
-            assert torch.equal(broadcast(tensor.clone(), 0), tensor)
-        said = f"{workers._accelerator.num_processes} processes, gradients {mine.abs().sum().item() > 0}"
-        Path(sys.argv[2], f"rank{workers.rank}").write_text(said)
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_have_equal_gradients_and_weights(tmp_path):
-    (tmp_path / "c.toml").write_text(to_toml(tiny()))
-    (tmp_path / "both.py").write_text(textwrap.dedent(TWO_PROCESSES))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*launch, str(tmp_path / "both.py"), str(tmp_path / "c.toml"), str(tmp_path)],
-        capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = {path.name: path.read_text() for path in tmp_path.glob("rank*")}
-    assert said == dict.fromkeys(("rank0", "rank1"), "2 processes, gradients True")
+# Precision (several processes: test_multi_process.py)
 
 
 def test_half_precision_stays_near_full(tmp_path):
