@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from neuromorphic.bounds import prove
-from neuromorphic.errors import InputError, NeuromorphicError
+from neuromorphic.errors import CompileError, InputError, NeuromorphicError
 from neuromorphic.execution import run as run_program
 from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import NAMES
@@ -31,7 +31,10 @@ from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 MAX_INPUT_BYTES = 4 << 30
-EXPORTS = ("nir", "netx")
+EXPORTS = ("nir", "netx", "onnx")
+
+ONNX_INSTALL = "pip install 'pnbx-snn[onnx]'"
+XMX_COMMAND = "neuromorphic verify PROGRAM INPUTS --executor openvino --device GPU"
 
 out = Console()
 err = Console(stderr=True)
@@ -80,8 +83,13 @@ LavaPython = Annotated[
     Path | None, typer.Option(help="Python with lava-nc to use; else PNBX_LAVA_PYTHON, the side environment, PATH, ...")
 ]
 TimeLimit = Annotated[float | None, typer.Option(help="Seconds after which a Lava run is ended.", min=0.1)]
-Device = Annotated[str | None, typer.Option(help="Of --executor torch: cpu (default), cuda, cuda:1, xpu.")]
-Threads = Annotated[int | None, typer.Option(help="Of --executor native: threads that share the samples.", min=1)]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Of torch: cpu, cuda, cuda:1, xpu; of onnxruntime: cpu, cuda, ...; of openvino: CPU, GPU, NPU, AUTO."
+    ),
+]
+Threads = Annotated[int | None, typer.Option(help="Of native, onnxruntime and openvino: threads, by default 1.", min=1)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
@@ -124,16 +132,17 @@ def _options(
     """Return what an executor is told, refusing what it does not understand."""
     if executor not in NAMES:
         raise typer.BadParameter(f"--executor must be one of {', '.join(NAMES)}, got {executor!r}")
+    runtimes = ("onnxruntime", "openvino")
     given = (
-        ("--lava-python", "lava", "python", lava_python),
-        ("--time-limit", "lava", "time_limit_s", time_limit),
-        ("--device", "torch", "device", device),
-        ("--threads", "native", "threads", threads),
+        ("--lava-python", ("lava",), "python", lava_python),
+        ("--time-limit", ("lava",), "time_limit_s", time_limit),
+        ("--device", ("torch", *runtimes), "device", device),
+        ("--threads", ("native", *runtimes), "threads", threads),
     )
     options = {}
     for flag, of, name, value in given:
-        if value is not None and executor != of:
-            raise typer.BadParameter(f"{flag} is for --executor {of}, got --executor {executor}")
+        if value is not None and executor not in of:
+            raise typer.BadParameter(f"{flag} is for --executor {' or '.join(of)}, got --executor {executor}")
         if value is not None:
             options[name] = value
     return options
@@ -160,6 +169,27 @@ def setup_lava_command(
     out.print(f"Lava {found.lava_version} on Python {found.python_version}{shim}: {found.path}", soft_wrap=True)
 
 
+def _runtimes() -> dict[str, list[tuple[str, str]] | None]:
+    """Return the devices of each runtime of ONNX models, ``None`` for one that is not installed."""
+    found: dict[str, list[tuple[str, str]] | None] = {"onnxruntime": None, "openvino": None}
+    try:
+        from neuromorphic.onnx_backend.onnxruntime_executor import providers
+
+        found["onnxruntime"] = [(name, "ready" if name == "cpu" else "there, never checked") for name in providers()]
+    except ModuleNotFoundError:
+        pass  # said by None
+    try:
+        from neuromorphic.onnx_backend.openvino_executor import openvino_devices
+
+        found["openvino"] = [
+            (name, f"ready ({what})" if name == "CPU" else f"there, never checked ({what})")
+            for name, what in openvino_devices()
+        ]
+    except ModuleNotFoundError:
+        pass
+    return found
+
+
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say which Pythons with Lava and which devices were found, what is missing, and which executors would run."""
@@ -168,9 +198,10 @@ def doctor(as_json: AsJson = False) -> None:
 
     findings = examine()
     usable = any(finding.usable for finding in findings)
+    runtimes = _runtimes()
     if as_json:
         found = [vars(finding) for finding in findings]
-        out.print_json(data={"lava": usable, "findings": found, "torch": torch_devices()}, default=str)
+        out.print_json(data={"lava": usable, "findings": found, "torch": torch_devices(), **runtimes}, default=str)
     else:
         table = Table("where", Column("interpreter", overflow="fold"), "state", title="Python with lava-nc")
         for finding in findings:
@@ -180,6 +211,12 @@ def doctor(as_json: AsJson = False) -> None:
         out.print("executors numpy, native: ready")
         for name, what in torch_devices():
             out.print(f"executor torch, --device {name}: ready ({what})", soft_wrap=True)
+        for executor, devices in runtimes.items():
+            for name, what in devices or ():
+                out.print(f"executor {executor}, --device {name}: {what}", soft_wrap=True)
+            if devices is None:
+                out.print(f"executor {executor}: missing; {ONNX_INSTALL}", markup=False)
+        out.print("Intel XMX: not measured by anyone yet; " + XMX_COMMAND, soft_wrap=True, markup=False)
         out.print("executor lava: ready" if usable else "executor lava: missing; run [bold]neuromorphic setup-lava[/]")
     raise typer.Exit(0 if usable else 1)
 
@@ -266,11 +303,19 @@ def export_command(
     to: Annotated[str, typer.Option(help=f"The format: {', '.join(EXPORTS)}.")] = "nir",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Where to write it; else the program's name with .nir or .net."),
+        typer.Option("--output", "-o", help="Where to write it; else the program's name with .nir, .net or .onnx."),
     ] = None,
     round_trip: Annotated[
-        str, typer.Option(help="exact: refuse what would compile back to other integers; close: do not ask.")
+        str, typer.Option(help="Of nir. exact: refuse what would compile back to other integers; close: do not ask.")
     ] = "exact",
+    form: Annotated[
+        Literal["step", "scan"],
+        typer.Option(help="Of onnx. step: one step, states in and out; scan: all steps, [T, B, N]."),
+    ] = "step",
+    products: Annotated[
+        Literal["int8", "float32"], typer.Option(help="Of onnx. int8: MatMulInteger; float32: MatMul. Both exact.")
+    ] = "int8",
+    opset: Annotated[int, typer.Option(help="Of onnx, 18 to 21.")] = 18,
 ) -> None:
     """Write a program in the format of other tools.
 
@@ -278,6 +323,7 @@ def export_command(
 
     - `neuromorphic export program.npz --to nir -o graph.nir`
     - `neuromorphic export program.npz --to netx -o network.net` (for lava-dl's netx: chains of stock neurons)
+    - `neuromorphic export program.npz --to onnx --form scan -o model.onnx`
     """
     if to not in EXPORTS:
         raise typer.BadParameter(f"--to must be one of {', '.join(EXPORTS)}, got {to!r}")
@@ -289,6 +335,20 @@ def export_command(
 
         written = export_netx(program, output or program_file.with_suffix(".net"))
         out.print(f"{written}: {len(program.ops)} operations, read back and firing alike", soft_wrap=True)
+        return
+    if to == "onnx":
+        try:
+            from neuromorphic.onnx_backend.files import save_onnx
+        except ModuleNotFoundError as error:
+            raise CompileError(f"--to onnx needs {error.name}: {ONNX_INSTALL}") from error
+        written = save_onnx(
+            program,
+            output or program_file.with_suffix(".onnx"),
+            form=form,
+            products=products,
+            opset=opset,
+        )
+        out.print(f"{written}: {written.stat().st_size:,} bytes, one {form}, opset {opset}, checked", soft_wrap=True)
         return
     from neuromorphic.compiler import save_nir, to_nir
 

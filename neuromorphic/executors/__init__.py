@@ -16,6 +16,8 @@ _MODULES = MappingProxyType(
         "lava": "neuromorphic.executors.lava_executor",
         "native": "neuromorphic.executors.native_executor",
         "torch": "neuromorphic.torch_backend.executor",
+        "onnxruntime": "neuromorphic.onnx_backend.onnxruntime_executor",
+        "openvino": "neuromorphic.onnx_backend.openvino_executor",
     }
 )
 

@@ -1,0 +1,155 @@
+"""A graph while it is built: tensors go by name, constants and equal nodes are kept once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+Tensor = str
+"""The name of a tensor of the graph."""
+Operand = Tensor | int | NDArray[Any]
+"""A tensor, or a constant: integers become int32."""
+
+FLOAT, INT32, INT64, UINT8, BOOL = (
+    TensorProto.FLOAT,
+    TensorProto.INT32,
+    TensorProto.INT64,
+    TensorProto.UINT8,
+    TensorProto.BOOL,
+)
+
+
+def wrapped(value: int) -> int:
+    """Return an integer modulo ``2**32`` as int32 holds it."""
+    return ((value + (1 << 31)) & ((1 << 32) - 1)) - (1 << 31)
+
+
+class Graph:
+    """Nodes and constants of an ONNX graph.
+
+    Every method that computes returns the name of its result. Arithmetic is int32 and may wrap.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], tuple[Tensor, NDArray[Any]]] = {}
+        self._known: dict[Any, tuple[Tensor, ...]] = {}
+        self._count = 0
+
+    def new_name(self, kind: str) -> Tensor:
+        """Return a name that no tensor has."""
+        self._count += 1
+        return f"{kind.lower()}_{self._count}"
+
+    def constant(self, value: Operand) -> Tensor:
+        """Return the name of a constant, or of the tensor that it already is."""
+        if isinstance(value, str):
+            return value
+        array = np.asarray(wrapped(value), dtype=np.int32) if isinstance(value, int) else np.ascontiguousarray(value)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = (self.new_name("constant"), array)
+        return self._constants[key][0]
+
+    def ops(self, kind: str, *inputs: Operand, outputs: int = 1, **attributes: Any) -> tuple[Tensor, ...]:
+        """Add a node, or find the one that computes the same, and return its results."""
+        names = tuple(self.constant(operand) for operand in inputs)
+        key = (kind, names, outputs, repr(sorted((k, v) for k, v in attributes.items() if not k.startswith("body"))))
+        if key not in self._known:
+            results = tuple(self.new_name(kind) for _ in range(outputs))
+            self.nodes.append(helper.make_node(kind, names, results, name=results[0], **attributes))
+            self._known[key] = results
+        return self._known[key]
+
+    def op(self, kind: str, *inputs: Operand, **attributes: Any) -> Tensor:
+        """Add a node of one result."""
+        return self.ops(kind, *inputs, **attributes)[0]
+
+    def add(self, first: Operand, *others: Operand) -> Tensor:
+        """Sum."""
+        total = self.constant(first)
+        for other in others:
+            if not (isinstance(other, int) and other == 0):
+                total = self.op("Add", total, other)
+        return total
+
+    def sub(self, a: Operand, b: Operand) -> Tensor:
+        """Difference."""
+        return self.constant(a) if isinstance(b, int) and b == 0 else self.op("Sub", a, b)
+
+    def mul(self, a: Tensor, b: Operand) -> Tensor:
+        """Product."""
+        return a if isinstance(b, int) and b == 1 else self.op("Mul", a, b)
+
+    def bits(self, a: Tensor, mask: int) -> Tensor:
+        """Return ``a & mask``."""
+        return self.op("BitwiseAnd", a, mask)
+
+    def quotient(self, a: Tensor, divisor: Operand) -> Tensor:
+        """Divide toward zero: only exact everywhere where ``|a|`` has at most 24 significant bits."""
+        return a if isinstance(divisor, int) and divisor == 1 else self.op("Div", a, divisor)
+
+    def clip(self, a: Tensor, low: int, high: int) -> Tensor:
+        """Limit to ``low..high``."""
+        return self.op("Clip", a, low, high)
+
+    def where(self, condition: Tensor, a: Operand, b: Operand) -> Tensor:
+        """Choose ``a`` where the condition, a bool, holds."""
+        return self.op("Where", condition, a, b)
+
+    def cast(self, a: Tensor, to: int) -> Tensor:
+        """Change the type."""
+        return self.op("Cast", a, to=to)
+
+    def whole(self, a: Tensor) -> Tensor:
+        """Return as int32."""
+        return self.cast(a, INT32)
+
+    def rounded(self, a: Tensor) -> Tensor:
+        """Return whole numbers in float32 as int32."""
+        return self.sealed(self.whole(a))
+
+    def sealed(self, a: Tensor) -> Tensor:
+        """Return an int32 as it is, behind a mask that changes no bit.
+
+        OpenVINO fuses chains of nodes, and computes a chain with a division or a matrix product in it in float32
+        throughout; it fuses no masks. So a seal stands between float32 and numbers that need more than 24 bits.
+        """
+        return self.bits(a, -1)
+
+    def reshape(self, a: Tensor, *shape: int) -> Tensor:
+        """Change the shape; 0 keeps an axis, -1 is what remains."""
+        return self.op("Reshape", a, np.array(shape, dtype=np.int64))
+
+    def keep_only(self, results: Iterable[Tensor]) -> set[Tensor]:
+        """Drop nodes on which no result depends, and return all tensors that are left."""
+        needed, kept = set(results), []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        return needed
+
+    def build(
+        self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: dict[str, tuple[Tensor, onnx.ValueInfoProto]]
+    ) -> onnx.GraphProto:
+        """Return the graph; ``outputs`` says by which tensor each output, under its own name, is given."""
+        renamed: dict[Tensor, str] = {}
+        taken = {value.name for value in inputs}
+        for output, (tensor, _) in outputs.items():
+            if tensor in renamed or tensor in taken or tensor not in {n for node in self.nodes for n in node.output}:
+                self.nodes.append(helper.make_node("Identity", [tensor], [output], name=output))
+            else:
+                renamed[tensor] = output
+        for node in self.nodes:
+            for names in (node.input, node.output):
+                names[:] = [renamed.get(n, n) for n in names]
+        used = {n for node in self.nodes for n in node.input}
+        constants = [numpy_helper.from_array(array, n) for n, array in self._constants.values() if n in used]
+        return helper.make_graph(self.nodes, name, list(inputs), [info for _, info in outputs.values()], constants)

@@ -1,0 +1,93 @@
+"""Run a program with ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from neuromorphic.errors import ExecutorError
+from neuromorphic.onnx_backend.products import Products
+from neuromorphic.onnx_backend.stepper import Runner, execute_steps
+from neuromorphic.program import Program
+from neuromorphic.recording import Recording
+
+_SUFFIX = "ExecutionProvider"
+_REMOTE = ("AzureExecutionProvider",)
+"""Providers that call a service instead of computing."""
+
+
+def providers() -> list[str]:
+    """Return the names by which ``device=`` asks for what ONNX Runtime has here, for example ``["cpu"]``."""
+    return [name.removesuffix(_SUFFIX).lower() for name in ort.get_available_providers() if name not in _REMOTE]
+
+
+def execute(
+    program: Program,
+    inputs: NDArray[np.int32],
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    products: Products = "int8",
+    record: Iterable[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Run a program as an ONNX model, step by step.
+
+    Parameters
+    ----------
+    program : Program
+        What to run.
+    inputs : NDArray[np.int32]
+        ``[T, B, N]``, as :meth:`Program.prepare_inputs` returns them.
+    device : str
+        An execution provider: ``"cpu"``, ``"cuda"``, ``"openvino"``, ... Only ``"cpu"`` was checked.
+    threads : int
+        Threads of an operation.
+    products : str
+        ``"int8"`` or ``"float32"``: both exact.
+    record : iterable of str, optional
+        Variables to keep, ``"op.variable"``; by default all.
+    progress : callable, optional
+        Called with (steps done, steps in all).
+
+    Returns
+    -------
+    Recording
+        Equal to the reference's, of the variables asked for.
+
+    Raises
+    ------
+    ExecutorError
+        For a provider that is not here, or a variable that the program does not have.
+    """
+    known = {name.removesuffix(_SUFFIX).lower(): name for name in ort.get_available_providers()}
+    if device.lower() not in providers():
+        raise ExecutorError(f"onnxruntime: device must be one of {', '.join(providers())}, got {device!r}")
+
+    def compiled(model: onnx.ModelProto) -> Runner:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=[known[device.lower()]])
+        names = [value.name for value in session.get_outputs()]
+
+        def run(given: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+            return dict(zip(names, session.run(names, given), strict=True))
+
+        return run
+
+    return execute_steps(
+        program,
+        inputs,
+        "onnxruntime",
+        products,
+        compiled,
+        record=record,
+        progress=progress,
+        facts={"device": device, "onnxruntime": ort.__version__},
+    )

@@ -1,0 +1,179 @@
+"""Programs as ONNX models: equal to the reference in every bit, in ONNX Runtime and in OpenVINO."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import openvino as ov
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
+from neuromorphic.cli import app
+from neuromorphic.compiler import compile_model
+from neuromorphic.errors import CompileError, ExecutorError
+from neuromorphic.fixed_point import RESETS
+from neuromorphic.onnx_backend.model import MAKERS, to_onnx
+from neuromorphic.ops import OP_TYPES
+from neuromorphic.pathway_ops import Delay
+from pnbx_snn import PNBX
+from programs import small_inputs, small_program
+from random_graphs import random_graph
+from random_programs import random_inputs
+
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+def assert_equal(program, inputs, executor, **options):
+    comparison, expected, got = verify(program, inputs, executor, **options)
+    assert comparison.equal, str(comparison.first)
+    assert list(got.variables) == list(expected.variables)
+    assert all(got.variables[name].dtype == array.dtype for name, array in expected.variables.items())
+    return expected
+
+
+def scanned(program, inputs, executor):
+    """Run all steps in one call of the model's other form."""
+    x = program.prepare_inputs(inputs)
+    blob = to_onnx(program, form="scan").SerializeToString()
+    if executor == "onnxruntime":
+        session = ort.InferenceSession(blob, providers=["CPUExecutionProvider"])
+        return dict(zip([value.name for value in session.get_outputs()], session.run(None, {"x": x}), strict=True))
+    core = ov.Core()
+    network = core.compile_model(core.read_model(blob), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    results = network({"x": x})
+    return {output.get_any_name(): results[output] for output in network.outputs}
+
+
+def test_every_operation_is_known():
+    assert set(MAKERS) | {Input, Delay} == set(OP_TYPES.values())
+
+
+@pytest.mark.parametrize(("executor", "seeds"), [("onnxruntime", 24), ("openvino", 12)])
+def test_random_programs_of_every_operation(executor, seeds):
+    # 400 were run once for each runtime, half of them with each kind of product.
+    seen, spikes = set(), 0
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        program = random_graph(rng)
+        inputs = random_inputs(program, rng, int(rng.integers(1, 5)))
+        recording = assert_equal(program, inputs, executor, products=("int8", "float32")[seed % 2])
+        seen |= {type(op) for op in program.ops}
+        spikes += sum(int(array.sum()) for array in recording.spikes().values())
+    assert seen == set(OP_TYPES.values())
+    assert spikes > 3_000
+
+
+@pytest.mark.parametrize("executor", RUNTIMES)
+@pytest.mark.parametrize("seed", [3, 5, 123])  # the last: OpenVINO summed a gathered axis to zero
+def test_all_steps_in_one_model(seed, executor):
+    rng = np.random.default_rng(seed)
+    program = random_graph(rng)
+    inputs = random_inputs(program, rng, 2)
+    expected, got = run(program, inputs).variables, scanned(program, inputs, executor)
+    assert set(got) == set(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("executor", RUNTIMES)
+@pytest.mark.parametrize("reset", RESETS)
+def test_every_reset(reset, executor):
+    assert assert_equal(small_program(reset=reset), small_inputs(), executor).spikes()["lif1"].any()
+
+
+@pytest.mark.parametrize("executor", RUNTIMES)
+def test_the_whole_pnbx_network(executor):
+    torch.manual_seed(0)
+    model = PNBX(in_features=12, num_classes=3, num_steps=6, d_hidden=64, d_ssm=8, d_rnn=6, rank=4, slots=5)
+    model.calibrate(torch.rand(8, 12))
+    x = torch.rand(4, 12)
+    program = compile_model(model.eval(), num_steps=6)
+    recording = assert_equal(program, model.encode(x).numpy(), executor)
+    assert all(array.any() for array in recording.spikes().values())
+
+
+@pytest.mark.parametrize("executor", RUNTIMES)
+@pytest.mark.parametrize("products", ["int8", "float32"])
+def test_heavy_weights_and_extreme_inputs(products, executor):
+    weights = np.full((3, 400), 127, dtype=np.int8)
+    weights[1], weights[2] = -127, np.arange(400) % 255 - 127
+    ops = (
+        Input("x", 400, low=-32_768, high=32_767),
+        Dense("fc", "x", weights),
+        Readout("y", ("fc",), np.zeros(3, dtype=np.int32), shift=0),
+    )
+    x = np.random.default_rng(0).choice([-32_768, 32_767, 1, 0], (3, 2, 400))
+    x[0, 0], x[0, 1] = 32_767, -32_768
+    assert_equal(Program(ops, num_steps=3), x, executor, products=products)
+
+
+@pytest.mark.parametrize("executor", RUNTIMES)
+def test_what_is_recorded_can_be_chosen_and_progress_is_told(executor):
+    told, program, inputs = [], small_program(), small_inputs()
+    got = run(program, inputs, executor, record=["lif1.spikes"], progress=lambda *done: told.append(done))
+    assert list(got.variables) == ["lif1.spikes"]
+    np.testing.assert_array_equal(got.variables["lif1.spikes"], run(program, inputs).variables["lif1.spikes"])
+    assert told[-1] == (len(inputs), len(inputs))
+    assert got.metadata["seconds"] > 0
+    with pytest.raises(ExecutorError, match=r"there is no variable 'lif9.v'; the program has lif1.spikes, lif1.v"):
+        run(program, inputs, executor, record=["lif9.v"])
+
+
+@pytest.mark.parametrize(
+    ("executor", "message"),
+    [
+        ("onnxruntime", "must be one of .*cpu.*, got 'tpu'"),
+        ("openvino", "must be one of CPU.*, AUTO, got 'TPU'"),
+    ],
+)
+def test_a_device_that_is_not_here(executor, message):
+    with pytest.raises(ExecutorError, match=message):
+        run(small_program(), small_inputs(), executor, device="tpu")
+
+
+def test_the_model_says_what_it_is():
+    program = small_program()
+    model = to_onnx(program)
+    facts = {item.key: item.value for item in model.metadata_props}
+    assert facts["pnbx.program_sha256"] == program.sha256
+    assert json.loads(facts["pnbx.input"])["size"] == program.input.size
+    assert {state["input"] for state in json.loads(facts["pnbx.states"])} < {v.name for v in model.graph.input}
+    assert model.opset_import[0].version == 18
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"form": "loop"}, "form must be one of step, scan, got 'loop'"),
+        ({"products": "int4"}, "products must be one of int8, float32, got 'int4'"),
+        ({"opset": 17}, "opset must be in 18..21"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(options, message):
+    with pytest.raises(CompileError, match=message):
+        to_onnx(small_program(), **options)
+
+
+def test_the_command_writes_a_model_that_runs(tmp_path):
+    program, path = small_program(), tmp_path / "program.npz"
+    program.save(path)
+    done = CliRunner().invoke(app, ["export", str(path), "--to", "onnx", "--form", "scan"])
+    assert done.exit_code == 0, done.output
+    assert "one scan, opset 18, checked" in " ".join(done.output.split())
+    onnx.checker.check_model(str(tmp_path / "program.onnx"))
+    session = ort.InferenceSession(tmp_path / "program.onnx", providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    got = dict(zip(names, session.run(None, {"x": program.prepare_inputs(small_inputs())}), strict=True))
+    for name, array in run(program, small_inputs()).variables.items():
+        np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
+def test_a_step_of_one_neuron():
+    one = np.ones(1, dtype=np.int32)
+    ops = (Input("x", 1, low=-128, high=127), Dense("fc", "x", np.array([[-1]], dtype=np.int8)))
+    ops += (LIF("lif", ("fc",), one, one, -one, shift=16), Readout("y", ("fc",), one, shift=0))
+    for executor in RUNTIMES:
+        assert_equal(Program(ops, num_steps=1), np.array([[[-128], [127], [0]]], dtype=np.int32), executor)
