@@ -83,7 +83,7 @@ def choose_device(name: str | None, *, interpret: bool) -> str:
             f"torch {torch.__version__} finds {found}, asked for {name or 'a GPU'}; nothing was measured"
         )
     if kernels("lif", there.type) is None:
-        raise RuntimeError(f"Triton 3.3 or newer finds no driver for {there.type}; nothing was measured")
+        raise RuntimeError(f"Triton 3.4 or newer finds no driver for {there.type}; nothing was measured")
     return there.type
 
 

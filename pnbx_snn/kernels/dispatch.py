@@ -23,7 +23,7 @@ def kernels(subject: Subject, device_type: str) -> Any:
         What is computed.
     device_type
         ``tensor.device.type``. On ``"cpu"`` the kernels are numba's; on ``"cuda"`` and ``"xpu"`` they are Triton's, one
-        source for both. None where the compiler is not installed, where Triton is older than 3.3 or finds no driver
+        source for both. None where the compiler is not installed, where Triton is older than 3.4 or finds no driver
         for the device, and on every other device.
     """
     if device_type == "cpu" and _interpreted:
