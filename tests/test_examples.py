@@ -11,22 +11,7 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9][0-9]_*.py
 
 
 def test_the_examples_are_there():
-    assert [path.name[:2] for path in EXAMPLES] == [
-        "01",
-        "02",
-        "03",
-        "04",
-        "05",
-        "06",
-        "07",
-        "08",
-        "09",
-        "10",
-        "11",
-        "13",
-        "14",
-        "15",
-    ]
+    assert [path.name[:2] for path in EXAMPLES] == [f"{number:02}" for number in range(1, 16)]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
