@@ -6,6 +6,7 @@ steps of streaming networks at batch 1.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from benchmarks.timing import Row, interleave
 from neuromorphic import LIF, Dense, Input, Program, Readout
 from neuromorphic.compiler import compile_model
 from neuromorphic.native import NativeNetwork, TernaryMatrix, bits_of
+from neuromorphic.onnx_backend.model import to_onnx
 from neuromorphic.pathway_ops import LI, Scale
 from pnbx_snn.quantization import keep_ternary
 
@@ -216,6 +218,23 @@ def _stream_of(step: Callable[..., Any], x: torch.Tensor) -> Callable[[], None]:
     return run
 
 
+def _program_in_onnxruntime(program: Program, x: NDArray[np.int32]) -> Callable[[], None]:
+    """Return what runs the next step of the same integers, its states passed on."""
+    model = to_onnx(program, record=[f"{program.ops[-1].name}.y"])
+    states = json.loads(next(item.value for item in model.metadata_props if item.key == "pnbx.states"))
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_outputs()]
+    held = [{s["input"]: np.zeros((len(x), *s["shape"]), dtype=s["dtype"]) for s in states}]
+
+    def run() -> None:
+        given = dict(zip(names, session.run(names, {"x": x, **held[0]}), strict=True))
+        held[0] = {s["input"]: given[s["output"]] for s in states}
+
+    return run
+
+
 def pnbx_stream_row(seconds: float, *, quick: bool) -> Row:
     """Measure a step of the reference PNB-X network as a stream."""
     model = settled(reference(8, 256 if quick else 2048), images(8).expand(64, -1, -1))
@@ -235,6 +254,7 @@ def pnbx_stream_row(seconds: float, *, quick: bool) -> Row:
             "PNB-X native": lambda: network.step(packed),
             "PNB-X native, 100 steps a call, each": lambda: network.run(many),
             "torch fp32": _stream_of(model.stream, x),
+            "ONNX Runtime int8, the program": _program_in_onnxruntime(program, packed),
         }
         _add_compiled(row, cases, lambda: _stream_of(torch.compile(model.stream), x))
         row.times = interleave(cases, seconds=seconds)
