@@ -117,6 +117,7 @@ def lif_scan(
 
     Examples
     --------
+    >>> import functools
     >>> half, one = torch.tensor(0.5), torch.tensor(1.0)
     >>> run = functools.partial(lif_scan, step="leaky", reset="zero", spike_grad=Surrogate("atan"))
     >>> spikes, v, _ = run(torch.full((4, 1, 1), 0.75), half, one, torch.zeros(1, 1))

@@ -299,13 +299,12 @@ def test_products_with_packed_weights_are_exact(shape):
     assert torch.equal(counted, (events.double() @ weight.double().T).to(torch.int32).reshape(1, R, N))
 
 
-@pytest.mark.parametrize("kind", ["events", "codes", "others", "neither events nor codes"])
+@pytest.mark.parametrize("kind", ["events", "a negative", "a fraction", "codes", "no codes"])
 def test_the_operator_gives_the_same_bits(kind, monkeypatch):
     R, K, sizes = 20, 70, (5, 33)
-    x = (uniform(R, K) < 0.2).float() if kind == "events" else int8(R, K).float()
+    x = int8(R, K).float() if "codes" in kind else (uniform(R, K) < 0.2).float()
     step = torch.tensor(0.25) if "codes" in kind else None
-    if kind == "neither events nor codes":
-        x[3, 4] = 0.5
+    x[3, 4] = {"a negative": -1.0, "a fraction": 0.5, "no codes": 200.0}.get(kind, x[3, 4])
     seen = []
     for name in ("_product", "_pack_events"):
         monkeypatch.setattr(ternary_triton, name, Seen(getattr(ternary_triton, name), name, seen))
