@@ -18,23 +18,21 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from neuromorphic.bounds import prove
-from neuromorphic.errors import CompileError, InputError, NeuromorphicError
+from neuromorphic.errors import CompileError, ExecutorError, InputError, NeuromorphicError
 from neuromorphic.execution import run as run_program
 from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import NAMES
 from neuromorphic.lava_mapping import Layout
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
 from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense, Readout
+from neuromorphic.ops import Dense
 from neuromorphic.pathway_ops import Slots
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 MAX_INPUT_BYTES = 4 << 30
 EXPORTS = ("nir", "netx", "onnx")
-
-ONNX_INSTALL = "pip install 'pnbx-snn[onnx]'"
-XMX_COMMAND = "neuromorphic verify PROGRAM INPUTS --executor openvino --device GPU"
+ONNX_EXECUTORS = ("onnxruntime", "openvino")
 
 out = Console()
 err = Console(stderr=True)
@@ -132,12 +130,11 @@ def _options(
     """Return what an executor is told, refusing what it does not understand."""
     if executor not in NAMES:
         raise typer.BadParameter(f"--executor must be one of {', '.join(NAMES)}, got {executor!r}")
-    runtimes = ("onnxruntime", "openvino")
     given = (
         ("--lava-python", ("lava",), "python", lava_python),
         ("--time-limit", ("lava",), "time_limit_s", time_limit),
-        ("--device", ("torch", *runtimes), "device", device),
-        ("--threads", ("native", *runtimes), "threads", threads),
+        ("--device", ("torch", *ONNX_EXECUTORS), "device", device),
+        ("--threads", ("native", *ONNX_EXECUTORS), "threads", threads),
     )
     options = {}
     for flag, of, name, value in given:
@@ -169,39 +166,19 @@ def setup_lava_command(
     out.print(f"Lava {found.lava_version} on Python {found.python_version}{shim}: {found.path}", soft_wrap=True)
 
 
-def _runtimes() -> dict[str, list[tuple[str, str]] | None]:
-    """Return the devices of each runtime of ONNX models, ``None`` for one that is not installed."""
-    found: dict[str, list[tuple[str, str]] | None] = {"onnxruntime": None, "openvino": None}
-    try:
-        from neuromorphic.onnx_backend.onnxruntime_executor import providers
-
-        found["onnxruntime"] = [(name, "ready" if name == "cpu" else "there, never checked") for name in providers()]
-    except ModuleNotFoundError:
-        pass  # said by None
-    try:
-        from neuromorphic.onnx_backend.openvino_executor import openvino_devices
-
-        found["openvino"] = [
-            (name, f"ready ({what})" if name == "CPU" else f"there, never checked ({what})")
-            for name, what in openvino_devices()
-        ]
-    except ModuleNotFoundError:
-        pass
-    return found
-
-
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say which Pythons with Lava and which devices were found, what is missing, and which executors would run."""
     from neuromorphic.interpreter import doctor as examine
+    from neuromorphic.onnx_backend.runtimes import INSTALL, XMX_COMMAND, runtimes
     from neuromorphic.torch_backend.devices import devices as torch_devices
 
     findings = examine()
     usable = any(finding.usable for finding in findings)
-    runtimes = _runtimes()
+    onnx = runtimes()
     if as_json:
         found = [vars(finding) for finding in findings]
-        out.print_json(data={"lava": usable, "findings": found, "torch": torch_devices(), **runtimes}, default=str)
+        out.print_json(data={"lava": usable, "findings": found, "torch": torch_devices(), **onnx}, default=str)
     else:
         table = Table("where", Column("interpreter", overflow="fold"), "state", title="Python with lava-nc")
         for finding in findings:
@@ -211,12 +188,12 @@ def doctor(as_json: AsJson = False) -> None:
         out.print("executors numpy, native: ready")
         for name, what in torch_devices():
             out.print(f"executor torch, --device {name}: ready ({what})", soft_wrap=True)
-        for executor, devices in runtimes.items():
+        for executor, devices in onnx.items():
             for name, what in devices or ():
                 out.print(f"executor {executor}, --device {name}: {what}", soft_wrap=True)
             if devices is None:
-                out.print(f"executor {executor}: missing; {ONNX_INSTALL}", markup=False)
-        out.print("Intel XMX: not measured by anyone yet; " + XMX_COMMAND, soft_wrap=True, markup=False)
+                out.print(f"executor {executor}: missing; {INSTALL}", markup=False)
+        out.print(f"Intel XMX (int8): not measured; to find out: {XMX_COMMAND}", soft_wrap=True, markup=False)
         out.print("executor lava: ready" if usable else "executor lava: missing; run [bold]neuromorphic setup-lava[/]")
     raise typer.Exit(0 if usable else 1)
 
@@ -309,13 +286,19 @@ def export_command(
         str, typer.Option(help="Of nir. exact: refuse what would compile back to other integers; close: do not ask.")
     ] = "exact",
     form: Annotated[
-        Literal["step", "scan"],
-        typer.Option(help="Of onnx. step: one step, states in and out; scan: all steps, [T, B, N]."),
+        Literal["step", "scan", "image"],
+        typer.Option(
+            help="Of onnx. step: one step, states in and out; scan: all steps, [T, B, N]; "
+            "image: [B, N] held for all steps, labels out."
+        ),
     ] = "step",
     products: Annotated[
         Literal["int8", "float32"], typer.Option(help="Of onnx. int8: MatMulInteger; float32: MatMul. Both exact.")
     ] = "int8",
     opset: Annotated[int, typer.Option(help="Of onnx, 18 to 21.")] = 18,
+    steps: Annotated[
+        int | None, typer.Option(help="Of onnx: steps it is proven for; else the program's.", min=1)
+    ] = None,
 ) -> None:
     """Write a program in the format of other tools.
 
@@ -323,7 +306,7 @@ def export_command(
 
     - `neuromorphic export program.npz --to nir -o graph.nir`
     - `neuromorphic export program.npz --to netx -o network.net` (for lava-dl's netx: chains of stock neurons)
-    - `neuromorphic export program.npz --to onnx --form scan -o model.onnx`
+    - `neuromorphic export program.npz --to onnx --form scan -o model.onnx`, then `neuromorphic run model.onnx ...`
     """
     if to not in EXPORTS:
         raise typer.BadParameter(f"--to must be one of {', '.join(EXPORTS)}, got {to!r}")
@@ -340,13 +323,16 @@ def export_command(
         try:
             from neuromorphic.onnx_backend.files import save_onnx
         except ModuleNotFoundError as error:
-            raise CompileError(f"--to onnx needs {error.name}: {ONNX_INSTALL}") from error
+            from neuromorphic.onnx_backend.runtimes import INSTALL
+
+            raise CompileError(f"--to onnx needs {error.name}: {INSTALL}") from error
         written = save_onnx(
             program,
             output or program_file.with_suffix(".onnx"),
             form=form,
             products=products,
             opset=opset,
+            num_steps=steps,
         )
         out.print(f"{written}: {written.stat().st_size:,} bytes, one {form}, opset {opset}, checked", soft_wrap=True)
         return
@@ -483,11 +469,37 @@ def _show_loihi(facts: dict[str, Any]) -> None:
         out.print(f"  {finding['op']}: {finding['problem']}", soft_wrap=True)
 
 
+def _run_npz(path: Path, inputs: NDArray[Any], executor: str, options: dict[str, Any]) -> Recording:
+    program = Program.load(path)
+    with _progress(f"running on {executor}") as progress:
+        return run_program(program, inputs, executor, progress=progress, **options)
+
+
+def _run_onnx(path: Path, inputs: NDArray[Any], executor: str, options: dict[str, Any]) -> Recording:
+    try:
+        from neuromorphic.onnx_backend.files import run_onnx
+    except ModuleNotFoundError as error:
+        from neuromorphic.onnx_backend.runtimes import INSTALL
+
+        raise ExecutorError(f"{path}: a .onnx file needs {error.name}: {INSTALL}") from error
+    with _progress(f"running on {executor}") as progress:
+        return run_onnx(path, inputs, executor, progress=progress, **options)
+
+
 @app.command("run")
 def run_command(
-    program_file: ProgramFile,
+    program_file: Annotated[
+        Path,
+        typer.Argument(
+            help="A program written by `neuromorphic compile`, or a .onnx file of `neuromorphic export`.",
+            metavar="PROGRAM",
+        ),
+    ],
     inputs_file: InputFile,
-    executor: Annotated[str, typer.Option(help=f"One of {', '.join(NAMES)}.")] = "numpy",
+    executor: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(NAMES)}; else numpy, of a .onnx file onnxruntime."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the recording (.npz).")] = None,
     samples: Samples = None,
     lava_python: LavaPython = None,
@@ -504,11 +516,15 @@ def run_command(
     - `neuromorphic run program.npz inputs.npy --executor lava --samples 0:20`
     - `neuromorphic run program.npz inputs.npy --executor native --threads 2`
     - `neuromorphic run program.npz inputs.npy --executor torch --device cuda`
+    - `neuromorphic run model.onnx inputs.npy --executor openvino --device CPU`
     """
+    model = program_file.suffix.lower() == ".onnx"
+    executor = executor or ("onnxruntime" if model else "numpy")
     options = _options(executor, lava_python, time_limit, device, threads)
-    program, inputs = Program.load(program_file), _load_inputs(inputs_file, samples)
-    with _progress(f"running on {executor}") as progress:
-        recording = run_program(program, inputs, executor, progress=progress, **options)
+    if model and executor not in ONNX_EXECUTORS:
+        raise typer.BadParameter(f"a .onnx file runs on {' or '.join(ONNX_EXECUTORS)}, got --executor {executor}")
+    run_file = _run_onnx if model else _run_npz
+    recording = run_file(program_file, _load_inputs(inputs_file, samples), executor, options)
     if output is not None:
         recording.save(output)
     spikes = recording.spikes()
@@ -521,7 +537,7 @@ def run_command(
         "us_per_step_and_sample": _us_per_step(recording, num_steps * batch),
         "recording": None if output is None else str(output),
     }
-    if program.of_type(Readout):
+    if any(name.endswith(".y") for name in recording.variables):
         facts["labels"] = recording.labels().tolist()
     if as_json:
         out.print_json(data=facts)

@@ -180,4 +180,5 @@ def test_options_of_an_executor_are_its_own(tmp_path):
         assert "against numpy: 0 of" in result.output
     result = call("run", *files, "--executor", "numpy", "--device", "cpu")
     assert result.exit_code == 2
-    assert "--device is for --executor torch or onnxruntime or openvino, got --executor numpy" in " ".join(result.output.split())
+    text = " ".join(result.output.replace("│", " ").split())
+    assert "--device is for --executor torch or onnxruntime or openvino, got --executor numpy" in text

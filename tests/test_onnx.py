@@ -147,7 +147,7 @@ def test_the_model_says_what_it_is():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"form": "loop"}, "form must be one of step, scan, got 'loop'"),
+        ({"form": "loop"}, "form must be one of step, scan, image, got 'loop'"),
         ({"products": "int4"}, "products must be one of int8, float32, got 'int4'"),
         ({"opset": 17}, "opset must be in 18..21"),
     ],

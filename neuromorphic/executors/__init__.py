@@ -22,6 +22,8 @@ _MODULES = MappingProxyType(
 )
 
 NAMES = tuple(_MODULES)
+_EXTRAS = MappingProxyType({"onnxruntime": "onnx", "openvino": "onnx"})
+"""Extras of this package that bring what an executor needs."""
 
 
 def get_executor(name: str) -> Callable[..., Recording]:
@@ -44,5 +46,6 @@ def get_executor(name: str) -> Callable[..., Recording]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "neuromorphic":
             raise
-        raise ExecutorError(f"executor {name!r} needs {error.name}: pip install {error.name}") from error
+        package = f"'pnbx-snn[{_EXTRAS[name]}]'" if name in _EXTRAS else error.name
+        raise ExecutorError(f"executor {name!r} needs {error.name}: pip install {package}") from error
     return cast("Callable[..., Recording]", module.execute)

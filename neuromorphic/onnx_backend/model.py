@@ -1,7 +1,11 @@
-"""An integer program as an ONNX model: one step with its states going in and out, or all steps in a ``Scan``."""
+"""An integer program as an ONNX model: one step with its states going in and out, or all steps in a ``Scan``.
+
+Of a classifier of static images there is a third form, which holds the image and gives the label.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -34,12 +38,14 @@ from neuromorphic.pathway_ops import (
 )
 from neuromorphic.program import Program
 
-Form = Literal["step", "scan"]
-FORMS: tuple[Form, ...] = ("step", "scan")
+Form = Literal["step", "scan", "image"]
+FORMS: tuple[Form, ...] = ("step", "scan", "image")
+FORMAT_VERSION = 1
 OPSETS = (18, 21)
 """Lowest and highest opset written: 18 brought ``BitwiseAnd``; beyond 21 nobody has looked."""
 IR_VERSION = 10
 PREFIX = "pnbx."
+DIGEST = "sha256"
 INPUT = "x"
 
 MAKERS: Mapping[type[Any], Callable[..., Tensor]] = MappingProxyType(
@@ -69,37 +75,43 @@ def to_onnx(
     products: Products = "int8",
     record: Iterable[str] | None = None,
     opset: int = OPSETS[0],
+    num_steps: int | None = None,
 ) -> onnx.ModelProto:
     """Return a program as an ONNX model that computes the same integers.
 
     The step form takes ``x`` ``[B, N]`` and a tensor ``state.<op>.<field>`` ``[B, ...]`` for each state, zeros before
     the first step, and gives a tensor ``<op>.<variable>`` for each variable of a recording and the next states: which
     output is which state's next value is in the metadata. The scan form takes ``x`` ``[T, B, N]`` and gives all
-    variables as ``[T, B, ...]``.
+    variables as ``[T, B, ...]``. The image form takes ``x`` ``[B, N]``, holds it for ``num_steps`` steps and gives the
+    read-out's last sums ``[B, classes]`` and ``labels`` ``[B]``.
 
     Parameters
     ----------
     program : Program
-        What to export. Its bounds are proven for its ``num_steps``.
+        What to export.
     form : str
-        ``"step"`` or ``"scan"``.
+        ``"step"``, ``"scan"`` or ``"image"``.
     products : str
         Matrix products as ``"int8"`` (``MatMulInteger``) or ``"float32"``: both exact; which is faster differs.
     record : iterable of str, optional
-        Variables to give, ``"op.variable"``; by default all.
+        Variables to give, ``"op.variable"``; by default all. The image form gives its own.
     opset : int
         18 to 21.
+    num_steps : int, optional
+        Steps for which the bounds are proven, and that the image form takes; by default the program's.
 
     Returns
     -------
     onnx.ModelProto
-        Its ``metadata_props``, all with the prefix ``pnbx.``: ``program_sha256``, ``num_steps``, ``form``,
-        ``products``, ``input``, ``states`` and ``variables``, the last three as JSON.
+        Its ``metadata_props``, all with the prefix ``pnbx.``: ``format_version``, ``program_sha256``,
+        ``num_steps``, ``form``, ``products``, ``input``, ``states`` and ``variables``, the last three as JSON, and
+        ``sha256`` of the model without it.
 
     Raises
     ------
     CompileError
-        For an operation that cannot be exported, or a form, product or opset that is none.
+        For an operation that cannot be exported, a form, product or opset that is none, or the image of a program
+        without a read-out.
     BoundError
         When the program could overflow.
 
@@ -125,8 +137,12 @@ def to_onnx(
                 f"{op.name}: {type(op).__name__} cannot be exported to ONNX; "
                 f"what can: {', '.join(cls.__name__ for cls in MAKERS)}"
             )
-    step = _step(program, products, checked_record(program, record, "onnx"))
-    graph, carried = _step_graph(step) if form == "step" else (_scan_graph(step), {})
+    num_steps = program.num_steps if num_steps is None else num_steps
+    if form == "image":
+        record = [f"{_readout(program, record).name}.y"]
+    proven = replace(program, num_steps=num_steps)
+    step = _step(proven, products, checked_record(program, record, "onnx"))
+    graph, carried = _step_graph(step) if form == "step" else (_sequence_graph(step, form), {})
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", opset)],
@@ -136,8 +152,9 @@ def to_onnx(
     )
     port = program.input
     facts = {
+        "format_version": str(FORMAT_VERSION),
         "program_sha256": program.sha256,
-        "num_steps": str(program.num_steps),
+        "num_steps": str(num_steps),
         "form": form,
         "products": products,
         "input": json.dumps(
@@ -152,7 +169,9 @@ def to_onnx(
         ),
         "variables": json.dumps(list(step.variables)),
     }
-    helper.set_model_props(model, {PREFIX + key: value for key, value in facts.items()})
+    for key, fact in facts.items():
+        model.metadata_props.add(key=PREFIX + key, value=fact)
+    model.metadata_props.add(key=PREFIX + DIGEST, value=digest(model))
     onnx.checker.check_model(model)
     return model
 
@@ -166,9 +185,25 @@ def checked_record(program: Program, record: Iterable[str] | None, who: str) -> 
     return [name for name in known if name in wanted]
 
 
-def for_steps(program: Program, num_steps: int) -> Program:
-    """Return the program with its bounds proven for at least so many steps."""
-    return program if num_steps <= program.num_steps else replace(program, num_steps=num_steps)
+def digest(model: onnx.ModelProto) -> str:
+    """Return the SHA-256 of a model without the property that holds it."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    others = [item for item in model.metadata_props if item.key != PREFIX + DIGEST]
+    del bare.metadata_props[:]
+    bare.metadata_props.extend(others)
+    return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _readout(program: Program, record: Iterable[str] | None) -> Readout:
+    found: list[Readout] = program.of_type(Readout)
+    if len(found) != 1:
+        raise CompileError(
+            f"onnx: form 'image' is for a program with one Readout, got {len(found)}; the scan form takes any program"
+        )
+    if record is not None:
+        raise CompileError("onnx: form 'image' gives labels and the read-out's sums; leave record out")
+    return found[0]
 
 
 def _step(program: Program, products: Products, record: list[str]) -> Step:
@@ -215,7 +250,7 @@ def _zeros(g: Graph, state: State, batch: Tensor) -> Tensor:
     return g.op("ConstantOfShape", shape, value=helper.make_tensor("zero", kind, [1], [0]))
 
 
-def _scan_graph(step: Step) -> onnx.GraphProto:
+def _sequence_graph(step: Step, form: Form) -> onnx.GraphProto:
     """Return the graph of all steps: a ``Scan`` whose body is the step."""
     program, states = step.program, step.states
     inner = [_value(state.input, state.dtype, "B", *state.shape) for state in states.values()]
@@ -224,17 +259,27 @@ def _scan_graph(step: Step) -> onnx.GraphProto:
         f"next.{name}": (step.next[name], _value(f"next.{name}", state.dtype, "B", *state.shape))
         for name, state in states.items()
     }
-    for name, tensor in step.variables.items():
+    for name, tensor in step.variables.items() if form == "scan" else ():
         value = _variable_value(program, name, "B")
         value.name = f"step.{name}"
         given[value.name] = (tensor, value)
     body = step.graph.build("body", inner, given)
-    g, sequence = Graph(), "x"
-    batch = g.op("Slice", g.op("Shape", sequence), *(np.array([n], dtype=np.int64) for n in (1, 2)))
+    g, sequence = Graph(), INPUT
+    one = np.array([1], dtype=np.int64)
+    if form == "image":
+        sequence = g.op("Expand", INPUT, np.array([program.num_steps, 1, 1], dtype=np.int64))  # [T, B, N]
+    batch = g.op("Slice", g.op("Shape", sequence), one, one + 1)
     zeros = [_zeros(g, state, batch) for state in states.values()]
     results = g.ops("Scan", *zeros, sequence, outputs=len(given), body=body, num_scan_inputs=1)
+    if form == "image":
+        (name,) = step.variables
+        y = results[list(states).index(name)]
+        sums = {name: (y, _variable_value(program, name, "B"))}
+        labels = g.op("ArgMax", y, axis=1, keepdims=0)  # the lowest index of equals
+        outputs = {**sums, "labels": (labels, _value("labels", TensorProto.INT64, "B"))}
+        return g.build(form, [_value(INPUT, INT32, "B", program.input.size)], outputs)
     outputs = {
         name: (tensor, _variable_value(program, name, "T", "B"))
         for name, tensor in zip(step.variables, results[len(states) :], strict=True)
     }
-    return g.build("scan", [_value(sequence, INT32, "T", "B", program.input.size)], outputs)
+    return g.build(form, [_value(INPUT, INT32, "T", "B", program.input.size)], outputs)

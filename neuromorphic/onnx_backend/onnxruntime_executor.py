@@ -9,14 +9,24 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from neuromorphic.errors import ExecutorError
 from neuromorphic.onnx_backend.products import Products
-from neuromorphic.onnx_backend.stepper import Runner, execute_steps
+from neuromorphic.onnx_backend.stepper import Runner, Runtime, execute_steps
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 _SUFFIX = "ExecutionProvider"
+_ERRORS = (
+    state.EPFail,
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.NotImplemented,
+    state.RuntimeException,
+    RuntimeError,
+)
 _REMOTE = ("AzureExecutionProvider",)
 """Providers that call a service instead of computing."""
 
@@ -65,29 +75,40 @@ def execute(
     ExecutorError
         For a provider that is not here, or a variable that the program does not have.
     """
+    return execute_steps(
+        program, inputs, products, onnxruntime_runtime(device, threads), record=record, progress=progress
+    )
+
+
+def onnxruntime_runtime(device: str = "cpu", threads: int = 1) -> Runtime:
+    """Return what compiles models for an execution provider of ONNX Runtime.
+
+    Raises
+    ------
+    ExecutorError
+        For a provider that is not here.
+    """
     known = {name.removesuffix(_SUFFIX).lower(): name for name in ort.get_available_providers()}
-    if device.lower() not in providers():
+    device = device.lower()
+    if device not in providers():
         raise ExecutorError(f"onnxruntime: device must be one of {', '.join(providers())}, got {device!r}")
 
-    def compiled(model: onnx.ModelProto) -> Runner:
+    def compiled(model: onnx.ModelProto) -> tuple[Runner, list[str]]:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=[known[device.lower()]])
+        try:
+            session = ort.InferenceSession(model.SerializeToString(), options, providers=[known[device]])
+        except _ERRORS as error:
+            raise ExecutorError(f"onnxruntime: device {device} cannot take the program: {error}") from error
         names = [value.name for value in session.get_outputs()]
 
         def run(given: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-            return dict(zip(names, session.run(names, given), strict=True))
+            try:
+                return dict(zip(names, session.run(names, given), strict=True))
+            except _ERRORS as error:
+                raise ExecutorError(f"onnxruntime: device {device} cannot run the program: {error}") from error
 
-        return run
+        return run, list(session.get_providers())
 
-    return execute_steps(
-        program,
-        inputs,
-        "onnxruntime",
-        products,
-        compiled,
-        record=record,
-        progress=progress,
-        facts={"device": device, "onnxruntime": ort.__version__},
-    )
+    return Runtime("onnxruntime", compiled, {"device": device, "onnxruntime": ort.__version__})

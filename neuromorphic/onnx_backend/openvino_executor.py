@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,32 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import ExecutorError
 from neuromorphic.onnx_backend.products import Products
-from neuromorphic.onnx_backend.stepper import Runner, execute_steps
+from neuromorphic.onnx_backend.stepper import Runner, Runtime, execute_steps
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
+SETTINGS: Mapping[str, Any] = MappingProxyType(
+    {
+        "EXECUTION_MODE_HINT": "ACCURACY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+    }
+)
+"""What keeps a device exact. Unasked, some round: to half precision, and, where weights are int8 and the processor has
+VNNI or XMX, what meets them to 8 bits, by groups of 32."""
 
-def openvino_devices() -> list[tuple[str, str]]:
-    """Return the devices that OpenVINO finds, each with its full name."""
+
+def openvino_devices() -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return the devices that OpenVINO finds, each with its full name and its capabilities (``"INT8"``, ...)."""
     core = ov.Core()
-    return [(name, str(core.get_property(name, "FULL_DEVICE_NAME"))) for name in core.available_devices]
+    return [
+        (
+            name,
+            str(core.get_property(name, "FULL_DEVICE_NAME")),
+            tuple(core.get_property(name, "OPTIMIZATION_CAPABILITIES")),
+        )
+        for name in core.available_devices
+    ]
 
 
 def execute(
@@ -42,8 +60,8 @@ def execute(
     inputs : NDArray[np.int32]
         ``[T, B, N]``, as :meth:`Program.prepare_inputs` returns them.
     device : str
-        ``"CPU"``, ``"GPU"``, ``"GPU.1"``, ``"NPU"`` or ``"AUTO"``. Only ``"CPU"`` was checked. Everywhere
-        float32 is asked for, since half precision would round.
+        ``"CPU"``, ``"GPU"``, ``"GPU.1"``, ``"NPU"`` or ``"AUTO"``. Only ``"CPU"`` was checked, and ``"AUTO"`` where
+        it chose that. Everywhere :data:`SETTINGS` are asked for.
     threads : int
         Threads on a CPU.
     products : str
@@ -63,6 +81,17 @@ def execute(
     ExecutorError
         For a device that is not here or cannot run the program, or a variable that the program does not have.
     """
+    return execute_steps(program, inputs, products, openvino_runtime(device, threads), record=record, progress=progress)
+
+
+def openvino_runtime(device: str = "CPU", threads: int = 1) -> Runtime:
+    """Return what compiles models for a device of OpenVINO.
+
+    Raises
+    ------
+    ExecutorError
+        For a device that is not here.
+    """
     core = ov.Core()
     device = device.upper()
     if device != "AUTO" and device not in core.available_devices:
@@ -70,30 +99,24 @@ def execute(
             f"openvino: device must be one of {', '.join([*core.available_devices, 'AUTO'])}, got {device!r}"
         )
 
-    def compiled(model: onnx.ModelProto) -> Runner:
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+    def compiled(model: onnx.ModelProto) -> tuple[Runner, list[str]]:
+        settings = dict(SETTINGS)
         if device == "CPU":
             settings.update(INFERENCE_NUM_THREADS=threads, NUM_STREAMS=1)
         try:
             network = core.compile_model(core.read_model(model.SerializeToString()), device, settings)
+            request = network.create_infer_request()
         except RuntimeError as error:
             raise ExecutorError(f"openvino: device {device} cannot compile the program: {error}") from error
-        request = network.create_infer_request()
         names = [output.get_any_name() for output in network.outputs]
 
         def run(given: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-            results = request.infer(dict(given))
+            try:
+                results = request.infer(dict(given))
+            except RuntimeError as error:
+                raise ExecutorError(f"openvino: device {device} cannot run the program: {error}") from error
             return {name: results[place] for place, name in enumerate(names)}
 
-        return run
+        return run, [str(name) for name in network.get_property("EXECUTION_DEVICES")]
 
-    return execute_steps(
-        program,
-        inputs,
-        "openvino",
-        products,
-        compiled,
-        record=record,
-        progress=progress,
-        facts={"device": device, "openvino": ov.__version__},
-    )
+    return Runtime("openvino", compiled, {"device": device, "openvino": ov.__version__})

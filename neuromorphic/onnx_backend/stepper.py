@@ -1,37 +1,107 @@
-"""Run a program's ONNX step for as many steps as there are, whichever runtime computes it."""
+"""Run an ONNX model of a program, whichever runtime computes it: step by step, or all steps in one call."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from neuromorphic.onnx_backend.model import INPUT, PREFIX, checked_record, for_steps, to_onnx
+from neuromorphic.onnx_backend.model import PREFIX, checked_record, to_onnx
 from neuromorphic.onnx_backend.products import Products
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 Runner = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """What computes a step: tensors in by name, tensors out by name."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs models.
+
+    Parameters
+    ----------
+    name : str
+        The executor's name.
+    compiled : callable
+        Turns a model into what runs it, and says where that runs.
+    facts : mapping
+        What goes into a recording's metadata.
+    """
+
+    name: str
+    compiled: Callable[[onnx.ModelProto], tuple[Runner, list[str]]]
+    facts: Mapping[str, Any]
+
+
+def facts_of(model: onnx.ModelProto) -> dict[str, Any]:
+    """Return what a model says of itself; see :func:`neuromorphic.onnx_backend.model.to_onnx`."""
+    texts = {item.key.removeprefix(PREFIX): item.value for item in model.metadata_props if item.key.startswith(PREFIX)}
+    parsed = {key: json.loads(texts[key]) for key in ("num_steps", "input", "states", "variables")}
+    return {**texts, **parsed}
+
+
+def run_model(
+    model: onnx.ModelProto, inputs: NDArray[np.int32], runtime: Runtime, *, progress: Progress | None = None
+) -> Recording:
+    """Run a model, a step or a scan, on inputs ``[T, B, N]`` and return the recording of its variables."""
+    started = time.perf_counter()
+    facts = facts_of(model)
+    run, runs_on = runtime.compiled(model)
+    prepared = time.perf_counter()
+    name, num_steps = facts["input"]["name"], len(inputs)
+    if facts["form"] == "scan":
+        given = run({name: inputs})
+        kept = {variable: given[variable] for variable in facts["variables"]}
+        if progress is not None:
+            progress(num_steps, num_steps)
+    else:
+        kept = _stepped(model, facts, inputs, run, progress)
+    seconds = {"seconds": time.perf_counter() - prepared, "seconds_to_prepare": prepared - started}
+    told = {**seconds, "products": facts["products"], "runs_on": runs_on, **runtime.facts}
+    return Recording(kept, runtime.name, told)
+
+
+def _stepped(
+    model: onnx.ModelProto, facts: Mapping[str, Any], inputs: NDArray[np.int32], run: Runner, progress: Progress | None
+) -> dict[str, NDArray[Any]]:
+    name, (num_steps, batch) = facts["input"]["name"], inputs.shape[:2]
+    types = {value.name: value.type.tensor_type for value in model.graph.output}
+    kept = {
+        variable: np.zeros(
+            (num_steps, batch, types[variable].shape.dim[1].dim_value),
+            dtype=onnx.helper.tensor_dtype_to_np_dtype(types[variable].elem_type),
+        )
+        for variable in facts["variables"]
+    }
+    held = {s["input"]: np.zeros((batch, *s["shape"]), dtype=s["dtype"]) for s in facts["states"]}
+    for t in range(num_steps if kept else 0):
+        given = run({name: np.ascontiguousarray(inputs[t]), **held})
+        for variable, array in kept.items():
+            array[t] = given[variable]
+        held = {s["input"]: given[s["output"]] for s in facts["states"]}
+        if progress is not None:
+            progress(t + 1, num_steps)
+    return kept
 
 
 def execute_steps(
     program: Program,
     inputs: NDArray[np.int32],
-    who: str,
     products: Products,
-    compiled: Callable[[onnx.ModelProto], Runner],
+    runtime: Runtime,
     *,
-    facts: Mapping[str, Any],
     record: Iterable[str] | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Recording:
-    """Return the recording of a program that a runtime has compiled.
+    """Return the recording of a program, run as the model of a step.
 
     Parameters
     ----------
@@ -39,35 +109,20 @@ def execute_steps(
         What to run.
     inputs : NDArray[np.int32]
         ``[T, B, N]``.
-    who : str
-        The executor's name.
     products : str
         See :func:`neuromorphic.onnx_backend.model.to_onnx`.
-    compiled : callable
-        Turns the model into what runs a step.
+    runtime : Runtime
+        Where to run it.
     record : iterable of str or None
         Variables to keep; ``None`` is all.
     progress : callable or None
         Called with (steps done, steps in all).
-    facts : mapping
-        What else goes into the recording's metadata.
     """
-    num_steps, batch = inputs.shape[:2]
-    names = checked_record(program, record, who)
     started = time.perf_counter()
-    model = to_onnx(for_steps(program, num_steps), products=products, record=names)
-    states = json.loads(next(item.value for item in model.metadata_props if item.key == f"{PREFIX}states"))
-    run = compiled(model)
-    prepared = time.perf_counter()
-    kinds = {f"{op.name}.{v.name}": v for op in program.ops for v in op.variables}
-    kept = {name: np.zeros((num_steps, batch, kinds[name].size), dtype=kinds[name].dtype) for name in names}
-    held = {state["input"]: np.zeros((batch, *state["shape"]), dtype=state["dtype"]) for state in states}
-    for t in range(num_steps if names else 0):
-        given = run({INPUT: np.ascontiguousarray(inputs[t], dtype=np.int32), **held})
-        for name, array in kept.items():
-            array[t] = given[name]
-        held = {state["input"]: given[state["output"]] for state in states}
-        if progress is not None:
-            progress(t + 1, num_steps)
-    seconds = {"seconds": time.perf_counter() - prepared, "seconds_to_prepare": prepared - started}
-    return Recording(kept, who, {**seconds, "products": products, **facts})
+    names = checked_record(program, record, runtime.name)
+    proven = max(len(inputs), program.num_steps)
+    model = to_onnx(program, products=products, record=names, num_steps=proven)
+    built = time.perf_counter() - started
+    recording = run_model(model, inputs, runtime, progress=progress)
+    took = {"seconds_to_prepare": recording.metadata["seconds_to_prepare"] + built}
+    return Recording(recording.variables, recording.executor, {**recording.metadata, **took})
