@@ -326,6 +326,60 @@ def pack(
 
 
 @app.command()
+def analyze(
+    run: Annotated[
+        Path | None, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="[RUN]")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.", metavar="DIR")] = Path(
+        "report"
+    ),
+    reference: Annotated[bool, typer.Option("--reference", help="The document's network in place of a run.")] = False,
+    claims: Annotated[bool, typer.Option("--claims", help="Add every claim of the source document.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure PNB-X against its rivals first, ten minutes or more.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Measure only to see that it runs.")] = False,
+    section: Annotated[
+        list[str] | None, typer.Option("--section", help="Only this section; may be given more than once.")
+    ] = None,
+    part: Part = "test",
+    data: DataFolder = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many samples are looked at.")] = 256,
+    sample: Annotated[int, typer.Option(min=0, help="Number of the sample whose spikes are drawn.")] = 0,
+    measurements: Annotated[
+        Path | None, typer.Option(help="A measurements.json; default: that in the report's folder.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Report what a network costs: counted, modelled and measured, beside what the source document claims.
+
+    The report is one HTML file that opens without a network, and the same as Markdown and JSON.
+
+    For example:
+
+    - `pnbx-snn analyze runs/digits -o report`
+    - `pnbx-snn analyze --reference --claims -o report`
+    - `pnbx-snn analyze --reference --claims --measure -o report`
+    - `pnbx-snn analyze runs/mnist --data DIR --section activity --sample 3`
+    """
+    from pnbx_snn.analysis.build import build_report
+    from pnbx_snn.analysis.measuring import measure_all
+    from pnbx_snn.analysis.run_analysis import analyze_run
+
+    if (run is None) != reference:
+        fail("analyze needs either a RUN or --reference" + (", got both" if reference else ", got neither"), 2)
+    if quick and not measure:
+        fail("--quick is for --measure", 2)
+    analysis = None
+    if run is not None:
+        model, config = _load(run)
+        analysis = analyze_run(run, model, _data(config, data), part=part, samples=samples, sample=sample)
+    if measure:
+        measure_all(output, quick=quick)
+    written = build_report(output, run=analysis, claims=claims, sections=section or (), measurements=measurements)
+    out.print(f"wrote {written.html}, report.md and report.json", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def download(
     name: Annotated[Literal["mnist", "fsdd"], typer.Argument(help="Which data set.")],
     data: Annotated[Path, typer.Option("--data", help="The folder to put it in.", metavar="DIR")],

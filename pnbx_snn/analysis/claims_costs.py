@@ -9,7 +9,7 @@ from pnbx_snn.analysis.energy import HOROWITZ_45, JOUPPI_7
 
 C = Claim
 MEASURE = "python -m pnbx_snn.analysis.measure FOLDER"
-COUNT = "pnbx-snn analyze RUN -o report"
+COUNT = "pnbx-snn analyze RUN"
 _D = DOCUMENT
 _FULL = doc.whole_step_macs() / 1e6
 _STATIC = doc.transformer_g(784) * 1e9 / doc.step_macs()

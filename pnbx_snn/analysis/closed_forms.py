@@ -34,6 +34,8 @@ class Sizes(NamedTuple):
         What else there is; ``edges``: learned ones.
     per_domain
         Neurons of a domain of glia.
+    affine
+        Batch norms learn a gain and a bias.
     """
 
     d_in: int = 784
@@ -53,6 +55,7 @@ class Sizes(NamedTuple):
     glia: bool = True
     skip: bool = True
     per_domain: int = 16
+    affine: bool = False
 
 
 REFERENCE = Sizes()
@@ -91,6 +94,7 @@ def sizes_of(model: PNBX) -> Sizes:
         glia=block.glia is not None,
         skip=block.skip,
         per_domain=16 if block.glia is None else block.d_hidden // block.glia.num_domains,
+        affine=model.encoder.norm.affine,
     )
 
 
@@ -118,6 +122,7 @@ def parameters(n: Sizes = REFERENCE) -> dict[str, int]:
         "readout": n.H * n.d_out,
         "glia": n.blocks * 8 * (n.H // n.per_domain) * n.glia,
         "hippocampus": n.blocks * 2 * n.M * n.H,
+        "norm": (1 + n.blocks) * 2 * n.H * n.affine,
     }
 
 
@@ -154,6 +159,8 @@ class Operations(NamedTuple):
         If nothing were skipped.
     executed
         On data; ``None``: not counted.
+    density
+        Share of the inputs that are not 0, on data; ``None``: not counted.
     """
 
     part: str
@@ -161,6 +168,7 @@ class Operations(NamedTuple):
     kind: Kind
     dense: float | int
     executed: float | int | None = None
+    density: float | int | None = None
 
 
 def operations(n: Sizes = REFERENCE) -> list[Operations]:

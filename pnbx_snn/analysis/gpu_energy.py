@@ -137,7 +137,7 @@ def gpu_rows(*, seconds: float = 10.0, length: int = 784, batch: int = 32) -> li
         rows.append(
             {
                 "quantity": "gpu_joules_token", "model": name, "form": "fp32", "length": length, "value": value,
-                "unit": "J", "low": None, "high": None, "command": "pnbx-snn analyze --reference --measure -o FOLDER",
+                "unit": "J", "low": None, "high": None, "command": "pnbx-snn analyze --reference --measure",
             }
         )  # fmt: skip
     return rows

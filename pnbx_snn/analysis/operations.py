@@ -150,9 +150,11 @@ def count_operations(model: Network, split: Split, *, batch_size: int = 64, seed
         model.train(was_training)
     assert neurons
     places = len(split.labels) * steps
-    rows = [
-        row._replace(dense=row.dense / places, executed=(row.executed or 0.0) / places) for row in tally.rows.values()
-    ]
+    rows = []
+    for key, row in tally.rows.items():
+        active, seen = tally.active[key]
+        executed = (row.executed or 0.0) / places
+        rows.append(row._replace(dense=row.dense / places, executed=executed, density=active / seen))
     rows += [row for row in _others(model) if row.kind in KINDS[2:]]
     density = tally.inputs[0] / max(tally.inputs[1], 1.0)
     return Counted(rows, len(split.labels), steps, [total / places for total in spikes_sum], density)
@@ -163,6 +165,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.rows: dict[str, Operations] = {}
+        self.active: dict[str, tuple[float, int]] = {}
         self.inputs = (0.0, 0.0)
 
     def add(self, part: str, name: str, kind: Kind, weights: Tensor, inputs: Tensor) -> None:
@@ -171,6 +174,8 @@ class _Tally:
         before = self.rows.get(key, Operations(part, name, kind, 0.0, 0.0))
         executed = (before.executed or 0.0) + found.executed
         self.rows[key] = before._replace(dense=before.dense + found.dense, executed=executed)
+        active, seen = self.active.get(key, (0.0, 0))
+        self.active[key] = (active + float((inputs != 0).sum()), seen + inputs.numel())
 
 
 def _others(model: Network) -> list[Operations]:

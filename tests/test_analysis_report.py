@@ -1,0 +1,372 @@
+"""Reports: they build from a small run, hold what they must, open offline, and say what is missing."""
+
+import json
+import re
+import time
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pnbx_snn import PNBX, cli
+from pnbx_snn.analysis import build, charts, evidence, facts, gpu_energy, html, measure, measuring
+from pnbx_snn.analysis.claims import verdict
+from pnbx_snn.analysis.contradictions import CONTRADICTIONS
+from pnbx_snn.analysis.energy_scenarios import assumed_step, pnbx_scenarios, reference_state, transformer_scenarios
+from pnbx_snn.analysis.findings import findings
+from pnbx_snn.analysis.fits import Fit, crossing, fit
+from pnbx_snn.analysis.report_parts import Figure, Report, Section, Table
+from pnbx_snn.analysis.run_analysis import _in_half, activity, analyze_run, mixed_precision
+from pnbx_snn.analysis.sections_claims import CLAIMS, claim_row
+from pnbx_snn.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, load_run, save_checkpoint
+from pnbx_snn.config import make_config
+from pnbx_snn.data import Split, load_digits_split
+from pnbx_snn.errors import DataError, PnbxTypeError, PnbxValueError, StorageError
+
+ROOT = Path(cli.__file__).parents[1]
+SMALL = {
+    "d_hidden": 32,
+    "d_ssm": 8,
+    "d_rnn": 4,
+    "rank": 4,
+    "slots": 6,
+    "num_steps": 4,
+    "threshold": 0.5,
+    "tau_max": 8.0,
+}
+
+
+def save(folder: Path, sections: dict) -> Path:
+    """Write a run whose network was calibrated and not trained."""
+    config = make_config(sections)
+    torch.manual_seed(2)
+    model = build_model(config)
+    model.calibrate(load_digits_split(part="validation").images)
+    folder.mkdir(parents=True)
+    meta = CheckpointMeta(epoch=1, step=1, seed=0, config=config.model_dump())
+    save_checkpoint(folder / CHECKPOINT_NAME, model, meta=meta)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("runs") / "small", {"pnbx": SMALL})
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("runs") / "digits", {"model": {"hidden": [24, 16], "num_steps": 3}})
+
+
+def row(quantity, model, form, length, value, unit="s"):
+    return {
+        "quantity": quantity, "model": model, "form": form, "length": length, "value": value, "unit": unit,
+        "low": None, "high": None, "command": measure.COMMAND,
+    }  # fmt: skip
+
+
+def measurements(folder: Path) -> Path:
+    """Write a small file in the form that measuring has."""
+    rows = []
+    for length in (256, 512, 784, 1024, 2048, 8192):
+        rows += [
+            row("latency_p50", "PNB-X", "native", length, 8e-5),
+            row("latency_p99", "PNB-X", "native", length, 2e-4),
+        ]
+        rows += [row("latency_p50", "Transformer, equal", "int8", length, 4e-3 + 2e-6 * length)]
+        rows += [row("total_time", "PNB-X", "native", length, 8e-5 * length)]
+        rows += [row("total_time", "Transformer, equal", "fp32", length, 1e-4 * length + 5e-8 * length**2)]
+        rows += [row("memory_resident", "PNB-X", "native", length, 3.4e6, "bytes")]
+        rows += [
+            row("latency_ratio", "Transformer, equal (int8) / PNB-X native", "int8", length, 50 + length / 100, "times")
+        ]
+    rows += [row("state_growth", "PNB-X", "native", 1_000_000, 0, "bytes")]
+    rows += [row("memory_ratio", "Transformer, equal (int8)", "int8", 8192, 9.5, "times")]
+    rows += [row("training_throughput", "PNB-X", "fp32", None, 100.0, "tokens/s")]
+    rows += [row("training_throughput", "Transformer, equal", "fp32", None, 250.0, "tokens/s")]
+    path = folder / "measurements.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    machine = {"processor": "of a test", "vectors": "none", "threads": 1, "python": "3", "quick": False}
+    path.write_text(json.dumps({"machine": machine, "rows": rows}))
+    return path
+
+
+def analyze(*arguments, code: int = 0):
+    result = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(cli.app, ["analyze", *map(str, arguments)])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+class Page(HTMLParser):
+    """Tags that are open, ids, and everything that a browser would fetch."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.fetched, self.text = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.fetched += [given[k] for k in ("src", "href", "xlink:href") if k in given and tag != "a" and tag != "use"]
+        self.ids += [given["id"]] if "id" in given else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.fetched += [given[k] for k in ("src", "href") if k in given and tag not in ("a", "use")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def check_page(path: Path) -> Page:
+    text = path.read_text()
+    page = Page(text)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(address.startswith(("data:", "#")) for address in page.fetched)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "<script" not in text
+    assert 'name="viewport"' in text
+    return page
+
+
+def test_a_report_of_a_small_run_in_under_a_minute(run, tmp_path):
+    start = time.perf_counter()
+    out = tmp_path / "report"
+    result = analyze(run, "--claims", "--samples", 40, "-o", out)
+    assert time.perf_counter() - start < 60
+    assert f"wrote {out / 'index.html'}, report.md and report.json" in result.stdout
+    page = check_page(out / "index.html")
+    found = json.loads((out / "report.json").read_text())
+    assert list(found["sections"]) == list(build.SECTIONS)
+    model, config = load_run(run)
+    analysed = analyze_run(run, model, config.data, samples=40)
+    assert found["sections"]["activity"]["rates"] == {layer.name: layer.rate for layer in analysed.activity}
+    assert found["sections"]["activity"]["accuracy"] == analysed.accuracy
+    assert found["sections"]["parameters"]["closed_form"] == found["sections"]["parameters"]["counted"]
+    written = "".join(page.text)
+    assert f"{analysed.activity[0].rate:.2%}".replace("%", "\u00a0%") in written
+    assert f"{sum(found['sections']['parameters']['counted'].values()):,}" in written
+    markdown = (out / "report.md").read_text()
+    for name in re.findall(r"\(figures/(\S+)\)", markdown):
+        assert (out / "figures" / name).stat().st_size > 1000
+    assert markdown.count("figures/") >= 5
+    assert "not measured on this machine: python -m pnbx_snn.analysis.measure FOLDER" in markdown
+
+
+def test_a_report_of_a_classifier(classifier, tmp_path):
+    analyze(classifier, "--samples", 20, "-o", tmp_path)
+    found = json.loads((tmp_path / "report.json").read_text())
+    names = {r["part"] for r in found["sections"]["operations"]["rows"]}
+    assert names == {"layer 1", "layer 2", "readout"}
+    assert found["sections"]["memory"]["state"] == {"layer 1": 96, "layer 2": 64, "readout": 64}
+    assert "claims" not in found["sections"]
+    check_page(tmp_path / "index.html")
+
+
+def test_the_reference_report_has_every_claim_and_every_figure(tmp_path):
+    out = tmp_path / "report"
+    path = measurements(tmp_path / "elsewhere")
+    analyze("--reference", "--claims", "--measurements", path, "-o", out)
+    check_page(out / "index.html")
+    text = (out / "index.html").read_text()
+    found = json.loads((out / "report.json").read_text())
+    claims = {r["id"]: r for r in found["sections"]["claims"]["rows"]}
+    assert len(claims) == len(CLAIMS)
+    assert claims["M22b"]["verdict"] == "wrong"
+    assert claims["M22b"]["recomputed"] == "89.50 %"
+    assert claims["P09"]["counted"].startswith("5,157,888")
+    assert claims["K18"]["measured"].startswith("1.7 times")
+    assert claims["L06"]["measured"].startswith("not measured on this machine")
+    assert text.count('class="v v-wrong"') == sum(r["verdict"] == "wrong" for r in claims.values()) + 1
+    assert all(f">{name}</td>" in text for name in CONTRADICTIONS)
+    figures = sorted(file.name for file in (out / "figures").iterdir())
+    assert figures == [
+        "energy_energy_of_a_step_modelled.svg",
+        "measurements_a_step_at_position_t.svg",
+        "measurements_total_time_against_length.svg",
+        "memory_accuracy_against_bytes.svg",
+        "memory_memory_against_length.svg",
+    ]
+    for figure in figures:
+        assert ElementTree.parse(out / "figures" / figure).getroot().tag.endswith("svg")
+    fits = found["sections"]["measurements"]["fits"]
+    assert fits["Transformer, equal, fp32"]["c"] == pytest.approx(5e-8, rel=1e-6)
+    assert fits["PNB-X, native"]["b"] == pytest.approx(8e-5, rel=1e-6)
+    assert fits["Transformer, equal, fp32"]["pnbx_below"] == "from the first step"
+    assert any("goal 10: missed" in line for line in found["findings"])
+    assert any("Transformer, equal trains 2.50 times faster" in line for line in found["findings"])
+
+
+def test_every_fact_that_a_claim_asks_for_is_there():
+    known = facts.Facts(evidence.Measurements(), evidence.Benchmarks(Path("nowhere.json")))
+    for claim in CLAIMS:
+        found = claim_row(claim, known)
+        for name in ("counted", "modelled", "measured"):
+            assert bool(getattr(claim, name)) == bool(found[name]), claim.id
+        assert found["verdict"] == verdict(claim)
+    said = [text for text in known.measured.values() if "docs/results.md" not in text]
+    assert all(text.startswith("not measured on this machine: ") for text in said)  # no blank and no zero
+
+
+def test_quoted_figures_stand_on_the_results_page():
+    page = " ".join((ROOT / evidence.RESULTS_PAGE).read_text().split())
+    for quoted in evidence.QUOTED.values():
+        assert quoted.stands in page
+        number = re.match(r"[\d.,]+", quoted.text)
+        assert number is None or number.group() in quoted.stands
+
+
+def test_what_a_run_does(run):
+    model, _ = load_run(run)
+    split = load_digits_split(part="validation")
+    split = Split(split.images[:30], split.labels[:30])
+    layers = activity(model, split, batch_size=7)
+    with torch.no_grad():
+        _, spikes = model.classify(split.images)
+    for layer, z in zip(layers, spikes, strict=True):
+        assert layer.by_neuron == pytest.approx(z.mean(dim=(0, 1)).numpy(), abs=1e-7)
+        assert layer.by_step == pytest.approx(z.mean(dim=(1, 2)).numpy(), abs=1e-7)
+        for label in range(10):
+            assert layer.by_class[label] == pytest.approx(float(z[:, split.labels == label].mean()), nan_ok=True)
+
+
+def test_half_precision_answers_with_latent_weights(run):
+    model, _ = load_run(run)
+    layer = model.readout
+    x = torch.rand(3, 32)
+    with torch.no_grad(), _in_half([layer]):
+        assert torch.equal(layer(x), x @ layer.weight.half().float().T)
+    with torch.no_grad():
+        assert torch.allclose(layer(x), layer.gamma() * (x @ layer.ternary_weight().float().T), atol=1e-6)
+    split = load_digits_split(part="validation")
+    found = mixed_precision(model, Split(split.images[:20], split.labels[:20]))
+    two, last = found[0], next(m for m in found if m.name.startswith("last"))
+    assert last.weight_bytes - two.weight_bytes == 2 * 320 - 80
+
+
+def test_fits_and_crossings():
+    lengths = [256, 512, 1024, 4096]
+    rng = np.random.default_rng(0)
+    noisy = [(1 + 0.5 * L + 1e-3 * L * L) * float(1 + 0.01 * rng.standard_normal()) for L in lengths]
+    found = fit(lengths, noisy)
+    assert found.c == pytest.approx(1e-3, rel=0.1)
+    assert found.worst < 0.03
+    assert fit(lengths, [5.0 - 1e-4 * L for L in lengths]).b == 0  # nothing falls with the length
+    assert crossing(Fit(1000, 1, 0, 0), Fit(0, 1, 1e-3, 0)) == pytest.approx(1000)
+    assert crossing(Fit(0, 1, 1, 0), Fit(0, 1, 0.5, 0)) is None
+    assert crossing(Fit(0, 1, 0, 0), Fit(1, 1, 0, 0)) == 1
+    with pytest.raises(PnbxValueError, match="at least 3 numbers above 0"):
+        fit([1, 2], [1.0, 2.0])
+
+
+def test_energy_of_events_is_less_and_of_memory_more():
+    found = {(s.sparsity, s.memory): s.total for s in pnbx_scenarios(assumed_step(), reference_state())}
+    for memory in ("none", "SRAM 1 MB", "DRAM"):
+        assert found["events", memory].high < found["dense", memory].high
+    assert found["events", "none"].low < found["events", "SRAM 1 MB"].low < found["events", "DRAM"].low
+    one, other = (transformer_scenarios(t)[1].total for t in (784, 8192))
+    assert one.low < other.low
+    four = transformer_scenarios(784, form="fp32")[2].traffic
+    assert four.low == pytest.approx(4 * transformer_scenarios(784)[2].traffic.low)
+
+
+def test_html_is_escaped_and_missing_is_marked():
+    table = Table("<b>", ["network", "value"], [["a & b", "not measured on this machine: make bench"]])
+    figure = Figure("f", 'say "hi"', svg="<svg ></svg>")
+    page = html.render(Report("<i>", ["86% < 1"], [Section("s", "t", [], [table, figure], {})], {}))
+    assert "<b>" not in page.replace("<figcaption><b>", "")
+    assert "a &amp; b" in page
+    assert "<code>make bench</code>" in page
+    assert 'aria-label="say &quot;hi&quot;"' in page
+    assert "86\u00a0% &lt; 1" in page
+
+
+def test_figures_of_one_page_share_no_ids():
+    one, two = (charts.histogram({"a": np.array([0.1, 0.2])}, title=title, target=0.1).svg for title in ("one", "two"))
+    ids = [set(re.findall(r'id="(m?p?[0-9a-f]{9,})"', svg)) for svg in (one, two)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+
+
+def test_measuring_adds_the_gpu_or_why_there_is_none(tmp_path, monkeypatch):
+    def fake(folder, *, quick=False, say=None):
+        return measurements(Path(folder))
+
+    monkeypatch.setattr(measure, "main", fake)
+    monkeypatch.setattr(measuring, "gpu_rows", lambda **_: "no NVIDIA device (of a test)")
+    out = tmp_path / "report"
+    analyze("--reference", "--measure", "--section", "measurements", "-o", out)
+    kept = json.loads((out / "measurements.json").read_text())
+    assert kept["machine"]["gpu"] == "no NVIDIA device (of a test)"
+    assert measuring.STAGE in kept["machine"]["stages"]
+    assert "not measured: no NVIDIA device (of a test)" in (out / "index.html").read_text()
+    assert gpu_energy.LIBRARY.startswith("libnvidia")
+
+
+def test_errors_say_what_is_missing(run, tmp_path, tmp_path_factory):
+    assert "nowhere" in analyze(tmp_path / "nowhere", code=1).stderr
+    assert "either a RUN or --reference, got neither" in analyze(code=2).stderr
+    assert "either a RUN or --reference, got both" in analyze(run, "--reference", code=2).stderr
+    assert "--quick is for --measure" in analyze("--reference", "--quick", code=2).stderr
+    missing = analyze("--reference", "--section", "measurements", "-o", tmp_path / "r", code=1).stderr
+    assert "needs" in missing
+    assert "measurements.json; make it with --measure" in missing
+    named = analyze("--reference", "--measurements", tmp_path / "no.json", "-o", tmp_path / "r", code=1).stderr
+    assert "no such file" in named
+    assert "'activity' needs a run" in analyze("--reference", "--section", "activity", code=1).stderr
+    assert "'claims' needs --claims" in analyze("--reference", "--section", "claims", code=1).stderr
+    assert "section must be one of parameters" in analyze("--reference", "--section", "costs", code=1).stderr
+    assert "sample must be in [0, 19]" in analyze(run, "--samples", 20, "--sample", 20, code=1).stderr
+    cnn = save(tmp_path_factory.mktemp("runs") / "cnn", {"cnn": {"channels": 2}})
+    assert "a [cnn] has no spikes and no ternary weights" in analyze(cnn, code=1).stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_errors_of_the_library(run, tmp_path):
+    model, config = load_run(run)
+    with pytest.raises(PnbxTypeError, match="has no spikes"):
+        analyze_run(run, build_model(make_config({"cnn": {"channels": 2}})), config.data)
+    with pytest.raises(PnbxValueError, match="samples must be at least 1, got 0"):
+        analyze_run(run, model, config.data, samples=0)
+    with pytest.raises(DataError, match="needs a folder"):
+        analyze_run(run, model, config.data.model_copy(update={"name": "mnist", "folder": ""}))
+    broken = tmp_path / "measurements.json"
+    for text, message in (
+        ("{", "holds no measurements"),
+        ('{"machine": {}, "rows": [{"quantity": "x"}]}', "row 0 must have"),
+        (
+            json.dumps({"machine": {}, "rows": [{**row("x", "y", "z", 1, 2.0), "value": None}]}),
+            "value must be a number",
+        ),
+    ):
+        broken.write_text(text)
+        with pytest.raises(StorageError, match=message):
+            evidence.Measurements(broken)
+    with pytest.raises(StorageError, match="holds no benchmarks"):
+        evidence.Benchmarks(broken)
+    assert findings(evidence.Measurements()) == [f"Nothing here was timed: {evidence.missing(evidence.MEASURE)}"]
+
+
+def test_a_network_is_left_as_it_was(run):
+    model, config = load_run(run)
+    assert isinstance(model, PNBX)
+    model.train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    analyze_run(run, model, config.data, samples=10)
+    assert model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
