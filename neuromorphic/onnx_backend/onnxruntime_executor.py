@@ -93,7 +93,7 @@ def onnxruntime_runtime(device: str = "cpu", threads: int = 1) -> Runtime:
     if device not in providers():
         raise ExecutorError(f"onnxruntime: device must be one of {', '.join(providers())}, got {device!r}")
 
-    def compiled(model: onnx.ModelProto) -> tuple[Runner, list[str]]:
+    def compiled(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Runner, list[str]]:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors

@@ -99,12 +99,14 @@ def openvino_runtime(device: str = "CPU", threads: int = 1) -> Runtime:
             f"openvino: device must be one of {', '.join([*core.available_devices, 'AUTO'])}, got {device!r}"
         )
 
-    def compiled(model: onnx.ModelProto) -> tuple[Runner, list[str]]:
+    def compiled(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> tuple[Runner, list[str]]:
         settings = dict(SETTINGS)
         if device == "CPU":
             settings.update(INFERENCE_NUM_THREADS=threads, NUM_STREAMS=1)
         try:
-            network = core.compile_model(core.read_model(model.SerializeToString()), device, settings)
+            read = core.read_model(model.SerializeToString())
+            read.reshape({name: list(shape) for name, shape in shapes.items()})  # faster than shapes that may change
+            network = core.compile_model(read, device, settings)
             request = network.create_infer_request()
         except RuntimeError as error:
             raise ExecutorError(f"openvino: device {device} cannot compile the program: {error}") from error

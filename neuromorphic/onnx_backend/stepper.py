@@ -31,13 +31,13 @@ class Runtime:
     name : str
         The executor's name.
     compiled : callable
-        Turns a model into what runs it, and says where that runs.
+        Turns a model, and the shapes of what it will be given, into what runs it, and says where that runs.
     facts : mapping
         What goes into a recording's metadata.
     """
 
     name: str
-    compiled: Callable[[onnx.ModelProto], tuple[Runner, list[str]]]
+    compiled: Callable[[onnx.ModelProto, Mapping[str, tuple[int, ...]]], tuple[Runner, list[str]]]
     facts: Mapping[str, Any]
 
 
@@ -54,23 +54,31 @@ def run_model(
     """Run a model, a step or a scan, on inputs ``[T, B, N]`` and return the recording of its variables."""
     started = time.perf_counter()
     facts = facts_of(model)
-    run, runs_on = runtime.compiled(model)
+    name, (num_steps, batch) = facts["input"]["name"], inputs.shape[:2]
+    scan = facts["form"] == "scan"
+    held = {s["input"]: np.zeros((batch, *s["shape"]), dtype=s["dtype"]) for s in facts["states"]}
+    shapes = {name: inputs.shape if scan else inputs.shape[1:], **{key: zeros.shape for key, zeros in held.items()}}
+    run, runs_on = runtime.compiled(model, shapes)
     prepared = time.perf_counter()
-    name, num_steps = facts["input"]["name"], len(inputs)
-    if facts["form"] == "scan":
+    if scan:
         given = run({name: inputs})
         kept = {variable: given[variable] for variable in facts["variables"]}
         if progress is not None:
             progress(num_steps, num_steps)
     else:
-        kept = _stepped(model, facts, inputs, run, progress)
+        kept = _stepped(model, facts, inputs, held, run, progress)
     seconds = {"seconds": time.perf_counter() - prepared, "seconds_to_prepare": prepared - started}
     told = {**seconds, "products": facts["products"], "runs_on": runs_on, **runtime.facts}
     return Recording(kept, runtime.name, told)
 
 
 def _stepped(
-    model: onnx.ModelProto, facts: Mapping[str, Any], inputs: NDArray[np.int32], run: Runner, progress: Progress | None
+    model: onnx.ModelProto,
+    facts: Mapping[str, Any],
+    inputs: NDArray[np.int32],
+    held: dict[str, NDArray[Any]],
+    run: Runner,
+    progress: Progress | None,
 ) -> dict[str, NDArray[Any]]:
     name, (num_steps, batch) = facts["input"]["name"], inputs.shape[:2]
     types = {value.name: value.type.tensor_type for value in model.graph.output}
@@ -81,7 +89,6 @@ def _stepped(
         )
         for variable in facts["variables"]
     }
-    held = {s["input"]: np.zeros((batch, *s["shape"]), dtype=s["dtype"]) for s in facts["states"]}
     for t in range(num_steps if kept else 0):
         given = run({name: np.ascontiguousarray(inputs[t]), **held})
         for variable, array in kept.items():
