@@ -303,3 +303,37 @@ def test_counting_says_what_it_cannot_count():
     with pytest.raises(PnbxValueError, match="at least one sample, got none"):
         count_operations(network(), split_of(0))
     assert isinstance(network(), nn.Module)
+
+
+def test_loops_of_spiking_interneurons_are_counted_inside():
+    model = network(rnn="spiking", readout="step")
+    split = sequences(3)
+    counted = {row.name: row for row in count_operations(model, split).rows if row.part == "rnn"}
+    rnn = model.blocks[0].rnn
+    with torch.no_grad():
+        _, (events, spikes) = model.classify(split.images)
+        U, V = ((matrix.rounded()[0] != 0).double() for matrix in (rnn.U, rnn.V))
+        heard, state, slow = torch.zeros_like(spikes[0]), None, {"U": 0.0, "V": 0.0}
+        for e, z in zip(events, spikes, strict=True):
+            fired, state = rnn.lif.step(rnn.W(e) + rnn.U(heard), state)
+            slow["U"] += float((heard.double() @ U.T).sum())
+            slow["V"] += float((fired.double() @ V.T).sum())
+            heard = z
+    assert slow["V"] > 0
+    for name, executed in slow.items():
+        assert counted[name].executed * 3 * 7 == pytest.approx(executed, rel=1e-12)
+
+
+def test_neurobench_counts_the_same():
+    pytest.importorskip("neurobench", reason="pip install --no-deps neurobench")
+    from pnbx_snn.neurobench_metrics import neurobench
+
+    for model in (network(), SpikingClassifier(in_features=64, hidden=[32, 16], num_classes=10, num_steps=4)):
+        split = split_of(20)
+        model.calibrate(split.images)
+        theirs, ours = neurobench(model.eval(), split)["synaptic_operations"], count_operations(model, split)
+        kinds = totals([row for row in ours.rows if "additions" in row.kind])
+        from_events, from_values = (kinds[kind] for kind in forms.KINDS[:2])
+        assert from_events[1] * ours.steps == pytest.approx(theirs["Effective_ACs"], rel=1e-9)
+        assert from_values[1] * ours.steps == pytest.approx(theirs["Effective_MACs"], rel=1e-9)
+        assert (from_events[0] + from_values[0]) * ours.steps == pytest.approx(theirs["Dense"], rel=1e-9)
