@@ -1,6 +1,8 @@
 """The document, recomputed: wrong figures stay labelled wrong, right ones right, and every row can be checked."""
 
 import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +116,12 @@ def test_a_wrong_figure_cannot_be_judged_away():
     assert verdict(claim._replace(claimed="4", judged="misleading")) == "misleading"
     with pytest.raises(PnbxValueError, match="Y2 has neither a formula nor a verdict"):
         verdict(Claim("Y2", "1", "something"))
+
+
+def test_the_page_counts_the_verdicts_as_they_are():
+    page = (Path(doc.__file__).parents[2] / "docs" / "analysis.md").read_text()
+    number = Counter(verdict(claim) for claim in ALL)
+    for name in ("right", "rounded", "wrong", "misleading", "unsupported"):
+        assert f"| {name} | {number[name]} |" in page
+    assert f"| definitions, plans | {number['definition'] + number['no claim']} |" in page
+    assert f"its {len(ALL)} rows" in page
