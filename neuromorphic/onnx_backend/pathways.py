@@ -44,13 +44,18 @@ def delayed(s: Step, op: Delay) -> Tensor:
     """Events as they were: the oldest of a queue."""
     if op.steps == 1:
         return s.state(op, "queue", op.size)
-    return s.graph.op("Gather", s.state(op, "queue", op.steps, op.size), 0, axis=1)
+    return s.graph.sealed(s.graph.op("Gather", s.state(op, "queue", op.steps, op.size), 0, axis=1))
 
 
 def enqueue(s: Step, op: Delay, x: Tensor) -> None:
-    """Add the newest events to the queue of a delay."""
+    """Add the newest events to the queue of a delay.
+
+    OpenVINO gathers, reshapes and joins a single sample in place. In a loop a queue then is changed, by the events of the
+    next step, before it is handed on; so what goes into it and comes out of it passes a node that copies.
+    """
     if op.steps > 1:
         g = s.graph
+        x = g.sealed(x)
         kept, axis = (np.array([n], dtype=np.int64) for n in (op.steps, 1))
         rest = g.op("Slice", s.states[f"{op.name}.queue"].input, np.array([1], dtype=np.int64), kept, axis)
         x = g.op("Concat", rest, g.reshape(x, -1, 1, op.size), axis=1)
