@@ -328,7 +328,7 @@ def pack(
 @app.command()
 def analyze(
     run: Annotated[
-        Path | None, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="[RUN]")
+        Path | None, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.", metavar="DIR")] = Path(
         "report"

@@ -125,7 +125,7 @@ def histogram(values: Mapping[str, np.ndarray], *, title: str, target: float | N
         for name, rates in values.items():
             ax.hist(100 * rates, bins=bins, histtype="step", color=colors[name], linewidth=1.4, label=name)
         if target is not None:
-            ax.axvline(100 * target, color="black", linewidth=0.6, linestyle=":", label=f"target {target:.1%}")
+            ax.axvline(100 * target, color="black", linewidth=0.6, linestyle=":", label=f"target {100 * target:.3g} %")
         ax.set(xlabel="spikes per 100 steps", ylabel="neurons")
         _legend(ax)
     return Figure(title, f"Histogram of the firing rates of the neurons of {', '.join(values)}", svg[0])
@@ -133,11 +133,14 @@ def histogram(values: Mapping[str, np.ndarray], *, title: str, target: float | N
 
 def by_step(values: Mapping[str, np.ndarray], *, title: str) -> Figure:
     """Draw the firing rate of each layer over the steps of a sample."""
+    from matplotlib.ticker import MaxNLocator
+
     colors = dict(zip(values, (INK, ACCENT, *OTHERS[1:] * 3), strict=False))
     with _figure(title) as (ax, svg):
         for name, rates in values.items():
-            ax.plot(range(1, len(rates) + 1), 100 * rates, "o-", color=colors[name], markersize=2.5, label=name)
+            ax.plot(range(len(rates)), 100 * rates, "o-", color=colors[name], markersize=2.5, label=name)
         ax.set(xlabel="step", ylabel="% of the neurons fire", ylim=(0, None))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _legend(ax)
     return Figure(title, f"Firing rate over the steps of {', '.join(values)}", svg[0])
 

@@ -78,7 +78,7 @@ def _formats(formats: Sequence[Timed]) -> Recommendation:
     if times:
         words += "; a product: " + ", ".join(f"{name} {seconds(times[name])}" for name in FORMATS[1:])
     fastest = min(times, key=times.__getitem__) if times else ""
-    verdict = f"no: CSR is the largest; a bitmap is smaller than an index list from {break_even():.2%} on"
+    verdict = f"no: at 18.8 % CSR is the largest; a bitmap is smaller than an index list from {break_even():.2%} on"
     if fastest:
         verdict += f"; of these, with torch's products, the {fastest} is fastest at 18.8 %"
     return Recommendation("R02", "CSR for spikes", words, "counted, measured", verdict, "pnbx-snn analyze --reference")
