@@ -4,6 +4,7 @@ import json
 import sys
 
 import numpy as np
+import openvino as ov
 import pytest
 from typer.testing import CliRunner
 
@@ -14,6 +15,8 @@ from neuromorphic.cli import app
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors import get_executor
 from neuromorphic.onnx_backend import runtimes as found
+from neuromorphic.onnx_backend.model import to_onnx
+from neuromorphic.onnx_backend.openvino_executor import SETTINGS
 from programs import small_inputs, small_program
 
 GPU = ("GPU", "Intel(R) Arc(TM) A770 Graphics", ("FP32", "FP16", "INT8", "GPU_HW_MATMUL"))
@@ -52,6 +55,15 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(executor, pac
     without(package)
     with pytest.raises(ExecutorError, match=rf"'{executor}' needs {package}: pip install 'pnbx-snn\[onnx\]'"):
         get_executor(executor)
+
+
+def test_a_runtime_that_does_not_load_is_one_message(without, monkeypatch, tmp_path):
+    without("openvino")
+    monkeypatch.delitem(sys.modules, "openvino")
+    (tmp_path / "openvino.py").write_text("raise ImportError('libopenvino.so: version too old')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ExecutorError, match="'openvino' cannot load what it needs, perhaps too old: libopenvino.so"):
+        get_executor("openvino")
 
 
 def test_an_export_without_onnx_says_what_to_install(files, without):
@@ -99,6 +111,21 @@ def test_verify_runs_and_a_missing_device_lists_those_that_are_here(files, execu
     assert "device must be one of" in text
     assert "cpu" in text.lower()
     assert "got 'npu7'" in text.lower()
+
+
+def test_openvino_is_told_not_to_round(monkeypatch):
+    asked, real = [], ov.Core.compile_model
+
+    def compile_model(self, model, device, settings):
+        asked.append(settings)
+        return real(self, model, device, settings)
+
+    monkeypatch.setattr(ov.Core, "compile_model", compile_model)
+    verify(small_program(), small_inputs(), "openvino")
+    assert asked[0].items() >= SETTINGS.items()
+    network = real(ov.Core(), ov.Core().read_model(to_onnx(small_program()).SerializeToString()), "CPU", asked[0])
+    assert network.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE") == 0
+    assert network.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
 
 
 def test_openvino_chooses_a_device_itself():

@@ -48,4 +48,11 @@ def get_executor(name: str) -> Callable[..., Recording]:
             raise
         package = f"'pnbx-snn[{_EXTRAS[name]}]'" if name in _EXTRAS else error.name
         raise ExecutorError(f"executor {name!r} needs {error.name}: pip install {package}") from error
+    except ImportError as error:
+        if name not in _EXTRAS:
+            raise
+        raise ExecutorError(
+            f"executor {name!r} cannot load what it needs, perhaps too old: {error}; "
+            f"pip install --upgrade 'pnbx-snn[{_EXTRAS[name]}]'"
+        ) from error
     return cast("Callable[..., Recording]", module.execute)

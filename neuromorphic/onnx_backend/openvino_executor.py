@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +18,7 @@ from neuromorphic.onnx_backend.stepper import Runner, Runtime, execute_steps
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
+logger = logging.getLogger(__name__)
 SETTINGS: Mapping[str, Any] = MappingProxyType(
     {
         "EXECUTION_MODE_HINT": "ACCURACY",
@@ -31,12 +33,16 @@ VNNI or XMX, what meets them to 8 bits, by groups of 32."""
 def openvino_devices() -> list[tuple[str, str, tuple[str, ...]]]:
     """Return the devices that OpenVINO finds, each with its full name and its capabilities (``"INT8"``, ...)."""
     core = ov.Core()
+
+    def told(name: str, key: str, otherwise: Any) -> Any:
+        try:
+            return core.get_property(name, key)
+        except RuntimeError as error:
+            logger.warning("openvino: device %s does not tell its %s: %s", name, key, error)
+            return otherwise
+
     return [
-        (
-            name,
-            str(core.get_property(name, "FULL_DEVICE_NAME")),
-            tuple(core.get_property(name, "OPTIMIZATION_CAPABILITIES")),
-        )
+        (name, str(told(name, "FULL_DEVICE_NAME", name)), tuple(told(name, "OPTIMIZATION_CAPABILITIES", ())))
         for name in core.available_devices
     ]
 

@@ -50,8 +50,8 @@ def delayed(s: Step, op: Delay) -> Tensor:
 def enqueue(s: Step, op: Delay, x: Tensor) -> None:
     """Add the newest events to the queue of a delay.
 
-    OpenVINO gathers, reshapes and joins a single sample in place. In a loop a queue then is changed, by the events of the
-    next step, before it is handed on; so what goes into it and comes out of it passes a node that copies.
+    OpenVINO gathers, reshapes and joins a single sample in place. In a loop a queue then is changed, by the events of
+    the next step, before it is handed on; so what goes into it and comes out of it passes a node that copies.
     """
     if op.steps > 1:
         g = s.graph
