@@ -189,8 +189,8 @@ def _row(
 
 
 def quoted(key: str) -> str:
-    """Return a figure of the results page."""
-    return f"{QUOTED[key].text}; docs/results.md"
+    """Return a figure measured before, and the page it is on."""
+    return f"{QUOTED[key].text}; {QUOTED[key].page}"
 
 
 def _growth(m: Measurements) -> str:
