@@ -91,6 +91,8 @@ class NativeNetwork:
         self._ints = np.zeros((batch, ints), dtype=np.int32)
         self._bits = np.zeros((batch, bits), dtype=np.uint64)
         self._counts = np.zeros((batch, counts), dtype=np.int64)
+        for state in (self._ints, self._bits, self._counts):
+            state.fill(0)  # zeros that were never written are not in memory yet: it would grow later
         self._set_starts()
         self._head = np.zeros(rows.HEAD_WIDTH, dtype=np.int64)
         self._head[:] = (
