@@ -128,6 +128,12 @@ def test_openvino_is_told_not_to_round(monkeypatch):
     assert network.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
 
 
+def test_an_openvino_that_rounds_is_refused(monkeypatch):
+    monkeypatch.setattr(ov, "__version__", "2025.3.0-19807-44526285f24-releases/2025/3")
+    with pytest.raises(ExecutorError, match=r"release 2025.3.0.* rounds what must be exact; 2025.4 or newer does not"):
+        verify(small_program(), small_inputs(), "openvino")
+
+
 def test_openvino_chooses_a_device_itself():
     comparison, _, recording = verify(small_program(), small_inputs(), "openvino", device="AUTO")
     assert comparison.equal

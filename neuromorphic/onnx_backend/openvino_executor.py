@@ -23,11 +23,15 @@ SETTINGS: Mapping[str, Any] = MappingProxyType(
     {
         "EXECUTION_MODE_HINT": "ACCURACY",
         "INFERENCE_PRECISION_HINT": "f32",
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
     }
 )
 """What keeps a device exact. Unasked, some round: to half precision, and, where weights are int8 and the processor has
 VNNI or XMX, what meets them to 8 bits, by groups of 32."""
+
+
+OLDEST = (2025, 4)
+"""The oldest release that keeps every operation exact: 2024.6 and 2025.2 round sums of states in float32."""
 
 
 def openvino_devices() -> list[tuple[str, str, tuple[str, ...]]]:
@@ -96,8 +100,14 @@ def openvino_runtime(device: str = "CPU", threads: int = 1) -> Runtime:
     Raises
     ------
     ExecutorError
-        For a device that is not here.
+        For a device that is not here, or a release of OpenVINO that is too old.
     """
+    release = tuple(int(part) for part in ov.__version__.split("-")[0].split(".")[:2])
+    if release < OLDEST:
+        raise ExecutorError(
+            f"openvino: release {ov.__version__} rounds what must be exact; {'.'.join(map(str, OLDEST))} or newer does "
+            "not: pip install --upgrade 'pnbx-snn[onnx]'"
+        )
     core = ov.Core()
     device = device.upper()
     if device != "AUTO" and device not in core.available_devices:
