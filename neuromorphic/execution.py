@@ -22,10 +22,11 @@ def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **optio
     inputs : NDArray
         ``[T, B, N]`` or ``[B, N]``, integers or floats; see :meth:`Program.prepare_inputs`.
     executor : str
-        One of :data:`neuromorphic.executors.NAMES`: ``"numpy"``, ``"lava"``, ``"native"``, ``"torch"``.
+        One of :data:`neuromorphic.executors.NAMES`: ``"numpy"``, ``"lava"``, ``"native"``, ``"torch"``,
+        ``"onnxruntime"``, ``"openvino"``.
     **options
         Passed to the executor, for example ``progress=``, for Lava ``time_limit_s=``, for ``"native"``
-        ``threads=``, for ``"torch"`` ``device=``.
+        ``threads=``, for ``"torch"`` ``device=``, for ``"onnxruntime"`` and ``"openvino"`` both and ``products=``.
 
     Returns
     -------

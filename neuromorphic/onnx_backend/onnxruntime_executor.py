@@ -23,6 +23,7 @@ _ERRORS = (
     state.Fail,
     state.InvalidArgument,
     state.InvalidGraph,
+    state.InvalidProtobuf,
     state.NotImplemented,
     state.RuntimeException,
     RuntimeError,
