@@ -1,8 +1,12 @@
 """Sphinx configuration; build with `make docs`, where warnings are errors."""
 
 import os
+import sys
 import warnings
 from importlib import metadata
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # example_arguments
 
 # norse and snntorch decorate with torch.jit, which torch deprecates: their import, not ours to mend.
 warnings.filterwarnings("ignore", message="`torch.jit.*", category=DeprecationWarning)
@@ -38,6 +42,7 @@ napoleon_use_rtype = False
 napoleon_preprocess_types = False
 
 sphinx_gallery_conf = {
+    "reset_argv": "example_arguments.arguments",
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/\d\d_",
