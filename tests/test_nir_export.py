@@ -331,7 +331,7 @@ def test_command(tmp_path):
     expected, got = (run(p, inputs.numpy()).spikes()["lif2"] for p in (program, back))
     np.testing.assert_array_equal(got, expected)
     for arguments, message in (
-        (["--to", "onnx"], "--to must be one of nir"),
+        (["--to", "tflite"], "--to must be one of nir"),
         (["--round-trip", "maybe"], "--round-trip must be exact or close"),
     ):
         done = CliRunner().invoke(app, ["export", str(tmp_path / "program.npz"), *arguments])
