@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from benchmarks.neurons import currents, pnbx_lif, trained
-from benchmarks.step import images, reference, settled
+from benchmarks.step import reference
 from benchmarks.timing import interleave
 from neuromorphic.compiler import compile_model
 from neuromorphic.native import NativeNetwork
+from pnbx_snn.analysis.measure_models import images, settled
 from pnbx_snn.scan import diagonal_scan
 
 LENGTHS = (256, 1024, 4096, 16_384, 100_000)

@@ -6,7 +6,6 @@ steps of streaming networks at batch 1.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,13 +17,16 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from benchmarks.step import images, reference, settled
+from benchmarks.step import reference
 from benchmarks.timing import Row, interleave
 from neuromorphic import LIF, Dense, Input, Program, Readout
 from neuromorphic.compiler import compile_model
 from neuromorphic.native import NativeNetwork, TernaryMatrix, bits_of
 from neuromorphic.onnx_backend.model import to_onnx
+from neuromorphic.onnx_backend.onnxruntime_executor import onnxruntime_runtime
+from neuromorphic.onnx_backend.stepper import facts_of
 from neuromorphic.pathway_ops import LI, Scale
+from pnbx_snn.analysis.measure_models import images, settled
 from pnbx_snn.quantization import keep_ternary
 
 RATE = 0.188
@@ -221,15 +223,12 @@ def _stream_of(step: Callable[..., Any], x: torch.Tensor) -> Callable[[], None]:
 def _program_in_onnxruntime(program: Program, x: NDArray[np.int32]) -> Callable[[], None]:
     """Return what runs the next step of the same integers, its states passed on."""
     model = to_onnx(program, record=[f"{program.ops[-1].name}.y"])
-    states = json.loads(next(item.value for item in model.metadata_props if item.key == "pnbx.states"))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_outputs()]
+    states = facts_of(model)["states"]
     held = [{s["input"]: np.zeros((len(x), *s["shape"]), dtype=s["dtype"]) for s in states}]
+    step, _ = onnxruntime_runtime().compiled(model, {})
 
     def run() -> None:
-        given = dict(zip(names, session.run(names, {"x": x, **held[0]}), strict=True))
+        given = step({"x": x, **held[0]})
         held[0] = {s["input"]: given[s["output"]] for s in states}
 
     return run

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from pnbx_snn.analysis.measure_machine import processor
 
 PACKAGES = ("torch", "numpy", "numba", "snntorch", "norse", "spikingjelly", "onnxruntime", "openvino")
 
@@ -16,7 +17,7 @@ PACKAGES = ("torch", "numpy", "numba", "snntorch", "norse", "spikingjelly", "onn
 def facts() -> dict[str, Any]:
     """Return processor, vector instructions, threads and versions."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "logical_cpus": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -30,13 +31,3 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        fields = dict(line.split(":", 1) for line in info.read_text().split("\n\n")[0].splitlines() if ":" in line)
-        named = {key.strip(): value.strip() for key, value in fields.items()}
-        name, family, model = (named.get(key, "") for key in ("model name", "cpu family", "model"))
-        return f"{name} (family {family}, model {model})"
-    return platform.processor() or "unknown"

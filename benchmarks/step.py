@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.timing import Row, interleave
+from pnbx_snn.analysis.measure_models import images
 from pnbx_snn.network import PNBX
 
 BATCH, STEPS = 128, 8
@@ -27,23 +28,6 @@ def reference(num_steps: int = STEPS, d_hidden: int = 2048, **options: Any) -> P
     model = PNBX(in_features=784, num_classes=10, num_steps=num_steps, d_hidden=d_hidden, **options)
     model.calibrate(images(256))
     return model
-
-
-@torch.no_grad()
-def settled(model: PNBX, inputs: Tensor) -> PNBX:
-    """Let glia bring the firing rates to 18.8 % on ``[T, B, N]``, as in a trained network, for evaluation."""
-    model.eval()
-    for block in model.blocks:
-        block.glia.train()
-    for _ in range(40):
-        model.adapt(model(inputs, keep_state=False).spikes)
-    return model.eval()
-
-
-def images(count: int) -> Tensor:
-    """Return images that are as sparse as MNIST's: 19 % of the pixels are not 0."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, 784, generator=generator) * (torch.rand(count, 784, generator=generator) < 0.19)
 
 
 class StepByStep(nn.Module):

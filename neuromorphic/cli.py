@@ -25,6 +25,8 @@ from neuromorphic.executors import NAMES
 from neuromorphic.lava_mapping import Layout
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
 from neuromorphic.neuron_ops import LIF
+from neuromorphic.onnx_backend.runtimes import EXECUTORS as ONNX_EXECUTORS
+from neuromorphic.onnx_backend.runtimes import INSTALL, XMX_COMMAND, runtimes
 from neuromorphic.ops import Dense
 from neuromorphic.pathway_ops import Slots
 from neuromorphic.program import Program
@@ -32,7 +34,6 @@ from neuromorphic.recording import Recording
 
 MAX_INPUT_BYTES = 4 << 30
 EXPORTS = ("nir", "netx", "onnx")
-ONNX_EXECUTORS = ("onnxruntime", "openvino")
 
 out = Console()
 err = Console(stderr=True)
@@ -170,7 +171,6 @@ def setup_lava_command(
 def doctor(as_json: AsJson = False) -> None:
     """Say which Pythons with Lava and which devices were found, what is missing, and which executors would run."""
     from neuromorphic.interpreter import doctor as examine
-    from neuromorphic.onnx_backend.runtimes import INSTALL, XMX_COMMAND, runtimes
     from neuromorphic.torch_backend.devices import devices as torch_devices
 
     findings = examine()
@@ -323,8 +323,6 @@ def export_command(
         try:
             from neuromorphic.onnx_backend.files import save_onnx
         except ModuleNotFoundError as error:
-            from neuromorphic.onnx_backend.runtimes import INSTALL
-
             raise CompileError(f"--to onnx needs {error.name}: {INSTALL}") from error
         written = save_onnx(
             program,
@@ -479,8 +477,6 @@ def _run_onnx(path: Path, inputs: NDArray[Any], executor: str, options: dict[str
     try:
         from neuromorphic.onnx_backend.files import run_onnx
     except ModuleNotFoundError as error:
-        from neuromorphic.onnx_backend.runtimes import INSTALL
-
         raise ExecutorError(f"{path}: a .onnx file needs {error.name}: {INSTALL}") from error
     with _progress(f"running on {executor}") as progress:
         return run_onnx(path, inputs, executor, progress=progress, **options)

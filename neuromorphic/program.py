@@ -8,7 +8,7 @@ are aligned to the program's steps.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.container import complete_header, read_container, write_container
-from neuromorphic.errors import FileFormatError, InputError, ProgramError
+from neuromorphic.errors import ExecutorError, FileFormatError, InputError, ProgramError
 from neuromorphic.fixed_point import INT32_MAX, quantize_input
-from neuromorphic.op_fields import Wanted, checked_integer
+from neuromorphic.op_fields import Variable, Wanted, checked_integer
 from neuromorphic.ops import OP_TYPES, Input, Op
 from neuromorphic.packing import is_ternary, pack_ternary, unpack_ternary
 from neuromorphic.pathway_ops import Delay
@@ -167,6 +167,27 @@ class Program:
     def of_type(self, cls: type[Any]) -> list[Any]:
         """Operations of one class, in order."""
         return [op for op in self.ops if isinstance(op, cls)]
+
+    def variables_to_record(self, record: Iterable[str] | None, executor: str) -> dict[str, tuple[str, Variable]]:
+        """Return the variables that an executor is asked to keep, in the program's order, each with its operation.
+
+        Parameters
+        ----------
+        record : iterable of str or None
+            ``"op.variable"``; ``None`` is all.
+        executor : str
+            Who says so if one is unknown.
+
+        Raises
+        ------
+        ExecutorError
+            When the program does not have one of them.
+        """
+        known = {f"{op.name}.{v.name}": (op.name, v) for op in self.ops for v in op.variables}
+        wanted = set(known) if record is None else set(record)
+        for name in sorted(wanted - set(known)):
+            raise ExecutorError(f"{executor}: there is no variable {name!r}; the program has {', '.join(known)}")
+        return {name: found for name, found in known.items() if name in wanted}
 
     def prepare_inputs(self, inputs: NDArray[Any]) -> NDArray[np.int32]:
         """Check inputs and bring them to int32 ``[T, B, N]``.

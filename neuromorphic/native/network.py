@@ -80,7 +80,7 @@ class NativeNetwork:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ExecutorError(f"native: {name} must be an integer of 1 or more, got {value!r}")
         prove(program)
-        self.batch, self.threads, self.time = batch, min(threads, batch), 0
+        self.batch, self.threads = batch, min(threads, batch)
         self._port = program.input
         layout = Layout(program)
         self._variables, self._spike_counts, self._starts = layout.variables, layout.spike_counts, layout.starts
@@ -91,9 +91,7 @@ class NativeNetwork:
         self._ints = np.zeros((batch, ints), dtype=np.int32)
         self._bits = np.zeros((batch, bits), dtype=np.uint64)
         self._counts = np.zeros((batch, counts), dtype=np.int64)
-        for state in (self._ints, self._bits, self._counts):
-            state.fill(0)  # zeros that were never written are not in memory yet: it would grow later
-        self._set_starts()
+        self.reset()  # zeros that were never written are not in memory yet: it would grow later
         self._head = np.zeros(rows.HEAD_WIDTH, dtype=np.int64)
         self._head[:] = (
             self._table.ctypes.data, len(self._table),

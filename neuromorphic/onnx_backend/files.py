@@ -24,6 +24,7 @@ from neuromorphic.onnx_backend.model import (
     to_onnx,
 )
 from neuromorphic.onnx_backend.products import Products
+from neuromorphic.onnx_backend.runtimes import EXECUTORS, INSTALL
 from neuromorphic.onnx_backend.stepper import Runtime, facts_of, run_model
 from neuromorphic.ops import Input
 from neuromorphic.program import Program
@@ -31,7 +32,6 @@ from neuromorphic.recording import Recording
 
 MAX_BYTES = (1 << 31) - 1
 """What one protocol buffer may hold."""
-RUNTIMES = ("onnxruntime", "openvino")
 
 
 def save_onnx(
@@ -191,8 +191,8 @@ def run_onnx(
 
 
 def _runtime(executor: str, device: str, threads: int) -> Runtime:
-    if executor not in RUNTIMES:
-        raise ExecutorError(f"an ONNX model runs on {' or '.join(RUNTIMES)}, got {executor!r}")
+    if executor not in EXECUTORS:
+        raise ExecutorError(f"an ONNX model runs on {' or '.join(EXECUTORS)}, got {executor!r}")
     try:
         if executor == "onnxruntime":
             from neuromorphic.onnx_backend.onnxruntime_executor import onnxruntime_runtime
@@ -202,6 +202,4 @@ def _runtime(executor: str, device: str, threads: int) -> Runtime:
 
         return openvino_runtime(device, threads)
     except ModuleNotFoundError as error:
-        from neuromorphic.onnx_backend.runtimes import INSTALL
-
         raise ExecutorError(f"executor {executor!r} needs {error.name}: {INSTALL}") from error

@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from neuromorphic.bounds import prove
-from neuromorphic.errors import CompileError, ExecutorError
+from neuromorphic.errors import CompileError
 from neuromorphic.neuron_ops import LIF, HomeostaticLIF
 from neuromorphic.onnx_backend import memories, neurons, pathways
 from neuromorphic.onnx_backend.graph import INT32, UINT8, Graph, Tensor
@@ -141,7 +141,7 @@ def to_onnx(
     if form == "image":
         record = [f"{_readout(program, record).name}.y"]
     proven = replace(program, num_steps=num_steps)
-    step = _step(proven, products, checked_record(program, record, "onnx"))
+    step = _step(proven, products, list(program.variables_to_record(record, "onnx")))
     graph, carried = _step_graph(step) if form == "step" else (_sequence_graph(step, form), {})
     model = helper.make_model(
         graph,
@@ -174,15 +174,6 @@ def to_onnx(
     model.metadata_props.add(key=PREFIX + DIGEST, value=digest(model))
     onnx.checker.check_model(model)
     return model
-
-
-def checked_record(program: Program, record: Iterable[str] | None, who: str) -> list[str]:
-    """Return the variables to record in the program's order, refusing those that it does not have."""
-    known = [f"{op.name}.{v.name}" for op in program.ops for v in op.variables]
-    wanted = set(known) if record is None else set(record)
-    for name in sorted(wanted - set(known)):
-        raise ExecutorError(f"{who}: there is no variable {name!r}; the program has {', '.join(known)}")
-    return [name for name in known if name in wanted]
 
 
 def digest(model: onnx.ModelProto) -> str:

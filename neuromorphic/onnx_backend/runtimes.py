@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+EXECUTORS = ("onnxruntime", "openvino")
 INSTALL = "pip install 'pnbx-snn[onnx]'"
 XMX_COMMAND = "neuromorphic verify PROGRAM INPUTS --executor openvino --device GPU"
 _CHECKED = ("cpu", "CPU")
@@ -13,7 +14,7 @@ _MATRIX_UNITS = "GPU_HW_MATMUL"
 
 def runtimes() -> dict[str, list[tuple[str, str]] | None]:
     """Return for each executor its devices, each with what is known of it; ``None`` where a package is missing."""
-    found: dict[str, list[tuple[str, str]] | None] = {"onnxruntime": None, "openvino": None}
+    found: dict[str, list[tuple[str, str]] | None] = dict.fromkeys(EXECUTORS)
     if find_spec("onnx") is None:
         return found
     if find_spec("onnxruntime") is not None:

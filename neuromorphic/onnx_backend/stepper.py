@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from neuromorphic.onnx_backend.model import PREFIX, checked_record, to_onnx
+from neuromorphic.onnx_backend.model import PREFIX, to_onnx
 from neuromorphic.onnx_backend.products import Products
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
@@ -126,7 +126,7 @@ def execute_steps(
         Called with (steps done, steps in all).
     """
     started = time.perf_counter()
-    names = checked_record(program, record, runtime.name)
+    names = program.variables_to_record(record, runtime.name)
     proven = max(len(inputs), program.num_steps)
     model = to_onnx(program, products=products, record=names, num_steps=proven)
     built = time.perf_counter() - started

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromorphic.bounds import prove
-from neuromorphic.errors import ExecutorError
 from neuromorphic.ops import Input
 from neuromorphic.pathway_ops import Delay
 from neuromorphic.program import Program
@@ -60,10 +59,7 @@ def execute(
     place = find_device(device)
     started = time.perf_counter()
     num_steps, batch = inputs.shape[:2]
-    known = {f"{op.name}.{v.name}": (op.name, v) for op in program.ops for v in op.variables}
-    wanted = set(known) if record is None else set(record)
-    for name in wanted - set(known):
-        raise ExecutorError(f"torch: there is no variable {name!r}; the program has {', '.join(known)}")
+    recorded = program.variables_to_record(record, "torch")
     placed = Placed(program, prove(program), batch, place)
     delays = program.of_type(Delay)
     steps = {op.name: MAKERS[type(op)](placed, op) for op in program.ops if type(op) in MAKERS}
@@ -72,8 +68,7 @@ def execute(
     shown = torch.from_numpy(inputs).to(place)  # int32: half of what int64 would take
     kept = {
         name: torch.zeros(num_steps, batch, v.size, dtype=DTYPES[v.dtype], device=place)
-        for name, (_, v) in known.items()
-        if name in wanted
+        for name, (_, v) in recorded.items()
     }
     for t in range(num_steps):
         values: dict[str, Tensor] = {op.name: queues[op.name][t % op.steps].clone() for op in delays}
@@ -85,7 +80,7 @@ def execute(
         for op in delays:
             queues[op.name][t % op.steps] = values[op.source]
         for name, array in kept.items():
-            op_name, variable = known[name]
+            op_name, variable = recorded[name]
             array[t] = states[op_name][variable.name]
         if progress is not None:
             progress(t + 1, num_steps)

@@ -16,7 +16,7 @@ PACKAGES = ("torch", "numpy", "numba")
 def machine() -> dict[str, Any]:
     """Return processor, vector instructions, versions, and how many processes wanted to run in the last minutes."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "logical_cpus": os.cpu_count(),
         "threads": 1,
@@ -27,7 +27,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor, its family and model."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     named = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
