@@ -337,7 +337,8 @@ def test_errors_say_what_is_missing(run, tmp_path, tmp_path_factory):
     assert not (tmp_path / "r").exists()
 
 
-def test_errors_of_the_library(run, tmp_path):
+def test_errors_of_the_library(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("PNBX_DATA", raising=False)  # else it names the folder that is missed below
     model, config = load_run(run)
     with pytest.raises(PnbxTypeError, match="has no spikes"):
         analyze_run(run, build_model(make_config({"cnn": {"channels": 2}})), config.data)
