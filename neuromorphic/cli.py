@@ -94,13 +94,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 
 def _load_inputs(path: Path, samples: str | None) -> NDArray[Any]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as file:
+            is_zip = file.read(2) == b"PK"
+        array: NDArray[Any] = np.empty(0) if is_zip else np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy array without pickled objects ({error})") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
+    if is_zip:
         raise InputError(f"{path}: holds several arrays (.npz); give one .npy array")
     if array.nbytes > MAX_INPUT_BYTES:
         raise InputError(f"{path}: {array.nbytes} bytes, at most {MAX_INPUT_BYTES} are read at once; use --samples")

@@ -301,7 +301,7 @@ class PNBX(nn.Module):
                 assert isinstance(block, BitBrain)
                 block.calibrate(spikes)
                 spikes, _ = block(spikes, generator=generator, keep_state=False)
-            logits = self.readout(spikes.mean(dim=0))
+            logits = self.readout(spikes if self.readout_kind == "step" else spikes.mean(dim=0))
         self.readout.weight.div_(logits.std().clamp_min(1e-3))
 
     def forward(

@@ -2,15 +2,16 @@
 
     python tests/fuzz_readers.py --seconds 600
 
-Files of programs, recordings and NIR graphs are damaged in two ways: bytes flipped, cut or copied over; and values
-replaced by hostile ones, behind the checksum (the file signed anew) or in the HDF5. A crash prints the seed that
-made it.
+Files of programs, recordings, NIR graphs and ONNX models are damaged in two ways: bytes flipped, cut or copied over;
+and values replaced by hostile ones, behind the checksum (the file signed anew) or in the HDF5. Of an ONNX model these
+are the facts beside the graph. A crash prints the seed that made it.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
 import random
 import resource
 import sys
@@ -25,11 +26,14 @@ from typing import Any
 import h5py
 import nir
 import numpy as np
+import onnx
 
 from neuromorphic import Program, Recording, prove, run
 from neuromorphic.compiler import compile_nir
 from neuromorphic.container import read_container, write_container
 from neuromorphic.errors import NeuromorphicError
+from neuromorphic.onnx_backend.files import run_onnx, save_onnx
+from neuromorphic.onnx_backend.model import DIGEST, PREFIX, digest
 from neuromorphic.program import FORMAT_VERSION
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -139,6 +143,20 @@ def spoiled_graph(path: Path, content: bytes, rng: random.Random) -> None:
                 file[name] = rng.choice(["", "LIF", "Input", "NIRGraph", "Conv2d", "input", "a" * 5000, 3.5])
 
 
+def spoiled_model(path: Path, content: bytes, rng: random.Random) -> None:
+    """Write a signed ONNX model with hostile facts."""
+    model = onnx.load_model_from_string(content)
+    facts = {item.key: item for item in model.metadata_props}
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        item = facts[rng.choice(sorted(facts))]
+        try:
+            item.value = json.dumps(spoil(json.loads(item.value), rng))
+        except json.JSONDecodeError:
+            item.value = str(rng.choice(HOSTILE))
+    facts[PREFIX + DIGEST].value = digest(model)
+    path.write_bytes(model.SerializeToString())
+
+
 def read_graph(path: Path) -> None:
     """Compile a graph and run it if it is small."""
     program = compile_nir(path, num_steps=4)
@@ -175,6 +193,11 @@ def read_program(path: Path) -> None:
         run(program, np.zeros((2, 1, program.input.size), dtype=np.int32))
 
 
+def read_model(path: Path) -> None:
+    """Run an ONNX model."""
+    run_onnx(path, small_inputs())
+
+
 def fuzz(seconds: float, seed: int, folder: Path) -> Counter[str]:
     """Damage and read files until the time is over; return what came out."""
     program = small_program()
@@ -190,17 +213,19 @@ def fuzz(seconds: float, seed: int, folder: Path) -> Counter[str]:
     nir.write(folder / "g.nir", nir_graph())
     read_graph(folder / "g.nir")
     sources.append(("NIR", "nir", read_graph, (folder / "g.nir").read_bytes(), None, {}))
+    save_onnx(program, folder / "m.onnx")
+    sources.append(("ONNX", "onnx", read_model, (folder / "m.onnx").read_bytes(), None, {}))
     counts: Counter[str] = Counter()
     start, before = time.monotonic(), _peak_mib()
     while time.monotonic() - start < seconds:
         rng = random.Random(seed)
         name, kind, read, content, body, arrays = rng.choice(sources)
-        path = folder / ("fuzzed.nir" if kind == "nir" else "fuzzed.npz")
+        path = folder / f"fuzzed.{kind if kind in ('nir', 'onnx') else 'npz'}"
         try:
             if rng.random() < 0.4:
                 path.write_bytes(damaged(content, rng))
-            elif kind == "nir":
-                spoiled_graph(path, content, rng)
+            elif kind in ("nir", "onnx"):
+                (spoiled_graph if kind == "nir" else spoiled_model)(path, content, rng)
             else:
                 spoiled_file(path, kind, body, arrays, rng)
         except (NeuromorphicError, TypeError, ValueError, OverflowError):

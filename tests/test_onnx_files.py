@@ -1,5 +1,7 @@
 """ONNX files: what is written runs elsewhere and here, and what was damaged is refused in one sentence."""
 
+import json
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -16,6 +18,10 @@ from neuromorphic.onnx_backend.openvino_executor import SETTINGS
 from programs import small_inputs, small_program
 
 RUNTIMES = ("onnxruntime", "openvino")
+LIF1, *OTHERS = (
+    {"input": f"state.{variable}", "output": variable, "shape": [size], "dtype": "int32"}
+    for variable, size in (("lif1.v", 8), ("lif2.v", 6), ("readout.y", 3))
+)
 
 
 def call(*arguments):
@@ -116,6 +122,10 @@ def said(key, value):
         (said("format_version", "2"), "format version '2', this version of the package reads up to 1"),
         (said("input", '{"name": "x"}'), "not a usable model of a program .'size'"),
         (said("states", "[{"), "not a usable model of a program"),
+        (said("states", "[1.5, 2]"), "not a usable model of a program .'float' object is not subscriptable"),
+        (said("states", "[]"), r"inputs \['state.lif1.v', .*, told \['x'\]"),
+        (said("states", json.dumps([{**LIF1, "dtype": "int64"}, *OTHERS])), "state.lif1.v is .*int32.*told .*int64"),
+        (said("form", "leap"), "form 'leap', products 'int8'"),
         (said("variables", '["lif9.v"]'), "not a usable model of a program .'lif9.v'"),
     ],
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from neuromorphic.onnx_backend.model import (
     digest,
     to_onnx,
 )
-from neuromorphic.onnx_backend.products import Products
+from neuromorphic.onnx_backend.products import PRODUCTS, Products
 from neuromorphic.onnx_backend.runtimes import EXECUTORS, INSTALL
 from neuromorphic.onnx_backend.stepper import Runtime, facts_of, run_model
 from neuromorphic.ops import Input
@@ -128,6 +128,25 @@ def _check_self_contained(model: onnx.ModelProto, path: str | os.PathLike[str]) 
             raise FileFormatError(f"{path}: tensor {item.name!r} lies in another file; programs keep theirs inside")
 
 
+def _check_facts(graph: onnx.GraphProto, facts: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError unless what the facts say of the graph is what it is."""
+    ports, outputs = {value.name: value.type.tensor_type for value in graph.input}, {v.name for v in graph.output}
+    if facts["form"] not in ("step", "scan", "image") or facts["products"] not in PRODUCTS:
+        raise ValueError(f"form {facts['form']!r}, products {facts['products']!r}")
+    missing = {*facts["variables"], *(state["output"] for state in facts["states"])} - outputs
+    if missing:
+        raise KeyError(*missing)
+    named = [facts["input"]["name"], *(state["input"] for state in facts["states"])]
+    if sorted(named) != sorted(ports):
+        raise ValueError(f"inputs {sorted(ports)}, told {named}")
+    for state in facts["states"]:
+        port = ports[state["input"]]
+        is_so = ([dim.dim_value for dim in port.shape.dim[1:]], onnx.helper.tensor_dtype_to_np_dtype(port.elem_type))
+        told = (state["shape"], np.dtype(state["dtype"]))
+        if told != is_so:
+            raise ValueError(f"{state['input']} is {is_so}, told {told}")
+
+
 def run_onnx(
     path: str | os.PathLike[str],
     inputs: NDArray[Any],
@@ -172,10 +191,8 @@ def run_onnx(
         facts = facts_of(model)
         form, port, num_steps = facts["form"], facts["input"], facts["num_steps"]
         only = Program((Input(port["name"], port["size"], port["low"], port["high"], port["scale"]),), num_steps)
-        missing = set(facts["variables"]) - {value.name for value in model.graph.output}
-        if missing:
-            raise KeyError(*missing)
-    except (KeyError, TypeError, json.JSONDecodeError, ProgramError) as error:
+        _check_facts(model.graph, facts)
+    except (KeyError, TypeError, ValueError, ProgramError) as error:  # JSON's errors are ValueErrors
         raise FileFormatError(f"{path}: not a usable model of a program ({error})") from error
     if form == "image":
         raise FileFormatError(f"{path}: its form is 'image', which leaves no recording; export --form step or scan")
