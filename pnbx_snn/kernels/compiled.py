@@ -1,4 +1,4 @@
-"""What the compiled loops of this package share: numba, its cache, torch's number of threads, memory for results."""
+"""What the compiled loops of this package share: numba, its cache, torch's number of threads."""
 
 import functools
 import inspect
@@ -9,11 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
-import numpy as np
 import torch
 from torch import Tensor
-
-_HUGE = 4 << 20  # bytes from which NumPy asks for huge pages
 
 
 class Compiled:
@@ -103,17 +100,3 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 def array(tensor: Tensor) -> Any:
     """Return a CPU tensor as a NumPy array on the same memory."""
     return tensor.detach().numpy()
-
-
-def empty_like(tensor: Tensor) -> Tensor:
-    """Return contiguous memory for a result, of the shape and dtype of ``tensor``, with huge pages if it is large.
-
-    A fresh page costs more than what a kernel does with it: two results of 16 MiB took 10.1 ms to be filled for the
-    first time from ``torch.empty`` (4 KiB pages) and 3.8 ms from NumPy, which asks Linux for pages of 2 MiB.
-    """
-    num_bytes = tensor.numel() * tensor.element_size()
-    if num_bytes < _HUGE:
-        return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-    memory = np.empty(num_bytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64  # as torch aligns
-    return torch.from_numpy(memory[start : start + num_bytes]).view(tensor.dtype).view(tensor.shape)

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pnbx_snn.kernels.compiled import array, empty_like, num_threads
+from pnbx_snn.kernels.compiled import array, num_threads
 from pnbx_snn.kernels.lif_loops import RESETS, STEPS, SURROGATES, backward_kernel, forward_kernel
+from pnbx_snn.kernels.memory import empty
 
 CHUNK = 32
 """Steps between two kept membranes."""
@@ -41,7 +42,8 @@ def run_forward(
     step, reset, _ = _indices(kind)
     sizes, threads, dtype = _sizes(x, torus)
     T, M, _, width, rows, *_ = sizes
-    spikes, membranes = empty_like(x), empty_like(x) if traced else x.new_empty(0)
+    spikes = empty(x.shape, x.dtype)
+    membranes = empty(x.shape, x.dtype) if traced else x.new_empty(0)
     v_last, kept = v0.clone(memory_format=torch.contiguous_format), x.new_empty(num_kept(T, M, torus))
     forward_kernel(step, reset, rows > 0, traced)(
         threads, *_by_step(x), _by_unit(decay, x), _by_unit(theta, x), _flat(v_last if z0 is None else z0.to(x.dtype)),
@@ -59,7 +61,7 @@ def run_backward(
     sizes, threads, dtype = _sizes(x, torus)
     _, M, chunk, width, rows, *_ = sizes
     zero = np.zeros(M, dtype)
-    of_x, of_v = empty_like(x), x.new_zeros(x.shape[1:])
+    of_x, of_v = empty(x.shape, x.dtype), x.new_zeros(x.shape[1:])
     if g_v is not None:
         of_v.copy_(g_v)
     of_decay, of_theta = (torch.zeros_like(of_v) if learned else of_v for _ in range(2))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pnbx_snn.kernels.compiled import Compiled, array
+from pnbx_snn.kernels.memory import empty
 from pnbx_snn.kernels.vectors import add_floats, load_floats, no_floats, store_floats, subtract_floats
 
 LANES = 32
@@ -95,6 +96,6 @@ def by_tables(inputs: Sequence[Tensor], weights: Sequence[Tensor], scales: Seque
         torch.mul(values, scale, out=x[:, EACH * first : EACH * first + values.shape[1]])
         _name(array(weight.contiguous()), first, array(codes))
         first += size
-    out = torch.empty(rows, M)
+    out = empty((rows, M), torch.float32)
     _look_up(array(x), array(codes), array(out))
     return out

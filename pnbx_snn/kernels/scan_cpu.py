@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from pnbx_snn.kernels.compiled import Compiled, array
+from pnbx_snn.kernels.memory import empty
 
 WIDTH = 8192
 """Columns that run through time together: their state stays in the cache, and they are long pieces of memory."""
@@ -156,7 +157,7 @@ def usable(tensor: Tensor) -> bool:
 
 def run_forward(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """States ``[T, B, S]`` of a decay ``[S]`` or ``[T, B, S]``; all of one dtype."""
-    states = torch.empty(inputs.shape, dtype=inputs.dtype)
+    states = empty(inputs.shape, inputs.dtype)
     kernel = _forward_complex if inputs.is_complex() else _forward
     kernel(
         _decays(decay, initial),
@@ -174,8 +175,8 @@ def run_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the decay (empty if not needed), the inputs and the initial state."""
     moving, dtype = decay.ndim == 3, states.dtype
-    grad_inputs, grad_initial = torch.empty(states.shape, dtype=dtype), torch.empty(initial.shape, dtype=dtype)
-    grad_decay = torch.empty(decay.shape if need_decay and moving else (1, 1, 1), dtype=dtype)
+    grad_inputs, grad_initial = empty(states.shape, dtype), torch.empty(initial.shape, dtype=dtype)
+    grad_decay = empty(decay.shape if need_decay and moving else (1, 1, 1), dtype)
     # Of a constant decay and for each sample, in double precision: a float32 sum over 100,000 steps has four digits.
     total = torch.zeros(initial.shape, dtype=torch.complex128 if dtype.is_complex else torch.float64)
     kernel = _backward_complex if dtype.is_complex else _backward

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pnbx_snn.kernels.compiled import Compiled, array, inlined
 from pnbx_snn.kernels.lookup_cpu import by_tables, tables_fit
+from pnbx_snn.kernels.memory import empty
 from pnbx_snn.kernels.vectors import (
     above_zero,
     add_floats,
@@ -296,7 +297,7 @@ def count(bits: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
     K = weights[0].shape[1]
     ends = np.cumsum([-(-len(weight) // 64) * 64 for weight in weights])  # each matrix begins with a new word
     planes = np.zeros((-(-int(ends[-1]) // BLOCK), K + 1, 2, BLOCK // 64), np.uint64)
-    sums = torch.empty(len(bits), int(ends[-1]))
+    sums = empty((len(bits), int(ends[-1])), torch.float32)
     parts = []
     for weight, end in zip(weights, ends, strict=True):
         first = int(end) - -(-len(weight) // 64) * 64
@@ -322,6 +323,6 @@ def gather(bits: Tensor, K: int, grads: Sequence[Tensor]) -> list[Tensor]:
     _list_samples(array(bits).view(np.uint64), K, ends, samples)
     found = []
     for grad in grads:
-        found.append(torch.empty(grad.shape[1], K))
+        found.append(empty((grad.shape[1], K), torch.float32))
         _gather(array(grad), ends, samples, array(found[-1]))
     return found
