@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 import pnbx_snn
+from pnbx_snn.baselines import Baseline
 from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.model import SpikingClassifier
@@ -24,7 +25,9 @@ from pnbx_snn.teacher import SmallCNN
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 
-Network = SpikingClassifier | PNBX | SmallCNN
+FloatNetwork = SmallCNN | Baseline
+"""Those without spikes and ternary weights; ``section`` is where a configuration describes them."""
+Network = SpikingClassifier | PNBX | FloatNetwork
 """What a configuration can describe: each has ``calibrate(x)`` and ``classify(x) -> (logits, spikes)``."""
 
 
@@ -153,6 +156,9 @@ def build_model(config: Config) -> Network:
     if config.cnn is not None:
         height, width = {"fsdd": (data.num_frames, data.num_bands), "digits": (8, 8)}.get(data.name, (28, 28))
         return SmallCNN(height, width, data.num_classes, **config.cnn.model_dump())
+    if config.baseline is not None:
+        kind, rest = config.baseline.kind, config.baseline.model_dump(exclude={"kind"})
+        return Baseline(kind, data.num_steps, data.in_features, data.num_classes, **rest)
     if config.pnbx is not None:
         return PNBX(
             in_features=data.in_features,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 import typer
 
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, Network, build_model, load_run, read_meta
+from pnbx_snn.checkpoint import CHECKPOINT_NAME, FloatNetwork, Network, build_model, load_run, read_meta
 from pnbx_snn.config import load_config
 from pnbx_snn.console import (
     Commands,
@@ -44,7 +44,6 @@ from pnbx_snn.report import (
 from pnbx_snn.run_log import METRICS_NAME, read_metrics
 from pnbx_snn.settings import Config, DataConfig
 from pnbx_snn.tasks import load_split
-from pnbx_snn.teacher import SmallCNN
 from pnbx_snn.training import train as run_training
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
@@ -152,8 +151,8 @@ def raster(
     from pnbx_snn import plot
 
     model, config = _load(run)
-    if isinstance(model, SmallCNN):
-        fail(f"{run}: a [cnn] has no spikes to draw", 2)
+    if isinstance(model, FloatNetwork):
+        fail(f"{run}: a [{model.section}] has no spikes to draw", 2)
     split = load_split(_data(config, data), part)
     if sample >= len(split.labels):
         fail(f"--sample must be in [0, {len(split.labels) - 1}] for --part {part}, got {sample}", 2)

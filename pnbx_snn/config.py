@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pnbx_snn.errors import ConfigError
 from pnbx_snn.settings import (
     AugmentConfig,
+    BaselineConfig,
     CNNConfig,
     Config,
     DataConfig,
@@ -32,6 +33,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "model": ModelConfig,
     "pnbx": PNBXConfig,
     "cnn": CNNConfig,
+    "baseline": BaselineConfig,
     "augment": AugmentConfig,
     "distill": DistillConfig,
     "train": TrainConfig,

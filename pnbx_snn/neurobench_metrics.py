@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pnbx_snn.checkpoint import Network
+from pnbx_snn.checkpoint import FloatNetwork, Network
 from pnbx_snn.data import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError
 from pnbx_snn.hippocampus import Hippocampus
@@ -20,7 +20,6 @@ from pnbx_snn.linear import BitLinear
 from pnbx_snn.packed import pack_ternary
 from pnbx_snn.quantization import keep_ternary, quantize_int8
 from pnbx_snn.rnn import SpikingRNN
-from pnbx_snn.teacher import SmallCNN
 
 
 class TernaryMatrix(nn.Linear):
@@ -116,9 +115,9 @@ def neurobench(model: Network, split: Split, *, batch_size: int = 64, seed: int 
     Yik et al. 2025, "The neurobench framework for benchmarking neuromorphic computing algorithms and systems",
     Nature Communications 16, 1545; arXiv:2304.04640.
     """
-    if isinstance(model, SmallCNN):
+    if isinstance(model, FloatNetwork):
         raise PnbxTypeError(
-            "neurobench: a [cnn] has no ternary weights; neurobench.models.TorchModel takes it as it is"
+            f"neurobench: a [{model.section}] has no ternary weights; neurobench.models.TorchModel takes it as it is"
         )
     if any(isinstance(module, SpikingRNN) for module in model.modules()):
         raise PnbxTypeError("neurobench: the loop of rnn = 'spiking' runs outside of layers, unseen by NeuroBench")

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int8, UInt8
 from torch import Tensor, nn
 
-from pnbx_snn.checkpoint import Network, build_model, load_run, read_meta
+from pnbx_snn.checkpoint import FloatNetwork, Network, build_model, load_run, read_meta
 from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.hippocampus import Hippocampus
@@ -16,7 +16,6 @@ from pnbx_snn.messages import TorusMessages
 from pnbx_snn.quantization import ternarize
 from pnbx_snn.settings import Config
 from pnbx_snn.storage import read_tensors, write_tensors
-from pnbx_snn.teacher import SmallCNN
 
 KIND = "packed network"
 CODES, GAMMA = ".codes", ".gamma"
@@ -115,8 +114,8 @@ def pack_run(
     """
     model, config = load_run(run_dir) if loaded is None else loaded
     meta = read_meta(Path(run_dir) / "checkpoint.safetensors")
-    if isinstance(model, SmallCNN):
-        raise PnbxTypeError(f"{run_dir}: a [cnn] has no ternary weights to pack")
+    if isinstance(model, FloatNetwork):
+        raise PnbxTypeError(f"{run_dir}: a [{model.section}] has no ternary weights to pack")
     tensors = dict(model.state_dict())
     for name, module in model.named_modules():
         latent = _latent(module)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pnbx_snn.checkpoint import Network
+from pnbx_snn.checkpoint import FloatNetwork, Network
 from pnbx_snn.console import fail, out
 from pnbx_snn.counts import PartCount
 from pnbx_snn.errors import StorageError
@@ -15,14 +15,13 @@ from pnbx_snn.hippocampus import Hippocampus
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.messages import TorusMessages
 from pnbx_snn.network import PNBX
-from pnbx_snn.teacher import SmallCNN
 
 
 def layer_names(model: Network) -> list[str]:
     """Return a name for each layer whose spikes ``classify`` returns."""
     if isinstance(model, PNBX):
         return ["encoder", *(f"block {i}" for i in range(1, len(model.blocks) + 1))]
-    return [] if isinstance(model, SmallCNN) else [f"layer {i}" for i in range(1, len(model.layers) + 1)]
+    return [] if isinstance(model, FloatNetwork) else [f"layer {i}" for i in range(1, len(model.layers) + 1)]
 
 
 def evaluation_table(title: str, measured: dict[str, Any], names: list[str]) -> Table:

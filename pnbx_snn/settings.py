@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pnbx_snn.baselines.classifier import SEQUENCES, Kind
 from pnbx_snn.cells import Primitive, Reset
 from pnbx_snn.encoding import Encoder
 from pnbx_snn.errors import PnbxValueError
@@ -13,6 +14,9 @@ from pnbx_snn.network import Readout
 from pnbx_snn.pathways import FastWeightsRule, HippocampusScope, RNNKind, SSMKind
 from pnbx_snn.quantization import WeightScale
 from pnbx_snn.surrogate import Surrogate
+
+NETWORKS = ("model", "pnbx", "cnn", "baseline")
+"""The sections of which one says which network."""
 
 NUM_CLASSES = 10
 """Of every data set that is digits."""
@@ -81,6 +85,11 @@ class DataConfig(Section):
         if self.name in SENSORS:
             return SENSORS[self.name].num_inputs(self.pool)
         return {"digits": 64, "mnist": 784, "mnist_rows": 28, "fsdd": self.num_bands}[self.name]
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of a sample; 1 of a static one."""
+        return {"digits": 1, "mnist": 1, "mnist_rows": 28}.get(self.name, self.num_frames)
 
     @property
     def num_classes(self) -> int:
@@ -181,6 +190,15 @@ class CNNConfig(Section):
     dropout: float = Field(default=0.3, ge=0, lt=1, description="a number in [0, 1)")
 
 
+class BaselineConfig(Section):
+    """A rival without spikes, of a wanted size: the arguments of :class:`pnbx_snn.baselines.Baseline`."""
+
+    kind: Kind = "mlp"
+    parameters: int = _whole(0, 0, 10**9)
+    num_layers: int = _whole(2, 1, 64)
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
+
+
 class AugmentConfig(Section):
     """How training samples are changed, anew in each epoch.
 
@@ -279,13 +297,15 @@ class TrainConfig(Section):
 class Config(Section):
     """A whole configuration; :func:`pnbx_snn.config.load_config` makes one and says what is wrong with it.
 
-    At most one of ``[model]``, ``[pnbx]`` and ``[cnn]`` says which network; with none, it is the default ``[model]``.
+    At most one of ``[model]``, ``[pnbx]``, ``[cnn]`` and ``[baseline]`` says which network; with none, it is the
+    default ``[model]``.
     """
 
     data: DataConfig = DataConfig()
     model: ModelConfig | None = None
     pnbx: PNBXConfig | None = None
     cnn: CNNConfig | None = None
+    baseline: BaselineConfig | None = None
     augment: AugmentConfig = AugmentConfig()
     distill: DistillConfig = DistillConfig()
     train: TrainConfig = TrainConfig()
@@ -298,10 +318,10 @@ class Config(Section):
     @classmethod
     def _one_network(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            named = [name for name in ("model", "pnbx", "cnn") if values.get(name) is not None]
+            named = [name for name in NETWORKS if values.get(name) is not None]
             if len(named) > 1:
                 raise ValueError(
-                    "only one of [model], [pnbx] and [cnn] may be there, "
+                    "only one of [model], [pnbx], [cnn] and [baseline] may be there, "
                     f"got {' and '.join(f'[{name}]' for name in named)}"
                 )
             if not named:
@@ -311,10 +331,14 @@ class Config(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
         if self.model is not None and self.data.name in ("mnist_rows", "fsdd"):
-            raise ValueError(f"data.name = {self.data.name!r} is a sequence and needs [pnbx] or [cnn], got [model]")
+            raise ValueError(
+                f"data.name = {self.data.name!r} is a sequence and needs [pnbx], [cnn] or [baseline], got [model]"
+            )
+        if self.baseline is not None:
+            self._baseline_fits(self.baseline)
         if self.data.is_events:
             if self.pnbx is None:
-                kind = "model" if self.model is not None else "cnn"
+                kind = next(name for name in NETWORKS if getattr(self, name) is not None)
                 raise ValueError(
                     f"data.name = {self.data.name!r} is sequences of spikes and needs [pnbx], got [{kind}]"
                 )
@@ -325,3 +349,20 @@ class Config(Section):
                         f"{getattr(self.augment, key)} (augment.input_dropout silences inputs)"
                     )
         return self
+
+    def _baseline_fits(self, baseline: BaselineConfig) -> None:
+        kind, data = baseline.kind, self.data.name
+        if kind in SEQUENCES and self.data.num_steps == 1:
+            raise ValueError(
+                f"baseline.kind = {kind!r} reads sequences: data.name must be 'mnist_rows' or 'fsdd', got {data!r}"
+            )
+        if kind != "lenet5":
+            return
+        if data not in ("mnist", "mnist_rows"):
+            raise ValueError(
+                f"baseline.kind = 'lenet5' reads images of 28 x 28: data.name must be 'mnist' or 'mnist_rows', "
+                f"got {data!r}"
+            )
+        for key in ("parameters", "dropout"):
+            if getattr(baseline, key):
+                raise ValueError(f"baseline.{key} must be 0 with kind = 'lenet5', got {getattr(baseline, key)}")

@@ -1,6 +1,7 @@
 """A small convolutional network: a teacher for distillation, and a measure of what spikes and ternary weights cost."""
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -44,6 +45,8 @@ class SmallCNN(nn.Module):
     >>> SmallCNN(28, 28, 10, channels=8)(torch.rand(2, 784)).shape
     torch.Size([2, 10])
     """
+
+    section: ClassVar[str] = "cnn"
 
     def __init__(self, height: int, width: int, num_classes: int, *, channels: int = 32, dropout: float = 0.3) -> None:
         super().__init__()

@@ -119,8 +119,14 @@ def test_a_whole_number_is_a_number_but_not_the_other_way_round(tmp_path):
         ("[pnbx]\nssm = 's4'", r"c.toml: pnbx.ssm must be 'selective', 'real', 'complex' or 'none', got 's4'"),
         ("[pnbx]\nedges = 'learned'", r"c.toml: pnbx.edges must be 'equal' or 'ternary', got 'learned'"),
         ("[pnbx]\nhipocampus = 'none'", r"unknown key pnbx.hipocampus, the nearest known one is pnbx.hippocampus"),
-        ("[pnbx]\n[model]", r"c.toml: only one of [model], [pnbx] and [cnn] may be there, got [model] and [pnbx]"),
-        ("[data]\nname = 'fsdd'", r"c.toml: data.name = 'fsdd' is a sequence and needs [pnbx] or [cnn], got [model]"),
+        (
+            "[pnbx]\n[model]",
+            r"c.toml: only one of [model], [pnbx], [cnn] and [baseline] may be there, got [model] and [pnbx]",
+        ),
+        (
+            "[data]\nname = 'fsdd'",
+            r"c.toml: data.name = 'fsdd' is a sequence and needs [pnbx], [cnn] or [baseline], got [model]",
+        ),
         ("[train]\nepochs = \n", r"c.toml: is no TOML: Invalid value (at line 2, column 10)"),
     ],
 )
@@ -202,7 +208,7 @@ def test_the_stated_ranges_are_the_ranges(section):
                 with pytest.raises(ConfigError):
                     make_config({section: {**free, key: value}})
         checked += 1
-    at_least = {"data": 2, "model": 2, "pnbx": 12, "cnn": 2, "augment": 3, "distill": 2, "train": 10}
+    at_least = {"data": 2, "model": 2, "pnbx": 12, "cnn": 2, "baseline": 2, "augment": 3, "distill": 2, "train": 10}
     assert checked >= at_least[section]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.analysis.closed_forms import KINDS, Kind, Operations, operations, sizes_of
 from pnbx_snn.block import BitBrain
-from pnbx_snn.checkpoint import Network
+from pnbx_snn.checkpoint import FloatNetwork, Network
 from pnbx_snn.data import Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.hippocampus import Hippocampus
@@ -22,7 +22,6 @@ from pnbx_snn.neurobench_metrics import matrices_of
 from pnbx_snn.neurons import LIFState
 from pnbx_snn.quantization import keep_ternary, quantize_int8
 from pnbx_snn.rnn import SpikingRNN
-from pnbx_snn.teacher import SmallCNN
 
 
 class Additions(NamedTuple):
@@ -126,8 +125,8 @@ def count_operations(model: Network, split: Split, *, batch_size: int = 64, seed
     PnbxValueError
         If there are no samples.
     """
-    if isinstance(model, SmallCNN):
-        raise PnbxTypeError("count_operations: a [cnn] has no ternary weights and no events to count")
+    if isinstance(model, FloatNetwork):
+        raise PnbxTypeError(f"count_operations: a [{model.section}] has no ternary weights and no events to count")
     if len(split.labels) == 0:
         raise PnbxValueError("count_operations: split must have at least one sample, got none")
     was_training = model.training

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pnbx_snn.checkpoint import Network
+from pnbx_snn.checkpoint import FloatNetwork, Network
 from pnbx_snn.errors import PnbxTypeError
 from pnbx_snn.neurobench_metrics import matrices_of
 from pnbx_snn.packed import pack_ternary
-from pnbx_snn.teacher import SmallCNN
 
 
 class Packing(NamedTuple):
@@ -67,8 +66,8 @@ def ternary_weights(model: Network) -> dict[str, Tensor]:
     PnbxTypeError
         If it has none.
     """
-    if isinstance(model, SmallCNN):
-        raise PnbxTypeError("packing: a [cnn] has no ternary weights")
+    if isinstance(model, FloatNetwork):
+        raise PnbxTypeError(f"packing: a [{model.section}] has no ternary weights")
     with torch.no_grad():
         return {name: module.rounded()[0].to(torch.int8) for name, module in matrices_of(model).items()}
 

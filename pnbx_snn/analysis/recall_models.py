@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from pnbx_snn.analysis.recall_tasks import Task
-from pnbx_snn.baselines import GRU, DiagonalStateSpaces, Transformer, count
+from pnbx_snn.baselines import GRU, DiagonalStateSpaces, Transformer, count, nearest
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.network import PNBX
 
@@ -71,20 +70,6 @@ class TokenPNBX(nn.Module):
         return output.logits, output.state
 
 
-def _nearest(make: Callable[[int], nn.Module], wanted: int, high: int) -> nn.Module:
-    """Return what ``make`` makes of the size whose number of parameters is nearest; more size, more parameters."""
-
-    def size_of(size: int) -> int:
-        with torch.device("meta"):  # shapes only
-            return count(make(size))
-
-    low = 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if size_of(middle) <= wanted else (low, middle)
-    return make(min((low, high), key=lambda size: abs(size_of(size) - wanted)))
-
-
 def make_model(name: str, task: Task, *, seed: int) -> nn.Module:
     """Return a network of this name for a task, the rivals with PNB-X's number of parameters (to a hundredth).
 
@@ -137,4 +122,4 @@ def make_model(name: str, task: Task, *, seed: int) -> nn.Module:
             norm="before",
         )
 
-    return _nearest(make, wanted, 2_000)
+    return nearest(make, wanted, 2_000)

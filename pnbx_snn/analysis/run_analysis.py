@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 
 from pnbx_snn.analysis.operations import Counted, count_operations
 from pnbx_snn.analysis.packing import Packing, packings, ternary_weights, zero_share
-from pnbx_snn.checkpoint import Network
+from pnbx_snn.checkpoint import FloatNetwork, Network
 from pnbx_snn.data import Part, Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.evaluation import evaluate
@@ -27,7 +27,6 @@ from pnbx_snn.quantization import keep_ternary, quantize_int8
 from pnbx_snn.report import layer_names
 from pnbx_snn.settings import DataConfig
 from pnbx_snn.tasks import load_split
-from pnbx_snn.teacher import SmallCNN
 
 BATCHES = (1, 8, 64, 256)
 
@@ -113,8 +112,10 @@ def analyze_run(
     DataError
         If the data are missing.
     """
-    if isinstance(model, SmallCNN):
-        raise PnbxTypeError(f"{run}: a [cnn] has no spikes and no ternary weights to analyze; give a spiking run")
+    if isinstance(model, FloatNetwork):
+        raise PnbxTypeError(
+            f"{run}: a [{model.section}] has no spikes and no ternary weights to analyze; give a spiking run"
+        )
     if samples < 1:
         raise PnbxValueError(f"analyze: samples must be at least 1, got {samples}")
     split = load_split(data, part)

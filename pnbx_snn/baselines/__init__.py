@@ -1,13 +1,13 @@
 """What PNB-X is compared with, of PyTorch's parts: Transformers, a GRU, state spaces, a perceptron, LeNet-5."""
 
 from pnbx_snn.baselines.cache import KVCache
+from pnbx_snn.baselines.classifier import Baseline
 from pnbx_snn.baselines.forms import (
     DOCUMENT_PARAMETERS,
     EQUAL_PARAMETERS,
     FORMS,
     SEQUENCE_MODELS,
     Form,
-    count,
     document_transformer,
     equal_gru,
     equal_ssm,
@@ -15,6 +15,7 @@ from pnbx_snn.baselines.forms import (
     in_form,
 )
 from pnbx_snn.baselines.recurrent import GRU, DiagonalStateSpaces
+from pnbx_snn.baselines.sizes import count, nearest
 from pnbx_snn.baselines.static import LeNet5, mlp
 from pnbx_snn.baselines.transformer import Transformer
 
@@ -24,6 +25,7 @@ __all__ = [
     "FORMS",
     "GRU",
     "SEQUENCE_MODELS",
+    "Baseline",
     "DiagonalStateSpaces",
     "Form",
     "KVCache",
@@ -36,4 +38,5 @@ __all__ = [
     "equal_transformer",
     "in_form",
     "mlp",
+    "nearest",
 ]

@@ -53,17 +53,6 @@ SEQUENCE_MODELS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def count(model: nn.Module) -> int:
-    """Return the number of parameters, a shared one once.
-
-    Examples
-    --------
-    >>> count(nn.Linear(3, 2))
-    8
-    """
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def in_form(model: Module, form: Form) -> Module:
     """Return the model for inference with its weights in this form.
 

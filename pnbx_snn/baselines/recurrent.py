@@ -7,14 +7,9 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
+from pnbx_snn.baselines.inputs import check_inputs, input_layer
 from pnbx_snn.checks import check_sizes
-from pnbx_snn.errors import ShapeError
 from pnbx_snn.scan import diagonal_scan
-
-
-def _check_tokens(where: str, tokens: Tensor) -> None:
-    if tokens.ndim != 2 or tokens.numel() == 0:
-        raise ShapeError(f"{where}: tokens must be [T, B] and not empty, got shape {list(tokens.shape)}")
 
 
 class GRU(nn.Module):
@@ -22,14 +17,14 @@ class GRU(nn.Module):
 
     Parameters
     ----------
-    num_tokens, num_classes
-        Vocabulary and logits.
+    num_tokens, in_features, num_classes
+        Vocabulary, or else the numbers of a step (then a product takes the embedding's place); and logits.
     d_model, d_hidden, num_layers
         Sizes of the embedding and of the state, and how many layers.
 
     Notes
     -----
-    Shapes: tokens ``[T, B]``, logits ``[T, B, C]``, state ``[layers, B, d_hidden]``.
+    Shapes: tokens ``[T, B]`` or steps ``[T, B, N]``, logits ``[T, B, C]``, state ``[layers, B, d_hidden]``.
 
     References
     ----------
@@ -43,19 +38,27 @@ class GRU(nn.Module):
     (torch.Size([7, 2, 3]), torch.Size([1, 2, 6]))
     """
 
-    def __init__(self, *, num_tokens: int, num_classes: int, d_model: int, d_hidden: int, num_layers: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        num_tokens: int | None = None,
+        in_features: int | None = None,
+        num_classes: int,
+        d_model: int,
+        d_hidden: int,
+        num_layers: int = 1,
+    ) -> None:
         super().__init__()
-        check_sizes("GRU", num_tokens=num_tokens, num_classes=num_classes, d_model=d_model, d_hidden=d_hidden)
-        check_sizes("GRU", num_layers=num_layers)
-        self.token = nn.Embedding(num_tokens, d_model)
+        check_sizes("GRU", num_classes=num_classes, d_model=d_model, d_hidden=d_hidden, num_layers=num_layers)
+        self.token = input_layer("GRU", num_tokens, in_features, d_model)
         self.gru = nn.GRU(d_model, d_hidden, num_layers)
         self.readout = nn.Linear(d_hidden, num_classes)
 
     def forward(
-        self, tokens: Int[Tensor, "T B"], state: Float[Tensor, "L B H"] | None = None
+        self, tokens: Int[Tensor, "T B"] | Float[Tensor, "T B N"], state: Float[Tensor, "L B H"] | None = None
     ) -> tuple[Float[Tensor, "T B C"], Float[Tensor, "L B H"]]:
         """All steps from ``state`` (``None``: zeros)."""
-        _check_tokens("GRU", tokens)
+        check_inputs("GRU", self.token, tokens)
         x, state = self.gru(self.token(tokens), state)
         assert state is not None
         return self.readout(x), state
@@ -89,8 +92,8 @@ class DiagonalStateSpaces(nn.Module):
 
     Parameters
     ----------
-    num_tokens, num_classes
-        Vocabulary and logits.
+    num_tokens, in_features, num_classes
+        Vocabulary, or else the numbers of a step (then a product takes the embedding's place); and logits.
     d_model, d_state, num_layers, d_ff
         Sizes.
     tau_max
@@ -98,8 +101,8 @@ class DiagonalStateSpaces(nn.Module):
 
     Notes
     -----
-    Shapes: tokens ``[T, B]``, logits ``[T, B, C]``, state ``[B, S]`` complex for each layer. The scan is
-    :func:`pnbx_snn.scan.diagonal_scan`.
+    Shapes: tokens ``[T, B]`` or steps ``[T, B, N]``, logits ``[T, B, C]``, state ``[B, S]`` complex for each layer. The
+    scan is :func:`pnbx_snn.scan.diagonal_scan`.
 
     References
     ----------
@@ -116,7 +119,8 @@ class DiagonalStateSpaces(nn.Module):
     def __init__(
         self,
         *,
-        num_tokens: int,
+        num_tokens: int | None = None,
+        in_features: int | None = None,
         num_classes: int,
         d_model: int,
         d_state: int,
@@ -125,18 +129,18 @@ class DiagonalStateSpaces(nn.Module):
         tau_max: float = 1000.0,
     ) -> None:
         super().__init__()
-        check_sizes("DiagonalStateSpaces", num_tokens=num_tokens, num_classes=num_classes, d_model=d_model)
+        check_sizes("DiagonalStateSpaces", num_classes=num_classes, d_model=d_model)
         check_sizes("DiagonalStateSpaces", d_state=d_state, num_layers=num_layers, d_ff=d_ff)
-        self.token = nn.Embedding(num_tokens, d_model)
+        self.token = input_layer("DiagonalStateSpaces", num_tokens, in_features, d_model)
         self.layers = nn.ModuleList(StateSpaceLayer(d_model, d_state, d_ff, tau_max) for _ in range(num_layers))
         self.norm = nn.LayerNorm(d_model)
         self.readout = nn.Linear(d_model, num_classes)
 
     def forward(
-        self, tokens: Int[Tensor, "T B"], state: SSMState | None = None
+        self, tokens: Int[Tensor, "T B"] | Float[Tensor, "T B N"], state: SSMState | None = None
     ) -> tuple[Float[Tensor, "T B C"], SSMState]:
         """All steps from ``state`` (``None``: zeros)."""
-        _check_tokens("DiagonalStateSpaces", tokens)
+        check_inputs("DiagonalStateSpaces", self.token, tokens)
         x, after = self.token(tokens), []
         for number, layer in enumerate(self.layers):
             x, s = layer(x, None if state is None else state.s[number])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from pnbx_snn.baselines.cache import KVCache, StoredAs
+from pnbx_snn.baselines.inputs import check_inputs, input_layer
 from pnbx_snn.checks import check_sizes
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
@@ -31,8 +32,10 @@ class Transformer(nn.Module):
 
     Parameters
     ----------
-    num_tokens, num_classes
-        Vocabulary, and logits. ``num_classes=None``: as many as tokens, with the embedding as readout (tied).
+    num_tokens, in_features
+        Vocabulary, or else the numbers of a step (then a product takes the embedding's place).
+    num_classes
+        Logits. ``None``: as many as tokens, with the embedding as readout (tied).
     d_model, num_heads, num_layers, d_ff
         Sizes; ``d_model`` is a multiple of ``num_heads``.
     num_positions
@@ -45,9 +48,9 @@ class Transformer(nn.Module):
 
     Notes
     -----
-    Shapes: tokens ``[T, B]``, logits ``[T, B, C]``. Without biases in the products, norms with gain and bias, the
-    parameters are ``layers (4 d² + 2 d d_ff + 4 d) + positions d + tokens d`` (+ ``classes d`` if not tied, + ``2 d``
-    with ``norm="before"``). The document's count, 19,293,184, is of this form.
+    Shapes: tokens ``[T, B]`` or steps ``[T, B, N]``, logits ``[T, B, C]``. Without biases in the products, norms with
+    gain and bias, the parameters are ``layers (4 d² + 2 d d_ff + 4 d) + positions d + tokens d`` (+ ``classes d`` if
+    not tied, + ``2 d`` with ``norm="before"``). The document's count, 19,293,184, is of this form.
 
     Raises
     ------
@@ -75,7 +78,8 @@ class Transformer(nn.Module):
     def __init__(
         self,
         *,
-        num_tokens: int,
+        num_tokens: int | None = None,
+        in_features: int | None = None,
         num_classes: int | None = None,
         d_model: int,
         num_heads: int,
@@ -86,7 +90,7 @@ class Transformer(nn.Module):
         norm: NormPlace = "after",
     ) -> None:
         super().__init__()
-        check_sizes("Transformer", num_tokens=num_tokens, d_model=d_model, num_heads=num_heads, num_layers=num_layers)
+        check_sizes("Transformer", d_model=d_model, num_heads=num_heads, num_layers=num_layers)
         check_sizes("Transformer", d_ff=d_ff, num_positions=num_positions)
         if d_model % num_heads:
             raise PnbxValueError(f"Transformer: d_model must be a multiple of {num_heads} heads, got {d_model}")
@@ -97,15 +101,18 @@ class Transformer(nn.Module):
             if value not in allowed:
                 raise PnbxValueError(f"Transformer: {name} must be one of {', '.join(allowed)}, got {value!r}")
         self.d_model, self.num_heads, self.positions = d_model, num_heads, positions
-        self.token = nn.Embedding(num_tokens, d_model)
+        self.token = input_layer("Transformer", num_tokens, in_features, d_model)
         self.position = nn.Embedding(num_positions, d_model) if positions == "learned" else None
         self.layers = nn.ModuleList(Layer(d_model, num_heads, d_ff, norm) for _ in range(num_layers))
         self.norm = nn.LayerNorm(d_model) if norm == "before" else None
-        self.readout = nn.Linear(d_model, num_tokens if num_classes is None else num_classes, bias=False)
+        classes = num_tokens if num_classes is None else num_classes
+        if classes is None:
+            raise PnbxValueError("Transformer: num_classes must be given with in_features, got None")
+        self.readout = nn.Linear(d_model, classes, bias=False)
         if num_classes is None:
             self.readout.weight = self.token.weight
         for embedding in (self.token, self.position):
-            if embedding is not None:
+            if isinstance(embedding, nn.Embedding):
                 nn.init.normal_(embedding.weight, std=d_model**-0.5)
 
     def cache(self, batch: int, *, capacity: int, stored: StoredAs | None = None) -> KVCache:
@@ -120,10 +127,11 @@ class Transformer(nn.Module):
             stored=stored or "model",
         )
 
-    def forward(self, tokens: Int[Tensor, "T B"], cache: KVCache | None = None) -> tuple[Float[Tensor, "T B C"], None]:
+    def forward(
+        self, tokens: Int[Tensor, "T B"] | Float[Tensor, "T B N"], cache: KVCache | None = None
+    ) -> tuple[Float[Tensor, "T B C"], None]:
         """All steps of a sequence at once, with fused causal attention; an empty ``cache`` is filled on the way."""
-        if tokens.ndim != 2 or tokens.numel() == 0:
-            raise ShapeError(f"Transformer: tokens must be [T, B] and not empty, got shape {list(tokens.shape)}")
+        check_inputs("Transformer", self.token, tokens)
         if cache is not None and cache.length:
             raise PnbxValueError(f"Transformer: a prefill needs an empty cache, got one of {cache.length} steps")
         x = self._embed(tokens, 0).transpose(0, 1)  # [B, T, D]

@@ -1,0 +1,149 @@
+"""The rivals as classifiers that are trained like PNB-X: the same data, augmentation, teacher, optimiser and epochs."""
+
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pnbx_snn.baselines.forms import EQUAL_PARAMETERS
+from pnbx_snn.baselines.recurrent import GRU, DiagonalStateSpaces
+from pnbx_snn.baselines.sizes import nearest
+from pnbx_snn.baselines.static import LeNet5, mlp
+from pnbx_snn.baselines.transformer import Transformer
+from pnbx_snn.checks import check_sizes
+from pnbx_snn.errors import PnbxValueError, ShapeError
+
+Kind = Literal["mlp", "lenet5", "gru", "ssm", "transformer"]
+SEQUENCES: tuple[Kind, ...] = ("gru", "ssm", "transformer")
+HEADS = 4
+LARGEST = 20_000
+"""Above every width that is tried."""
+
+
+class Baseline(nn.Module):
+    r"""A network in floating point, without spikes, as wide as it takes to have a wanted number of parameters.
+
+    A sequence model answers with the mean of its logits over all steps, as PNB-X does.
+
+    Parameters
+    ----------
+    kind
+        ``"mlp"``: two hidden layers of equal width, ReLU; a sequence enters as one vector. ``"lenet5"``: images of
+        28 x 28 only. ``"gru"``, ``"ssm"`` (:class:`~pnbx_snn.baselines.DiagonalStateSpaces`, inner width
+        :math:`2d`), ``"transformer"`` (causal, norms before each part, four heads, learned positions, inner width
+        :math:`4d`): layers of width d.
+    num_steps, in_features, num_classes
+        Of a sample ``[T, N]`` (``num_steps`` is 1 for a static one) and its labels.
+    parameters
+        The width is the one whose number of parameters is nearest. 0: that of the PNB-X reference, 5,157,888; LeNet-5
+        has its own 61,706 and takes nothing else.
+    num_layers
+        Of a sequence model.
+    dropout
+        In [0, 1); before the readout, in ``"mlp"`` after each hidden layer.
+
+    Notes
+    -----
+    Shapes: input ``[B, N]`` or ``[B, T, N]``, logits ``[B, C]``. It has the interface of the networks that are trained:
+    ``calibrate`` (nothing to do) and ``classify``.
+
+    Raises
+    ------
+    PnbxValueError
+        An unknown kind, a size below 1, dropout outside [0, 1), something that LeNet-5 does not take.
+    ShapeError
+        A sample that is not ``[T, N]``.
+
+    Examples
+    --------
+    >>> model = Baseline("gru", 28, 28, 10, parameters=20_000)
+    >>> model(torch.rand(2, 28, 28)).shape, sum(p.numel() for p in model.parameters())
+    (torch.Size([2, 10]), 20251)
+    """
+
+    section: ClassVar[str] = "baseline"
+
+    def __init__(
+        self,
+        kind: Kind,
+        num_steps: int,
+        in_features: int,
+        num_classes: int,
+        *,
+        parameters: int = 0,
+        num_layers: int = 2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if kind not in get_args(Kind):
+            raise PnbxValueError(f"Baseline: kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+        check_sizes("Baseline", num_steps=num_steps, in_features=in_features, num_classes=num_classes)
+        check_sizes("Baseline", num_layers=num_layers)
+        if parameters < 0 or not 0 <= dropout < 1:
+            raise PnbxValueError(
+                f"Baseline: parameters must be 0 or more and dropout in [0, 1), got {parameters} and {dropout}"
+            )
+        self.kind, self.num_steps, self.in_features = kind, num_steps, in_features
+        if kind == "lenet5":
+            sizes = [num_steps * in_features, num_classes, parameters, dropout]
+            if sizes != [784, 10, 0, 0]:
+                raise PnbxValueError(
+                    "Baseline: lenet5 takes 784 values, 10 classes, parameters = 0 and dropout = 0, "
+                    f"got {', '.join(map(str, sizes))}"
+                )
+            self.net: nn.Module = LeNet5()
+            return
+
+        def make(size: int) -> nn.Module:
+            if kind == "mlp":
+                return mlp(num_steps * in_features, size, size, num_classes)
+            inputs: dict[str, Any] = {"in_features": in_features, "num_classes": num_classes}
+            if kind == "gru":
+                return GRU(**inputs, d_model=size, d_hidden=size, num_layers=num_layers)
+            if kind == "ssm":
+                return DiagonalStateSpaces(
+                    **inputs, d_model=size, d_state=size, num_layers=num_layers, d_ff=2 * size, tau_max=2.0 * num_steps
+                )
+            return Transformer(
+                **inputs,
+                d_model=HEADS * size,
+                num_heads=HEADS,
+                num_layers=num_layers,
+                d_ff=4 * HEADS * size,
+                num_positions=num_steps,
+                norm="before",
+            )
+
+        self.net = nearest(make, parameters or EQUAL_PARAMETERS, LARGEST)
+        if isinstance(self.net, nn.Sequential):
+            layers = [*self.net]
+            self.net = nn.Sequential(*(x for layer in layers for x in _then_dropout(layer, dropout)))
+        elif isinstance(self.net, GRU | DiagonalStateSpaces | Transformer):
+            self.net.readout = nn.Sequential(nn.Dropout(dropout), self.net.readout)  # type: ignore[assignment]
+
+    def forward(self, x: Float[Tensor, "B *shape"]) -> Float[Tensor, "B C"]:
+        """Return the logits of samples ``[B, N]`` or ``[B, T, N]``."""
+        steps = x.reshape(len(x), -1, x.shape[-1])
+        if steps.shape[1:] != (self.num_steps, self.in_features):
+            raise ShapeError(
+                f"Baseline: a sample must be {self.num_steps} steps of {self.in_features}, got shape {list(x.shape)}"
+            )
+        if self.kind in SEQUENCES:
+            every: Tensor = self.net(steps.transpose(0, 1))[0]  # [T, B, C]
+            return every.mean(dim=0)
+        logits: Tensor = self.net(steps.flatten(1))
+        return logits
+
+    def calibrate(self, x: Float[Tensor, "B *shape"]) -> None:
+        """Do nothing: floating point has no input scale."""
+
+    def classify(
+        self, x: Float[Tensor, "B *shape"], *, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "B C"], tuple[()]]:
+        """Return logits and no spikes."""
+        return self(x), ()
+
+
+def _then_dropout(layer: nn.Module, share: float) -> list[nn.Module]:
+    return [layer, nn.Dropout(share)] if isinstance(layer, nn.ReLU) else [layer]
