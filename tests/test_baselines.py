@@ -1,5 +1,11 @@
 """The rivals have the sizes they claim, and are what PyTorch's own modules are; steps with a cache equal a prefill."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -22,6 +28,8 @@ from pnbx_snn.baselines import (
     in_form,
     mlp,
 )
+from pnbx_snn.baselines.compiled_form import CompiledTransformer
+from pnbx_snn.baselines.other_forms import UnavailableError
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
 
@@ -193,3 +201,68 @@ def test_what_does_not_fit_is_refused(unchecked):
         mlp(3)
     with pytest.raises(ShapeError, match="GRU: tokens must be"):
         GRU(num_tokens=2, num_classes=2, d_model=2, d_hidden=2)(torch.zeros(0, 1, dtype=torch.long))
+
+
+COMPILED = """
+import json, torch
+from pnbx_snn.baselines import Transformer
+from pnbx_snn.baselines.compiled_form import CompiledTransformer
+torch.manual_seed(0)
+found = []
+for weights, norm in (("fp32", "after"), ("int8", "before")):
+    sizes = {"num_tokens": 11, "d_model": 16, "num_heads": 2, "num_layers": 1, "d_ff": 8, "num_positions": 7}
+    model = Transformer(**sizes, norm=norm).eval()
+    other = CompiledTransformer(model, weights=weights)
+    kept = other.state_dict()["model.layers.0.up.weight"].dtype
+    for steps in (20, 30):
+        cache, expected, apart = other.cache(1, capacity=steps), model.cache(1, capacity=steps), 0.0
+        for token in torch.randint(0, 11, (steps, 1)):
+            said, _ = other.step(token, cache)
+            apart = max(apart, float((said - model.step(token, expected)[0]).abs().max()))
+        apart_cache = float((cache.numbers - expected.numbers).abs().max())
+        found.append([weights, str(kept), cache.length, apart, apart_cache])
+try:
+    other.step(token, cache)
+except ValueError as error:
+    found.append(str(error))
+print(json.dumps(found))
+"""
+
+
+# In a process of its own: what checks the types of tests cannot be compiled.
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
+def test_a_compiled_step_is_the_step(tmp_path):
+    found = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", COMPILED],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+        ).stdout
+    )
+    assert found.pop() == "CompiledTransformer: capacity must hold all steps, got step 31 of 30"
+    assert [row[:3] for row in found] == [
+        [weights, f"torch.{dtype}", steps]
+        for weights, dtype in (("fp32", "float32"), ("int8", "int8"))
+        for steps in (20, 30)
+    ]
+    for weights, _, _, apart, apart_cache in found:
+        assert max(apart, apart_cache) <= {"fp32": 1e-4, "int8": 0.1}[weights]  # as in ONNX Runtime
+        assert weights == "fp32" or min(apart, apart_cache) > 1e-5
+
+
+def test_a_compiled_step_refuses_what_it_cannot_take(unchecked, monkeypatch):
+    model = small(num_heads=2)
+    with pytest.raises(PnbxValueError, match="CompiledTransformer: weights must be one of fp32, int8, got 'bf16'"):
+        CompiledTransformer(model, weights="bf16")
+    with pytest.raises(PnbxValueError, match="positions must be learned or none, got 'sinusoidal'"):
+        CompiledTransformer(small(positions="sinusoidal"))
+    with pytest.raises(PnbxValueError, match=r"model must be in fp32, got torch\.float16"):
+        CompiledTransformer(in_form(small(), "fp16"))
+    steps = Transformer(in_features=3, num_classes=2, d_model=8, num_heads=2, num_layers=1, d_ff=8, num_positions=3)
+    with pytest.raises(PnbxValueError, match="model must take tokens, got one with in_features"):
+        CompiledTransformer(steps)
+    monkeypatch.setattr(torch, "compile", lambda step, **options: lambda *inputs: 1 / 0)
+    with pytest.raises(UnavailableError, match="torch.compile fails: ZeroDivisionError: division by zero"):
+        CompiledTransformer(model)

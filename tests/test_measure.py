@@ -9,7 +9,7 @@ import torch
 
 from neuromorphic import LIF, Dense, Input, Program
 from pnbx_snn.analysis import measure, measure_stages
-from pnbx_snn.analysis.measure_models import FULL, NATIVE, Stepped
+from pnbx_snn.analysis.measure_models import FULL, NATIVE, QUICK, Stepped
 from pnbx_snn.analysis.measure_process import Rival, native_arguments, run
 from pnbx_snn.analysis.measure_tables import markdown
 from pnbx_snn.errors import PnbxError, PnbxValueError, StorageError
@@ -24,6 +24,7 @@ class Still:
 
     def __init__(self, *, quick):
         self.quick = quick
+        self.unavailable = {"Transformer, equal, fp32, compiled": "no compiler"}
 
     def __enter__(self):
         return self
@@ -56,6 +57,7 @@ def test_stages_that_ended_are_kept(tmp_path, monkeypatch):
     assert asked == [("a", 0), ("b", 1), ("b", 1)]
     assert lines == ["[2/2] b ...", f"written: {path} and measurements.md"]
     assert "| b, int8 | 0.00 |" in path.with_suffix(".md").read_text()
+    assert path.with_suffix(".md").read_text().count("equal, fp32, compiled: not measured: no compiler\n") == 1
     found = json.loads(path.read_text())
     assert [set(row) for row in found["rows"]] == [FIELDS, FIELDS]
     assert found["rows"][1]["command"] == "python -m pnbx_snn.analysis.measure FOLDER --quick"
@@ -104,17 +106,30 @@ def test_a_process_that_fails_says_why():
     assert 0 < run(["-c", "sum(range(10**7))"]) < 10
 
 
+def test_a_form_that_cannot_be_had_is_left_out_and_said(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    keys = [("GRU", "fp32"), ("Transformer, equal", "fp32, compiled")]
+    with measure_stages.Bench(quick=True) as bench:
+        assert bench.available(keys) == bench.available(keys) == keys[:1]
+        assert bench.rival(keys[0]).first()["make_s"] > 0
+    (name,) = bench.unavailable
+    assert name == "Transformer, equal, fp32, compiled"
+    assert "torch.compile fails: " in bench.unavailable[name]
+    assert "no-such-compiler" in bench.unavailable[name]
+
+
 @pytest.mark.parametrize("form", ["fp32", "fp16", "int8", "int8, int8 KV"])
 def test_a_cache_of_any_length_has_the_bytes_it_must(form):
-    rival = Stepped("Transformer, equal", form, small=True)  # one layer, two heads of 4
+    rival = Stepped("Transformer, equal", form, small=True)  # one layer, two heads of 8
     rival.fill(100)
     answer = rival.steps(20)
     assert len(answer["cpu"]) == 20
     assert rival.cache.length == 100
-    numbers = 2 * 8 * 100
+    numbers = 2 * 16 * 100
     scales = 4 * 2 * 2 * 100
     expected = {"fp32": 4 * numbers, "fp16": 2 * numbers, "int8": 4 * numbers, "int8, int8 KV": numbers + scales}
     assert rival.state_bytes() == expected[form]
+    assert rival.file_bytes() > 16 * 16
     assert rival.total(30)["cpu"] > 0
 
 
@@ -135,7 +150,14 @@ def test_a_network_that_is_not_there_is_refused():
         Stepped("LSTM", "fp32")
     with pytest.raises(PnbxValueError, match="weights must be one of fp32, bf16, fp16, int8, got 'int2'"):
         Stepped("GRU", "int2", small=True)
+    with pytest.raises(PnbxValueError, match="a form ends in int8 KV, compiled, got 'int8, OpenVINO'"):
+        Stepped("Transformer, equal", "int8, OpenVINO", small=True)
+    with pytest.raises(PnbxValueError, match="only a Transformer has the form 'fp32, compiled'"):
+        Stepped("SSM", "fp32, compiled", small=True)
+    with pytest.raises(PnbxValueError, match="compiled has no form 'fp32, int8 KV, compiled'"):
+        Stepped("Transformer, equal", "fp32, int8 KV, compiled", small=True)
     assert FULL[0] == (NATIVE, "native")
+    assert not any("ONNX" in form or "compiled" in form for _, form in QUICK)
     assert pack_ternary(torch.ones(5, dtype=torch.int8)).nbytes == 2
 
 

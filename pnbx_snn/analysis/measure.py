@@ -11,12 +11,16 @@ Times are those that a process had the processor: on a shared machine a step of 
 not, so the clock on the wall would favour the short step. On a quiet machine the two are equal; ``latency_wall_*`` has
 the other.
 
+Forms of the equal Transformer that need more than torch, ONNX Runtime's and the compiled ones, are left out where the
+package or a C++ compiler is missing; the file and its tables then say which, and why.
+
 Quantities: ``latency_p50`` (low, high: quartiles), ``latency_p99``, ``latency_bound`` (a step's matrix products and
-attention alone), ``memory_resident`` (beyond the same process before the network was there), ``memory_state``,
-``memory_counted`` (weights and state), ``memory_growth`` and ``state_growth`` (from step 256 to L), ``total_time``
-(whole sequence; low, high: extremes), ``firing_rate``, ``cold_start``, ``file_size``, ``image_p50`` (a static image),
-``training_throughput``, and ``latency_ratio``, ``latency_bound_ratio``, ``memory_ratio``, ``memory_counted_ratio``: the
-best Transformer form of equal size over PNB-X native.
+attention alone, in torch), ``memory_resident`` (beyond the same process before the network was there),
+``memory_state``, ``memory_counted`` (weights and state), ``memory_growth`` and ``state_growth`` (from step 256 to L),
+``total_time`` (whole sequence; low, high: extremes), ``firing_rate``, ``cold_start``, ``file_size``,
+``image_p50`` (a static image), ``training_throughput``, and ``latency_ratio``,
+``latency_bound_ratio``, ``memory_ratio``, ``memory_counted_ratio``: the best Transformer form of equal size over PNB-X
+native.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +80,20 @@ class Measurements:
         """Whether this stage was measured to its end."""
         return stage in self.machine.get("stages", {})
 
-    def keep(self, stage: str, rows: Sequence[Row], seconds: float) -> None:
-        """Add the rows of a stage that ended, and write the file: a later interruption cannot lose them."""
+    def keep(
+        self, stage: str, rows: Sequence[Row], seconds: float, *, not_measured: Mapping[str, str] | None = None
+    ) -> None:
+        """Add the rows of a stage that ended, and write the file: a later interruption cannot lose them.
+
+        ``not_measured`` says by network and form why there are no rows of it.
+        """
         for row in rows:
             self.rows.append({"form": "", "length": None, "low": None, "high": None, **row, "command": self.command})
         load = machine()["load_average"]
-        self.machine.setdefault("stages", {})[stage] = {"seconds": round(seconds, 1), "load_average": load}
+        ended: dict[str, Any] = {"seconds": round(seconds, 1), "load_average": load}
+        if not_measured:
+            ended["not_measured"] = dict(not_measured)
+        self.machine.setdefault("stages", {})[stage] = ended
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(
             self.path, (json.dumps({"machine": self.machine, "rows": self.rows}, indent=1) + "\n").encode()
@@ -115,7 +127,7 @@ def main(folder: str | Path, *, quick: bool = False, say: Callable[[str], None] 
     folder
         The folder of a report; made if it is not there.
     quick
-        Few lengths, few rivals: to see that it runs. Full: about ten minutes.
+        Few lengths, few rivals: to see that it runs. Full: about twenty minutes.
     say
         Called with one line a stage; ``None``: standard error.
 
@@ -147,7 +159,8 @@ def main(folder: str | Path, *, quick: bool = False, say: Callable[[str], None] 
                 continue
             say(f"[{number}/{len(stages)}] {name} ...")
             started = time.perf_counter()
-            kept.keep(name, measure(bench, kept.rows), time.perf_counter() - started)
+            rows = measure(bench, kept.rows)
+            kept.keep(name, rows, time.perf_counter() - started, not_measured=bench.unavailable)
     write_atomically(kept.path.with_suffix(".md"), markdown({"machine": kept.machine, "rows": kept.rows}).encode())
     say(f"written: {kept.path} and {kept.path.stem}.md")
     return kept.path

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "numpy", "numba")
+PACKAGES = ("torch", "numpy", "numba", "onnxruntime")
 
 
 def machine() -> dict[str, Any]:
@@ -22,7 +23,7 @@ def machine() -> dict[str, Any]:
         "threads": 1,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES if find_spec(name) is not None},
         "load_average": [round(value, 2) for value in os.getloadavg()],
     }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pnbx_snn.baselines import SEQUENCE_MODELS, Transformer, in_form
-from pnbx_snn.baselines.forms import Form
+from pnbx_snn.analysis.measure_forms import Runtimes, formed
+from pnbx_snn.baselines import SEQUENCE_MODELS, KVCache, Transformer
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.network import PNBX
 from pnbx_snn.packed import pack_ternary
@@ -21,6 +22,8 @@ FULL: tuple[tuple[str, str], ...] = (
     (NATIVE, "native"),
     (TORCH_PNBX, "fp32"),
     *(("Transformer, equal", form) for form in ("fp32", "bf16", "fp16", "int8", "int8, int8 KV")),
+    *(("Transformer, equal", form) for form in ("fp32, compiled", "int8, compiled")),
+    *(("Transformer, equal", f"{form}, ONNX Runtime") for form in ("fp32", "int8", "int8, int8 KV")),
     *(("Transformer, document", form) for form in ("fp32", "int8", "int8, int8 KV")),
     *(("GRU", form) for form in ("fp32", "int8")),
     *(("SSM", form) for form in ("fp32", "int8")),
@@ -67,11 +70,20 @@ class Stepped:
         One of :data:`FULL`, but for the native executor's.
     small
         ``True``: the smallest network of the kind, to have the same code run once.
+    runtimes
+        See :func:`pnbx_snn.analysis.measure_forms.formed`.
+
+    Raises
+    ------
+    PnbxValueError
+        Another name or form.
+    UnavailableError
+        A form that this machine lacks a package or a compiler for.
     """
 
-    def __init__(self, name: str, form: str, *, small: bool = False) -> None:
-        weights, _, cache = form.partition(", ")
-        self.stored: Any = "int8" if cache == "int8 KV" else "model"
+    def __init__(self, name: str, form: str, *, small: bool = False, runtimes: Runtimes | None = None) -> None:
+        self.form = form
+        self.make_cache: Callable[[int], KVCache] | None = None
         self.state: Any = None
         self.cache: Any = None
         self.kept: Any = None
@@ -82,7 +94,8 @@ class Stepped:
             self.inputs = images(PIECE).unsqueeze(1)  # [T, 1, 784]
         elif name in SEQUENCE_MODELS:
             torch.manual_seed(0)
-            self.model = in_form(_small(name) if small else SEQUENCE_MODELS[name](), _form(weights))
+            model = _small(name) if small else SEQUENCE_MODELS[name]()
+            self.model, self.make_cache = formed(model, form, runtimes or {})
             self.inputs = torch.randint(10, (PIECE, 1), generator=torch.Generator().manual_seed(0))
         else:
             known = "; ".join(sorted({known for known, _ in FULL}))
@@ -93,9 +106,10 @@ class Stepped:
     def fill(self, length: int) -> dict[str, Any]:
         """Be at step ``length``: a Transformer's cache holds random keys and values, others have run."""
         self.state = self.cache = None
-        if isinstance(self.model, Transformer):
-            self.cache = self.model.cache(1, capacity=length + 16, stored=self.stored)
-            self.cache.numbers.random_(-100, 100) if self.stored == "int8" else self.cache.numbers.uniform_(-1, 1)
+        if self.make_cache is not None:
+            self.cache = self.make_cache(length + 16)
+            numbers = self.cache.numbers
+            numbers.uniform_(-1, 1) if numbers.is_floating_point() else numbers.random_(-100, 100)
             if self.cache.scales is not None:
                 self.cache.scales.fill_(0.01)
             self.cache.length = length
@@ -131,6 +145,8 @@ class Stepped:
     @torch.no_grad()
     def total(self, length: int) -> dict[str, Any]:
         """Return the seconds of a whole sequence of tokens at once: a Transformer's prefill, or a scan."""
+        if self.make_cache is not None and not isinstance(self.model, Transformer):
+            raise PnbxValueError(f"measure: a whole sequence at once has no form {self.form!r}")
         tokens = torch.randint(10, (length, 1), generator=torch.Generator().manual_seed(0))
         cache = self.model.cache(1, capacity=length) if isinstance(self.model, Transformer) else None
         start, start_cpu = time.perf_counter(), time.thread_time()
@@ -149,6 +165,8 @@ class Stepped:
             return int(
                 sum(pack_ternary(p.sign().to(torch.int8)).nbytes for p in self.model.parameters() if p.ndim == 2)
             )
+        if not isinstance(self.model, nn.Module):  # of another runtime
+            return int(self.model.file_bytes)
         buffer = io.BytesIO()
         torch.save(self.model.state_dict(), buffer)
         return buffer.tell()
@@ -162,13 +180,6 @@ def _tensors(value: Any) -> list[Tensor]:
     return []
 
 
-def _form(name: str) -> Form:
-    forms: dict[str, Form] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16", "int8": "int8"}
-    if name not in forms:
-        raise PnbxValueError(f"measure: weights must be one of {', '.join(forms)}, got {name!r}")
-    return forms[name]
-
-
 def _small(name: str) -> nn.Module:
     from pnbx_snn.baselines import GRU, DiagonalStateSpaces
 
@@ -176,4 +187,4 @@ def _small(name: str) -> nn.Module:
         return GRU(num_tokens=10, num_classes=10, d_model=8, d_hidden=8)
     if name == "SSM":
         return DiagonalStateSpaces(num_tokens=10, num_classes=10, d_model=8, d_state=8, num_layers=1, d_ff=8)
-    return Transformer(num_tokens=10, d_model=8, num_heads=2, num_layers=1, d_ff=8, num_positions=8)
+    return Transformer(num_tokens=10, d_model=16, num_heads=2, num_layers=1, d_ff=8, num_positions=8)

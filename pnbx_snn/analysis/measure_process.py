@@ -8,12 +8,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pnbx_snn.errors import PnbxError
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+CLONE = Path(__file__).resolve().parents[2]
+"""Where ``benchmarks`` lies, if this is a clone of the repository."""
+ONNX = "ONNX Runtime"
+ONE_THREAD = dict.fromkeys((*THREADS, "TORCHINDUCTOR_COMPILE_THREADS"), "1")
 
 
 def run(arguments: Sequence[str]) -> float:
@@ -52,6 +57,7 @@ class Rival:
 
     def __init__(self, name: str, form: str, arguments: Sequence[str]) -> None:
         self.name, self.form = name, form
+        self.compiled = tempfile.TemporaryDirectory()  # what torch compiles: each process does it anew, and leaves none
         self.errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115  # lives as long as the process
         self.process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -59,7 +65,12 @@ class Rival:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env={**os.environ, **ONE_THREAD},
+            env={
+                **os.environ,
+                **ONE_THREAD,
+                "TORCHINDUCTOR_CACHE_DIR": self.compiled.name,
+                "PYTHONPATH": os.pathsep.join([str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            },
         )
         self._first: dict[str, Any] | None = None
 
@@ -85,6 +96,7 @@ class Rival:
         self.process.kill()
         self.process.communicate()
         self.errors.close()
+        self.compiled.cleanup()
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -105,3 +117,19 @@ def native_arguments(folder: Path) -> list[str]:
     """Return what starts the native executor on the program in a folder."""
     files = [folder / "program.npz", folder / "inputs.npy", folder / "small.npz"]
     return ["-m", "neuromorphic.native.stepping", *(str(file) for file in files if file.exists())]
+
+
+def torch_arguments(name: str, form: str) -> list[str]:
+    """Return what starts a network of torch, or its form in ONNX Runtime, which lies outside of this package."""
+    module = "benchmarks.transformer_onnx" if form.endswith(ONNX) else "pnbx_snn.analysis.measure_worker"
+    return ["-m", module, name, form]
+
+
+def why_not(form: str) -> str | None:
+    """Return what a form needs that is not here, or ``None``; a compiler that fails is found out by compiling."""
+    if not form.endswith(ONNX):
+        return None
+    if not (CLONE / "benchmarks" / "transformer_onnx.py").exists():
+        return "needs a clone of the repository: this form is in its folder benchmarks"
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    return f"{' and '.join(missing)} not installed: pip install 'pnbx-snn[onnx]'" if missing else None

@@ -16,13 +16,14 @@ from typing import Any
 from pnbx_snn.analysis import measure_training
 from pnbx_snn.analysis.measure import Row, row
 from pnbx_snn.analysis.measure_models import FULL, NATIVE, QUICK, TORCH_PNBX
-from pnbx_snn.analysis.measure_process import Rival, native_arguments, run
+from pnbx_snn.analysis.measure_process import Rival, native_arguments, run, torch_arguments, why_not
 
 LENGTHS = (256, 512, 784, 1024, 2048, 4096, 8192)
 LONG = (100_000, 1_000_000)
 ROUNDS, STEPS_A_ROUND, NATIVE_STEPS_A_ROUND = 16, 16, 125
 NATIVE_KEY = (NATIVE, "native")
 INT8 = ("Transformer, equal", "int8, int8 KV")
+INT8_ONNX = ("Transformer, equal", "int8, int8 KV, ONNX Runtime")
 TOTAL: tuple[tuple[str, str], ...] = (
     NATIVE_KEY,
     ("Transformer, equal", "fp32"),
@@ -35,10 +36,17 @@ Measure = Callable[["Bench", Sequence[Row]], list[Row]]
 
 
 class Bench:
-    """The processes of all rivals, each started when it is first asked for; all end with the ``with`` block."""
+    """The processes of all rivals, each started when it is first asked for; all end with the ``with`` block.
+
+    Attributes
+    ----------
+    unavailable : dict
+        Why a rival cannot be had on this machine, by name and form.
+    """
 
     def __init__(self, *, quick: bool) -> None:
         self.quick = quick
+        self.unavailable: dict[str, str] = {}
         self.rivals: dict[tuple[str, str], Rival] = {}
 
     def __enter__(self) -> Bench:
@@ -57,10 +65,18 @@ class Bench:
             self.rivals[key] = Rival(*key, self.arguments(key))
         return self.rivals[key]
 
+    def available(self, keys: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Start these rivals side by side; return those that can be had, and note why the others cannot."""
+        reasons = {key: why_not(key[1]) for key in keys}
+        started = {key: self.rival(key) for key in keys if reasons[key] is None}
+        reasons |= {key: rival.first().get("unavailable") for key, rival in started.items()}
+        self.unavailable |= {", ".join(key): why for key, why in reasons.items() if why is not None}
+        return [key for key in keys if reasons[key] is None]
+
     def arguments(self, key: tuple[str, str]) -> list[str]:
         """Return what starts the process."""
         if key != NATIVE_KEY:
-            return ["-m", "pnbx_snn.analysis.measure_worker", *key]
+            return torch_arguments(*key)
         if not (self.folder / "inputs.npy").exists():
             run(["-m", "neuromorphic.compiler.reference", str(self.folder), "256" if self.quick else "2048"])
         return native_arguments(self.folder)
@@ -79,12 +95,10 @@ def stages(*, quick: bool) -> list[tuple[str, Measure]]:
 
 def steps(bench: Bench, rows: Sequence[Row], *, length: int) -> list[Row]:
     """Measure single steps at position ``length``, all rivals in turns, and their memory."""
-    keys = list(QUICK if bench.quick else FULL)
+    keys = bench.available(QUICK if bench.quick else FULL)
     rng, found = random.Random(length), []
     cpu: dict[tuple[str, str], list[float]] = {key: [] for key in keys}
     wall: dict[tuple[str, str], list[float]] = {key: [] for key in keys}
-    for key in keys:
-        bench.rival(key)  # they start side by side
     for key in keys:
         bench.rival(key).ask("fill", length=length)
     for _ in range(2 if bench.quick else ROUNDS if length <= 2048 else ROUNDS // 2):
@@ -119,7 +133,7 @@ def _memory(key: tuple[str, str], length: int, memory: dict[str, Any]) -> list[R
 
 
 def stream(bench: Bench, rows: Sequence[Row], *, length: int) -> list[Row]:
-    """Run PNB-X native for ``length`` steps and look at what grew; and a cache of bytes of that length, if it fits."""
+    """Run PNB-X native for ``length`` steps and look at what grew; and caches of bytes of that length, if they fit."""
     rival = bench.rival(NATIVE_KEY)
     rival.ask("fill", length=256)
     before = rival.ask("memory")
@@ -140,12 +154,13 @@ def stream(bench: Bench, rows: Sequence[Row], *, length: int) -> list[Row]:
         for rate in [sum(after["rates"].values()) / len(after["rates"])]
     ]
     if length <= 100_000:
-        rival = bench.rival(INT8)
-        rival.ask("fill", length=length)
-        answer = rival.ask("steps", count=8)
-        found += _latency(INT8, length, answer["cpu"], answer["wall"])
-        found += _memory(INT8, length, rival.ask("memory"))
-        rival.ask("fill", length=1)
+        for key in bench.available([INT8] if bench.quick else [INT8, INT8_ONNX]):
+            rival = bench.rival(key)
+            rival.ask("fill", length=length)
+            answer = rival.ask("steps", count=8)
+            found += _latency(key, length, answer["cpu"], answer["wall"])
+            found += _memory(key, length, rival.ask("memory"))
+            rival.ask("fill", length=1)
     return found
 
 
@@ -235,7 +250,7 @@ def cold(bench: Bench, rows: Sequence[Row]) -> list[Row]:
     found.append(
         row("cold_start", *NATIVE_KEY, None, statistics.median(native), "s", low=min(native), high=max(native))
     )
-    for key in QUICK if bench.quick else FULL:
+    for key in bench.available(QUICK if bench.quick else FULL):
         rival = bench.rival(key)
         found.append(row("file_size", *key, None, rival.ask("memory")["file"], "bytes"))
         if key not in (NATIVE_KEY, (TORCH_PNBX, "fp32")):

@@ -42,6 +42,12 @@ def _table(rows: Sequence[Row], quantity: str, title: str, show: Callable[[float
     return "\n".join(lines) + "\n"
 
 
+def _left_out(measurements: Mapping[str, Any]) -> list[str]:
+    stages = measurements.get("machine", {}).get("stages", {}).values()
+    reasons = {name: why for stage in stages for name, why in stage.get("not_measured", {}).items()}
+    return [f"{name}: not measured: {why}\n" for name, why in reasons.items()]
+
+
 def markdown(measurements: Mapping[str, Any]) -> str:
     """Return all tables of a ``measurements.json``; a quantity without rows says that it was not measured.
 
@@ -54,4 +60,4 @@ def markdown(measurements: Mapping[str, Any]) -> str:
     parts = []
     for quantity, title, scale, form in (*BY_LENGTH, *ALONE):
         parts.append(_table(measurements["rows"], quantity, title, lambda x, s=scale, f=form: format(x * s, f)))  # type: ignore[misc]
-    return "\n".join(parts)
+    return "\n".join(parts + _left_out(measurements))

@@ -52,7 +52,8 @@ def measure(*, quick: bool) -> Iterator[tuple[str, list[float], int]]:
 def bound_cases(length: int) -> dict[str, Callable[[], float]]:
     """Return by form what runs the matrix products and the attention of a step, and nothing else of it.
 
-    What no implementation of this Transformer with these products can fall below: no norms, no sums, no Python between.
+    What no implementation of this Transformer with PyTorch's products can fall below: no norms, no sums, no Python
+    between. Another library's products can.
     """
     found: dict[str, Callable[[], float]] = {}
     forms: tuple[Form, ...] = ("fp32", "int8")

@@ -3,7 +3,7 @@
 python -m pnbx_snn.analysis.measure_worker "Transformer, equal" "int8, int8 KV"
 
 ``python -m neuromorphic.native.stepping`` describes them. The first answer also says how many seconds it
-took to make the network and run its first steps.
+took to make the network and run its first steps, a compiler's included; or why the form cannot be had, and is the last.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import ctypes
 import gc
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,9 @@ from typing import Any
 
 import torch
 
+from pnbx_snn.analysis.measure_forms import Runtimes
 from pnbx_snn.analysis.measure_models import Stepped
+from pnbx_snn.baselines.other_forms import UnavailableError
 
 
 def resident_bytes() -> int:
@@ -29,21 +32,30 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-def _used(name: str, form: str, *, small: bool) -> Stepped:
-    stepped = Stepped(name, form, small=small)
+def _processor_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _used(name: str, form: str, runtimes: Runtimes, *, small: bool) -> Stepped:
+    stepped = Stepped(name, form, small=small, runtimes=runtimes)
     stepped.fill(4)
     stepped.steps(2)
     return stepped
 
 
-def main(name: str, form: str) -> None:
-    """Answer requests until there are no more."""
+def main(name: str, form: str, *, runtimes: Runtimes | None = None) -> None:
+    """Answer requests until there are no more; ``runtimes`` see :func:`pnbx_snn.analysis.measure_forms.formed`."""
     torch.set_num_threads(1)
-    _used(name, form, small=True)
-    empty = resident_bytes()
-    started = time.thread_time()
-    stepped = _used(name, form, small=False)
-    made = time.thread_time() - started
+    try:
+        _used(name, form, runtimes or {}, small=True)
+        empty = resident_bytes()
+        started = _processor_seconds()
+        stepped = _used(name, form, runtimes or {}, small=False)
+        made = _processor_seconds() - started
+    except UnavailableError as error:
+        _say({"unavailable": str(error)})
+        return
     _say({"ready": True, "make_s": made})
     for line in sys.stdin:
         request: dict[str, Any] = json.loads(line)
