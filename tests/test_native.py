@@ -248,6 +248,30 @@ def test_weights_take_two_bits():
     assert not any(isinstance(value, Program) for value in vars(network).values())
 
 
+def test_products_with_the_spikes_of_one_source_share_registers():
+    rng = np.random.default_rng(5)
+    sizes = {"a": (70, 0), "b": (33, 1), "c": (256, 0), "d": (20, 0), "e": (130, 0), "f": (64, 1)}
+    products = [
+        Dense(name, "x", rng.integers(-1, 2, (size, 300)).astype(np.int8), shift)
+        for name, (size, shift) in sizes.items()
+    ]
+    neurons = [
+        LIF(f"{op.name}_lif", (op.name,), *(np.full(op.size, x, np.int32) for x in (3000, 40, 0)), shift=0)
+        for op in products
+    ]
+    last = [
+        Dense("last", "x", np.ones((3, 300), dtype=np.int8)),
+        Readout("readout", ("last",), np.zeros(3, np.int32), 0),
+    ]
+    program = Program((Input("x", 300, 0, 1), *products, *neurons, *last), num_steps=8)
+    for density in (0.1, 0.9):  # of the list of events, and of the silent ones
+        got = assert_equal(program, (rng.random((8, 11, 300)) < density).astype(np.int32))
+        assert got.variables["e_lif.v"].any()
+    table = native_layout.Layout(program).rows
+    kinds = [int(row[native_layout.rows.KIND]) for row in table]
+    assert kinds.count(native_layout.rows.TERNARY_EVENTS) == 2  # one for each shift
+
+
 def test_a_file_gives_the_same_network(tmp_path):
     program = ternary_layer(40, 100)
     program.save(tmp_path / "program.npz")

@@ -206,16 +206,37 @@ def _input(layout: Layout, op: Any) -> None:
     layout.row(rows.INPUT, op, out=layout._values.get(op.name, -1))
 
 
+def _ternary_events(layout: Layout, op: Dense) -> None:
+    """Lay out all products with the spikes of one source as one: registers are full that each would leave half empty.
+
+    Every operation's rows begin at a multiple of 64, so that its sums lie where they would lie alone.
+    """
+    if op.name in layout._values:
+        return  # it was, with the first of them
+    readers = [other for other in layout._readers(op.source) if isinstance(other, Dense)]
+    together = [x for x in readers if layout._dense_kind(x) == rows.TERNARY_EVENTS and x.shift == op.shift]
+    rows_of = [_padded(other.size) for other in together]
+    starts = np.cumsum([0, *rows_of])
+    weights = np.zeros((starts[-1], op.weights.shape[1]), dtype=np.int8)
+    out = layout.ints.reserve(len(weights))
+    for other, start in zip(together, starts, strict=False):
+        weights[start : start + other.size] = other.weights
+        layout._values[other.name] = out + int(start)
+    totals = layout.params.place(weights.sum(axis=1, dtype=np.int32))
+    place = layout.words.place(columns_for_events(weights))
+    numbers = (place, weights.shape[1], op.shift, totals, layout._spare)
+    layout.row(rows.TERNARY_EVENTS, op, *numbers, out=out, size=int(starts[-2]) + _padded(together[-1].size, 32))
+
+
 def _dense(layout: Layout, op: Any) -> None:
-    kind, out = layout._dense_kind(op), layout.value(op)
+    kind = layout._dense_kind(op)
+    if kind == rows.TERNARY_EVENTS:
+        _ternary_events(layout, op)
+        return
+    out = layout.value(op)
     weights: NDArray[np.int8] = op.weights
     inputs = weights.shape[1]
-    if kind in _BY_LIST:
-        totals = layout.params.place(weights.sum(axis=1, dtype=np.int32))
-    if kind == rows.TERNARY_EVENTS:
-        place = layout.words.place(columns_for_events(weights))
-        layout.row(kind, op, place, inputs, op.shift, totals, layout._spare, out=out, size=_padded(op.size, 32))
-    elif kind == rows.TERNARY_FEW:
+    if kind == rows.TERNARY_FEW:
         place = layout.words.place(rows_for_few(weights))
         layout.row(kind, op, place, -(-inputs // 64), op.shift, out=out)
     elif kind == rows.TERNARY_VALUES:
@@ -230,6 +251,7 @@ def _dense(layout: Layout, op: Any) -> None:
     elif kind == rows.BYTE_EVENTS:
         by_input = np.zeros((inputs + 1, op.size), dtype=np.int8)  # the last row is what lists are padded with
         by_input[:inputs] = weights.T
+        totals = layout.params.place(weights.sum(axis=1, dtype=np.int32))
         layout.row(kind, op, layout.small.place(by_input), op.size, op.shift, totals, out=out)
     else:
         layout.row(kind, op, layout.small.place(weights), inputs, op.shift, out=out)
