@@ -17,8 +17,7 @@ from pnbx_snn import PNBX, SpikingClassifier
 from pnbx_snn.analysis import closed_forms as forms
 from pnbx_snn.analysis import energy, gpu_energy, packing, spike_formats
 from pnbx_snn.analysis.operations import additions, count_operations, totals
-from pnbx_snn.baselines import document_transformer, equal_transformer
-from pnbx_snn.baselines.forms import count
+from pnbx_snn.baselines import count, document_transformer, equal_transformer
 from pnbx_snn.counts import parameter_table
 from pnbx_snn.data import Split, load_digits_split
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError
