@@ -77,14 +77,10 @@ class OnnxTransformer:
             raise PnbxValueError(f"OnnxTransformer: stored must be model or int8, got {stored!r}")
         if not 0 < largest < math.inf:
             raise PnbxValueError(f"OnnxTransformer: largest must be above 0 and finite, got {largest}")
-        if model.d_model // model.num_heads % 8:
-            each = model.d_model // model.num_heads
-            raise PnbxValueError(f"OnnxTransformer: d_model / num_heads must be a multiple of 8, got {each}")
-        self.sizes: dict[str, Any] = {
-            "layers": len(model.layers),
-            "heads": model.num_heads,
-            "d_head": model.d_model // model.num_heads,
-        }
+        d_head = model.d_model // model.num_heads
+        if d_head % 8:
+            raise PnbxValueError(f"OnnxTransformer: d_model / num_heads must be a multiple of 8, got {d_head}")
+        self.sizes: dict[str, Any] = {"layers": len(model.layers), "heads": model.num_heads, "d_head": d_head}
         self.dtype = torch.int8 if stored == "int8" else torch.float32
         self.num_positions = 1 if model.position is None else model.position.num_embeddings
         self.num_classes = len(model.readout.weight)

@@ -17,6 +17,7 @@ import pnbx_snn
 from pnbx_snn.baselines import Baseline
 from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
+from pnbx_snn.float_network import FloatNetwork
 from pnbx_snn.model import SpikingClassifier
 from pnbx_snn.network import PNBX
 from pnbx_snn.settings import Config
@@ -25,8 +26,6 @@ from pnbx_snn.teacher import SmallCNN
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 
-FloatNetwork = SmallCNN | Baseline
-"""Those without spikes and ternary weights; ``section`` is where a configuration describes them."""
 Network = SpikingClassifier | PNBX | FloatNetwork
 """What a configuration can describe: each has ``calibrate(x)`` and ``classify(x) -> (logits, spikes)``."""
 

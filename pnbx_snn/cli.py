@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 import typer
 
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, FloatNetwork, Network, build_model, load_run, read_meta
+from pnbx_snn.checkpoint import CHECKPOINT_NAME, Network, build_model, load_run, read_meta
 from pnbx_snn.config import load_config
 from pnbx_snn.console import (
     Commands,
@@ -26,6 +26,7 @@ from pnbx_snn.console import (
 from pnbx_snn.counts import parameter_table
 from pnbx_snn.data import Split
 from pnbx_snn.evaluation import evaluate
+from pnbx_snn.float_network import FloatNetwork
 from pnbx_snn.network import PNBX
 from pnbx_snn.neurobench_metrics import neurobench as measure_neurobench
 from pnbx_snn.packed import load_packed, pack_run

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pnbx_snn.checkpoint import FloatNetwork, Network
+from pnbx_snn.checkpoint import Network
 from pnbx_snn.data import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError
+from pnbx_snn.float_network import FloatNetwork
 from pnbx_snn.hippocampus import Hippocampus
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.packed import pack_ternary

@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Int8, UInt8
 from torch import Tensor, nn
 
-from pnbx_snn.checkpoint import FloatNetwork, Network, build_model, load_run, read_meta
+from pnbx_snn.checkpoint import Network, build_model, load_run, read_meta
 from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
+from pnbx_snn.float_network import FloatNetwork
 from pnbx_snn.hippocampus import Hippocampus
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.messages import TorusMessages

@@ -7,10 +7,11 @@ from typing import Any
 
 from rich.table import Table
 
-from pnbx_snn.checkpoint import FloatNetwork, Network
+from pnbx_snn.checkpoint import Network
 from pnbx_snn.console import fail, out
 from pnbx_snn.counts import PartCount
 from pnbx_snn.errors import StorageError
+from pnbx_snn.float_network import FloatNetwork
 from pnbx_snn.hippocampus import Hippocampus
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.messages import TorusMessages

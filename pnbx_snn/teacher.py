@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pnbx_snn.errors import PnbxValueError, ShapeError
+from pnbx_snn.float_network import FloatNetwork
 
 
-class SmallCNN(nn.Module):
+class SmallCNN(FloatNetwork):
     """Four 3x3 convolutions in two stages, batch norm, ReLU, pooling, one hidden layer; floating point, no spikes.
 
     Parameters
@@ -84,12 +85,3 @@ class SmallCNN(nn.Module):
         picture = x.reshape(-1, 1, self.height, self.width).to(memory_format=torch.channels_last)
         logits: Tensor = self.head(self.features(picture))
         return logits
-
-    def calibrate(self, x: Float[Tensor, "B *shape"]) -> None:
-        """Do nothing: floating point has no input scale."""
-
-    def classify(
-        self, x: Float[Tensor, "B *shape"], *, generator: torch.Generator | None = None
-    ) -> tuple[Float[Tensor, "B C"], tuple[()]]:
-        """Return logits and no spikes."""
-        return self(x), ()

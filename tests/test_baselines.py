@@ -252,17 +252,21 @@ def test_a_compiled_step_is_the_step(tmp_path):
         assert weights == "fp32" or min(apart, apart_cache) > 1e-5
 
 
-def test_a_compiled_step_refuses_what_it_cannot_take(unchecked, monkeypatch):
-    model = small(num_heads=2)
-    with pytest.raises(PnbxValueError, match="CompiledTransformer: weights must be one of fp32, int8, got 'bf16'"):
-        CompiledTransformer(model, weights="bf16")
-    with pytest.raises(PnbxValueError, match="positions must be learned or none, got 'sinusoidal'"):
-        CompiledTransformer(small(positions="sinusoidal"))
-    with pytest.raises(PnbxValueError, match=r"model must be in fp32, got torch\.float16"):
-        CompiledTransformer(in_form(small(), "fp16"))
+def assert_refuses_what_only_torch_takes(kind):
+    name = kind.__name__
+    with pytest.raises(PnbxValueError, match=f"{name}: weights must be one of fp32, int8, got 'bf16'"):
+        kind(small(num_heads=2), weights="bf16")
+    with pytest.raises(PnbxValueError, match=f"{name}: positions must be learned or none, got 'sinusoidal'"):
+        kind(small(positions="sinusoidal"))
+    with pytest.raises(PnbxValueError, match=rf"{name}: model must be in fp32, got torch\.float16"):
+        kind(in_form(small(), "fp16"))
     steps = Transformer(in_features=3, num_classes=2, d_model=8, num_heads=2, num_layers=1, d_ff=8, num_positions=3)
-    with pytest.raises(PnbxValueError, match="model must take tokens, got one with in_features"):
-        CompiledTransformer(steps)
+    with pytest.raises(PnbxValueError, match=f"{name}: model must take tokens, got one with in_features"):
+        kind(steps)
+
+
+def test_a_compiled_step_refuses_what_it_cannot_take(unchecked, monkeypatch):
+    assert_refuses_what_only_torch_takes(CompiledTransformer)
     monkeypatch.setattr(torch, "compile", lambda step, **options: lambda *inputs: 1 / 0)
     with pytest.raises(UnavailableError, match="torch.compile fails: ZeroDivisionError: division by zero"):
-        CompiledTransformer(model)
+        CompiledTransformer(small(num_heads=2))

@@ -7,9 +7,9 @@ from benchmarks.transformer_graph import blocks
 from benchmarks.transformer_onnx import OnnxTransformer
 from pnbx_snn.analysis import measure_process, measure_stages
 from pnbx_snn.analysis.measure_models import Stepped
-from pnbx_snn.baselines import count, equal_transformer, in_form
+from pnbx_snn.baselines import count, equal_transformer
 from pnbx_snn.errors import PnbxValueError, ShapeError
-from test_baselines import small, tokens
+from test_baselines import assert_refuses_what_only_torch_takes, small, tokens
 
 RUNTIMES = {"ONNX Runtime": OnnxTransformer}
 
@@ -89,13 +89,8 @@ def test_it_is_asked_as_the_others_are(monkeypatch, tmp_path):
 
 
 def test_what_it_cannot_take_is_refused(unchecked):
+    assert_refuses_what_only_torch_takes(OnnxTransformer)
     model = small(num_heads=2)
-    with pytest.raises(PnbxValueError, match="OnnxTransformer: weights must be one of fp32, int8, got 'bf16'"):
-        OnnxTransformer(model, weights="bf16")
-    with pytest.raises(PnbxValueError, match="positions must be learned or none, got 'sinusoidal'"):
-        OnnxTransformer(small(positions="sinusoidal"))
-    with pytest.raises(PnbxValueError, match=r"model must be in fp32, got torch\.float16"):
-        OnnxTransformer(in_form(small(), "fp16"))
     with pytest.raises(PnbxValueError, match="stored must be model or int8, got 'int4'"):
         OnnxTransformer(model, stored="int4")
     with pytest.raises(PnbxValueError, match="largest must be above 0 and finite, got 0"):

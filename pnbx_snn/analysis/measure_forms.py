@@ -10,10 +10,10 @@ from torch import nn
 from pnbx_snn.baselines import KVCache, Transformer, in_form
 from pnbx_snn.baselines.cache import StoredAs
 from pnbx_snn.baselines.compiled_form import CompiledTransformer
-from pnbx_snn.baselines.forms import Form
+from pnbx_snn.baselines.forms import FORMS, Form
 from pnbx_snn.errors import PnbxValueError
 
-WEIGHTS: dict[str, Form] = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16", "int8": "int8"}
+WEIGHTS: dict[str, Form] = {form: form for form in FORMS}
 BYTES = "int8 KV"
 
 MakeCache = Callable[[int], KVCache]

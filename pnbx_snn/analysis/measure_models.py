@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pnbx_snn.analysis.measure_forms import Runtimes, formed
+from pnbx_snn.analysis.measure_process import ONNX
 from pnbx_snn.baselines import SEQUENCE_MODELS, KVCache, Transformer
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.network import PNBX
@@ -23,7 +24,7 @@ FULL: tuple[tuple[str, str], ...] = (
     (TORCH_PNBX, "fp32"),
     *(("Transformer, equal", form) for form in ("fp32", "bf16", "fp16", "int8", "int8, int8 KV")),
     *(("Transformer, equal", form) for form in ("fp32, compiled", "int8, compiled")),
-    *(("Transformer, equal", f"{form}, ONNX Runtime") for form in ("fp32", "int8", "int8, int8 KV")),
+    *(("Transformer, equal", f"{form}, {ONNX}") for form in ("fp32", "int8", "int8, int8 KV")),
     *(("Transformer, document", form) for form in ("fp32", "int8", "int8, int8 KV")),
     *(("GRU", form) for form in ("fp32", "int8")),
     *(("SSM", form) for form in ("fp32", "int8")),

@@ -16,14 +16,14 @@ from typing import Any
 from pnbx_snn.analysis import measure_training
 from pnbx_snn.analysis.measure import Row, row
 from pnbx_snn.analysis.measure_models import FULL, NATIVE, QUICK, TORCH_PNBX
-from pnbx_snn.analysis.measure_process import Rival, native_arguments, run, torch_arguments, why_not
+from pnbx_snn.analysis.measure_process import ONNX, Rival, native_arguments, run, torch_arguments, why_not
 
 LENGTHS = (256, 512, 784, 1024, 2048, 4096, 8192)
 LONG = (100_000, 1_000_000)
 ROUNDS, STEPS_A_ROUND, NATIVE_STEPS_A_ROUND = 16, 16, 125
 NATIVE_KEY = (NATIVE, "native")
 INT8 = ("Transformer, equal", "int8, int8 KV")
-INT8_ONNX = ("Transformer, equal", "int8, int8 KV, ONNX Runtime")
+INT8_ONNX = ("Transformer, equal", f"int8, int8 KV, {ONNX}")
 TOTAL: tuple[tuple[str, str], ...] = (
     NATIVE_KEY,
     ("Transformer, equal", "fp32"),

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from pnbx_snn.analysis.closed_forms import KINDS, Kind, Operations, operations, sizes_of
 from pnbx_snn.block import BitBrain
-from pnbx_snn.checkpoint import FloatNetwork, Network
+from pnbx_snn.checkpoint import Network
 from pnbx_snn.data import Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
+from pnbx_snn.float_network import FloatNetwork
 from pnbx_snn.hippocampus import Hippocampus
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.model import SpikingClassifier, SpikingLayer

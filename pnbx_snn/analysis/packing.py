@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pnbx_snn.checkpoint import FloatNetwork, Network
+from pnbx_snn.checkpoint import Network
 from pnbx_snn.errors import PnbxTypeError
+from pnbx_snn.float_network import FloatNetwork
 from pnbx_snn.neurobench_metrics import matrices_of
 from pnbx_snn.packed import pack_ternary
 

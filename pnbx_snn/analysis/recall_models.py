@@ -57,7 +57,7 @@ class TokenPNBX(nn.Module):
         """Scale the initial weights on typical tokens, the readout's so that the logits of a step deviate by 1."""
         inputs = self._inputs(tokens)
         self.net.calibrate(inputs.transpose(0, 1))
-        # PNBX.calibrate does so for the logits of the mean over all steps, which deviate less than those of a step.
+        # PNBX.calibrate takes the statistics of these samples, evaluation the running ones: they are up to 0.5 % apart.
         logits = self.net.eval()(inputs, keep_state=False).logits
         self.net.readout.weight.div_(logits.std())
         self.net.train()

@@ -16,10 +16,11 @@ from torch.nn.functional import linear
 
 from pnbx_snn.analysis.operations import Counted, count_operations
 from pnbx_snn.analysis.packing import Packing, packings, ternary_weights, zero_share
-from pnbx_snn.checkpoint import FloatNetwork, Network
+from pnbx_snn.checkpoint import Network
 from pnbx_snn.data import Part, Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.evaluation import evaluate
+from pnbx_snn.float_network import FloatNetwork
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.model import SpikingClassifier
 from pnbx_snn.network import PNBX

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar, Literal, get_args
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -13,6 +12,7 @@ from pnbx_snn.baselines.static import LeNet5, mlp
 from pnbx_snn.baselines.transformer import Transformer
 from pnbx_snn.checks import check_sizes
 from pnbx_snn.errors import PnbxValueError, ShapeError
+from pnbx_snn.float_network import FloatNetwork
 
 Kind = Literal["mlp", "lenet5", "gru", "ssm", "transformer"]
 SEQUENCES: tuple[Kind, ...] = ("gru", "ssm", "transformer")
@@ -21,7 +21,7 @@ LARGEST = 20_000
 """Above every width that is tried."""
 
 
-class Baseline(nn.Module):
+class Baseline(FloatNetwork):
     r"""A network in floating point, without spikes, as wide as it takes to have a wanted number of parameters.
 
     A sequence model answers with the mean of its logits over all steps, as PNB-X does.
@@ -57,6 +57,7 @@ class Baseline(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> model = Baseline("gru", 28, 28, 10, parameters=20_000)
     >>> model(torch.rand(2, 28, 28)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([2, 10]), 20251)
@@ -97,7 +98,7 @@ class Baseline(nn.Module):
 
         def make(size: int) -> nn.Module:
             if kind == "mlp":
-                return mlp(num_steps * in_features, size, size, num_classes)
+                return mlp(num_steps * in_features, size, size, num_classes, dropout=dropout)
             inputs: dict[str, Any] = {"in_features": in_features, "num_classes": num_classes}
             if kind == "gru":
                 return GRU(**inputs, d_model=size, d_hidden=size, num_layers=num_layers)
@@ -116,10 +117,7 @@ class Baseline(nn.Module):
             )
 
         self.net = nearest(make, parameters or EQUAL_PARAMETERS, LARGEST)
-        if isinstance(self.net, nn.Sequential):
-            layers = [*self.net]
-            self.net = nn.Sequential(*(x for layer in layers for x in _then_dropout(layer, dropout)))
-        elif isinstance(self.net, GRU | DiagonalStateSpaces | Transformer):
+        if isinstance(self.net, GRU | DiagonalStateSpaces | Transformer):
             self.net.readout = nn.Sequential(nn.Dropout(dropout), self.net.readout)  # type: ignore[assignment]
 
     def forward(self, x: Float[Tensor, "B *shape"]) -> Float[Tensor, "B C"]:
@@ -134,16 +132,3 @@ class Baseline(nn.Module):
             return every.mean(dim=0)
         logits: Tensor = self.net(steps.flatten(1))
         return logits
-
-    def calibrate(self, x: Float[Tensor, "B *shape"]) -> None:
-        """Do nothing: floating point has no input scale."""
-
-    def classify(
-        self, x: Float[Tensor, "B *shape"], *, generator: torch.Generator | None = None
-    ) -> tuple[Float[Tensor, "B C"], tuple[()]]:
-        """Return logits and no spikes."""
-        return self(x), ()
-
-
-def _then_dropout(layer: nn.Module, share: float) -> list[nn.Module]:
-    return [layer, nn.Dropout(share)] if isinstance(layer, nn.ReLU) else [layer]

@@ -10,7 +10,7 @@ from pnbx_snn.checks import check_sizes
 from pnbx_snn.errors import ShapeError
 
 
-def mlp(*sizes: int) -> nn.Sequential:
+def mlp(*sizes: int, dropout: float = 0.0) -> nn.Sequential:
     """Return layers of ``nn.Linear`` with ReLU between: 784, 1908, 1908, 10 has 5,155,416 weights and 3,826 biases.
 
     Examples
@@ -22,9 +22,9 @@ def mlp(*sizes: int) -> nn.Sequential:
         raise ShapeError(f"mlp: sizes must be at least an input and an output, got {list(sizes)}")
     check_sizes("mlp", **{f"size {number}": size for number, size in enumerate(sizes)})
     layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(sizes):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    for n_in, n_out in pairwise(sizes[:-1]):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 class LeNet5(nn.Module):
