@@ -12,7 +12,7 @@ from torch import Tensor
 from pnbx_snn.baselines.cache import StoredAs
 from pnbx_snn.baselines.transformer import Layer, Transformer
 
-Weights = Literal["fp32", "int8"]
+Weights = Literal["fp32", "int8", "int4"]
 OPSET, MICROSOFT = 17, "com.microsoft"
 BLOCK = 128
 """Weights of a row with one scale: 32 took 7 % longer in a step of 256."""
@@ -30,8 +30,8 @@ class StepGraph:
     model
         A Transformer of tokens in fp32, its positions learned or none.
     weights
-        ``"int8"``: as ``MatMulNBits`` takes them, a byte a weight and a scale for 128 of a row; activations are rounded
-        to bytes at each call, sums are int32.
+        ``"int8"``, ``"int4"``: as ``MatMulNBits`` takes them, a byte or half of one a weight and a scale for 128 of a
+        row; activations are rounded to bytes at each call, sums are int32.
     stored
         ``"int8"``: keys and values are bytes of one scale, :math:`\hat x = s \operatorname{round}(x / s)` with
         :math:`s` = ``largest`` / 127; beyond ``largest`` they are cut off.
@@ -131,22 +131,31 @@ class StepGraph:
         weight = linear.weight.detach().numpy()  # [out, in]
         if self.weights == "fp32":
             return self.add("MatMul", [x, self.constant(f"{name}_weight", weight.T)], name)
-        numbers, scales = blocks(weight)
+        bits = int(self.weights.removeprefix("int"))
+        numbers, scales = blocks(weight, bits)
         inputs = [x, self.constant(f"{name}_weight", numbers), self.constant(f"{name}_scale", scales)]
-        sizes = {"N": weight.shape[0], "K": weight.shape[1], "bits": 8, "block_size": BLOCK, "accuracy_level": 4}
+        sizes = {"N": weight.shape[0], "K": weight.shape[1], "bits": bits, "block_size": BLOCK, "accuracy_level": 4}
         return self.add("MatMulNBits", inputs, name, domain=MICROSOFT, **sizes)
 
 
-def blocks(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return ``[out, in]`` as bytes ``[out, blocks, 128]``, 128 for 0, and a scale a block ``[out, blocks]``.
+def blocks(weight: NDArray[np.float32], bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return ``[out, in]`` as bytes ``[out, blocks, 16 * bits]`` and a scale a block of 128 weights ``[out, blocks]``.
+
+    Zero is half of the range, 128 or 8. Of two numbers of four bits in a byte the first is the lower one.
 
     Examples
     --------
-    >>> numbers, scales = blocks(np.array([[-127.0, 1.0, 2.0]], dtype=np.float32))
+    >>> numbers, scales = blocks(np.array([[-127.0, 1.0, 2.0]], dtype=np.float32), 8)
     >>> numbers[0, 0, :4], scales
     (array([  1, 129, 130, 128], dtype=uint8), array([[1.]], dtype=float32))
+    >>> blocks(np.array([[-7.0, 1.0, 2.0]], dtype=np.float32), 4)[0][0, 0, :3].tolist() == [0x91, 0x8A, 0x88]
+    True
     """
+    zero = 1 << (bits - 1)
     padded = np.pad(weight, ((0, 0), (0, -weight.shape[1] % BLOCK)))
     parts = padded.reshape(len(weight), -1, BLOCK)  # [out, blocks, 128]
-    scales = np.maximum(np.abs(parts).max(axis=-1), np.float32(1e-12)) / 127  # [out, blocks]
-    return (np.rint(parts / scales[:, :, None]) + 128).astype(np.uint8), scales.astype(np.float32)
+    scales = np.maximum(np.abs(parts).max(axis=-1), np.float32(1e-12)) / (zero - 1)  # [out, blocks]
+    numbers = (np.rint(parts / scales[:, :, None]) + zero).astype(np.uint8)
+    if bits == 4:
+        numbers = numbers[:, :, ::2] | numbers[:, :, 1::2] << 4
+    return numbers, scales.astype(np.float32)

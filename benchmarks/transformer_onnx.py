@@ -12,7 +12,7 @@ import math
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, final
+from typing import Any, final, get_args
 
 import numpy as np
 import onnxruntime as runtime
@@ -41,8 +41,8 @@ class OnnxTransformer:
     model
         In fp32, of tokens; positions learned or none; ``d_model / num_heads`` a multiple of 8. It is not kept.
     weights
-        ``"fp32"``, or ``"int8"``: all products (not the tables) as ``MatMulNBits`` of 8 bits, a scale for 128 weights
-        of a row; activations are rounded to bytes at each call.
+        ``"fp32"``, or ``"int8"`` or ``"int4"``: all products (not the tables) as ``MatMulNBits`` of so many bits, a
+        scale for 128 weights of a row; activations are rounded to bytes at each call.
     stored
         What the cache holds: ``"model"`` fp32, ``"int8"`` bytes of one scale.
     largest
@@ -72,7 +72,7 @@ class OnnxTransformer:
     def __init__(
         self, model: Transformer, *, weights: Weights = "fp32", stored: StoredAs = "model", largest: float = 4.0
     ) -> None:
-        check_model("OnnxTransformer", model, weights)
+        check_model("OnnxTransformer", model, weights, get_args(Weights))
         if stored not in ("model", "int8"):
             raise PnbxValueError(f"OnnxTransformer: stored must be model or int8, got {stored!r}")
         if not 0 < largest < math.inf:

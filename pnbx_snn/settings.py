@@ -196,6 +196,7 @@ class BaselineConfig(Section):
     kind: Kind = "mlp"
     parameters: int = _whole(0, 0, 10**9)
     num_layers: int = _whole(2, 1, 64)
+    num_heads: int = _whole(4, 1, 64)
     dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
 
 

@@ -148,7 +148,7 @@ def test_states_of_others_do_not_grow():
 def test_a_network_that_is_not_there_is_refused():
     with pytest.raises(PnbxValueError, match="model must be one of GRU; .*got 'LSTM'"):
         Stepped("LSTM", "fp32")
-    with pytest.raises(PnbxValueError, match="weights must be one of fp32, bf16, fp16, int8, got 'int2'"):
+    with pytest.raises(PnbxValueError, match="weights must be one of fp32, bf16, fp16, int8, int4, got 'int2'"):
         Stepped("GRU", "int2", small=True)
     with pytest.raises(PnbxValueError, match="a form ends in int8 KV, compiled, got 'int8, OpenVINO'"):
         Stepped("Transformer, equal", "int8, OpenVINO", small=True)
@@ -156,6 +156,9 @@ def test_a_network_that_is_not_there_is_refused():
         Stepped("SSM", "fp32, compiled", small=True)
     with pytest.raises(PnbxValueError, match="compiled has no form 'fp32, int8 KV, compiled'"):
         Stepped("Transformer, equal", "fp32, int8 KV, compiled", small=True)
+    for form in ("int4, int8 KV", "int4, compiled"):
+        with pytest.raises(PnbxValueError, match=f"torch has no form '{form}'"):
+            Stepped("Transformer, equal", form, small=True)
     assert FULL[0] == (NATIVE, "native")
     assert not any("ONNX" in form or "compiled" in form for _, form in QUICK)
     assert pack_ternary(torch.ones(5, dtype=torch.int8)).nbytes == 2

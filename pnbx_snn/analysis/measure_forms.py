@@ -14,6 +14,8 @@ from pnbx_snn.baselines.forms import FORMS, Form
 from pnbx_snn.errors import PnbxValueError
 
 WEIGHTS: dict[str, Form] = {form: form for form in FORMS}
+ONLY_RUNTIMES = ("int4",)
+"""Weights that a runtime may have and torch has not."""
 BYTES = "int8 KV"
 
 MakeCache = Callable[[int], KVCache]
@@ -53,13 +55,16 @@ def formed(model: nn.Module, form: str, runtimes: Runtimes) -> tuple[Any, MakeCa
     """
     known: Runtimes = {"compiled": _compiled, **runtimes}
     weights, *rest = form.split(", ")
-    if weights not in WEIGHTS:
-        raise PnbxValueError(f"measure: weights must be one of {', '.join(WEIGHTS)}, got {weights!r}")
+    allowed = (*WEIGHTS, *ONLY_RUNTIMES)
+    if weights not in allowed:
+        raise PnbxValueError(f"measure: weights must be one of {', '.join(allowed)}, got {weights!r}")
     stored: StoredAs = "model"
     if rest[:1] == [BYTES]:
         stored, rest = "int8", rest[1:]
     if rest not in ([], *([runtime] for runtime in known)):
         raise PnbxValueError(f"measure: a form ends in {BYTES}, {' or '.join(known)}, got {form!r}")
+    if weights in ONLY_RUNTIMES and rest in ([], ["compiled"]):
+        raise PnbxValueError(f"measure: torch has no form {form!r}")
     if not isinstance(model, Transformer):
         if rest or stored == "int8":
             raise PnbxValueError(f"measure: only a Transformer has the form {form!r}")

@@ -24,7 +24,7 @@ FULL: tuple[tuple[str, str], ...] = (
     (TORCH_PNBX, "fp32"),
     *(("Transformer, equal", form) for form in ("fp32", "bf16", "fp16", "int8", "int8, int8 KV")),
     *(("Transformer, equal", form) for form in ("fp32, compiled", "int8, compiled")),
-    *(("Transformer, equal", f"{form}, {ONNX}") for form in ("fp32", "int8", "int8, int8 KV")),
+    *(("Transformer, equal", f"{form}, {ONNX}") for form in ("fp32", "int8", "int8, int8 KV", "int4, int8 KV")),
     *(("Transformer, document", form) for form in ("fp32", "int8", "int8, int8 KV")),
     *(("GRU", form) for form in ("fp32", "int8")),
     *(("SSM", form) for form in ("fp32", "int8")),

@@ -23,7 +23,7 @@ LONG = (100_000, 1_000_000)
 ROUNDS, STEPS_A_ROUND, NATIVE_STEPS_A_ROUND = 16, 16, 125
 NATIVE_KEY = (NATIVE, "native")
 INT8 = ("Transformer, equal", "int8, int8 KV")
-INT8_ONNX = ("Transformer, equal", f"int8, int8 KV, {ONNX}")
+ONNX_BYTES = [("Transformer, equal", f"{weights}, int8 KV, {ONNX}") for weights in ("int8", "int4")]
 TOTAL: tuple[tuple[str, str], ...] = (
     NATIVE_KEY,
     ("Transformer, equal", "fp32"),
@@ -154,7 +154,7 @@ def stream(bench: Bench, rows: Sequence[Row], *, length: int) -> list[Row]:
         for rate in [sum(after["rates"].values()) / len(after["rates"])]
     ]
     if length <= 100_000:
-        for key in bench.available([INT8] if bench.quick else [INT8, INT8_ONNX]):
+        for key in bench.available([INT8] if bench.quick else [INT8, *ONNX_BYTES]):
             rival = bench.rival(key)
             rival.ask("fill", length=length)
             answer = rival.ask("steps", count=8)

@@ -16,7 +16,6 @@ from pnbx_snn.float_network import FloatNetwork
 
 Kind = Literal["mlp", "lenet5", "gru", "ssm", "transformer"]
 SEQUENCES: tuple[Kind, ...] = ("gru", "ssm", "transformer")
-HEADS = 4
 LARGEST = 20_000
 """Above every width that is tried."""
 
@@ -31,7 +30,7 @@ class Baseline(FloatNetwork):
     kind
         ``"mlp"``: two hidden layers of equal width, ReLU; a sequence enters as one vector. ``"lenet5"``: images of
         28 x 28 only. ``"gru"``, ``"ssm"`` (:class:`~pnbx_snn.baselines.DiagonalStateSpaces`, inner width
-        :math:`2d`), ``"transformer"`` (causal, norms before each part, four heads, learned positions, inner width
+        :math:`2d`), ``"transformer"`` (causal, norms before each part, learned positions, inner width
         :math:`4d`): layers of width d.
     num_steps, in_features, num_classes
         Of a sample ``[T, N]`` (``num_steps`` is 1 for a static one) and its labels.
@@ -40,6 +39,8 @@ class Baseline(FloatNetwork):
         has its own 61,706 and takes nothing else.
     num_layers
         Of a sequence model.
+    num_heads
+        Of a Transformer; its width is a multiple.
     dropout
         In [0, 1); before the readout, in ``"mlp"`` after each hidden layer.
 
@@ -74,13 +75,14 @@ class Baseline(FloatNetwork):
         *,
         parameters: int = 0,
         num_layers: int = 2,
+        num_heads: int = 4,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if kind not in get_args(Kind):
             raise PnbxValueError(f"Baseline: kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
         check_sizes("Baseline", num_steps=num_steps, in_features=in_features, num_classes=num_classes)
-        check_sizes("Baseline", num_layers=num_layers)
+        check_sizes("Baseline", num_layers=num_layers, num_heads=num_heads)
         if parameters < 0 or not 0 <= dropout < 1:
             raise PnbxValueError(
                 f"Baseline: parameters must be 0 or more and dropout in [0, 1), got {parameters} and {dropout}"
@@ -108,10 +110,10 @@ class Baseline(FloatNetwork):
                 )
             return Transformer(
                 **inputs,
-                d_model=HEADS * size,
-                num_heads=HEADS,
+                d_model=num_heads * size,
+                num_heads=num_heads,
                 num_layers=num_layers,
-                d_ff=4 * HEADS * size,
+                d_ff=4 * num_heads * size,
                 num_positions=num_steps,
                 norm="before",
             )

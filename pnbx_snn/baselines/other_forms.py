@@ -1,5 +1,7 @@
 """What the forms of a Transformer outside eager torch ask of a model, a step and a machine."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -12,16 +14,16 @@ class UnavailableError(PnbxError, RuntimeError):
     """A form cannot be had on this machine; the message says what is missing."""
 
 
-def check_model(where: str, model: Transformer, weights: str) -> None:
+def check_model(where: str, model: Transformer, weights: str, allowed: Sequence[str] = ("fp32", "int8")) -> None:
     """Raise unless these forms can take the model: of tokens, in fp32, its positions learned or none.
 
     Raises
     ------
     PnbxValueError
-        Another model, or weights that are neither fp32 nor int8.
+        Another model, or weights in a form that is not ``allowed``.
     """
-    if weights not in ("fp32", "int8"):
-        raise PnbxValueError(f"{where}: weights must be one of fp32, int8, got {weights!r}")
+    if weights not in allowed:
+        raise PnbxValueError(f"{where}: weights must be one of {', '.join(allowed)}, got {weights!r}")
     if not isinstance(model.token, nn.Embedding):
         raise PnbxValueError(f"{where}: model must take tokens, got one with in_features")
     if model.positions == "sinusoidal":
