@@ -54,11 +54,14 @@ def unpack_ternary(name: str, packed: NDArray[np.uint8], shape: tuple[int, ...])
             f"got {packed.dtype}{list(packed.shape)}"
         )
     codes = np.empty((packed.size, PER_BYTE), dtype=np.uint8)
-    for i in range(PER_BYTE):
-        codes[:, i] = (packed >> np.uint8(2 * i)) & np.uint8(3)
+    for i in range(PER_BYTE):  # in place: a large temporary makes NumPy look at its callers, whose tables stay in memory
+        np.right_shift(packed, np.uint8(2 * i), out=codes[:, i])
+    codes &= np.uint8(3)
     values = codes.reshape(-1)
     if values.size and int(values[:size].max(initial=0)) > 2:
         raise ProgramError(f"{name}: ternary values are 0, 1 or 2 in two bits, got 3")
     if values[size:].any():
         raise ProgramError(f"{name}: bits beyond the last of {size} ternary values must be 0")
-    return values[:size].astype(np.int8).reshape(shape) - np.int8(1)
+    ternary = values[:size].view(np.int8)
+    ternary -= np.int8(1)
+    return ternary.reshape(shape)

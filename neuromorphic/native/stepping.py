@@ -54,14 +54,21 @@ class Stepper:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "one.npz"
             one.save(path)
-            first = NativeNetwork.from_file(path if small is None else small)
-            first.run(np.zeros((2, 1, Program.load(path if small is None else small).input.size), dtype=np.int32))
-        del first
-        self.inputs: NDArray[np.int32] = np.ascontiguousarray(np.load(inputs), dtype=np.int32)
+            first = small or str(path)
+            self._load(first, np.zeros((4, 1, Program.load(first).input.size), dtype=np.int32))
+        for request in (self.fill, self.total, self.steps):
+            request(4)
+        self.empty = 0
+        json.dumps(self.memory())
+        shown: NDArray[np.int32] = np.ascontiguousarray(np.load(inputs), dtype=np.int32)
         self.empty = resident_bytes()
+        self._load(program, shown)
+
+    def _load(self, program: str, inputs: NDArray[np.int32]) -> None:
         self.file_bytes = Path(program).stat().st_size
-        self.network = NativeNetwork.from_file(program, batch=self.inputs.shape[1])
-        self.network.run(self.inputs)
+        self.network = NativeNetwork.from_file(program, batch=inputs.shape[1])
+        self.inputs = inputs
+        self.network.run(inputs)
 
     def fill(self, length: int) -> dict[str, Any]:
         """Run ``length`` steps from a reset."""
