@@ -15,8 +15,8 @@ from __future__ import annotations
 from neuromorphic.native.compiled import inlined, kernel
 from neuromorphic.native.rows import LIST_LENGTH, LIST_START
 from neuromorphic.native.vectors import (
-    add_neighbours,
-    dot_pairs,
+    HAS_VNNI,
+    add_products,
     field_0,
     field_1,
     field_2,
@@ -26,16 +26,18 @@ from neuromorphic.native.vectors import (
     get_signed_byte,
     load_bytes,
     load_ints,
+    no_sums,
     put_byte,
     put_int,
     shift_left,
     shift_right_signed,
-    splat_halves,
     splat_ints,
     store_ints,
+    whole_sums,
 )
 
-BLOCKS_A_SUM = 7  # of 16 inputs: two pairs of fields of 8 times 128 each, 7 * 4096 stays within 16 bits
+# Of 16 inputs: two pairs of fields of 8 times 128 each, 7 * 4096 stays within 16 bits. In 32 bits it is modulo 2**32.
+BLOCKS_A_SUM = (1 << 62) if HAS_VNNI else 7
 
 
 @kernel
@@ -85,8 +87,7 @@ def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target
         far = near + row if i + 8 < size else near
         sums, other_sums = splat_ints(-less), splat_ints(-less)
         for start in range(0, num_blocks, BLOCKS_A_SUM):
-            zero = splat_halves(0)
-            a, a_fourfold, b, b_fourfold = zero, zero, zero, zero
+            a, a_fourfold, b, b_fourfold = no_sums(), no_sums(), no_sums(), no_sums()
             for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
                 x = first + 4 * block
                 x0, x1, x2, x3 = (
@@ -96,13 +97,13 @@ def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target
                     four_bytes(bits, x + 3),
                 )
                 w = load_bytes(words, near + 4 * block)
-                a = a + dot_pairs(field_0(w), x0) + dot_pairs(field_2(w), x2)
-                a_fourfold = a_fourfold + dot_pairs(field_1(w), x1) + dot_pairs(field_3(w), x3)
+                a = add_products(a, field_0(w), x0, field_2(w), x2)
+                a_fourfold = add_products(a_fourfold, field_1(w), x1, field_3(w), x3)
                 w = load_bytes(words, far + 4 * block)
-                b = b + dot_pairs(field_0(w), x0) + dot_pairs(field_2(w), x2)
-                b_fourfold = b_fourfold + dot_pairs(field_1(w), x1) + dot_pairs(field_3(w), x3)
-            sums = sums + add_neighbours(a) + shift_right_signed(add_neighbours(a_fourfold), 2)
-            other_sums = other_sums + add_neighbours(b) + shift_right_signed(add_neighbours(b_fourfold), 2)
+                b = add_products(b, field_0(w), x0, field_2(w), x2)
+                b_fourfold = add_products(b_fourfold, field_1(w), x1, field_3(w), x3)
+            sums = sums + whole_sums(a) + shift_right_signed(whole_sums(a_fourfold), 2)
+            other_sums = other_sums + whole_sums(b) + shift_right_signed(whole_sums(b_fourfold), 2)
         _place(sums, out, target + i, weight, shift)
         if i + 8 < size:
             _place(other_sums, out, target + i + 8, weight, shift)
@@ -116,22 +117,18 @@ def _two_digits(words, matrix, num_blocks, bits, first, weight, less, more, out,
         near = matrix + i // 8 * row
         sums, high_sums = splat_ints(-less), splat_ints(-more)
         for start in range(0, num_blocks, BLOCKS_A_SUM):
-            zero = splat_halves(0)
-            a, a_fourfold, b, b_fourfold = zero, zero, zero, zero
+            a, a_fourfold, b, b_fourfold = no_sums(), no_sums(), no_sums(), no_sums()
             for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
                 x, y = first + 4 * block, second + 4 * block
                 w = load_bytes(words, near + 4 * block)
                 w0, w1, w2, w3 = field_0(w), field_1(w), field_2(w), field_3(w)
-                a = a + dot_pairs(w0, four_bytes(bits, x)) + dot_pairs(w2, four_bytes(bits, x + 2))
-                b = b + dot_pairs(w0, four_bytes(bits, y)) + dot_pairs(w2, four_bytes(bits, y + 2))
-                a_fourfold = (
-                    a_fourfold + dot_pairs(w1, four_bytes(bits, x + 1)) + dot_pairs(w3, four_bytes(bits, x + 3))
-                )
-                b_fourfold = (
-                    b_fourfold + dot_pairs(w1, four_bytes(bits, y + 1)) + dot_pairs(w3, four_bytes(bits, y + 3))
-                )
-            sums = sums + add_neighbours(a) + shift_right_signed(add_neighbours(a_fourfold), 2)
-            high_sums = high_sums + add_neighbours(b) + shift_right_signed(add_neighbours(b_fourfold), 2)
+                a = add_products(a, w0, four_bytes(bits, x), w2, four_bytes(bits, x + 2))
+                b = add_products(b, w0, four_bytes(bits, y), w2, four_bytes(bits, y + 2))
+                x, y = x + 1, y + 1
+                a_fourfold = add_products(a_fourfold, w1, four_bytes(bits, x), w3, four_bytes(bits, x + 2))
+                b_fourfold = add_products(b_fourfold, w1, four_bytes(bits, y), w3, four_bytes(bits, y + 2))
+            sums = sums + whole_sums(a) + shift_right_signed(whole_sums(a_fourfold), 2)
+            high_sums = high_sums + whole_sums(b) + shift_right_signed(whole_sums(b_fourfold), 2)
         _place(sums + shift_left(high_sums, 8), out, target + i, weight, shift)
 
 

@@ -30,6 +30,7 @@ lower_builtin: Callable[..., Callable[[Any], Any]] = extending.lower_builtin
 _TARGET: Any = cpu_target
 _FEATURES = frozenset(_TARGET.target_context.codegen().magic_tuple()[2].split(","))
 HAS_AVX2 = "+avx2" in _FEATURES
+HAS_VNNI = {"+avx512vl", "+avx512vnni"} <= _FEATURES
 LANES = 8 if "+avx512f" in _FEATURES else 4
 """64-bit words of a :data:`WORDS`: what one register holds."""
 
@@ -370,27 +371,58 @@ def _halves_of(builder: Any, x: Any, kind: Any, lanes: int) -> tuple[Any, Any]:
     return even, odd
 
 
+SUMS = INTS if HAS_VNNI else HALVES
+"""Sums of products of bytes on their way: of four each, or of two."""
+
+
 @intrinsic
-def dot_pairs(typing: Any, fields: Any, digits: Any) -> Any:
-    """Multiply fields with signed bytes and add neighbours: 16 sums of two, at most 256 times the largest field."""
+def no_sums(typing: Any) -> Any:
+    """Return sums of nothing."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if HAS_AVX2:
-            kind = ir.FunctionType(HALVES.llvm, [BYTES.llvm, BYTES.llvm])
-            name = "llvm.x86.avx2.pmadd.ub.sw"
-            return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+        return SUMS.constant(0)
+
+    return SUMS(), build
+
+
+def _dot(builder: Any, fields: Any, digits: Any, sums: Any) -> Any:
+    """Add products of bytes to sums of four neighbours (AVX-512), or return those of two."""
+    if HAS_VNNI:
+        kind, name = ir.FunctionType(INTS.llvm, [INTS.llvm] * 3), "llvm.x86.avx512.vpdpbusd.256"
+        parts = [sums, *(builder.bitcast(part, INTS.llvm) for part in (fields, digits))]
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), parts)
+    if HAS_AVX2:
+        kind, name = ir.FunctionType(HALVES.llvm, [BYTES.llvm, BYTES.llvm]), "llvm.x86.avx2.pmadd.ub.sw"
+        products = builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [fields, digits])
+    else:
         wide = ir.VectorType(ir.IntType(16), BYTES.lanes)
-        products = builder.mul(builder.zext(args[0], wide), builder.sext(args[1], wide))
-        return builder.add(*_halves_of(builder, products, wide, BYTES.lanes))
-
-    return HALVES(BYTES, BYTES), build
+        each = builder.mul(builder.zext(fields, wide), builder.sext(digits, wide))
+        products = builder.add(*_halves_of(builder, each, wide, BYTES.lanes))
+    return builder.add(sums, products)
 
 
 @intrinsic
-def add_neighbours(typing: Any, x: Any) -> Any:
-    """Add neighbours of 16 short integers: eight integers."""
+def add_products(typing: Any, sums: Any, fields: Any, digits: Any, more_fields: Any, more_digits: Any) -> Any:
+    """Add the products of fields and signed bytes, twice; each at most 128 times the largest field.
+
+    The two are added to each other first: the next ones then wait for an addition only, not for two products.
+    """
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        sums, fields, digits, more_fields, more_digits = args
+        both = _dot(builder, more_fields, more_digits, _dot(builder, fields, digits, SUMS.constant(0)))
+        return builder.add(sums, both)
+
+    return SUMS(SUMS, BYTES, BYTES, BYTES, BYTES), build
+
+
+@intrinsic
+def whole_sums(typing: Any, x: Any) -> Any:
+    """Return eight integers: the sums of four products each."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if HAS_VNNI:
+            return args[0]
         if HAS_AVX2:
             kind = ir.FunctionType(INTS.llvm, [HALVES.llvm, HALVES.llvm])
             function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
@@ -398,7 +430,7 @@ def add_neighbours(typing: Any, x: Any) -> Any:
         wide = ir.VectorType(_I32, HALVES.lanes)
         return builder.add(*_halves_of(builder, builder.sext(args[0], wide), wide, HALVES.lanes))
 
-    return INTS(HALVES), build
+    return INTS(SUMS), build
 
 
 def _make_bit_count(name: str) -> Any:
