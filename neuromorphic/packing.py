@@ -54,7 +54,8 @@ def unpack_ternary(name: str, packed: NDArray[np.uint8], shape: tuple[int, ...])
             f"got {packed.dtype}{list(packed.shape)}"
         )
     codes = np.empty((packed.size, PER_BYTE), dtype=np.uint8)
-    for i in range(PER_BYTE):  # in place: a large temporary makes NumPy look at its callers, whose tables stay in memory
+    # In place: for large temporaries NumPy reads its callers' tables, which then stay in memory.
+    for i in range(PER_BYTE):
         np.right_shift(packed, np.uint8(2 * i), out=codes[:, i])
     codes &= np.uint8(3)
     values = codes.reshape(-1)

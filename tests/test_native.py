@@ -531,7 +531,7 @@ from neuromorphic import verify
 from neuromorphic.native import vectors
 from random_networks import random_network
 from random_programs import random_inputs
-assert not vectors.HAS_AVX2
+assert vectors.HAS_AVX2 == {avx2} and not vectors.HAS_VNNI
 for seed in range(60):
     rng = np.random.default_rng([5, seed])
     program = random_network(rng)
@@ -543,9 +543,12 @@ print("equal")
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
-def test_a_processor_without_avx2():
-    environment = {**os.environ, "NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": ""}
-    code = PLAIN.format(tests=str(Path(__file__).parent))
+@pytest.mark.parametrize(
+    ("processor", "features"), [("nehalem", ""), ("haswell", "+avx,+avx2,+bmi,+bmi2,+fma,+lzcnt,+popcnt")]
+)
+def test_a_processor_without_avx2_or_avx512(processor, features):
+    environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features}
+    code = PLAIN.format(tests=str(Path(__file__).parent), avx2="+avx2" in features)
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert got.stdout.strip() == "equal", got.stderr
 

@@ -14,6 +14,7 @@ from neuromorphic.errors import ExecutorError
 from neuromorphic.fixed_point import INT32_MAX, RESETS
 from neuromorphic.native import rows
 from neuromorphic.native.event_kernels import SPARE_WORDS
+from neuromorphic.native.memory_kernels import FADED_AT_ONCE
 from neuromorphic.native.packing import FEW_OUTPUTS, columns_for_events, fields_for_values, rows_for_few
 from neuromorphic.native.rows import INTS_AT_ONCE
 from neuromorphic.ops import Dense, Input, Op
@@ -342,7 +343,7 @@ def _fast_weights(layout: Layout, op: Any) -> None:
 
 
 def _slots(layout: Layout, op: Any) -> None:
-    num_slots, stride = op.keys.shape[0], _padded(op.size, 8)
+    num_slots, stride = op.keys.shape[0], _padded(op.size, FADED_AT_ONCE)
     keys, read, marks = layout.words.place(rows_for_few(op.keys)), layout.value(op), layout.ints.reserve(2)
     faded, state = layout.counts.reserve(num_slots), layout.ints.reserve(num_slots * stride)
     if op.fast is not None:

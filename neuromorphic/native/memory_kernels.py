@@ -27,6 +27,7 @@ from neuromorphic.native.vectors import (
 from neuromorphic.pathway_arithmetic import KEY_ONE, MEMORY_BITS
 
 _PLACES = (1 << 31) - 1
+FADED_AT_ONCE = 32
 
 
 @kernel
@@ -74,16 +75,24 @@ def best_slot(words, keys, num_words, num_slots, bits, events):  # type: ignore[
 
 @kernel
 def fade_row(ints, row, size, decay_bits, times):  # type: ignore[no-untyped-def]
-    """Fade a row as many times as it was not looked at; values below ``2**decay_bits`` stay as they are."""
-    one = (1 << decay_bits) - 1
-    for i in range(0, size, 8):
-        held = load_ints(ints, row + i)
+    """Fade a row as many times as it was not looked at; values below ``2**decay_bits`` stay as they are.
+
+    A row is padded to a multiple of :data:`FADED_AT_ONCE`: while one vector waits for its shift, three others work.
+    """
+    one = splat_ints((1 << decay_bits) - 1)
+    for i in range(0, size, FADED_AT_ONCE):
+        a, b = load_ints(ints, row + i), load_ints(ints, row + i + 8)
+        c, d = load_ints(ints, row + i + 16), load_ints(ints, row + i + 24)
         left = times
-        while left > 0 and signs_as_bits(greater(held, splat_ints(one))) != np.uint64(0):
+        while left > 0 and signs_as_bits(greater(a | b | c | d, one)) != np.uint64(0):
             for _ in range(min(left, 8)):
-                held = held - shift_right(held, decay_bits)
+                a, b = a - shift_right(a, decay_bits), b - shift_right(b, decay_bits)
+                c, d = c - shift_right(c, decay_bits), d - shift_right(d, decay_bits)
             left -= 8
-        store_ints(ints, row + i, held)
+        store_ints(ints, row + i, a)
+        store_ints(ints, row + i + 8, b)
+        store_ints(ints, row + i + 16, c)
+        store_ints(ints, row + i + 24, d)
 
 
 @kernel
