@@ -3,8 +3,8 @@
 A value is written in balanced digits of a byte, ``x = d0 + 256 d1 + 65536 d2 + ...`` with ``d`` in -128..127; as many
 as the largest value of the step and sample needs, so int8 read-outs take one. A digit times a field ``w + 1`` in 0..2
 is what processors multiply fastest: 32 of them in one instruction on AVX2, which adds pairs, or with VNNI, which adds
-four to sums of 32 bits. The sum of the digits is subtracted for the 1 in ``w + 1``. Everything is exact modulo 2**32, and
-the results are proven to fit.
+four to sums of 32 bits. The sum of the digits is subtracted for the 1 in ``w + 1``. Everything is exact modulo 2**32,
+and the results are proven to fit.
 
 References
 ----------
