@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from pnbx_snn.analysis import html, markdown
 from pnbx_snn.analysis.evidence import FILE, MEASURE, QUOTED, Benchmarks, Measurements
 from pnbx_snn.analysis.facts import Facts
@@ -22,6 +24,7 @@ from pnbx_snn.analysis.sections_counted import memory_section, operations_sectio
 from pnbx_snn.analysis.sections_energy import activity_section, energy_section
 from pnbx_snn.analysis.sections_measured import accuracy_figure, measured_section
 from pnbx_snn.analysis.spike_formats import measure_products
+from pnbx_snn.baselines import LeNet5, count, mlp
 from pnbx_snn.errors import PnbxValueError, StorageError
 from pnbx_snn.model import SpikingClassifier
 from pnbx_snn.network import PNBX
@@ -150,15 +153,20 @@ def _section(
 
 def _quoted_points(model: PNBX | SpikingClassifier) -> dict[str, list[tuple[float, float]]]:
     """Return MNIST accuracies of the results page over the bytes that were counted here."""
-    accuracy = QUOTED["mnist"].text.split(" ")[0]
-    plain = QUOTED["mnist plain"].text.split(" ")[0]
-    teacher = SmallCNN(28, 28, 10, channels=TEACHER_CHANNELS)
-    size = 4.0 * sum(parameter.numel() for parameter in teacher.parameters())
+
+    def accuracy(key: str) -> float:
+        return float(QUOTED[key].text.split(" ")[0])
+
+    def in_fp32(rival: nn.Module, key: str) -> list[tuple[float, float]]:
+        return [(4.0 * count(rival), accuracy(key))]
+
     packed = packings(model)
     return {
-        "PNB-X, MNIST, by packing": [(float(p.total), float(accuracy)) for p in packed[:5]],
-        "PNB-X, no distortion, no teacher": [(float(packed[3].total), float(plain))],
-        "its teacher, a CNN in fp32": [(size, float(QUOTED["teacher"].text.split(" ")[0]))],
+        "PNB-X, MNIST, by packing": [(float(p.total), accuracy("mnist")) for p in packed[:5]],
+        "its teacher, a CNN in fp32": in_fp32(SmallCNN(28, 28, 10, channels=TEACHER_CHANNELS), "teacher"),
+        "PNB-X, no distortion, no teacher": [(float(packed[3].total), accuracy("mnist plain"))],
+        "perceptron in fp32, no distortion": in_fp32(mlp(784, 1908, 1908, 10), "mnist perceptron"),
+        "LeNet-5 in fp32, no distortion": in_fp32(LeNet5(), "mnist lenet5"),
     }
 
 

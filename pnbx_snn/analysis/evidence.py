@@ -137,6 +137,14 @@ QUOTED: dict[str, Quoted] = {
     "mnist bytes": Quoted(
         "1,284,932 bytes, packed", "1,284,932 bytes", "pnbx-snn pack runs/mnist_0 -o mnist.safetensors"
     ),
+    "mnist perceptron": Quoted(
+        "98.84 ± 0.08 % (784-1908-1908-10, fp32, 3 seeds, no distortion, no teacher)", "98.84 ± 0.08 %",
+        "pnbx-snn train examples/configs/mnist_baseline.toml --data DIR",
+    ),
+    "mnist lenet5": Quoted(
+        "99.07 ± 0.11 % (fp32, 3 seeds, no distortion, no teacher)", "99.07 ± 0.11 %",
+        "pnbx-snn train examples/configs/mnist_baseline.toml --data DIR --set baseline.kind=lenet5",
+    ),
     "teacher": Quoted(
         "99.40 % (one run of 12 epochs)", "(99.40 % on the test images, one run of 12 epochs)",
         "pnbx-snn train examples/configs/mnist_teacher.toml --data DIR",

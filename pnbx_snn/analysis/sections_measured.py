@@ -9,6 +9,7 @@ from pnbx_snn.analysis import charts
 from pnbx_snn.analysis.evidence import EQUAL, MEASURE, NATIVE, Measurements, missing
 from pnbx_snn.analysis.facts import GPU, total_fits
 from pnbx_snn.analysis.fits import Fit, crossing
+from pnbx_snn.analysis.measure_process import ONNX
 from pnbx_snn.analysis.report_parts import Figure, Section, Table
 from pnbx_snn.analysis.run_analysis import RunAnalysis
 from pnbx_snn.analysis.words import amount, bytes_words, seconds
@@ -34,10 +35,14 @@ CURVES = (
     (EQUAL, "fp32", "equal, fp32"),
     (EQUAL, "int8", "equal, int8"),
     (EQUAL, "int8, int8 KV", "equal, int8, int8 cache"),
+    (EQUAL, f"int8, int8 KV, {ONNX}", f"the same in {ONNX}"),
     ("Transformer, document", "fp32", "document's, fp32"),
     ("GRU", "int8", "GRU, int8"),
     ("SSM", "int8", "SSM, int8"),
 )
+
+
+SHOWN_DECODING = ("int8, decoding", f"int8, int8 KV, {ONNX}, decoding")
 
 
 def show(value: float | int, unit: str) -> str:
@@ -113,7 +118,7 @@ def _fit_rows(m: Measurements) -> tuple[Table | None, Figure | None, dict[str, A
         "The crossing is that of the fits and may lie outside of what was measured. Terms below a thousandth at 8,192 "
         "are left out.",
     )
-    shown = [key for key in fits if "decoding" not in key or key.endswith("int8, decoding")]
+    shown = [key for key in fits if "decoding" not in key or key.endswith(SHOWN_DECODING)]
     points = {}
     for key in shown:
         of = [r for r in m.all("total_time") if f"{r.model}, {r.form}" == key and r.length]
