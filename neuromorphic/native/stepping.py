@@ -60,6 +60,7 @@ class Stepper:
             request(4)
         self.empty = 0
         json.dumps(self.memory())
+        del self.network, self.inputs  # an empty process holds none
         shown: NDArray[np.int32] = np.ascontiguousarray(np.load(inputs), dtype=np.int32)
         self.empty = resident_bytes()
         self._load(program, shown)
