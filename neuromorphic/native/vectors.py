@@ -140,7 +140,7 @@ def _make_splat(kind: Vector) -> Any:
     return splat
 
 
-splat_words, splat_ints, splat_bytes, splat_halves = (_make_splat(kind) for kind in (WORDS, INTS, BYTES, HALVES))
+splat_words, splat_ints, splat_bytes = (_make_splat(kind) for kind in (WORDS, INTS, BYTES))
 load_words, store_words = _make_load(WORDS, 8), _make_store(WORDS, 8)
 load_ints, store_ints = _make_load(INTS, 4), _make_store(INTS, 4)
 load_bytes = _make_load(BYTES, 8)
