@@ -33,11 +33,17 @@ NEURONS = ("Threshold", "I", "LI", "IF", "LIF", "CubaLI", "CubaLIF")
 
 @dataclass(frozen=True)
 class Node:
-    """A node by the name its operations get; ``kind`` is NIR's class, ``"Pass"`` for the ends of a sub-graph."""
+    """A node by the name its operations get; ``kind`` is NIR's class, ``"Pass"`` for the ends of a sub-graph.
+
+    What reaches it counts ``(I - surplus * factor) / factor`` where ``factor`` is not ``None``: see
+    :func:`neuromorphic.compiler.nir_portable.unfold`.
+    """
 
     name: str
     kind: str
     nir: Any
+    factor: Float64 | None = None
+    surplus: Float64 | None = None
 
     @property
     def is_linear(self) -> bool:

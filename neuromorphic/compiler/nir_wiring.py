@@ -24,6 +24,7 @@ from neuromorphic.compiler.nir_nodes import (
     numbers,
     shape_of,
 )
+from neuromorphic.compiler.nir_portable import unfold
 from neuromorphic.errors import CompileError
 
 Edge = tuple[str, str]
@@ -239,7 +240,7 @@ class _Flattening:
         self.origin[name] = ".".join(full)
         if path and kind in ("Input", "Output"):
             kind = "Pass"
-        self.wiring.nodes[name] = Node(name, kind, node)
+        self.wiring.nodes[name] = unfold(Node(name, kind, node))
         return name, name
 
 
