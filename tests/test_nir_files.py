@@ -127,7 +127,7 @@ REFUSED = {
         "its delays from x add up to 8000 steps",
     ),
     "conv input": (
-        flat(w=nir.Conv1d(M, np.ones((1, 1, 3)), 1, 0, 1, 1, np.zeros(1))),
+        flat(x=nir.Input(np.array([2, 3, 4])), w=nir.Conv1d(4, np.ones((1, 3, 3)), 1, 0, 1, 1, np.zeros(1))),
         r"takes an input \[channels, length\]",
     ),
     "conv channels": (

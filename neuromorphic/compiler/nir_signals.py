@@ -117,7 +117,8 @@ class Signals:
         total: dict[int, torch.Tensor] = {}
         for source in self.wiring.before[name]:
             late = int((source, name) in self.wiring.late)
-            for steps, x in given.get(source, {}).items():
+            for steps, given_x in given.get(source, {}).items():
+                x = given_x.reshape(-1, *self.wiring.shape_in(name))
                 total[steps + late] = total[steps + late] + x if steps + late in total else x
         return total
 
@@ -134,7 +135,8 @@ class Signals:
         """Return what biases alone bring; they are there from the first step, whatever delays there are."""
         given: dict[str, torch.Tensor] = {}
         for step in region:
-            arrived = [given[source] for source in self.wiring.before[step] if source in given]
+            shape = self.wiring.shape_in(step)
+            arrived = [given[source].reshape(shape) for source in self.wiring.before[step] if source in given]
             total = torch.stack(arrived).sum(dim=0) if arrived else None
             if self.wiring.nodes[step].is_linear:
                 m = self.wiring.maps[step]

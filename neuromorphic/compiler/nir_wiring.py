@@ -19,7 +19,8 @@ from neuromorphic.compiler.nir_nodes import (
     Map,
     Node,
     Shape,
-    expect,
+    alike,
+    fitted,
     linear_map,
     numbers,
     shape_of,
@@ -124,8 +125,14 @@ class Wiring:
             else:
                 self.shapes[name] = self._population(node, shape)
         for source, target in self.edges:
-            wanted = self.maps[target].shape_in if target in self.maps else self.shapes[target]
-            expect(self.nodes[target], self.shapes[source], wanted)
+            got, wanted = self.shapes[source], self.shape_in(target)
+            fitted(self.nodes[target], got, wanted)
+            if got != wanted:
+                self.note(f"{target} takes {list(wanted)} where {source} gives {list(got)}: axes of 1 count for nothing.")
+
+    def shape_in(self, name: str) -> Shape:
+        """Return the shape that a node takes."""
+        return self.maps[name].shape_in if name in self.maps else self.shapes[name]
 
     def _population(self, node: Node, shape: Shape) -> Shape:
         fields = [field for field in NEURON_FIELDS if getattr(node.nir, field, None) is not None]
@@ -135,7 +142,8 @@ class Wiring:
         if not shapes:
             self.notes.append(f"{node.name}: its parameters are single numbers; each of its neurons has them.")
             return shape
-        return shapes.pop()
+        own = shapes.pop()
+        return shape if alike(own, shape) and len(shape) > len(own) else own
 
     def _closing_edges(self) -> set[Edge]:
         """Return the edges that act one step later: those that close a loop which no ``Delay`` makes causal."""
