@@ -119,7 +119,9 @@ class _Folding:
             self.left.append(name)
             return
         self.nodes[name] = neuron
-        biased = next((c for c in carriers if c[1] and not _reaches(self.edges, name, c[0])), None) if offset.any() else None
+        biased = (
+            next((c for c in carriers if c[1] and not _reaches(self.edges, name, c[0])), None) if offset.any() else None
+        )
         if offset.any() and biased is None:
             biased = next(c for c in carriers if c[1])
         for carrier in carriers:
@@ -236,7 +238,9 @@ def _fits(node: Any, factor: Float64, offset: Float64, direct: bool) -> bool:
         return True
     if factor.ndim == 0 or len(factor) != len(node.weight):
         return False
-    return all((value.reshape(len(value), -1) == value.reshape(len(value), -1)[:, :1]).all() for value in (factor, offset))
+    return all(
+        (value.reshape(len(value), -1) == value.reshape(len(value), -1)[:, :1]).all() for value in (factor, offset)
+    )
 
 
 def _text(value: Any) -> Any:
@@ -252,7 +256,9 @@ def _listed(names: Iterable[str]) -> str:
 def _notes(graph: Any, left: list[str]) -> list[str]:
     """Return what the readers of snnTorch 1.0, Norse 1.1 and SpikingJelly 2.0 make of a graph, in sentences."""
     dt = float(graph.metadata["dt"])
-    notes = [f"A step is {dt:g} s: say so to Norse's and SpikingJelly's readers (dt={dt:g}); snnTorch's takes 0.0001 s."]
+    notes = [
+        f"A step is {dt:g} s: say so to Norse's and SpikingJelly's readers (dt={dt:g}); snnTorch's takes 0.0001 s."
+    ]
     if dt != READERS_DT:
         notes[0] += " It therefore reads other decays: write the graph with dt=1e-4 for it."
     if "input_scale" in graph.metadata:
@@ -265,10 +271,17 @@ def _notes(graph: Any, left: list[str]) -> list[str]:
     for name, node in graph.nodes.items():
         for reason in _reasons(node):
             found.setdefault(reason, []).append(name)
+    if (ends := [name for name, node in graph.nodes.items() if type(node).__name__ == "Output"])[1:]:
+        found[
+            f"{len(ends)} nodes are Outputs, and the readers of snnTorch and SpikingJelly come to no end with several"
+        ] = ends
     several = [name for name in graph.nodes if sum(target == name for _, target in graph.edges) > 1]
-    looped = [name for name in several if _reaches(graph.edges, name, name)]
+    plain_loops = not any(type(node).__name__ == "Delay" for node in graph.nodes.values())
+    looped = [name for name in several if plain_loops and _reaches(graph.edges, name, name)]
     if looped:
-        found["lies in a loop, which snnTorch's reader leads its input through; the others read it one step late"] = looped
+        found["lies in a loop, which snnTorch's reader leads its input through; the others read it one step late"] = (
+            looped
+        )
     if plain := [name for name in several if name not in looped]:
         found["reads several nodes, of which Norse's reader takes one"] = plain
     if left:

@@ -32,7 +32,12 @@ from neuromorphic.pathway_ops import MAX_DELAY
 DEFAULT_DT = 1e-4
 """What snnTorch's export assumes, in seconds."""
 SHORTEST, LONGEST = 1e-12, 1e6
-CONVENTIONS = ((DEFAULT_DT, "snnTorch's"), (1.0, "time counts in steps, as sinabs and Spyx write it"), (1e-6, "Norse 1.1's"))
+NORSE_DT = 1e-6
+CONVENTIONS = (
+    (DEFAULT_DT, "snnTorch's"),
+    (1.0, "time counts in steps, as sinabs and Spyx write it"),
+    (NORSE_DT, "Norse 1.1's"),
+)
 NEAR = 1e-6
 
 
@@ -71,11 +76,17 @@ def _convention(graph: Any, largest: float) -> tuple[float, str]:
     """Return the step of the convention that all neurons fit, snnTorch's where none says otherwise."""
     taus = list(_taus(graph, ""))
     windows = [(name, *_window(tau)) for name, tau in taus]
-    fitting = [(dt, whose) for dt, whose in CONVENTIONS if all(low <= dt <= high for _, low, high in windows)]
+
+    def fits(dt: float, low: float, high: float) -> bool:
+        return low <= dt * (1 + NEAR) and dt <= high * (1 + NEAR)  # tau is float32
+
+    fitting = [(dt, whose) for dt, whose in CONVENTIONS if all(fits(dt, low, high) for _, low, high in windows)]
     if not fitting:
-        by = {dt: next((n for n, low, high in windows if not low <= dt <= high), "") for dt, _ in CONVENTIONS}
+        by = {dt: next((n for n, low, high in windows if not fits(dt, low, high)), "") for dt, _ in CONVENTIONS}
         low, high = max(low for _, low, _ in windows), min(high for _, _, high in windows)
-        needed = f"its time constants need one of {low:.6g}..{high:.6g} s" if low <= high else "no one step fits them all"
+        needed = (
+            f"its time constants need one of {low:.6g}..{high:.6g} s" if low <= high else "no one step fits them all"
+        )
         why = "; ".join(f"{dt:g} s not by {name}" for dt, name in by.items())
         raise CompileError(f"the graph names no dt, and no convention fits ({why}): {needed}; give dt")
     fitting = [each for each in fitting if _delays_fit(graph, each[0])] or fitting
@@ -89,18 +100,28 @@ def _convention(graph: Any, largest: float) -> tuple[float, str]:
                 f"constant that fits dt = {chosen:g} s only; give dt, and write r = 1 / dt for an input that counts whole"
             )
         if weak:
-            return 1.0, f"A step is 1 s: the graph names none, and with {chosen:g} s the weights of {weak} (IF, r = 1) vanish."
+            return (
+                1.0,
+                f"A step is 1 s: the graph names none, and with {chosen:g} s the weights of {weak} (IF, r = 1) vanish.",
+            )
     others = [f"{dt:g} s ({name})" for dt, name in fitting[1:] if windows]
     also = f"; {' and '.join(others)} would fit its time constants too" if others else ""
     if chosen == DEFAULT_DT:
         return chosen, f"A step is {chosen:.6g} s: {whose}, for the graph names none{also}."
-    return chosen, f"A step is {chosen:.6g} s: {whose}; the graph names none, and its time constants fit no other{also}."
+    sentence = f"A step is {chosen:.6g} s: {whose}; the graph names none, and its time constants fit no other{also}."
+    cuba = [name for name, kind, node in _nodes(graph, "") if kind == "CubaLIF" and np.all(np.equal(node.w_in, 1.0))]
+    if cuba and chosen == NORSE_DT:
+        sentence += (
+            f" {cuba[0]} has w_in = 1, as Norse writes it, which is dt / tau_syn of what Norse's own LIFCell adds: compile "
+            "the network itself (compile_module), or write w_in = tau_syn / dt."
+        )
+    return chosen, sentence
 
 
 def _nodes(graph: Any, prefix: str, depth: int = 0) -> Iterator[tuple[str, str, Any]]:
     """Give every node with its name and kind, those of sub-graphs with the names before them."""
     nodes = getattr(graph, "nodes", None)
-    for key, node in (nodes.items() if isinstance(nodes, dict) and depth < MAX_DEPTH else ()):
+    for key, node in nodes.items() if isinstance(nodes, dict) and depth < MAX_DEPTH else ():
         if type(node).__name__ == "NIRGraph":
             yield from _nodes(node, f"{prefix}{key}.", depth + 1)
         else:
@@ -130,7 +151,7 @@ def _window(tau: Float64) -> tuple[float, float]:
     leaks = tau[tau < LONGEST]
     if leaks.size == 0:
         return 0.0, float(tau.min()) * NO_LEAK
-    return float(leaks.max()) / (2 * DECAY_ONE), float(tau.min()) * (1 + NEAR)
+    return float(leaks.max()) / (2 * DECAY_ONE), float(tau.min())
 
 
 def _unit_integrators(graph: Any, prefix: str) -> Iterator[str]:

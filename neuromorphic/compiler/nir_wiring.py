@@ -128,7 +128,9 @@ class Wiring:
             got, wanted = self.shapes[source], self.shape_in(target)
             fitted(self.nodes[target], got, wanted)
             if got != wanted:
-                self.note(f"{target} takes {list(wanted)} where {source} gives {list(got)}: axes of 1 count for nothing.")
+                self.note(
+                    f"{target} takes {list(wanted)} where {source} gives {list(got)}: axes of 1 count for nothing."
+                )
 
     def shape_in(self, name: str) -> Shape:
         """Return the shape that a node takes."""
