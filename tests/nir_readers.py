@@ -41,8 +41,8 @@ def spikingjelly_reads(graph, inputs):
     """Run the rules of SpikingJelly 2.0's ``import_from_nir`` (nir_exchange/from_nir.py), written down again.
 
     IF: one r, 1 / dt. LIF: one tau > dt, one r of 1 or tau / dt, v_leak equal to v_reset. CubaLIF: r = tau_mem / dt,
-    w_in = tau_syn / dt, v_leak 0. One v_threshold and v_reset; a spike at v >= v_threshold, a hard reset in the same step.
-    float32; nodes that it does not map are an error.
+    w_in = tau_syn / dt, v_leak 0. One v_threshold and v_reset; a spike at v >= v_threshold, a hard reset in the same
+    step. float32; nodes that it does not map are an error.
     """
     dt = float(graph.metadata["dt"])
     order = [name for name in graph.nodes if type(graph.nodes[name]).__name__ not in ("Input", "Output")]

@@ -32,7 +32,7 @@ def spikes_of(program, inputs, name="n"):
 
 
 def test_an_if_of_unit_r_counts_in_steps():
-    """Norse's and sinabs' IF: v = v + I. At 1e-4 s, where r = 1 is a ten thousandth, no weight was left and none spiked."""
+    """Norse's and sinabs' IF: v = v + I. At 1e-4 s, where r = 1 is a ten thousandth, no weight was left."""
     rng = rng_of(0)
     w, one = on_grid(rng, N, M), np.ones(N)
     graph = bare("x w, w n", w=nir.Linear(w), n=nir.IF(r=one, v_threshold=2 * one))
@@ -131,7 +131,7 @@ def test_what_fits_no_one_convention_is_refused():
         compile_nir(mixed, num_steps=T)
     assert compile_nir(mixed, num_steps=T, dt=1e-4).metadata["dt"] == 1e-4  # as asked for
     with pytest.raises(
-        CompileError, match=r"a decay of -4 a step of 0.001 s; tau must be dt .* a dt of 2.4414e-08..0.0002 s fits"
+        CompileError, match=r"a decay of -4 a step of 0.001 s; tau must be dt .* a dt of 2.44141e-08..0.0002 s fits"
     ):
         compile_nir(bare("x w, w a", w=w, a=fast), num_steps=T, dt=1e-3)
 
@@ -147,7 +147,7 @@ def test_a_delay_is_a_whole_number_of_the_chosen_steps():
 @pytest.mark.parametrize("cell", ["LIFBoxCell", "IAFCell"])
 @torch.no_grad()
 def test_norses_own_export(cell):
-    """Norse 1.1 writes tau = dt / tau_mem_inv, its own dt 1e-3: a step of 1e-6. Its sample's batch axis is in the shapes."""
+    """Norse 1.1 writes tau = dt / tau_mem_inv, its own dt 1e-3: a step of 1e-6, and shapes with the sample's batch."""
     torch.manual_seed(0)
     neuron = (
         norse.LIFBoxCell(norse.LIFBoxParameters(tau_mem_inv=torch.tensor(125.0)))
@@ -190,7 +190,7 @@ def test_the_error_of_a_decay_is_what_a_membrane_shows():
 
 @pytest.mark.parametrize("beta", [1e-5, 0.9998, 0.9999, 0.99999, 1.0])
 def test_slow_and_fast_leaks_compile_where_rounding_hardly_shows(beta):
-    """0.9999 lies between 4095/4096 and 1: within 60 steps the nearest moves a membrane by 0.3 %, and the program says so."""
+    """0.9999 lies between 4095/4096 and 1: within 60 steps the nearest moves a membrane by 0.3 %, which is said."""
     rng = rng_of(5)
     w, leak = ternary(rng, N, M, scale=0.25), max(1 - beta, 2.0**-40)
     p = {

@@ -250,7 +250,7 @@ def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: floa
     if in_norse(cell, ("IAFCell", "IAF")):  # v + I, without dt; potentials are counted from v_reset, where it starts
         start = _whole(p.v_reset, features, where, "v_reset")
         theta = _whole(p.v_th, features, where, "v_th") - start
-        meta = {"reset_mechanism": "zero", "reset_delay": False, "primitive": "lif_box"}
+        meta: dict[str, Any] = {"reset_mechanism": "zero", "reset_delay": False, "primitive": "lif_box"}
         return Nodes(name, name, {name: lif_node(np.ones(features), theta, dt, **meta)})
     leak = _whole(p.v_leak, features, where, "v_leak")
     mem = _rate(where, "tau_mem_inv", cell.dt, p.tau_mem_inv, features)

@@ -1,10 +1,10 @@
 """Our networks and programs to NIR graphs, for other tools; what a graph cannot hold is refused by name.
 
-A layer is first ``Linear`` with its ternary weights as whole numbers and a neuron that holds all scales: with a decay of
-``beta``, a current ``a (W x) + c`` becomes ``r = a / (1 - beta)`` and ``v_leak = c / (1 - beta)``. A program's neurons
-count in its own integers. That is ``form="integer"``; the default moves all scales into the weights, where other tools
-look for them (:mod:`neuromorphic.compiler.nir_portable`). Resets, their delay, the step ``dt`` and the input's integers are
-metadata.
+A layer is first ``Linear`` with its ternary weights as whole numbers and a neuron that holds all scales: with a decay
+of ``beta``, a current ``a (W x) + c`` becomes ``r = a / (1 - beta)`` and ``v_leak = c / (1 - beta)``. A program's
+neurons count in its own integers. That is ``form="integer"``; the default moves all scales into the weights, where
+other tools look for them (:mod:`neuromorphic.compiler.nir_portable`). Resets, their delay, the step ``dt`` and the
+input's integers are metadata.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def to_nir(
     -------
     nir.NIRGraph
         ``metadata``: ``dt``, ``num_steps``, and for graded inputs ``input_scale``, ``input_low``, ``input_high``: what
-        ``compile_nir`` takes; in the portable form ``notes``: what other readers make of it, a sentence a line. It ends in
-        weights where the network has a read-out: the label is the argmax of their sum over time.
+        ``compile_nir`` takes; in the portable form ``notes``: what other readers make of it, a sentence a line. It ends
+        in weights where the network has a read-out: the label is the argmax of their sum over time.
 
     Raises
     ------
@@ -119,8 +119,8 @@ def save_nir(graph: Any, path: str | os.PathLike[str], *, form: Form | None = No
     path : str or Path
         Where to; an existing file is replaced.
     form : {"portable", "integer"}, optional
-        ``None``: that of ``graph.metadata["form"]``, else ``"portable"``, as :func:`to_nir` has it; ``"integer"``: as the
-        graph is.
+        ``None``: that of ``graph.metadata["form"]``, else ``"portable"``, as :func:`to_nir` has it; ``"integer"``: as
+        the graph is.
 
     Raises
     ------

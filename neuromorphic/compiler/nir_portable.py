@@ -11,15 +11,14 @@ the weights and biases that drive a neuron take ``k`` and ``v_leak / v_threshold
 means something else to each reader (``r`` of 1 or of ``1 / dt``; snnTorch's decays by 0.9). A ``CubaLIF`` gets
 ``r = tau_mem / dt`` and ``w_in = tau_syn / dt``, which is what snnTorch and SpikingJelly ask for.
 
-What the fields were stays in the neuron's ``metadata`` as ``unfolded_r`` and so on: :func:`unfold` puts them back before
-anything is compiled, and the weights are divided by ``k``, so that whole numbers are the whole numbers they were.
+What the fields were stays in the neuron's ``metadata`` as ``unfolded_r`` and so on: :func:`unfold` puts them back
+before anything is compiled, and the weights are divided by ``k``: whole numbers are the whole numbers they were.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -28,18 +27,14 @@ import numpy as np
 from neuromorphic.compiler.currents import Float64
 from neuromorphic.compiler.nir_files import nir_package
 from neuromorphic.compiler.nir_nodes import Node, numbers
+from neuromorphic.compiler.nir_notes import reaches, reader_notes, text_of
 
 Form = Literal["portable", "integer"]
 NO_LEAK_STEPS = 2.0**31
 """``tau / dt`` of a neuron without a leak: to float32, and to ``compile_nir``, a decay of 1."""
-READERS_DT = 1e-4
 WEIGHTED = ("Linear", "Affine", "Conv1d", "Conv2d")
 UNFOLDED = ("r", "w_in", "v_threshold", "v_leak")
 POOLED = ("Flatten", "AvgPool2d", "SumPool2d")
-UNREAD = ("LI", "I", "CubaLI", "Threshold", "IF", "Scale", "Delay")
-"""Kinds that snnTorch's and SpikingJelly's readers refuse, or take for something else."""
-NAMED = 6
-"""Names of nodes that a note lists."""
 
 
 def portable(graph: Any) -> Any:
@@ -56,14 +51,14 @@ def portable(graph: Any) -> Any:
         ``metadata["form"]`` is ``"portable"``; ``metadata["notes"]`` says, a sentence a line, what snnTorch's, Norse's
         and SpikingJelly's readers make of it. The graph given is not changed; a portable one is returned as it is.
     """
-    if _text(graph.metadata.get("form")) == "portable" or "dt" not in graph.metadata:
+    if text_of(graph.metadata.get("form")) == "portable" or "dt" not in graph.metadata:
         return graph
     folding = _Folding(graph)
     for name, node in graph.nodes.items():
         if type(node).__name__ in ("LIF", "IF", "CubaLIF"):
             folding.fold(name, node)
     made = nir_package().NIRGraph(folding.nodes, folding.edges, metadata={**graph.metadata, "form": "portable"})
-    made.metadata["notes"] = "\n".join(_notes(made, folding.left))
+    made.metadata["notes"] = "\n".join(reader_notes(made, folding.left))
     return made
 
 
@@ -120,7 +115,7 @@ class _Folding:
             return
         self.nodes[name] = neuron
         biased = (
-            next((c for c in carriers if c[1] and not _reaches(self.edges, name, c[0])), None) if offset.any() else None
+            next((c for c in carriers if c[1] and not reaches(self.edges, name, c[0])), None) if offset.any() else None
         )
         if offset.any() and biased is None:
             biased = next(c for c in carriers if c[1])
@@ -156,7 +151,12 @@ class _Folding:
         else:
             tau = np.asarray(node.tau if kind == "LIF" else node.tau_mem, dtype=np.float64)
         kept = {"unfolded_r": r, "unfolded_v_leak": leak, "unfolded_v_threshold": theta}
-        shared = {"v_leak": zero, "v_threshold": one, "v_reset": zero, "metadata": {**node.metadata, **kept}}
+        shared: dict[str, Any] = {
+            "v_leak": zero,
+            "v_threshold": one,
+            "v_reset": zero,
+            "metadata": {**node.metadata, **kept},
+        }
         if kind != "CubaLIF":
             return self.nir.LIF(tau=tau, r=one, **shared), r / theta, leak / theta
         tau_syn, w_in = (np.asarray(value, dtype=np.float64) for value in (node.tau_syn, node.w_in))
@@ -210,18 +210,6 @@ class _Folding:
         self.nodes[carrier] = node
 
 
-def _reaches(edges: list[tuple[str, str]], start: str, end: str) -> bool:
-    """Say whether edges lead from one node to another."""
-    seen: set[str] = set()
-    waiting = [start]
-    while waiting:
-        here = waiting.pop()
-        onward = {target for source, target in edges if source == here} - seen
-        seen |= onward
-        waiting += onward
-    return end in seen
-
-
 def _rows(node: Any, values: Float64) -> Float64:
     """Return one value for each row of weights: of a convolution, each channel's."""
     if values.size == 1:
@@ -241,71 +229,3 @@ def _fits(node: Any, factor: Float64, offset: Float64, direct: bool) -> bool:
     return all(
         (value.reshape(len(value), -1) == value.reshape(len(value), -1)[:, :1]).all() for value in (factor, offset)
     )
-
-
-def _text(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
-def _notes(graph: Any, left: list[str]) -> list[str]:
-    """Return what the readers of snnTorch 1.0, Norse 1.1 and SpikingJelly 2.0 make of a graph, in sentences."""
-    dt = float(graph.metadata["dt"])
-    notes = [
-        f"A step is {dt:g} s: say so to Norse's and SpikingJelly's readers (dt={dt:g}); snnTorch's takes 0.0001 s."
-    ]
-    if dt != READERS_DT:
-        notes[0] += " It therefore reads other decays: write the graph with dt=1e-4 for it."
-    if "input_scale" in graph.metadata:
-        scale, low, high = (float(graph.metadata[key]) for key in ("input_scale", "input_low", "input_high"))
-        notes.append(
-            f"Inputs are whole numbers of {scale:.6g}, from {low * scale:.6g} to {high * scale:.6g}: round them so before "
-            "you give them to other tools."
-        )
-    found: dict[str, list[str]] = {}
-    for name, node in graph.nodes.items():
-        for reason in _reasons(node):
-            found.setdefault(reason, []).append(name)
-    if (ends := [name for name, node in graph.nodes.items() if type(node).__name__ == "Output"])[1:]:
-        found[
-            f"{len(ends)} nodes are Outputs, and the readers of snnTorch and SpikingJelly come to no end with several"
-        ] = ends
-    several = [name for name in graph.nodes if sum(target == name for _, target in graph.edges) > 1]
-    plain_loops = not any(type(node).__name__ == "Delay" for node in graph.nodes.values())
-    looped = [name for name in several if plain_loops and _reaches(graph.edges, name, name)]
-    if looped:
-        found["lies in a loop, which snnTorch's reader leads its input through; the others read it one step late"] = (
-            looped
-        )
-    if plain := [name for name in several if name not in looped]:
-        found["reads several nodes, of which Norse's reader takes one"] = plain
-    if left:
-        found["r, v_leak, v_threshold or v_reset could not move into weights, and stay in the neurons"] = left
-    return notes + [f"{_listed(names)}: {reason}." for reason, names in found.items()]
-
-
-def _reasons(node: Any) -> list[str]:
-    kind = type(node).__name__
-    if kind in UNREAD:
-        return [f"snnTorch and SpikingJelly read no {kind}, and Norse's reader leaves it out without a word"]
-    if kind not in ("LIF", "CubaLIF"):
-        return []
-    reasons = []
-    mechanism, late = _text(node.metadata.get("reset_mechanism", "zero")), bool(node.metadata.get("reset_delay", False))
-    if mechanism != "zero" or late:
-        how = {"subtract": "by subtraction", "none": "never"}.get(mechanism, "to zero") + " a step late" * late
-        reasons.append(
-            f"resets {how}, for which NIR has no field: metadata say it, and other readers reset to zero in the same step"
-        )
-    taus = [getattr(node, field) for field in ("tau", "tau_mem", "tau_syn") if hasattr(node, field)]
-    if any(np.unique(tau).size > 1 for tau in taus):
-        reasons.append(
-            "its neurons have several decays, which Norse reads; snnTorch takes one neuron's scale for all of them, and "
-            "SpikingJelly refuses them"
-        )
-    return reasons

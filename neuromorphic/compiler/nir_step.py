@@ -6,8 +6,8 @@ NIR has no field for a step. A file without ``metadata["dt"]`` follows the tool 
     1        sinabs, Spyx, Norse's IF: time counts in steps, tau = 1 / (1 - beta), r = 1
     1e-6 s   Norse 1.1, whose export writes tau = 1e-3 / tau_mem_inv for its own step of 1e-3 s
 
-A leaky neuron fits a step that is not longer than its ``tau``, nor shorter than an 8192th of it: Q0.12 tells no other decay
-from 0 or 1. The three windows nearly exclude each other. An ``IF`` of ``r = 1`` adds its whole input each step where a step
+A leaky neuron fits a step that is not longer than its ``tau``, nor shorter than an 8192th of it: Q0.12 tells no other
+decay from 0 or 1. 1e-4 s and 1 exclude each other. An ``IF`` of ``r = 1`` adds its whole input each step where a step
 is 1, and a ten thousandth of it at 1e-4 s, where its weights are then none.
 """
 
@@ -96,24 +96,24 @@ def _convention(graph: Any, largest: float) -> tuple[float, str]:
         weak = _weak(graph, chosen, largest)
         if weak and windows:
             raise CompileError(
-                f"the graph names no dt: {weak} (IF) has r = 1, which means a dt of 1, where {windows[0][0]} has a time "
-                f"constant that fits dt = {chosen:g} s only; give dt, and write r = 1 / dt for an input that counts whole"
+                f"the graph names no dt: {weak} (IF) has r = 1, which means a dt of 1, where {windows[0][0]} has a "
+                f"time constant that fits dt = {chosen:g} s only; give dt, and write r = 1 / dt for an input that "
+                "counts whole"
             )
         if weak:
-            return (
-                1.0,
-                f"A step is 1 s: the graph names none, and with {chosen:g} s the weights of {weak} (IF, r = 1) vanish.",
-            )
+            vanish = f"with {chosen:g} s the weights of {weak} (IF, r = 1) vanish"
+            return 1.0, f"A step is 1 s: the graph names none, and {vanish}."
     others = [f"{dt:g} s ({name})" for dt, name in fitting[1:] if windows]
     also = f"; {' and '.join(others)} would fit its time constants too" if others else ""
     if chosen == DEFAULT_DT:
         return chosen, f"A step is {chosen:.6g} s: {whose}, for the graph names none{also}."
-    sentence = f"A step is {chosen:.6g} s: {whose}; the graph names none, and its time constants fit no other{also}."
+    why = "the graph names none, and its time constants fit no other"
+    sentence = f"A step is {chosen:.6g} s: {whose}; {why}{also}."
     cuba = [name for name, kind, node in _nodes(graph, "") if kind == "CubaLIF" and np.all(np.equal(node.w_in, 1.0))]
     if cuba and chosen == NORSE_DT:
         sentence += (
-            f" {cuba[0]} has w_in = 1, as Norse writes it, which is dt / tau_syn of what Norse's own LIFCell adds: compile "
-            "the network itself (compile_module), or write w_in = tau_syn / dt."
+            f" {cuba[0]} has w_in = 1, as Norse writes it, which is dt / tau_syn of what Norse's own LIFCell adds: "
+            "compile the network itself (compile_module), or write w_in = tau_syn / dt."
         )
     return chosen, sentence
 
