@@ -288,6 +288,13 @@ def export_command(
     round_trip: Annotated[
         str, typer.Option(help="Of nir. exact: refuse what would compile back to other integers; close: do not ask.")
     ] = "exact",
+    nir_form: Annotated[
+        Literal["portable", "integer"],
+        typer.Option(
+            help="Of nir. portable: scales in the weights, as snnTorch, Norse and SpikingJelly read them; integer: "
+            "whole weights, scales in the neurons."
+        ),
+    ] = "portable",
     form: Annotated[
         Literal["step", "scan", "image"],
         typer.Option(
@@ -340,10 +347,14 @@ def export_command(
     from neuromorphic.compiler import save_nir, to_nir
 
     output = output or program_file.with_suffix(".nir")
-    graph = to_nir(program, round_trip=round_trip)  # type: ignore[arg-type]
+    graph = to_nir(program, round_trip=round_trip, form=nir_form)  # type: ignore[arg-type]
     save_nir(graph, output)
-    facts = ", ".join(f"{key} {value:.6g}" for key, value in graph.metadata.items())
-    out.print(f"{output}: {len(graph.nodes)} nodes, {len(graph.edges)} edges; {facts}", soft_wrap=True)
+    facts = ", ".join(f"{key} {value:.6g}" for key, value in graph.metadata.items() if not isinstance(value, str))
+    notes = "".join(f"\n- {note}" for note in graph.metadata.get("notes", "").splitlines())
+    out.print(
+        f"{output}: {len(graph.nodes)} nodes, {len(graph.edges)} edges; {facts}{escape(notes)}",
+        soft_wrap=True,
+    )
 
 
 def _short(value: int) -> str:
