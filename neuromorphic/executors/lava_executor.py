@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.bounds import proven_for
 from neuromorphic.errors import ExecutorError, ExecutorTimeoutError
 from neuromorphic.executors.lava_side_process import SideProcess
 from neuromorphic.interpreter import find_lava_python
@@ -104,6 +105,7 @@ class LavaSession:
         """Run a program; see :func:`execute`. After a failure the next call starts a new side process."""
         if time_limit_s is not None and not time_limit_s > 0:
             raise ExecutorError(f"lava: time_limit_s must be positive, got {time_limit_s!r}")
+        program = proven_for(program, len(inputs))
         limit = default_time_limit(program, inputs) if time_limit_s is None else time_limit_s
         deadline = time.monotonic() + limit
         doing = "starting"
