@@ -452,7 +452,7 @@ def _thresholds(op: LIF) -> Interval:
 
 
 def _integrated(op: LIF | Readout | LI, sources: list[Interval], num_steps: int) -> tuple[Interval, bool]:
-    low, high = (np.sum([source[side] for source in sources], axis=0, dtype=np.int64) for side in (0, 1))
+    low, high = (np.stack([source[side] for source in sources]).sum(axis=0) for side in (0, 1))
     _require_int32(op.name, "the summed current", low, high)
     drive = tuple(np.left_shift(side, op.shift) + op.bias.astype(np.int64) for side in (low, high))
     room = np.int64(2 * STATE_MAX)  # what a decayed state and a held threshold can add to it

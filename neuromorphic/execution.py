@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from neuromorphic.bounds import proven_for, prove
+from neuromorphic.bounds import prove, proven_for
 from neuromorphic.executors import get_executor
 from neuromorphic.program import Program
 from neuromorphic.recording import Comparison, Recording, compare

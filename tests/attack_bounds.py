@@ -222,7 +222,9 @@ def resonator(rng: np.random.Generator) -> str | None:
     least, most = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     for t in range(steps):
         ahead = (factor ** (steps - 1 - t)).real
-        re, im = resonate_step(re, im, i32(np.where(ahead >= 0, x[1], x[0]))[np.newaxis], cosine=op.cosine, sine=op.sine)
+        re, im = resonate_step(
+            re, im, i32(np.where(ahead >= 0, x[1], x[0]))[np.newaxis], cosine=op.cosine, sine=op.sine
+        )
         least, most = np.minimum(least, re[0]), np.maximum(most, re[0])
     return judge(op, proven, least.tolist(), most.tolist(), limit=STATE_MAX)
 
@@ -298,9 +300,9 @@ def main(seconds: float, seed: int) -> int:
             tried[name] += 1
             if finding is not None:
                 found += 1
-                print(f"{name}, seed {seed}: {finding}")
+                sys.stdout.write(f"{name}, seed {seed}: {finding}\n")
         seed += 1
-    print(f"{found} found in {tried}")
+    sys.stdout.write(f"{found} found in {tried}\n")
     return 1 if found else 0
 
 

@@ -2,12 +2,14 @@
 
 import pickle
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attack_bounds import ATTACKS
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove, run
 from neuromorphic.bounds import ANY_STEPS, _followed_state, _settled_state, bound_op, most_steps, proven_for
 from neuromorphic.errors import BoundError, InputError
@@ -15,7 +17,6 @@ from neuromorphic.executors import NAMES, get_executor
 from neuromorphic.executors.numpy_executor import STEPS, initial_state
 from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
 from neuromorphic.pathway_ops import LI, Delay, FastWeights, Resonator, Scale
-from attack_bounds import ATTACKS
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 from random_programs import random_inputs
@@ -196,8 +197,8 @@ def test_where_a_state_settles_is_where_its_steps_lead(reset):
     decay = rng.choice([0, 1, 2048, 3900, 4000, 4050], size)  # those that settle soon
     drive = np.sort(rng.integers(-(1 << 20), 1 << 20, (2, size)) >> rng.integers(0, 20, size), axis=0)
     theta = np.sort(rng.choice([0, 1, 77, 5000, 1 << 20, STATE_MAX], (2, size)), axis=0)
-    for given in (None, (theta[0], theta[0]), (theta[0], theta[1])):
-        options = {"theta": given, "reset": reset}
+    for limits in (None, (theta[0], theta[0]), (theta[0], theta[1])):
+        options = {"theta": limits, "reset": reset}
         followed = _followed_state(decay, (drive[0], drive[1]), steps, **options)
         settled = _settled_state(decay, (drive[0], drive[1]), steps, **options)
         for a, b in zip(followed, settled, strict=True):
@@ -279,7 +280,7 @@ def test_every_executor_refuses_steps_that_are_not_proven(executor):
 
 @pytest.mark.parametrize("executor", [name for name in NAMES if name != "lava"])
 def test_steps_beyond_the_programs_that_are_proven_run(executor):
-    """Products are cut for the range of the steps that are run: after 10 steps the sum has 11 bits, after 129 it has 15."""
+    """Products are cut for the range of the steps that are run: the sum has 11 bits after 10 steps, 15 after 129."""
     x = np.ones((GROWS_FOR, 1, 1), dtype=np.int32)
     recording = run(growing(), x, executor)
     assert recording.variables["sum.v"][-1, 0, 0] == 127 * GROWS_FOR
@@ -290,7 +291,7 @@ def test_steps_beyond_the_programs_that_are_proven_run(executor):
 def chained(count, size=1):
     """Delays that stand before their sources, the last before the input: the worst order to follow them in."""
     names = [*(f"d{k}" for k in range(count)), "x"]
-    delays = [Delay(name, source, size) for name, source in zip(names[:-1], names[1:], strict=True)]
+    delays = [Delay(name, source, size) for name, source in pairwise(names)]
     return Program((Input("x", size), *delays, Dense("fc", "d0", np.ones((1, size), dtype=np.int8))), num_steps=3)
 
 

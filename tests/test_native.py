@@ -188,7 +188,9 @@ def test_a_run_longer_than_was_proven_is_refused():
         run(program, x, "native")
     network = NativeNetwork(program)
     network.step(x[0])
-    with pytest.raises(InputError, match=r"x: 1 more steps make 2 since the reset, .* at most 1; reset\(\) starts anew"):
+    with pytest.raises(
+        InputError, match=r"x: 1 more steps make 2 since the reset, .* at most 1; reset\(\) starts anew"
+    ):
         network.step(x[0])
     with pytest.raises(InputError, match="5 more steps make 6"):
         network.run(x[:5])
@@ -384,22 +386,6 @@ def test_two_threads_cannot_share_a_network():
         network.reset()
     network.step(small_inputs()[0])
     assert network.time == 1
-
-
-def test_of_two_threads_at_once_one_is_refused_or_waits_for_nobody():
-    """Each call is one whole stream of 60 steps: a thread that came in between would be counted."""
-    network, inputs = NativeNetwork(small_program(num_steps=60), batch=4), small_inputs(num_steps=60)
-
-    def call(_: int) -> bool:
-        try:
-            network.run(inputs)
-        except ExecutorError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        done = sum(pool.map(call, range(200)))
-    assert network.time == 60 * done
 
 
 def test_networks_of_two_threads_do_not_meet():

@@ -148,7 +148,9 @@ def test_outputs_that_are_equal_keep_their_names(executor):
     ops = [Input("x", 3), Dense("fc", "x", np.array([[1, -1, 1], [0, 1, 1]], dtype=np.int8))]
     ops += [Readout(name, ("fc",), bias=0 * one, shift=0) for name in ("first", "second")]
     ops += [Dense("none", "x", np.zeros((2, 3), dtype=np.int8)), LI("still", ("none",), 0 * one, 0 * one)]
-    ops += [LIF(name, ("none",), 0 * one, 0 * one, bias=bias * one, shift=0) for name, bias in (("never", 0), ("ever", 1))]
+    ops += [
+        LIF(name, ("none",), 0 * one, 0 * one, bias=bias * one, shift=0) for name, bias in (("never", 0), ("ever", 1))
+    ]
     x = np.random.default_rng(0).integers(0, 2, (5, 3, 3)).astype(np.int32)
     recording = assert_equal(Program(tuple(ops), num_steps=5), x, executor)
     assert recording.variables["first.y"].any()
