@@ -167,13 +167,14 @@ def _resonator(op: Resonator, x: Interval, num_steps: int) -> tuple[Interval, bo
     """Bound ``|z|`` by ``(|x| + 2) * min(1 / (1 - r), num_steps)`` with the length ``r`` of the factor, in integers.
 
     The rounding of four products lengthens ``z`` by less than 2. ``1 / (1 - r)`` is ``(1 + r) / (1 - r**2)``, for which
-    ``r`` is rounded up at 22 bits and ``r**2`` is exact.
+    ``r`` is rounded up at 26 bits and ``r**2`` is exact.
     """
-    square = op.cosine.astype(np.int64) ** 2 + op.sine.astype(np.int64) ** 2  # of 4096 r
-    length = np.floor(np.sqrt((square << 20).astype(np.float64))).astype(np.int64) + 1  # of 2**22 r
+    square = op.cosine.astype(np.int64) ** 2 + op.sine.astype(np.int64) ** 2  # (4096 r)**2
+    length = np.sqrt((square << 28).astype(np.float64)).astype(np.int64)  # 2**26 r, rounded to one of its neighbours
+    length += length * length < square << 28
     left = np.int64(DECAY_ONE**2) - square
     peak = np.maximum(np.abs(x[0]), np.abs(x[1])) + 2
-    settled = -(-4 * peak * ((1 << 22) + length) // np.maximum(left, 1))
+    settled = -(-peak * ((1 << 26) + length) // (4 * np.maximum(left, 1)))
     bound = np.minimum(np.where(left > 0, settled, _NEVER), peak * num_steps)
     clipped = np.minimum(bound, STATE_MAX)
     return (-clipped, clipped), bool((bound > STATE_MAX).any())
