@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,12 +63,15 @@ def _check_wiring(ops: tuple[Op, ...]) -> None:
         if wanted.source not in seen:
             raise ProgramError(f"{op.name}: source {wanted.source!r} is not an operation of this program")
         _check_source(op, wanted, seen[wanted.source])
+    followed: set[str] = set()
+    for op, _ in later:
         chain = {op.name}
-        while isinstance(op, Delay):  # delays that only read each other would be followed for ever
+        while isinstance(op, Delay) and op.name not in followed:
             op = seen[op.source]
-            if op.name in chain:
+            if op.name in chain:  # delays that only read each other would be followed for ever
                 raise ProgramError(f"{op.name}: reads itself through delays alone")
             chain.add(op.name)
+        followed |= chain
     if [isinstance(op, Input) for op in ops].count(True) != 1 or not isinstance(ops[0], Input):
         raise ProgramError("a program has exactly one Input, and it stands first")
     _check_connected(ops)
@@ -114,7 +118,8 @@ class Program:
     ops : tuple of Op
         ``Input`` first; every source stands before its reader, except that of a ``Delay``.
     num_steps : int
-        Steps per sample it was compiled for; bounds are proven for this many.
+        Steps per sample it was compiled for; bounds are proven for this many. It runs longer where they are proven for
+        more: :func:`neuromorphic.bounds.most_steps`.
     metadata : Mapping[str, Any]
         JSON-able facts: source network, measured agreement, versions.
 
@@ -157,20 +162,33 @@ class Program:
         assert isinstance(first, Input)
         return first
 
+    @cached_property
+    def _by_name(self) -> dict[str, Op]:
+        return {op.name: op for op in self.ops}
+
+    @cached_property
+    def _undelayed(self) -> dict[str, tuple[Op, int]]:
+        """What :meth:`undelayed` returns, of every ``Delay``; each is looked at once."""
+        found: dict[str, tuple[Op, int]] = {}
+        for op in self.of_type(Delay):
+            waiting = []
+            while isinstance(op, Delay) and op.name not in found:
+                waiting.append(op)
+                op = self[op.source]
+            origin, steps = found.get(op.name, (op, 0))
+            for delay in reversed(waiting):
+                steps += delay.steps
+                found[delay.name] = origin, steps
+        return found
+
     def __getitem__(self, name: str) -> Op:
         """Return the operation of that name."""
-        for op in self.ops:
-            if op.name == name:
-                return op
-        raise KeyError(name)
+        return self._by_name[name]
 
     def undelayed(self, name: str) -> tuple[Op, int]:
         """Return the operation whose events come through a ``Delay``, or several, and how many steps they take."""
-        op, steps = self[name], 0
-        while isinstance(op, Delay):
-            steps += op.steps
-            op = self[op.source]
-        return op, steps
+        op = self[name]
+        return self._undelayed[name] if isinstance(op, Delay) else (op, 0)
 
     def of_type(self, cls: type[Any]) -> list[Any]:
         """Operations of one class, in order."""

@@ -12,12 +12,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.bounds import proven_for
 from neuromorphic.errors import ExecutorError, ExecutorTimeoutError
 from neuromorphic.executors.lava_side_process import SideProcess
 from neuromorphic.interpreter import find_lava_python
@@ -73,6 +75,7 @@ class LavaSession:
         self.runtime: Runtime = runtime
         self.python = find_lava_python(python)
         self._worker: SideProcess | None = None
+        self._one_at_a_time = Lock()
 
     def __enter__(self) -> LavaSession:
         return self
@@ -101,9 +104,19 @@ class LavaSession:
         time_limit_s: float | None = None,
         progress: Progress | None = None,
     ) -> Recording:
-        """Run a program; see :func:`execute`. After a failure the next call starts a new side process."""
+        """Run a program; see :func:`execute`. After a failure the next call starts a new side process.
+
+        A second thread waits until the first one's program is done.
+        """
+        with self._one_at_a_time:
+            return self._execute(program, inputs, time_limit_s, progress)
+
+    def _execute(
+        self, program: Program, inputs: NDArray[np.int32], time_limit_s: float | None, progress: Progress | None
+    ) -> Recording:
         if time_limit_s is not None and not time_limit_s > 0:
             raise ExecutorError(f"lava: time_limit_s must be positive, got {time_limit_s!r}")
+        program = proven_for(program, len(inputs))
         limit = default_time_limit(program, inputs) if time_limit_s is None else time_limit_s
         deadline = time.monotonic() + limit
         doing = "starting"
