@@ -24,7 +24,7 @@ from rich.table import Table
 
 import neuromorphic
 from neuromorphic.compiler import compile_run
-from neuromorphic.container import write_atomically
+from neuromorphic.atomic_write import write_atomically
 from neuromorphic.errors import NeuromorphicError
 from neuromorphic.interpreter import find_lava_python
 from pnbx_snn import plot

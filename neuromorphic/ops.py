@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import ProgramError
 from neuromorphic.fixed_point import STATE_MAX
 from neuromorphic.neuron_ops import LIF, HomeostaticLIF
-from neuromorphic.op_fields import MAX_SHIFT, MAX_SIZE, Variable, Wanted, checked_array, checked_integer
+from neuromorphic.op_fields import MAX_SHIFT, MAX_SIZE, Variable, Wanted, checked_array, checked_integer, restore
 from neuromorphic.pathway_ops import (
     LI,
     Delay,
@@ -103,6 +103,7 @@ class Dense:
     shift: int = 0
     kind: ClassVar[str] = "values"
     variables: ClassVar[tuple[Variable, ...]] = ()
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", checked_array(self.name, "weights", self.weights, np.int8, 2, -127, 127))
@@ -155,6 +156,7 @@ class Readout:
     bias: NDArray[np.int32]
     shift: int
     kind: ClassVar[str] = "sum"
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))

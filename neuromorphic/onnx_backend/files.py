@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from neuromorphic.container import write_atomically
+from neuromorphic.atomic_write import write_atomically
 from neuromorphic.errors import ExecutorError, FileFormatError, InputError, ProgramError
 from neuromorphic.onnx_backend.model import (
     DIGEST,
