@@ -2,6 +2,7 @@ import json
 import os
 import re
 import resource
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -203,12 +204,15 @@ def test_a_disk_that_fills_up_while_writing_keeps_the_previous_checkpoint(saved)
 
 
 def test_what_a_kill_while_writing_leaves_behind_is_in_nobodys_way(saved):
-    """The kill itself, in the middle of a write, is in test_training.py."""
-    saved.with_name(f".{CHECKPOINT_NAME}.tmp").write_bytes(b"half")
+    """The kill itself, in the middle of a write, is in test_training.py. What is an hour old has no writer any more."""
+    abandoned, young = (saved.with_name(f".pnbx-{name}.tmp") for name in ("00", "11"))
+    for path in (abandoned, young):
+        path.write_bytes(b"half")
+    os.utime(abandoned, (time.time() - 3700,) * 2)
     load_checkpoint(saved, fresh())
     save_checkpoint(saved, fresh(), meta=META)
     load_checkpoint(saved, fresh())
-    assert [path.name for path in saved.parent.iterdir()] == [CHECKPOINT_NAME]
+    assert {path.name for path in saved.parent.iterdir()} == {CHECKPOINT_NAME, young.name}
 
 
 def test_places_that_cannot_be_written(tmp_path):
@@ -239,13 +243,13 @@ def test_missing_empty_folder_pipe(tmp_path):
     (tmp_path / "c").touch()
     assert_refused(tmp_path / "c", "c: is empty")
     assert_refused(tmp_path / "c" / "d", "d: no such file")
-    assert_refused(tmp_path, "must be a checkpoint file, is a folder")
+    assert_refused(tmp_path, "cannot be read: must be a regular file, is a folder")
     os.mkfifo(tmp_path / "pipe")
-    assert_refused(tmp_path / "pipe", "must be a checkpoint file, is no regular file")
+    assert_refused(tmp_path / "pipe", "cannot be read: must be a regular file, is a pipe")
 
 
 def test_unreadable(saved, monkeypatch):
-    with failing(monkeypatch, Path, "open", PermissionError(13, "Permission denied")):
+    with failing(monkeypatch, os, "open", PermissionError(13, "Permission denied")):
         assert_refused(saved, r"cannot be read \(Permission denied\)")
 
 
@@ -272,8 +276,10 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path):
     path = tmp_path / "c"
     with path.open("wb") as file:
         file.write((1 << 33).to_bytes(8, "little"))
-        file.truncate(1 << 40)  # a terabyte, on paper
+        file.truncate(1 << 33)  # eight gibibytes, on paper
     assert_refused(path, "is no checkpoint")
+    os.truncate(path, 1 << 40)
+    assert_refused(path, "has 1099511627776 bytes, at most 17179869184 are read")
 
 
 def test_every_truncation_is_refused(saved):
