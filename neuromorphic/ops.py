@@ -77,8 +77,10 @@ class Input:
         checked_integer(self.name, "size", self.size, 1, MAX_SIZE)
         checked_integer(self.name, "low", self.low, -(1 << 15), 0)
         checked_integer(self.name, "high", self.high, 1, 1 << 15)
-        if not isinstance(self.scale, float) or not 0.0 < self.scale < float("inf"):
+        real = isinstance(self.scale, (int, float)) and not isinstance(self.scale, bool)  # 1.0 is 1 in other languages
+        if not real or not 0.0 < self.scale < float("inf"):
             raise ProgramError(f"{self.name}: scale must be a positive finite float, got {self.scale!r}")
+        object.__setattr__(self, "scale", float(self.scale))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@ import json
 import os
 import re
 import resource
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ from pnbx_snn.checkpoint import (
 )
 from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxTypeError, StorageError
+from pnbx_snn.run_log import RunLog, read_metrics
 from pnbx_snn.storage import locked_folder
 
 CONFIG = make_config({"model": {"hidden": [6], "num_steps": 2, "learn_beta": True}})
@@ -410,3 +413,121 @@ def test_a_folder_is_held_by_one_process(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"file: the folder cannot be made or opened \(File exists\)"):
         locked_folder(tmp_path / "file").__enter__()
+
+
+# What asks for more than the file holds.
+
+SIZES = """
+import resource, sys
+from pnbx_snn.{module} import {function}
+from pnbx_snn.errors import CheckpointError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    {function}(sys.argv[1])
+except CheckpointError as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"model": {"hidden": [65536, 65536, 65536]}},
+        {"model": {"hidden": [65536] * 64, "learn_beta": True}},
+        {"pnbx": {"d_hidden": 65536, "d_ssm": 65536, "slots": 65536, "rank": 4096}},
+        {"baseline": {"parameters": 10**9}},
+    ],
+)
+def test_a_small_checkpoint_of_a_large_network(tmp_path, network):
+    """Three hidden layers of 65,536 in 1.2 kB took 17 GB before they were compared with the file."""
+    path = tmp_path / CHECKPOINT_NAME
+    save_checkpoint(path, nn.Linear(2, 1), meta=CheckpointMeta(config=make_config(network).model_dump()))
+    assert path.stat().st_size < 4000
+    for module, function, place in (("checkpoint", "load_run", tmp_path), ("packed", "load_packed", tmp_path / "p")):
+        if function == "load_packed":
+            config = make_config(network).model_dump()
+            storage.write_tensors(place, {"a": torch.zeros(1)}, {"kind": "packed network", "config": config})
+        code = SIZES.format(module=module, function=function)
+        done = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, check=True)
+        error, taken = done.stdout.splitlines()
+        assert "does not fit" in error or "is missing" in error
+        assert int(taken) < 200
+
+
+def altered(change):
+    return lambda description: change(description["optimizer"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda o: o["param_groups"][0].update(lr="fast"),
+        lambda o: o["param_groups"][0].update(lr=float("inf")),
+        lambda o: o["param_groups"][0].update(betas=[0.9]),
+        lambda o: o["param_groups"][0].update(betas=None),
+        lambda o: o["param_groups"][0].pop("eps"),
+        lambda o: o["param_groups"][0].update(params=[0, 1, 2, 3, 4]),
+        lambda o: o["param_groups"][0].update(params="01"),
+        lambda o: o["param_groups"].append({}),
+        lambda o: o.update(param_groups=[1]),
+        lambda o: o.update(param_groups=None),
+        lambda o: o["state"].update({"0": None}),
+        lambda o: o["state"].update({"x": {}}),
+        lambda o: o["state"].pop("0"),
+        lambda o: o.pop("layout"),
+        lambda o: o.update(layout=7),
+    ],
+)
+def test_an_altered_optimiser_state_is_one_error(saved, change):
+    rewrite(saved, altered(change))
+    assert_refused(saved, "optimiser")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.update({"optimizer.0.exp_avg": torch.zeros(2, 2)}),
+        lambda t: t.update({"optimizer.0.step": torch.zeros(3)}),
+        lambda t: t.pop("optimizer.0.exp_avg_sq"),
+        lambda t: t.update({"optimizer.99.exp_avg": torch.zeros(1)}),
+        lambda t: t.update({"optimizer.0.exp_avg": torch.zeros(4, 3, dtype=torch.bool)}),
+    ],
+)
+def test_altered_tensors_of_an_optimiser_are_one_error(saved, change):
+    """Some were noticed by torch in the first step, after the model had been changed."""
+    description, tensors = storage.read_tensors(saved)
+    change(tensors)
+    storage.write_tensors(saved, tensors, description)
+    try:
+        assert_refused(saved, "optimiser")
+    except pytest.fail.Exception:  # torch casts some of them to what they should be
+        model, optimizer = trained(seed=1)
+        load_checkpoint(saved, model, optimizer=optimizer)
+        optimizer.step()
+
+
+def test_an_optimiser_without_state_and_one_with_a_patched_step(tmp_path):
+    model = fresh()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    save_checkpoint(tmp_path / "c", model, meta=META, optimizer=optimizer)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)  # which wraps the optimiser's step
+    load_checkpoint(tmp_path / "c", model, optimizer=optimizer)
+
+
+def test_a_folder_is_not_held_where_the_system_cannot(tmp_path, monkeypatch, caplog):
+    """Windows has no fcntl; importing pnbx_snn failed there."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with locked_folder(tmp_path / "run"), locked_folder(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+    assert "cannot be locked on this system" in caplog.text
+
+
+def test_metrics_that_no_training_wrote(tmp_path, caplog):
+    """1e999 as an epoch was an OverflowError."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 1e999}\n{"epoch": true}\n{"epoch": 1.5}\n[]\n7\n{"loss": 1}\n' + "[" * 9999 + '\n{"epoch": 2}\n')
+    assert read_metrics(path) == [{"epoch": 2}]
+    assert "line 1 is not the metrics of an epoch and is left out" in caplog.text
+    with RunLog(tmp_path, last_epoch=5):
+        assert read_metrics(path) == [{"epoch": 2}]
