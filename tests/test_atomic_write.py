@@ -37,17 +37,19 @@ def test_two_writers_and_a_reader(tmp_path, module):
         subprocess.Popen([*command, "a"], **pipes) as first,
         subprocess.Popen([*command, "b"], **pipes) as second,
     ):
-        for writer in (first, second):
-            assert writer.stdout.readline() == "ready\n"
-        while not path.exists():
-            time.sleep(0.01)
-        seen = []
-        for _ in range(150):
-            content = path.read_bytes()
-            assert len(content) == 1_000_000
-            assert len(set(content)) == 1
-            seen.append(content[:1])
-        (tmp_path / "stop").touch()
+        seen = set()
+        try:
+            for writer in (first, second):
+                assert writer.stdout.readline() == "ready\n"
+            while not path.exists():
+                time.sleep(0.01)
+            for _ in range(150):
+                content = path.read_bytes()
+                assert len(content) == 1_000_000
+                assert len(set(content)) == 1
+                seen.add(content[:1])
+        finally:
+            (tmp_path / "stop").touch()
         for writer in (first, second):
             _, errors = writer.communicate(timeout=60)
             assert (writer.returncode, errors) == (0, "")

@@ -416,7 +416,7 @@ def test_headers_of_arrays_are_not_evaluated(tmp_path, header):
         Program.load(tmp_path / "p.npz")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_altered_byte_gives_another_program(tmp_path, data):
     example().save(tmp_path / "p.npz")
