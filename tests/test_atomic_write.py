@@ -22,7 +22,7 @@ from {module} import write_atomically
 path, letter = Path(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 while not path.with_name("stop").exists():
-    write_atomically(path, letter.encode() * 1_000_000)
+    write_atomically(path, letter.encode() * 100_000)
 """
 MODULES = ["neuromorphic.atomic_write", "pnbx_snn.storage"]
 
@@ -45,7 +45,7 @@ def test_two_writers_and_a_reader(tmp_path, module):
                 time.sleep(0.01)
             for _ in range(150):
                 content = path.read_bytes()
-                assert len(content) == 1_000_000
+                assert len(content) == 100_000
                 assert len(set(content)) == 1
                 seen.add(content[:1])
         finally:
