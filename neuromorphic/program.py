@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,29 +72,18 @@ def _check_wiring(ops: tuple[Op, ...]) -> None:
         if wanted.source not in seen:
             raise ProgramError(f"{op.name}: source {wanted.source!r} is not an operation of this program")
         _check_source(op, wanted, seen[wanted.source])
+    followed: set[str] = set()
+    for op, _ in later:
+        chain = {op.name}
+        while isinstance(op, Delay) and op.name not in followed:
+            op = seen[op.source]
+            if op.name in chain:  # delays that only read each other would be followed for ever
+                raise ProgramError(f"{op.name}: reads itself through delays alone")
+            chain.add(op.name)
+        followed |= chain
     if [isinstance(op, Input) for op in ops].count(True) != 1 or not isinstance(ops[0], Input):
         raise ProgramError("a program has exactly one Input, and it stands first")
     _check_connected(ops)
-
-
-def _origins(by_name: Mapping[str, Op]) -> dict[str, tuple[Op, int]]:
-    """Return for each operation the one whose events it gives on, itself but for a ``Delay``, and after how many steps.
-
-    Every delay is followed once, however long their chains are.
-    """
-    origins: dict[str, tuple[Op, int]] = {name: (op, 0) for name, op in by_name.items() if not isinstance(op, Delay)}
-    for op in by_name.values():
-        chain: dict[str, Delay] = {}
-        while isinstance(op, Delay) and op.name not in origins:
-            if op.name in chain:
-                raise ProgramError(f"{op.name}: reads itself through delays alone")
-            chain[op.name] = op
-            op = by_name[op.source]
-        origin, steps = origins[op.name]
-        for delay in reversed(chain.values()):
-            steps += delay.steps
-            origins[delay.name] = (origin, steps)
-    return origins
 
 
 def _check_memory(ops: tuple[Op, ...]) -> None:
@@ -191,9 +181,6 @@ class Program:
             raise ProgramError(f"program: {error}") from error
         _check_wiring(self.ops)
         _check_memory(self.ops)
-        by_name = {op.name: op for op in self.ops}
-        object.__setattr__(self, "_by_name", by_name)
-        object.__setattr__(self, "_origin", _origins(by_name))
 
     @property
     def input(self) -> Input:
@@ -202,15 +189,33 @@ class Program:
         assert isinstance(first, Input)
         return first
 
+    @cached_property
+    def _by_name(self) -> dict[str, Op]:
+        return {op.name: op for op in self.ops}
+
+    @cached_property
+    def _undelayed(self) -> dict[str, tuple[Op, int]]:
+        """What :meth:`undelayed` returns, of every ``Delay``; each is looked at once."""
+        found: dict[str, tuple[Op, int]] = {}
+        for op in self.of_type(Delay):
+            waiting = []
+            while isinstance(op, Delay) and op.name not in found:
+                waiting.append(op)
+                op = self[op.source]
+            origin, steps = found.get(op.name, (op, 0))
+            for delay in reversed(waiting):
+                steps += delay.steps
+                found[delay.name] = origin, steps
+        return found
+
     def __getitem__(self, name: str) -> Op:
         """Return the operation of that name."""
-        op: Op = self._by_name[name]  # type: ignore[attr-defined]
-        return op
+        return self._by_name[name]
 
     def undelayed(self, name: str) -> tuple[Op, int]:
         """Return the operation whose events come through a ``Delay``, or several, and how many steps they take."""
-        origin: tuple[Op, int] = self._origin[name]  # type: ignore[attr-defined]
-        return origin
+        op = self[name]
+        return self._undelayed[name] if isinstance(op, Delay) else (op, 0)
 
     def of_type(self, cls: type[Any]) -> list[Any]:
         """Operations of one class, in order."""
