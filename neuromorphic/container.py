@@ -35,7 +35,7 @@ MAX_FILE_BYTES = 2 << 30
 MAX_NAME_BYTES = 4096
 ALLOWED_DTYPES = ("uint8", "int8", "int32", "int64", "float32", "float64")
 CANONICAL_SINCE = {"pnbx-program": 4, "pnbx-recording": 2}
-"""From which format version a kind of file has the digest of its canonical text; before, Python's own JSON was signed."""
+"""From which format version a kind of file is signed by its canonical text; before, by Python's own JSON."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all, so that equal content is equal bytes
 _ZIP_END, _ZIP64_END = 22, 76  # bytes of the records that end an archive
 
@@ -55,7 +55,9 @@ def _digest(text: str, arrays: Mapping[str, NDArray[Any]], names: list[str]) -> 
 def _digests(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Iterator[str]:
     """Yield the digests that a header may carry: one, but for files of old versions."""
     if header["format_version"] >= CANONICAL_SINCE.get(header["kind"], 1):
-        yield _digest(canonical_json(plain_json(header, "header", levels=MAX_DEPTH + 8)), arrays, canonical_order(arrays))
+        yield _digest(
+            canonical_json(plain_json(header, "header", levels=MAX_DEPTH + 8)), arrays, canonical_order(arrays)
+        )
         return
     # Keys were sorted before integers among them became text, so a file can hold them in another order.
     for sort_keys in (True, False):

@@ -27,7 +27,7 @@ from neuromorphic.pathway_ops import Delay, Slots
 
 KIND = "pnbx-program"
 FORMAT_VERSION = 4
-"""2: the operations of pathway_ops, resets one step late; 3: ternary arrays at two bits; 4: a digest for any language."""
+"""2: operations of pathway_ops, resets one step late; 3: ternary arrays at two bits; 4: a digest for any language."""
 MAX_NAME = 1000
 MAX_VALUES = 1 << 27
 """Values of one sample that a program may hold at once, states and queues included: 512 MiB as int32."""
@@ -143,8 +143,8 @@ class Program:
     Raises
     ------
     ProgramError
-        When a name repeats, a source is missing or of the wrong kind or size, a value is out of range, the metadata hold
-        what JSON does not know (NaN, objects), or one sample would take more than :data:`MAX_VALUES` values.
+        When a name repeats, a source is missing or of the wrong kind or size, a value is out of range, the metadata
+        hold what JSON does not know (NaN, objects), or one sample would take more than :data:`MAX_VALUES` values.
 
     Examples
     --------
@@ -170,9 +170,7 @@ class Program:
         object.__setattr__(self, "ops", tuple(self.ops))
         if not self.ops:
             raise ProgramError("a program needs at least an Input")
-        object.__setattr__(
-            self, "num_steps", checked_integer("program", "num_steps", self.num_steps, 1, INT32_MAX)
-        )
+        object.__setattr__(self, "num_steps", checked_integer("program", "num_steps", self.num_steps, 1, INT32_MAX))
         if not isinstance(self.metadata, Mapping):
             raise ProgramError(f"program: metadata must be a mapping, got {type(self.metadata).__name__}")
         try:

@@ -211,8 +211,8 @@ def planned_model(config: Config) -> Network:
 def load_run(run_dir: str | Path) -> tuple[Network, Config]:
     """Rebuild the network of a training run, in evaluation mode, with its configuration.
 
-    The configuration is the one inside the checkpoint; ``config.toml`` beside it is a copy for people. No memory is taken
-    for a network whose tensors the file does not hold.
+    The configuration is the one inside the checkpoint; ``config.toml`` beside it is a copy for people. No memory is
+    taken for a network whose tensors the file does not hold.
 
     Parameters
     ----------

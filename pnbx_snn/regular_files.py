@@ -55,7 +55,7 @@ def open_regular(
     if "\0" in str(path):
         raise error(f"{path!r}: no such file: a name cannot hold a zero byte")
     try:
-        _check_kind(path, os.stat(path).st_mode, error)  # opening a device can already do something
+        _check_kind(path, Path(path).stat().st_mode, error)  # opening a device can already do something
         with os.fdopen(os.open(path, _FLAGS), "rb") as file:
             status = os.fstat(file.fileno())  # of what was opened, whatever has happened to the name since
             _check_kind(path, status.st_mode, error)

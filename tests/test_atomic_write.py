@@ -98,7 +98,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
 
 @pytest.mark.parametrize(("write", "error"), BOTH)
 def test_names_and_permissions(tmp_path, write, error):
-    """The longest name that a folder takes is taken, and who may read is what the process says, not a temporary file."""
+    """The longest name that a folder takes will do, and who may read is what the process says."""
     path = tmp_path / ("x" * 255)
     before = os.umask(0o027)
     try:

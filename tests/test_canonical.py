@@ -60,7 +60,15 @@ def test_text_of_the_standard():
     )
     assert canonical_json(value) == expected
     keys = ["€", "\r", "\ufb33", "1", "\U0001f600", "\x80", "ö"]
-    assert list(json.loads(canonical_json(dict.fromkeys(keys)))) == ["\r", "1", "\x80", "ö", "€", "\U0001f600", "\ufb33"]
+    assert list(json.loads(canonical_json(dict.fromkeys(keys)))) == [
+        "\r",
+        "1",
+        "\x80",
+        "ö",
+        "€",
+        "\U0001f600",
+        "\ufb33",
+    ]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -139,7 +147,9 @@ def test_javascript_writes_the_same_text(tmp_path):
             return "".join(chr(rng.choice([rng.randrange(256), rng.randrange(0xE000, 0x110000)])) for _ in range(4))
         if kind < 0.85:
             return [value(depth + 1) for _ in range(3)]
-        return {chr(rng.choice([rng.randrange(256), rng.randrange(0xE000, 0x110000)])): value(depth + 1) for _ in "1234"}
+        return {
+            chr(rng.choice([rng.randrange(256), rng.randrange(0xE000, 0x110000)])): value(depth + 1) for _ in "1234"
+        }
 
     values = [value() for _ in range(2000)]
     (tmp_path / "in.json").write_text(json.dumps(values))

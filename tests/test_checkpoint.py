@@ -417,6 +417,7 @@ def test_a_folder_is_held_by_one_process(tmp_path):
 
 # What asks for more than the file holds.
 
+
 @contextmanager
 def memory_limit(num_bytes: int):
     """Let this process take so much more address space; beyond it torch says that it cannot allocate."""
@@ -523,7 +524,9 @@ def test_a_folder_is_not_held_where_the_system_cannot(tmp_path, monkeypatch, cap
 def test_metrics_that_no_training_wrote(tmp_path, caplog):
     """1e999 as an epoch was an OverflowError."""
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"epoch": 1e999}\n{"epoch": true}\n{"epoch": 1.5}\n[]\n7\n{"loss": 1}\n' + "[" * 9999 + '\n{"epoch": 2}\n')
+    path.write_text(
+        '{"epoch": 1e999}\n{"epoch": true}\n{"epoch": 1.5}\n[]\n7\n{"loss": 1}\n' + "[" * 9999 + '\n{"epoch": 2}\n'
+    )
     assert read_metrics(path) == [{"epoch": 2}]
     assert "line 1 is not the metrics of an epoch and is left out" in caplog.text
     with RunLog(tmp_path, last_epoch=5):

@@ -141,11 +141,17 @@ DOUBLED = [onnx.helper.make_node("Concat", [f"d{i}", f"d{i}"], [f"d{i + 1}"], ax
     ("damage", "message"),
     [
         (huge, r"'state.lif1.v' has 1073741824 values of one sample"),
-        (with_nodes(onnx.helper.make_node("ConstantOfShape", ["n"], ["out"]), n=[1 << 40]), "'out' has 1099511627776 values of one sample"),
+        (
+            with_nodes(onnx.helper.make_node("ConstantOfShape", ["n"], ["out"]), n=[1 << 40]),
+            "'out' has 1099511627776 values of one sample",
+        ),
         (with_nodes(*DOUBLED, d0=[1.0]), r"'d28' has 268435456 values of one sample"),
         (with_nodes(onnx.helper.make_node("Loop", ["n", "", "n"], ["out"]), n=1), "is a Loop, which no program"),
         (with_nodes(onnx.helper.make_node("Add", ["nothing", "x"], ["out"])), "the size of 'out' does not follow"),
-        (with_nodes(onnx.helper.make_node("NonZero", ["x"], ["out"])), "is a NonZero, which no program is written with"),
+        (
+            with_nodes(onnx.helper.make_node("NonZero", ["x"], ["out"])),
+            "is a NonZero, which no program is written with",
+        ),
         (said("format_version", "0"), "format version '0'"),
         (said("format_version", "-5"), "format version '-5'"),
         (said("format_version", "true"), "format version 'true'"),

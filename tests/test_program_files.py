@@ -43,9 +43,7 @@ def number(value: float) -> str:
     """JavaScript's text of a number: the fewest digits that give it back, laid out as ECMAScript says."""
     if value == 0:
         return "0"
-    mantissa, exponent = next(
-        text for p in range(17) if float(text := f"{abs(value):.{p}e}") == abs(value)
-    ).split("e")
+    mantissa, exponent = next(text for p in range(17) if float(text := f"{abs(value):.{p}e}") == abs(value)).split("e")
     digits, n = mantissa.replace(".", "").rstrip("0"), int(exponent) + 1
     if 0 < n <= 21:
         text = digits + "0" * (n - len(digits)) if len(digits) <= n else digits[:n] + "." + digits[n:]
@@ -58,7 +56,9 @@ def number(value: float) -> str:
 
 def canonical(value) -> str:
     if isinstance(value, dict):
-        keys = sorted(value, key=lambda key: struct.unpack(f">{len(key.encode('utf-16-be')) // 2}H", key.encode("utf-16-be")))
+        keys = sorted(
+            value, key=lambda key: struct.unpack(f">{len(key.encode('utf-16-be')) // 2}H", key.encode("utf-16-be"))
+        )
         return "{" + ",".join(json.dumps(key, ensure_ascii=False) + ":" + canonical(value[key]) for key in keys) + "}"
     if isinstance(value, list):
         return "[" + ",".join(canonical(entry) for entry in value) + "]"
@@ -97,7 +97,7 @@ def test_the_example_of_the_page(tmp_path):
 @pytest.mark.parametrize("seed", range(10))
 def test_a_stranger_computes_the_same_digest(tmp_path, seed):
     program = random_program(np.random.default_rng(seed))
-    program = replace(program, metadata={"µ": [1e21, -1e-7, 2**60 + 1, True, None], "\U0001f600": "\x1f\"\\", "ﬁ": 0.1})
+    program = replace(program, metadata={"µ": [1e21, -1e-7, 2**60 + 1, True, None], "\U0001f600": '\x1f"\\', "ﬁ": 0.1})
     assert program.save(tmp_path / "p.npz") == strangers_digest(tmp_path / "p.npz")
     recording = Recording({"ä.v": np.zeros((2, 1, 3), dtype=np.int32), "b.v": np.ones((2, 1, 1), dtype=np.int32)}, "x")
     assert recording.save(tmp_path / "r.npz") == strangers_digest(tmp_path / "r.npz")
@@ -204,7 +204,11 @@ def test_names_that_are_none():
 
 def test_a_source_that_is_named_twice_is_added_twice():
     one = np.ones(1, dtype=np.int32)
-    ops = (Input("x", 1, high=9), Dense("fc", "x", np.ones((1, 1), dtype=np.int8)), Readout("y", ("fc", "fc"), 0 * one, 0))
+    ops = (
+        Input("x", 1, high=9),
+        Dense("fc", "x", np.ones((1, 1), dtype=np.int8)),
+        Readout("y", ("fc", "fc"), 0 * one, 0),
+    )
     assert run(Program(ops, 1), np.array([[4]])).variables["y.y"][0, 0].tolist() == [8]
 
 
@@ -315,7 +319,11 @@ def test_a_recording_of_other_shapes(tmp_path):
 
 def test_json_beyond_json(tmp_path):
     """1e999 is infinite to Python, and a key that is there twice is another one to every reader."""
-    for old, new in ((b'"rate":1e-07', b'"rate":1e999'), (b'"rate":1e-07', b'"rate":NaN  '), (b'"rate":', b'"source":')):
+    for old, new in (
+        (b'"rate":1e-07', b'"rate":1e999'),
+        (b'"rate":1e-07', b'"rate":NaN  '),
+        (b'"rate":', b'"source":'),
+    ):
         example().save(tmp_path / "p.npz")
         with zipfile.ZipFile(tmp_path / "p.npz") as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
@@ -323,7 +331,9 @@ def test_json_beyond_json(tmp_path):
         with zipfile.ZipFile(tmp_path / "p.npz", "w") as archive:
             for name, content in members.items():
                 archive.writestr(name, content.replace(old, new))
-        with pytest.raises(FileFormatError, match="not a readable pnbx-program file.*(JSON does not know|is there twice)"):
+        with pytest.raises(
+            FileFormatError, match="not a readable pnbx-program file.*(JSON does not know|is there twice)"
+        ):
             Program.load(tmp_path / "p.npz")
 
 
@@ -447,8 +457,11 @@ def delays(count, size, steps=1):
         (delays(1, 1 << 16, 4096), "d0: holds 268500992 of 268566528 values"),
         ((Input("x", 9), Torus("t", "x", 1 << 20, 1 << 20)), "must give events of size 1099511627776"),
         (
-            (Input("x", 4096), Scale("s", "x", np.ones(4096, dtype=np.int32)))
-            + tuple(FastWeights(f"f{i}", "s", 4096, 4000, 4, 10) for i in range(9)),
+            (
+                Input("x", 4096),
+                Scale("s", "x", np.ones(4096, dtype=np.int32)),
+                *(FastWeights(f"f{i}", "s", 4096, 4000, 4, 10) for i in range(9)),
+            ),
             "f0: holds 16785408 of",
         ),
     ],
@@ -469,7 +482,9 @@ def test_a_file_that_asks_for_much_is_refused_before_it_gets_it(tmp_path):
 
     rewritten(tmp_path / "p.npz", change)
     zip_again(tmp_path / "p.npz", lambda archive, members: members.__delitem__(slice(1, None)))
-    with pytest.raises(FileFormatError, match="holds 33554432 of 1358954496 values that the program takes for one sample"):
+    with pytest.raises(
+        FileFormatError, match="holds 33554432 of 1358954496 values that the program takes for one sample"
+    ):
         Program.load(tmp_path / "p.npz")
 
 

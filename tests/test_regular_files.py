@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,7 +99,10 @@ def test_sizes_and_errors_of_the_guard(tmp_path, monkeypatch, guard, error, base
         guard.read_regular(path, error, max_bytes=4)
     with pytest.raises(error, match="a name cannot hold a zero byte"):
         guard.read_regular(f"{path}\0", error, max_bytes=4)
-    with pytest.raises(error, match=r"cannot be read \(Input/output error\)"), guard.open_regular(path, error, max_bytes=5):
+    with (
+        pytest.raises(error, match=r"cannot be read \(Input/output error\)"),
+        guard.open_regular(path, error, max_bytes=5),
+    ):
         raise OSError(5, "Input/output error")
     with pytest.raises(base, match="mine"), guard.open_regular(path, error, max_bytes=5):
         raise error("mine")
@@ -110,7 +114,7 @@ def test_a_file_that_becomes_a_pipe_before_it_is_opened_blocks_nobody(tmp_path, 
     os.mkfifo(path)
     (tmp_path / "other").write_bytes(b"")
     status = (tmp_path / "other").stat()
-    monkeypatch.setattr(guard.os, "stat", lambda path: status)
+    monkeypatch.setattr(Path, "stat", lambda path: status)
     with pytest.raises(error, match="must be a regular file, is a pipe"):
         guard.read_regular(path, error, max_bytes=5)
 

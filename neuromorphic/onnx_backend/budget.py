@@ -11,8 +11,13 @@ from onnx import helper, shape_inference
 from neuromorphic.program import MAX_VALUES
 
 NODES = frozenset(
-    "Abs Add ArgMax BitwiseAnd Cast Clip Concat ConstantOfShape Div Equal Expand Floor Gather Greater Identity Less MatMul "
-    "MatMulInteger Min Mul ReduceMax ReduceMin Reshape Scan Shape Sign Slice Split Sub Where".split()
+    (
+        *("Abs", "Add", "ArgMax", "BitwiseAnd", "Cast", "Clip", "Concat"),
+        *("ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "Greater"),
+        *("Identity", "Less", "MatMul", "MatMulInteger", "Min", "Mul", "ReduceMax"),
+        *("ReduceMin", "Reshape", "Scan", "Shape", "Sign", "Slice", "Split"),
+        *("Sub", "Where"),
+    )
 )
 """The operators that programs are written with."""
 FREE_AXES = ("B", "T")
@@ -31,7 +36,9 @@ def check_budget(model: onnx.ModelProto) -> None:
     for graph in _graphs(model.graph):
         for node in graph.node:
             if node.op_type not in NODES or node.domain:
-                raise ValueError(f"node {node.name!r} is a {node.domain}{node.op_type}, which no program is written with")
+                raise ValueError(
+                    f"node {node.name!r} is a {node.domain}{node.op_type}, which no program is written with"
+                )
         alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
         for dim in _dims(alone.graph):
             if dim.dim_param in FREE_AXES:
@@ -71,7 +78,7 @@ def _check_graph(graph: onnx.GraphProto) -> None:
 
 
 def _sizes_of_zeros(graph: onnx.GraphProto) -> dict[str, int]:
-    """Return the sizes of the zeros with which a sequence begins, ``[B, *shape]``: the batch of an input, and numbers."""
+    """Return the sizes of the zeros a sequence begins with, ``[B, *shape]``: the batch of an input, and numbers."""
     made_by = {name: node for node in graph.node for name in node.output}
     numbers = {tensor.name: tensor for tensor in graph.initializer}
     ports = {value.name for value in graph.input}
