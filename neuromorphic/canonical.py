@@ -36,8 +36,8 @@ def plain_json(value: Any, where: str, *, levels: int = MAX_DEPTH) -> Any:
     Raises
     ------
     ValueError
-        When it has no place in JSON: NaN and infinity, objects, keys that are neither text nor integers, two keys of one
-        text, text that is no Unicode, integers beyond the range of a 64-bit float, or too many levels.
+        When it has no place in JSON: NaN and infinity, objects, keys that are neither text nor integers, two keys of
+        one text, text that is no Unicode, integers beyond the range of a 64-bit float, or too many levels.
 
     Examples
     --------

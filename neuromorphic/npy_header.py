@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +112,7 @@ def check_sizes(header: NpyHeader, size: int) -> None:
 
 def mapped_values(file: BinaryIO, header: NpyHeader) -> NDArray[np.generic]:
     """Return the values, read from the disk as they are used."""
-    order = "F" if header.fortran_order else "C"
+    order: Literal["F", "C"] = "F" if header.fortran_order else "C"
     if 0 in header.shape:
         return np.empty(header.shape, dtype=header.dtype)
     values: NDArray[np.generic] = np.memmap(
