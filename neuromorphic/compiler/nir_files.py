@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.errors import CompileError
+from neuromorphic.regular_files import check_regular
 
 MAX_FILE_BYTES = 256 << 20
 MAX_DEPTH = 32
@@ -107,15 +108,7 @@ def read_nir(path: str | os.PathLike[str]) -> Any:
         When the package ``nir`` is missing, or the file is missing, too large, no HDF5, damaged, or no graph.
     """
     nir = nir_package()
-    file = Path(path)
-    try:
-        size = file.stat().st_size
-    except (OSError, ValueError) as error:
-        raise CompileError(f"{path}: cannot be read ({error})") from error
-    if not file.is_file():
-        raise CompileError(f"{path}: is no file")
-    if size > MAX_FILE_BYTES:
-        raise CompileError(f"{path}: {size} bytes; a NIR file may have {MAX_FILE_BYTES}")
+    file = check_regular(path, CompileError, max_bytes=MAX_FILE_BYTES)
     try:
         data = _read_apart(file)
         if data.get("type") != "NIRGraph":
