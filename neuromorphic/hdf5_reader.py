@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -160,7 +160,7 @@ def read_tree(path: str, kind: str) -> tuple[dict[str, Any], list[Any]]:
     if not h5py.is_hdf5(path):
         raise RefusedError(f"not an HDF5 file, which a {kind} file is")
     rules = RULES[kind]
-    reader = Reader(rules, os.stat(path).st_size)
+    reader = Reader(rules, Path(path).stat().st_size)
     with h5py.File(path, "r") as opened:
         if not isinstance(opened.get(rules.root), h5py.Group):
             raise RefusedError(f"holds no group {rules.root!r}, as a {kind} file does")
