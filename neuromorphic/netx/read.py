@@ -14,7 +14,7 @@ from neuromorphic.errors import FileFormatError, ProgramError
 from neuromorphic.fixed_point import DECAY_ONE
 from neuromorphic.hdf5_files import read_tree
 from neuromorphic.lava_mapping import LIF_INPUT_SHIFT, MAX_VTH
-from neuromorphic.netx.weights import as_int8, out_of_range
+from neuromorphic.netx.weights import HIGHEST_POSITIVE, LOWEST, as_int8, out_of_range
 from neuromorphic.neuron_ops import LIF
 from neuromorphic.ops import Dense, Input, Op
 from neuromorphic.program import Program
@@ -202,7 +202,7 @@ def _read_dense(group: _Group, number: int, ops: list[Op], notes: list[str]) -> 
 def _weights(group: _Group) -> NDArray[np.int64]:
     """Return the matrix, ``[out, in]``; older files hold it as one row after the other."""
     rows = math.prod(map(int, group.integers("shape", 1, 1 << 24).flat))
-    weights = group.integers("weight", -(1 << 31), 1 << 31)
+    weights = group.integers("weight", LOWEST, HIGHEST_POSITIVE)
     if weights.ndim == 1 and weights.size % rows == 0:
         weights = weights.reshape(rows, -1)
     if weights.ndim != 2 or weights.shape[0] != rows:
