@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from typer.testing import CliRunner
 
-from neuromorphic import Program, run
+from neuromorphic import Program, hdf5_files, run
 from neuromorphic.cli import app
-from neuromorphic.compiler import compile_nir, nir_files
+from neuromorphic.compiler import compile_nir
 from neuromorphic.errors import CompileError
 from nir_nets import DT, M, graph_of, one_lif, parameters, rng_of
 
@@ -323,7 +323,7 @@ def test_no_file_and_no_hdf5(tmp_path, monkeypatch, written):
     (tmp_path / "text.nir").write_text("no HDF5")
     with pytest.raises(CompileError, match="not an HDF5 file"):
         compile_nir(tmp_path / "text.nir", num_steps=5)
-    monkeypatch.setattr(nir_files, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(hdf5_files, "MAX_FILE_BYTES", 100)
     with pytest.raises(CompileError, match="at most 100 are read"):
         compile_nir(written, num_steps=5)
 
@@ -338,7 +338,7 @@ def test_a_damaged_file_raises_only_compile_errors(data, written, tmp_path):
         content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path = tmp_path / "damaged.nir"
     path.write_bytes(content)
-    nir_files.TIME_LIMIT_S, limit = 15.0, nir_files.TIME_LIMIT_S  # a few damages make HDF5 turn in circles
+    hdf5_files.TIME_LIMIT_S, limit = 15.0, hdf5_files.TIME_LIMIT_S  # a few damages make HDF5 turn in circles
     try:
         program = compile_nir(path, num_steps=3)
     except CompileError as error:
@@ -346,7 +346,7 @@ def test_a_damaged_file_raises_only_compile_errors(data, written, tmp_path):
     else:
         run(program, np.zeros((3, 1, program.input.size), dtype=np.int8))
     finally:
-        nir_files.TIME_LIMIT_S = limit
+        hdf5_files.TIME_LIMIT_S = limit
 
 
 def test_the_command_compiles_a_file(written, tmp_path):

@@ -123,7 +123,7 @@ class LavaSession:
         try:
             if self._worker is None:
                 self._worker = SideProcess(self.python)
-                next(self._worker.replies(deadline))
+                next(self._worker.replies(deadline, "ready"))
             doing = f"running {inputs.shape[1]} samples of {inputs.shape[0]} steps"
             return self._run(self._worker, program, inputs, deadline, progress)
         except TimeoutError as error:
@@ -147,13 +147,16 @@ class LavaSession:
             program.save(Path(job) / "program.npz")
             np.save(Path(job) / "inputs.npy", inputs, allow_pickle=False)
             worker.send({"job": job, "runtime": self.runtime})
-            for message in worker.replies(deadline):
+            for message in worker.replies(deadline, "progress", "done"):
                 if message["type"] == "done":
                     break
                 if progress is not None:
                     progress(message["done"], message["total"])
-            files = message["files"]
-            variables = {name: np.load(Path(job) / file, allow_pickle=False) for name, file in files.items()}
+            try:
+                files = message["files"].items()
+                variables = {name: np.load(Path(job) / str(file), allow_pickle=False) for name, file in files}
+            except (OSError, ValueError, EOFError) as error:
+                raise ExecutorError(f"lava: what the side process recorded cannot be read ({error})") from error
         metadata = {
             "seconds": message["run_seconds"],
             "build_seconds": message["build_seconds"],
