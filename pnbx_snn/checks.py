@@ -106,5 +106,5 @@ def wide(x: Tensor) -> Tensor:
 
 
 def narrow(x: Tensor, like: Tensor) -> Tensor:
-    """Return ``x`` in the dtype of ``like`` if that is half precision, else as it is: the way back from :func:`wide`."""
+    """Return ``x`` in the dtype of ``like`` if that is half precision, else as it is: undo :func:`wide`."""
     return x.to(like.dtype) if like.dtype in _HALF else x

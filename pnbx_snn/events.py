@@ -89,8 +89,8 @@ def bin_events(
     sensor
         Its width W, height H and polarities.
     num_steps, step_us
-        Steps, and the microseconds of each (Δ): of a float, the decimal that it is written as. 16.1 ms a step are 16,100
-        us, and not the 16,100.000000000002 that 1000 times that float would be.
+        Steps, and the microseconds of each (Δ): of a float, the decimal that it is written as. 16.1 ms a step are
+        16,100 us, and not the 16,100.000000000002 that 1000 times that float would be.
     pool
         k: so many neighbours each way are one input.
 

@@ -132,7 +132,7 @@ class _SnnTorchOverTime(nn.Module):
                 given = {} if state is None else dict(zip(self.state_names, state, strict=True))
                 with autocast():
                     returned = self.neuron(current, **given)
-                # Recurrent neurons: the spikes are state too, in the matrices' dtype (of a bypassed surrogate: float32).
+                # Recurrent neurons: the spikes are state too, in the matrices' dtype; a bypassed surrogate's: float32.
                 returned = [part.to(torch.promote_types(part.dtype, current.dtype)) for part in returned]
                 state = tuple(returned[-len(nothing) :])
                 outputs.append(returned[0])

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]
+Values = Array | Sequence[Array]
+"""What is drawn: all steps in one, or one for each step."""
 
 INK = "#1b3a5c"
 ACCENT = "#c8452d"
@@ -31,7 +33,7 @@ MOST_ROWS = 500
 """A layer of more neurons is drawn with groups of neighbours as rows, unless its spikes are few."""
 
 
-def _numpy(where: str, name: str, values: Array | Sequence[Array], ndim: tuple[int, ...]) -> np.ndarray:
+def _numpy(where: str, name: str, values: Values, ndim: tuple[int, ...]) -> np.ndarray:
     array = _plain(values)
     if array.ndim not in ndim or array.size == 0:
         axes = " or ".join("[T, N]" if n == 2 else "[T]" for n in ndim)
@@ -111,7 +113,7 @@ def _draw_shares(ax: Axes, spikes: np.ndarray, color: str) -> None:
 
 
 def raster(
-    spikes: Array | Sequence[Array],
+    spikes: Values,
     *,
     title: str | None = None,
     color: str = INK,
@@ -161,7 +163,7 @@ def raster(
     return ax
 
 
-def raster_layers(layers: Mapping[str, Array], *, input: Array | None = None, title: str | None = None) -> Figure:  # noqa: A002
+def raster_layers(layers: Mapping[str, Values], *, input: Values | None = None, title: str | None = None) -> Figure:  # noqa: A002
     """Draw the rasters of several layers above each other, with one time axis.
 
     Parameters
@@ -239,10 +241,10 @@ def _draw_input(ax: Axes, values: np.ndarray) -> None:
 
 
 def membrane(
-    v: Array | Sequence[Array],
+    v: Values,
     *,
     threshold: float | Tensor | None = None,
-    spikes: Array | Sequence[Array] | None = None,
+    spikes: Values | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the membrane potential over time, with its threshold and spikes.
@@ -282,7 +284,7 @@ def membrane(
     if isinstance(threshold, Tensor):  # lif.threshold
         if threshold.numel() != 1:
             raise ShapeError(f"plot.membrane: threshold must be one number, got shape {list(threshold.shape)}")
-        threshold = float(threshold)
+        threshold = threshold.item()
     events = None if spikes is None else _numpy("plot.membrane", "spikes", spikes, (1, 2))
     if events is not None and events.shape != array.shape:
         raise ShapeError(

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from pnbx_snn.cells import Reset
 from pnbx_snn.checks import check_input, check_sizes, wide
@@ -322,4 +324,7 @@ class _Rounded(NamedTuple):
 
 
 def _rounded(layer: BitLinear) -> _Rounded:
+    for hook in layer._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm | SpectralNorm):  # torch's old forms make the weight when the layer is called
+            hook(layer, ())
     return _Rounded(*layer.rounded())

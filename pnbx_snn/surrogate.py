@@ -136,8 +136,8 @@ class Surrogate:
     ==============================  ==========================  ===============================================
 
     These are snnTorch's formulas as they are: ``triangular`` changes sign at the threshold and ``spike_rate_escape``
-    peaks at one above it. They are finite for every finite ``u`` of every dtype; snnTorch's own ``sigmoid`` overflows in
-    float32 to a NaN gradient, from about ``u < -85 / slope`` on.
+    peaks at one above it. They are finite for every finite ``u`` of every dtype; snnTorch's own ``sigmoid`` overflows
+    in float32 to a NaN gradient, from about ``u < -85 / slope`` on.
 
     Parameters
     ----------

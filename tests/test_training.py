@@ -382,7 +382,7 @@ def test_a_loss_that_is_not_finite_names_the_place_and_keeps_the_checkpoint(tmp_
 def broken_gradient(self, loss):
     """A backward pass that leaves NaN in one layer, as an overflowing surrogate did; the loss is finite."""
     loss.backward()
-    (name, parameter), *_ = [pair for pair in self.watched.named_parameters() if pair[1].ndim == 2]
+    parameter = next(p for p in self.watched.parameters() if p.ndim == 2)
     parameter.grad[0, 0] = math.nan
 
 
