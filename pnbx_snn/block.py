@@ -284,6 +284,6 @@ class BitBrain(nn.Module):
 def _rescale(matrix: BitLinear, output: Tensor, wanted: float) -> None:
     size = output.square().mean().sqrt()
     if size > 0 and is_parametrized(matrix, "weight"):
-        matrix.weight = matrix.weight * (wanted / size)  # the parametrization takes it apart
+        matrix.weight = matrix.weight * (wanted / size)  # type: ignore[assignment]  # it takes it apart
     elif size > 0:
         matrix.weight.mul_(wanted / size)

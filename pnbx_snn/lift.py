@@ -108,7 +108,7 @@ def lift(neuron: nn.Module) -> nn.Module:
 class _SnnTorchOverTime(nn.Module):
     """An snnTorch neuron over time; nothing is left in the neuron after a call."""
 
-    def __init__(self, neuron: nn.Module, state_names: tuple[str, ...]) -> None:
+    def __init__(self, neuron: Any, state_names: tuple[str, ...]) -> None:
         super().__init__()
         neuron.spike_grad = resolve(neuron.spike_grad)
         self.neuron = neuron

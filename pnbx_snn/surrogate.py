@@ -18,20 +18,22 @@ from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 SpikeFunction = Callable[[Tensor], Tensor]
 """What a neuron fires with: maps ``v - threshold`` to spikes, with a surrogate derivative in the backward pass."""
 
+Number = int | float | Tensor
+"""A parameter of a surrogate."""
 
 # Each formula takes the gradient of the spikes, ``u = v - threshold`` and its parameters to the gradient of ``u``, by
 # snnTorch's operations in snnTorch's order, so that gradients are equal to the bit. None divides infinity by infinity.
 
 
-def _atan(g: Tensor, u: Tensor, alpha: Any) -> Tensor:
+def _atan(g: Tensor, u: Tensor, alpha: Number) -> Tensor:
     return alpha / 2 / (1 + (torch.pi / 2 * alpha * u) ** 2) * g
 
 
-def _fast_sigmoid(g: Tensor, u: Tensor, slope: Any) -> Tensor:
+def _fast_sigmoid(g: Tensor, u: Tensor, slope: Number) -> Tensor:
     return g / (slope * u.abs() + 1.0) ** 2
 
 
-def _sigmoid(g: Tensor, u: Tensor, slope: Any) -> Tensor:
+def _sigmoid(g: Tensor, u: Tensor, slope: Number) -> Tensor:
     # The derivative is even. snnTorch's exp(-slope * u) overflows where u is negative, and inf / inf is NaN.
     e = torch.exp(-(slope * u).abs())
     return g * slope * e / (e + 1) ** 2
@@ -41,7 +43,7 @@ def _straight_through(g: Tensor, u: Tensor) -> Tensor:
     return g.clone()
 
 
-def _triangular(g: Tensor, u: Tensor, threshold: Any) -> Tensor:
+def _triangular(g: Tensor, u: Tensor, threshold: Number) -> Tensor:
     scaled = g * threshold
     return torch.where(u >= 0, -scaled, scaled)
 
@@ -50,15 +52,15 @@ def _heaviside(g: Tensor, u: Tensor) -> Tensor:
     return g * (u > 0)
 
 
-def _spike_rate_escape(g: Tensor, u: Tensor, beta: Any, slope: Any) -> Tensor:
+def _spike_rate_escape(g: Tensor, u: Tensor, beta: Number, slope: Number) -> Tensor:
     return g * slope * torch.exp(-beta * (u - 1).abs())
 
 
-def _sparse_fast_sigmoid(g: Tensor, u: Tensor, slope: Any, B: Any) -> Tensor:
+def _sparse_fast_sigmoid(g: Tensor, u: Tensor, slope: Number, B: Number) -> Tensor:
     return _fast_sigmoid(g, u, slope) * (u > B)
 
 
-def _stochastic(g: Tensor, u: Tensor, mean: Any, variance: Any) -> Tensor:
+def _stochastic(g: Tensor, u: Tensor, mean: Number, variance: Number) -> Tensor:
     above = u > 0
     return g * above + (g * ~above) * ((torch.rand_like(u) - 0.5 + mean) * variance)
 
