@@ -249,9 +249,9 @@ def load_events(
     check_part("load_events", part)
     if name not in SENSORS:
         raise PnbxValueError(f"load_events: name must be one of {', '.join(SENSORS)}, got {name!r}")
-    if num_steps < 1 or not step_ms > 0 or pool < 1:
+    if num_steps < 1 or not 0 < step_ms < math.inf or pool < 1:
         raise PnbxValueError(
-            "load_events: num_steps and pool must be at least 1 and step_ms above 0, "
+            "load_events: num_steps and pool must be at least 1 and step_ms above 0 and finite, "
             f"got {num_steps}, {pool} and {step_ms}"
         )
     sensor = SENSORS[name]

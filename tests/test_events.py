@@ -310,7 +310,7 @@ def test_configurations_that_do_not_fit_events(sections, message):
 def test_arguments_out_of_range(tmp_path, unchecked):
     with pytest.raises(PnbxError, match="name must be one of shd, ssc, nmnist, dvs_gesture, got 'shhd'"):
         load_events(tmp_path, "shhd", part="test", num_steps=5)
-    with pytest.raises(PnbxError, match="num_steps and pool must be at least 1 and step_ms above 0, got 0, 1 and 10.0"):
+    with pytest.raises(PnbxError, match="at least 1 and step_ms above 0 and finite, got 0, 1 and 10.0"):
         load_events(tmp_path, "shd", part="test", num_steps=0)
 
 
