@@ -29,6 +29,9 @@ Metrics = dict[str, Any]
 CALIBRATION_SAMPLES = 512
 """As many as :meth:`pnbx_snn.network.PNBX.calibrate` looks at, taken from everywhere in the data."""
 
+MOST_SKIPPED = 32
+"""Steps with a scaled loss that may overflow in turn: then its scale has fallen from 65,536 to less than 1/10,000."""
+
 MIN_THRESHOLD = 0.01
 """A learned threshold stays above this: LIF neurons and compiled programs need it positive."""
 
@@ -42,6 +45,7 @@ class Trainer:
         self.workers = workers
         self.num_batches = max(1, len(data.labels) // config.train.batch_size)
         self._layer_sizes: list[int] = []
+        self._skipped = 0  # steps one after the other
         smallest = len(data.labels) // self.num_batches // config.train.accumulate
         if smallest < workers.num_processes:
             raise ConfigError(
@@ -209,12 +213,14 @@ class Trainer:
             raise PnbxValueError(
                 f"training: the loss must be finite, got {loss} {where}; a smaller train.learning_rate may help"
             )
-        if self.workers.mixed_precision != "fp16":  # there the scaled loss may overflow: the step is left out
+        # In fp16 the scaled loss may overflow: that step is left out and the scale halved, but not for ever.
+        if self.workers.mixed_precision != "fp16" or self._skipped >= MOST_SKIPPED:
             check_finite(((f"gradient of {name}", p.grad) for name, p in self.model.named_parameters()), where)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         self.workers.clip(self.learner, self.config.train.clip_norm)
         self.stepper.step()
+        self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
         if isinstance(self.model, SpikingClassifier):
             self._keep_in_range(self.model)
         check_finite(self.model.named_parameters(), where)

@@ -408,6 +408,32 @@ def test_a_gradient_that_is_not_finite_names_the_layer_and_keeps_the_checkpoint(
     assert content(tmp_path) == before
 
 
+def test_a_scaled_loss_may_overflow_some_times_but_not_for_ever(tmp_path, monkeypatch):
+    """fp16 needs a GPU: here the first process computes in float32, and its optimiser says that it left out steps."""
+    workers = Workers("no")
+    workers.mixed_precision = "fp16"
+    config = tiny()
+    run = trainer.Trainer(config, load_digits_split(part="train"), workers)
+    broken = next(p for p in run.model.parameters() if p.ndim == 2)
+
+    class LeftOut:
+        step_was_skipped = True
+
+        def step(self):
+            pass
+
+    run.stepper = LeftOut()
+    broken.grad = torch.full_like(broken, math.inf)
+    for _ in range(trainer.MOST_SKIPPED):
+        run._step(1.0, 1, 0)
+    with pytest.raises(PnbxValueError, match="the gradient of layers.0.linear.weight must be finite"):
+        run._step(1.0, 1, 0)
+    LeftOut.step_was_skipped = False
+    run._skipped = trainer.MOST_SKIPPED - 1
+    run._step(1.0, 1, 0)
+    run._step(1.0, 1, 0)
+
+
 def test_a_weight_that_is_not_finite_names_the_layer_and_keeps_the_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(Stop):
         train(tiny(), tmp_path, progress=stop_after(2))
