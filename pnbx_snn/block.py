@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxValueError
@@ -282,5 +283,7 @@ class BitBrain(nn.Module):
 
 def _rescale(matrix: BitLinear, output: Tensor, wanted: float) -> None:
     size = output.square().mean().sqrt()
-    if size > 0:
+    if size > 0 and is_parametrized(matrix, "weight"):
+        matrix.weight = matrix.weight * (wanted / size)  # type: ignore[assignment]  # it takes it apart
+    elif size > 0:
         matrix.weight.mul_(wanted / size)

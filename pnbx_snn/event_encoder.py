@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pnbx_snn.cells import Reset
-from pnbx_snn.checks import check_finite
+from pnbx_snn.checks import check_finite, wide
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.membrane import MembraneState, membrane_scan
@@ -78,8 +78,8 @@ class EventEncoder(nn.Module):
         product = self.linear(x[:1] if constant else x)  # [1 or T, B, H]
         current = self.norm(product.flatten(0, 1)).reshape(product.shape)
         drive = ((1 - self.beta) * current).expand(num_steps, -1, -1)
-        theta = current.new_tensor(self.threshold) if threshold is None else threshold
-        beta = current.new_tensor(self.beta)
+        theta = wide(current).new_tensor(self.threshold) if threshold is None else threshold
+        beta = wide(current).new_tensor(self.beta)
         return membrane_scan(drive, beta, theta, state, reset=self.reset, spike_grad=self.spike_grad)
 
     def extra_repr(self) -> str:

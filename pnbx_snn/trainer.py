@@ -1,6 +1,7 @@
 """What an epoch of training changes and needs: network, optimiser, teacher, data, and the seeds of what is random."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ Metrics = dict[str, Any]
 CALIBRATION_SAMPLES = 512
 """As many as :meth:`pnbx_snn.network.PNBX.calibrate` looks at, taken from everywhere in the data."""
 
+MOST_SKIPPED = 32
+"""Steps with a scaled loss that may overflow in turn: then its scale has fallen from 65,536 to less than 1/10,000."""
+
 MIN_THRESHOLD = 0.01
 """A learned threshold stays above this: LIF neurons and compiled programs need it positive."""
 
@@ -41,6 +45,7 @@ class Trainer:
         self.workers = workers
         self.num_batches = max(1, len(data.labels) // config.train.batch_size)
         self._layer_sizes: list[int] = []
+        self._skipped = 0  # steps one after the other
         smallest = len(data.labels) // self.num_batches // config.train.accumulate
         if smallest < workers.num_processes:
             raise ConfigError(
@@ -159,7 +164,14 @@ class Trainer:
         self.model.train()
 
     def save(self, path: Path, epoch: int) -> None:
-        """Write the checkpoint of a finished epoch."""
+        """Write the checkpoint of a finished epoch.
+
+        Raises
+        ------
+        PnbxValueError
+            If a weight, a running statistic or a threshold of glia is not finite; nothing is written.
+        """
+        check_finite(self.model.state_dict().items(), f"after epoch {epoch}; nothing was saved")
         meta = CheckpointMeta(
             epoch=epoch,
             step=epoch * self.num_batches,
@@ -196,17 +208,22 @@ class Trainer:
 
     def _step(self, loss: float, epoch: int, batch: int) -> None:
         step = (epoch - 1) * self.num_batches + batch
+        where = f"in epoch {epoch}, batch {batch + 1} of {self.num_batches} (step {step + 1})"
         if not math.isfinite(loss):
             raise PnbxValueError(
-                f"training: the loss must be finite, got {loss} in epoch {epoch}, batch {batch + 1} of "
-                f"{self.num_batches} (step {step + 1}); a smaller train.learning_rate may help"
+                f"training: the loss must be finite, got {loss} {where}; a smaller train.learning_rate may help"
             )
+        # In fp16 the scaled loss may overflow: that step is left out and the scale halved, but not for ever.
+        if self.workers.mixed_precision != "fp16" or self._skipped >= MOST_SKIPPED:
+            check_finite(((f"gradient of {name}", p.grad) for name, p in self.model.named_parameters()), where)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         self.workers.clip(self.learner, self.config.train.clip_norm)
         self.stepper.step()
+        self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
         if isinstance(self.model, SpikingClassifier):
             self._keep_in_range(self.model)
+        check_finite(self.model.named_parameters(), where)
 
     @torch.no_grad()
     def _keep_in_range(self, model: SpikingClassifier) -> None:
@@ -216,6 +233,38 @@ class Trainer:
                 layer.neuron.beta.clamp_(0.0, 1.0)
             if isinstance(layer.neuron.threshold, torch.nn.Parameter):
                 layer.neuron.threshold.clamp_(min=MIN_THRESHOLD)
+
+
+@torch.no_grad()
+def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> None:
+    """Raise unless every number is finite.
+
+    A network of NaN goes on without an error: its neurons are silent and its loss is that of a guess.
+
+    Parameters
+    ----------
+    tensors
+        By name; what is None or holds whole numbers is passed over.
+    where
+        Behind the message.
+
+    Raises
+    ------
+    PnbxValueError
+        With the name of the first tensor that is not finite.
+    """
+    found = {name: x for name, x in tensors if x is not None and x.is_floating_point() and x.numel()}
+    # The largest magnitudes of all of them first: a GPU is asked once. NaN is the largest of all.
+    largest = torch._foreach_norm(list(found.values()), torch.inf) if found else []
+    if not largest or bool(torch.stack([magnitude.float() for magnitude in largest]).isfinite().all()):
+        return
+    for name, tensor in found.items():
+        broken = tensor.numel() - int(tensor.isfinite().sum())
+        if broken:
+            raise PnbxValueError(
+                f"training: the {name} must be finite, got {broken} of {tensor.numel()} numbers that are not, {where}; "
+                "a smaller train.learning_rate or a train.clip_norm may help"
+            )
 
 
 class _Draws:

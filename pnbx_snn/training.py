@@ -95,7 +95,8 @@ def train(
     StorageError
         If something cannot be written; the last checkpoint is then untouched.
     PnbxValueError
-        If the loss is no longer finite; the last checkpoint is then untouched.
+        If the loss, a gradient or a weight is no longer finite; the message names the step and the layer, and the last
+        checkpoint is then untouched.
 
     Examples
     --------
