@@ -44,7 +44,7 @@ from pnbx_snn.report import (
 )
 from pnbx_snn.run_log import METRICS_NAME, read_metrics
 from pnbx_snn.settings import Config, DataConfig
-from pnbx_snn.tasks import load_split
+from pnbx_snn.tasks import load_split, resolve
 from pnbx_snn.training import train as run_training
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
@@ -201,7 +201,7 @@ def info(
     - `pnbx-snn info runs/mnist --json`
     """
     if run.suffix == ".toml":
-        config = load_config(run)
+        config = resolve(load_config(run))
         with torch.device("meta"):  # sizes are all that is asked for
             model = build_model(config)
         known: dict[str, Any] = {}
