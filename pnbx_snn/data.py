@@ -3,7 +3,7 @@
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from pnbx_snn.errors import PnbxValueError, ShapeError
@@ -109,27 +109,6 @@ class Split(NamedTuple):
         if self.lengths is not None:
             images = Sequences(self.images[:number], self.lengths[:number])
         return Split(images, self.labels[:number])
-
-
-def own_steps(lengths: Int64[Tensor, " B"], num_steps: int) -> Bool[Tensor, "T B"]:
-    """Return which steps belong to samples of these lengths, time first.
-
-    Raises
-    ------
-    PnbxValueError
-        If a length is not in 1..num_steps.
-
-    Examples
-    --------
-    >>> own_steps(torch.tensor([1, 2]), 2)
-    tensor([[ True,  True],
-            [False,  True]])
-    """
-    if int(lengths.min()) < 1 or int(lengths.max()) > num_steps:
-        raise PnbxValueError(
-            f"lengths must be in 1..{num_steps}, the steps there are, got {int(lengths.min())} to {int(lengths.max())}"
-        )
-    return torch.arange(num_steps, device=lengths.device).unsqueeze(1) < lengths
 
 
 def check_part(where: str, part: str) -> None:

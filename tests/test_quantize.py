@@ -63,6 +63,7 @@ def test_decays_of_a_membrane_are_whole_multiples():
     assert membrane.leak.grad.abs().min() > 0
 
 
+@pytest.mark.filterwarnings("ignore::neuromorphic.errors.CompileWarning")
 @pytest.mark.parametrize("changes", [{}, {"ssm": "real"}, {"ssm": "complex"}, {"num_blocks": 2}])
 def test_a_program_fires_as_a_network_that_knew_its_grid(changes):
     agreements = []
