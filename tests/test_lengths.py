@@ -216,7 +216,7 @@ def configured(path, **changes):
     return make_config(
         {
             "data": {"name": "arrays", "path": str(path), "part": "train"},
-            "pnbx": {key: SMALL[key] for key in ("d_hidden", "d_ssm", "d_rnn", "rank")} | {"slots": 6, "quantize": True},
+            "pnbx": {"d_hidden": 32, "d_ssm": 8, "d_rnn": 4, "rank": 4, "slots": 6, "quantize": True},
             "train": {"epochs": 3, "batch_size": 32, "threads": 1, "settle": 4, "accumulate": 2, "learning_rate": 0.02},
             **changes,
         }
