@@ -129,7 +129,9 @@ class PNBX(nn.Module):
         ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step.
     quantize
         ``True``: gates come from the program's table, decays have its 12 fractional bits, and a hippocampus asks its
-        best slot only, so that the compiled program fires as the network was trained.
+        best slot only (whatever ``competition`` says), so that the compiled program fires as the network was trained.
+        ``False``: smooth gates and decays, which compiling rounds; of short or few inputs 5 to 40 % of the labels may
+        then change.
     dropout
         Of the readout's input, in [0, 1), in training.
 
@@ -208,7 +210,7 @@ class PNBX(nn.Module):
         input_range: InputRange = "int8",
         readout: Readout = "mean",
         dropout: float = 0.0,
-        quantize: bool = False,
+        quantize: bool = True,
     ) -> None:
         super().__init__()
         sizes = {"in_features": in_features, "num_classes": num_classes, "num_steps": num_steps}
