@@ -24,6 +24,10 @@ from pnbx_snn.model import SpikingClassifier
 from pnbx_snn.network import PNBX
 from pnbx_snn.tasks import load_split
 
+SMOOTH = (
+    "the network was made with quantize=False: its gates, its decays and the softmax of its hippocampus become the "
+    "program's here and were not in training; neuromorphic.compiler.measure_agreement says how often labels change"
+)
 Progress = Callable[[int, int], None]
 BATCH = 128
 """Samples that are compared at a time: slots of a hippocampus take memory for each."""
@@ -55,7 +59,8 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
         When the network, or a part of it, cannot be compiled.
     """
     if isinstance(model, PNBX):
-        return compile_pnbx(model, num_steps=num_steps, glia_period=glia_period)
+        program = compile_pnbx(model, num_steps=num_steps, glia_period=glia_period)
+        return program if model.quantize else _assuming(program, SMOOTH)
     if isinstance(model, SpikingClassifier):
         if glia_period is not None:
             raise CompileError("SpikingClassifier: has no glia that could stay alive; a pnbx_snn.PNBX has")
@@ -218,6 +223,11 @@ def compile_run(
     agreement = {"part": part, **measured}
     metadata = {**program.metadata, "run": Path(run_dir).name, "config": config.model_dump(), "agreement": agreement}
     sentence = disagreement(model, measured["labels_equal"])
-    if sentence:
-        metadata["assumptions"] = [*metadata.get("assumptions", ()), sentence]
-    return replace(program, metadata=metadata)
+    compared = replace(program, metadata=metadata)
+    return _assuming(compared, sentence) if sentence else compared
+
+
+def _assuming(program: Program, sentence: str) -> Program:
+    """Add a sentence to what a program assumes."""
+    assumptions = [*program.metadata.get("assumptions", ()), sentence]
+    return replace(program, metadata={**program.metadata, "assumptions": assumptions})
