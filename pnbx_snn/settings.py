@@ -304,10 +304,6 @@ class TrainConfig(Section):
     mixed_precision
         ``"bf16"`` or ``"fp16"``: matrix products in half precision; states, scans, norms stay in float32. ``"auto"``:
         bf16 where the processor has instructions for it, which is several times slower where it has none.
-    freeze
-        In this share of the epochs, the last ones, batch norms keep their running statistics and glia their thresholds,
-        in training as in evaluation and in the compiled program. Static samples need it: their batch statistics are of
-        ``batch_size`` values only, and a network can learn nothing finer than their noise.
     settle
         After the last epoch, glia goes on for so many batches of unchanged training samples in evaluation mode.
     checkpoint_every
@@ -334,7 +330,6 @@ class TrainConfig(Section):
     shift_share: float = _share(0.5)
     clip_norm: float = Field(default=0.0, ge=0, description="a number of 0 or more")
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
-    freeze: float = _share(0.0)
     settle: int = _whole(0, 0, 100_000)
     checkpoint_every: int = _whole(1, 1, 1_000_000)
     tracker: str = Field(default="tensorboard", min_length=1, max_length=64, description="a name of 1 to 64 letters")
@@ -378,11 +373,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
-        if self.train.freeze and self.train.settle:
-            raise ValueError(
-                f"train.settle moves the thresholds with which a frozen network has learned: must be 0 with "
-                f"train.freeze = {self.train.freeze}, got {self.train.settle}"
-            )
         if self.data.name == "arrays":
             self._arrays_fit()
         elif self.data.path:

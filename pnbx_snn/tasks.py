@@ -51,6 +51,10 @@ def arrays_path(config: DataConfig) -> Path:
 def resolve(config: Config) -> Config:
     """Return a configuration whose sizes are known: of a user's arrays, what they have; any other as it is.
 
+    Keys of ``[pnbx]`` that the configuration does not name get what suits arrays of any size. ``norm = "affine"``: few
+    inputs under ternary weights make neurons that differ in nothing unless each has a bias. ``tau_max`` is the number
+    of steps that a sample has or is shown (at least 2): slower memories would hardly charge.
+
     Raises
     ------
     DataError
@@ -73,6 +77,10 @@ def resolve(config: Config) -> Config:
             raise ConfigError(f"data.{key} is {wanted} and {arrays_path(data)} has {size}; 0 takes what is there")
     values = config.model_dump()
     values["data"].update(found._asdict())
+    if config.pnbx is not None:
+        num_steps = found.steps if found.steps > 1 else config.pnbx.num_steps
+        suited = {"norm": "affine", "tau_max": float(max(2, num_steps))}
+        values["pnbx"].update({key: value for key, value in suited.items() if key not in config.pnbx.model_fields_set})
     return make_config(values)
 
 

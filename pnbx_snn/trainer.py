@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import BatchNorm1d, BatchNorm2d
 from torch.nn.functional import cross_entropy
 
 from pnbx_snn.checkpoint import CheckpointMeta, Network, build_model, load_run, save_checkpoint
@@ -81,10 +80,6 @@ class Trainer:
         order = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(order_seed))
         draws = _Draws(self.config.train.seed, epoch, self.workers)
         self.model.train()
-        if epoch > round((1 - self.config.train.freeze) * self.config.train.epochs):
-            for module in self.model.modules():
-                if isinstance(module, (BatchNorm1d, BatchNorm2d, Glia)):
-                    module.eval()
         tally, loss_sum = Tally(), 0.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draws.torch_seed)  # for surrogates and dropout, which draw from torch's own generator

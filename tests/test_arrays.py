@@ -288,6 +288,7 @@ def test_train_and_load_from_a_configuration(tmp_path, arrays):
     result = train(config, tmp_path / "run")
     model, learned = load_run(tmp_path / "run")
     assert learned == resolve(config)
+    assert (learned.pnbx.norm, learned.pnbx.tau_max) == ("affine", 3.0 if arrays is STATIC else 5.0)
     assert (learned.data.features, learned.data.classes) == (4, 3)
     assert learned.data.steps == (1 if arrays is STATIC else 5)
     split = load_split(learned.data, "validation")
@@ -323,6 +324,14 @@ def test_a_configuration_that_does_not_fit_is_refused(tmp_path):
     static = {**data, "path": str(saved(tmp_path, STATIC)), "window": 3}
     with pytest.raises(ConfigError, match="data.window is for sequences: must be 1 for static samples, got 3"):
         resolve(make_config({"data": static, "pnbx": SMALL}))
+
+
+def test_what_a_configuration_names_is_not_changed(tmp_path):
+    """Keys that are left out get what suits few inputs; what somebody wrote stays."""
+    config = configured(saved(tmp_path, STATIC))
+    named = make_config({**config.model_dump(), "pnbx": {**SMALL, "norm": "plain", "tau_max": 99.0}})
+    assert (resolve(named).pnbx.norm, resolve(named).pnbx.tau_max) == ("plain", 99.0)
+    assert resolve(resolve(config)) == resolve(config)
 
 
 def test_a_folder_for_the_data_finds_a_relative_path(tmp_path):
