@@ -29,6 +29,7 @@ KINDS = {
     "affine, two blocks": {"norm": "affine", "num_blocks": 2},
     "step": {"readout": "step", "quantize": True},
     "grid": {"quantize": True},
+    "restless": {"quantize": True, "norm": "affine"},
     "spiking": {"rnn": "spiking", "ssm": "complex", "fast_weights": "delta"},
     "persistent": {"hippocampus": "persistent", "ssm": "real", "edges": "ternary"},
 }
@@ -139,12 +140,20 @@ def test_lengths_that_do_not_fit_are_refused(unchecked):
     assert model(model.encode(x), lengths=LENGTHS).state is None
 
 
+def restless():
+    """A network whose neurons go on firing without input, so that its running sums go on too."""
+    model = network("restless").eval()
+    with torch.no_grad():
+        for norm in (model.encoder.norm, model.blocks[0].norm):
+            norm.bias.normal_(0.5, 1.0, generator=torch.Generator().manual_seed(5))
+    return model
+
+
 @pytest.mark.parametrize("executor", NAMES)
 def test_padding_changes_no_label_on_any_executor(executor, request):
     if executor == "lava":
         request.getfixturevalue("lava_python")
-    model = network("grid").eval()
-    program = compile_model(model, num_steps=STEPS)
+    program = compile_model(restless(), num_steps=STEPS)
     x = samples(torch.nan).transpose(0, 1).numpy()
     comparison, _, got = verify(program, x, executor, lengths=LENGTHS.numpy())
     assert comparison.equal
@@ -152,16 +161,21 @@ def test_padding_changes_no_label_on_any_executor(executor, request):
     # The sample alone, on the reference: its label is the read-out of its last step.
     alone = [run(program, x[:n, i : i + 1]).labels()[0] for i, n in enumerate(LENGTHS.tolist())]
     assert got.labels().tolist() == alone
+    assert (np.argmax(got.variables["readout.y"][-1], axis=1) != alone).any()  # after the last step labels would differ
     other = run(program, samples(0.3).transpose(0, 1).numpy(), executor, lengths=LENGTHS.numpy())
     assert other.labels().tolist() == alone
 
 
 def test_a_recording_keeps_its_lengths(tmp_path):
-    program = compile_model(network().eval(), num_steps=STEPS)
+    program = compile_model(restless(), num_steps=STEPS)
     recording = run(program, samples(0.0).transpose(0, 1).numpy(), lengths=LENGTHS.tolist())
     recording.save(tmp_path / "r.npz")
     again = Recording.load(tmp_path / "r.npz")
-    assert again.labels().tolist() == recording.labels().tolist()
+    assert (
+        again.labels().tolist()
+        == recording.labels().tolist()
+        != np.argmax(again.variables["readout.y"][-1], axis=1).tolist()
+    )
     broken = Recording(recording.variables, "numpy", {"lengths": [99] * BATCH})
     with pytest.raises(ValueError, match=r"must be 6 whole numbers in 1\.\.12"):
         broken.labels()
