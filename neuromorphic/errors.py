@@ -43,7 +43,3 @@ class ExecutorTimeoutError(ExecutorError, TimeoutError):
 
 class LavaNotFoundError(NeuromorphicError, RuntimeError):
     """No Python with lava-nc was found; the message lists what was tried and how to make one."""
-
-
-class CompileWarning(UserWarning):
-    """A program was compiled and does not do all that the network does; the message says the remedy."""
