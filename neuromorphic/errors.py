@@ -29,6 +29,10 @@ class CompileError(NeuromorphicError, ValueError):
     """A network cannot be compiled; the message names the module, the reason and the nearest thing that can."""
 
 
+class InputWarning(UserWarning):
+    """Inputs fit, but lose something on the way in; the message says how much."""
+
+
 class CompileWarning(UserWarning):
     """A program was made, but it may answer differently from its network; the message says where and what helps."""
 

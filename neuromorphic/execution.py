@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from neuromorphic.bounds import prove, proven_for
 from neuromorphic.errors import InputError
 from neuromorphic.executors import get_executor
-from neuromorphic.program import Program, as_array
+from neuromorphic.inputs import as_array
+from neuromorphic.program import Program
 from neuromorphic.recording import Comparison, Recording, compare
 
 

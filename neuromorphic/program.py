@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from neuromorphic.canonical import plain_json
 from neuromorphic.container import complete_header, read_container, write_container
-from neuromorphic.errors import ExecutorError, FileFormatError, InputError, ProgramError
-from neuromorphic.fixed_point import INT32_MAX, quantize_input
+from neuromorphic.errors import ExecutorError, FileFormatError, ProgramError
+from neuromorphic.fixed_point import INT32_MAX
+from neuromorphic.inputs import prepared
 from neuromorphic.op_fields import Variable, Wanted, checked_integer
 from neuromorphic.ops import OP_TYPES, Input, Op
 from neuromorphic.packing import is_ternary, pack_ternary, unpack_ternary
@@ -124,14 +125,6 @@ def _check_source(op: Op, wanted: Wanted, source: Op) -> None:
             f"{op.name}: source {wanted.source!r} must give {' or '.join(wanted.kinds)} of size {wanted.size}, "
             f"got {source.kind} of size {source.size}"
         )
-
-
-def as_array(inputs: Any) -> NDArray[Any]:
-    """Return an array of anything like one; of a torch tensor its values, without gradient, from any device."""
-    if hasattr(inputs, "detach"):
-        inputs = inputs.detach().cpu()
-        inputs = inputs.float() if inputs.is_floating_point() and inputs.element_size() < 4 else inputs
-    return np.asarray(inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,53 +243,8 @@ class Program:
         return {name: found for name, found in known.items() if name in wanted}
 
     def prepare_inputs(self, inputs: Any) -> NDArray[np.int32]:
-        """Check inputs and bring them to int32 ``[T, B, N]``; no value changes without a scale that says how.
-
-        Parameters
-        ----------
-        inputs : array
-            ``[T, B, N]``, or ``[B, N]`` for a constant input held ``num_steps`` steps; a torch tensor of any float type
-            will do. Integers and booleans are units of the input and taken as they are. Floats are real values: where
-            the input has a ``scale`` other than 1 they are divided by it, rounded to the nearest and clipped to its
-            range; where it has none (spikes, counts) they must be whole numbers.
-
-        Returns
-        -------
-        NDArray[np.int32]
-            ``[T, B, N]``.
-
-        Raises
-        ------
-        InputError
-            Wrong dtype, shape or range, NaN or infinity, fractions where the input has no scale, or an empty axis.
-        """
-        array, port = as_array(inputs), self.input
-        if array.dtype.kind not in "iufb":
-            raise InputError(f"{port.name}: inputs must be integers or floats, got dtype {array.dtype}")
-        if array.ndim not in (2, 3) or array.shape[-1] != port.size or array.size == 0:
-            raise InputError(
-                f"{port.name}: inputs must be [T, B, {port.size}] or [B, {port.size}] with T, B >= 1, "
-                f"got {list(array.shape)}"
-            )
-        if array.dtype.kind == "f":
-            if not np.isfinite(array).all():
-                raise InputError(
-                    f"{port.name}: inputs hold NaN or infinity ({int((~np.isfinite(array)).sum())} values)"
-                )
-            if port.scale != 1.0:
-                array = quantize_input(array, port.scale, port.low, port.high)
-            elif (fractions := array != np.rint(array)).any():
-                raise InputError(
-                    f"{port.name}: inputs must be whole numbers in {port.low}..{port.high}, got {int(fractions.sum())} "
-                    f"fractions such as {array[fractions][0]:.6g}; encode them as spikes, or compile with a scale"
-                )
-        if int(array.min()) < port.low or int(array.max()) > port.high:
-            raise InputError(
-                f"{port.name}: inputs must lie in {port.low}..{port.high}, got {int(array.min())}..{int(array.max())}"
-            )
-        if array.ndim == 2:
-            array = np.broadcast_to(array, (self.num_steps, *array.shape))
-        return array.astype(np.int32)
+        """Check inputs and bring them to int32 ``[T, B, N]``: see :func:`neuromorphic.inputs.prepared`."""
+        return prepared(inputs, self.input, self.num_steps)
 
     def _content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         body: dict[str, Any] = {"num_steps": self.num_steps, "metadata": dict(self.metadata), "ops": []}

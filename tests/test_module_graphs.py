@@ -15,7 +15,7 @@ import pnbx_snn
 from module_nets import BETA, N_IN, N, T, norse_net, snntorch_net, spikes_in, step, tuned
 from neuromorphic import Program, run
 from neuromorphic.compiler import compile_module, compile_nir, graph_of, module_agreement, save_nir
-from neuromorphic.compiler.module_graphs import _traced
+from neuromorphic.compiler.module_graphs import traced_graph
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError, CompileWarning
 from nir_oracle import evaluate
@@ -86,7 +86,7 @@ def test_the_agreement_is_counted_and_kept(tmp_path):
     program.save(tmp_path / "p.npz")
     assert Program.load(tmp_path / "p.npz").metadata["agreement"] == program.metadata["agreement"]
     with torch.no_grad():  # the count can fail: a network that is another one afterwards
-        traced, measured, notes = _traced(net, inputs, None), [], Notes()
+        traced, measured, notes = traced_graph(net, inputs, None), [], Notes()
         program = compile_nir(traced.build(), num_steps=T)
         for scale in (1.0, 0.5):
             net.fc.weight.mul_(scale)

@@ -18,10 +18,10 @@ from torch import nn
 
 from neuromorphic.compiler.currents import Currents, Source, Synapses
 from neuromorphic.compiler.notes import Notes
-from neuromorphic.compiler.spiking import Ranges, finest, spiking_population
+from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Ranges, decay_error, finest, spiking_population
 from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, sum_of
 from neuromorphic.errors import CompileError
-from neuromorphic.fixed_point import STATE_MAX
+from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
 from neuromorphic.ops import Input, Op, Readout
 from pnbx_snn.linear import BitLinear
 
@@ -117,6 +117,14 @@ def compile_neurons(
     affine: Affine, beta: Float64, theta: Float64, *, reset: str, name: str, source: Op, ranges: Ranges, notes: Notes
 ) -> list[Op]:
     """Return synapses and neurons for a current ``I = affine(events)``; ``ranges`` are the operations before them."""
+    error = decay_error(beta, ranges.num_steps)
+    if error.max() >= SHOWN_ERROR:
+        worst = int(np.argmax(error))
+        say = notes.warn if error[worst] > MOST_ERROR else notes.append
+        say(
+            f"{name}: the decay of neuron {worst}, {beta[worst]:.6g}, is {round(beta[worst] * DECAY_ONE)} of "
+            f"{DECAY_ONE} in Q0.12: its membrane is up to {error[worst]:.2%} off within {ranges.num_steps} steps."
+        )
     given = event_source(source)
     synapses = tuple(Synapses(given, plane.weights, plane.unit, fine=plane.fine) for plane in affine.planes)
     ops, _ = spiking_population(

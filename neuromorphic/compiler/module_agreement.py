@@ -10,13 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from neuromorphic.compiler.module_endings import Ending
 from neuromorphic.compiler.module_tensors import tensors_of
 from neuromorphic.compiler.module_timing import Timing, is_sequence
+from neuromorphic.compiler.module_trace import Leaf
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.execution import run
 from neuromorphic.neuron_ops import LIF
 from neuromorphic.ops import Readout
 from neuromorphic.program import Program
+from neuromorphic.recording import Recording
 
 SPIKES = LABELS = 0.99
 """Fractions of neuron-steps of a layer, and of labels, below which a program is warned of."""
@@ -28,16 +31,14 @@ REPEATED = 64
 
 
 class Compared(Protocol):
-    """What must be known of a network: its steps, and its modules by the name of their operation."""
+    """What must be known of a network: its steps, its modules, and what it returns."""
 
     timing: Timing
+    leaves: dict[str, Leaf]
+    endings: list[Ending]
 
-    @property
-    def ends(self) -> set[str]:
-        """Return the names of neurons at an end of the network."""
-
-    def modules(self, program: Program) -> dict[str, nn.Module]:
-        """Return the modules whose outputs can be compared."""
+    def operations(self, program: Program) -> dict[str, str]:
+        """Return the modules whose values can be compared, by the name of their operation."""
 
 
 def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Compared, notes: Notes) -> dict[str, Any]:
@@ -61,57 +62,71 @@ def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Compa
     dict
         See :func:`neuromorphic.compiler.compile_module`.
     """
-    timing, modules = traced.timing, traced.modules(program)
+    timing, names = traced.timing, traced.operations(program)
     # A network that keeps its states itself takes one step a call: several calls say more than one.
     hidden = any(getattr(part, "init_hidden", False) for part in module.modules())
     repeats = min(program.num_steps, REPEATED) if timing.num_steps == 1 and hidden else 1
-    theirs = _outputs(module, sample, modules, repeats)
+    theirs, returned = _outputs(module, sample, {op: traced.leaves[name].module for op, name in names.items()}, repeats)
     steps, batch = timing.num_steps * repeats, timing.batch
     shown = timing.shown(sample.detach().to(torch.float64), program.input.size).repeat(repeats, 1, 1).numpy()
     units = program.metadata.get("units", {})
     recording = run(program, shown)
     layers: dict[str, float] = {}
     readouts: dict[str, float] = {}
-    found: dict[str, Any] = {"part": "given", "steps": steps, "samples": batch}
     compared = equal = 0
     for name, calls in theirs.items():
         op = program[name]
         value = _whole([output for output, _ in calls], steps, batch, op.size)
-        state = _whole([state for _, state in calls], steps, batch, op.size)
+        ours = recording.variables[f"{name}.{'y' if isinstance(op, Readout) else 'v'}"]
         if isinstance(op, LIF):
             if value is None:
                 notes.warn(f"{name}: its spikes could not be compared with the network's.")
                 continue
             same = recording.variables[f"{name}.spikes"] == (value > 0)
             layers[name], compared, equal = float(same.mean()), compared + same.size, equal + int(same.sum())
-            if name in traced.ends and op.size > 1:
-                most = [
-                    array.astype(np.int64).sum(axis=0) for array in (value > 0, recording.variables[f"{name}.spikes"])
-                ]
-                found["labels_equal"] = float(_same_label(*most).mean())
-            ours, value = recording.variables[f"{name}.v"], state
-        else:
-            ours = recording.variables[f"{name}.y" if isinstance(op, Readout) else f"{name}.v"]
-            value = value.cumsum(0) if value is not None and isinstance(op, Readout) else value
+            value = _whole([state for _, state in calls], steps, batch, op.size)
+        elif isinstance(op, Readout) and value is not None:
+            value = value.cumsum(0)
         if name in units and value is not None:
             error = np.abs(ours * np.asarray(units[name]) - value).max()
             readouts[name] = float(error / max(float(np.abs(value).max()), 1e-30))
-        if isinstance(op, Readout) and value is not None:
-            found["labels_equal"] = float((value[-1].argmax(axis=1) == ours[-1].argmax(axis=1)).mean())
+    found: dict[str, Any] = {"part": "given", "steps": steps, "samples": batch}
     found |= {"spikes_equal": equal / compared if compared else 1.0, "layers": layers, "readouts": readouts}
+    found |= {} if repeats > 1 else _labels(program, recording, traced, names, returned)
     _warn(found, notes)
     return found
 
 
-def _same_label(theirs: NDArray[np.int64], ours: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _labels(
+    program: Program, recording: Recording, traced: Compared, names: dict[str, str], returned: list[Tensor]
+) -> dict[str, float]:
+    """Compare the labels of the first returned tensor that has classes: the largest value of each sample."""
+    by_leaf = {leaf: op for op, leaf in names.items()}
+    for ending in traced.endings:
+        op = program[by_leaf[ending.node]] if ending.node in by_leaf else None
+        theirs = None if op is None else ending.scores(returned[ending.number - 1], traced.timing.batch, op.size)
+        if op is None or theirs is None or op.size < 2:
+            continue
+        if isinstance(op, Readout):
+            same = theirs.argmax(axis=1) == recording.variables[f"{op.name}.y"][-1].argmax(axis=1)
+        elif isinstance(op, LIF) and not ending.is_state:
+            same = _same_label(theirs, ending.taken(recording.variables[f"{op.name}.spikes"].astype(np.float64)))
+        else:
+            unit = np.asarray(program.metadata["units"][op.name])
+            same = theirs.argmax(axis=1) == ending.taken(recording.variables[f"{op.name}.v"] * unit).argmax(axis=1)
+        return {"labels_equal": float(same.mean())}
+    return {}
+
+
+def _same_label(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Say of each sample whether the neuron that fires most in the program is one that fires most in the network."""
     return np.asarray(theirs[np.arange(len(theirs)), ours.argmax(axis=1)] == theirs.max(axis=1))
 
 
 def _outputs(
     module: nn.Module, sample: Tensor, modules: dict[str, nn.Module], repeats: int
-) -> dict[str, list[tuple[Tensor, Tensor | None]]]:
-    """Return what modules gave in each call: their output, and the membrane after it where there is one."""
+) -> tuple[dict[str, list[tuple[Tensor, Tensor | None]]], list[Tensor]]:
+    """Return what modules gave in each call, their output and the membrane after it, and what the network returned."""
     seen: dict[str, list[tuple[Tensor, Tensor | None]]] = {name: [] for name in modules}
     with ExitStack() as hooks, torch.no_grad():
         for name, part in modules.items():
@@ -124,8 +139,8 @@ def _outputs(
 
             hooks.callback(part.register_forward_hook(note, with_kwargs=True).remove)
         for _ in range(repeats):
-            module(sample.detach())
-    return seen
+            returned = list(tensors_of(module(sample.detach())))
+    return seen, returned
 
 
 def _whole(calls: list[Tensor | None], steps: int, batch: int, size: int) -> NDArray[np.float64] | None:

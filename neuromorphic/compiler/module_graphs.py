@@ -10,15 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import snntorch
-import torch
 from torch import Tensor, nn
 
-from neuromorphic.compiler.module_agreement import agreement
+from neuromorphic.compiler.module_endings import Ending, check_ends, check_returned
 from neuromorphic.compiler.module_layers import layer_node
 from neuromorphic.compiler.module_nodes import (
     LAYERS,
@@ -29,13 +27,11 @@ from neuromorphic.compiler.module_nodes import (
     neuron_nodes,
     refuse_unless_supported,
 )
-from neuromorphic.compiler.module_tensors import INPUT, Source
-from neuromorphic.compiler.module_timing import Timing, check_ends, is_neuron, timing_of
+from neuromorphic.compiler.module_tensors import INPUT
+from neuromorphic.compiler.module_timing import Timing, is_neuron, timing_of
 from neuromorphic.compiler.module_trace import STATES, Edge, Leaf, Trace, trace
 from neuromorphic.compiler.nir_files import nir_package
-from neuromorphic.compiler.nir_graphs import compile_nir
 from neuromorphic.compiler.notes import Notes
-from neuromorphic.compiler.weight_integers import FINE_BITS
 from neuromorphic.errors import CompileError
 from neuromorphic.neuron_ops import LIF
 from neuromorphic.ops import Readout
@@ -44,10 +40,6 @@ from neuromorphic.program import Program
 from pnbx_snn.linear import BitLinear
 
 DEFAULT_DT = 1e-4
-MAX_COUNT = 4095
-"""Largest whole number that an input takes as it is unless its range is stated."""
-FINE_COUNT = MAX_COUNT
-"""Levels either side of an input whose scale nobody stated, where 127 agree too little."""
 
 
 def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> Any:
@@ -89,10 +81,10 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
     >>> graph.nodes["1"].metadata["reset_mechanism"], graph.nodes["1"].metadata["reset_delay"]
     ('subtract', True)
     """
-    return _traced(module, sample, dt).build()
+    return traced_graph(module, sample, dt).build()
 
 
-def _traced(module: nn.Module, sample: Tensor, dt: float | None) -> _Graph:
+def traced_graph(module: nn.Module, sample: Tensor, dt: float | None) -> ModuleGraph:
     """Run a network on a sample and return what was seen, ready to become a graph."""
     nir_package()
     if not isinstance(sample, Tensor) or sample.ndim < 2 or sample.numel() == 0:
@@ -113,117 +105,9 @@ def _traced(module: nn.Module, sample: Tensor, dt: float | None) -> _Graph:
     seconds = float(dt if dt is not None else steps[0] if steps else DEFAULT_DT)
     if not 0.0 < seconds < math.inf:
         raise CompileError(f"dt must be a positive number of seconds, got {dt}")
-    return _Graph(found, timing_of(found, sample), seconds)
-
-
-def compile_module(
-    module: nn.Module,
-    sample: Tensor,
-    *,
-    num_steps: int | None = None,
-    dt: float | None = None,
-    input_scale: float | None = None,
-    input_range: tuple[int, int] | None = None,
-    weight_bits: int | None = None,
-) -> Program:
-    """Compile a network by way of its NIR graph: :func:`graph_of`, then ``compile_nir``; then compare the two.
-
-    Parameters
-    ----------
-    module, sample, dt
-        As for :func:`graph_of`. On the same sample the program is compared with the network: give one of full length,
-        with as many samples as shall be counted.
-    num_steps : int, optional
-        Steps a sample runs; bounds are proven for this many. ``None``: those of the sample. No other number is allowed,
-        unless a call is one step and the neurons' states last from call to call, hidden or returned.
-    input_scale, input_range
-        Of the input's integers, as for ``compile_nir``; ``None``: what a ``BitLinear`` with ``input_range="int8"`` was
-        calibrated to, else what the sample holds: spikes, whole numbers as they are, or fractions, of which the largest
-        is worth 127 units.
-    weight_bits : {8, 15}, optional
-        As for ``compile_nir``; ``None`` also takes 15 where 8 agree too little on the sample.
-
-    Returns
-    -------
-    Program
-        Bit for bit the same on every executor. ``metadata["agreement"]`` says how near it is to the network on the
-        sample: ``steps``, ``samples``, ``spikes_equal`` (fraction of all neuron-steps), ``layers`` (the same of each),
-        ``readouts`` (largest error of each sum or membrane, relative to its largest value) and, where the network ends
-        in a sum, ``labels_equal``.
-
-    Raises
-    ------
-    CompileError
-        As :func:`graph_of`, and when integers cannot hold the graph, or ``num_steps`` is not the sample's.
-
-    Warns
-    -----
-    CompileWarning
-        When spikes of a layer or labels agree in less than 99 %, or a read-out is off by more than 5 %.
-    """
-    traced = _traced(module, sample, dt)
-    graph = traced.build()
-    steps = traced.timing.num_steps
-    if num_steps is not None and num_steps != steps and not (steps == 1 and traced.goes_on()):
-        raise CompileError(
-            f"num_steps is {num_steps}, but the network runs {steps} {'step' if steps == 1 else 'steps'} on this "
-            f"sample; leave num_steps out, or give a sample that runs {num_steps}"
-        )
-    num_steps = steps if num_steps is None else num_steps
-    chosen = False
-    if input_scale is None and "input_scale" in graph.metadata:
-        input_scale = graph.metadata["input_scale"]
-        input_range = input_range or (graph.metadata["input_low"], graph.metadata["input_high"])
-    elif input_scale is None and input_range is None:
-        input_scale, input_range = _port_of(sample)
-        chosen = True
-    options: dict[str, Any] = {"num_steps": num_steps, "input_scale": input_scale, "input_range": input_range}
-    program, notes = _measured(module, sample, traced, compile_nir(graph, weight_bits=weight_bits, **options))
-    if notes.warnings and (weight_bits is None or (chosen and input_scale is not None)):
-        if chosen and input_scale is not None:
-            options |= {"input_scale": input_scale * 127 / FINE_COUNT, "input_range": (-FINE_COUNT, FINE_COUNT)}
-        finer = compile_nir(graph, weight_bits=weight_bits or FINE_BITS, **options)
-        finer, better = _measured(module, sample, traced, finer)
-        if len(better.warnings) < len(notes.warnings):
-            program, notes = finer, better
-            if weight_bits is None:
-                notes.insert(0, "Weights have 15 bits: with 8 the program was too far from the network on the sample.")
-    if chosen and (program.input.scale != 1.0 or (program.input.low, program.input.high) != (0, 1)):
-        traced.notes.append(_port_chosen(sample, program))
-    sentences = [*program.metadata["assumptions"], *traced.notes.give(stacklevel=2), *notes.give(stacklevel=2)]
-    return replace(program, metadata={**program.metadata, "assumptions": sentences})
-
-
-def _measured(module: nn.Module, sample: Tensor, traced: _Graph, program: Program) -> tuple[Program, Notes]:
-    """Return a program with its agreement, and what to say of that."""
     notes = Notes()
-    with as_evaluated(module):
-        found = agreement(module, sample, program, traced, notes)
-    return replace(program, metadata={**program.metadata, "agreement": found}), notes
-
-
-def _port_of(sample: Tensor) -> tuple[float | None, tuple[int, int] | None]:
-    """Choose the scale and the range of an input that nobody stated: spikes, whole numbers, or fractions."""
-    sample = sample.detach().to(torch.float64)
-    low, high = float(sample.min()), float(sample.max())
-    if not math.isfinite(low) or not math.isfinite(high):
-        raise CompileError("the sample holds NaN or infinity")
-    if not bool((sample == sample.round()).all()) or max(-low, high) > MAX_COUNT:
-        return max(-low, high) / 127.0, (-127, 127)
-    if low >= 0 and high <= 1:
-        return None, None
-    return None, (min(int(low), 0), max(int(high), 1))
-
-
-def _port_chosen(sample: Tensor, program: Program) -> str:
-    """Say which input was chosen for a sample whose scale and range nobody stated."""
-    low, high, port = float(sample.min()), float(sample.max()), program.input
-    if port.scale == 1.0:
-        return f"The sample holds whole numbers in {low:.0f}..{high:.0f}: the input takes these as they are."
-    return (
-        f"The sample holds numbers in {low:.4g}..{high:.4g} and no input_scale was given: one input unit is "
-        f"{port.scale:.6g}, so that the largest is {port.high}; what lies beyond is clipped."
-    )
+    endings = check_returned(found, notes)
+    return ModuleGraph(found, timing_of(found, sample), endings, seconds, notes)
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -269,11 +153,11 @@ def as_evaluated(module: nn.Module) -> Iterator[None]:
             setattr(part, name, state)
 
 
-class _Graph:
+class ModuleGraph:
     """NIR nodes and edges of what a trace saw."""
 
-    def __init__(self, found: Trace, timing: Timing, dt: float) -> None:
-        self.found, self.timing, self.notes = found, timing, Notes()
+    def __init__(self, found: Trace, timing: Timing, endings: list[Ending], dt: float, notes: Notes) -> None:
+        self.found, self.timing, self.endings, self.notes = found, timing, endings, notes
         self.leaves, self.dt = found.leaves, dt
         assert found.input_features is not None
         self.input_features = found.input_features
@@ -284,6 +168,7 @@ class _Graph:
         self.metadata: dict[str, Any] = {"dt": dt}
 
     def build(self) -> Any:
+        """Return the NIR graph."""
         nir = nir_package()
         self.nodes[INPUT] = nir.Input(input_type=np.array(self.input_features))
         norms = {name: self._layer_before(leaf) for name, leaf in self.leaves.items() if isinstance(leaf.module, NORMS)}
@@ -311,9 +196,8 @@ class _Graph:
             self.links.append((self.made[name].exit, output))
         if not ends:
             raise CompileError("every module feeds another one; a network needs a module whose output it returns")
-        check_ends(
-            self.found, self.timing, [*ends, *(norm for norm, layer in norms.items() if layer in ends)], self.notes
-        )
+        folded = [norm for norm, layer in norms.items() if layer in ends]
+        check_ends(self.found, self.timing, self.endings, [*ends, *folded], self.notes)
         return nir.NIRGraph(self.nodes, self.links, metadata=self.metadata)
 
     def _nodes(self, leaf: Leaf, norm: nn.Module | None) -> Nodes:
@@ -331,26 +215,24 @@ class _Graph:
     def goes_on(self) -> bool:
         """Say whether the next call goes on where one ended: states are hidden or returned, or there are none."""
         neurons = [leaf.module for leaf in self.leaves.values() if is_neuron(leaf.module)]
-        sources = [entry.source for _, entry in self.found.returned_tensors if entry is not None]
-        states = any(part.port for source in sources if isinstance(source, Source) for part in source.parts)
-        return states or all(getattr(neuron, "init_hidden", False) for neuron in neurons)
+        hidden = all(getattr(neuron, "init_hidden", False) for neuron in neurons)
+        return hidden or any(ending.is_state for ending in self.endings)
 
     @property
-    def ends(self) -> set[str]:
-        """Return the names of nodes at an end of the network."""
-        return {source for source, node in self.links if isinstance(self.nodes[node], nir_package().Output)}
+    def membranes(self) -> set[str]:
+        """Return the names of neurons whose states the network returns."""
+        return {self.made[ending.node].exit for ending in self.endings if ending.is_state}
 
-    def modules(self, program: Program) -> dict[str, nn.Module]:
-        """Return the modules whose outputs can be compared, by the name of their operation: neurons and read-outs."""
-        ends = {source: node for source, node in self.links if isinstance(self.nodes[node], nir_package().Output)}
-        named = {}
-        for name, leaf in self.leaves.items():
+    def operations(self, program: Program) -> dict[str, str]:
+        """Return the modules whose values can be compared, neurons and read-outs, by the name of their operation."""
+        outputs = {source: node for source, node in self.links if isinstance(self.nodes[node], nir_package().Output)}
+        known = {op.name for op in program.ops if isinstance(op, LIF | LI | Readout)}
+        found = {}
+        for name in self.leaves:  # a norm comes after the layer that it folds into
             if name in self.made:
                 made = self.made[name].exit
-                named[made] = named[ends.get(made, made)] = leaf.module
-        return {
-            op.name: named[op.name] for op in program.ops if isinstance(op, LIF | LI | Readout) and op.name in named
-        }
+                found[made if made in known else outputs.get(made, "")] = name
+        return {op: name for op, name in found.items() if op in known}
 
     def _layer_before(self, norm: Leaf) -> str:
         """Return the layer into which a norm folds."""

@@ -108,7 +108,9 @@ class Following(TorchDispatchMode):
         name = schema.name.removeprefix("aten::")
         if not known or name in _VALUELESS:
             return
-        if schema.name in _COPIES or self._changes_nothing(name, args, kwargs):
+        if name == "copy_" and args[0] is not args[1] and self._fill(args[0], args[1]):
+            return
+        if self._changes_nothing(name, args, kwargs) or (schema.name in _COPIES and _is_copy(known[0], out)):
             entry = self.find(known[0])
             assert entry is not None
             self.remember(out, entry.source, self.indices(entry, known[0]))
@@ -140,6 +142,39 @@ class Following(TorchDispatchMode):
             self.remember(out, source if first[1] is None else replace(first[1], source=source), joined)
         else:
             self._lose(out, [tensor for tensor in listed if self.find(tensor) is not None], name)
+
+    def _fill(self, target: Tensor, step: Tensor) -> bool:
+        """Follow one call's output into its place in a tensor made before; say whether that is what happens."""
+        entry = self.find(step)
+        part = None if entry is None or not self.is_whole(entry, step) else self._one_part(entry.source)
+        known = self.find(target)
+        if part is None or part.call is None or target.shape != step.shape:
+            return False
+        storage = target.untyped_storage()
+        numel = storage.nbytes() // target.element_size()
+        source = Source((replace(part, call=None),), numel)
+        if known is None:
+            known = self._known[storage._cdata] = Known(target, source, torch.full((numel,), -1))
+        if known.source != source:
+            return False
+        places = torch.arange(numel).as_strided(target.size(), target.stride(), target.storage_offset())
+        known.ids[places.reshape(-1)] = torch.arange(step.numel()) + (part.call - 1) * step.numel()
+        return True
+
+    @staticmethod
+    def _one_part(source: Source | Lost) -> Part | None:
+        return source.parts[0] if isinstance(source, Source) and len(source.parts) == 1 else None
+
+    def _step_of(self, entry: Known | None, tensor: Tensor) -> Source | None:
+        """Return one step cut out of a whole sequence as what that call gave."""
+        part = None if entry is None else self._one_part(entry.source)
+        if entry is None or part is None or part.call is not None or part.node == INPUT:
+            return None
+        ids = self.indices(entry, tensor).reshape(-1)
+        first, size = int(ids[0]), len(ids)
+        if first % size or not torch.equal(ids, torch.arange(size) + first):
+            return None
+        return Source((replace(part, call=first // size + 1),), size)
 
     def _end_of(self, entry: Known | None, tensor: Tensor) -> tuple[Part, Kept | None] | None:
         """Return the one part that a tensor is, and what was done to it, if it is all of that part in its order."""
@@ -219,11 +254,12 @@ class Following(TorchDispatchMode):
         for tensor, entry in zip((left, right), entries, strict=True):
             if entry is None and not bool(tensor.any()):
                 continue  # zeros stand for what a loop has not computed yet
-            if entry is None or isinstance(entry.source, Lost) or not self.is_whole(entry, tensor):
+            step = self._step_of(entry, tensor)
+            if entry is None or isinstance(entry.source, Lost) or not (step or self.is_whole(entry, tensor)):
                 break
             if tensor.shape != out.shape:
                 break
-            parts += entry.source.parts
+            parts += (step or entry.source).parts
         else:
             self.remember(out, Source(tuple(parts), out.numel()))
             return
@@ -268,6 +304,11 @@ class Following(TorchDispatchMode):
         elif isinstance(lost, Kept):
             lost = Lost(f"{self.names[lost.source.parts[0].node]} goes through torch's {operation.rstrip('_')!r}")
         self.remember(tensor, lost)
+
+
+def _is_copy(tensor: Tensor, out: Tensor) -> bool:
+    """Say whether a copy has the values of what it was made from, as far as floats hold them."""
+    return out.is_floating_point() or bool((tensor == out).all())
 
 
 def _axis(ids: Tensor, dim: int) -> Axis:

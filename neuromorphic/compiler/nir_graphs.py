@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Collection
 from typing import Any, Literal
 
 import numpy as np
@@ -127,8 +128,32 @@ def compile_nir(
     >>> run(program, np.ones((1, 1), dtype=np.int8)).variables["lif.spikes"][:, 0, 0].tolist()
     [0, 1, 0, 1]
     """
-    nir = nir_package()
+    nir_package()
     graph = read_nir(graph_or_path) if isinstance(graph_or_path, (str, os.PathLike)) else graph_or_path
+    return compile_graph(
+        graph,
+        num_steps=num_steps,
+        dt=dt,
+        input_scale=input_scale,
+        input_range=input_range,
+        weight_bits=weight_bits,
+        reset=reset,
+    )
+
+
+def compile_graph(
+    graph: Any,
+    *,
+    num_steps: int,
+    dt: float | None = None,
+    input_scale: float | None = None,
+    input_range: tuple[int, int] | None = None,
+    weight_bits: int | None = None,
+    reset: str = "zero",
+    membranes: Collection[str] = (),
+) -> Program:
+    """Compile a graph; ``membranes`` are neurons whose membranes are read, so that their units are told too."""
+    nir = nir_package()
     scale, low, high = _port(graph, input_scale, input_range)
     choices = (("weight_bits", weight_bits, (8, FINE_BITS, None)), ("reset", reset, ("zero", "subtract")))
     for name, value, allowed in choices:
@@ -142,12 +167,13 @@ def compile_nir(
             for node in wiring.nodes.values():
                 note_decays(node, step, num_steps, wiring.notes)
             entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, scale)
-            made = Operations(wiring, entry, num_steps, step, weight_bits=weight_bits, reset=reset).build()
+            made = Operations(wiring, entry, num_steps, step, weight_bits=weight_bits, reset=reset, membranes=membranes)
+            made.build()
         metadata = {
             "source": "nir",
             "versions": {"nir": str(nir.version), "numpy": np.__version__},
             "dt": step,
-            "assumptions": [sentence, *wiring.notes.give(stacklevel=2)],
+            "assumptions": [sentence, *wiring.notes.give(stacklevel=3)],
             "units": made.units,
         }
         return Program(tuple(made.ops), num_steps=num_steps, metadata=metadata)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuromorphic.compiler.nir_nodes import Node, Shape, numbers
+from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, decay_error
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.fixed_point import DECAY_ONE
 
@@ -32,9 +33,6 @@ NO_LEAK = 2.0**-30
 """A ``dt / tau`` below it is no leak: no sample is long enough to show one."""
 LEAKY = {"LI": ("tau",), "LIF": ("tau",), "CubaLI": ("tau_mem", "tau_syn"), "CubaLIF": ("tau_mem", "tau_syn")}
 """Time constants of a node."""
-SHOWN_ERROR, MOST_ERROR = 0.01, 0.05
-"""Error of a membrane, relative, that is said; and at which a decay next to 0 or 1 is refused. At 5 %, networks with
-decays of 0.9999 to 0.99999 had 99 % of (step, neuron) equal, at 10 % fewer (*measured*)."""
 
 
 @dataclass(frozen=True)
@@ -141,22 +139,6 @@ def _rate(node: Node, field: str, tau: Float64, dt: float) -> tuple[Float64, Flo
             f"{field} must be dt (decay 0) or longer: {steps} fits this node"
         )
     return beta, rate
-
-
-def held(beta: Float64, steps: int) -> Float64:
-    """Return what a membrane without spikes holds after some steps of a current of 1: ``sum of beta**k, k < steps``."""
-    leaky = (beta > 0) & (beta < 1)
-    leak = np.where(leaky, 1.0 - beta, 0.5)
-    return np.where(leaky, -np.expm1(steps * np.log1p(-leak)) / leak, np.where(beta > 0, float(steps), 1.0))
-
-
-def decay_error(beta: Float64, steps: int) -> Float64:
-    """Return how far the nearest decay in Q0.12 takes a membrane from its own within some steps, relative to it.
-
-    The largest error is that of a constant current that never makes the neuron spike: a reset starts both anew.
-    """
-    rounded = np.rint(beta * DECAY_ONE) / DECAY_ONE
-    return np.abs(held(rounded, steps) / held(beta, steps) - 1.0)
 
 
 def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None:

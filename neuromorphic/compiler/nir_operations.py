@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,18 @@ class Operations:
     """The operations of one graph as they are made, and the range of each."""
 
     def __init__(
-        self, wiring: Wiring, entry: Input, num_steps: int, dt: float, *, weight_bits: int | None, reset: str
+        self,
+        wiring: Wiring,
+        entry: Input,
+        num_steps: int,
+        dt: float,
+        *,
+        weight_bits: int | None,
+        reset: str,
+        membranes: Collection[str],
     ) -> None:
         self.wiring, self.num_steps, self.dt = wiring, num_steps, dt
-        self.weight_bits, self.reset = weight_bits, reset
+        self.weight_bits, self.reset, self.membranes = weight_bits, reset, membranes
         self.signals = Signals(wiring)
         self.ranges = Ranges(entry, num_steps)
         self.units: dict[str, Any] = {}
@@ -117,7 +126,7 @@ class Operations:
         low, high = self.ranges.intervals[name]
         units = unit / 2.0**bits
         largest = float(units.max())
-        self.units[name] = largest if (units == largest).all() else units.tolist()
+        self.units[name] = _alike(units)
         return Source(name, len(decay), "values", max(-int(low.min()), int(high.max())), largest), units
 
     def spike(self, node: Node, signal: Signal, what: Population) -> None:
@@ -140,8 +149,8 @@ class Operations:
             notes=self.wiring.notes,
         )
         self.ranges.add(ops)
-        if what.reset == "none":  # a neuron that never resets is read by its membrane
-            self.units[node.name] = units.tolist()
+        if what.reset == "none" or node.name in self.membranes:  # read by its membrane
+            self.units[node.name] = _alike(units)
 
     def sum_up(self, node: Node) -> None:
         """Add a running sum of what reaches an end of the graph."""
@@ -173,6 +182,11 @@ class Operations:
         if len(self.ops) == 1:
             raise CompileError("the graph has neither neurons nor weights")
         return self
+
+
+def _alike(units: Float64) -> float | list[float]:
+    """Return one number for units that are equal."""
+    return float(units[0]) if (units == units[0]).all() else [float(unit) for unit in units]
 
 
 def _gives(node: Node) -> str:

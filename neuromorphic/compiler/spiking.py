@@ -36,6 +36,9 @@ COARSEST = 2.0**14
 """Units that a threshold keeps where a current is made coarser, so that its membrane does not saturate."""
 SNAP = 5e-7
 """Part of itself by which a threshold may miss a whole number of units and be meant: parameters are float32."""
+SHOWN_ERROR, MOST_ERROR = 0.01, 0.05
+"""Error of a membrane, relative, that is said; and at which a decay next to 0 or 1 is refused. At 5 %, networks with
+decays of 0.9999 to 0.99999 had 99 % of (step, neuron) equal, at 10 % fewer (*measured*)."""
 FAR = 64
 """A membrane that can meet its limit this many thresholds away is noted; one that can do so nearer is warned of."""
 RESTING = 2.0**12
@@ -74,13 +77,22 @@ class Ranges:
         BoundError
             When an accumulator could overflow.
         """
+        sources = self._sources(ops)
+        return bound_op(ops[-1], sources, self.num_steps)
+
+    def least_drive(self, ops: Sequence[Op]) -> NDArray[np.int64]:
+        """Return the least current that the last of some new operations, neurons, can get in a step, ``[N]``."""
+        lif = ops[-1]
+        assert isinstance(lif, LIF)
+        lows = np.sum([low for low, _ in self._sources(ops)], axis=0)
+        least: NDArray[np.int64] = np.left_shift(lows, lif.shift) + lif.bias
+        return least
+
+    def _sources(self, ops: Sequence[Op]) -> list[Interval]:
         intervals = dict(self.intervals)
-        found: tuple[Interval, bool] | None = None
-        for op in ops:
-            found = bound_op(op, [intervals[s] for s in op.sources], self.num_steps)
-            intervals[op.name] = found[0]
-        assert found is not None
-        return found
+        for op in ops[:-1]:
+            intervals[op.name], _ = bound_op(op, [intervals[s] for s in op.sources], self.num_steps)
+        return [intervals[s] for s in ops[-1].sources]
 
     def saturates(self, ops: Sequence[Op]) -> bool:
         """Say whether the state of the last of some new operations can meet its limit."""
@@ -245,10 +257,31 @@ def _describe(
         notes.warn(f"{name}: none of its neurons can fire within {ranges.num_steps} steps, whatever the input.")
     elif silent.any():
         notes.append(f"{name}: {_some(silent)} cannot fire within {ranges.num_steps} steps, whatever the input.")
+    always = ranges.least_drive(ops) > lif.threshold
+    if always.all():
+        notes.warn(f"{name}: all of its neurons fire in every step, whatever the input.")
+    elif always.any():
+        notes.append(f"{name}: {_some(always)} fires in every step, whatever the input.")
     if saturates:
         away = STATE_MAX / float(lif.threshold.max())
         say = notes.append if away >= FAR else notes.warn
         say(f"{name}: at its worst a membrane meets the 24-bit limit, {away:.3g} thresholds away, and stays there.")
+
+
+def held(beta: Float64, steps: int) -> Float64:
+    """Return what a membrane without spikes holds after some steps of a current of 1: ``sum of beta**k, k < steps``."""
+    leaky = (beta > 0) & (beta < 1)
+    leak = np.where(leaky, 1.0 - beta, 0.5)
+    return np.where(leaky, -np.expm1(steps * np.log1p(-leak)) / leak, np.where(beta > 0, float(steps), 1.0))
+
+
+def decay_error(beta: Float64, steps: int) -> Float64:
+    """Return how far the nearest decay in Q0.12 takes a membrane from its own within some steps, relative to it.
+
+    The largest error is that of a constant current that never makes the neuron spike: a reset starts both anew.
+    """
+    rounded = np.rint(beta * DECAY_ONE) / DECAY_ONE
+    return np.abs(held(rounded, steps) / held(beta, steps) - 1.0)
 
 
 def _some(which: NDArray[np.bool_]) -> str:

@@ -1,0 +1,97 @@
+"""Inputs of a program: one rule for every dtype, so that no value changes without a scale that says how."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import InputError, InputWarning
+from neuromorphic.fixed_point import quantize_input
+from neuromorphic.ops import Input
+
+MAX_HELD = 1 << 31
+"""Values of inputs that are held for all steps of a sample."""
+CLIPPED = 0.01
+"""Part of real inputs that may lie beyond the range of an input without a warning."""
+
+
+def as_array(inputs: Any) -> NDArray[Any]:
+    """Return an array of anything like one; of a torch tensor its values, without gradient, from any device."""
+    if hasattr(inputs, "detach"):
+        inputs = inputs.detach().cpu()
+        inputs = inputs.to_dense() if inputs.is_sparse else inputs
+        inputs = inputs.float() if inputs.is_floating_point() and inputs.element_size() < 4 else inputs
+    return np.asarray(inputs)
+
+
+def prepared(inputs: Any, port: Input, num_steps: int) -> NDArray[np.int32]:
+    """Check inputs and bring them to int32 ``[T, B, N]``.
+
+    Parameters
+    ----------
+    inputs : array
+        ``[T, B, N]``, or ``[B, N]`` for a constant input held ``num_steps`` steps; a torch tensor of any float type
+        will do. Integers and booleans are units of the input and taken as they are. Floats are real values: where
+        the input has a ``scale`` other than 1 they are divided by it, rounded to the nearest and clipped to its
+        range; where it has none (spikes, counts) they must be whole numbers.
+    port : Input
+        Of the program.
+    num_steps : int
+        Steps for which ``[B, N]`` is held.
+
+    Returns
+    -------
+    NDArray[np.int32]
+        ``[T, B, N]``.
+
+    Raises
+    ------
+    InputError
+        Wrong dtype, shape or range, NaN or infinity, fractions where the input has no scale, or an empty axis.
+    """
+    array = as_array(inputs)
+    if array.dtype.kind not in "iufb":
+        raise InputError(f"{port.name}: inputs must be integers or floats, got dtype {array.dtype}")
+    if array.ndim not in (2, 3) or array.shape[-1] != port.size or array.size == 0:
+        raise InputError(
+            f"{port.name}: inputs must be [T, B, {port.size}] or [B, {port.size}] with T, B >= 1, "
+            f"got {list(array.shape)}"
+        )
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise InputError(f"{port.name}: inputs hold NaN or infinity ({int((~np.isfinite(array)).sum())} values)")
+        if port.scale != 1.0:
+            _warn_of_clipping(array, port)
+            array = quantize_input(array, port.scale, port.low, port.high)
+        elif (fractions := array != np.rint(array)).any():
+            raise InputError(
+                f"{port.name}: inputs must be whole numbers in {port.low}..{port.high}, got {int(fractions.sum())} "
+                f"fractions such as {array[fractions][0]:.6g}; encode them as spikes, or compile with a scale"
+            )
+    if int(array.min()) < port.low or int(array.max()) > port.high:
+        raise InputError(
+            f"{port.name}: inputs must lie in {port.low}..{port.high}, got {int(array.min())}..{int(array.max())}"
+        )
+    if array.ndim == 2:
+        if num_steps * array.size > MAX_HELD:
+            raise InputError(
+                f"{port.name}: [B, N] inputs are held {num_steps} steps, {num_steps * array.size} values, "
+                f"at most {MAX_HELD} are; hand them over as [T, B, {port.size}]"
+            )
+        array = np.broadcast_to(array, (num_steps, *array.shape))
+    return array.astype(np.int32)
+
+
+def _warn_of_clipping(array: NDArray[Any], port: Input) -> None:
+    """Warn where the range of the input takes something from more than a hundredth of real inputs."""
+    beyond = (array < (port.low - 0.5) * port.scale) | (array > (port.high + 0.5) * port.scale)
+    if beyond.mean() > CLIPPED:
+        warnings.warn(
+            f"{port.name}: {beyond.mean():.1%} of the inputs lie beyond {port.low * port.scale:.4g}.."
+            f"{port.high * port.scale:.4g} and are clipped; compile with an input_scale that fits them",
+            InputWarning,
+            stacklevel=4,
+        )
