@@ -221,7 +221,9 @@ def compile_command(
     input_scale: Annotated[
         float | None, typer.Option(help="NIR: real value of one unit of an int8 input; without it, spikes.")
     ] = None,
-    weight_bits: Annotated[int, typer.Option(help="NIR: 8, or 15 where recurrent networks must stay near.")] = 8,
+    weight_bits: Annotated[
+        int | None, typer.Option(help="NIR: 8 or 15; without it, 15 in loops and where 8 are too coarse.")
+    ] = None,
     reset: Annotated[str, typer.Option(help="NIR: zero or subtract, of neurons whose metadata do not say.")] = "zero",
 ) -> None:
     """Compile a trained run, or a NIR graph, to an integer program; of a run, measure how well they agree.

@@ -29,6 +29,10 @@ class CompileError(NeuromorphicError, ValueError):
     """A network cannot be compiled; the message names the module, the reason and the nearest thing that can."""
 
 
+class CompileWarning(UserWarning):
+    """A program was made, but it may answer differently from its network; the message says where and what helps."""
+
+
 class ExecutorError(NeuromorphicError, RuntimeError):
     """An executor failed; the message carries its own error text."""
 

@@ -12,9 +12,9 @@ from torch import nn
 
 from neuromorphic import Program, prove, run
 from neuromorphic.compiler import compile_nir
-from neuromorphic.compiler.currents import quantise
 from neuromorphic.compiler.nir_signals import Signals
 from neuromorphic.compiler.nir_wiring import Wiring
+from neuromorphic.compiler.weight_integers import integers_of
 from neuromorphic.errors import CompileError
 from neuromorphic.neuron_ops import LIF
 from neuromorphic.ops import Dense, Readout
@@ -185,8 +185,8 @@ def test_a_chain_is_one_matrix_equal_to_torchs():
     graph.nodes["n"] = nir.LIF(**p)
     spikes = got(compile_nir(graph, num_steps=T), x, "n")
     assert_near("LIF", spikes, simulate("LIF", p, expected), 0.98)
-    [(integers, unit)] = quantise(signal.terms["x", 0], "n", alone=True)  # what is left is the rounding of 8 bits
-    assert_near("LIF", spikes, simulate("LIF", p, x @ (integers * unit).T + signal.offset), 0.998)
+    rounded = integers(signal.terms["x", 0], own_units=True)  # what is left is the rounding of 8 bits
+    assert_near("LIF", spikes, simulate("LIF", p, x @ rounded.T + signal.offset), 0.998)
 
 
 @pytest.mark.parametrize("padding", [0, 2, "valid", "same"])
@@ -208,20 +208,29 @@ def test_conv1d_and_sum_pool(padding):
     graph = graph_of("x p, p n", x=nir.Input(np.array([2, 6, 5])), p=pool, n=nir.I(r=np.ones(sums.shape[1:])))
     matrix = Signals(Wiring(graph, DT)).reaching("n").terms["x", 0]
     np.testing.assert_allclose((y.numpy().reshape(4, -1) @ matrix.T).reshape(sums.shape), sums, atol=1e-12)
-    assert quantise(matrix, "p")[0][1] == 1.0  # ternary
+    [plane] = planes(matrix)
+    assert (plane.unit == 1.0).all()  # ternary
+
+
+def planes(weights, *, own_units=False, bits=None):
+    return integers_of([weights], [1.0], ["n"], own_units=own_units, bits=bits)[0]
+
+
+def integers(weights, **options):
+    """Weights as they come back from integers."""
+    return sum(plane.weights * plane.unit[:, None] for plane in planes(weights, **options))
 
 
 def test_weights_of_15_bits_are_two_matrices():
     rng = rng_of(4)
     weights = rng.normal(0, 0.3, (N, M))
-    (coarse, unit), (fine, small) = quantise(weights, "n", bits=15)
-    assert unit == 128 * small
-    assert np.abs(coarse * unit + fine * small - weights).max() <= small / 2
-    assert np.abs(weights).max() / small > 8128
+    coarse, fine = planes(weights, bits=15)
+    assert (coarse.unit == 128 * fine.unit).all()
+    assert np.abs(integers(weights, bits=15) - weights).max() <= fine.unit.max() / 2
+    assert np.abs(weights).max() / fine.unit.max() > 8128
     for bound in (127.0, -127.0, 126.999, 0.5 + 1 / 256):
-        planes = quantise(np.array([[bound, 1.0]]), "n", bits=15)
-        assert abs(sum(int(w[0, 0]) * u for w, u in planes) - bound) <= 1 / 256
-    assert [len(quantise(w, "n", bits=15)) for w in (on_grid(rng, N, M), ternary(rng, N, M, scale=0.3))] == [1, 1]
+        assert abs(integers(np.array([[bound, 1.0]]), bits=15)[0, 0] - bound) <= 1 / 256
+    assert [len(planes(w, bits=15)) for w in (on_grid(rng, N, M), ternary(rng, N, M, scale=0.3))] == [1, 1]
 
 
 @pytest.mark.parametrize("kind", ["LIF", "CubaLIF"])
@@ -271,7 +280,7 @@ def test_a_reset_can_be_assumed():
     )
     for options, message in (
         ({"reset": "half"}, "reset must be 'zero' or 'subtract', got 'half'"),
-        ({"weight_bits": 9}, "weight_bits must be 8 or 15, got 9"),
+        ({"weight_bits": 9}, "weight_bits must be 8 or 15 or None, got 9"),
     ):
         with pytest.raises(CompileError, match=message):
             compile_nir(graph_of("x w, w n", w=nir.Linear(w), n=says), num_steps=T, **options)
@@ -479,15 +488,15 @@ def test_a_loop_with_a_delay_needs_no_other():
 
 def test_the_step_is_the_callers_the_graphs_or_snntorchs():
     graph = graph_of("x w, w n", w=nir.Linear(np.ones((1, M))), n=one_lif())
-    assert compile_nir(graph, num_steps=1, dt=2e-3).metadata["dt"] == 2e-3
-    program = compile_nir(graph, num_steps=1)
+    assert compile_nir(graph, num_steps=T, dt=2e-3).metadata["dt"] == 2e-3
+    program = compile_nir(graph, num_steps=T)
     assert program.metadata["dt"] == DT
     assert program.metadata["source"] == "nir"
     assert program.metadata["versions"]["nir"] == nir.version
     assert program.metadata["assumptions"][0] == "A step is 0.001 s: the graph's own."
     assert "n: resets to zero in the same step; its metadata names no other reset." in program.metadata["assumptions"]
     graph.metadata = {}
-    program = compile_nir(graph, num_steps=1)
+    program = compile_nir(graph, num_steps=T)
     assert program.metadata["dt"] == 1e-4
     assert program.metadata["assumptions"][0] == "A step is 0.0001 s: snnTorch's, for the graph names none."
 

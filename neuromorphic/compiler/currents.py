@@ -1,14 +1,14 @@
-"""What flows into one population of neurons, in integers: quantised weights, and one unit for all sources.
+"""What flows into one population of neurons, in integers, and how that becomes operations.
 
-A source gives events (spikes, graded inputs) or values (the state of an integrator). Its weights become integers: exact
-ternary ones where a matrix holds at most {-a, 0, a}, else 8 bits with one scale, a power of two where several sources
-meet; or 15 bits as two such matrices, whose sums are shifted apart. With ``e`` the real
-current of one unit of weight and one unit of the source, the unit of the population is ``u``, the smallest ``e``, and
+A source gives events (spikes, graded inputs) or values (the state of an integrator); :mod:`weight_integers` makes its
+weights integers. With ``e[n]`` the real current of one unit of weight and one unit of the source, the unit of neuron
+``n`` is ``u[n]``, the smallest of its ``e``, and
 
-    current / u = sum over the sources of (e / u) * (weights @ source)
+    current[n] / u[n] = sum over the sources of (e[n] / u[n]) * (weights @ source)[n]
 
-Where ``e / u`` is a power of two, it is an exact left shift; elsewhere a ``Scale`` multiplies. ``bits`` more fractional
-bits come from the state's own left shift where all is exact, and from the sources where something is rounded.
+Where ``e / u`` is the same power of two for all neurons, it is an exact left shift; elsewhere a ``Scale`` multiplies.
+``bits`` more fractional bits come from the state's own left shift where all is exact, and from the sources where
+something is rounded. Fewer than none come from the sources too: a current that is finer than 24 bits can hold.
 """
 
 from __future__ import annotations
@@ -20,26 +20,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.compiler.weight_integers import EQUAL, WEIGHT_MAX, Float64, integers_of
 from neuromorphic.errors import BoundError, CompileError
 from neuromorphic.fixed_point import INT32_MAX
 from neuromorphic.op_fields import MAX_SHIFT
 from neuromorphic.ops import Dense, Op
 from neuromorphic.pathway_ops import MAX_SCALE_SHIFT, Scale
 
-Float64 = NDArray[np.float64]
-
 FACTOR_BITS = 20
-WEIGHT_MAX = 127
-FINE_BITS = 15
 VALUE_PEAK = 4
 """A source of values counts in units of which its largest value has ``2**VALUE_PEAK``."""
 SUM_MAX = 2.0**29
 """What weighted values may add up to; their fractional bits come from it."""
 MAX_UNIT_RATIO = 2.0**14
 """A source of which one unit is worth less than this part of another's is rounded."""
-LARGEST, SMALLEST = 1e30, 1e-30
-EQUAL = 1e-6
-"""Relative difference that float32 parameters leave between equal numbers."""
 
 
 def scale_op(name: str, source: str, factor: Float64 | float, size: int, *, shift: int = 0) -> Scale:
@@ -54,36 +48,6 @@ def scale_op(name: str, source: str, factor: Float64 | float, size: int, *, shif
     if np.abs(factors).max() > INT32_MAX:
         raise CompileError(f"{name}: a factor of {peak:.3g} is too large for 32 bits")
     return Scale(name, source, factors.astype(np.int32), bits + shift)
-
-
-def quantise(
-    weights: Float64, where: str, *, alone: bool = False, bits: int = 8
-) -> list[tuple[NDArray[np.int8], float]]:
-    """Return integer weights and the real value of one unit; a unit of 0 says that all weights are 0.
-
-    Ternary, exactly, where the values are at most {-a, 0, a}; else ``rint(weights / unit)`` in -127..127. The unit is
-    the smallest power of two; where a source is ``alone`` and that is not exact, the finer ``peak / 127``. With 15
-    ``bits``, what is not exact is ``rint(weights / unit)`` in -16256..16256, as two matrices: 128 units each, and one.
-    """
-    magnitude = np.abs(weights)
-    peak = float(magnitude.max())
-    if not peak <= LARGEST:
-        raise CompileError(f"{where}: a weight is {peak:.3g}; weights must be finite and at most {LARGEST:.0e}")
-    if peak < SMALLEST:
-        return [(np.zeros(weights.shape, dtype=np.int8), 0.0)]
-    if float(magnitude[magnitude > 0].min()) >= peak * (1.0 - EQUAL):
-        return [(np.sign(weights).astype(np.int8), peak)]
-    unit = 2.0 ** math.ceil(math.log2(peak / WEIGHT_MAX))
-    if np.abs(weights - np.rint(weights / unit) * unit).max() <= EQUAL * unit:
-        return [(np.rint(weights / unit).astype(np.int8), unit)]
-    if bits == FINE_BITS:
-        fine = unit / 128
-        integers = np.rint(weights / fine).astype(np.int64)
-        low = ((integers + 64) & 127) - 64
-        return [(((integers - low) >> 7).astype(np.int8), unit), (low.astype(np.int8), fine)]
-    if alone:
-        unit = peak / WEIGHT_MAX
-    return [(np.rint(weights / unit).astype(np.int8), unit)]
 
 
 @dataclass(frozen=True)
@@ -106,14 +70,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Synapses:
-    """One source's weights, ``[out, in]``, or ``[N]`` where each neuron has its own; ``unit`` is one's worth.
+    """One source's weights, ``[out, in]``, or ``[N]`` where each neuron has one; a unit is worth ``unit``, ``[out]``.
 
     ``fine`` marks the second matrix of weights that have 15 bits.
     """
 
     source: Source
     weights: NDArray[np.int8]
-    unit: float
+    unit: Float64
     fine: bool = False
 
     @property
@@ -122,8 +86,8 @@ class Synapses:
         return int(self.weights.shape[0])
 
     @property
-    def step(self) -> float:
-        """Real current of one unit of weight and one base unit of the source."""
+    def step(self) -> Float64:
+        """Real current of one unit of weight and one base unit of the source, ``[out]``; 0 where no weight is."""
         return self.unit * self.source.base
 
     def peak(self) -> Float64:
@@ -137,6 +101,11 @@ class Synapses:
         shape = (-1,) + (1,) * (self.weights.ndim - 1)
         return replace(self, weights=(self.weights * rows.reshape(shape)).astype(np.int8))
 
+    def finer(self, rows: NDArray[np.int64]) -> Synapses:
+        """Return the same weights in units that are as many times smaller."""
+        shape = (-1,) + (1,) * (self.weights.ndim - 1)
+        return replace(self, weights=(self.weights * rows.reshape(shape)).astype(np.int8), unit=self.unit / rows)
+
 
 @dataclass(frozen=True)
 class Currents:
@@ -148,19 +117,30 @@ class Currents:
         Name of the population.
     synapses : tuple of Synapses
         One for each source and delay.
+    own_units : bool
+        Whether each neuron has its own unit, as neurons that spike may; else one is all the population's.
     rows : Float64, optional
-        A factor for each neuron, 0..1, that a ``Scale`` applies; ``None``: none is needed.
+        A factor for each neuron that a ``Scale`` applies; ``None``: none is needed.
     """
 
     name: str
     synapses: tuple[Synapses, ...]
+    own_units: bool = False
     rows: Float64 | None = None
 
     @property
-    def unit(self) -> float:
-        """Real current of one unit."""
-        steps = [s.step for s in self.synapses if s.unit > 0]
-        return max(min(steps), max(steps) / MAX_UNIT_RATIO) if steps else 1.0
+    def unit(self) -> Float64:
+        """Real current of one unit, ``[N]``; 1 where no weight is."""
+        steps = np.stack([s.step for s in self.synapses])  # [S, N]
+        if not self.own_units:
+            one_to_one = np.array([WEIGHT_MAX if s.weights.ndim == 1 else 1 for s in self.synapses])
+            ranges = steps.max(axis=1, keepdims=True)
+            narrow = np.where(steps.min(axis=1) < ranges[:, 0] * (1 - EQUAL), one_to_one, 1)
+            steps = np.broadcast_to(ranges / narrow[:, None], steps.shape)
+        largest = steps.max(axis=0)
+        smallest = np.where(steps > 0, steps, np.inf).min(axis=0)
+        unit: Float64 = np.where(largest > 0, np.maximum(smallest, largest / MAX_UNIT_RATIO), 1.0)
+        return unit
 
     def peak(self) -> Float64:
         """Largest current, in units, ``[N]``."""
@@ -172,11 +152,24 @@ class Currents:
         """Return them with each neuron's weights times -1, 0 or 1."""
         return replace(self, synapses=tuple(s.times(rows) for s in self.synapses))
 
+    def finer(self, rows: NDArray[np.int64]) -> Currents:
+        """Return the same weights in units that are as many times smaller."""
+        return replace(self, synapses=tuple(s.finer(rows) for s in self.synapses))
+
+    def largest_weight(self) -> NDArray[np.int64]:
+        """Return the largest magnitude among the integer weights of each neuron, ``[N]``."""
+        weights = [np.abs(s.weights.astype(np.int64)).reshape(s.size, -1).max(axis=1) for s in self.synapses]
+        largest: NDArray[np.int64] = np.max(weights, axis=0)
+        return largest
+
     def _shift(self, synapses: Synapses) -> int | None:
         """Return the left shift that brings synapses to the common unit; ``None`` where only a factor does."""
-        ratio = (synapses.step or self.unit) / self.unit
-        exponent = round(math.log2(ratio))
-        exact = self.rows is None and abs(ratio / 2.0**exponent - 1.0) < EQUAL and 0 <= exponent <= MAX_SHIFT
+        live = synapses.unit > 0
+        if self.rows is not None or not live.any():
+            return None if self.rows is not None else 0
+        ratio = (synapses.step / self.unit)[live]
+        exponent = round(math.log2(ratio[0]))
+        exact = bool((np.abs(ratio / 2.0**exponent - 1.0) < EQUAL).all()) and 0 <= exponent <= MAX_SHIFT
         return exponent if exact else None
 
     @property
@@ -185,7 +178,7 @@ class Currents:
         return all(s.source.kind == "events" and self._shift(s) is not None for s in self.synapses)
 
     def ops(self, bits: int) -> tuple[list[Op], list[str], int]:
-        """Return operations for ``bits`` fractional bits, those of them that the state adds, and the state's shift.
+        """Return operations for ``bits`` fractional bits, their outputs, and the part of the bits that the state adds.
 
         Raises
         ------
@@ -194,18 +187,19 @@ class Currents:
         """
         made: list[Op] = []
         outputs = []
+        shifts = self.exact and bits >= 0
+        sources = {each.source.name for each in self.synapses}
         for synapses in self.synapses:
-            sources = {each.source.name for each in self.synapses}
             name = self.name if len(sources) == 1 else f"{self.name}_from_{synapses.source.name}"
             name += "_fine" * synapses.fine
-            made += self._read(synapses, name, 0 if self.exact else bits)
+            made += self._read(synapses, name, 0 if shifts else bits)
             outputs.append(made[-1].name)
-        return made, outputs, bits if self.exact else 0
+        return made, outputs, bits if shifts else 0
 
     def _read(self, synapses: Synapses, name: str, bits: int) -> list[Op]:
         source, shift = synapses.source, self._shift(synapses)
         rows = np.ones(synapses.size) if self.rows is None else self.rows
-        ratio = (synapses.step or self.unit) / self.unit * rows * 2.0**bits  # [N]
+        ratio = np.where(synapses.unit > 0, synapses.step / self.unit, 1.0) * rows * 2.0**bits  # [N]
         if synapses.weights.ndim == 1:
             factor = synapses.weights * ratio
             if source.kind == "values":
@@ -217,7 +211,7 @@ class Currents:
             shown = _factor(f"{name}_shown", source.name, scaled)
             dense = Dense(f"{name}_synapses", shown.name, synapses.weights)
             return [shown, dense, _factor(f"{name}_scaled", dense.name, ratio / 2.0**kept)]
-        if shift is None:
+        if shift is None or bits < 0:
             dense = Dense(f"{name}_synapses", source.name, synapses.weights)
             return [dense, _factor(f"{name}_scaled", dense.name, ratio)]
         if shift + bits > MAX_SHIFT:
@@ -236,7 +230,12 @@ def _factor(name: str, source: str, factor: Float64) -> Scale:
 
 
 def currents_of(
-    name: str, parts: Sequence[tuple[Source, Float64]], *, rows: Float64 | None = None, bits: int = 8
+    name: str,
+    parts: Sequence[tuple[Source, Float64]],
+    *,
+    own_units: bool = False,
+    rows: Float64 | None = None,
+    bits: int | None = None,
 ) -> Currents:
     """Quantise the weights of each source, ``[out, in]`` or ``[N]``; one whose weights are all 0 is left out.
 
@@ -245,9 +244,17 @@ def currents_of(
     CompileError
         When a weight is not finite or too large.
     """
-    synapses = []
-    for source, weights in parts:
-        planes = quantise(weights, f"{name}, weights of {source.name}", alone=len(parts) == 1, bits=bits)
-        synapses += [Synapses(source, plane, unit, fine=i > 0) for i, (plane, unit) in enumerate(planes)]
-    used = tuple(s for s in synapses if s.unit > 0)
-    return Currents(name, used or tuple(synapses[:1]), rows)
+    found = integers_of(
+        [weights for _, weights in parts],
+        [source.base for source, _ in parts],
+        [f"{name}, weights of {source.name}" for source, _ in parts],
+        own_units=own_units,
+        bits=bits,
+    )
+    synapses = [
+        Synapses(source, plane.weights, plane.unit, fine=plane.fine)
+        for (source, _), planes in zip(parts, found, strict=True)
+        for plane in planes
+    ]
+    used = tuple(s for s in synapses if s.unit.any())
+    return Currents(name, used or tuple(synapses[:1]), own_units, rows)

@@ -1,19 +1,13 @@
-"""Scales and norms into thresholds, biases and shifts.
+"""Layers of ``pnbx_snn`` and torch to operations: norms and scales fold into the neurons behind them.
 
 One layer is ``linear -> BatchNorm -> LIF``. In evaluation mode its current is, per neuron, ``I = a * acc + c``, where
-``acc`` is the exact integer sum of ternary (or 8-bit) weights times events, ``a`` gathers every scale (weight scale,
-input scale, BatchNorm gain) and ``c`` every offset. Instead of multiplying ``acc`` by ``a``, the membrane is counted in
-units of ``a``: with ``V = v * 2**shift / a``
-
-    V = decay(V) + (acc << shift) + c * 2**shift / a,      spike when V > floor(theta * 2**shift / a)
-
-so scales move into threshold, bias and shift, and the weights stay ternary. Where ``a`` is negative the row of weights
-changes sign. ``shift`` is the largest one for which the bounds prove that no membrane saturates.
+``acc`` is the exact integer sum of weights times events, ``a`` gathers every scale (of weights and input, BatchNorm's)
+and ``c`` every offset. :mod:`neuromorphic.compiler.spiking` counts the membrane in units of ``a``, so ternary weights
+stay ternary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,29 +16,32 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neuromorphic.bounds import prove
-from neuromorphic.errors import BoundError, CompileError
-from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.op_fields import MAX_SHIFT
-from neuromorphic.ops import Dense, Input, Op, Readout
-from neuromorphic.program import Program
+from neuromorphic.compiler.currents import Currents, Source, Synapses
+from neuromorphic.compiler.notes import Notes
+from neuromorphic.compiler.spiking import Ranges, finest, spiking_population
+from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, sum_of
+from neuromorphic.errors import CompileError
+from neuromorphic.fixed_point import STATE_MAX
+from neuromorphic.ops import Input, Op, Readout
 from pnbx_snn.linear import BitLinear
-
-Float64 = NDArray[np.float64]
-
-# A neuron whose input, at its worst for a whole sample, moves it by less than this fraction of its threshold is driven
-# by its bias alone: counted in its own tiny units, its threshold would cost the whole layer fractional bits.
-NEGLIGIBLE_INPUT = 1.0 / 64
 
 
 @dataclass(frozen=True)
 class Affine:
-    """Integer weights and the real current they stand for: ``I = gain * (weights @ events) + offset``."""
+    """Integer weights and the real current they stand for: ``I = gain * (weights @ events) + offset``.
 
-    weights: NDArray[np.int8]  # [out, in]
+    ``weights`` are the sum of the planes, each times its unit. A negative ``gain`` turns a row around.
+    """
+
+    planes: list[Plane]  # [out, in]
     gain: Float64  # [out]
     offset: Float64  # [out]
+
+    def whole(self) -> tuple[Float64, Float64]:
+        """Return the weights as whole numbers, ``[out, in]``, and the real current of one, 0 or more, ``[out]``."""
+        unit = np.where(self.planes[-1].unit > 0, self.planes[-1].unit, 1.0)
+        weights = sum_of(self.planes) / unit[:, None] * np.where(self.gain < 0, -1.0, 1.0)[:, None]
+        return np.rint(weights), np.abs(self.gain) * unit
 
     def scaled(self, factor: Float64 | float) -> Affine:
         """Return the current times a factor, one or one per neuron, 0 or more."""
@@ -56,17 +53,20 @@ def to_numpy(tensor: torch.Tensor) -> Float64:
     return tensor.detach().cpu().to(torch.float64).numpy()
 
 
-def quantised_weights(linear: nn.Module, where: str) -> tuple[NDArray[np.int8], float]:
-    """Integer weights and the real value of one unit: ternary as trained, or 8 bits with one scale a layer."""
+def ternary_weights(linear: BitLinear, where: str) -> tuple[NDArray[np.int8], float]:
+    """Return ternary weights as trained, and the real value of one unit."""
+    if not bool(torch.isfinite(linear.weight).all()):
+        raise CompileError(f"{where}: weights hold NaN or infinity; the network was not trained to an end")
+    return linear.ternary_weight().cpu().numpy().astype(np.int8), float(linear.gamma())
+
+
+def quantised_weights(linear: nn.Module, where: str, *, own_units: bool) -> list[Plane]:
+    """Return integer weights: ternary as trained, else 8 or 15 bits; ``own_units`` for each row, or one for all."""
     if isinstance(linear, BitLinear):
-        if not bool(torch.isfinite(linear.weight).all()):
-            raise CompileError(f"{where}: weights hold NaN or infinity; the network was not trained to an end")
-        return linear.ternary_weight().cpu().numpy().astype(np.int8), float(linear.gamma())
+        weights, unit = ternary_weights(linear, where)
+        return [Plane(weights, np.full(len(weights), unit))]
     if isinstance(linear, nn.Linear):
-        weight = to_numpy(linear.weight)
-        peak = float(np.abs(weight).max())
-        scale = peak / 127.0 if peak > 0 else 1.0
-        return np.rint(weight / scale).astype(np.int8), scale
+        return integers_of([to_numpy(linear.weight)], [1.0], [where], own_units=own_units)[0]
     raise CompileError(
         f"{where}: {type(linear).__name__} cannot be compiled; a layer is BitLinear (ternary) or nn.Linear (8 bits)"
     )
@@ -94,14 +94,12 @@ def fold_norm(norm: nn.Module | None, size: int, where: str) -> tuple[Float64, F
     return _finite(where, "BatchNorm", gain), _finite(where, "BatchNorm", offset)
 
 
-def fold_affine(linear: nn.Module, norm: nn.Module | None, event_scale: float, where: str) -> Affine:
-    """Return what a linear layer and its norm make of events worth ``event_scale`` each."""
-    weights, unit = quantised_weights(linear, where)
-    norm_gain, norm_offset = fold_norm(norm, weights.shape[0], where)
-    gain = _finite(where, "weights", unit * event_scale * norm_gain)
-    offset = _finite(where, "bias", _bias(linear, weights.shape[0]) * norm_gain + norm_offset)
-    flip = np.where(gain < 0, -1, 1).astype(np.int8)
-    return Affine(weights * flip[:, None], np.abs(gain), offset)
+def fold_affine(linear: nn.Module, norm: nn.Module | None, where: str) -> Affine:
+    """Return what a linear layer and its norm make of events."""
+    planes = quantised_weights(linear, where, own_units=True)
+    size = len(planes[0].weights)
+    norm_gain, norm_offset = fold_norm(norm, size, where)
+    return Affine(planes, norm_gain, _finite(where, "bias", _bias(linear, size) * norm_gain + norm_offset))
 
 
 def _finite(where: str, what: str, values: Float64) -> Float64:
@@ -115,151 +113,62 @@ def per_neuron(value: Any, size: int) -> Float64:
     return np.broadcast_to(to_numpy(torch.as_tensor(value)).reshape(-1), (size,)).copy()
 
 
-def neuron_units(
-    gain: Float64, offset: Float64, peak: Float64, beta: Float64, theta: Float64, num_steps: int
-) -> tuple[NDArray[np.bool_], Float64]:
-    """Return which neurons their bias alone drives, and integer units per real unit of membrane at shift 0.
-
-    ``peak`` is the largest current a step can bring, in integers; ``gain`` what one of them is worth. ``[out]`` each.
-    """
-    memory = 1.0 / np.maximum(1.0 - beta, 1.0 / num_steps)  # steps over which a membrane gathers
-    negligible = gain * peak * memory <= NEGLIGIBLE_INPUT * theta
-    too_fine = np.maximum(theta, np.abs(offset)) > STATE_MAX * gain
-    dead = negligible | too_fine
-    own_yardstick = 128.0 / np.maximum(np.abs(offset), theta)
-    return dead, np.where(dead, own_yardstick, 1.0 / np.where(dead, 1.0, gain))
-
-
-def finest(
-    at_shift: Callable[[int], Sequence[Op] | None], saturates: Callable[[Sequence[Op]], bool]
-) -> tuple[Sequence[Op], int, bool] | None:
-    """Find the operations with most fractional bits whose state cannot saturate, else those with none.
-
-    Returns them, their bits, and whether their state can saturate; ``None`` where none fit.
-    ``at_shift`` returns ``None`` where the parameters of an operation do not fit; ``saturates`` says whether the state
-    of the last operation can meet its limit. Either raises ``BoundError`` where an accumulator does not fit.
-    """
-    for shift in range(MAX_SHIFT, -1, -1):
-        try:
-            ops = at_shift(shift)
-            meets_limit = ops is not None and saturates(ops)
-        except BoundError:
-            continue
-        if ops is not None and (shift == 0 or not meets_limit):
-            return ops, shift, meets_limit
-    return None
-
-
-def lif_of(
-    name: str,
-    sources: Sequence[str],
-    *,
-    beta: Float64,
-    theta: Float64,
-    offset: Float64,
-    units: Float64,
-    bits: int,
-    shift: int,
-    reset: str,
-) -> LIF | None:
-    """Return neurons whose state counts ``units * 2**bits`` for one real unit; ``None`` where that leaves 24 bits."""
-    scaled = units * 2.0**bits
-    threshold, bias = np.floor(theta * scaled), np.rint(offset * scaled)
-    if threshold.max() > STATE_MAX or np.abs(bias).max() > STATE_MAX:
-        return None
-    return LIF(
-        name,
-        tuple(sources),
-        decay=np.rint(beta * DECAY_ONE).astype(np.int32),
-        threshold=threshold.astype(np.int32),
-        bias=bias.astype(np.int32),
-        shift=shift,
-        reset=reset,
-    )
-
-
-def check_thresholds(name: str, theta: Float64) -> None:
-    """Refuse thresholds that are not positive."""
-    if not (theta > 0).all():
-        raise CompileError(
-            f"{name}: threshold of neuron {int(np.argmin(theta))} is {theta.min():.4g}; only positive ones compile"
-        )
-
-
-def too_fine_error(name: str, theta: Float64, offset: Float64, units: Float64) -> CompileError:
-    """Return the error for neurons whose threshold or bias no shift brings into 24 bits."""
-    worst = int(np.argmax(np.maximum(theta, np.abs(offset)) * units))
-    return CompileError(
-        f"{name}: neuron {worst} needs a threshold of {theta[worst] * units[worst]:.3g} and a bias of "
-        f"{offset[worst] * units[worst]:.3g} units, a state holds {STATE_MAX}; its weights are too small "
-        "against its threshold (a BatchNorm gain near zero?)"
-    )
-
-
-def _proven(prefix: Sequence[Op], num_steps: int) -> Callable[[Sequence[Op]], bool]:
-    return lambda ops: prove(Program((*prefix, *ops), num_steps=num_steps))[-1].can_saturate
-
-
 def compile_neurons(
-    affine: Affine,
-    beta: Float64,
-    theta: Float64,
-    *,
-    reset: str,
-    name: str,
-    source: Op,
-    prefix: Sequence[Op],
-    num_steps: int,
+    affine: Affine, beta: Float64, theta: Float64, *, reset: str, name: str, source: Op, ranges: Ranges, notes: Notes
 ) -> list[Op]:
-    """Return synapses and neurons for a current ``I = affine(events)``; ``prefix`` are the operations before them."""
-    check_thresholds(name, theta)
-    largest = max(-source.low, source.high) if isinstance(source, Input) else 1
-    peak = np.abs(affine.weights.astype(np.int64)).sum(axis=1) * float(largest)
-    dead, units = neuron_units(affine.gain, affine.offset, peak, beta, theta, num_steps)
-    synapse = Dense(f"{name}_synapses", source.name, np.where(dead[:, None], 0, affine.weights).astype(np.int8))
-
-    def at_shift(shift: int) -> list[Op] | None:
-        lif = lif_of(
-            name,
-            (synapse.name,),
-            beta=beta,
-            theta=theta,
-            offset=affine.offset,
-            units=units,
-            bits=shift,
-            shift=shift,
-            reset=reset,
-        )
-        return None if lif is None else [lif]
-
-    found = finest(at_shift, _proven((*prefix, synapse), num_steps))
-    if found is None:
-        raise too_fine_error(name, theta, affine.offset, units)
-    return [synapse, *found[0]]  # a membrane that saturates even at shift 0 has a meaning: it stays at its limit
+    """Return synapses and neurons for a current ``I = affine(events)``; ``ranges`` are the operations before them."""
+    given = event_source(source)
+    synapses = tuple(Synapses(given, plane.weights, plane.unit, fine=plane.fine) for plane in affine.planes)
+    ops, _ = spiking_population(
+        Currents(name, synapses, own_units=True),
+        beta=beta,
+        theta=theta,
+        gain=affine.gain,
+        offset=affine.offset,
+        reset=reset,
+        ranges=ranges,
+        notes=notes,
+    )
+    return ops
 
 
-def compile_readout(linear: nn.Module, name: str, source: Op, prefix: Sequence[Op], num_steps: int) -> list[Op]:
-    """Return synapses and running sum of a linear readout."""
-    weights, unit = quantised_weights(linear, name)
-    if unit <= 0:
-        raise CompileError(f"{name}: the weight scale is {unit}; all weights are zero")
-    offset = _bias(linear, weights.shape[0])
-    synapse = Dense(f"{name}_synapses", source.name, weights)
+def event_source(op: Op) -> Source:
+    """Return what synapses that read an input or spikes must know of them."""
+    if isinstance(op, Input):
+        return Source(op.name, op.size, "events", max(-op.low, op.high), op.scale)
+    return Source(op.name, op.size, "events", 1, 1.0)
 
-    def at_shift(shift: int) -> list[Op] | None:
-        scaled = np.rint(offset / unit * 2.0**shift)
+
+def compile_readout(linear: nn.Module, name: str, source: Op, ranges: Ranges) -> list[Op]:
+    """Return synapses and running sum of a linear readout, all its units alike."""
+    planes = quantised_weights(linear, name, own_units=False)
+    synapses = tuple(Synapses(event_source(source), plane.weights, plane.unit, fine=plane.fine) for plane in planes)
+    if not any(plane.unit.any() for plane in planes):
+        raise CompileError(f"{name}: all weights are zero")
+    return running_sum(Currents(name, synapses), _bias(linear, len(planes[0].weights)), ranges)[0]
+
+
+def running_sum(currents: Currents, offset: Float64, ranges: Ranges) -> tuple[list[Op], float]:
+    """Return synapses and a running sum ``y = y + I + offset``, and the real value of its unit.
+
+    Raises
+    ------
+    CompileError
+        When no number of fractional bits keeps the sum in 24 bits.
+    """
+    unit = float(currents.unit[0])
+
+    def at_bits(bits: int) -> list[Op] | None:
+        scaled = np.rint(offset / unit * 2.0**bits)
         if np.abs(scaled).max() > STATE_MAX:
             return None
-        return [Readout(name, (synapse.name,), bias=scaled.astype(np.int32), shift=shift)]
+        made, outputs, shift = currents.ops(bits)
+        return [*made, Readout(currents.name, tuple(outputs), bias=scaled.astype(np.int32), shift=shift)]
 
-    found = finest(at_shift, _proven((*prefix, synapse), num_steps))
+    found = finest(at_bits, ranges.saturates)
     if found is not None and not found[2]:
-        return [synapse, *found[0]]
-    raise sum_error(name, num_steps)
-
-
-def sum_error(name: str, num_steps: int) -> CompileError:
-    """Return the error for a running sum that no shift keeps in 24 bits."""
-    return CompileError(
-        f"{name}: its sum over {num_steps} steps leaves 24 bits; compile for fewer steps or use a smaller bias"
+        return list(found[0]), unit / 2.0 ** found[1]
+    raise CompileError(
+        f"{currents.name}: its sum over {ranges.num_steps} steps leaves 24 bits; compile for fewer steps or use a "
+        "smaller bias"
     )

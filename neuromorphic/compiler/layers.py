@@ -11,6 +11,8 @@ from torch import nn
 
 import pnbx_snn
 from neuromorphic.compiler.folding import compile_neurons, compile_readout, fold_affine, per_neuron, quantised_weights
+from neuromorphic.compiler.notes import Notes
+from neuromorphic.compiler.spiking import Ranges
 from neuromorphic.errors import CompileError
 from neuromorphic.ops import Input, Op
 from neuromorphic.program import Program
@@ -20,26 +22,26 @@ from pnbx_snn.model import SpikingClassifier, SpikingLayer
 LayerParts = tuple[nn.Module, nn.Module | None, nn.Module]
 
 
-def _lif(
-    layer: LayerParts, name: str, source: Op, event_scale: float, prefix: Sequence[Op], num_steps: int
-) -> list[Op]:
+def _lif(layer: LayerParts, name: str, source: Op, ranges: Ranges, notes: Notes) -> None:
     linear, norm, neuron = layer
     if not isinstance(neuron, pnbx_snn.LIF):
         raise CompileError(f"{name}: {type(neuron).__name__} cannot be compiled; use pnbx_snn.LIF")
-    affine = fold_affine(linear, norm, event_scale, name)
-    size = affine.weights.shape[0]
+    affine = fold_affine(linear, norm, name)
+    size = len(affine.gain)
     beta = np.clip(per_neuron(neuron.beta, size), 0.0, 1.0)
     if neuron.primitive == "lif_box":  # Norse scales its input by (1 - beta)
         affine = affine.scaled(1.0 - beta)
-    return compile_neurons(
-        affine,
-        beta,
-        per_neuron(neuron.threshold, size),
-        reset="subtract_snntorch" if (neuron.primitive, neuron.reset) == ("leaky", "subtract") else neuron.reset,
-        name=name,
-        source=source,
-        prefix=prefix,
-        num_steps=num_steps,
+    ranges.add(
+        compile_neurons(
+            affine,
+            beta,
+            per_neuron(neuron.threshold, size),
+            reset="subtract_snntorch" if (neuron.primitive, neuron.reset) == ("leaky", "subtract") else neuron.reset,
+            name=name,
+            source=source,
+            ranges=ranges,
+            notes=notes,
+        )
     )
 
 
@@ -56,8 +58,8 @@ def compile_layers(
     Parameters
     ----------
     layers : sequence of (linear, norm, neuron)
-        ``BitLinear`` (ternary as trained) or ``nn.Linear`` (quantised to 8 bits, one scale a layer); ``BatchNorm1d``,
-        ``Identity`` or ``None``; :class:`pnbx_snn.LIF` of either primitive with any reset.
+        ``BitLinear`` (ternary as trained) or ``nn.Linear`` (8 bits, or 15 where 8 are too coarse, one scale a neuron);
+        ``BatchNorm1d``, ``Identity`` or ``None``; :class:`pnbx_snn.LIF` of either primitive with any reset.
     readout : nn.Module, optional
         ``BitLinear`` or ``nn.Linear`` on the mean of the last layer's spikes over time.
     num_steps : int
@@ -90,13 +92,15 @@ def compile_layers(
             raise CompileError(f'lif{number}: quantises its input to int8, but its input is spikes; use "spikes"')
     scale = 1.0 if input_scale is None else float(input_scale)
     low, high = (0, 1) if input_scale is None else (-128, 127)
-    ops: list[Op] = [Input("input", quantised_weights(first, "lif1")[0].shape[1], low=low, high=high, scale=scale)]
+    inputs = quantised_weights(first, "lif1", own_units=True)[0].weights.shape[1]
+    ranges, notes = Ranges(Input("input", inputs, low=low, high=high, scale=scale), num_steps), Notes()
     for number, layer in enumerate(layers, start=1):
-        event_scale = scale if number == 1 else 1.0
-        ops += _lif(layer, f"lif{number}", ops[-1], event_scale, tuple(ops), num_steps)
+        _lif(layer, f"lif{number}", ranges.ops[-1], ranges, notes)
     if readout is not None:
-        ops += compile_readout(readout, "readout", ops[-1], tuple(ops), num_steps)
-    return Program(tuple(ops), num_steps=num_steps, metadata=metadata or {})
+        ranges.add(compile_readout(readout, "readout", ranges.ops[-1], ranges))
+    sentences = notes.give(stacklevel=2)
+    about = {**(metadata or {}), **({"assumptions": sentences} if sentences else {})}
+    return Program(tuple(ranges.ops), num_steps=num_steps, metadata=about)
 
 
 def compile_classifier(model: SpikingClassifier) -> Program:

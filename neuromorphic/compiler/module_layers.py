@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from neuromorphic.compiler.folding import Float64, to_numpy
+from neuromorphic.compiler.folding import to_numpy
 from neuromorphic.compiler.nir_files import nir_package
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from pnbx_snn.linear import BitLinear
 

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 
 import pnbx_snn
-from neuromorphic.compiler.folding import Float64, to_numpy
+from neuromorphic.compiler.folding import to_numpy
 from neuromorphic.compiler.module_layers import layer_node
 from neuromorphic.compiler.nir_files import nir_package
 from neuromorphic.compiler.nir_neurons import WITH_INPUT
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from pnbx_snn.leaky import Leaky
 from pnbx_snn.linear import BitLinear

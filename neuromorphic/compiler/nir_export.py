@@ -17,12 +17,13 @@ import torch
 from torch import nn
 
 import pnbx_snn
-from neuromorphic.compiler.folding import Float64, fold_affine, fold_norm, per_neuron, quantised_weights, to_numpy
+from neuromorphic.compiler.folding import fold_affine, fold_norm, per_neuron, quantised_weights, to_numpy
 from neuromorphic.compiler.layers import LayerParts
 from neuromorphic.compiler.module_graphs import DEFAULT_DT
 from neuromorphic.compiler.module_nodes import lif_node
 from neuromorphic.compiler.nir_files import nir_package
 from neuromorphic.compiler.nir_program import RoundTrip, program_graph
+from neuromorphic.compiler.weight_integers import Float64, sum_of
 from neuromorphic.errors import CompileError, StorageError
 from neuromorphic.program import Program
 from pnbx_snn.block import BitBrain
@@ -140,8 +141,8 @@ class _Network:
 
     def linear(self, name: str, layer: nn.Module, source: str, factor: Float64 | float = 1.0) -> str:
         """Add weights, each row times a factor."""
-        weights, unit = quantised_weights(layer, name)
-        weight = weights * unit * np.broadcast_to(factor, (len(weights),))[:, None]
+        weights = sum_of(quantised_weights(layer, name, own_units=False))
+        weight = weights * np.broadcast_to(factor, (len(weights),))[:, None]
         bias = getattr(layer, "bias", None)
         node = self.nir.Linear(weight=weight)
         if bias is not None:
@@ -150,7 +151,7 @@ class _Network:
 
     def entry(self, first: nn.Module) -> str:
         """Add the input that a first layer reads."""
-        size = quantised_weights(first, "the first layer")[0].shape[1]
+        size = quantised_weights(first, "the first layer", own_units=True)[0].weights.shape[1]
         if isinstance(first, BitLinear) and first.input_range == "int8":
             scale = float(first.input_scale)
             if scale <= 0:
@@ -171,9 +172,10 @@ class _Network:
         **meta: Any,
     ) -> str:
         """Add weights, whole numbers, and the neurons that they drive."""
-        affine = fold_affine(layer, norm, 1.0, name).scaled(gain)
-        synapses = self.add(f"{name}_synapses", self.nir.Linear(weight=affine.weights.astype(np.float64)), source)
-        node = lif_node(beta, theta, self.dt, gain=affine.gain, offset=affine.offset, reset_delay=False, **meta)
+        affine = fold_affine(layer, norm, name).scaled(gain)
+        weights, unit = affine.whole()
+        synapses = self.add(f"{name}_synapses", self.nir.Linear(weight=weights), source)
+        node = lif_node(beta, theta, self.dt, gain=unit, offset=affine.offset, reset_delay=False, **meta)
         return self.add(name, node, synapses)
 
     def finish(self, last: str, readout: nn.Module | None) -> Any:
@@ -201,7 +203,7 @@ class _Network:
                 )
             if number > 1 and isinstance(layer, BitLinear) and layer.input_range == "int8":
                 raise CompileError(f'{name}: quantises its input to int8, but its input is spikes; use "spikes"')
-            size = quantised_weights(layer, name)[0].shape[0]
+            size = len(quantised_weights(layer, name, own_units=True)[0].weights)
             beta = np.clip(per_neuron(neuron.beta, size), 0.0, 1.0)
             gain = 1.0 - beta if neuron.primitive == "lif_box" else 1.0
             theta = per_neuron(neuron.threshold, size)

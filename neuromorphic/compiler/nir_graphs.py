@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from neuromorphic.compiler.currents import FINE_BITS, LARGEST, SMALLEST
 from neuromorphic.compiler.nir_files import nir_package, read_nir
 from neuromorphic.compiler.nir_operations import Operations
 from neuromorphic.compiler.nir_wiring import Wiring
+from neuromorphic.compiler.weight_integers import FINE_BITS, LARGEST, SMALLEST
 from neuromorphic.errors import BoundError, CompileError, ProgramError
 from neuromorphic.fixed_point import INT32_MAX
 from neuromorphic.op_fields import checked_integer
@@ -78,7 +78,7 @@ def compile_nir(
     dt: float | None = None,
     input_scale: float | None = None,
     input_range: tuple[int, int] | None = None,
-    weight_bits: int = 8,
+    weight_bits: int | None = None,
     reset: Literal["zero", "subtract"] = "zero",
 ) -> Program:
     """Compile a NIR graph.
@@ -96,9 +96,10 @@ def compile_nir(
     input_range : tuple of int, optional
         Lowest and highest input; ``None``: 0..1 for spikes, -128..127 with an ``input_scale``, or the ``input_low`` and
         ``input_high`` of ``graph.metadata``.
-    weight_bits : {8, 15}
+    weight_bits : {8, 15}, optional
         Weights that 8 bits hold exactly, or ternary ones, take no more. Others are rounded to 8 bits, or to 15, which
-        are two matrices for each and twice the synapses: what recurrent networks need to stay near.
+        are two matrices for each and twice the synapses. ``None``: 15 in loops, which need them to stay near, and where
+        8 bits would lose 3 % of a neuron's weights; else 8.
     reset : {"zero", "subtract"}
         In the same step, of neurons whose metadata do not say.
 
@@ -141,9 +142,10 @@ def compile_nir(
     graph = read_nir(graph_or_path) if isinstance(graph_or_path, (str, os.PathLike)) else graph_or_path
     step, sentence = _step(graph, dt)
     scale, low, high = _port(graph, input_scale, input_range)
-    for name, value, allowed in (("weight_bits", weight_bits, (8, FINE_BITS)), ("reset", reset, ("zero", "subtract"))):
+    choices = (("weight_bits", weight_bits, (8, FINE_BITS, None)), ("reset", reset, ("zero", "subtract")))
+    for name, value, allowed in choices:
         if value not in allowed:
-            raise CompileError(f"{name} must be {allowed[0]!r} or {allowed[1]!r}, got {value!r}")
+            raise CompileError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
     try:
         checked_integer("program", "num_steps", num_steps, 1, INT32_MAX)
         with np.errstate(over="raise", divide="raise", invalid="raise", under="ignore"):
@@ -154,7 +156,7 @@ def compile_nir(
             "source": "nir",
             "versions": {"nir": str(nir.version), "numpy": np.__version__},
             "dt": step,
-            "assumptions": [sentence, *wiring.notes],
+            "assumptions": [sentence, *wiring.notes.give(stacklevel=2)],
             "units": made.units,
         }
         return Program(tuple(made.ops), num_steps=num_steps, metadata=metadata)

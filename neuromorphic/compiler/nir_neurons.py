@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.compiler.currents import Float64
 from neuromorphic.compiler.nir_nodes import Node, Shape, numbers
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.fixed_point import DECAY_ONE
 
 WITH_INPUT = "zero_with_input"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from neuromorphic.compiler.currents import LARGEST, SMALLEST, Float64
+from neuromorphic.compiler.weight_integers import LARGEST, SMALLEST, Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.op_fields import MAX_SIZE
 from neuromorphic.pathway_ops import MAX_DELAY

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from neuromorphic.compiler.folding import Float64
 from neuromorphic.compiler.module_nodes import lif_node
 from neuromorphic.compiler.nir_files import nir_package
 from neuromorphic.compiler.nir_graphs import compile_nir
 from neuromorphic.compiler.nir_neurons import WITH_INPUT
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.fixed_point import DECAY_ONE
 from neuromorphic.neuron_ops import LIF, HomeostaticLIF

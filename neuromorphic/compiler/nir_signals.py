@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neuromorphic.compiler.currents import LARGEST, Float64
 from neuromorphic.compiler.nir_nodes import ELEMENTWISE, MAX_WEIGHTS, Map, Node
 from neuromorphic.compiler.nir_wiring import Wiring
+from neuromorphic.compiler.weight_integers import LARGEST, Float64
 
 PUSHED = 1 << 22
 """Values that are pushed through a node at a time."""

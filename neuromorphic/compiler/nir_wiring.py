@@ -24,6 +24,7 @@ from neuromorphic.compiler.nir_nodes import (
     numbers,
     shape_of,
 )
+from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError
 
 Edge = tuple[str, str]
@@ -50,7 +51,7 @@ class Wiring:
     def __init__(self, graph: Any, dt: float) -> None:
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
-        self.notes: list[str] = []
+        self.notes = Notes()
         _Flattening(self).add(graph, ())
         self.after: dict[str, list[str]] = {name: [] for name in self.nodes}
         self.before: dict[str, list[str]] = {name: [] for name in self.nodes}

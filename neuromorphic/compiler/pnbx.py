@@ -26,17 +26,18 @@ import pnbx_snn
 from neuromorphic.bounds import prove
 from neuromorphic.compiler.currents import scale_op
 from neuromorphic.compiler.folding import (
-    Float64,
-    check_thresholds,
     compile_neurons,
     compile_readout,
     fold_affine,
     fold_norm,
     per_neuron,
-    quantised_weights,
+    ternary_weights,
     to_numpy,
 )
 from neuromorphic.compiler.live_glia import homeostatic
+from neuromorphic.compiler.notes import Notes
+from neuromorphic.compiler.spiking import Ranges, check_thresholds
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import BoundError, CompileError
 from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
 from neuromorphic.neuron_ops import LIF
@@ -89,12 +90,12 @@ class _Block:
 
     def dense(self, name: str, linear: BitLinear, source: str, *, shift: int = 0) -> tuple[str, float]:
         """Add a ternary product; return its name and what one unit of it is worth."""
-        weights, gamma = quantised_weights(linear, f"{self.name}_{name}")
+        weights, gamma = ternary_weights(linear, f"{self.name}_{name}")
         return self.add(Dense(f"{self.name}_{name}", source, weights, shift)), gamma
 
     def current(self, name: str, linear: BitLinear, source: str) -> str:
         """Add the ternary product that makes a pathway's current, its source scaled to current units already."""
-        weights, _ = quantised_weights(linear, f"{self.name}_{name}")
+        weights, _ = ternary_weights(linear, f"{self.name}_{name}")
         return self.add(Dense(f"{self.name}_{name}", source, weights * self.sign.astype(np.int8)[:, None]))
 
     def scaled(self, name: str, source: str, factor: Float64 | float, size: int, *, shift: int = 0) -> str:
@@ -110,13 +111,13 @@ class _Block:
 
     def state_bits(self, linear: BitLinear, factor: Float64 | float) -> int:
         """Return how many bits finer than a current a state may be counted without ever meeting its limit."""
-        ternary, _ = quantised_weights(linear, self.name)
+        ternary, _ = ternary_weights(linear, self.name)
         peak = np.maximum((ternary > 0).sum(axis=1), (ternary < 0).sum(axis=1)) * np.abs(factor) * 2.0**self.bits
         return max(0, min(12, math.floor(math.log2(STATE_MAX / max(float(np.max(peak)), 1.0)))))
 
     def selective(self, ssm: SelectiveSSM) -> str:
         size = ssm.d_ssm
-        _, gamma_c = quantised_weights(ssm.C, self.name)
+        _, gamma_c = ternary_weights(ssm.C, self.name)
         forget = self.gate("ssm_A", ssm.A, to_numpy(ssm.a0))
         acc, gamma_b = self.dense("ssm_B", ssm.B, self.events)
         fine = self.state_bits(ssm.B, gamma_b * gamma_c)
@@ -128,7 +129,7 @@ class _Block:
 
     def linear_time_invariant(self, ssm: LTISSM) -> str:
         size = ssm.d_ssm
-        _, gamma_c = quantised_weights(ssm.C, self.name)
+        _, gamma_c = ternary_weights(ssm.C, self.name)
         eigenvalue = ssm.eigenvalue().detach().cpu().to(torch.complex128).numpy()
         acc, gamma_b = self.dense("ssm_B", ssm.B, self.events)
         factor = (1.0 - np.abs(eigenvalue)) * gamma_b * gamma_c
@@ -148,7 +149,7 @@ class _Block:
 
     def min_gru(self, rnn: MinGRU) -> str:
         size = rnn.d_rnn
-        _, gamma_v = quantised_weights(rnn.V, self.name)
+        _, gamma_v = ternary_weights(rnn.V, self.name)
         keep = self.gate("rnn_U", rnn.U, -to_numpy(rnn.c0), factor=-1.0)
         acc, gamma_w = self.dense("rnn_W", rnn.W, self.events)
         fine = self.state_bits(rnn.W, gamma_w * gamma_v)
@@ -201,7 +202,7 @@ class _Block:
                 rule=layer.rule,
             )
         )
-        _, gamma_q = quantised_weights(layer.Q, self.name)
+        _, gamma_q = ternary_weights(layer.Q, self.name)
         y = self.scaled("fast_shown", read, gamma_q * 2.0 ** (self.bits - KEY_BITS), rank)
         return self.current("fast_Q", layer.Q, y)
 
@@ -360,35 +361,39 @@ def compile_pnbx(model: PNBX, *, num_steps: int | None = None, glia_period: int 
     if scale <= 0:
         raise CompileError("encoder: its input scale is not calibrated; call calibrate(x) with training inputs first")
     low, high = (-128, 127) if int8 else (0, 1)
-    ops: list[Op] = [Input("input", model.in_features, low=low, high=high, scale=scale)]
+    ranges = Ranges(Input("input", model.in_features, low=low, high=high, scale=scale), steps)
+    notes = Notes()
     size = model.d_hidden
-    affine = fold_affine(linear, encoder.norm, scale, "encoder").scaled(1.0 - encoder.beta)
+    affine = fold_affine(linear, encoder.norm, "encoder").scaled(1.0 - encoder.beta)
     glia: Any = model.blocks[0].glia
     frozen = glia is not None and glia_period is None
     theta = (
         to_numpy(glia.thresholds(encoder.threshold, "encoder")) if frozen else np.full(size, float(encoder.threshold))
     )
-    ops += compile_neurons(
+    *synapses, neurons = compile_neurons(
         affine,
         np.full(size, encoder.beta),
         theta,
         reset=encoder.reset,
         name="encoder",
-        source=ops[0],
-        prefix=tuple(ops),
-        num_steps=steps,
+        source=ranges.ops[0],
+        ranges=ranges,
+        notes=notes,
     )
-    neurons = ops.pop()
     assert isinstance(neurons, LIF)
-    ops.append(_alive(neurons, glia, "encoder", glia_period))
+    ranges.add([*synapses, _alive(neurons, glia, "encoder", glia_period)])
     for number, block in enumerate(model.blocks, start=1):
         assert isinstance(block, BitBrain)
-        ops += _block(block, f"block{number}", ops, steps, glia_period)
-    ops += compile_readout(model.readout, "readout", ops[-1], tuple(ops), steps)
+        ranges.ops += _block(block, f"block{number}", ranges.ops, steps, glia_period)
+        ranges.know(f"block{number}", size, 0, 1)
+    ranges.add(compile_readout(model.readout, "readout", ranges.ops[-1], ranges))
     if model.readout_kind == "step":
-        total = ops[-1]
+        total = ranges.ops[-1]
         assert isinstance(total, Readout)
         forgets = np.zeros(total.size, dtype=np.int32)
-        ops.append(LI("readout_step", total.sources, forgets, total.bias, total.shift))
+        ranges.add([LI("readout_step", total.sources, forgets, total.bias, total.shift)])
     versions = {"pnbx-snn": pnbx_snn.__version__, "torch": torch.__version__, "numpy": np.__version__}
-    return Program(tuple(ops), num_steps=steps, metadata={"source": "pnbx_snn.PNBX", "versions": versions})
+    metadata: dict[str, Any] = {"source": "pnbx_snn.PNBX", "versions": versions}
+    sentences = notes.give(stacklevel=2)
+    metadata |= {"assumptions": sentences} if sentences else {}
+    return Program(tuple(ranges.ops), num_steps=steps, metadata=metadata)

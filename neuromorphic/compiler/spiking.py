@@ -1,0 +1,257 @@
+"""A population that spikes: its units, its fractional bits, and what must be said about it.
+
+A neuron's current is ``gain * current`` with an integer current (:mod:`neuromorphic.compiler.currents`). Instead of
+multiplying, its membrane is counted in units of ``gain``: with ``V = v * 2**bits / gain``
+
+    V = decay(V) + (current << bits) + offset * 2**bits / gain,      spike when V > floor(theta * 2**bits / gain)
+
+so every scale moves into threshold, bias and shift. ``bits`` are the same for the whole population: the most for which
+the bounds prove that no membrane saturates. Neurons whose units are too far apart for that are brought together: small
+weights are counted in finer units, or a ``Scale`` makes the current of a neuron coarser.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.bounds import Interval, bound_op
+from neuromorphic.compiler.currents import Currents
+from neuromorphic.compiler.notes import Notes
+from neuromorphic.compiler.weight_integers import WEIGHT_MAX, Float64
+from neuromorphic.errors import BoundError, CompileError
+from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
+from neuromorphic.neuron_ops import LIF
+from neuromorphic.op_fields import MAX_SHIFT
+from neuromorphic.ops import Input, Op
+from neuromorphic.pathway_ops import Delay
+
+RESOLUTION = 2.0**10
+"""Units that a threshold shall have at least: rounding a decay loses up to one of them a step."""
+COARSEST = 2.0**14
+"""Units that a threshold keeps where a current is made coarser, so that its membrane does not saturate."""
+SNAP = 5e-7
+"""Part of itself by which a threshold may miss a whole number of units and be meant: parameters are float32."""
+FAR = 64
+"""A membrane that can meet its limit this many thresholds away is noted; one that can do so nearer is warned of."""
+RESTING = 2.0**12
+"""Units of a threshold that no input reaches."""
+
+
+class Ranges:
+    """The operations of a program while it grows, and the range of each."""
+
+    def __init__(self, entry: Input, num_steps: int) -> None:
+        self.ops: list[Op] = [entry]
+        self.num_steps = num_steps
+        self.intervals: dict[str, Interval] = {}
+        self.know(entry.name, entry.size, entry.low, entry.high)
+
+    def know(self, name: str, size: int, low: int, high: int) -> None:
+        """State the range of events, also of an operation that comes later."""
+        self.intervals[name] = (np.full(size, low, np.int64), np.full(size, high, np.int64))
+
+    def add(self, ops: Sequence[Op]) -> None:
+        """Add operations whose range is proven."""
+        for op in ops:
+            if isinstance(op, Delay):
+                self.intervals[op.name] = self.intervals[op.source]
+            elif op.kind == "events":
+                self.know(op.name, op.size, 0, 1)
+            else:
+                self.intervals[op.name], _ = bound_op(op, [self.intervals[s] for s in op.sources], self.num_steps)
+            self.ops.append(op)
+
+    def last(self, ops: Sequence[Op]) -> tuple[Interval, bool]:
+        """Return the range of the last of some new operations, and whether its state can meet its limit.
+
+        Raises
+        ------
+        BoundError
+            When an accumulator could overflow.
+        """
+        intervals = dict(self.intervals)
+        found: tuple[Interval, bool] | None = None
+        for op in ops:
+            found = bound_op(op, [intervals[s] for s in op.sources], self.num_steps)
+            intervals[op.name] = found[0]
+        assert found is not None
+        return found
+
+    def saturates(self, ops: Sequence[Op]) -> bool:
+        """Say whether the state of the last of some new operations can meet its limit."""
+        return self.last(ops)[1]
+
+
+def finest(
+    at_bits: Callable[[int], Sequence[Op] | None], saturates: Callable[[Sequence[Op]], bool], *, least: int = 0
+) -> tuple[Sequence[Op], int, bool] | None:
+    """Find the operations with most fractional bits whose state cannot saturate, else those with ``least``.
+
+    Returns them, their bits, and whether their state can saturate; ``None`` where none fit.
+    ``at_bits`` returns ``None`` where the parameters of an operation do not fit; ``saturates`` says whether the state
+    of the last operation can meet its limit. Either raises ``BoundError`` where an accumulator does not fit.
+    """
+    fitting: tuple[Sequence[Op], int, bool] | None = None
+    for bits in range(MAX_SHIFT, least - 1, -1):
+        try:
+            ops = at_bits(bits)
+            meets_limit = ops is not None and saturates(ops)
+        except BoundError:
+            continue
+        if ops is not None:
+            fitting = (ops, bits, meets_limit)
+            if not meets_limit:
+                return fitting
+    return fitting
+
+
+def check_thresholds(name: str, theta: Float64) -> None:
+    """Refuse thresholds that are not positive."""
+    if not (theta > 0).all():
+        raise CompileError(
+            f"{name}: threshold of neuron {int(np.argmin(theta))} is {theta.min():.4g}; only positive ones compile"
+        )
+
+
+def spiking_population(
+    currents: Currents,
+    *,
+    beta: Float64,
+    theta: Float64,
+    gain: Float64,
+    offset: Float64,
+    reset: str,
+    ranges: Ranges,
+    notes: Notes,
+) -> tuple[list[Op], Float64]:
+    """Return synapses and neurons for ``v = beta v + gain I + offset``, and the real value of a unit of each membrane.
+
+    Parameters
+    ----------
+    currents : Currents
+        The synapses, with units of their own for each neuron.
+    beta, theta, gain, offset : Float64
+        ``[N]``; a negative ``gain`` turns the weights of its neuron around.
+    reset : str
+        One of :data:`neuromorphic.fixed_point.RESETS`.
+    ranges : Ranges
+        The program so far.
+    notes : Notes
+        Takes a sentence for whatever a user should know.
+
+    Raises
+    ------
+    CompileError
+        When no number of fractional bits fits.
+    """
+    name = currents.name
+    check_thresholds(name, theta)
+    currents = currents.times(np.sign(gain).astype(np.int8))
+    magnitude = np.abs(gain)
+    currents, still = _together(currents, magnitude, offset, theta, beta, ranges.num_steps)
+    worth = magnitude * currents.unit / (1.0 if currents.rows is None else currents.rows)  # [N], real v of one unit
+    live = (worth > 0) & (currents.peak() > 0)
+    need = np.maximum(theta, np.abs(offset))
+    own = max(float((need / np.where(live, worth, np.inf)).max()), RESTING)
+    units = np.where(live, 1.0 / np.where(live, worth, 1.0), own / need)
+    least = -max(0, math.floor(math.log2(float((theta * units).min()) / COARSEST)))
+    decay = np.rint(beta * DECAY_ONE).astype(np.int32)
+
+    def at_bits(bits: int) -> list[Op] | None:
+        scaled = units * 2.0**bits
+        threshold, bias = _whole_threshold(theta * scaled), np.rint(offset * scaled)
+        if threshold.max() > STATE_MAX or np.abs(bias).max() > STATE_MAX:
+            return None
+        made, outputs, shift = currents.ops(bits)
+        integers = {"decay": decay, "threshold": threshold.astype(np.int32), "bias": bias.astype(np.int32)}
+        return [*made, LIF(name, tuple(outputs), **integers, shift=shift, reset=reset)]
+
+    found = finest(at_bits, ranges.saturates, least=least)
+    if found is None:
+        worst = int(np.argmax(need * units))
+        raise CompileError(
+            f"{name}: neuron {worst} needs a threshold of {theta[worst] * units[worst]:.3g} and a bias of "
+            f"{offset[worst] * units[worst]:.3g} units, a state holds {STATE_MAX}; its weights are too small against "
+            "its threshold (a BatchNorm gain near zero?), or its sums too large for 32 bits"
+        )
+    ops, bits, saturates = found
+    _describe(name, ops, still, saturates, ranges, notes)
+    return list(ops), 1.0 / (units * 2.0**bits)
+
+
+def _whole_threshold(units: Float64) -> Float64:
+    """Round thresholds down: ``v > floor(x)`` is ``v > x`` for whole ``v``. One just below a whole number means it."""
+    nearest = np.rint(units)
+    meant: Float64 = np.where(np.abs(units - nearest) <= np.minimum(SNAP * units, 1e-3), nearest, np.floor(units))
+    return meant
+
+
+def _together(
+    currents: Currents, gain: Float64, offset: Float64, theta: Float64, beta: Float64, num_steps: int
+) -> tuple[Currents, NDArray[np.bool_]]:
+    """Bring the units of a population near enough to share their fractional bits.
+
+    Returns the currents, and which neurons are still: their inputs cannot fire them within a sample, so that their
+    weights may be zero without changing a spike.
+    """
+    still = np.zeros(len(theta), dtype=np.bool_)
+    need = np.maximum(theta, np.abs(offset))
+
+    def sizes() -> Float64:
+        worth = gain * currents.unit
+        return np.where((worth > 0) & (currents.peak() > 0), need / np.where(worth > 0, worth, 1.0), 0.0)
+
+    def wanted(size: Float64) -> float:
+        """Fractional bits that the neuron with the fewest units needs."""
+        return max(0.0, math.log2(RESOLUTION / float(size[size > 0].min()))) if (size > 0).any() else 0.0
+
+    size = sizes()
+    if not (size > 0).any() or float(size.max()) * 2.0 ** wanted(size) <= STATE_MAX:
+        return currents, still
+    memory = 1.0 / np.maximum(1.0 - beta, 1.0 / num_steps)  # steps over which a membrane gathers
+    reach = (gain * currents.unit * currents.peak() + np.maximum(offset, 0.0)) * memory
+    still = (reach <= theta * (1.0 - SNAP)) & (size * 2.0 ** wanted(size) > STATE_MAX)
+    currents = currents.times(np.where(still, 0, 1).astype(np.int8))
+    size = sizes()
+    if (size > 0).any() and float(size.max()) * 2.0 ** wanted(size) > STATE_MAX:
+        room = WEIGHT_MAX // np.maximum(currents.largest_weight(), 1)
+        lacking = np.ceil(RESOLUTION / np.where(size > 0, size, RESOLUTION))
+        if not any(s.fine for s in currents.synapses):
+            currents = currents.finer(np.clip(np.minimum(room, lacking), 1, WEIGHT_MAX).astype(np.int64))
+            size = sizes()
+    if (size > 0).any():
+        over = np.ceil(np.log2(np.maximum(size * 2.0 ** wanted(size), 1.0) / (STATE_MAX / 2)))
+        if (over > 0).any() and float(size.max()) * 2.0 ** wanted(size) > STATE_MAX:
+            currents = replace(currents, rows=2.0 ** -np.maximum(over, 0.0))
+    return currents, still
+
+
+def _describe(
+    name: str, ops: Sequence[Op], still: NDArray[np.bool_], saturates: bool, ranges: Ranges, notes: Notes
+) -> None:
+    """Say which neurons are still, cannot fire, fire always, or can meet the limit of their membrane."""
+    lif = ops[-1]
+    assert isinstance(lif, LIF)
+    (_, high), _ = ranges.last(ops)
+    if still.any():
+        notes.append(f"{name}: {_some(still)} cannot be fired by any input within a sample; its weights are 0.")
+    silent = high <= lif.threshold
+    if silent.all():
+        notes.warn(f"{name}: none of its neurons can fire within {ranges.num_steps} steps, whatever the input.")
+    elif silent.any():
+        notes.append(f"{name}: {_some(silent)} cannot fire within {ranges.num_steps} steps, whatever the input.")
+    if saturates:
+        away = STATE_MAX / float(lif.threshold.max())
+        say = notes.append if away >= FAR else notes.warn
+        say(f"{name}: at its worst a membrane meets the 24-bit limit, {away:.3g} thresholds away, and stays there.")
+
+
+def _some(which: NDArray[np.bool_]) -> str:
+    numbers = np.flatnonzero(which)
+    first = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"{'neuron' if len(numbers) == 1 else f'{len(numbers)} of {len(which)} neurons:'} {first}"

@@ -1,0 +1,232 @@
+"""Real weights to integers of 8 or 15 bits, with one unit for each neuron wherever the neuron can carry it.
+
+A spiking neuron counts its membrane in units of its own, so each row of its weights may have its own unit; what others
+read as one quantity (a read-out, an integrator) has one unit for all rows. In this order:
+
+1. A matrix that integers hold exactly with one unit stays as it is: ternary, or multiples of a power of two.
+2. A row that integers hold exactly has the largest such unit: ``{-a, 0, a}`` is ternary with its own ``a``.
+3. Everything else is rounded to 127 levels either side, or to 16,256 as two matrices, of 128 units and of one, where
+   127 would lose more than ``COARSE`` of a row.
+
+Where several sources meet, their units in a row differ by a power of two that is the same for all rows: a left shift.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.errors import CompileError
+from neuromorphic.op_fields import MAX_SHIFT
+
+Float64 = NDArray[np.float64]
+
+WEIGHT_MAX = 127
+FINE_BITS = 15
+FINE_SHIFT = 7
+FINE_MAX = WEIGHT_MAX << FINE_SHIFT
+COARSE = 0.03
+"""Part of a row, in sum of magnitudes, that rounding to 8 bits may lose before 15 are taken."""
+LARGEST, SMALLEST = 1e30, 1e-30
+EQUAL = 1e-6
+"""Relative difference that float32 parameters leave between equal numbers."""
+_FIRST = 8
+"""Weights of a row that are looked at before all of them are."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Integer weights ``[out, in]`` or ``[N]``, what one unit is worth in each row, and whether it is a second matrix.
+
+    A unit of 0 says that all weights of the row are 0.
+    """
+
+    weights: NDArray[np.int8]
+    unit: Float64  # [out]
+    fine: bool = False
+
+
+def integers_of(
+    weights: Sequence[Float64],
+    bases: Sequence[float],
+    where: Sequence[str],
+    *,
+    own_units: bool,
+    bits: int | None = None,
+) -> list[list[Plane]]:
+    """Quantise what flows into one population.
+
+    Parameters
+    ----------
+    weights : sequence of Float64
+        For each source ``[out, in]``, or ``[N]`` where each neuron has one weight.
+    bases : sequence of float
+        What the weights of each source multiply, in real units: a power of two, or an input's scale.
+    where : sequence of str
+        Names of them, for messages.
+    own_units : bool
+        Whether each row may have its own unit.
+    bits : {8, 15}, optional
+        ``None``: 8, or 15 where 8 lose more than ``COARSE`` of a row.
+
+    Returns
+    -------
+    list of list of Plane
+        For each source one matrix, or two.
+
+    Raises
+    ------
+    CompileError
+        When a weight is not finite or too large.
+    """
+    matrices = [_checked(w, name) for w, name in zip(weights, where, strict=True)]
+    whole = [_whole(w) for w in matrices]
+    exact = [plane for plane in whole if plane is not None]
+    if len(exact) == len(whole):
+        found = [[plane] for plane in exact]
+    elif len(weights) == 1 and weights[0].ndim == 1:  # one factor for each neuron, rounded by nobody
+        found = [[Plane(np.sign(matrices[0]).astype(np.int8), np.abs(matrices[0][:, 0]))]]
+    else:
+        make = _by_row if own_units else _by_matrix
+        found = make(matrices, bases, whole, bits or 8)
+        if bits is None and any(_lost(w, planes) > COARSE for w, planes in zip(matrices, found, strict=True)):
+            found = make(matrices, bases, whole, FINE_BITS)
+    shapes = [w.shape for w in weights]
+    return [
+        [Plane(p.weights.reshape(shape), p.unit, p.fine) for p in planes]
+        for planes, shape in zip(found, shapes, strict=True)
+    ]
+
+
+def _checked(weights: Float64, where: str) -> Float64:
+    peak = float(np.abs(weights).max())
+    if not peak <= LARGEST:
+        raise CompileError(f"{where}: a weight is {peak:.3g}; weights must be finite and at most {LARGEST:.0e}")
+    return np.where(np.abs(weights) < SMALLEST, 0.0, weights).reshape(len(weights), -1)
+
+
+def _whole(weights: Float64) -> Plane | None:
+    """Return a matrix that integers hold exactly with one unit: zeros, ternary, or on a grid of a power of two."""
+    magnitude = np.abs(weights)
+    peak = float(magnitude.max())
+    rows = len(weights)
+    if peak == 0:
+        return Plane(np.zeros(weights.shape, dtype=np.int8), np.zeros(rows))
+    if float(magnitude[magnitude > 0].min()) >= peak * (1.0 - EQUAL):
+        return Plane(np.sign(weights).astype(np.int8), np.full(rows, peak))
+    unit = _power_of_two(peak / WEIGHT_MAX)
+    if np.abs(weights - np.rint(weights / unit) * unit).max() <= EQUAL * unit:
+        return Plane(np.rint(weights / unit).astype(np.int8), np.full(rows, unit))
+    return None
+
+
+def _power_of_two(value: float) -> float:
+    return 2.0 ** math.ceil(math.log2(value))
+
+
+def _by_matrix(
+    matrices: Sequence[Float64], bases: Sequence[float], whole: Sequence[Plane | None], bits: int
+) -> list[list[Plane]]:
+    """One unit for all rows of a source; a power of two where several sources meet."""
+    found = []
+    for weights, plane in zip(matrices, whole, strict=True):
+        peak = float(np.abs(weights).max())
+        if plane is not None:
+            found.append([plane])
+        elif len(matrices) == 1 and bits == 8:
+            found.append(_planes(weights, np.full(len(weights), peak / WEIGHT_MAX), bits))
+        else:
+            unit = _power_of_two(peak / WEIGHT_MAX) / (1 if bits == 8 else 1 << FINE_SHIFT)
+            found.append(_planes(weights, np.full(len(weights), unit), bits))
+    return found
+
+
+def _by_row(
+    matrices: Sequence[Float64], bases: Sequence[float], whole: Sequence[Plane | None], bits: int
+) -> list[list[Plane]]:
+    """One unit for each row; those of several sources differ by one left shift for all rows."""
+    currents = [w * base for w, base in zip(matrices, bases, strict=True)]
+    together = _row_units(np.concatenate(currents, axis=1))
+    shifts = np.zeros(len(currents), dtype=np.int64)
+    if len(currents) == 1:
+        levels = float(WEIGHT_MAX if bits == 8 else FINE_MAX)
+        unit = np.where(together > 0, together, np.abs(currents[0]).max(axis=1) / levels)
+    elif (together > 0).all():
+        unit = together
+    else:
+        unit, shifts = _shared_units(currents, WEIGHT_MAX if bits == 8 else FINE_MAX)
+    return [_planes(w, unit * 2.0**shift / base, bits) for w, shift, base in zip(matrices, shifts, bases, strict=True)]
+
+
+def _shared_units(currents: Sequence[Float64], levels: int) -> tuple[Float64, NDArray[np.int64]]:
+    """Return a unit for each row and a left shift for each source that hold all of them in ``levels`` levels."""
+    peaks = np.stack([np.abs(w).max(axis=1) for w in currents])  # [S, out]
+    largest = peaks.max(axis=0)
+    heights = [np.log2(p[p > 0] / largest[p > 0]) for p in peaks]
+    level = np.array([np.rint(np.median(h)) if h.size else 0.0 for h in heights])
+    used = np.array([h.size > 0 for h in heights])
+    lowest = level[used].min() if used.any() else 0.0
+    shifts = np.where(used, np.clip(level - lowest, 0, MAX_SHIFT - FINE_SHIFT), 0).astype(np.int64)
+    unit: Float64 = (peaks / (levels * 2.0 ** shifts[:, None])).max(axis=0)
+    for w, shift in zip(currents, shifts, strict=True):  # the first source that is exact remains so
+        own = _row_units(w) / 2.0**shift
+        if (own[np.abs(w).max(axis=1) > 0] > 0).all():
+            parts = np.floor(own / np.where(unit > 0, unit, 1.0) * (1 + EQUAL))
+            unit = np.where(parts >= 1, own / np.maximum(parts, 1), unit)
+            break
+    return unit, shifts
+
+
+def _row_units(weights: Float64) -> Float64:
+    """Return for each row the largest unit of which all weights are multiples, up to 127 times; 0 where none is."""
+    magnitude = np.abs(weights)
+    peak = magnitude.max(axis=1)
+    units = np.zeros(len(weights))
+    few = min(_FIRST, weights.shape[1])
+    largest = np.partition(magnitude, -few, axis=1)[:, -few:]
+    waiting = np.flatnonzero(peak > 0)
+    for parts in range(1, WEIGHT_MAX + 1):
+        if not len(waiting):
+            break
+        unit = peak[waiting] / parts
+        maybe = _multiples(largest[waiting], unit)
+        maybe[maybe] = _multiples(magnitude[waiting[maybe]], unit[maybe])
+        units[waiting[maybe]] = unit[maybe]
+        waiting = waiting[~maybe]
+    return units
+
+
+def _multiples(magnitude: Float64, unit: Float64) -> NDArray[np.bool_]:
+    """Say of each row whether its weights are multiples of its unit."""
+    parts = magnitude / unit[:, None]
+    near = np.abs(parts - np.rint(parts)) <= EQUAL * np.maximum(parts, 1.0)
+    return np.asarray(near.all(axis=1))
+
+
+def _planes(weights: Float64, unit: Float64, bits: int) -> list[Plane]:
+    """Round to multiples of a unit: one matrix, or two of which the first counts 128 units."""
+    live = np.abs(weights).max(axis=1) > 0
+    unit = np.where(live, unit, 0.0)
+    integers = np.rint(weights / np.where(live, unit, 1.0)[:, None]).astype(np.int64)
+    if bits == 8 or int(np.abs(integers).max()) <= WEIGHT_MAX:
+        return [Plane(integers.astype(np.int8), unit)]
+    low = ((integers + 64) & 127) - 64
+    high = Plane(((integers - low) >> FINE_SHIFT).astype(np.int8), unit * (1 << FINE_SHIFT))
+    return [high, Plane(low.astype(np.int8), unit, fine=True)] if low.any() else [high]
+
+
+def sum_of(planes: Sequence[Plane]) -> Float64:
+    """Return the real weights ``[out, in]`` that integers stand for."""
+    total: Float64 = np.sum([p.weights * p.unit[:, None] for p in planes], axis=0)
+    return total
+
+
+def _lost(weights: Float64, planes: Sequence[Plane]) -> float:
+    """Return the largest part of a row that rounding changed."""
+    kept = sum_of(planes)
+    total = np.abs(weights).sum(axis=1)
+    return float((np.abs(weights - kept).sum(axis=1) / np.where(total > 0, total, 1.0)).max())
