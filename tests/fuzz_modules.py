@@ -115,7 +115,9 @@ def checked(case: Case) -> tuple[Truth, Array, Array] | None:
             differing = float(np.abs(values - right).max() / max(np.abs(right).max(), 1e-30))
         if differing > (1e-6 if exact else FLOAT32):
             if exact:
-                raise AssertionError(f"block {k}: the equations differ from the module in {differing:.4g}: {describe(case)}")
+                raise AssertionError(
+                    f"block {k}: the equations differ from the module in {differing:.4g}: {describe(case)}"
+                )
             return None
     got, right = _array(returned, case), case.ending.right(o, p)
     if got is not None:
@@ -188,7 +190,11 @@ def compared(
     worst = 1.0
     for k, block in enumerate(case.blocks):
         name = names[k]
-        if block.neuron is None or "threshold" not in block.neuron.options or (case.end == "mem" and k == len(names) - 1):
+        if (
+            block.neuron is None
+            or "threshold" not in block.neuron.options
+            or (case.end == "mem" and k == len(names) - 1)
+        ):
             continue
         if name not in spikes:
             wrong.append(f"no spikes of {name}")
@@ -222,7 +228,9 @@ def compared(
             off = np.array([m >= classes or short[b, m] > 1e-6 for b, m in enumerate(mine)])
             equal = float(1 - off.mean())
             if equal < LABELS:
-                wrong.append(f"{equal:.3f} of labels equal: the network's {labels.tolist()}, the program's {mine.tolist()}")
+                wrong.append(
+                    f"{equal:.3f} of labels equal: the network's {labels.tolist()}, the program's {mine.tolist()}"
+                )
     facts = (case.steps.shape[0], case.steps.shape[1])
     if (agreement.get("steps"), agreement.get("samples")) != facts:
         told = None if not agreement else (agreement.get("steps"), agreement.get("samples"))
@@ -294,7 +302,9 @@ def shrunk(seed: int, kind: str, budget: float = 20.0) -> tuple[Case, Verdict]:
     return best
 
 
-def fuzz(count: int, seed: int, *, shrink: int = 0, progress: bool = False) -> tuple[collections.Counter[tuple[str, str]], list[str]]:
+def fuzz(
+    count: int, seed: int, *, shrink: int = 0, progress: bool = False
+) -> tuple[collections.Counter[tuple[str, str]], list[str]]:
     """Judge ``count`` cases; return how many came out how, by kind and "valid" or "trap", and the failures."""
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     failures: list[str] = []

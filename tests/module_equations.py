@@ -61,6 +61,8 @@ class Block:
     back: Layer | None = None  # from the last spiking block, one step late
     between: tuple[float, float] = (1.0, 0.0)  # the current times the first plus the second, outside modules
     relu: bool = False
+    residual: bool = False  # what goes on is its spikes and those of the block before
+    twice: bool = False  # its layer also reads what came a step before
 
 
 def applied(layer: Layer, x: Array) -> Array:
@@ -194,11 +196,15 @@ def simulated(blocks: list[Block], steps: Array, spiking: int | None = None) -> 
     states: list[dict[str, Array]] = [{} for _ in blocks]
     given, passed, membranes = ([[] for _ in blocks] for _ in range(3))  # type: tuple[list[list[Array]], ...]
     late: Array | None = None
+    inputs: list[Array] = [np.zeros(0) for _ in blocks]
     for t, x in enumerate(steps):
         h, ends = x, x
         for k, block in enumerate(blocks):
             layer = replace(block.layer, weight=block.layer.weight * block.layer.drift**t)
             current = applied(layer, h)
+            if block.twice:
+                current = current + applied(layer, inputs[k] if t else np.zeros_like(h))
+                inputs[k] = h
             if block.skip is not None:
                 current = current + applied(block.skip, x)
             if block.back is not None and late is not None:
@@ -212,10 +218,12 @@ def simulated(blocks: list[Block], steps: Array, spiking: int | None = None) -> 
             given[k].append(h)
             if block.neuron is not None and block.neuron.mask_behind is not None:
                 h = h * block.neuron.mask_behind
-            passed[k].append(h)
-            membranes[k].append(current if block.neuron is None else states[k]["v"])
             if k == spiking:
                 ends = h
+            if block.residual:
+                h = h + passed[k - 1][-1]
+            passed[k].append(h)
+            membranes[k].append(current if block.neuron is None else states[k]["v"])
         late = ends.reshape(len(x), -1)
     return Truth(*([np.stack(each) for each in lists] for lists in (given, passed, membranes)))
 

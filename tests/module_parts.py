@@ -76,8 +76,11 @@ class Maker:
         lows = (0.0, 1.0, 4e-4, 0.9995, 0.99) if self.stress == "beta" else (None,)
         low = d.choice(f"{name} beta", *lows)
         grid = self.exact and low is None
-        beta = np.rint(d.uniform(f"{name} betas", 0.3, 0.97, size) * 64) / 64 if grid else (
-            d.uniform(f"{name} betas", 0.3, 0.97, size) if low is None else np.full(size, low))
+        beta = (
+            np.rint(d.uniform(f"{name} betas", 0.3, 0.97, size) * 64) / 64
+            if grid
+            else (d.uniform(f"{name} betas", 0.3, 0.97, size) if low is None else np.full(size, low))
+        )
         base = d.choice(f"{name} threshold", 1.0, 0.37, 13.0)
         if self.stress == "tiny":
             base *= d.choice(f"{name} tiny", 1e-3, 1e-6)
@@ -138,7 +141,7 @@ class Maker:
         sequence = kind == "norse sequence"
         kinds = ["LIFBoxCell", "LIFCell"] + (["LIFRecurrentCell"] if len(shape) == 1 else [])
         which = d.choice(f"{name} class", *(["LIF", "LIFRecurrent"] if sequence else kinds))
-        rate = np.maximum(1.0 - beta, 0.0)
+        rate = np.maximum(1.0 - beta, 4e-4)  # a rate of 0 would be deaf
         leak = d.choice(f"{name} leak", 0.0, 0.25, p=[0.8, 0.2]) * float(np.min(theta))
         tau = self.real(rate / DT)
         mem = self.real(DT * tau)
@@ -160,7 +163,9 @@ class Maker:
         if "Recurrent" not in which:
             return equations, getattr(norse, which)(p), "norse sequence" if sequence else "norse"
         n = shape[0]
-        equations.inputs = self.real(np.eye(n) if self.stress == "rows" else d.normal(f"{name} own", (n, n)) / np.sqrt(n))
+        equations.inputs = self.real(
+            np.eye(n) if self.stress == "rows" else d.normal(f"{name} own", (n, n)) / np.sqrt(n)
+        )
         scale = 0.2 * rows * float(np.median(theta / rows))
         recurrent = d.normal(f"{name} recurrent", (n, n)) * scale[:, None] / np.sqrt(n)
         equations.recurrent = self.real(recurrent * (1 - np.eye(n)))
@@ -184,8 +189,17 @@ class Maker:
     # ---- layers
 
     def layer(
-        self, name: str, shape: tuple[int, ...], out: int, drive: float, rows: Array, rms: float, *,
-        plain: bool = False, conv: bool = False,
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        out: int,
+        drive: float,
+        rows: Array,
+        rms: float,
+        *,
+        plain: bool = False,
+        conv: bool = False,
+        largest: float = 0.0,
     ) -> tuple[Layer, list[nn.Module], tuple[int, ...]]:
         """Return equations, modules, and the shape that comes out, without axes of time and batch."""
         d = self.d
@@ -213,6 +227,8 @@ class Maker:
             size, shape_out = (out, int(np.prod(shape))), (out,)
             if not plain and self.stress == "none" and d.choice(f"{name} ternary", False, True, p=[0.85, 0.15]):
                 made.kind = "bitlinear"
+                if largest > 0:
+                    made.input_scale = float(self.real(largest / 127))
         fan = int(np.prod(size[1:]))
         w = d.normal(f"{name} weights", size)
         if self.stress == "huge" and not plain:
@@ -231,24 +247,36 @@ class Maker:
             module: Any = kinds[made.kind](
                 size[1] * made.groups, out, size[2], stride=made.stride, padding=made.padding, groups=made.groups
             )
+        elif made.input_scale is not None:
+            module = pnbx_snn.BitLinear(size[1], out, bias=made.bias is not None, input_range="int8")
         else:
             module = kinds[made.kind](size[1], out, bias=made.bias is not None)
         module = module.to(self.dtype)
+        if made.input_scale is not None:
+            module.input_scale.fill_(made.input_scale)
         fill(module, made.weight, made.bias)
         modules.append(module)
-        if not plain and self.stress != "rows" and (self.stress == "norm" or d.choice(f"{name} norm", False, True, p=[0.75, 0.25])):
+        if (
+            not plain
+            and self.stress != "rows"
+            and (self.stress == "norm" or d.choice(f"{name} norm", False, True, p=[0.75, 0.25]))
+        ):
             self._norm(name, made, modules, out, drive, conv, len(shape_out))
         if not plain and d.choice(f"{name} dropout", False, True, p=[0.85, 0.15]):
             modules.append(nn.Dropout(0.3))
         return made, modules, shape_out
 
-    def _norm(self, name: str, made: Layer, modules: list[nn.Module], out: int, drive: float, conv: bool, axes: int) -> None:
+    def _norm(
+        self, name: str, made: Layer, modules: list[nn.Module], out: int, drive: float, conv: bool, axes: int
+    ) -> None:
         d = self.d
         if made.kind == "bitlinear":
             std = float(np.abs(made.weight).mean()) * np.sqrt(made.weight[0].size) * 0.5 + 1e-12
         else:
             std = float(np.abs(made.weight).reshape(out, -1).sum(axis=1).mean()) * 0.5 + 1e-12
-        gain = drive * d.uniform(f"{name} norm gain", 0.5, 1.5, out) * d.rng(f"{name} norm sign").choice([-1.0, 1.0], out)
+        gain = (
+            drive * d.uniform(f"{name} norm gain", 0.5, 1.5, out) * d.rng(f"{name} norm sign").choice([-1.0, 1.0], out)
+        )
         if self.stress == "norm":
             gain = gain * 10 ** d.uniform(f"{name} norm wild", -3.0, 0.7, out)
         made.norm = {
@@ -259,7 +287,12 @@ class Maker:
         }
         module = (nn.BatchNorm2d if axes == 3 else nn.BatchNorm1d)(out).to(self.dtype)
         with torch.no_grad():
-            for key, to in (("mean", module.running_mean), ("var", module.running_var), ("gain", module.weight), ("bias", module.bias)):
+            for key, to in (
+                ("mean", module.running_mean),
+                ("var", module.running_var),
+                ("gain", module.weight),
+                ("bias", module.bias),
+            ):
                 to.copy_(self.tensor(made.norm[key]))
         modules.append(module)
 

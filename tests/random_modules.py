@@ -7,7 +7,7 @@ sequences), its blocks, what its forward does at the end, and in half of the cas
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import norse.torch as norse
@@ -28,7 +28,16 @@ ENTRIES = ("reversed", "doubled", "every second", "without the first", "two swap
 FLOWS = ("times 1.7", "plus 0.3", "relu", "in place", "input times 0.5", "input plus 0.25", "through numpy")
 STATES = ("starts", "states scaled", "states in place")
 HIDDEN = ("mem in place", "mem assigned", "mem forgotten")
-PARTS = ("hook masks", "hook before", "hook doubles", "forward patched", "weights move", "threshold moves", "hand neuron")
+TWICE = ("layer twice", "neuron shared")
+PARTS = (
+    "hook masks",
+    "hook before",
+    "hook doubles",
+    "forward patched",
+    "weights move",
+    "threshold moves",
+    "hand neuron",
+)
 NUMBERS = ("more steps", "fewer steps")
 OPTIONAL_STEPS = inspect.signature(compile_module).parameters["num_steps"].default is None
 
@@ -92,6 +101,7 @@ class Net(nn.Module):
         steps = [steps[t] for t in how["order"]]
         self.states: list[Any] = [None] * len(self.calls)
         self.late: Tensor | None = None
+        self.before: Tensor | None = None
         outs, second, total = [], [], None
         for x_t in steps:
             if how["cast"] is not None:
@@ -124,7 +134,7 @@ class Net(nn.Module):
 
     def _sequence(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h, p = x if self.how["cast"] is None else x.to(self.how["cast"]), None
-        first = h
+        first, spikes = h, []
         for k in range(len(self.calls)):
             fc: Any = self.get_submodule(f"fc{k}")
             if any(isinstance(part, nn.BatchNorm1d) for part in fc.modules()):
@@ -138,6 +148,8 @@ class Net(nn.Module):
             current = self._between(k, current)
             h = current if self.calls[k] is None else self.get_submodule(f"lif{k}")(current)[0]
             h = self._after(k, h)
+            spikes.append(h + spikes[-1] if k < len(self.how["residual"]) and self.how["residual"][k] else h)
+            h = spikes[-1]
         return h, h if p is None else p
 
     def _between(self, k: int, current: Tensor) -> Tensor:
@@ -174,11 +186,15 @@ class Net(nn.Module):
         if how["style"] == "norse loop":
             out, self.states[0] = self.net(x_t, self.states[0])
             return out, None
-        h, p = x_t, None
+        h, p, spikes = x_t, None, []
         for k, call in enumerate(self.calls):
             if k == len(self.calls) - 1 and how["second"] is not None:
                 p = how["second"](h)
             current = self.get_submodule(f"fc{k}")(h)
+            if k == how["at"] and how["trap"] == "layer twice":
+                before = torch.zeros_like(h) if self.before is None else self.before
+                current = current + self.get_submodule(f"fc{k}")(before)
+                self.before = h
             if k == how["skip at"]:
                 current = current + self.skip(x_t.flatten(1))
             if k == how["back at"]:
@@ -190,6 +206,8 @@ class Net(nn.Module):
             h = self._after(k, h)
             if k == how["spiking"]:
                 late = h
+            spikes.append(h + spikes[-1] if k < len(how["residual"]) and how["residual"][k] else h)
+            h = spikes[-1]
         if how["back at"] is not None:
             self.late = late.flatten(1)
         return h, p
@@ -270,7 +288,7 @@ def _traps(style: str, end: str, num_steps: int) -> list[str]:
         traps += ["input times 0.5", "input plus 0.25", "weights move"]
         traps += ENTRIES if num_steps > 2 and style != "static" else []
     if style in LOOPS:
-        traps += [*FLOWS[:4], "through numpy", *STATES, "threshold moves", "hand neuron"]
+        traps += [*FLOWS[:4], "through numpy", *STATES, "threshold moves", "hand neuron", *TWICE]
     if style == "sequence":
         traps += [*FLOWS[:4], "through numpy"]
     if style == "hidden loop":
@@ -287,7 +305,7 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
         "style", "loop", "batch_first", "static", "hidden loop", "norse loop", "sequence", "one step",
         p=[0.3, 0.12, 0.13, 0.14, 0.09, 0.15, 0.07],
     )  # fmt: skip
-    T = 1 if style == "one step" else d.choice("T", 12, 1, 5, 25, 60, p=[0.4, 0.08, 0.17, 0.25, 0.1])
+    T = 1 if style == "one step" else d.choice("T", 12, 1, 5, 20, 40, p=[0.4, 0.08, 0.2, 0.24, 0.08])
     B = d.choice("B", 3, 1, 2, 6)
     kinds = ("flat",) if style == "sequence" or m.stress == "rows" else ("flat", "image", "line")
     kind = d.choice("features", *kinds, p=[0.65, 0.25, 0.1][: len(kinds)])
@@ -321,7 +339,7 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
     # ---- blocks
     depth = d.choice("blocks", 1, 2, 3, p=[0.35, 0.45, 0.2])
     classes = d.choice("classes", 3, 2, 5)
-    stages, neurons, calls, blocks = [], [], [], []
+    stages, neurons, calls, blocks, shapes = [], [], [], [], []
     rms = float(np.sqrt(np.mean(values * values))) or 1.0
     now = shape
     seen = values[None] if style in ("static", "one step") else values
@@ -338,7 +356,9 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
         }.get(style) or d.choice(f"{name} family", "snn", "norse", p=[0.75, 0.25])  # fmt: skip
         if family.startswith("norse") and (m.stress == "rows" and style == "sequence"):
             family = "pnbx"
-        layer, modules, gives = m.layer(name, now, out, 1.0, rows, rms, conv=conv)
+        largest = 0.0 if k or what in ("spikes", "zeros") else float(np.abs(values).max())
+        largest *= d.choice("int8", 0.0, 1.0)
+        layer, modules, gives = m.layer(name, now, out, 1.0, rows, rms, conv=conv, largest=largest)
         equations, neuron, drive, call = m.neuron(name, family, gives, rows)
         _drive(m, layer, modules, drive)
         blocks.append(Block(layer, equations))
@@ -348,6 +368,10 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
         stages.append(modules)
         neurons.append(neuron)
         calls.append({"norse": "norse"}.get(call, call))
+        same = k > 0 and blocks[k - 1].layer.weight.shape[0] == out and shapes[-1] == gives
+        fits = style in (*LOOPS, "sequence") and (k < depth - 1 or end != "spikes")
+        blocks[k].residual = bool(same and fits and d.choice(f"{name} residual", False, True, p=[0.7, 0.3]))
+        shapes.append(gives)
         rms, now = 0.55, gives
     skip_at = back_at = None
     skip = back = None
@@ -377,7 +401,8 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
     how: dict[str, Any] = {
         "style": style, "trap": trap, "at": at, "T": T, "order": _order(trap, T), "ending": ending, "calls": calls,
         "cast": None, "moving": None, "second": second, "skip at": skip_at, "back at": back_at, "spiking": spiking,
-        "detached": False, "membrane at": depth if end == "mem" else None, "start": 0.0, "neurons": neurons,
+        "residual": [block.residual for block in blocks], "detached": False, "membrane at": depth if end == "mem" else None, "start": 0.0, "neurons": neurons,
+        "blocks": blocks,
     }  # fmt: skip
     trap = _set_trap(d, trap, how, blocks[at], stages[at], neurons, calls, at)
     how["trap"] = trap
@@ -431,8 +456,12 @@ def _beside(
     weight = block.layer.weight
     if weight.ndim > 2 or block.layer.norm is not None:
         return None
-    scale = np.abs(weight).mean(axis=1) * np.sqrt(weight.shape[1] / inputs) * 0.5 / max(rms, 1e-9) * (
-        1.0 if name == "back" else rms
+    scale = (
+        np.abs(weight).mean(axis=1)
+        * np.sqrt(weight.shape[1] / inputs)
+        * 0.5
+        / max(rms, 1e-9)
+        * (1.0 if name == "back" else rms)
     )
     if name == "back":
         scale = scale * 0.5
@@ -483,7 +512,9 @@ def _read_out(
 
 
 def _weighted(stage: list[nn.Module]) -> Any:
-    return next(module for module in stage if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) or hasattr(module, "gamma"))
+    return next(
+        module for module in stage if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) or hasattr(module, "gamma")
+    )
 
 
 def _set_trap(
@@ -540,6 +571,15 @@ def _set_trap(
             return _instead("hook before", d, how, block, stage, neurons, calls, at)
         equations.drift = 1.1
         how["moving"] = (neuron.threshold, neuron.threshold.detach().clone(), 1.1)
+    elif trap == "layer twice":
+        block.twice = True
+    elif trap == "neuron shared":
+        k, one = 1 - min(at, 1), min(at, 1)
+        fits = len([n for n in neurons if n is not None]) > 1 and equations.recurrent is None
+        if at > 1 or not fits or calls[one] != calls[k] or any(np.ndim(v) for v in equations.options.values()):
+            return _instead("hook doubles", d, how, block, stage, neurons, calls, at)
+        neurons[k], other = neurons[one], how["blocks"][k]
+        other.neuron = replace(equations)
     elif trap == "hand neuron":
         neurons[at] = HandNeuron(theta)
         calls[at] = "hand"
@@ -559,7 +599,15 @@ def _masked(out: Any, mask: Tensor) -> Any:
 
 
 def _twist(
-    d: Draws, m: Maker, style: str, what: str, how: dict[str, Any], net: nn.Module, stages: Any, calls: Any, sample: Tensor
+    d: Draws,
+    m: Maker,
+    style: str,
+    what: str,
+    how: dict[str, Any],
+    net: nn.Module,
+    stages: Any,
+    calls: Any,
+    sample: Tensor,
 ) -> tuple[str, Tensor, bool]:
     """Change something that changes nothing: dtypes, modes, gradients, parametrizations."""
     twist = d.choice(

@@ -528,9 +528,7 @@ def test_batch_first(shape):
     agreement = program.metadata["agreement"]
     assert (agreement["steps"], agreement["samples"]) == (steps, samples)
     assert agreement["spikes_equal"] >= 0.99
-    np.testing.assert_array_equal(
-        run(program, x.transpose(0, 1).numpy()).labels(), net(x).sum(0).argmax(-1).numpy()
-    )
+    np.testing.assert_array_equal(run(program, x.transpose(0, 1).numpy()).labels(), net(x).sum(0).argmax(-1).numpy())
 
 
 ORDERS = {
