@@ -97,6 +97,14 @@ def _check_source(op: Op, wanted: Wanted, source: Op) -> None:
         )
 
 
+def _as_array(inputs: Any) -> NDArray[Any]:
+    """Return an array of anything like one; of a torch tensor its values, without gradient, from any device."""
+    if hasattr(inputs, "detach"):
+        inputs = inputs.detach().cpu()
+        inputs = inputs.float() if inputs.is_floating_point() and inputs.element_size() < 4 else inputs
+    return np.asarray(inputs)
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """A compiled network: operations in execution order, how many steps it is meant to run, and where it comes from.
@@ -189,14 +197,16 @@ class Program:
             raise ExecutorError(f"{executor}: there is no variable {name!r}; the program has {', '.join(known)}")
         return {name: found for name, found in known.items() if name in wanted}
 
-    def prepare_inputs(self, inputs: NDArray[Any]) -> NDArray[np.int32]:
-        """Check inputs and bring them to int32 ``[T, B, N]``.
+    def prepare_inputs(self, inputs: Any) -> NDArray[np.int32]:
+        """Check inputs and bring them to int32 ``[T, B, N]``; no value changes without a scale that says how.
 
         Parameters
         ----------
-        inputs : NDArray
-            ``[T, B, N]``, or ``[B, N]`` for a constant input held ``num_steps`` steps. Integers are taken as they are;
-            floats are divided by the input's ``scale`` and rounded.
+        inputs : array
+            ``[T, B, N]``, or ``[B, N]`` for a constant input held ``num_steps`` steps; a torch tensor of any float type
+            will do. Integers and booleans are units of the input and taken as they are. Floats are real values: where
+            the input has a ``scale`` other than 1 they are divided by it, rounded to the nearest and clipped to its
+            range; where it has none (spikes, counts) they must be whole numbers.
 
         Returns
         -------
@@ -206,9 +216,9 @@ class Program:
         Raises
         ------
         InputError
-            Wrong dtype, shape or range, NaN or infinity, or an empty axis.
+            Wrong dtype, shape or range, NaN or infinity, fractions where the input has no scale, or an empty axis.
         """
-        array, port = np.asarray(inputs), self.input
+        array, port = _as_array(inputs), self.input
         if array.dtype.kind not in "iufb":
             raise InputError(f"{port.name}: inputs must be integers or floats, got dtype {array.dtype}")
         if array.ndim not in (2, 3) or array.shape[-1] != port.size or array.size == 0:
@@ -221,7 +231,13 @@ class Program:
                 raise InputError(
                     f"{port.name}: inputs hold NaN or infinity ({int((~np.isfinite(array)).sum())} values)"
                 )
-            array = quantize_input(array, port.scale, port.low, port.high)
+            if port.scale != 1.0:
+                array = quantize_input(array, port.scale, port.low, port.high)
+            elif (fractions := array != np.rint(array)).any():
+                raise InputError(
+                    f"{port.name}: inputs must be whole numbers in {port.low}..{port.high}, got {int(fractions.sum())} "
+                    f"fractions such as {array[fractions][0]:.6g}; encode them as spikes, or compile with a scale"
+                )
         if int(array.min()) < port.low or int(array.max()) > port.high:
             raise InputError(
                 f"{port.name}: inputs must lie in {port.low}..{port.high}, got {int(array.min())}..{int(array.max())}"

@@ -1,75 +1,145 @@
-"""How far a program is from the snnTorch or Norse network it was compiled from: spikes, counted on a sample."""
+"""How far a program is from the snnTorch or Norse network it was compiled from: spikes, sums, membranes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neuromorphic.compiler.module_tensors import tensors_of
+from neuromorphic.compiler.module_timing import Timing, is_sequence
+from neuromorphic.compiler.notes import Notes
 from neuromorphic.execution import run
+from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import Readout
 from neuromorphic.program import Program
 
+SPIKES = LABELS = 0.99
+"""Fractions of neuron-steps of a layer, and of labels, below which a program is warned of."""
+READOUTS = 0.05
+"""Error of a sum or a membrane, relative to its largest value, above which a program is warned of."""
+_REMEDY = "What helps: weight_bits=15, a finer input_scale, or weights trained ternary (pnbx_snn.BitLinear)."
+REPEATED = 64
+"""Calls at most of a network that takes one step a call."""
 
-def spikes_agreement(
-    module: nn.Module, sample: Tensor, program: Program, neurons: Mapping[str, nn.Module]
-) -> dict[str, Any] | None:
-    """Run a network and its program on the same sample and count equal spikes.
+
+class Compared(Protocol):
+    """What must be known of a network: its steps, and its modules by the name of their operation."""
+
+    timing: Timing
+
+    def modules(self, program: Program) -> dict[str, nn.Module]:
+        """Return the modules whose outputs can be compared."""
+
+
+def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Compared, notes: Notes) -> dict[str, Any]:
+    """Run a network and its program on the same sample and compare them.
 
     Parameters
     ----------
     module : nn.Module
         The network, in evaluation mode and without hidden state.
     sample : Tensor
-        What it is called with, ``[T, B, ...]``, or ``[B, ...]`` where it shows its input for several steps.
+        What it is called with.
     program : Program
         Its program.
-    neurons : mapping of str to nn.Module
-        Modules that spike, by the name of their operation.
+    traced : Compared
+        What its trace found.
+    notes : Notes
+        Takes a warning for whatever agrees too little.
 
     Returns
     -------
-    dict or None
-        ``steps``, ``samples``, ``spikes_equal`` (fraction of all neuron-steps) and ``layers`` (the same of each);
-        ``None`` where the calls of the neurons do not add up to one spike per step, sample and neuron.
+    dict
+        See :func:`neuromorphic.compiler.compile_module`.
     """
-    seen: dict[str, list[Tensor]] = {name: [] for name in neurons}
+    timing, modules = traced.timing, traced.modules(program)
+    # A network that keeps its states itself takes one step a call: several calls say more than one.
+    hidden = any(getattr(part, "init_hidden", False) for part in module.modules())
+    repeats = min(program.num_steps, REPEATED) if timing.num_steps == 1 and hidden else 1
+    theirs = _outputs(module, sample, modules, repeats)
+    steps, batch = timing.num_steps * repeats, timing.batch
+    shown = timing.shown(sample.detach().to(torch.float64), program.input.size).repeat(repeats, 1, 1).numpy()
+    units = program.metadata.get("units", {})
+    recording = run(program, shown)
+    layers: dict[str, float] = {}
+    readouts: dict[str, float] = {}
+    found: dict[str, Any] = {"part": "given", "steps": steps, "samples": batch}
+    compared = equal = 0
+    for name, calls in theirs.items():
+        op = program[name]
+        value = _whole([output for output, _ in calls], steps, batch, op.size)
+        state = _whole([state for _, state in calls], steps, batch, op.size)
+        if isinstance(op, LIF):
+            if value is None:
+                notes.warn(f"{name}: its spikes could not be compared with the network's.")
+                continue
+            same = recording.variables[f"{name}.spikes"] == (value > 0)
+            layers[name], compared, equal = float(same.mean()), compared + same.size, equal + int(same.sum())
+            ours, value = recording.variables[f"{name}.v"], state
+        else:
+            ours = recording.variables[f"{name}.y" if isinstance(op, Readout) else f"{name}.v"]
+            value = value.cumsum(0) if value is not None and isinstance(op, Readout) else value
+        if name in units and value is not None:
+            error = np.abs(ours * np.asarray(units[name]) - value).max()
+            readouts[name] = float(error / max(float(np.abs(value).max()), 1e-30))
+        if isinstance(op, Readout) and value is not None:
+            found["labels_equal"] = float((value[-1].argmax(axis=1) == ours[-1].argmax(axis=1)).mean())
+    found |= {"spikes_equal": equal / compared if compared else 1.0, "layers": layers, "readouts": readouts}
+    _warn(found, notes)
+    return found
+
+
+def _outputs(
+    module: nn.Module, sample: Tensor, modules: dict[str, nn.Module], repeats: int
+) -> dict[str, list[tuple[Tensor, Tensor | None]]]:
+    """Return what modules gave in each call: their output, and the membrane after it where there is one."""
+    seen: dict[str, list[tuple[Tensor, Tensor | None]]] = {name: [] for name in modules}
     with ExitStack() as hooks, torch.no_grad():
-        for name, neuron in neurons.items():
+        for name, part in modules.items():
 
-            def note(_: nn.Module, args: Any, kwargs: Any, returned: Any, name: str = name) -> None:
-                seen[name].append(next(tensors_of(returned)).detach().clone())
+            def note(part: nn.Module, args: Any, kwargs: Any, returned: Any, name: str = name) -> None:
+                tensors = list(tensors_of(returned))
+                state = tensors[-1] if len(tensors) > 1 else getattr(part, "mem", None)
+                state = state.detach().clone() if isinstance(state, Tensor) and not is_sequence(part) else None
+                seen[name].append((tensors[0].detach().clone(), state))
 
-            hooks.callback(neuron.register_forward_hook(note, with_kwargs=True).remove)
-        module(sample)
-    lead = 2 if math.prod(sample.shape[2:]) == program.input.size else 1  # axes before the features
-    batch = sample.shape[lead - 1]
-    theirs = {name: _spikes(calls, batch, program[name].size) for name, calls in seen.items()}
-    steps = {None if spikes is None else len(spikes) for spikes in theirs.values()}
-    num_steps = next(iter(steps)) if len(steps) == 1 else None
-    if num_steps is None or (lead == 2 and num_steps != sample.shape[0]):
+            hooks.callback(part.register_forward_hook(note, with_kwargs=True).remove)
+        for _ in range(repeats):
+            module(sample.detach())
+    return seen
+
+
+def _whole(calls: list[Tensor | None], steps: int, batch: int, size: int) -> NDArray[np.float64] | None:
+    """Return ``[T, B, N]`` of what a module gave in its calls, whole sequences or single steps."""
+    given = [call.reshape(-1).to(torch.float64) for call in calls if call is not None]
+    if not given or sum(len(call) for call in given) != steps * batch * size:
         return None
-    shown = sample.detach().cpu().numpy().reshape(*sample.shape[:lead], -1)
-    if lead == 1:
-        shown = np.broadcast_to(shown, (num_steps, *shown.shape))
-    if program.input.scale == 1.0 and np.array_equal(shown, np.rint(shown)):
-        shown = shown.astype(np.int32)
-    ours = run(program, shown).spikes()
-    equal = {name: ours[name] == (spikes > 0) for name, spikes in theirs.items() if spikes is not None}
-    return {
-        "steps": num_steps,
-        "samples": batch,
-        "spikes_equal": float(np.concatenate([array.ravel() for array in equal.values()]).mean()),
-        "layers": {name: float(array.mean()) for name, array in equal.items()},
-    }
+    return torch.cat(given).reshape(steps, batch, size).cpu().numpy()
 
 
-def _spikes(calls: list[Tensor], batch: int, size: int) -> np.ndarray[Any, Any] | None:
-    """Return ``[T, B, N]`` of what a module gave in its calls: whole sequences or single steps."""
-    flat = torch.cat([call.reshape(-1, size) for call in calls if call.numel() % size == 0])
-    return flat.reshape(-1, batch, size).cpu().numpy() if flat.numel() % (batch * size) == 0 else None
+def _warn(found: dict[str, Any], notes: Notes) -> None:
+    """Warn of what agrees too little, and say what helps."""
+    far = {name: part for name, part in found["layers"].items() if part < SPIKES}
+    if far:
+        worst = min(far, key=far.__getitem__)
+        notes.warn(
+            f"{worst}: {far[worst]:.2%} of its spikes equal the network's on the sample (of each neuron and step), "
+            f"less than {SPIKES:.0%}. {_REMEDY}"
+        )
+    off = {name: part for name, part in found["readouts"].items() if part > READOUTS}
+    if off:
+        worst = max(off, key=off.__getitem__)
+        notes.warn(
+            f"{worst}: its values differ from the network's by up to {off[worst]:.2%} of the largest on the "
+            f"sample, more than {READOUTS:.0%}. {_REMEDY}"
+        )
+    if found.get("labels_equal", 1.0) < LABELS:
+        notes.warn(
+            f"{found['labels_equal']:.2%} of the labels equal the network's on the sample, less than "
+            f"{LABELS:.0%}. {_REMEDY}"
+        )

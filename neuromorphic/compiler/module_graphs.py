@@ -17,7 +17,7 @@ import numpy as np
 import snntorch
 from torch import Tensor, nn
 
-from neuromorphic.compiler.module_agreement import spikes_agreement
+from neuromorphic.compiler.module_agreement import agreement
 from neuromorphic.compiler.module_layers import layer_node
 from neuromorphic.compiler.module_nodes import (
     LAYERS,
@@ -29,15 +29,22 @@ from neuromorphic.compiler.module_nodes import (
     refuse_unless_supported,
 )
 from neuromorphic.compiler.module_tensors import INPUT
-from neuromorphic.compiler.module_trace import Edge, Leaf, Trace, trace
+from neuromorphic.compiler.module_timing import Timing, check_ends, timing_of
+from neuromorphic.compiler.module_trace import STATES, Edge, Leaf, Trace, trace
 from neuromorphic.compiler.nir_files import nir_package
+from neuromorphic.compiler.nir_graphs import compile_nir
+from neuromorphic.compiler.notes import Notes
+from neuromorphic.compiler.weight_integers import FINE_BITS
 from neuromorphic.errors import CompileError
 from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import Readout
+from neuromorphic.pathway_ops import LI
 from neuromorphic.program import Program
 from pnbx_snn.linear import BitLinear
 
 DEFAULT_DT = 1e-4
-STATES = ("spk", "syn", "mem")
+MAX_COUNT = 127
+"""Largest whole number that an input takes as it is unless its range is stated."""
 
 
 def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> Any:
@@ -85,14 +92,17 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
 def _traced(module: nn.Module, sample: Tensor, dt: float | None) -> _Graph:
     """Run a network on a sample and return what was seen, ready to become a graph."""
     nir_package()
+    if not isinstance(sample, Tensor) or sample.ndim < 2 or sample.numel() == 0:
+        got = f"shape {list(sample.shape)}" if isinstance(sample, Tensor) else type(sample).__name__
+        raise CompileError(f"sample must be a tensor with an axis for the batch and one for the features, got {got}")
     leaves: dict[str, nn.Module] = {}
     for name, leaf in _leaves(module, ""):
         if not any(leaf is other for other in leaves.values()):
             leaves[name] = leaf
-    with _as_evaluated(module):
+    with as_evaluated(module):
         for name, leaf in leaves.items():
             _early_check(name, leaf)
-        found = trace(module, sample, leaves, _checked_features)
+        found = trace(module, sample.detach().contiguous(), leaves, _checked_features)
     if found.input_features is None:
         raise CompileError("no module reads the sample; the network must hand it, or a step of it, to a module")
     modules: list[Any] = [leaf.module for leaf in found.leaves.values()]
@@ -100,60 +110,103 @@ def _traced(module: nn.Module, sample: Tensor, dt: float | None) -> _Graph:
     seconds = float(dt if dt is not None else steps[0] if steps else DEFAULT_DT)
     if not 0.0 < seconds < math.inf:
         raise CompileError(f"dt must be a positive number of seconds, got {dt}")
-    return _Graph(found, seconds)
+    return _Graph(found, timing_of(found, sample), seconds)
 
 
 def compile_module(
     module: nn.Module,
     sample: Tensor,
     *,
-    num_steps: int,
+    num_steps: int | None = None,
     dt: float | None = None,
     input_scale: float | None = None,
     input_range: tuple[int, int] | None = None,
-    weight_bits: int = 8,
+    weight_bits: int | None = None,
 ) -> Program:
-    """Compile a network by way of its NIR graph: :func:`graph_of`, then ``compile_nir``.
+    """Compile a network by way of its NIR graph: :func:`graph_of`, then ``compile_nir``; then compare the two.
 
     Parameters
     ----------
     module, sample, dt
-        As for :func:`graph_of`. On the same sample the program's spikes are compared with the network's: give one of
-        full length, with as many samples as shall be counted.
-    num_steps : int
-        Steps a sample runs; bounds are proven for this many.
+        As for :func:`graph_of`. On the same sample the program is compared with the network: give one of full length,
+        with as many samples as shall be counted.
+    num_steps : int, optional
+        Steps a sample runs; bounds are proven for this many. ``None``: those of the sample, and where that has more
+        than one step, no other number is allowed.
     input_scale, input_range
-        Of the input's integers, as for ``compile_nir``; ``None``: the input is spikes, or what a ``BitLinear`` with
-        ``input_range="int8"`` was calibrated to.
-    weight_bits : {8, 15}
-        As for ``compile_nir``.
+        Of the input's integers, as for ``compile_nir``; ``None``: what a ``BitLinear`` with ``input_range="int8"`` was
+        calibrated to, else what the sample holds: spikes, whole numbers as they are, or fractions, of which the largest
+        is worth 127 units.
+    weight_bits : {8, 15}, optional
+        As for ``compile_nir``; ``None`` also takes 15 where 8 agree too little on the sample.
 
     Returns
     -------
     Program
-        Bit for bit the same on every executor. ``metadata["agreement"]`` says how many spikes equal the network's on
-        the sample: ``steps``, ``samples``, ``spikes_equal`` and, layer by layer, ``layers``.
+        Bit for bit the same on every executor. ``metadata["agreement"]`` says how near it is to the network on the
+        sample: ``steps``, ``samples``, ``spikes_equal`` (fraction of all neuron-steps), ``layers`` (the same of each),
+        ``readouts`` (largest error of each sum or membrane, relative to its largest value) and, where the network ends
+        in a sum, ``labels_equal``.
 
     Raises
     ------
     CompileError
-        As :func:`graph_of`, and when integers cannot hold the graph.
-    """
-    from neuromorphic.compiler.nir_graphs import compile_nir
+        As :func:`graph_of`, and when integers cannot hold the graph, or ``num_steps`` is not the sample's.
 
+    Warns
+    -----
+    CompileWarning
+        When spikes of a layer or labels agree in less than 99 %, or a read-out is off by more than 5 %.
+    """
     traced = _traced(module, sample, dt)
     graph = traced.build()
+    steps = traced.timing.num_steps
+    if num_steps is not None and steps > 1 and num_steps != steps:
+        raise CompileError(
+            f"num_steps is {num_steps}, but the network runs {steps} steps on this sample; leave num_steps out, or "
+            f"give a sample that runs {num_steps} steps"
+        )
+    num_steps = steps if num_steps is None else num_steps
     if input_scale is None and "input_scale" in graph.metadata:
         input_scale = graph.metadata["input_scale"]
         input_range = input_range or (graph.metadata["input_low"], graph.metadata["input_high"])
-    program = compile_nir(
-        graph, num_steps=num_steps, input_scale=input_scale, input_range=input_range, weight_bits=weight_bits
-    )
-    with _as_evaluated(module):
-        agreement = spikes_agreement(module, sample, program, traced.neurons(program))
-    if agreement is None:
-        return program
-    return replace(program, metadata={**program.metadata, "agreement": {"part": "given", **agreement}})
+    elif input_scale is None and input_range is None:
+        input_scale, input_range = _port_of(sample, traced.notes)
+    options: dict[str, Any] = {"num_steps": num_steps, "input_scale": input_scale, "input_range": input_range}
+    program, notes = _measured(module, sample, traced, compile_nir(graph, weight_bits=weight_bits, **options))
+    if notes.warnings and weight_bits is None:
+        finer, better = _measured(module, sample, traced, compile_nir(graph, weight_bits=FINE_BITS, **options))
+        if len(better.warnings) < len(notes.warnings):
+            program, notes = finer, better
+            notes.insert(0, "Weights have 15 bits: with 8 the program was too far from the network on the sample.")
+    sentences = [*program.metadata["assumptions"], *traced.notes.give(stacklevel=2), *notes.give(stacklevel=2)]
+    return replace(program, metadata={**program.metadata, "assumptions": sentences})
+
+
+def _measured(module: nn.Module, sample: Tensor, traced: _Graph, program: Program) -> tuple[Program, Notes]:
+    """Return a program with its agreement, and what to say of that."""
+    notes = Notes()
+    with as_evaluated(module):
+        found = agreement(module, sample, program, traced, notes)
+    return replace(program, metadata={**program.metadata, "agreement": found}), notes
+
+
+def _port_of(sample: Tensor, notes: Notes) -> tuple[float | None, tuple[int, int] | None]:
+    """Choose the scale and the range of an input that nobody stated: spikes, whole numbers, or fractions."""
+    low, high = float(sample.min()), float(sample.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise CompileError("the sample holds NaN or infinity")
+    if not bool((sample == sample.round()).all()) or max(-low, high) > MAX_COUNT:
+        peak = max(-low, high)
+        notes.append(
+            f"The sample holds numbers in {low:.4g}..{high:.4g} and no input_scale was given: one input unit is "
+            f"{peak / 127:.6g}, so that the largest is 127; what lies beyond is clipped."
+        )
+        return peak / 127.0, (-127, 127)
+    if low >= 0 and high <= 1:
+        return None, None
+    notes.append(f"The sample holds whole numbers in {low:.0f}..{high:.0f}: the input takes these as they are.")
+    return None, (min(int(low), 0), max(int(high), 1))
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -177,7 +230,7 @@ def _checked_features(where: str, leaf: nn.Module, tensor: Tensor) -> tuple[int,
 
 
 @contextmanager
-def _as_evaluated(module: nn.Module) -> Iterator[None]:
+def as_evaluated(module: nn.Module) -> Iterator[None]:
     """Put a network into evaluation mode and snnTorch's hidden states to zero, and both back afterwards."""
     modes = {part: part.training for part in module.modules()}
     hidden = [
@@ -202,7 +255,8 @@ def _as_evaluated(module: nn.Module) -> Iterator[None]:
 class _Graph:
     """NIR nodes and edges of what a trace saw."""
 
-    def __init__(self, found: Trace, dt: float) -> None:
+    def __init__(self, found: Trace, timing: Timing, dt: float) -> None:
+        self.found, self.timing, self.notes = found, timing, Notes()
         self.leaves, self.dt = found.leaves, dt
         assert found.input_features is not None
         self.input_features = found.input_features
@@ -240,6 +294,9 @@ class _Graph:
             self.links.append((self.made[name].exit, output))
         if not ends:
             raise CompileError("every module feeds another one; a network needs a module whose output it returns")
+        check_ends(
+            self.found, self.timing, [*ends, *(norm for norm, layer in norms.items() if layer in ends)], self.notes
+        )
         return nir.NIRGraph(self.nodes, self.links, metadata=self.metadata)
 
     def _nodes(self, leaf: Leaf, norm: nn.Module | None) -> Nodes:
@@ -254,10 +311,17 @@ class _Graph:
             self.metadata |= {"input_scale": float(leaf.module.input_scale), "input_low": -128, "input_high": 127}
         return Nodes(name, name, {name: layer_node(leaf.where, leaf.module, leaf.features_in, norm)})
 
-    def neurons(self, program: Program) -> dict[str, nn.Module]:
-        """Return the modules that spike, by the name of their operation."""
-        named = {self.made[name].exit: leaf.module for name, leaf in self.leaves.items() if name in self.made}
-        return {op.name: named[op.name] for op in program.of_type(LIF) if op.name in named}
+    def modules(self, program: Program) -> dict[str, nn.Module]:
+        """Return the modules whose outputs can be compared, by the name of their operation: neurons and read-outs."""
+        ends = {source: node for source, node in self.links if isinstance(self.nodes[node], nir_package().Output)}
+        named = {}
+        for name, leaf in self.leaves.items():
+            if name in self.made:
+                made = self.made[name].exit
+                named[made] = named[ends.get(made, made)] = leaf.module
+        return {
+            op.name: named[op.name] for op in program.ops if isinstance(op, LIF | LI | Readout) and op.name in named
+        }
 
     def _layer_before(self, norm: Leaf) -> str:
         """Return the layer into which a norm folds."""

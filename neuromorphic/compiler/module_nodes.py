@@ -31,6 +31,8 @@ NO_LEAK = 2.0**-45
 """Stands for ``1 - beta`` where a neuron among leaky ones has no leak: NIR has no infinite time constant."""
 
 TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+ENDINGS = (nn.Softmax, nn.LogSoftmax)
+"""Modules that are followed like the functions they call, which only a network's end may use."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
 SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
@@ -92,12 +94,18 @@ def is_leaf(module: nn.Module) -> bool:
     if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)):
         return True
     return in_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (
-        not isinstance(module, TRANSPARENT)
+        not isinstance(module, (*TRANSPARENT, *ENDINGS))
         and not in_norse(module, NORSE_CONTAINERS)
         and (
             isinstance(module, snntorch.SpikingNeuron) or type(module).__name__ in _NEAREST or not [*module.children()]
         )
     )
+
+
+def plain_type(module: nn.Module) -> type[nn.Module]:
+    """Return the class of a module; of one with parametrizations (weight_norm, spectral_norm), that beneath them."""
+    kind = type(module)
+    return kind.__mro__[1] if torch.nn.utils.parametrize.is_parametrized(module) else kind
 
 
 def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...]:
@@ -117,8 +125,11 @@ def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...
 
 def refuse_unless_supported(where: str, module: nn.Module) -> None:
     """Raise where a module's options change what NIR and a program mean."""
-    name = type(module).__name__
-    exact = type(module) in (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)
+    kind = plain_type(module)
+    name = kind.__name__
+    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)
+    if patched := sorted(key for key in vars(module) if callable(getattr(kind, key, None))):
+        raise CompileError(f"{where}: its {patched[0]} was replaced on the object; write a class of its own instead")
     if isinstance(module, snntorch.SpikingNeuron) and not exact:
         nearest = _NEAREST.get(name, "the class it is made from")
         raise CompileError(
@@ -258,6 +269,11 @@ def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: floa
         method = getattr(p, "reset_method", None)
         if method is not None and method.__name__ == "reset_subtract":
             reset, v_reset = "subtract", np.zeros(features)
+            if leak.any():
+                raise CompileError(
+                    f"{where}: reset_subtract takes v_th off a membrane that rests at v_leak, got v_leak "
+                    f"{leak.max():.4g}; programs subtract what lies between the two: use v_leak = 0, or reset_value"
+                )
         elif method is not None and method.__name__ != "reset_value":
             raise CompileError(
                 f"{where}: reset_method {method.__name__} is not known; use reset_value or reset_subtract"

@@ -2,14 +2,15 @@
 
 Behind each known storage stands an index that says which element of a module's output lies where, so views, flattening
 and a step cut out of a sequence are followed exactly, and a part of an output or another order of it is noticed.
-Copies, ``torch.stack`` over steps and sums of known tensors are followed too; any other operation loses the trail, and
-its name is kept for the error.
+Copies, ``torch.stack`` and ``torch.cat`` over steps and sums of known tensors are followed too; any other operation
+loses the trail, and its name is kept for the error. :class:`Kept` is what a network may make of the output of its last
+module, because it keeps the order of read-outs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 INPUT = "input"
 _COPIES = {"aten::clone", "aten::_to_copy"}
+_CLASSES = {"_softmax", "_log_softmax", "argmax"}
+_RISING = {"exp", "sigmoid", "tanh"}
+_OVER_STEPS = {"sum", "mean", "max", "amax"}
+_SCALED = {"mul", "div", "add", "sub"}
 _VALUELESS = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "new_zeros", "new_ones", "new_full"}
 
 
@@ -48,6 +53,27 @@ class Lost:
     reason: str
 
 
+@dataclass(frozen=True)
+class Axis:
+    """An axis that an operation took together: how far apart its elements lie in the source, and how many they are."""
+
+    stride: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Kept(Lost):
+    """A tensor that keeps the order of a module's read-outs; a network may return it, but no module may read it.
+
+    ``steps`` are the axes that were added up, which must be time; ``classes`` those among which it chose or normalised.
+    """
+
+    source: Source
+    operations: tuple[str, ...] = ()
+    steps: tuple[Axis, ...] = ()
+    classes: tuple[Axis, ...] = ()
+
+
 @dataclass
 class Known:
     """A tensor whose storage is known."""
@@ -63,6 +89,7 @@ class Following(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.names = {INPUT: "the sample"}
+        self.within: list[str] = []  # containers whose forward runs, by name and type
         self.inside = 0  # above 0: within a module that is one node, or within this class
         self._known: dict[int, Known] = {}
 
@@ -81,40 +108,110 @@ class Following(TorchDispatchMode):
         name = schema.name.removeprefix("aten::")
         if not known or name in _VALUELESS:
             return
-        if schema.name in _COPIES:
+        if schema.name in _COPIES or self._changes_nothing(name, args, kwargs):
             entry = self.find(known[0])
             assert entry is not None
             self.remember(out, entry.source, self.indices(entry, known[0]))
-        elif name == "stack" and (kwargs.get("dim", args[1] if len(args) > 1 else 0)) == 0:
-            self._stack(args[0], out)
+        elif name in ("stack", "cat"):
+            self._join(args[0], out, name, int(kwargs.get("dim", args[1] if len(args) > 1 else 0)))
         elif name in ("add", "add_") and len(args) == 2 and isinstance(args[1], Tensor) and not kwargs:
             self._add(args[0], args[1], out, name)
-        else:
+        elif not self._keep(name.removesuffix("_"), args, kwargs, out):
             for tensor in tensors_of(out):
                 if schema.is_mutable or self.find(tensor) is None:  # else it is a view
                     self._lose(tensor, known, name)
 
-    def _stack(self, listed: list[Tensor], out: Tensor) -> None:
-        """All calls of one module, in order, are its whole sequence."""
+    def _join(self, listed: list[Tensor], out: Tensor, name: str, dim: int) -> None:
+        """All calls of one module, in order, are its whole sequence, whatever axis they are put along."""
         entries = [self.find(tensor) for tensor in listed]
-        whole = [
-            entry.source.parts[0]
-            for entry, tensor in zip(entries, listed, strict=True)
-            if entry is not None
-            and isinstance(entry.source, Source)
-            and len(entry.source.parts) == 1
-            and self.is_whole(entry, tensor)
-        ]
-        first = whole[0] if whole else None
+        ends = [self._end_of(entry, tensor) for entry, tensor in zip(entries, listed, strict=True)]
+        first = ends[0]
+        size = listed[0].numel()
         if (
             first is not None
-            and len(whole) == len(listed)
-            and [part.call for part in whole] == list(range(1, len(listed) + 1))
-            and {(part.node, part.port) for part in whole} == {(first.node, first.port)}
+            and [end and replace(end[0], call=0) for end in ends] == [replace(first[0], call=0)] * len(ends)
+            and [end and end[0].call for end in ends] == list(range(1, len(ends) + 1))
+            and [end and end[1] for end in ends] == [first[1]] * len(ends)
+            and (name == "stack" or all(tensor.shape[dim] == 1 for tensor in listed))
         ):
-            self.remember(out, Source((Part(first.node, None, first.port),), out.numel()))
+            ids = [torch.arange(size).reshape(listed[0].shape) + step * size for step in range(len(listed))]
+            joined = torch.stack(ids, dim) if name == "stack" else torch.cat(ids, dim)
+            source = Source((replace(first[0], call=None),), out.numel())
+            self.remember(out, source if first[1] is None else replace(first[1], source=source), joined)
         else:
-            self._lose(out, [tensor for tensor in listed if self.find(tensor) is not None], "stack")
+            self._lose(out, [tensor for tensor in listed if self.find(tensor) is not None], name)
+
+    def _end_of(self, entry: Known | None, tensor: Tensor) -> tuple[Part, Kept | None] | None:
+        """Return the one part that a tensor is, and what was done to it, if it is all of that part in its order."""
+        source = None if entry is None else entry.source
+        kept = source if isinstance(source, Kept) and not source.steps else None
+        source = source if kept is None else kept.source
+        if entry is None or not isinstance(source, Source) or len(source.parts) > 1 or source.parts[0].call is None:
+            return None
+        ids = self.indices(entry, tensor).reshape(-1)
+        if ids.numel() != source.numel or not torch.equal(ids, torch.arange(len(ids))):
+            return None
+        return source.parts[0], None if kept is None else replace(kept, source=Source((), 0))
+
+    def _keep(self, name: str, args: Any, kwargs: dict[str, Any], out: Any) -> bool:
+        """Follow an operation that keeps the order of read-outs; say whether it does."""
+        tensor = args[0] if args and isinstance(args[0], Tensor) else None
+        entry = None if tensor is None else self.find(tensor)
+        if entry is None or not isinstance(entry.source, Source | Kept):
+            return False
+        assert tensor is not None
+        kept = self.returned(entry.source)
+        ids = self.indices(entry, tensor)
+        values = out[0] if name == "max" and isinstance(out, tuple) else out
+        axes = args[1] if len(args) > 1 else None
+        axis = axes[0] if isinstance(axes, list | tuple) and len(axes) == 1 else axes
+        if kept is not None and not kept.operations:
+            where = self.names[kept.source.parts[0].node]
+            kept = replace(kept, reason=f"{where} goes through torch's {name!r}, which is no module")
+        if kept is None or not isinstance(values, Tensor) or (kept.classes and name not in _SCALED | _RISING):
+            return False
+        if name in _CLASSES and isinstance(axis, int):
+            kept = replace(kept, classes=(*kept.classes, _axis(ids, axis)))
+            ids = ids.select(axis, 0).reshape(values.shape) if name == "argmax" else ids
+        elif name in _OVER_STEPS and isinstance(axis, int) and not _RISING & {*kept.operations}:
+            kept = replace(kept, steps=(*kept.steps, _axis(ids, axis)))
+            ids = ids.select(axis, 0).reshape(values.shape)
+        elif not (name in _RISING or (name in _SCALED and self._is_scaled(name, args, kwargs))):
+            return False
+        again = kept.operations[-1:] == (name,)
+        self.remember(values, kept if again else replace(kept, operations=(*kept.operations, name)), ids)
+        return True
+
+    @staticmethod
+    def _changes_nothing(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
+        """Say whether a tensor is added to 0 or multiplied by 1, as by Python's ``sum``."""
+        neutral = {"add": 0, "sub": 0, "mul": 1, "div": 1}.get(name)
+        other = args[1] if len(args) == 2 and not kwargs else None
+        if isinstance(other, Tensor):
+            other = other.item() if other.ndim == 0 else None
+        return neutral is not None and other == neutral
+
+    def returned(self, source: Source | Kept) -> Kept | None:
+        """Return how what a network returns stands to a module: its output, or the sum of it over steps, or neither."""
+        if isinstance(source, Kept):
+            return source
+        first = source.parts[0]
+        reason = f"{self.names[first.node]} is added up over steps"
+        if len(source.parts) == 1:
+            return Kept(reason, source)
+        if {(part.node, part.port) for part in source.parts} != {(first.node, first.port)}:
+            return None
+        calls = [part.call for part in source.parts]
+        if sorted(call or 0 for call in calls) != list(range(1, len(calls) + 1)):
+            return None
+        return Kept(reason, Source((first,), source.numel), ("sum",), (Axis(source.numel, len(calls)),))
+
+    def _is_scaled(self, name: str, args: Any, kwargs: dict[str, Any]) -> bool:
+        """Say whether a tensor is scaled by a positive number, or moved by one that is the same for all classes."""
+        other = args[1] if len(args) == 2 and not kwargs else None
+        if isinstance(other, Tensor):
+            other = other.item() if other.numel() == 1 and self.find(other) is None else None
+        return isinstance(other, int | float) and (other > 0 or name in ("add", "sub"))
 
     def _add(self, left: Tensor, right: Tensor, out: Tensor, name: str) -> None:
         entries = [self.find(tensor) for tensor in (left, right)]
@@ -163,8 +260,24 @@ class Following(TorchDispatchMode):
         lost = first.source
         if isinstance(lost, Source):
             nodes = [self.names[part.node] for part in lost.parts]
-            lost = Lost(f"{' + '.join(nodes)} goes through torch's {operation.rstrip('_')!r}, which is no module")
+            lost = Lost(
+                f"{' + '.join(dict.fromkeys(nodes))} goes through torch's {operation.rstrip('_')!r}"
+                + (f" in {self.within[-1]}" if self.within else "")
+                + ", which is no module"
+            )
+        elif isinstance(lost, Kept):
+            lost = Lost(f"{self.names[lost.source.parts[0].node]} goes through torch's {operation.rstrip('_')!r}")
         self.remember(tensor, lost)
+
+
+def _axis(ids: Tensor, dim: int) -> Axis:
+    """Describe an axis of what is known; a stride of 0 says that its elements do not lie evenly apart."""
+    length = ids.shape[dim]
+    if length == 1:
+        return Axis(0, 1)
+    steps = ids.diff(dim=dim)
+    stride = int(steps.reshape(-1)[0])
+    return Axis(stride if bool((steps == stride).all()) else 0, length)
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from neuromorphic.compiler.module_tensors import INPUT, Following, Known, Lost, Part, Source, tensors_of
 from neuromorphic.errors import CompileError
 
+STATES = ("spk", "syn", "mem")
+"""States that snnTorch's neurons keep themselves where they are told to."""
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -33,6 +36,14 @@ class Leaf:
     features_out: tuple[int, ...] = ()
     edges: list[frozenset[Edge]] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)  # of its input, call by call
+    input_rows: list[Tensor] = field(default_factory=list)  # rows of the sample, where it reads that
+    hidden: dict[str, Tensor] = field(default_factory=dict)  # states that it keeps itself, as the last call left them
+
+    @property
+    def rows(self) -> list[int]:
+        """Rows of features that each call reads."""
+        return [math.prod(shape) // math.prod(self.features_in) for shape in self.shapes]
 
     @property
     def where(self) -> str:
@@ -47,7 +58,7 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         super().__init__()
         self.leaves: dict[str, Leaf] = {}
         self.input_features: tuple[int, ...] | None = None
-        self.input_steps: dict[tuple[int, int], Tensor] = {}  # by call and rows: which rows were read
+        self.returned_tensors: list[tuple[Tensor, Known | None]] = []
 
     def enter(self, leaf: Leaf, features_of: Callable[[Tensor], tuple[int, ...]], given: Any) -> None:
         """Note what a leaf is called with."""
@@ -63,8 +74,15 @@ class Trace(Following):  # type: ignore[no-untyped-call]
                 "give it one shape, or make two modules of it"
             )
         leaf.features_in = features
+        leaf.shapes.append(tuple(tensors[0].shape))
         leaf.edges.append(self._edges(leaf, tensors[0]))
         self._check_states(leaf, tensors[1:])
+        for name, state in hidden_states(leaf.module).items():
+            if leaf.calls > 1 and not torch.equal(state, leaf.hidden[name]):
+                raise CompileError(
+                    f"{leaf.where}: its hidden state {name!r} was changed between its steps {leaf.calls - 1} and "
+                    f"{leaf.calls}; a neuron's state is its own, and a reset belongs between two calls of the network"
+                )
 
     def leave(self, leaf: Leaf, lead: int, returned: Any) -> None:
         """Note what a leaf returns."""
@@ -72,16 +90,12 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         leaf.features_out = tuple(leaf.outputs[0].shape[lead:])
         for port, tensor in reversed(list(enumerate(leaf.outputs))):  # the output last: it may also be a state
             self.remember(tensor, Source((Part(leaf.name, leaf.calls, port),), tensor.numel()))
+        leaf.hidden = {name: state.clone() for name, state in hidden_states(leaf.module).items()}
         self.inside -= 1
 
     def watch_input(self, sample: Tensor) -> None:
         """Make the sample known."""
         self.remember(sample, Source((Part(INPUT),), sample.numel()))
-
-    def outputs_of(self, returned: Any) -> list[Source]:
-        """Return the sources of the tensors that a network returned."""
-        entries = (self.find(tensor) for tensor in tensors_of(returned))
-        return [entry.source for entry in entries if entry is not None and isinstance(entry.source, Source)]
 
     def _edges(self, leaf: Leaf, tensor: Tensor) -> frozenset[Edge]:
         entry = self.find(tensor)
@@ -140,12 +154,7 @@ class Trace(Following):  # type: ignore[no-untyped-call]
             )
         if self.input_features is None:
             self.input_features = leaf.features_in
-        seen = self.input_steps.setdefault((leaf.calls, len(rows)), rows[:, 0])
-        if not torch.equal(seen, rows[:, 0]):
-            raise CompileError(
-                f"{leaf.where}: in its step {leaf.calls} it reads another step of the sample than other modules do; "
-                "a graph shows its input to all of them at once"
-            )
+        leaf.input_rows.append(rows[:, 0] // width)
 
     def _check_states(self, leaf: Leaf, given: list[Tensor]) -> None:
         """Refuse a state that is not the one which the module returned a step before, or not zero at first."""
@@ -163,6 +172,30 @@ class Trace(Following):  # type: ignore[no-untyped-call]
                     "before; a neuron's state is its own, and a reset between samples belongs between two calls of "
                     "the network"
                 )
+
+
+def hidden_states(module: nn.Module) -> dict[str, Tensor]:
+    """Return the states that one of snnTorch's neurons keeps itself."""
+    if not getattr(module, "init_hidden", False):
+        return {}
+    states = {name: getattr(module, name, None) for name in STATES}
+    return {name: state for name, state in states.items() if isinstance(state, Tensor)}
+
+
+def _parameters(module: nn.Module) -> dict[str, Tensor]:
+    """Return what a module computes with, its states left out."""
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: tensor.detach().clone() for name, tensor in tensors.items() if name.split(".")[-1] not in STATES}
+
+
+def _check_untouched(leaf: Leaf, raw: list[Tensor], returned: Any) -> None:
+    """Refuse a hook of the user's that changes what a module returns."""
+    now = list(tensors_of(returned))
+    if len(raw) != len(now) or any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(raw, now, strict=True)):
+        raise CompileError(
+            f"{leaf.where}: a forward hook changes what it returns, which no graph can say; do so in its weights, or "
+            "in a module of its own"
+        )
 
 
 def trace(
@@ -192,12 +225,28 @@ def trace(
             found.names[leaf.name] = leaf.where
             found.enter(leaf, lambda tensor: features_of(leaf.where, leaf.module, tensor), (args, kwargs))
 
-        def leave(_: nn.Module, args: Any, kwargs: Any, returned: Any, leaf: Leaf = leaf) -> None:
+        raw: list[Tensor] = []
+
+        def first(_: nn.Module, args: Any, returned: Any, raw: list[Tensor] = raw) -> None:
+            raw[:] = [tensor.clone() for tensor in tensors_of(returned)]
+
+        def leave(
+            _: nn.Module, args: Any, kwargs: Any, returned: Any, leaf: Leaf = leaf, raw: list[Tensor] = raw
+        ) -> None:
+            _check_untouched(leaf, raw, returned)
             lead = next(tensors_of((args, kwargs))).ndim - len(leaf.features_in)
             found.leave(leaf, lead, returned)
 
         handles.append(part.register_forward_pre_hook(enter, with_kwargs=True))
+        handles.append(part.register_forward_hook(first, prepend=True))
         handles.append(part.register_forward_hook(leave, with_kwargs=True))
+    for name, part in module.named_modules():
+        if part is module or any(part is leaf for leaf in leaves.values()):
+            continue
+        where = f"{name} ({type(part).__name__})"
+        handles.append(part.register_forward_pre_hook(lambda *_, where=where: found.within.append(where)))
+        handles.append(part.register_forward_hook(lambda *_: found.within.pop() and None))
+    before = {name: _parameters(part) for name, part in leaves.items()}
     try:
         with torch.no_grad(), found:
             found.inside += 1
@@ -205,12 +254,17 @@ def trace(
             found.inside -= 1
             returned = module(sample)
             found.inside += 1
-            sources = found.outputs_of(returned)
+            found.returned_tensors = [(tensor, found.find(tensor)) for tensor in tensors_of(returned)]
     finally:
         for handle in handles:
             handle.remove()
-    for source in sources:
-        if len(source.parts) > 1:
-            names = ", ".join(part.node for part in source.parts)
-            raise CompileError(f"the network returns the sum of {names}; let a module take the sum and end with it")
+    for leaf in found.leaves.values():
+        after = _parameters(leaf.module)
+        moved = [
+            name
+            for name, tensor in before[leaf.name].items()
+            if not torch.equal(tensor.nan_to_num(), after[name].nan_to_num())
+        ]
+        if moved:
+            raise CompileError(f"{leaf.where}: its {moved[0]} changes while the network runs; a program's stay")
     return found
