@@ -7,7 +7,7 @@ the module itself. Each case ends as one of
 
     refused   a CompileError
     agrees    within the compiler's stated bound: 99 % of the neuron-steps of every spiking layer, 99 % of the labels,
-              read-outs within 2 % of their range
+              read-outs within 5 % of their range
     warned    outside of it, and a CompileWarning says so
     SILENT    outside of it without a word: the failure, printed with the fewest decisions that still show it
     MISREPORT within it, but ``metadata["agreement"]`` is missing or says something else
@@ -35,12 +35,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from module_equations import Array, Truth, applied, simulated
 from neuromorphic import errors, run
 from neuromorphic.compiler import compile_module
+from neuromorphic.compiler.module_agreement import LABELS, READOUTS, SPIKES
 from neuromorphic.errors import CompileError
 from neuromorphic.neuron_ops import LIF
 from random_modules import Case, random_case
 
-SPIKES, LABELS, READOUTS = 0.99, 0.99, 0.02
-"""The compiler's stated bound."""
+SPIKES, LABELS, READOUTS = max(0.99, SPIKES), max(0.99, LABELS), min(0.05, READOUTS)
+"""The compiler's stated bound, which may be tighter than this."""
 FLOAT32 = 0.002
 """Spikes in which a float32 network may differ from float64 before a case says nothing about the compiler."""
 FAILURES = ("SILENT", "MISREPORT", "CRASH")
@@ -162,7 +163,7 @@ def judged(case: Case) -> Verdict:
             program = compile_module(case.net, case.sample, **options)
         except CompileError as error:
             return Verdict("refused", str(error), valid, case.trap)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             return Verdict("CRASH", f"{type(error).__name__}: {error}", valid, case.trap)
     known_warning = getattr(errors, "CompileWarning", None)
     warned = known_warning is not None and any(issubclass(w.category, known_warning) for w in caught)
@@ -172,7 +173,7 @@ def judged(case: Case) -> Verdict:
         return Verdict("SILENT", "what the network returns has no classes", valid, case.trap)
     try:
         recording = run(program, case.shown)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return Verdict("CRASH", f"its own sample: {type(error).__name__}: {error}", valid, case.trap)
     return compared(case, truth, (o, p), program, recording, warned=warned)
 
@@ -295,7 +296,7 @@ def shrunk(seed: int, kind: str, budget: float = 20.0) -> tuple[Case, Verdict]:
             try:
                 candidate = random_case(seed, forced | {name: 0})
                 verdict = judged(candidate)
-            except Exception:  # noqa: BLE001, S112
+            except Exception:
                 continue
             if verdict.kind == kind:
                 forced[name], best, changed = 0, (candidate, verdict), True

@@ -18,7 +18,7 @@ from module_equations import Array, softmax
 class Ending:
     """``returned`` makes of a module's output ``[T, B, C]`` (and of a second head's) what the network returns.
 
-    ``right`` is the same in NumPy; ``read`` is what a user reads of the program's values before the argmax over classes:
+    ``right`` is the same in NumPy; ``read`` is what a user reads of the program's values before the argmax over classes,
     their sum over time, their last step, their largest value.
     """
 

@@ -184,7 +184,7 @@ def step(n: Neuron, current: Array, s: dict[str, Array], t: int = 0) -> Array:
 
 @dataclass
 class Truth:
-    """What is right: of each block what it gives, spikes or values, and the membrane of its neurons; ``[T, B, ...]``."""
+    """What is right, ``[T, B, ...]``: of each block what it gives, spikes or values, and its neurons' membranes."""
 
     given: list[Array]
     passed: list[Array]  # the same after what lies between modules

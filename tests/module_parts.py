@@ -152,7 +152,8 @@ class Maker:
         }  # fmt: skip
         equations = Neuron("box", options)
         if which == "LIFBoxCell":
-            options["reset"] = d.choice(f"{name} reset", "zero", "subtract", p=[0.6, 0.4])
+            wanted = d.choice(f"{name} reset", "zero", "subtract", p=[0.6, 0.4])
+            options["reset"] = wanted if leak == 0 else "zero"  # a program subtracts what lies above the leak
             given["reset_method"] = {
                 "zero": norse.functional.reset.reset_value, "subtract": norse.functional.reset.reset_subtract
             }[options["reset"]]  # fmt: skip
