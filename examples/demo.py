@@ -23,8 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import neuromorphic
+from neuromorphic.atomic_write import write_atomically
 from neuromorphic.compiler import compile_run
-from neuromorphic.container import write_atomically
 from neuromorphic.errors import NeuromorphicError
 from neuromorphic.interpreter import find_lava_python
 from pnbx_snn import plot

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
@@ -18,10 +17,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from neuromorphic.bounds import prove
-from neuromorphic.errors import CompileError, ExecutorError, InputError, NeuromorphicError
+from neuromorphic.errors import CompileError, ExecutorError, NeuromorphicError
 from neuromorphic.execution import run as run_program
 from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import NAMES
+from neuromorphic.input_files import read_inputs
 from neuromorphic.lava_mapping import Layout
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
 from neuromorphic.neuron_ops import LIF
@@ -32,7 +32,6 @@ from neuromorphic.pathway_ops import Slots
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
-MAX_INPUT_BYTES = 4 << 30
 EXPORTS = ("nir", "netx", "onnx")
 
 out = Console()
@@ -93,26 +92,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 
 
 def _load_inputs(path: Path, samples: str | None) -> NDArray[Any]:
-    try:
-        with path.open("rb") as file:
-            is_zip = file.read(2) == b"PK"
-        array: NDArray[Any] = np.empty(0) if is_zip else np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy array without pickled objects ({error})") from error
-    if is_zip:
-        raise InputError(f"{path}: holds several arrays (.npz); give one .npy array")
-    if array.nbytes > MAX_INPUT_BYTES:
-        raise InputError(f"{path}: {array.nbytes} bytes, at most {MAX_INPUT_BYTES} are read at once; use --samples")
-    if samples is not None:
-        if array.ndim < 2:
-            raise InputError(f"{path}: --samples needs [T, B, N] or [B, N], got {list(array.shape)}")
-        first, colon, last = samples.partition(":")
-        if not colon or not all(part.isdecimal() or part == "" for part in (first, last)):
-            raise typer.BadParameter(f"--samples must be a:b, for example 0:20, got {samples!r}")
-        array = array[..., int(first or 0) : int(last) if last else None, :]
-    return np.array(array)
+    if samples is None:
+        return read_inputs(path)
+    first, colon, last = samples.partition(":")
+    if not colon or not all(part.isdecimal() or part == "" for part in (first, last)):
+        raise typer.BadParameter(f"--samples must be a:b, for example 0:20, got {samples!r}")
+    return read_inputs(path, slice(int(first or 0), int(last) if last else None))
 
 
 @contextmanager
@@ -288,6 +273,13 @@ def export_command(
     round_trip: Annotated[
         str, typer.Option(help="Of nir. exact: refuse what would compile back to other integers; close: do not ask.")
     ] = "exact",
+    nir_form: Annotated[
+        Literal["portable", "integer"],
+        typer.Option(
+            help="Of nir. portable: scales in the weights, as snnTorch, Norse and SpikingJelly read them; integer: "
+            "whole weights, scales in the neurons."
+        ),
+    ] = "portable",
     form: Annotated[
         Literal["step", "scan", "image"],
         typer.Option(
@@ -340,10 +332,14 @@ def export_command(
     from neuromorphic.compiler import save_nir, to_nir
 
     output = output or program_file.with_suffix(".nir")
-    graph = to_nir(program, round_trip=round_trip)  # type: ignore[arg-type]
+    graph = to_nir(program, round_trip=round_trip, form=nir_form)  # type: ignore[arg-type]
     save_nir(graph, output)
-    facts = ", ".join(f"{key} {value:.6g}" for key, value in graph.metadata.items())
-    out.print(f"{output}: {len(graph.nodes)} nodes, {len(graph.edges)} edges; {facts}", soft_wrap=True)
+    facts = ", ".join(f"{key} {value:.6g}" for key, value in graph.metadata.items() if not isinstance(value, str))
+    notes = "".join(f"\n- {note}" for note in graph.metadata.get("notes", "").splitlines())
+    out.print(
+        f"{output}: {len(graph.nodes)} nodes, {len(graph.edges)} edges; {facts}{escape(notes)}",
+        soft_wrap=True,
+    )
 
 
 def _short(value: int) -> str:

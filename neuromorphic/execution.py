@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from neuromorphic.bounds import prove
+from neuromorphic.bounds import prove, proven_for
 from neuromorphic.executors import get_executor
 from neuromorphic.program import Program
 from neuromorphic.recording import Comparison, Recording, compare
@@ -20,7 +20,8 @@ def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **optio
     program : Program
         What to run. Its bounds are proven first.
     inputs : NDArray
-        ``[T, B, N]`` or ``[B, N]``, integers or floats; see :meth:`Program.prepare_inputs`.
+        ``[T, B, N]`` or ``[B, N]``, integers or floats; see :meth:`Program.prepare_inputs`. ``T`` may be more than
+        ``num_steps`` where the bounds are proven for ``T`` steps too: :func:`neuromorphic.bounds.most_steps`.
     executor : str
         One of :data:`neuromorphic.executors.NAMES`: ``"numpy"``, ``"lava"``, ``"native"``, ``"torch"``,
         ``"onnxruntime"``, ``"openvino"``.
@@ -36,7 +37,8 @@ def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **optio
     Raises
     ------
     InputError, BoundError, ExecutorError
-        Inputs that do not fit, a program that could overflow, an executor that fails.
+        Inputs that do not fit or have more steps than the program is proven for, a program that could overflow, an
+        executor that fails.
 
     Examples
     --------
@@ -51,7 +53,8 @@ def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **optio
     """
     execute = get_executor(executor)
     prove(program)
-    return execute(program, program.prepare_inputs(inputs), **options)
+    codes = program.prepare_inputs(inputs)
+    return execute(proven_for(program, len(codes)), codes, **options)
 
 
 def verify(

@@ -75,7 +75,13 @@ def _output(command: list[str], limit_s: float) -> tuple[str | None, str]:
     """Run a short command; return its standard output and ``""``, or ``None`` and why not."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit_s, env=clean_environment(), stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",  # what a Python that is none prints
+            timeout=limit_s,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         return None, f"gave no answer within {limit_s:g} s"
@@ -229,7 +235,9 @@ def _find_base(explicit: str | os.PathLike[str] | None) -> _Base:
 
 
 def _run_step(what: str, command: list[str]) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=clean_environment())
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=clean_environment()
+    )
     if done.returncode != 0:
         last = "\n".join(f"  {line}" for line in done.stdout.splitlines()[-15:])
         raise LavaNotFoundError(f"setup-lava: {what} failed with status {done.returncode}; its last lines:\n{last}")

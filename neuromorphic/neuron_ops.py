@@ -22,6 +22,7 @@ from neuromorphic.op_fields import (
     checked_array,
     checked_choice,
     checked_integer,
+    restore,
 )
 
 MAX_PERIOD = 1 << 16
@@ -61,6 +62,7 @@ class LIF:
     shift: int
     reset: str = "zero"
     kind: ClassVar[str] = "events"
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))

@@ -31,6 +31,14 @@ def checked_array(
     return frozen
 
 
+def restore(self: Any, state: dict[str, Any]) -> None:
+    """Be the ``__setstate__`` of an operation: pickles and deep copies hold arrays that can be written."""
+    for value in state.values():
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+    self.__dict__.update(state)
+
+
 def checked_integer(op: str, name: str, value: Any, low: int, high: int) -> int:
     """Return ``value`` as an int, refusing whatever is none or lies outside ``low..high``."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= int(value) <= high:

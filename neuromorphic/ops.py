@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import ProgramError
 from neuromorphic.fixed_point import STATE_MAX
 from neuromorphic.neuron_ops import LIF, HomeostaticLIF
-from neuromorphic.op_fields import MAX_SHIFT, MAX_SIZE, Variable, Wanted, checked_array, checked_integer
+from neuromorphic.op_fields import MAX_SHIFT, MAX_SIZE, Variable, Wanted, checked_array, checked_integer, restore
 from neuromorphic.pathway_ops import (
     LI,
     Delay,
@@ -77,8 +77,10 @@ class Input:
         checked_integer(self.name, "size", self.size, 1, MAX_SIZE)
         checked_integer(self.name, "low", self.low, -(1 << 15), 0)
         checked_integer(self.name, "high", self.high, 1, 1 << 15)
-        if not isinstance(self.scale, float) or not 0.0 < self.scale < float("inf"):
+        real = isinstance(self.scale, (int, float)) and not isinstance(self.scale, bool)  # 1.0 is 1 in other languages
+        if not real or not 0.0 < self.scale < float("inf"):
             raise ProgramError(f"{self.name}: scale must be a positive finite float, got {self.scale!r}")
+        object.__setattr__(self, "scale", float(self.scale))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,7 @@ class Dense:
     shift: int = 0
     kind: ClassVar[str] = "values"
     variables: ClassVar[tuple[Variable, ...]] = ()
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", checked_array(self.name, "weights", self.weights, np.int8, 2, -127, 127))
@@ -155,6 +158,7 @@ class Readout:
     bias: NDArray[np.int32]
     shift: int
     kind: ClassVar[str] = "sum"
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))

@@ -23,6 +23,7 @@ from neuromorphic.op_fields import (
     checked_choice,
     checked_flag,
     checked_integer,
+    restore,
 )
 from neuromorphic.pathway_arithmetic import KEY_BITS, MEMORY_BITS, NEIGHBOURS
 
@@ -39,6 +40,7 @@ class _OneSource:
     source: str
     size: int
     accepts: ClassVar[tuple[str, ...]] = ("values",)
+    __setstate__ = restore
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -208,6 +210,7 @@ class LI:
     bias: NDArray[np.int32]
     shift: int = 0
     kind: ClassVar[str] = "values"
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -435,6 +438,7 @@ class Slots:
     fast: NDArray[np.int32] | None = None
     plastic: bool = True
     kind: ClassVar[str] = "values"
+    __setstate__ = restore
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", checked_array(self.name, "keys", self.keys, np.int8, 2, -1, 1))

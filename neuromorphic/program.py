@@ -10,21 +10,27 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.canonical import plain_json
 from neuromorphic.container import complete_header, read_container, write_container
 from neuromorphic.errors import ExecutorError, FileFormatError, InputError, ProgramError
 from neuromorphic.fixed_point import INT32_MAX, quantize_input
 from neuromorphic.op_fields import Variable, Wanted, checked_integer
 from neuromorphic.ops import OP_TYPES, Input, Op
 from neuromorphic.packing import is_ternary, pack_ternary, unpack_ternary
-from neuromorphic.pathway_ops import Delay
+from neuromorphic.pathway_ops import Delay, Slots
 
 KIND = "pnbx-program"
-FORMAT_VERSION = 3  # 2: the operations of pathway_ops, resets that act one step late; 3: ternary arrays at two bits
+FORMAT_VERSION = 4
+"""2: operations of pathway_ops, resets one step late; 3: ternary arrays at two bits; 4: a digest for any language."""
+MAX_NAME = 1000
+MAX_VALUES = 1 << 27
+"""Values of one sample that a program may hold at once, states and queues included: 512 MiB as int32."""
 
 
 def _unpacked(name: str, array: NDArray[Any], entry: Any) -> NDArray[Any]:
@@ -42,11 +48,15 @@ def _check_wiring(ops: tuple[Op, ...]) -> None:
     later: list[tuple[Op, Wanted]] = []  # a Delay may stand before its source
     for op in ops:
         if not isinstance(op.name, str) or not op.name.replace("_", "").isalnum():
-            raise ProgramError(f"operation name must be letters, digits and underscores, got {op.name!r}")
+            raise ProgramError(f"operation name must be letters, digits and underscores, got {op.name!r:.100}")
+        if len(op.name) > MAX_NAME:
+            raise ProgramError(f"operation name must have at most {MAX_NAME} letters, got {len(op.name)}")
         if op.name in seen:
             raise ProgramError(f"{op.name}: two operations have this name")
         if not isinstance(op, Input) and not op.sources:
             raise ProgramError(f"{op.name}: has no source")
+        if not all(isinstance(source, str) for source in op.sources):
+            raise ProgramError(f"{op.name}: sources must be names of operations, got {op.sources!r:.100}")
         for wanted in op.wants:
             if wanted.source in seen:
                 _check_source(op, wanted, seen[wanted.source])
@@ -62,15 +72,34 @@ def _check_wiring(ops: tuple[Op, ...]) -> None:
         if wanted.source not in seen:
             raise ProgramError(f"{op.name}: source {wanted.source!r} is not an operation of this program")
         _check_source(op, wanted, seen[wanted.source])
+    followed: set[str] = set()
+    for op, _ in later:
         chain = {op.name}
-        while isinstance(op, Delay):  # delays that only read each other would be followed for ever
+        while isinstance(op, Delay) and op.name not in followed:
             op = seen[op.source]
-            if op.name in chain:
+            if op.name in chain:  # delays that only read each other would be followed for ever
                 raise ProgramError(f"{op.name}: reads itself through delays alone")
             chain.add(op.name)
+        followed |= chain
     if [isinstance(op, Input) for op in ops].count(True) != 1 or not isinstance(ops[0], Input):
         raise ProgramError("a program has exactly one Input, and it stands first")
     _check_connected(ops)
+
+
+def _check_memory(ops: tuple[Op, ...]) -> None:
+    """Refuse programs of which a few bytes ask for all memory: sizes that no array of theirs backs."""
+    held = {op.name: op.size + sum(variable.size for variable in op.variables) for op in ops}
+    for op in ops:
+        if isinstance(op, Delay):
+            held[op.name] += op.steps * op.size
+        elif isinstance(op, Slots):
+            held[op.name] += op.keys.size
+    if sum(held.values()) > MAX_VALUES:
+        most = max(held, key=lambda name: held[name])
+        raise ProgramError(
+            f"{most}: holds {held[most]} of {sum(held.values())} values that the program takes for one sample; "
+            f"at most {MAX_VALUES} are allowed in all (queues of delays, states, what flows between operations)"
+        )
 
 
 def _check_connected(ops: tuple[Op, ...]) -> None:
@@ -114,14 +143,17 @@ class Program:
     ops : tuple of Op
         ``Input`` first; every source stands before its reader, except that of a ``Delay``.
     num_steps : int
-        Steps per sample it was compiled for; bounds are proven for this many.
+        Steps per sample it was compiled for; bounds are proven for this many. It runs longer where they are proven for
+        more: :func:`neuromorphic.bounds.most_steps`.
     metadata : Mapping[str, Any]
-        JSON-able facts: source network, measured agreement, versions.
+        Facts that JSON knows: source network, measured agreement, versions. Kept as a file gives them back: tuples
+        become lists, integer keys text.
 
     Raises
     ------
     ProgramError
-        When a name repeats, a source is missing or of the wrong kind or size, or a value is out of range.
+        When a name repeats, a source is missing or of the wrong kind or size, a value is out of range, the metadata
+        hold what JSON does not know (NaN, objects), or one sample would take more than :data:`MAX_VALUES` values.
 
     Examples
     --------
@@ -147,8 +179,15 @@ class Program:
         object.__setattr__(self, "ops", tuple(self.ops))
         if not self.ops:
             raise ProgramError("a program needs at least an Input")
-        checked_integer("program", "num_steps", self.num_steps, 1, INT32_MAX)
+        object.__setattr__(self, "num_steps", checked_integer("program", "num_steps", self.num_steps, 1, INT32_MAX))
+        if not isinstance(self.metadata, Mapping):
+            raise ProgramError(f"program: metadata must be a mapping, got {type(self.metadata).__name__}")
+        try:
+            object.__setattr__(self, "metadata", plain_json(self.metadata, "metadata"))
+        except ValueError as error:
+            raise ProgramError(f"program: {error}") from error
         _check_wiring(self.ops)
+        _check_memory(self.ops)
 
     @property
     def input(self) -> Input:
@@ -157,20 +196,33 @@ class Program:
         assert isinstance(first, Input)
         return first
 
+    @cached_property
+    def _by_name(self) -> dict[str, Op]:
+        return {op.name: op for op in self.ops}
+
+    @cached_property
+    def _undelayed(self) -> dict[str, tuple[Op, int]]:
+        """What :meth:`undelayed` returns, of every ``Delay``; each is looked at once."""
+        found: dict[str, tuple[Op, int]] = {}
+        for op in self.of_type(Delay):
+            waiting = []
+            while isinstance(op, Delay) and op.name not in found:
+                waiting.append(op)
+                op = self[op.source]
+            origin, steps = found.get(op.name, (op, 0))
+            for delay in reversed(waiting):
+                steps += delay.steps
+                found[delay.name] = origin, steps
+        return found
+
     def __getitem__(self, name: str) -> Op:
         """Return the operation of that name."""
-        for op in self.ops:
-            if op.name == name:
-                return op
-        raise KeyError(name)
+        return self._by_name[name]
 
     def undelayed(self, name: str) -> tuple[Op, int]:
         """Return the operation whose events come through a ``Delay``, or several, and how many steps they take."""
-        op, steps = self[name], 0
-        while isinstance(op, Delay):
-            steps += op.steps
-            op = self[op.source]
-        return op, steps
+        op = self[name]
+        return self._undelayed[name] if isinstance(op, Delay) else (op, 0)
 
     def of_type(self, cls: type[Any]) -> list[Any]:
         """Operations of one class, in order."""

@@ -14,7 +14,8 @@ from neuromorphic.container import read_container, write_container
 from neuromorphic.errors import FileFormatError
 
 KIND = "pnbx-recording"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: a digest for any language
+MAX_FILE_BYTES = 16 << 30
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,16 @@ class Recording:
         return labels
 
     def save(self, path: str | os.PathLike[str]) -> str:
-        """Write the recording to an ``.npz`` and return its SHA-256."""
+        """Write the recording to an ``.npz`` and return its SHA-256.
+
+        Raises
+        ------
+        StorageError
+            When the file cannot be written, or could not be read back: metadata that JSON does not know, a dtype that
+            files do not hold.
+        """
         body = {"executor": self.executor, "metadata": dict(self.metadata), "order": list(self.variables)}
-        return write_container(path, KIND, FORMAT_VERSION, body, self.variables)
+        return write_container(path, KIND, FORMAT_VERSION, body, self.variables, max_bytes=MAX_FILE_BYTES)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recording:
@@ -110,10 +118,18 @@ class Recording:
         FileFormatError
             When the file is missing, truncated, altered, newer than this package or not a recording.
         """
-        body, arrays, _ = read_container(path, KIND, FORMAT_VERSION)
+        body, arrays, _ = read_container(path, KIND, FORMAT_VERSION, max_bytes=MAX_FILE_BYTES)
         try:
-            return cls({name: arrays[name] for name in body["order"]}, body["executor"], body["metadata"])
-        except (KeyError, TypeError) as error:
+            order, executor, metadata = body["order"], body["executor"], body["metadata"]
+            if sorted(order) != sorted(arrays) or not isinstance(executor, str) or not isinstance(metadata, dict):
+                raise ValueError(
+                    f"order must name every array once, executor be text and metadata a mapping, got {order!r:.100}, "
+                    f"{executor!r:.100} and {type(metadata).__name__}"
+                )
+            if any(array.ndim != 3 for array in arrays.values()):
+                raise ValueError(f"variables must be [T, B, N], got {[list(a.shape) for a in arrays.values()][:20]}")
+            return cls({name: arrays[name] for name in order}, executor, metadata)
+        except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path}: not a usable recording ({error})") from error
 
 

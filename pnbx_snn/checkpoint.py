@@ -4,7 +4,11 @@ The tensors are those of the model (``model.<name>``) and of the optimiser (``op
 description holds a :class:`CheckpointMeta` and the optimiser's settings. See :mod:`pnbx_snn.storage` for the file.
 """
 
+import copy
+import json
+import math
 import platform
+from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 import pnbx_snn
 from pnbx_snn.baselines import Baseline
@@ -25,6 +30,8 @@ from pnbx_snn.storage import Tensors, read_description, read_tensors, write_tens
 from pnbx_snn.teacher import SmallCNN
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
+LARGE = 1 << 20
+"""Elements of a tensor that is not made only to see its shape."""
 
 Network = SpikingClassifier | PNBX | FloatNetwork
 """What a configuration can describe: each has ``calibrate(x)`` and ``classify(x) -> (logits, spikes)``."""
@@ -175,10 +182,37 @@ def build_model(config: Config) -> Network:
     )
 
 
+class _LargeOnMeta(TorchFunctionMode):
+    """Makes large new tensors on torch's meta device, which takes no memory for them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn):
+            sizes = args[0] if args and not isinstance(args[0], int) else args
+            if math.prod(sizes) > LARGE:
+                kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
+
+
+def planned_model(config: Config) -> Network:
+    """Build the network that a configuration describes, without memory for its matrices: to see their names and shapes.
+
+    Examples
+    --------
+    >>> planned_model(make_config({"model": {"hidden": [65536, 65536]}})).layers[1].linear.weight.shape
+    torch.Size([65536, 65536])
+    """
+    # snnTorch's neurons look at their settings while they are built, so theirs must be there.
+    place = torch.device("meta") if config.model is None else _LargeOnMeta()
+    with torch.random.fork_rng(devices=[]), place:
+        return build_model(config)
+
+
 def load_run(run_dir: str | Path) -> tuple[Network, Config]:
     """Rebuild the network of a training run, in evaluation mode, with its configuration.
 
-    The configuration is the one inside the checkpoint; ``config.toml`` beside it is a copy for people.
+    The configuration is the one inside the checkpoint; ``config.toml`` beside it is a copy for people. No memory is
+    taken for a network whose tensors the file does not hold.
 
     Parameters
     ----------
@@ -200,6 +234,8 @@ def load_run(run_dir: str | Path) -> tuple[Network, Config]:
     """
     path = Path(run_dir) / CHECKPOINT_NAME
     config = saved_config(path)
+    of_model = {name: tensor for name, tensor in read_tensors(path)[1].items() if name.startswith("model.")}
+    _check_fit(path, of_model, _model_tensors(planned_model(config)))
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten, so they cost the caller no randomness
         model = build_model(config)
     load_checkpoint(path, model)
@@ -233,7 +269,7 @@ def _meta(path: Path, description: dict[str, Any]) -> CheckpointMeta:
     try:
         return CheckpointMeta.model_validate(description.get("meta"))
     except ValidationError as error:
-        problem = error.errors()[0]
+        problem = error.errors(include_url=False)[0]
         name = ".".join(map(str, ("meta", *problem["loc"])))
         raise CheckpointError(f"{path}: is altered: {name}: {problem['msg'].lower()}") from error
 
@@ -304,7 +340,34 @@ def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, tensors: Tenso
             f"{path}: does not fit the optimiser: parameter groups of shapes {layout} in the file, "
             f"{_layout(optimizer)} in the optimiser"
         )
+    _try_optimizer(path, optimizer, state, groups)
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _try_optimizer(
+    path: Path, optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]], groups: list[dict[str, Any]]
+) -> None:
+    """Let another optimiser of the same kind take the state and make a step: only that shows whether it is whole."""
+    trial = copy.copy(optimizer)
+    trial.state = defaultdict(dict)
+    trial.param_groups = [
+        {**group, "params": [torch.zeros_like(parameter, requires_grad=True) for parameter in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    copied = {index: {key: copy.deepcopy(value) for key, value in values.items()} for index, values in state.items()}
+    try:
+        json.dumps(groups, allow_nan=False)  # a rate of 1e999 is infinite
+        trial.load_state_dict({"state": copied, "param_groups": copy.deepcopy(groups)})
+        if copied:
+            for group in trial.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.zeros_like(parameter)
+            trial.step()
+    except Exception as error:  # whatever an optimiser says of a state that is not one of its own
+        raise CheckpointError(
+            f"{path}: is altered: {type(optimizer).__name__} cannot go on from its optimiser state "
+            f"({type(error).__name__}: {' '.join(str(error).split())})"
+        ) from error
 
 
 def _versions() -> dict[str, str]:

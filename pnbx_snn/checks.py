@@ -75,6 +75,39 @@ def check_input(where: str, name: str, x: Tensor, axes: str, size: int) -> None:
         raise PnbxTypeError(f"{where}: {name} must be floating point, got {x.dtype}; convert with .float()")
 
 
+def check_finite(where: str, name: str, x: Tensor) -> None:
+    """Raise unless every value of ``x`` is finite. One that is constant over its first axis is looked at once.
+
+    A NaN that reaches a neuron is below every threshold, so that it would come out as no spike and not as NaN.
+
+    Parameters
+    ----------
+    where
+        Whose input it is; in front of the message.
+    name
+        What the input is called.
+    x
+        Any shape.
+
+    Raises
+    ------
+    PnbxValueError
+        If a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> check_finite("encoder", "input", torch.tensor([1.0, float("nan")]))
+    Traceback (most recent call last):
+    pnbx_snn.errors.PnbxValueError: encoder: input must be finite, got 1 values that are not
+    """
+    if not has_values(x):
+        return
+    broken = int((~torch.isfinite(x[:1] if x.ndim > 0 and x.stride(0) == 0 else x)).sum())
+    if broken:
+        raise PnbxValueError(f"{where}: {name} must be finite, got {broken} values that are not")
+
+
 def has_values(tensor: Tensor) -> bool:
     """Whether values can be looked at: not on ``meta``, nor while torch traces for export or compile."""
     return not (tensor.is_meta or torch.compiler.is_compiling())

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pnbx_snn.errors import ConfigError
+from pnbx_snn.regular_files import read_regular
 from pnbx_snn.settings import (
     AugmentConfig,
     BaselineConfig,
@@ -26,6 +27,7 @@ from pnbx_snn.settings import (
 
 __all__ = ["Config", "differing_keys", "load_config", "make_config", "to_toml"]
 
+MAX_TOML_BYTES = 1 << 20
 NOT_THERE = "not there"
 
 _SECTIONS: dict[str, type[Section]] = {
@@ -157,9 +159,7 @@ def _flat(config: Config) -> dict[str, Any]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        return tomllib.loads(read_regular(path, ConfigError, max_bytes=MAX_TOML_BYTES).decode())
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is no TOML file: not UTF-8 text at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:

@@ -1,7 +1,6 @@
 """Files of data sets: found where the user put them, and refused in the same words whatever is wrong with them."""
 
 import gzip
-import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -9,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pnbx_snn.errors import DataError
+from pnbx_snn.regular_files import open_regular
+
+MAX_FILE_BYTES = 4 << 30
+"""More than any data set that is read whole."""
 
 
 def find_file(folder: Path, data_set: str, name: str, *, endings: tuple[str, ...] = ("",)) -> Path:
@@ -66,14 +69,12 @@ def reading(path: Path, kind: str) -> Iterator[int]:
     >>> with reading(Path("."), "npz"):
     ...     pass
     Traceback (most recent call last):
-    pnbx_snn.errors.DataError: .: must be a file, is a folder or a device
+    pnbx_snn.errors.DataError: .: cannot be read: must be a regular file, is a folder
     """
     try:
-        # Looked at before it is opened: opening a pipe would wait for ever.
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: must be a file, is a folder or a device")
-        yield status.st_size
+        with open_regular(path, DataError, max_bytes=MAX_FILE_BYTES) as (_, size):
+            pass
+        yield size
     # What gzip and zipfile raise: a wrong checksum in a gzip file is an OSError, an encrypted zip file a RuntimeError.
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path}: is cut short, altered or no {kind} file ({error})") from error

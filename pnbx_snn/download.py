@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pnbx_snn.data_files import reading
 from pnbx_snn.errors import DataError, PnbxValueError, StorageError
 from pnbx_snn.fsdd import MAX_SECONDS, NUM_CLASSES, NUM_TAKES, SAMPLE_RATE_HZ, WINDOW, load_fsdd
 from pnbx_snn.storage import write_atomically
@@ -192,9 +193,10 @@ def _mnist_file(name: str, folder: Path, get: _Source) -> Path:
 
 def _is_mnist(path: Path, num_bytes: int, md5: str) -> bool:
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with reading(path, "gzip"), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return _md5(file, num_bytes) == md5
-    except (OSError, EOFError, zlib.error):
+    except DataError as problem:
+        _log.info("%s", problem)
         return False
 
 

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pnbx_snn.cells import Reset
+from pnbx_snn.checks import check_finite
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.membrane import MembraneState, membrane_scan
@@ -71,6 +72,7 @@ class EventEncoder(nn.Module):
         threshold: Float[Tensor, " H"] | None = None,
     ) -> tuple[Float[Tensor, "T B H"], MembraneState]:
         """Encode all steps from ``state`` (``None``: zeros); ``threshold`` stands in for the encoder's own."""
+        check_finite("encoder", "input", x)
         num_steps = x.shape[0]
         constant = num_steps > 1 and x.stride(0) == 0
         product = self.linear(x[:1] if constant else x)  # [1 or T, B, H]

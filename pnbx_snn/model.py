@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pnbx_snn.cells import Primitive, Reset
-from pnbx_snn.checks import has_values
+from pnbx_snn.checks import check_finite
 from pnbx_snn.encoding import Encoder, direct, latency, rate
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear, InputRange
@@ -292,9 +292,4 @@ class SpikingClassifier(nn.Module):
             raise ShapeError(
                 f"SpikingClassifier: input must have at least one step and one sample, got {list(x.shape)}"
             )
-        if not has_values(x):
-            return
-        seen = x[:1] if x.stride(0) == 0 else x
-        broken = int((~torch.isfinite(seen)).sum())
-        if broken:
-            raise PnbxValueError(f"SpikingClassifier: input must be finite, got {broken} values that are not")
+        check_finite("SpikingClassifier", "input", x)

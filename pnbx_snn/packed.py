@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int8, UInt8
 from torch import Tensor, nn
 
-from pnbx_snn.checkpoint import Network, build_model, load_run, read_meta
+from pnbx_snn.checkpoint import Network, build_model, load_run, planned_model, read_meta
 from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.float_network import FloatNetwork
@@ -165,10 +165,9 @@ def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
     if description.get("kind") != KIND or not isinstance(description.get("config"), dict):
         raise CheckpointError(f"{path}: is no packed network")
     config = make_config(description["config"], where=str(path))
-    with torch.random.fork_rng(devices=[]):
-        model = build_model(config)
+    planned = planned_model(config)  # whose shapes are compared before the network takes memory
     state = {name: tensor for name, tensor in tensors.items() if not name.endswith((CODES, GAMMA))}
-    for name, module in model.named_modules():
+    for name, module in planned.named_modules():
         latent = _latent(module)
         if latent is None:
             continue
@@ -183,11 +182,13 @@ def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
         share = ternary.abs().mean().clamp_min(torch.finfo(ternary.dtype).tiny)
         # The median of the magnitudes is gamma where every surviving weight has it (more than half of them survive).
         state[key] = ternary * (gamma / share if latent[2] == "absmean" else gamma)
-    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in planned.state_dict().items()}
     found = {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
     if found != expected:
         wrong = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
         raise CheckpointError(f"{path}: does not fit its configuration: {', '.join(wrong[:3])}")
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(config)
     model.load_state_dict(state)
     measured = description.get("measured")
     return model.eval(), config, measured if isinstance(measured, dict) else {}

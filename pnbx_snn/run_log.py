@@ -9,11 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from pnbx_snn.errors import CheckpointError, StorageError
+from pnbx_snn.regular_files import read_regular
 from pnbx_snn.storage import write_atomically
 from pnbx_snn.trackers import TENSORBOARD, start_tracker
 
 logger = logging.getLogger(__name__)
 
+MAX_LOG_BYTES = 1 << 30
 METRICS_NAME = "metrics.jsonl"
 _CURVES = ("loss", "accuracy_train", "accuracy_validation", "firing_rate", "learning_rate")
 
@@ -123,24 +125,22 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     [{'epoch': 1, 'loss': 2.0}]
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise CheckpointError(f"{path}: no such file; `pnbx-snn train` writes it")
     return _rows(path)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     """Return the whole lines of the file; none if there is no file."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_regular(path, CheckpointError, max_bytes=MAX_LOG_BYTES).splitlines(), start=1):
         try:
             row = json.loads(line)
-            rows.append({**row, "epoch": int(row["epoch"])})
+            if type(row["epoch"]) is not int:
+                raise TypeError("an epoch is a whole number")
+            rows.append({**row})
         except (ValueError, TypeError, LookupError, RecursionError):
             logger.warning("%s: line %d is not the metrics of an epoch and is left out", path, number)
     return rows

@@ -6,11 +6,12 @@ and bytes. One entry, because safetensors writes several in random order, and eq
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
+import logging
 import os
-import stat
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,18 +24,24 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from pnbx_snn.errors import CheckpointError, PnbxTypeError, StorageError
+from pnbx_snn.regular_files import open_regular
 
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 16 << 20
 """Far more than the names of any model need; a larger length means that the file is something else."""
 
+MAX_FILE_BYTES = 16 << 30
+
 Tensors = dict[str, Shaped[Tensor, "..."]]
 
 _ENTRY = "pnbx_snn"
+_ABANDONED_S = 3600.0
+
+logger = logging.getLogger(__name__)
 
 
 def write_atomically(path: str | Path, data: bytes, *, what: str = "file") -> None:
-    """Replace a file in one step: at any moment the old or the new one is there, whole.
+    """Replace a file in one step: at any moment the old or a new one is there, whole, however many write it at once.
 
     Parameters
     ----------
@@ -58,19 +65,21 @@ def write_atomically(path: str | Path, data: bytes, *, what: str = "file") -> No
     b'done'
     """
     path = Path(path)
-    # A fixed name: what a kill left behind is overwritten by the next write instead of piling up.
-    temporary = path.with_name(f".{path.name}.tmp")
+    # A name of its own for every write; a short one, as the path's may have the most letters that a name can have.
+    temporary = path.with_name(f".pnbx-{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        _remove_abandoned(path.parent)
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         kept = f"the previous {what} is untouched" if path.is_file() else f"there was no {what} before"
         raise StorageError(f"{path}: {what} could not be written ({error.strerror}); {kept}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     # The new file is in place; syncing the folder makes that survive a power cut, where the file system can.
     with contextlib.suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
@@ -78,6 +87,16 @@ def write_atomically(path: str | Path, data: bytes, *, what: str = "file") -> No
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what writers left that were killed: no write takes so long."""
+    for path in folder.glob(".pnbx-*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink()
+        except FileNotFoundError:  # another writer was faster
+            continue
 
 
 def write_tensors(path: str | Path, tensors: Tensors, description: dict[str, Any], *, what: str = "checkpoint") -> None:
@@ -137,7 +156,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], Tensors]:
     pnbx_snn.errors.CheckpointError: nowhere.safetensors: no such file
     """
     path = Path(path)
-    with _open(path) as (file, size):
+    with open_regular(path, CheckpointError, max_bytes=MAX_FILE_BYTES) as (file, size):
         body, digest = _read_header(path, file, size)
         description = _description(path, body)
         file.seek(0)
@@ -167,13 +186,15 @@ def read_description(path: str | Path) -> dict[str, Any]:
     {'format_version': 1, 'epoch': 3}
     """
     path = Path(path)
-    with _open(path) as (file, size):
+    with open_regular(path, CheckpointError, max_bytes=MAX_FILE_BYTES) as (file, size):
         return _description(path, _read_header(path, file, size)[0])
 
 
 @contextmanager
 def locked_folder(path: str | Path) -> Iterator[None]:
     """Make a folder and hold it for one process: two trainings in one folder would mix their files.
+
+    On Windows, which has no such locks, a warning says that the folder is not held.
 
     Raises
     ------
@@ -190,9 +211,14 @@ def locked_folder(path: str | Path) -> Iterator[None]:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        folder = os.open(path, os.O_RDONLY)
+        fcntl = _fcntl()
+        folder = os.open(path, os.O_RDONLY) if fcntl else None
     except OSError as error:
         raise StorageError(f"{path}: the folder cannot be made or opened ({error.strerror})") from error
+    if fcntl is None or folder is None:
+        logger.warning("%s: cannot be locked on this system; see that only one training runs in it", path)
+        yield
+        return
     try:
         try:
             # The kernel releases the lock with the process, however it ends.
@@ -204,20 +230,13 @@ def locked_folder(path: str | Path) -> Iterator[None]:
         os.close(folder)
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def _fcntl() -> Any:
+    """Return the module of file locks, or None on Windows, which has none: all else here works there."""
     try:
-        # Looked at before it is opened: opening a pipe would wait for ever.
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-            raise CheckpointError(f"{path}: must be a checkpoint file, is {kind}")
-        with path.open("rb") as file:
-            yield file, os.fstat(file.fileno()).st_size
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(f"{path}: no such file") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        import fcntl
+    except ModuleNotFoundError:
+        return None
+    return fcntl
 
 
 def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[str, str]:

@@ -2,9 +2,10 @@
 
     python tests/fuzz_readers.py --seconds 600
 
-Files of programs, recordings, NIR graphs and ONNX models are damaged in two ways: bytes flipped, cut or copied over;
-and values replaced by hostile ones, behind the checksum (the file signed anew) or in the HDF5. Of an ONNX model these
-are the facts beside the graph. A crash prints the seed that made it.
+Files of programs, recordings, inputs, NIR graphs, ONNX models, checkpoints, packed networks and metrics are damaged in
+two ways: bytes flipped, cut or copied over; and values replaced by hostile ones, behind the checksum (the file signed
+anew) or in the HDF5. Of an ONNX model these are the facts beside the graph and the sizes in it, of inputs the header.
+A crash prints the seed that made it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import logging
 import random
 import resource
 import sys
@@ -27,14 +29,22 @@ import h5py
 import nir
 import numpy as np
 import onnx
+import torch
 
 from neuromorphic import Program, Recording, prove, run
 from neuromorphic.compiler import compile_nir
 from neuromorphic.container import read_container, write_container
 from neuromorphic.errors import NeuromorphicError
+from neuromorphic.input_files import read_inputs
 from neuromorphic.onnx_backend.files import run_onnx, save_onnx
 from neuromorphic.onnx_backend.model import DIGEST, PREFIX, digest
 from neuromorphic.program import FORMAT_VERSION
+from pnbx_snn.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, load_checkpoint, load_run, save_checkpoint
+from pnbx_snn.config import make_config
+from pnbx_snn.errors import PnbxError
+from pnbx_snn.packed import load_packed, pack_run
+from pnbx_snn.run_log import read_metrics
+from pnbx_snn.storage import read_tensors, write_tensors
 
 sys.path.insert(0, str(Path(__file__).parent))
 from programs import small_inputs, small_program
@@ -105,7 +115,7 @@ def spoiled_file(path: Path, kind: str, body: Any, arrays: dict[str, Any], rng: 
             arrays[name] = rng.choice(choices)()
         else:
             body = spoil(body, rng)
-    write_container(path, kind, rng.choice((1, 2, 3, 3)), body, arrays)
+    write_container(path, kind, rng.choice((-5, True, 1, 2, 3, 4, 4, 4)), body, arrays)
 
 
 def spoiled_graph(path: Path, content: bytes, rng: random.Random) -> None:
@@ -153,8 +163,117 @@ def spoiled_model(path: Path, content: bytes, rng: random.Random) -> None:
             item.value = json.dumps(spoil(json.loads(item.value), rng))
         except json.JSONDecodeError:
             item.value = str(rng.choice(HOSTILE))
+    for value in (*model.graph.input, *model.graph.output):
+        if rng.random() < 0.1 and len(value.type.tensor_type.shape.dim) > 1:
+            value.type.tensor_type.shape.dim[1].dim_value = rng.choice((0, 1, 3, 1 << 20, 1 << 31, 1 << 62))
     facts[PREFIX + DIGEST].value = digest(model)
     path.write_bytes(model.SerializeToString())
+
+
+HEADERS = (
+    "{'descr': %s, 'fortran_order': %s, 'shape': %s, }",
+    "{'descr': %s, 'shape': %s, 'fortran_order': %s}",
+    "(%s, %s, %s",
+    "%s\n  %s\n %s",
+    "{'shape': %s, 'shape': %s, 'descr': %s, }",
+    '"""%s%s%s',
+)
+WORDS = (
+    *(
+        "'<i4'",
+        "'|i1'",
+        "'>f8'",
+        "'|O'",
+        "'V9999999999'",
+        "[('a', '<i4')]",
+        "True",
+        "False",
+        "1e999",
+        "(2, 9)",
+        "(18,)",
+    ),
+    *("()", "(99999999999999999999,)", "(0, 9999999999)", "(-1,)", "(4294967296, 4294967296)", "(" + "9," * 60 + ")"),
+    *("(" * 2000, "", "__import__('os')", "'\\x00'", "(2L, 9L)"),
+)
+
+
+def spoiled_inputs(path: Path, content: bytes, rng: random.Random) -> None:
+    """Write an array whose header says something else."""
+    header = (rng.choice(HEADERS) % tuple(rng.choice(WORDS) for _ in range(3))).encode("latin1")
+    version = rng.choice(((1, 0), (2, 0), (3, 0), (9, 9)))
+    length = len(header).to_bytes(2 if version == (1, 0) else 4, "little")
+    path.write_bytes(b"\x93NUMPY" + bytes(version) + length + header + content[128:])
+
+
+def spoiled_checkpoint(path: Path, content: bytes, rng: random.Random) -> None:
+    """Write a signed checkpoint with hostile descriptions or tensors."""
+    path.write_bytes(content)
+    description, tensors = read_tensors(path)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        name = rng.choice(sorted(tensors))
+        if rng.random() < 0.3:
+            tensor = tensors[name]
+            choices = [tensor[..., None], tensor.double(), tensor.reshape(-1)[:0], tensor * float("nan"), tensor.bool()]
+            tensors[name] = rng.choice(choices)
+        elif rng.random() < 0.2:
+            del tensors[name]
+        else:
+            description = spoil(description, rng)
+    if not isinstance(description, dict):
+        raise TypeError("a description is a mapping")
+    description.pop("format_version", None)
+    write_tensors(path, tensors, description)
+
+
+def spoiled_metrics(path: Path, content: bytes, rng: random.Random) -> None:
+    """Write lines that no training writes."""
+    odd = (b'{"epoch": 1e999}', b'{"epoch": -1e999, "loss": NaN}', b"[]", b"{}", b"[" * 9000)
+    lines = [*content.splitlines(), *rng.choices(odd, k=3)]
+    lines += [json.dumps(spoil({"epoch": 3, "loss": 1.0}, rng)).encode()]
+    rng.shuffle(lines)
+    path.write_bytes(b"\n".join(lines))
+
+
+CONFIG = make_config({"model": {"hidden": [6], "num_steps": 2, "learn_beta": True}})
+
+
+def read_checkpoint(path: Path) -> None:
+    """Rebuild the network, and let its optimiser go on."""
+    model = build_model(CONFIG)
+    optimizer = torch.optim.AdamW(model.parameters())
+    for read in (
+        lambda: load_run(path.parent),
+        lambda: load_checkpoint(path, model, optimizer=optimizer),
+    ):
+        read()
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+
+
+def saved_networks(folder: Path) -> tuple[bytes, bytes]:
+    """Return a checkpoint with an optimiser's state, and a packed network."""
+    model = build_model(CONFIG)
+    model.calibrate(torch.rand(4, 64))
+    optimizer = torch.optim.AdamW(model.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    save_checkpoint(
+        folder / CHECKPOINT_NAME, model, meta=CheckpointMeta(config=CONFIG.model_dump()), optimizer=optimizer
+    )
+    pack_run(folder, folder / "packed.safetensors")
+    return (folder / CHECKPOINT_NAME).read_bytes(), (folder / "packed.safetensors").read_bytes()
+
+
+SPOILERS = {
+    "nir": spoiled_graph,
+    "onnx": spoiled_model,
+    "npy": spoiled_inputs,
+    "safetensors": spoiled_checkpoint,
+    "jsonl": spoiled_metrics,
+}
+"""How a file of each ending is spoiled; programs and recordings are :func:`spoiled_file`."""
 
 
 def read_graph(path: Path) -> None:
@@ -208,34 +327,42 @@ def fuzz(seconds: float, seed: int, folder: Path) -> Counter[str]:
         body, arrays, _ = read_container(folder / "p.npz", "pnbx-program", FORMAT_VERSION)
         sources.append((name, "pnbx-program", read_program, (folder / "p.npz").read_bytes(), body, arrays))
     recording.save(folder / "r.npz")
-    body, arrays, _ = read_container(folder / "r.npz", "pnbx-recording", 1)
+    body, arrays, _ = read_container(folder / "r.npz", "pnbx-recording", 2)
     sources.append(("recording", "pnbx-recording", Recording.load, (folder / "r.npz").read_bytes(), body, arrays))
     nir.write(folder / "g.nir", nir_graph())
     read_graph(folder / "g.nir")
     sources.append(("NIR", "nir", read_graph, (folder / "g.nir").read_bytes(), None, {}))
     save_onnx(program, folder / "m.onnx")
     sources.append(("ONNX", "onnx", read_model, (folder / "m.onnx").read_bytes(), None, {}))
+    np.save(folder / "i.npy", small_inputs())
+    sources.append(("inputs", "npy", read_inputs, (folder / "i.npy").read_bytes(), None, {}))
+    checkpoint, packed = saved_networks(folder)
+    sources.append(("checkpoint", "safetensors", read_checkpoint, checkpoint, None, {}))
+    sources.append(("packed", "safetensors", load_packed, packed, None, {}))
+    sources.append(
+        ("metrics", "jsonl", read_metrics, b'{"epoch": 1, "loss": 2.0}\n{"epoch": 2, "loss": 1.0}\n', None, {})
+    )
     counts: Counter[str] = Counter()
     start, before = time.monotonic(), _peak_mib()
     while time.monotonic() - start < seconds:
         rng = random.Random(seed)
         name, kind, read, content, body, arrays = rng.choice(sources)
-        path = folder / f"fuzzed.{kind if kind in ('nir', 'onnx') else 'npz'}"
+        path = folder / (CHECKPOINT_NAME if kind == "safetensors" else f"fuzzed.{kind if kind in SPOILERS else 'npz'}")
         try:
             if rng.random() < 0.4:
                 path.write_bytes(damaged(content, rng))
-            elif kind in ("nir", "onnx"):
-                (spoiled_graph if kind == "nir" else spoiled_model)(path, content, rng)
+            elif kind in SPOILERS:
+                SPOILERS[kind](path, content, rng)
             else:
                 spoiled_file(path, kind, body, arrays, rng)
-        except (NeuromorphicError, TypeError, ValueError, OverflowError):
+        except (NeuromorphicError, PnbxError, TypeError, ValueError, OverflowError):
             counts["not writable"] += 1  # our own writer refuses, so such a file must be made otherwise
             seed += 1
             continue
         try:
             read(path)
             counts[f"{name} accepted"] += 1
-        except NeuromorphicError:
+        except (NeuromorphicError, PnbxError):
             counts[f"{name} refused"] += 1
         except BaseException:
             sys.stderr.write(f"seed {seed}: a {name} file made the reader fail otherwise\n")
@@ -257,6 +384,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    logging.disable()  # of lines that are left out
     with tempfile.TemporaryDirectory() as folder:
         sys.stdout.write(f"{dict(fuzz(options.seconds, options.seed, Path(folder)))}\n")
 

@@ -46,6 +46,17 @@ class NorseLoop(nn.Module):
         return torch.stack(spikes)
 
 
+class NorseWhole(nn.Module):
+    """A layer and a Norse module that runs over the steps itself."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.fc, self.neuron = nn.Linear(N_IN, N), norse.IAF(p)
+
+    def forward(self, x):
+        return self.neuron(self.fc(x))[0]
+
+
 def per_neuron(low, high, generator):
     return low + (high - low) * torch.rand(N, generator=generator)
 
@@ -86,6 +97,9 @@ def norse_net(kind, reset="zero", *, vector=False, seed=0):
         method = {"zero": norse.functional.reset.reset_value, "subtract": norse.functional.reset.reset_subtract}[reset]
         p = norse.LIFBoxParameters(tau_mem_inv=mem, v_th=theta, reset_method=method)
         return NorseLoop(nn.Linear(N_IN, N), norse.LIFBoxCell(p))
+    if kind in ("IAFCell", "IAF"):
+        p = norse.IAFParameters(v_th=theta, v_reset=per_neuron(-0.3, 0.3, generator) if vector else torch.tensor(0.25))
+        return NorseLoop(nn.Linear(N_IN, N), norse.IAFCell(p)) if kind == "IAFCell" else NorseWhole(p)
     p = norse.LIFParameters(tau_mem_inv=mem, v_th=theta)
     if kind == "LIFCell":
         return NorseLoop(nn.Linear(N_IN, N), norse.LIFCell(p))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from neuromorphic import LIF, Dense, Input, Program, Readout
+from neuromorphic.pathway_ops import LI, Scale
 
 
 def small_program(*, num_steps: int = 12, reset: str = "zero", seed: int = 0) -> Program:
@@ -36,6 +37,21 @@ def small_program(*, num_steps: int = 12, reset: str = "zero", seed: int = 0) ->
         num_steps=num_steps,
         metadata={"note": "made by a test"},
     )
+
+
+REPEATED = (("b", "b"), ("b", "c", "b"), ("s", "s", "s"), ("s", "b", "s", "b"))
+
+
+def repeated_sources(sources: tuple[str, ...]) -> tuple[Program, np.ndarray]:
+    """Operations that hear some of their sources several times, and inputs for them."""
+    rng, one = np.random.default_rng(0), np.ones(4, dtype=np.int32)
+    ops = [Input("x", 5, low=-3, high=3)]
+    ops += [Dense(name, "x", rng.integers(-3, 4, (4, 5)).astype(np.int8)) for name in "bc"]
+    ops.append(Scale("s", "b", factor=np.array([3, -5, 7, 0], dtype=np.int32), shift=1))
+    neurons = {"decay": 3000 * one, "bias": 7 * one, "shift": 6}
+    ops += [LIF("lif", sources, threshold=512 * one, **neurons), LI("li", sources, **neurons)]
+    ops.append(Readout("y", sources, bias=one, shift=0))
+    return Program(tuple(ops), num_steps=8), rng.integers(-3, 4, (8, 3, 5)).astype(np.int32)
 
 
 def small_inputs(batch: int = 4, *, num_steps: int = 12, seed: int = 1) -> np.ndarray:

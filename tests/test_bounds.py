@@ -1,15 +1,22 @@
 """The proof: nothing a program can do lies outside its bounds, and the bounds are reached where they are exact."""
 
+import pickle
+import tracemalloc
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attack_bounds import ATTACKS
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove, run
-from neuromorphic.errors import BoundError
+from neuromorphic.bounds import ANY_STEPS, _followed_state, _settled_state, bound_op, most_steps, proven_for
+from neuromorphic.errors import BoundError, InputError
+from neuromorphic.executors import NAMES, get_executor
 from neuromorphic.executors.numpy_executor import STEPS, initial_state
-from neuromorphic.fixed_point import RESETS, STATE_MAX
-from neuromorphic.pathway_ops import Delay
+from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
+from neuromorphic.pathway_ops import LI, Delay, FastWeights, Resonator, Scale
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 from random_programs import random_inputs
@@ -127,3 +134,185 @@ def test_a_state_that_has_not_settled_after_thousands_of_steps_is_bounded():
         bound = prove(Program((*ops, readout), num_steps=steps))[-1]
         assert steps <= bound.high <= steps + 4096
     assert prove(Program((*ops, readout), num_steps=10_000_000))[-1].can_saturate
+
+
+def i32(values):
+    return np.asarray(values).astype(np.int64).astype(np.int32)
+
+
+def test_a_sum_that_comes_round_in_64_bits_is_refused():
+    """2**64 + 2**21 would wrap to 2**21, and one event alone gives 2**51 + 2**21: far more than int32."""
+    factor = np.full(8192, 1 << 30)
+    factor[0] += 1
+    ops = (
+        Input("x", 8192),
+        Scale("scaled", "x", i32(factor)),
+        Dense("fc", "scaled", np.full((2, 8192), 64, dtype=np.int8), shift=15),
+    )
+    assert 64 * int(factor[0]) << 15 == 2_251_799_815_782_400
+    assert 64 * int(factor.sum()) << 15 == (1 << 64) + (1 << 21)
+    with pytest.raises(BoundError, match=f"fc: the sum of neuron 0 can reach {(1 << 64) + (1 << 21)}, int32 holds"):
+        prove(Program(ops, num_steps=1))
+
+
+def test_a_sum_beyond_int64_before_its_shift_is_exact():
+    """The operations themselves cannot go there, their ranges can: Python integers take over."""
+    far = np.full(3, 1 << 61, dtype=np.int64)
+    with pytest.raises(BoundError, match=f"fc: the sum of neuron 1 can reach {3 * 127 << 61},"):
+        bound_op(Dense("fc", "x", i32([[0, 0, 0], [127, 127, 127]]).astype(np.int8)), [(-far, far)], 1)
+
+
+def hebbian(num_steps, *, size=200, decay=4095):
+    ops = (Input("x", size), Scale("key", "x", i32(np.full(size, 4096))))
+    return Program((*ops, FastWeights("fast", "key", size, decay, rate_bits=0, frac=10)), num_steps=num_steps)
+
+
+def test_fast_weights_are_followed_until_they_settle():
+    """They gain 1,024 a step and lose a 4096th: after 4,096 steps they still grow."""
+    held, reads = 0, {}
+    for step in range(1, 6001):
+        held = (held * 4095 >> 12) + 1024 * (step > 1)  # before the first step there is no key
+        reads[step] = held * 4096 * 200 >> 10
+    assert reads[5000] == 2_364_255_200
+    assert prove(hebbian(4096))[-1].high == 2_120_155_200 >= reads[4096]
+    for steps in (5000, 6000):
+        with pytest.raises(BoundError, match="fast: the value of neuron 0 can reach 2[0-9]{9}, int32 holds 2147483647"):
+            prove(hebbian(steps))
+    assert most_steps(hebbian(10)) == max(step for step in reads if reads[step] <= INT32_MAX) - 1
+    x = np.ones((3, 1, 200), dtype=np.int32)
+    assert run(hebbian(3), x).variables["fast.F"].max() <= prove(hebbian(3, size=1))[-1].high >> 2
+
+
+def test_fast_weights_settle_where_a_step_adds_what_it_takes():
+    """``h - ceil(h / 4096) + 2 = h`` first at 4,097."""
+    ops = (Input("x", 1), Scale("key", "x", i32([4096])), FastWeights("fast", "key", 1, 4095, rate_bits=1, frac=2))
+    assert prove(Program(ops, num_steps=ANY_STEPS))[-1].high == (4096 * (2 - 1) + 1) * 4096 >> 2
+
+
+@pytest.mark.parametrize("reset", ["none", *RESETS])
+def test_where_a_state_settles_is_where_its_steps_lead(reset):
+    """Beyond 4,096 steps the end is computed; following the steps until nothing changes gives the same."""
+    rng = np.random.default_rng(RESETS.index(reset))
+    size, steps = 400, 200_000
+    decay = rng.choice([0, 1, 2048, 3900, 4000, 4050], size)  # those that settle soon
+    drive = np.sort(rng.integers(-(1 << 20), 1 << 20, (2, size)) >> rng.integers(0, 20, size), axis=0)
+    theta = np.sort(rng.choice([0, 1, 77, 5000, 1 << 20, STATE_MAX], (2, size)), axis=0)
+    for limits in (None, (theta[0], theta[0]), (theta[0], theta[1])):
+        options = {"theta": limits, "reset": reset}
+        followed = _followed_state(decay, (drive[0], drive[1]), steps, **options)
+        settled = _settled_state(decay, (drive[0], drive[1]), steps, **options)
+        for a, b in zip(followed, settled, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("steps", [4097, 5000])
+def test_where_a_state_settles_is_an_upper_bound_while_it_grows(steps):
+    rng = np.random.default_rng(steps)
+    decay = rng.choice([4080, 4090, 4095, DECAY_ONE], 60)
+    drive = np.sort(rng.integers(-5000, 5000, (2, 60)), axis=0)
+    theta = np.sort(rng.choice([0, 77, 5000, 1 << 20], (2, 60)), axis=0)
+    for reset in RESETS:
+        options = {"theta": (theta[0], theta[1]), "reset": reset}
+        followed = _followed_state(decay, (drive[0], drive[1]), steps, **options)
+        settled = _settled_state(decay, (drive[0], drive[1]), steps, **options)
+        assert (settled[0] <= followed[0]).all()
+        assert (settled[1] >= followed[1]).all()
+
+
+def test_a_resonator_is_bounded_in_integers():
+    """A factor of length 1 gathers for ever; one a little shorter than 1 settles at ``(|x| + 2) / (1 - r)``."""
+    turning = Resonator("r", "x", cosine=i32([4096, 0, 4095, 0, 0]), sine=i32([0, -4096, 0, 0, 2048]))
+    ones = np.ones(5, dtype=np.int64)
+    (low, high), saturates = bound_op(turning, [(-100 * ones, 100 * ones)], 1000)
+    assert not saturates
+    assert high[:2].tolist() == [102 * 1000] * 2
+    assert high[2:].tolist() == [102 * 1000, 102, 102 * 2]  # the first would settle at 102 * 4096
+    assert low.tolist() == (-high).tolist()
+    assert bound_op(turning, [(-100 * ones, 100 * ones)], ANY_STEPS)[1]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_finds_nothing(attack):
+    """``python tests/attack_bounds.py 600`` looks longer."""
+    found = [ATTACKS[attack](np.random.default_rng([seed, list(ATTACKS).index(attack)])) for seed in range(12)]
+    assert found == [None] * 12
+
+
+def growing(num_steps=10):
+    """A sum of a sum: the first grows by 127 a step, the second takes it 127 * 1024 times and leaves 32 bits."""
+    ops = (
+        Input("x", 1),
+        Dense("fc", "x", np.full((1, 1), 127, dtype=np.int8)),
+        LI("sum", ("fc",), decay=i32([DECAY_ONE]), bias=i32([0])),
+        Dense("large", "sum", np.full((1, 1), 127, dtype=np.int8), shift=10),
+        Readout("y", ("large",), bias=i32([0]), shift=0),
+    )
+    return Program(ops, num_steps=num_steps)
+
+
+GROWS_FOR = (INT32_MAX - 2 * STATE_MAX) // (127 * 127 << 10)
+
+
+def test_for_how_many_steps_a_program_is_proven():
+    assert most_steps(growing()) == GROWS_FOR == 129
+    assert most_steps(growing(), 50) == 50
+    assert most_steps(growing(100), 50) == 100
+    assert most_steps(one_neuron(shift=10)) == ANY_STEPS  # its membrane saturates, which is a meaning
+    with pytest.raises(BoundError, match="y: the state before saturation"):
+        most_steps(growing(GROWS_FOR + 1))
+    assert proven_for(growing(), 10).num_steps == 10
+    assert proven_for(growing(), GROWS_FOR).num_steps == GROWS_FOR
+
+
+@pytest.mark.parametrize("executor", NAMES)
+def test_every_executor_refuses_steps_that_are_not_proven(executor):
+    x = np.ones((GROWS_FOR + 1, 1, 1), dtype=np.int32)
+    refusal = (
+        "^x: inputs have 130 steps, the program is proven for at most 129 \\(it was compiled for 10\\): "
+        "in 130 steps, y: the state before saturation of neuron 0 can reach"
+    )
+    with pytest.raises(InputError, match=refusal):
+        run(growing(), x, executor)
+    if executor != "lava":  # which first looks for an interpreter
+        with pytest.raises(InputError, match=refusal):
+            get_executor(executor)(growing(), x)
+
+
+@pytest.mark.parametrize("executor", [name for name in NAMES if name != "lava"])
+def test_steps_beyond_the_programs_that_are_proven_run(executor):
+    """Products are cut for the range of the steps that are run: the sum has 11 bits after 10 steps, 15 after 129."""
+    x = np.ones((GROWS_FOR, 1, 1), dtype=np.int32)
+    recording = run(growing(), x, executor)
+    assert recording.variables["sum.v"][-1, 0, 0] == 127 * GROWS_FOR
+    expected = np.minimum(np.cumsum(np.arange(1, GROWS_FOR + 1) * (127 * 127 << 10)), STATE_MAX)
+    np.testing.assert_array_equal(recording.variables["y.y"][:, 0, 0], expected)
+
+
+def chained(count, size=1):
+    """Delays that stand before their sources, the last before the input: the worst order to follow them in."""
+    names = [*(f"d{k}" for k in range(count)), "x"]
+    delays = [Delay(name, source, size) for name, source in pairwise(names)]
+    return Program((Input("x", size), *delays, Dense("fc", "d0", np.ones((1, size), dtype=np.int8))), num_steps=3)
+
+
+@pytest.mark.timeout(60)
+def test_chains_of_delays_are_followed_once():
+    """5,000 of them: following each to its end, by looking its name up in a list, would take a quarter of an hour."""
+    program = chained(5000)
+    assert program.undelayed("d0") == (program.input, 5000)
+    assert program.undelayed("d4999") == (program.input, 1)
+    assert program.undelayed("fc") == (program["fc"], 0)
+    assert prove(program)[-1].high == 1
+    assert pickle.loads(pickle.dumps(program)).undelayed("d1")[1] == 4999
+
+
+def test_ranges_of_delays_take_no_memory():
+    """40 delays of 2**24 units in a file of 3 kB took 10.5 GB; a range that is the same for all is kept once."""
+    wide = chained(40, size=1 << 18)
+    tracemalloc.start()
+    try:
+        prove(wide)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * (1 << 18)  # bytes; a range of its own for each would be 16 times that

@@ -2,6 +2,8 @@ import json
 import os
 import re
 import resource
+import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from pnbx_snn.checkpoint import (
 )
 from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxTypeError, StorageError
+from pnbx_snn.packed import load_packed
+from pnbx_snn.run_log import RunLog, read_metrics
 from pnbx_snn.storage import locked_folder
 
 CONFIG = make_config({"model": {"hidden": [6], "num_steps": 2, "learn_beta": True}})
@@ -203,12 +207,15 @@ def test_a_disk_that_fills_up_while_writing_keeps_the_previous_checkpoint(saved)
 
 
 def test_what_a_kill_while_writing_leaves_behind_is_in_nobodys_way(saved):
-    """The kill itself, in the middle of a write, is in test_training.py."""
-    saved.with_name(f".{CHECKPOINT_NAME}.tmp").write_bytes(b"half")
+    """The kill itself, in the middle of a write, is in test_training.py. What is an hour old has no writer any more."""
+    abandoned, young = (saved.with_name(f".pnbx-{name}.tmp") for name in ("00", "11"))
+    for path in (abandoned, young):
+        path.write_bytes(b"half")
+    os.utime(abandoned, (time.time() - 3700,) * 2)
     load_checkpoint(saved, fresh())
     save_checkpoint(saved, fresh(), meta=META)
     load_checkpoint(saved, fresh())
-    assert [path.name for path in saved.parent.iterdir()] == [CHECKPOINT_NAME]
+    assert {path.name for path in saved.parent.iterdir()} == {CHECKPOINT_NAME, young.name}
 
 
 def test_places_that_cannot_be_written(tmp_path):
@@ -239,13 +246,13 @@ def test_missing_empty_folder_pipe(tmp_path):
     (tmp_path / "c").touch()
     assert_refused(tmp_path / "c", "c: is empty")
     assert_refused(tmp_path / "c" / "d", "d: no such file")
-    assert_refused(tmp_path, "must be a checkpoint file, is a folder")
+    assert_refused(tmp_path, "cannot be read: must be a regular file, is a folder")
     os.mkfifo(tmp_path / "pipe")
-    assert_refused(tmp_path / "pipe", "must be a checkpoint file, is no regular file")
+    assert_refused(tmp_path / "pipe", "cannot be read: must be a regular file, is a pipe")
 
 
 def test_unreadable(saved, monkeypatch):
-    with failing(monkeypatch, Path, "open", PermissionError(13, "Permission denied")):
+    with failing(monkeypatch, os, "open", PermissionError(13, "Permission denied")):
         assert_refused(saved, r"cannot be read \(Permission denied\)")
 
 
@@ -272,8 +279,10 @@ def test_a_header_that_claims_to_be_huge_is_not_read(tmp_path):
     path = tmp_path / "c"
     with path.open("wb") as file:
         file.write((1 << 33).to_bytes(8, "little"))
-        file.truncate(1 << 40)  # a terabyte, on paper
+        file.truncate(1 << 33)  # eight gibibytes, on paper
     assert_refused(path, "is no checkpoint")
+    os.truncate(path, 1 << 40)
+    assert_refused(path, "has 1099511627776 bytes, at most 17179869184 are read")
 
 
 def test_every_truncation_is_refused(saved):
@@ -404,3 +413,121 @@ def test_a_folder_is_held_by_one_process(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"file: the folder cannot be made or opened \(File exists\)"):
         locked_folder(tmp_path / "file").__enter__()
+
+
+# What asks for more than the file holds.
+
+
+@contextmanager
+def memory_limit(num_bytes: int):
+    """Let this process take so much more address space; beyond it torch says that it cannot allocate."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"model": {"hidden": [65536, 65536, 65536]}},
+        {"model": {"hidden": [65536] * 64, "learn_beta": True}},
+        {"pnbx": {"d_hidden": 65536, "d_ssm": 65536, "slots": 65536, "rank": 4096}},
+        {"baseline": {"parameters": 10**9}},
+    ],
+)
+def test_a_small_checkpoint_of_a_large_network(tmp_path, network):
+    """Three hidden layers of 65,536 in 1.2 kB took 17 GB before they were compared with the file."""
+    path = tmp_path / CHECKPOINT_NAME
+    save_checkpoint(path, nn.Linear(2, 1), meta=CheckpointMeta(config=make_config(network).model_dump()))
+    assert path.stat().st_size < 4000
+    description = {"kind": "packed network", "config": make_config(network).model_dump()}
+    storage.write_tensors(tmp_path / "packed", {"a": torch.zeros(1)}, description)
+    with memory_limit(512 << 20):
+        with pytest.raises(CheckpointError, match="does not fit the model: model.* is missing"):
+            load_run(tmp_path)
+        with pytest.raises(CheckpointError, match="is missing|does not fit its configuration"):
+            load_packed(tmp_path / "packed")
+
+
+def altered(change):
+    return lambda description: change(description["optimizer"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda o: o["param_groups"][0].update(lr="fast"),
+        lambda o: o["param_groups"][0].update(lr=float("inf")),
+        lambda o: o["param_groups"][0].update(betas=[0.9]),
+        lambda o: o["param_groups"][0].update(betas=None),
+        lambda o: o["param_groups"][0].pop("eps"),
+        lambda o: o["param_groups"][0].update(params=[0, 1, 2, 3, 4]),
+        lambda o: o["param_groups"][0].update(params="01"),
+        lambda o: o["param_groups"].append({}),
+        lambda o: o.update(param_groups=[1]),
+        lambda o: o.update(param_groups=None),
+        lambda o: o["state"].update({"0": None}),
+        lambda o: o["state"].update({"x": {}}),
+        lambda o: o["state"].pop("0"),
+        lambda o: o.pop("layout"),
+        lambda o: o.update(layout=7),
+    ],
+)
+def test_an_altered_optimiser_state_is_one_error(saved, change):
+    rewrite(saved, altered(change))
+    assert_refused(saved, "optimiser")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.update({"optimizer.0.exp_avg": torch.zeros(2, 2)}),
+        lambda t: t.update({"optimizer.0.step": torch.zeros(3)}),
+        lambda t: t.pop("optimizer.0.exp_avg_sq"),
+        lambda t: t.update({"optimizer.99.exp_avg": torch.zeros(1)}),
+        lambda t: t.update({"optimizer.0.exp_avg": torch.zeros(4, 3, dtype=torch.bool)}),
+    ],
+)
+def test_altered_tensors_of_an_optimiser_are_one_error(saved, change):
+    """Some were noticed by torch in the first step, after the model had been changed."""
+    description, tensors = storage.read_tensors(saved)
+    change(tensors)
+    storage.write_tensors(saved, tensors, description)
+    try:
+        assert_refused(saved, "optimiser")
+    except pytest.fail.Exception:  # torch casts some of them to what they should be
+        model, optimizer = trained(seed=1)
+        load_checkpoint(saved, model, optimizer=optimizer)
+        optimizer.step()
+
+
+def test_an_optimiser_without_state_and_one_with_a_patched_step(tmp_path):
+    model = fresh()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    save_checkpoint(tmp_path / "c", model, meta=META, optimizer=optimizer)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)  # which wraps the optimiser's step
+    load_checkpoint(tmp_path / "c", model, optimizer=optimizer)
+
+
+def test_a_folder_is_not_held_where_the_system_cannot(tmp_path, monkeypatch, caplog):
+    """Windows has no fcntl; importing pnbx_snn failed there."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with locked_folder(tmp_path / "run"), locked_folder(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+    assert "cannot be locked on this system" in caplog.text
+
+
+def test_metrics_that_no_training_wrote(tmp_path, caplog):
+    """1e999 as an epoch was an OverflowError."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        '{"epoch": 1e999}\n{"epoch": true}\n{"epoch": 1.5}\n[]\n7\n{"loss": 1}\n' + "[" * 9999 + '\n{"epoch": 2}\n'
+    )
+    assert read_metrics(path) == [{"epoch": 2}]
+    assert "line 1 is not the metrics of an epoch and is left out" in caplog.text
+    with RunLog(tmp_path, last_epoch=5):
+        assert read_metrics(path) == [{"epoch": 2}]

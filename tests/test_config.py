@@ -173,9 +173,9 @@ def test_no_override_raises_anything_else(name, value):
 
 
 def test_files_that_are_no_configuration(tmp_path):
-    with pytest.raises(ConfigError, match=r"missing.toml: cannot be read \(No such file"):
+    with pytest.raises(ConfigError, match=r"missing.toml: no such file"):
         load_config(tmp_path / "missing.toml")
-    with pytest.raises(ConfigError, match=r"cannot be read \(Is a directory"):
+    with pytest.raises(ConfigError, match=r"cannot be read: must be a regular file, is a folder"):
         load_config(tmp_path)
     (tmp_path / "b.toml").write_bytes(b"a = '\xff\xfe'")
     with pytest.raises(ConfigError, match="b.toml: is no TOML file: not UTF-8 text at byte 5"):

@@ -318,7 +318,7 @@ def test_a_changed_byte_is_noticed(tmp_path, arrays):
 
 def test_neither_folders_nor_pipes_are_opened(tmp_path):
     os.mkfifo(tmp_path / "fsdd.npz")
-    with pytest.raises(DataError, match="must be a file, is a folder or a device"):
+    with pytest.raises(DataError, match="cannot be read: must be a regular file, is a"):
         load_fsdd(tmp_path, part="test")
 
 

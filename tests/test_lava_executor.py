@@ -53,6 +53,11 @@ def members(group):
     return living_members(group)
 
 
+def start_time(pid):
+    """When a process started; numbers of processes start anew after the highest."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
 def segments(group):
     """Shared memory that the processes of a group have mapped."""
     found = set()
@@ -206,7 +211,7 @@ def test_a_lava_process_that_is_killed_is_noticed(program, lava_python):
     with LavaSession(python=lava_python.path) as session:
 
         def kill_the_last_started():
-            os.kill(max(members(session.worker_pid)), signal.SIGTERM)
+            os.kill(max(members(session.worker_pid), key=start_time), signal.SIGTERM)
 
         watch = Watch(session, kill_the_last_started)
         started = time.monotonic()
@@ -226,6 +231,57 @@ def test_a_worker_that_is_killed_takes_everything_with_it(program, lava_python):
             session.execute(program, inputs_for(program, 500), progress=watch)
         assert watch.mapped
         assert gone(watch.group, watch.mapped, limit_s=0.0)
+
+
+@pytest.mark.parametrize("stopped", ["the worker", "the others", "all"])
+def test_stopped_processes_leave_no_shared_memory(program, lava_python, stopped):
+    """SIGTERM waits until a stopped process goes on; killed at once, the group left 15 to 24 segments."""
+
+    def stop():
+        for pid in members(session.worker_pid):
+            if stopped == "all" or (pid == session.worker_pid) == (stopped == "the worker"):
+                os.kill(pid, signal.SIGSTOP)
+
+    with LavaSession(python=lava_python.path) as session:
+        session.execute(program, inputs_for(program, 2))
+        watch = Watch(session, stop)
+        with pytest.raises(ExecutorTimeoutError):
+            session.execute(program, inputs_for(program, 500), time_limit_s=5, progress=watch)
+        assert watch.mapped
+        assert gone(watch.group, watch.mapped, limit_s=0.0)
+
+
+KILL_THE_FIRST = """#!{python}
+import os, runpy, signal, sys
+original_register = os.register_at_fork
+def register(**functions):
+    if 'lava.magma.runtime.runtime' in sys.modules:  # the worker has imported Lava
+        from lava.magma.runtime.message_infrastructure.multiprocessing import SystemProcess
+        start, started = SystemProcess.start, []
+        def start_and_kill(self):
+            start(self)
+            started.append(self.pid)
+            if len(started) == 1:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        SystemProcess.start = start_and_kill
+    original_register(**functions)
+os.register_at_fork = register
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+def test_a_lava_process_that_is_killed_while_others_start_is_noticed(program, lava_python, tmp_path):
+    """Starting the next process takes its status away: it went unnoticed until the time limit."""
+    script = tmp_path / "python"
+    script.write_text(KILL_THE_FIRST.format(python=lava_python.path))
+    script.chmod(0o755)
+    with LavaSession(python=script) as session:
+        started = time.monotonic()
+        with pytest.raises(ExecutorError, match=r"a process that Lava started \(pid \d+\) was ended by signal 9"):
+            session.execute(program, inputs_for(program, 50), time_limit_s=60)
+        assert time.monotonic() - started < 40
 
 
 def test_an_error_in_the_callers_progress_ends_the_run(program, lava_python):

@@ -8,6 +8,7 @@ from neuromorphic import LIF, Dense, Input, Program, Readout
 from neuromorphic.lava_mapping import Layout
 from neuromorphic.ops import OP_TYPES
 from neuromorphic.pathway_ops import Delay, Scale
+from programs import REPEATED, repeated_sources
 from random_graphs import random_graph
 from random_programs import random_inputs
 
@@ -65,6 +66,13 @@ def test_a_loop_hears_nothing_of_the_sample_before(lava_session):
         alone = lava_session.execute(program, inputs[:, k : k + 1])
         for name, array in alone.variables.items():
             np.testing.assert_array_equal(array, together.variables[name][:, k : k + 1])
+
+
+@pytest.mark.parametrize("sources", REPEATED)
+def test_a_source_that_is_heard_twice_counts_twice(sources, lava_session):
+    """Lava refuses a second connection of the same two ports."""
+    recording = assert_equal(*repeated_sources(sources), lava_session)
+    assert recording.variables["lif.spikes"].any()
 
 
 def test_what_comes_early_waits(lava_session):

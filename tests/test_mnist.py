@@ -153,9 +153,9 @@ def test_a_bomb_is_not_decompressed(tmp_path, monkeypatch):
 def test_neither_folders_nor_pipes_are_opened(tmp_path):
     path = tmp_path / "t10k-labels-idx1-ubyte"
     path.mkdir()
-    with pytest.raises(DataError, match="must be a file, is a folder or a device"):
+    with pytest.raises(DataError, match="cannot be read: must be a regular file, is a"):
         load_mnist(tmp_path, part="test")
     path.rmdir()
     os.mkfifo(path)
-    with pytest.raises(DataError, match="must be a file, is a folder or a device"):
+    with pytest.raises(DataError, match="cannot be read: must be a regular file, is a"):
         load_mnist(tmp_path, part="test")

@@ -32,6 +32,7 @@ SNNTORCH = [
     if delay or not (reset == "none" or kind.startswith("RSynaptic"))  # without a reset there is nothing to delay
 ]
 NORSE = [("LIFBoxCell", "zero"), ("LIFBoxCell", "subtract"), ("LIFCell", "zero"), ("LIFRecurrentCell", "zero")]
+NORSE += [("IAFCell", "zero"), ("IAF", "zero")]  # integrate and fire, as NIR's IF
 
 
 def simulated(net, inputs):

@@ -1,16 +1,16 @@
-"""Programs as lava-dl's netx files: equal when read back by netx's rules, refused by name where they cannot be."""
+"""Programs as lava-dl's netx files: equal when read by netx's rules, refused by name where they cannot be."""
 
 from dataclasses import replace
 
-import h5py
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from netx_rules import netx_layers
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.cli import app
-from neuromorphic.errors import CompileError, FileFormatError
-from neuromorphic.netx import export_netx, read_netx
+from neuromorphic.errors import CompileError
+from neuromorphic.netx import export_netx, read_netx, write
 
 
 def chain(*, weights="ternary", shift=6, bias=64, readout=True, seed=0):
@@ -31,29 +31,6 @@ def chain(*, weights="ternary", shift=6, bias=64, readout=True, seed=0):
     if readout:
         ops += [Dense("c", "two", matrix(3, 8)), Readout("sum", ("c",), np.zeros(3, dtype=np.int32), shift=6)]
     return Program(tuple(ops), num_steps=40)
-
-
-def netx_layers(path, spikes):
-    """Run a file by the rules of lava-dl and Lava written out here: Dense, then LIF with du = iDecay - 1."""
-    found = []
-    with h5py.File(path) as file:
-        x = spikes
-        for number in range(1, len(file["layer"])):
-            layer = file["layer"][str(number)]
-            neuron = layer["neuron"]
-            w = layer["weight"][()].astype(int)
-            bias = layer["bias"][()].astype(int) << 6 if "bias" in layer else np.zeros(len(w), dtype=int)
-            du, dv, vth = int(neuron["iDecay"][()]) - 1, int(neuron["vDecay"][()]), int(neuron["vThMant"][()])
-            u, v, out = np.zeros(len(w), dtype=int), np.zeros(len(w), dtype=int), []
-            for x_t in x:
-                u = np.sign(u) * (np.abs(u) * (4096 - (du + 1)) >> 12) + ((w @ x_t) << 6)
-                v = np.clip(np.sign(v) * (np.abs(v) * (4096 - dv) >> 12) + u + bias, -(2**23) + 1, 2**23 - 1)
-                fired = v > vth << 6
-                v = np.where(fired, 0, v)
-                out.append(fired.astype(int))
-            x = np.array(out)
-            found.append((x, v))
-    return found
 
 
 @pytest.mark.parametrize("weights", ["ternary", "8-bit"])
@@ -96,6 +73,12 @@ ONE = np.ones(10, dtype=np.int32)
         (_with(chain(), "one", bias=63 * ONE), "one: a bias must be a multiple of 64"),
         (_with(chain(weights="8-bit"), "a", shift=3), "a: weights reach 1016, netx holds"),
         (_with(chain(), "sum", shift=16), "sum: its sum can reach .*, a netx layer that only sums holds"),
+        (_with(chain(), "b", weights=np.zeros((8, 10), dtype=np.int8)), "b: all its weights are 0, and lava-dl fails"),
+        (
+            _with(chain(), "b", weights=-np.eye(8, 10, dtype=np.int8)),
+            "b: no weight is positive and the lowest, -1, is a power of two: lava-dl would clip it; NIR holds them",
+        ),
+        (_with(chain(weights="8-bit"), "a", shift=2), "a: weights reach -?[0-9]+, netx holds -256..254"),
         (_with(chain(), "b", source="x", weights=np.ones((8, 12), dtype=np.int8)), "b: netx holds a chain"),
     ],
 )
@@ -105,6 +88,25 @@ def test_what_netx_cannot_hold_is_refused_by_name(program, message, tmp_path):
     assert not (tmp_path / "net.net").exists()
 
 
+def test_negative_weights_that_lava_dl_reads_rightly_are_written(tmp_path):
+    weights = np.array([[-3, -1, 0], [0, -2, 0]], dtype=np.int8)  # the lowest is no power of two
+    one = np.ones(2, dtype=np.int32)
+    lif = LIF("lif", ("fc",), 4096 * one, 64 * one, 64 * one, shift=6)
+    program = Program((Input("x", 3), Dense("fc", "x", weights), lif), num_steps=5)
+    back = read_netx(export_netx(program, tmp_path / "net.net"), num_steps=5)
+    np.testing.assert_array_equal(back["fc1"].weights, weights)
+
+
+def test_a_file_in_place_stays_until_the_new_one_is_checked(tmp_path, monkeypatch):
+    path = tmp_path / "net.net"
+    path.write_bytes(b"what was there")
+    layer = write._layer
+    monkeypatch.setattr(write, "_layer", lambda *of: layer(*of) | {"neuron": layer(*of)["neuron"] | {"vThMant": 7}})
+    with pytest.raises(CompileError, match="one: what was written fires otherwise when it is read back"):
+        export_netx(chain(), path)
+    assert path.read_bytes() == b"what was there"
+
+
 def test_the_command(tmp_path):
     chain().save(tmp_path / "p.npz")
     done = CliRunner().invoke(app, ["export", str(tmp_path / "p.npz"), "--to", "netx"])
@@ -112,13 +114,3 @@ def test_the_command(tmp_path):
     assert read_netx(tmp_path / "p.net", num_steps=3).input.size == 12
     refused = CliRunner().invoke(app, ["export", str(tmp_path / "p.npz"), "--to", "tflite"])
     assert refused.exit_code == 2
-
-
-def test_a_file_that_is_none_is_one_clear_error(tmp_path):
-    (tmp_path / "net.net").write_bytes(b"no HDF5")
-    with pytest.raises(FileFormatError, match=r"net\.net: not a netx file of dense layers"):
-        read_netx(tmp_path / "net.net", num_steps=3)
-    with h5py.File(tmp_path / "other.net", "w") as file:
-        file["layer/0/shape"], file["layer/1/type"] = [3], b"conv"
-    with pytest.raises(FileFormatError, match="layer 1 is of type b'conv'"):
-        read_netx(tmp_path / "other.net", num_steps=3)

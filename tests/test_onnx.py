@@ -10,17 +10,19 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
+from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run, verify
 from neuromorphic.cli import app
 from neuromorphic.compiler import compile_model
 from neuromorphic.errors import CompileError, ExecutorError
 from neuromorphic.fixed_point import RESETS
 from neuromorphic.onnx_backend.model import MAKERS, to_onnx
-from neuromorphic.onnx_backend.openvino_executor import SETTINGS
+from neuromorphic.onnx_backend.onnxruntime_executor import onnxruntime_runtime
+from neuromorphic.onnx_backend.openvino_executor import SETTINGS, openvino_runtime
+from neuromorphic.onnx_backend.stepper import run_model
 from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import LI, Delay
+from neuromorphic.pathway_ops import LI, Delay, Slots
 from pnbx_snn import PNBX
-from programs import small_inputs, small_program
+from programs import REPEATED, repeated_sources, small_inputs, small_program
 from random_graphs import random_graph
 from random_programs import random_inputs
 
@@ -102,6 +104,57 @@ def test_delays_of_delays_in_one_model(batch, executor):
     expected, got = run(program, inputs).variables, scanned(program, inputs, executor)
     for name, array in expected.items():
         np.testing.assert_array_equal(got[name], array, err_msg=name)
+
+
+def zero_fast_slots(fast):
+    rng = np.random.default_rng(0)
+    slots = Slots("memory", "x", rng.integers(-1, 2, (3, 5)).astype(np.int8), gain=7, shift=3, fast=fast)
+    return Program((Input("x", 5), slots), num_steps=6), rng.integers(0, 2, (6, 2, 5)).astype(np.int32)
+
+
+@pytest.mark.parametrize("executor", RUNTIMES)
+def test_fast_weights_of_zeros(executor):
+    """OpenVINO folds ``x + 0`` away and with it the name of an output: a KeyError of 'next.memory.fast'."""
+    program, x = zero_fast_slots(np.zeros((3, 5), dtype=np.int32))
+    assert_equal(program, x, executor)
+    plain = [node.op_type for node in to_onnx(zero_fast_slots(None)[0]).graph.node]
+    assert [node.op_type for node in to_onnx(program).graph.node] == plain  # zeros are no addend
+
+
+@pytest.mark.parametrize("runtime", [onnxruntime_runtime, openvino_runtime])
+def test_an_output_that_a_runtime_renames_is_still_found(runtime):
+    """A model that adds zeros after all, as one written by an older version does."""
+    ones = np.ones((3, 5), dtype=np.int32)
+    program, x = zero_fast_slots(ones)
+    model = to_onnx(program)
+    found = [c for c in model.graph.initializer if list(c.dims) == [3, 5] and c.data_type == onnx.TensorProto.FLOAT]
+    (fast,) = found
+    fast.CopyFrom(onnx.numpy_helper.from_array(np.zeros((3, 5), dtype=np.float32), fast.name))
+    expected = run(zero_fast_slots(None)[0], x)
+    assert compare(expected, run_model(model, x, runtime())).equal
+
+
+@pytest.mark.parametrize("executor", ["native", "torch", *RUNTIMES])
+@pytest.mark.parametrize("sources", REPEATED)
+def test_a_source_that_is_heard_twice_counts_twice(sources, executor):
+    recording = assert_equal(*repeated_sources(sources), executor)
+    assert recording.variables["lif.spikes"].any()
+
+
+@pytest.mark.parametrize("executor", RUNTIMES)
+def test_outputs_that_are_equal_keep_their_names(executor):
+    """Two read-outs of one sum are one tensor; what a matrix of zeros gives is always 0."""
+    one = np.ones(2, dtype=np.int32)
+    ops = [Input("x", 3), Dense("fc", "x", np.array([[1, -1, 1], [0, 1, 1]], dtype=np.int8))]
+    ops += [Readout(name, ("fc",), bias=0 * one, shift=0) for name in ("first", "second")]
+    ops += [Dense("none", "x", np.zeros((2, 3), dtype=np.int8)), LI("still", ("none",), 0 * one, 0 * one)]
+    ops += [
+        LIF(name, ("none",), 0 * one, 0 * one, bias=bias * one, shift=0) for name, bias in (("never", 0), ("ever", 1))
+    ]
+    x = np.random.default_rng(0).integers(0, 2, (5, 3, 3)).astype(np.int32)
+    recording = assert_equal(Program(tuple(ops), num_steps=5), x, executor)
+    assert recording.variables["first.y"].any()
+    assert recording.variables["ever.spikes"].all()
 
 
 @pytest.mark.parametrize("executor", RUNTIMES)

@@ -9,6 +9,10 @@ import pytest
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove, verify
 from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
+from neuromorphic.onnx_backend.model import to_onnx
+from neuromorphic.onnx_backend.onnxruntime_executor import onnxruntime_runtime
+from neuromorphic.onnx_backend.openvino_executor import openvino_runtime
+from neuromorphic.pathway_arithmetic import fast_weights_step
 from neuromorphic.pathway_ops import LI, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots
 
 SINKS = ("lif", "li", "readout", "resonator", "gated", "multiply")
@@ -98,6 +102,27 @@ def test_what_is_too_wide_for_one_product_is_cut(executor):
     comparison, expected, _ = verify(program, rng.choice([-128, 127], (4, 1, 3)), executor)
     assert comparison.equal, str(comparison.first)
     assert np.abs(expected.variables["fast.F"]).max() > 1 << 20
+
+
+@pytest.mark.parametrize("runtime", [onnxruntime_runtime, openvino_runtime])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_key_against_the_largest_read(sign, runtime):
+    """A delta's read reaches 2**31 - 256; a key of 4,096 against it leaves int32, where it wrapped to the other sign.
+
+    Keys can bring a matrix there, in more steps than a test may take, so the step is given the state.
+    """
+    size = 256
+    ops = (Input("x", size, -1, 1), Scale("key", "x", i32(np.full(size, 4096))))
+    program = Program((*ops, FastWeights("fast", "key", size, DECAY_ONE, 0, frac=12, rule="delta")), num_steps=1)
+    assert prove(program)[-1].high == (1 << 31) - 256
+    F = i32(np.full((1, size, size), sign * STATE_MAX))
+    key, x = i32(np.full((1, size), 4096)), i32(np.full((1, size), -sign))
+    model = to_onnx(program)
+    given = {"x": x, "state.fast.F": F, "state.fast.key": key}
+    got = runtime().compiled(model, {name: array.shape for name, array in given.items()})[0](given)
+    options = {"decay": DECAY_ONE, "rate_bits": 0, "frac": 12, "rule": "delta"}
+    expected = fast_weights_step(F, key, 4096 * x, **options)[1]
+    np.testing.assert_array_equal(got["fast.F"].reshape(F.shape), expected)
 
 
 @pytest.mark.parametrize("executor", ["onnxruntime", "openvino"])

@@ -10,12 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, Recording, run
+from neuromorphic.bounds import ANY_STEPS
 from neuromorphic.cli import app
 from neuromorphic.errors import CompileError, FileFormatError, InputError
+from neuromorphic.onnx_backend.budget import check_budget
 from neuromorphic.onnx_backend.files import load_onnx, run_onnx, save_onnx
 from neuromorphic.onnx_backend.model import digest, to_onnx
 from neuromorphic.onnx_backend.openvino_executor import SETTINGS
 from programs import small_inputs, small_program
+from random_graphs import random_graph
 
 RUNTIMES = ("onnxruntime", "openvino")
 LIF1, *OTHERS = (
@@ -73,6 +76,8 @@ def test_a_model_runs_the_steps_it_was_proven_for(tmp_path):
     path = save_onnx(program, tmp_path / "model.onnx")
     with pytest.raises(InputError, match=r"have 24 steps, the model was proven for 12; export it with --steps 24"):
         run_onnx(path, longer)
+    save_onnx(program, path, num_steps=ANY_STEPS)
+    assert run_onnx(path, small_inputs(num_steps=24)).variables["readout.y"].shape[0] == 24
     save_onnx(program, path, num_steps=24)
     got = run_onnx(path, longer).variables["readout.y"]
     np.testing.assert_array_equal(got, run(program, longer).variables["readout.y"])
@@ -109,9 +114,50 @@ def said(key, value):
     return change
 
 
+def huge(content):
+    """What a file of 1.7 kB did to take 8.5 GB: a state of 2^30, in the facts and in the graph alike."""
+    model = onnx.load_model_from_string(content)
+    states = next(item for item in model.metadata_props if item.key == "pnbx.states")
+    told = json.loads(states.value)
+    told[0]["shape"] = [1 << 30]
+    states.value = json.dumps(told)
+    port = next(value for value in model.graph.input if value.name == told[0]["input"])
+    port.type.tensor_type.shape.dim[1].dim_value = 1 << 30
+    return resigned(model)
+
+
+def with_nodes(*nodes, **values):
+    def change(content):
+        model = onnx.load_model_from_string(content)
+        model.graph.node.extend(nodes)
+        for name, value in values.items():
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
+        return resigned(model)
+
+    return change
+
+
+DOUBLED = [onnx.helper.make_node("Concat", [f"d{i}", f"d{i}"], [f"d{i + 1}"], axis=0) for i in range(40)]
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (huge, r"'state.lif1.v' has 1073741824 values of one sample"),
+        (
+            with_nodes(onnx.helper.make_node("ConstantOfShape", ["n"], ["out"]), n=[1 << 40]),
+            "'out' has 1099511627776 values of one sample",
+        ),
+        (with_nodes(*DOUBLED, d0=[1.0]), r"'d28' has 268435456 values of one sample"),
+        (with_nodes(onnx.helper.make_node("Loop", ["n", "", "n"], ["out"]), n=1), "is a Loop, which no program"),
+        (with_nodes(onnx.helper.make_node("Add", ["nothing", "x"], ["out"])), "the size of 'out' does not follow"),
+        (
+            with_nodes(onnx.helper.make_node("NonZero", ["x"], ["out"])),
+            "is a NonZero, which no program is written with",
+        ),
+        (said("format_version", "0"), "format version '0'"),
+        (said("format_version", "-5"), "format version '-5'"),
+        (said("format_version", "true"), "format version 'true'"),
         (lambda c: b"", "not the whole model of a program: it lacks pnbx.sha256"),
         (lambda c: b"PK\x03\x04" + bytes(100), "not (a readable ONNX model|the whole model of a program)"),
         (lambda c: c[: len(c) // 2], "not (a readable ONNX model|the whole model of a program)"),
@@ -138,6 +184,13 @@ def test_a_damaged_file_is_one_clear_error(tmp_path, damage, message):
     code, text = call("run", path, tmp_path / "inputs.npy")
     assert code == 1
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("form", ["step", "scan"])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_program_is_refused_for_its_size(form, seed):
+    """Every operation is in these graphs; their shapes follow, so none is taken for one that asks for more."""
+    check_budget(to_onnx(random_graph(np.random.default_rng(seed)), form=form, products=("int8", "float32")[seed % 2]))
 
 
 def test_any_bit_that_flips_is_seen(tmp_path):

@@ -227,7 +227,7 @@ def test_a_changed_weight_in_an_intact_archive_is_refused(tmp_path):
 
 def test_a_newer_version_says_upgrade(tmp_path):
     write_container(tmp_path / "p.npz", KIND, FORMAT_VERSION + 1, {}, {})
-    with pytest.raises(FileFormatError, match="format version 4, this version of the package reads up to 3; upgrade"):
+    with pytest.raises(FileFormatError, match="format version 5, this version of the package reads up to 4; upgrade"):
         Program.load(tmp_path / "p.npz")
 
 

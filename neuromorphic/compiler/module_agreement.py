@@ -32,6 +32,10 @@ class Compared(Protocol):
 
     timing: Timing
 
+    @property
+    def ends(self) -> set[str]:
+        """Return the names of neurons at an end of the network."""
+
     def modules(self, program: Program) -> dict[str, nn.Module]:
         """Return the modules whose outputs can be compared."""
 
@@ -80,6 +84,11 @@ def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Compa
                 continue
             same = recording.variables[f"{name}.spikes"] == (value > 0)
             layers[name], compared, equal = float(same.mean()), compared + same.size, equal + int(same.sum())
+            if name in traced.ends and op.size > 1:
+                most = [
+                    array.astype(np.int64).sum(axis=0) for array in (value > 0, recording.variables[f"{name}.spikes"])
+                ]
+                found["labels_equal"] = float(_same_label(*most).mean())
             ours, value = recording.variables[f"{name}.v"], state
         else:
             ours = recording.variables[f"{name}.y" if isinstance(op, Readout) else f"{name}.v"]
@@ -92,6 +101,11 @@ def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Compa
     found |= {"spikes_equal": equal / compared if compared else 1.0, "layers": layers, "readouts": readouts}
     _warn(found, notes)
     return found
+
+
+def _same_label(theirs: NDArray[np.int64], ours: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say of each sample whether the neuron that fires most in the program is one that fires most in the network."""
+    return np.asarray(theirs[np.arange(len(theirs)), ours.argmax(axis=1)] == theirs.max(axis=1))
 
 
 def _outputs(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import snntorch
+import torch
 from torch import Tensor, nn
 
 from neuromorphic.compiler.module_agreement import agreement
@@ -28,8 +29,8 @@ from neuromorphic.compiler.module_nodes import (
     neuron_nodes,
     refuse_unless_supported,
 )
-from neuromorphic.compiler.module_tensors import INPUT
-from neuromorphic.compiler.module_timing import Timing, check_ends, timing_of
+from neuromorphic.compiler.module_tensors import INPUT, Source
+from neuromorphic.compiler.module_timing import Timing, check_ends, is_neuron, timing_of
 from neuromorphic.compiler.module_trace import STATES, Edge, Leaf, Trace, trace
 from neuromorphic.compiler.nir_files import nir_package
 from neuromorphic.compiler.nir_graphs import compile_nir
@@ -43,8 +44,10 @@ from neuromorphic.program import Program
 from pnbx_snn.linear import BitLinear
 
 DEFAULT_DT = 1e-4
-MAX_COUNT = 127
+MAX_COUNT = 4095
 """Largest whole number that an input takes as it is unless its range is stated."""
+FINE_COUNT = MAX_COUNT
+"""Levels either side of an input whose scale nobody stated, where 127 agree too little."""
 
 
 def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> Any:
@@ -131,8 +134,8 @@ def compile_module(
         As for :func:`graph_of`. On the same sample the program is compared with the network: give one of full length,
         with as many samples as shall be counted.
     num_steps : int, optional
-        Steps a sample runs; bounds are proven for this many. ``None``: those of the sample, and where that has more
-        than one step, no other number is allowed.
+        Steps a sample runs; bounds are proven for this many. ``None``: those of the sample. No other number is allowed,
+        unless a call is one step and the neurons' states last from call to call, hidden or returned.
     input_scale, input_range
         Of the input's integers, as for ``compile_nir``; ``None``: what a ``BitLinear`` with ``input_range="int8"`` was
         calibrated to, else what the sample holds: spikes, whole numbers as they are, or fractions, of which the largest
@@ -161,24 +164,32 @@ def compile_module(
     traced = _traced(module, sample, dt)
     graph = traced.build()
     steps = traced.timing.num_steps
-    if num_steps is not None and steps > 1 and num_steps != steps:
+    if num_steps is not None and num_steps != steps and not (steps == 1 and traced.goes_on()):
         raise CompileError(
-            f"num_steps is {num_steps}, but the network runs {steps} steps on this sample; leave num_steps out, or "
-            f"give a sample that runs {num_steps} steps"
+            f"num_steps is {num_steps}, but the network runs {steps} {'step' if steps == 1 else 'steps'} on this "
+            f"sample; leave num_steps out, or give a sample that runs {num_steps}"
         )
     num_steps = steps if num_steps is None else num_steps
+    chosen = False
     if input_scale is None and "input_scale" in graph.metadata:
         input_scale = graph.metadata["input_scale"]
         input_range = input_range or (graph.metadata["input_low"], graph.metadata["input_high"])
     elif input_scale is None and input_range is None:
-        input_scale, input_range = _port_of(sample, traced.notes)
+        input_scale, input_range = _port_of(sample)
+        chosen = True
     options: dict[str, Any] = {"num_steps": num_steps, "input_scale": input_scale, "input_range": input_range}
     program, notes = _measured(module, sample, traced, compile_nir(graph, weight_bits=weight_bits, **options))
-    if notes.warnings and weight_bits is None:
-        finer, better = _measured(module, sample, traced, compile_nir(graph, weight_bits=FINE_BITS, **options))
+    if notes.warnings and (weight_bits is None or (chosen and input_scale is not None)):
+        if chosen and input_scale is not None:
+            options |= {"input_scale": input_scale * 127 / FINE_COUNT, "input_range": (-FINE_COUNT, FINE_COUNT)}
+        finer = compile_nir(graph, weight_bits=weight_bits or FINE_BITS, **options)
+        finer, better = _measured(module, sample, traced, finer)
         if len(better.warnings) < len(notes.warnings):
             program, notes = finer, better
-            notes.insert(0, "Weights have 15 bits: with 8 the program was too far from the network on the sample.")
+            if weight_bits is None:
+                notes.insert(0, "Weights have 15 bits: with 8 the program was too far from the network on the sample.")
+    if chosen and (program.input.scale != 1.0 or (program.input.low, program.input.high) != (0, 1)):
+        traced.notes.append(_port_chosen(sample, program))
     sentences = [*program.metadata["assumptions"], *traced.notes.give(stacklevel=2), *notes.give(stacklevel=2)]
     return replace(program, metadata={**program.metadata, "assumptions": sentences})
 
@@ -191,22 +202,28 @@ def _measured(module: nn.Module, sample: Tensor, traced: _Graph, program: Progra
     return replace(program, metadata={**program.metadata, "agreement": found}), notes
 
 
-def _port_of(sample: Tensor, notes: Notes) -> tuple[float | None, tuple[int, int] | None]:
+def _port_of(sample: Tensor) -> tuple[float | None, tuple[int, int] | None]:
     """Choose the scale and the range of an input that nobody stated: spikes, whole numbers, or fractions."""
+    sample = sample.detach().to(torch.float64)
     low, high = float(sample.min()), float(sample.max())
     if not math.isfinite(low) or not math.isfinite(high):
         raise CompileError("the sample holds NaN or infinity")
     if not bool((sample == sample.round()).all()) or max(-low, high) > MAX_COUNT:
-        peak = max(-low, high)
-        notes.append(
-            f"The sample holds numbers in {low:.4g}..{high:.4g} and no input_scale was given: one input unit is "
-            f"{peak / 127:.6g}, so that the largest is 127; what lies beyond is clipped."
-        )
-        return peak / 127.0, (-127, 127)
+        return max(-low, high) / 127.0, (-127, 127)
     if low >= 0 and high <= 1:
         return None, None
-    notes.append(f"The sample holds whole numbers in {low:.0f}..{high:.0f}: the input takes these as they are.")
     return None, (min(int(low), 0), max(int(high), 1))
+
+
+def _port_chosen(sample: Tensor, program: Program) -> str:
+    """Say which input was chosen for a sample whose scale and range nobody stated."""
+    low, high, port = float(sample.min()), float(sample.max()), program.input
+    if port.scale == 1.0:
+        return f"The sample holds whole numbers in {low:.0f}..{high:.0f}: the input takes these as they are."
+    return (
+        f"The sample holds numbers in {low:.4g}..{high:.4g} and no input_scale was given: one input unit is "
+        f"{port.scale:.6g}, so that the largest is {port.high}; what lies beyond is clipped."
+    )
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -310,6 +327,18 @@ class _Graph:
                 )
             self.metadata |= {"input_scale": float(leaf.module.input_scale), "input_low": -128, "input_high": 127}
         return Nodes(name, name, {name: layer_node(leaf.where, leaf.module, leaf.features_in, norm)})
+
+    def goes_on(self) -> bool:
+        """Say whether the next call goes on where one ended: states are hidden or returned, or there are none."""
+        neurons = [leaf.module for leaf in self.leaves.values() if is_neuron(leaf.module)]
+        sources = [entry.source for _, entry in self.found.returned_tensors if entry is not None]
+        states = any(part.port for source in sources if isinstance(source, Source) for part in source.parts)
+        return states or all(getattr(neuron, "init_hidden", False) for neuron in neurons)
+
+    @property
+    def ends(self) -> set[str]:
+        """Return the names of nodes at an end of the network."""
+        return {source for source, node in self.links if isinstance(self.nodes[node], nir_package().Output)}
 
     def modules(self, program: Program) -> dict[str, nn.Module]:
         """Return the modules whose outputs can be compared, by the name of their operation: neurons and read-outs."""

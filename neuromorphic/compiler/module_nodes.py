@@ -36,8 +36,8 @@ ENDINGS = (nn.Softmax, nn.LogSoftmax)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
 SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
-NORSE_CELLS = ("LIFBoxCell", "LIFCell", "LICell", "LIBoxCell", "LIFRecurrentCell")
-NORSE_SEQUENCES = ("LIF", "LI", "LIFRecurrent")
+NORSE_CELLS = ("LIFBoxCell", "LIFCell", "LICell", "LIBoxCell", "LIFRecurrentCell", "IAFCell")
+NORSE_SEQUENCES = ("LIF", "LI", "LIFRecurrent", "IAF")
 NORSE_CONTAINERS = ("SequentialState", "RecurrentSequential", "Lift")
 
 _NEAREST = {
@@ -63,13 +63,12 @@ _NEAREST = {
     "LILinearCell": "nn.Linear and LICell",
     "LSNNCell": "LIFCell",
     "LIFAdExCell": "LIFCell",
-    "IAFCell": "LIFBoxCell with a small tau_mem_inv",
     "LIFRefracCell": "LIFCell",
 }
 _KNOWN = (
     "nn.Linear, Conv1d, Conv2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Identity; snntorch Leaky, "
-    "RLeaky, Synaptic, RSynaptic; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, LIFRecurrentCell, "
-    "LIFRecurrent; pnbx_snn LIF, Leaky, BitLinear"
+    "RLeaky, Synaptic, RSynaptic; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, IAFCell, IAF, "
+    "LIFRecurrentCell, LIFRecurrent; pnbx_snn LIF, Leaky, BitLinear"
 )
 
 
@@ -260,6 +259,11 @@ def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: floa
     recurrent = in_norse(cell, ("LIFRecurrentCell", "LIFRecurrent"))
     if recurrent:
         features = (*features[:-1], int(cell.hidden_size))
+    if in_norse(cell, ("IAFCell", "IAF")):  # v + I, without dt; potentials are counted from v_reset, where it starts
+        start = _whole(p.v_reset, features, where, "v_reset")
+        theta = _whole(p.v_th, features, where, "v_th") - start
+        meta: dict[str, Any] = {"reset_mechanism": "zero", "reset_delay": False, "primitive": "lif_box"}
+        return Nodes(name, name, {name: lif_node(np.ones(features), theta, dt, **meta)})
     leak = _whole(p.v_leak, features, where, "v_leak")
     mem = _rate(where, "tau_mem_inv", cell.dt, p.tau_mem_inv, features)
     shared: dict[str, Any] = {"r": np.ones(features), "v_leak": np.zeros(features)}

@@ -7,6 +7,7 @@ told apart by how the network reads them.
 
 from __future__ import annotations
 
+import collections
 import math
 from dataclasses import dataclass
 
@@ -130,6 +131,8 @@ def check_ends(found: Trace, timing: Timing, ends: list[str], notes: list[str]) 
         When it returns something else, as by the name of the operation that made it so.
     """
     followed = False
+    parts = [entry.source.parts for _, entry in found.returned_tensors if entry and isinstance(entry.source, Source)]
+    calls = collections.Counter((part[0].node, part[0].port) for part in parts if len(part) == 1)
     for number, (tensor, entry) in enumerate(found.returned_tensors, start=1):
         what = f"the network's output {number}" if len(found.returned_tensors) > 1 else "the network's output"
         if entry is None:
@@ -145,7 +148,9 @@ def check_ends(found: Trace, timing: Timing, ends: list[str], notes: list[str]) 
             raise CompileError(f"{what} is not one of a module: {reason}. {_ALLOWED}")
         if kept.source.parts[0].node != INPUT:
             _check_kept(found, timing, what, kept)
-            _check_rows(found, what, kept, found.indices(entry, tensor))
+            part = kept.source.parts[0]
+            listed = calls[part.node, part.port] == found.leaves[part.node].calls  # every step as an output of its own
+            _check_rows(found, what, kept, found.indices(entry, tensor), listed=listed)
             if kept.operations:
                 told = ", ".join(kept.operations)
                 notes.append(f"{what} is {_name(found, kept)} after {told}, which keeps the order of its values.")
@@ -206,7 +211,7 @@ def _check_kept(found: Trace, timing: Timing, what: str, kept: Kept) -> None:
         )
 
 
-def _check_rows(found: Trace, what: str, kept: Kept, ids: Tensor) -> None:
+def _check_rows(found: Trace, what: str, kept: Kept, ids: Tensor, *, listed: bool) -> None:
     """Refuse a part of the features, or features in another order."""
     leaf = found.leaves[kept.source.parts[0].node]
     width = math.prod(leaf.features_out)
@@ -215,7 +220,7 @@ def _check_rows(found: Trace, what: str, kept: Kept, ids: Tensor) -> None:
     known = ids.reshape(-1).sort().values
     rows = known.reshape(-1, width) if known.numel() % width == 0 else known[:0].reshape(0, width)
     is_sum = isinstance(leaf.module, (*LAYERS, *NORMS)) and not kept.steps
-    one_of_many = kept.source.parts[0].call is not None and leaf.calls > 1
+    one_of_many = kept.source.parts[0].call is not None and leaf.calls > 1 and not listed
     if is_sum and (one_of_many or len(known) < kept.source.numel):
         raise CompileError(
             f"{what} is only some steps of {leaf.where}, and a program's read-out is the sum over all of them; return "

@@ -1,8 +1,10 @@
 """Our networks and programs to NIR graphs, for other tools; what a graph cannot hold is refused by name.
 
-A layer is ``Linear`` with its ternary weights as whole numbers and a neuron that holds all scales: with a decay of
-``beta``, a current ``a (W x) + c`` becomes ``r = a / (1 - beta)`` and ``v_leak = c / (1 - beta)``. A program's neurons
-count in its own integers. Resets, their delay, the step ``dt`` and the input's integers are metadata.
+A layer is first ``Linear`` with its ternary weights as whole numbers and a neuron that holds all scales: with a decay
+of ``beta``, a current ``a (W x) + c`` becomes ``r = a / (1 - beta)`` and ``v_leak = c / (1 - beta)``. A program's
+neurons count in its own integers. That is ``form="integer"``; the default moves all scales into the weights, where
+other tools look for them (:mod:`neuromorphic.compiler.nir_portable`). Resets, their delay, the step ``dt`` and the
+input's integers are metadata.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from neuromorphic.compiler.layers import LayerParts
 from neuromorphic.compiler.module_graphs import DEFAULT_DT
 from neuromorphic.compiler.module_nodes import lif_node
 from neuromorphic.compiler.nir_files import nir_package
+from neuromorphic.compiler.nir_portable import Form, portable
 from neuromorphic.compiler.nir_program import RoundTrip, program_graph
 from neuromorphic.compiler.weight_integers import Float64, sum_of
 from neuromorphic.errors import CompileError, StorageError
@@ -39,6 +42,7 @@ def to_nir(
     *,
     dt: float = DEFAULT_DT,
     round_trip: RoundTrip = "exact",
+    form: Form = "portable",
 ) -> Any:
     """Return the NIR graph of a network or program.
 
@@ -59,8 +63,8 @@ def to_nir(
     -------
     nir.NIRGraph
         ``metadata``: ``dt``, ``num_steps``, and for graded inputs ``input_scale``, ``input_low``, ``input_high``: what
-        ``compile_nir`` takes. It ends in weights where the network has a read-out: the label is the argmax of their sum
-        over time.
+        ``compile_nir`` takes; in the portable form ``notes``: what other readers make of it, a sentence a line. It ends
+        in weights where the network has a read-out: the label is the argmax of their sum over time.
 
     Raises
     ------
@@ -75,8 +79,14 @@ def to_nir(
     >>> list(graph.nodes)
     ['input', 'lif1_synapses', 'lif1', 'readout_synapses', 'readout']
     """
+    checked_form(form)
     if isinstance(model_or_program, Program):
-        return program_graph(model_or_program, dt, round_trip)
+        return program_graph(model_or_program, dt, round_trip, form)
+    graph = _network_graph(model_or_program, dt)
+    return portable(graph) if form == "portable" else graph
+
+
+def _network_graph(model_or_program: nn.Module | Sequence[LayerParts], dt: float) -> Any:
     if isinstance(model_or_program, PNBX):
         return _Network(dt).pnbx(model_or_program)
     if isinstance(model_or_program, SpikingClassifier):
@@ -94,7 +104,13 @@ def to_nir(
     return _Network(dt).layers(list(model_or_program), None, None)
 
 
-def save_nir(graph: Any, path: str | os.PathLike[str]) -> None:
+def checked_form(form: str) -> None:
+    """Refuse a form that there is not."""
+    if form not in get_args(Form):
+        raise CompileError(f"form must be 'portable' or 'integer', got {form!r}")
+
+
+def save_nir(graph: Any, path: str | os.PathLike[str], *, form: Form | None = None) -> None:
     """Write a graph to a ``.nir`` file (HDF5), whole or not at all.
 
     Parameters
@@ -103,6 +119,9 @@ def save_nir(graph: Any, path: str | os.PathLike[str]) -> None:
         From :func:`to_nir` or ``graph_of``.
     path : str or Path
         Where to; an existing file is replaced.
+    form : {"portable", "integer"}, optional
+        ``None``: that of ``graph.metadata["form"]``, else ``"portable"``, as :func:`to_nir` has it; ``"integer"``: as
+        the graph is.
 
     Raises
     ------
@@ -112,6 +131,10 @@ def save_nir(graph: Any, path: str | os.PathLike[str]) -> None:
         When the file cannot be written.
     """
     nir = nir_package()
+    form = graph.metadata.get("form", "portable") if form is None else form
+    checked_form(form)
+    if form == "portable":
+        graph = portable(graph)
     target = Path(path)
     written = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -132,7 +155,7 @@ class _Network:
             raise CompileError(f"dt must be a positive number of seconds, got {dt}")
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
-        self.metadata: dict[str, Any] = {"dt": self.dt}
+        self.metadata: dict[str, Any] = {"dt": self.dt, "form": "integer"}
 
     def add(self, name: str, node: Any, *sources: str) -> str:
         self.nodes[name] = node

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from neuromorphic.compiler.nir_files import nir_package, read_nir
+from neuromorphic.compiler.nir_neurons import note_decays
 from neuromorphic.compiler.nir_operations import Operations
+from neuromorphic.compiler.nir_step import step_of
 from neuromorphic.compiler.nir_wiring import Wiring
 from neuromorphic.compiler.weight_integers import FINE_BITS, LARGEST, SMALLEST
 from neuromorphic.errors import BoundError, CompileError, ProgramError
@@ -21,28 +23,6 @@ from neuromorphic.fixed_point import INT32_MAX
 from neuromorphic.op_fields import checked_integer
 from neuromorphic.ops import Input
 from neuromorphic.program import Program
-
-DEFAULT_DT = 1e-4
-"""What snnTorch's export assumes, in seconds."""
-SHORTEST, LONGEST = 1e-12, 1e6
-
-
-def _step(graph: Any, dt: float | None) -> tuple[float, str]:
-    """Return the seconds of a step and a sentence that says where they come from."""
-    metadata = getattr(graph, "metadata", None)
-    given = metadata.get("dt") if isinstance(metadata, dict) else None
-    origin = "as asked for"
-    if dt is None:
-        dt, origin = (
-            (DEFAULT_DT, "snnTorch's, for the graph names none") if given is None else (given, "the graph's own")
-        )
-    try:
-        step = float(np.asarray(dt).reshape(()))
-    except (TypeError, ValueError) as error:
-        raise CompileError(f"dt must be a number of seconds, got {dt!r} ({origin})") from error
-    if not SHORTEST <= step <= LONGEST:
-        raise CompileError(f"dt must lie in {SHORTEST:g}..{LONGEST:g} s, got {step:.6g} s ({origin})")
-    return step, f"A step is {step:.6g} s: {origin}."
 
 
 def _plain(value: Any) -> Any:
@@ -71,6 +51,14 @@ def _port(graph: Any, scale: float | None, limits: tuple[int, int] | None) -> tu
     return worth, _plain(low), _plain(high)
 
 
+def _largest(scale: float, low: Any, high: Any) -> float:
+    """Return the largest input in real units; ranges that are none are refused later, by name."""
+    try:
+        return scale * max(-float(low), float(high))
+    except (TypeError, ValueError):
+        return scale
+
+
 def compile_nir(
     graph_or_path: Any,
     *,
@@ -90,7 +78,8 @@ def compile_nir(
     num_steps : int
         Steps a sample runs; bounds are proven for this many.
     dt : float, optional
-        Seconds of a step; ``None``: ``graph.metadata["dt"]``, else 1e-4, snnTorch's.
+        Seconds of a step; ``None``: ``graph.metadata["dt"]``, else 1e-4, snnTorch's, unless the neurons fit another
+        convention only (:mod:`neuromorphic.compiler.nir_step`).
     input_scale : float, optional
         Real value of one input unit; ``None``: the input is spikes, unless ``graph.metadata`` says ``input_scale``.
     input_range : tuple of int, optional
@@ -140,7 +129,6 @@ def compile_nir(
     """
     nir = nir_package()
     graph = read_nir(graph_or_path) if isinstance(graph_or_path, (str, os.PathLike)) else graph_or_path
-    step, sentence = _step(graph, dt)
     scale, low, high = _port(graph, input_scale, input_range)
     choices = (("weight_bits", weight_bits, (8, FINE_BITS, None)), ("reset", reset, ("zero", "subtract")))
     for name, value, allowed in choices:
@@ -149,7 +137,10 @@ def compile_nir(
     try:
         checked_integer("program", "num_steps", num_steps, 1, INT32_MAX)
         with np.errstate(over="raise", divide="raise", invalid="raise", under="ignore"):
+            step, sentence = step_of(graph, dt, _largest(scale, low, high))
             wiring = Wiring(graph, step)
+            for node in wiring.nodes.values():
+                note_decays(node, step, num_steps, wiring.notes)
             entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, scale)
             made = Operations(wiring, entry, num_steps, step, weight_bits=weight_bits, reset=reset).build()
         metadata = {

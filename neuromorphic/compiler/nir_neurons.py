@@ -14,11 +14,9 @@ so ``beta = 1 - a``, ``gain = a r`` and ``offset = a v_leak``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.compiler.nir_nodes import Node, Shape, numbers
 from neuromorphic.compiler.weight_integers import Float64
@@ -32,6 +30,11 @@ SNAP = 5e-7
 """NIR's parameters are float32: a gain or decay this near to a number of 12 bits, relative, is taken as that number."""
 NO_LEAK = 2.0**-30
 """A ``dt / tau`` below it is no leak: no sample is long enough to show one."""
+LEAKY = {"LI": ("tau",), "LIF": ("tau",), "CubaLI": ("tau_mem", "tau_syn"), "CubaLIF": ("tau_mem", "tau_syn")}
+"""Time constants of a node."""
+SHOWN_ERROR, MOST_ERROR = 0.01, 0.05
+"""Error of a membrane, relative, that is said; and at which a decay next to 0 or 1 is refused. At 5 %, networks with
+decays of 0.9999 to 0.99999 had 99 % of (step, neuron) equal, at 10 % fewer (*measured*)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str
     Raises
     ------
     CompileError
-        When a parameter is missing or out of range, a decay is none in Q0.12, or a reset cannot be compiled.
+        When a parameter is missing or out of range, or a reset cannot be compiled.
     """
     size = int(np.prod(shape))
 
@@ -94,11 +97,12 @@ def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str
     if node.kind in ("I", "IF"):
         membrane = Integrator(np.ones(size), snapped(dt * values("r")), leak)
     else:
-        beta, rate = _rate(node, "tau" if node.kind in ("LI", "LIF") else "tau_mem", values, dt)
+        field = "tau" if node.kind in ("LI", "LIF") else "tau_mem"
+        beta, rate = _rate(node, field, values(field), dt)
         leak = values("v_leak")
         membrane = Integrator(beta, snapped(rate * values("r")), rate * leak)
     if node.kind in ("CubaLI", "CubaLIF"):
-        beta, rate = _rate(node, "tau_syn", values, dt)
+        beta, rate = _rate(node, "tau_syn", values("tau_syn"), dt)
         synaptic = Integrator(beta, snapped(rate * values("w_in")), np.zeros(size))
         notes.append(f"{node.name}: its membrane sees the synaptic current of the same step (as snnTorch's Synaptic).")
     if node.kind not in SPIKING:
@@ -120,24 +124,75 @@ def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str
     return Population(synaptic, Integrator(membrane.beta, membrane.gain, offset), theta, reset)
 
 
-def _rate(node: Node, field: str, values: Callable[[str], Float64], dt: float) -> tuple[Float64, Float64]:
-    """Return ``1 - dt / tau`` and ``dt / tau``, refusing decays that Q0.12 does not tell from 0 or 1."""
-    tau = values(field)
+def _rate(node: Node, field: str, tau: Float64, dt: float) -> tuple[Float64, Float64]:
+    """Return ``1 - dt / tau`` and ``dt / tau``, refusing time constants that no step of ``dt`` follows."""
     if not (tau > 0).all():
         worst = int(np.argmin(tau))
         raise node.refuse(f"{field} of neuron {worst} is {tau[worst]:.4g} s; it must be positive")
     rate: Float64 = snapped(dt / tau)
     beta = np.where(rate < NO_LEAK, 1.0, 1.0 - rate)
-    rounded = np.rint(beta * DECAY_ONE)
-    wrong: NDArray[np.bool_] = (beta < 0) | ((rounded == 0) & (beta > 0)) | ((rounded == DECAY_ONE) & (beta < 1))
-    if wrong.any():
-        worst = int(np.argmax(wrong))
+    if (beta < 0).any():
+        worst = int(np.argmin(tau))
+        slow = tau[beta < 1]
+        low, high = float(slow.max()) / (2 * DECAY_ONE), float(slow.min())
+        steps = f"a dt of {low:.6g}..{high:.6g} s" if low <= high else "no one dt"
         raise node.refuse(
             f"{field} of neuron {worst} is {tau[worst]:.6g} s, a decay of {beta[worst]:.6g} a step of {dt:.6g} s; "
-            f"allowed are {field} = dt (decay 0), or decays that round to 1..{DECAY_ONE - 1} of {DECAY_ONE}: {field} "
-            f"from {dt * (1 + 1 / (2 * DECAY_ONE)):.6g} s to {2 * DECAY_ONE * dt:.6g} s; without a leak, I or IF"
+            f"{field} must be dt (decay 0) or longer: {steps} fits this node"
         )
     return beta, rate
+
+
+def held(beta: Float64, steps: int) -> Float64:
+    """Return what a membrane without spikes holds after some steps of a current of 1: ``sum of beta**k, k < steps``."""
+    leaky = (beta > 0) & (beta < 1)
+    leak = np.where(leaky, 1.0 - beta, 0.5)
+    return np.where(leaky, -np.expm1(steps * np.log1p(-leak)) / leak, np.where(beta > 0, float(steps), 1.0))
+
+
+def decay_error(beta: Float64, steps: int) -> Float64:
+    """Return how far the nearest decay in Q0.12 takes a membrane from its own within some steps, relative to it.
+
+    The largest error is that of a constant current that never makes the neuron spike: a reset starts both anew.
+    """
+    rounded = np.rint(beta * DECAY_ONE) / DECAY_ONE
+    return np.abs(held(rounded, steps) / held(beta, steps) - 1.0)
+
+
+def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None:
+    """Say where the rounding of decays shows within a sample; refuse what it takes a whole leak or memory from.
+
+    Raises
+    ------
+    CompileError
+        When a decay rounds to 0 or 1 and that moves membranes by more than 5 % within ``num_steps``, or a time constant
+        is shorter than a step.
+    """
+    for field in LEAKY.get(node.kind, ()):
+        tau = numbers(node, field).reshape(-1)
+        beta, _ = _rate(node, field, tau, dt)
+        error = decay_error(beta, num_steps)
+        rounded = np.rint(beta * DECAY_ONE)
+        gone = ((rounded == 0) & (beta > 0)) | ((rounded == DECAY_ONE) & (beta < 1))
+        if (gone & (error > MOST_ERROR)).any():
+            worst = int(np.argmax(np.where(gone, error, 0.0)))
+            short = 1
+            while decay_error(beta[worst : worst + 1], 2 * short)[0] <= MOST_ERROR:
+                short *= 2
+            raise node.refuse(
+                f"{field} of neuron {worst} is {tau[worst]:.6g} s, a decay of {beta[worst]:.6g} a step of {dt:.6g} s, "
+                f"which rounds to {int(rounded[worst])} of {DECAY_ONE}: that moves its membrane by up to "
+                f"{error[worst]:.1%} within {num_steps} steps, and {MOST_ERROR:.0%} may be rounded away so; {field} up "
+                f"to {2 * DECAY_ONE * dt:.6g} s compiles, or num_steps up to {short}, or a longer dt, or a neuron "
+                "without a leak (I or IF)"
+            )
+        if (error >= SHOWN_ERROR).any() or gone.any():
+            worst = int(np.argmax(error + gone))
+            notes.append(
+                f"{node.name}: {field} of {tau[worst]:.6g} s is a decay of {beta[worst]:.6g}, in Q0.12 "
+                f"{int(rounded[worst])} of {DECAY_ONE}: its membrane is up to {error[worst]:.2%} off within "
+                f"{num_steps} steps."
+            )
 
 
 def _reset(node: Node, notes: list[str], assumed: str) -> str:

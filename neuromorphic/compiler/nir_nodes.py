@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,11 +33,17 @@ NEURONS = ("Threshold", "I", "LI", "IF", "LIF", "CubaLI", "CubaLIF")
 
 @dataclass(frozen=True)
 class Node:
-    """A node by the name its operations get; ``kind`` is NIR's class, ``"Pass"`` for the ends of a sub-graph."""
+    """A node by the name its operations get; ``kind`` is NIR's class, ``"Pass"`` for the ends of a sub-graph.
+
+    What reaches it counts ``(I - surplus * factor) / factor`` where ``factor`` is not ``None``: see
+    :func:`neuromorphic.compiler.nir_portable.unfold`.
+    """
 
     name: str
     kind: str
     nir: Any
+    factor: Float64 | None = None
+    surplus: Float64 | None = None
 
     @property
     def is_linear(self) -> bool:
@@ -111,6 +117,18 @@ def expect(node: Node, got: Shape, wanted: Shape) -> None:
         raise node.refuse(f"takes an input of shape {list(wanted)}, gets {list(got)}{hint}")
 
 
+def alike(one: Shape, other: Shape) -> bool:
+    """Say whether two shapes differ by axes of 1 only, so that their units can stand in one order only."""
+    return [size for size in one if size != 1] == [size for size in other if size != 1]
+
+
+def fitted(node: Node, got: Shape, wanted: Shape) -> Shape:
+    """Return the shape that a node takes, refusing an input that is another but for axes of 1."""
+    if not alike(got, wanted):
+        expect(node, got, wanted)
+    return wanted
+
+
 def linear_map(node: Node, shape: Shape, dt: float) -> Map:
     """Return what a linear node does to an input of ``shape``.
 
@@ -120,26 +138,39 @@ def linear_map(node: Node, shape: Shape, dt: float) -> Map:
         When a parameter is missing, out of range, or does not fit the shape.
     """
     if node.kind in ("Pass", "Output"):
-        expect(node, shape, shape_of(node, (node.nir.output_type or {}).get("output"), "its shape"))
+        shape = fitted(node, shape, shape_of(node, (node.nir.output_type or {}).get("output"), "its shape"))
         return Map(shape, shape, lambda x: x)
     if node.kind == "Flatten":
         return _flatten(node, shape)
     if node.kind == "Scale":
         scale = numbers(node, "scale")
-        expect(node, shape, scale.shape or shape)
+        shape = fitted(node, shape, scale.shape or shape)
         factor = torch.from_numpy(scale)
         return Map(shape, shape, lambda x: x * factor)
     if node.kind == "Delay":
         return _delay(node, shape, dt)
     if node.kind in ("Affine", "Linear"):
         return _affine(node, shape)
-    return _convolution(node, shape)
+    axes = 2 if node.kind == "Conv1d" else 3
+    lead = shape[: max(0, len(shape) - axes)]
+    if max(lead, default=1) > 1 or len(shape) < axes - 1:
+        wanted = "[channels, length]" if axes == 2 else "[channels, height, width]"
+        raise node.refuse(f"takes an input {wanted}, gets shape {list(shape)}")
+    inner = _convolution(node, (1, *shape) if len(shape) < axes else shape[len(lead) :])
+    return replace(
+        inner,
+        shape_out=(*lead, *inner.shape_out),
+        apply=lambda x: inner.apply(x).reshape(-1, *lead, *inner.shape_out),
+        offset=None if inner.offset is None else inner.offset.reshape(*lead, *inner.shape_out),
+    )
 
 
 def _flatten(node: Node, shape: Shape) -> Map:
     declared = (node.nir.input_type or {}).get("input")
-    if declared is not None:
-        expect(node, shape, shape_of(node, declared, "input_type"))
+    if declared is not None and not np.any(declared) and np.size(declared) == len(shape) + 1:
+        shape = (1, *shape)  # sinabs writes [0, 0, 0, 0], and counts the batch among the axes
+    elif declared is not None:
+        shape = fitted(node, shape, shape_of(node, declared, "input_type"))
     ends = []
     for field in ("start_dim", "end_dim"):
         value = float(numbers(node, field).reshape(-1)[0])
@@ -155,7 +186,7 @@ def _flatten(node: Node, shape: Shape) -> Map:
 
 def _delay(node: Node, shape: Shape, dt: float) -> Map:
     delay = numbers(node, "delay")
-    expect(node, shape, delay.shape or shape)
+    shape = fitted(node, shape, delay.shape or shape)
     steps = delay / dt
     off = np.abs(steps - np.rint(steps)) > WHOLE * np.maximum(np.abs(steps), 1.0)
     if off.any() or steps.min() < -WHOLE or np.rint(steps.max()) > MAX_DELAY:
@@ -172,7 +203,7 @@ def _affine(node: Node, shape: Shape) -> Map:
     array = numbers(node, "weight")
     if array.ndim != 2:
         raise node.refuse(f"weight must be [out, in], got shape {list(array.shape)}")
-    expect(node, shape, (array.shape[1],))
+    shape = fitted(node, shape, (array.shape[1],))
     weight, offset = torch.from_numpy(array), None
     if node.kind == "Affine":
         bias = numbers(node, "bias")
@@ -185,9 +216,6 @@ def _affine(node: Node, shape: Shape) -> Map:
 def _convolution(node: Node, shape: Shape) -> Map:
     pool = node.kind in ("SumPool2d", "AvgPool2d")
     dims = 1 if node.kind == "Conv1d" else 2
-    if len(shape) != dims + 1:
-        axes = "[channels, length]" if dims == 1 else "[channels, height, width]"
-        raise node.refuse(f"takes an input {axes}, gets shape {list(shape)}")
     offset = None
     if pool:
         kernel = integers(node, "kernel_size", dims, 1)

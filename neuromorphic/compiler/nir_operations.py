@@ -78,13 +78,22 @@ class Operations:
             bits = FINE_BITS
         return currents_of(name, parts, own_units=own_units, rows=rows, bits=bits)
 
-    def integrate(self, node: Node, name: str, signal: Signal, what: Integrator) -> Source:
-        """Add leaky integrators, all of them in one unit, and return what they give."""
+    def integrate(
+        self, node: Node, name: str, signal: Signal, what: Integrator, *, own_units: bool = False
+    ) -> tuple[Source, Float64]:
+        """Add leaky integrators; return what they give, its unit that of the largest, and the unit of each, ``[N]``.
+
+        They have one unit for all, unless each is read by one neuron alone, as a synaptic current is.
+        """
         peak = float(np.abs(what.gain).max())
         gains = what.gain / peak if peak > 0 else what.gain
-        rows = None if np.allclose(gains, 1.0, rtol=0, atol=1e-9) or peak == 0 else np.abs(gains)
-        currents = self.currents(node, name, signal, rows=rows).times(np.sign(gains).astype(np.int8))
-        unit = float(currents.unit[0]) * (peak or 1.0)
+        alike = own_units or np.allclose(gains, 1.0, rtol=0, atol=1e-9) or peak == 0
+        rows = None if alike else np.abs(gains)
+        currents = self.currents(node, name, signal, own_units=own_units, rows=rows)
+        currents = currents.times(np.sign(gains).astype(np.int8))
+        unit = currents.unit * (peak or 1.0)
+        if own_units:
+            unit = unit * np.where(gains == 0, 1.0, np.abs(gains))
         offset = (what.offset + what.gain * signal.offset) / unit
         decay = np.rint(what.beta * DECAY_ONE).astype(np.int32)
 
@@ -106,9 +115,10 @@ class Operations:
             self.wiring.notes.append(f"{name}: at its worst it meets the 24-bit limit, and stays there.")
         self.ranges.add(ops)
         low, high = self.ranges.intervals[name]
-        self.units[name] = unit / 2.0**bits
-        peak = max(-int(low.min()), int(high.max()))
-        return Source(name, len(decay), "values", peak, self.units[name])
+        units = unit / 2.0**bits
+        largest = float(units.max())
+        self.units[name] = largest if (units == largest).all() else units.tolist()
+        return Source(name, len(decay), "values", max(-int(low.min()), int(high.max())), largest), units
 
     def spike(self, node: Node, signal: Signal, what: Population) -> None:
         """Add neurons that spike."""
@@ -145,11 +155,12 @@ class Operations:
         what = population(node, shape, self.dt, self.wiring.notes, self.reset)
         signal = self.signals.reaching(node.name)
         if what.synaptic is not None:
-            source = self.integrate(node, f"{node.name}_syn", signal, what.synaptic)
+            spikes = what.theta is not None
+            source, units = self.integrate(node, f"{node.name}_syn", signal, what.synaptic, own_units=spikes)
             self.sources[source.name] = source
-            signal = Signal({(source.name, 0): np.ones(source.size)}, np.zeros(source.size))
+            signal = Signal({(source.name, 0): units / source.unit}, np.zeros(source.size))
         if what.theta is None:
-            self.sources[node.name] = self.integrate(node, node.name, signal, what.membrane)
+            self.sources[node.name], _ = self.integrate(node, node.name, signal, what.membrane)
         else:
             self.spike(node, signal, what)
 

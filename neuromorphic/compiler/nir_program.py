@@ -10,6 +10,7 @@ from neuromorphic.compiler.module_nodes import lif_node
 from neuromorphic.compiler.nir_files import nir_package
 from neuromorphic.compiler.nir_graphs import compile_nir
 from neuromorphic.compiler.nir_neurons import WITH_INPUT
+from neuromorphic.compiler.nir_portable import Form, portable
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.fixed_point import DECAY_ONE
@@ -33,12 +34,12 @@ _RESETS = {
 }
 
 
-def program_graph(program: Program, dt: float, round_trip: RoundTrip) -> Any:
+def program_graph(program: Program, dt: float, round_trip: RoundTrip, form: Form) -> Any:
     """Return the graph of a program; see :func:`neuromorphic.compiler.nir_export.to_nir`."""
     nir = nir_package()
     entry = program.input
     graded = (entry.low, entry.high, entry.scale) != (0, 1, 1.0)
-    metadata: dict[str, Any] = {"dt": float(dt), "num_steps": program.num_steps}
+    metadata: dict[str, Any] = {"dt": float(dt), "num_steps": program.num_steps, "form": "integer"}
     if graded:
         metadata |= {"input_scale": entry.scale, "input_low": entry.low, "input_high": entry.high}
     units = _units(program)
@@ -56,6 +57,8 @@ def program_graph(program: Program, dt: float, round_trip: RoundTrip) -> Any:
             nodes[end[1]] = nir.Output(output_type=np.array([op.size]))
             edges.append(end)
     graph = nir.NIRGraph(nodes, edges, metadata=metadata)
+    if form == "portable":
+        graph = portable(graph)
     if round_trip == "exact":
         scale = entry.scale if graded else None
         back = compile_nir(graph, num_steps=program.num_steps, input_scale=scale, input_range=(entry.low, entry.high))

@@ -19,6 +19,7 @@ from neuromorphic.compiler.nir_nodes import ELEMENTWISE, MAX_WEIGHTS, Map, Node
 from neuromorphic.compiler.nir_wiring import Wiring
 from neuromorphic.compiler.weight_integers import LARGEST, Float64
 
+KEPT_BITS = 44
 PUSHED = 1 << 22
 """Values that are pushed through a node at a time."""
 
@@ -29,6 +30,26 @@ class Signal:
 
     terms: dict[tuple[str, int], Float64]
     offset: Float64  # [out]
+
+
+def unfolded(node: Node, signal: Signal) -> Signal:
+    """Return the signal in the units that a node counted in before its scale moved into the weights."""
+    if node.factor is None or node.surplus is None:
+        return signal
+    size = len(signal.offset)
+    factor = np.broadcast_to(node.factor.reshape(-1), (size,))
+    surplus = np.broadcast_to(node.surplus.reshape(-1), (size,))
+    terms = {key: kept(m / factor.reshape((-1,) + (1,) * (m.ndim - 1))) for key, m in signal.terms.items()}
+    offset = signal.offset / factor
+    left = np.where(np.abs(offset - surplus) <= 2.0**-KEPT_BITS * np.abs(surplus), 0.0, offset - surplus)
+    return Signal(terms, left)
+
+
+def kept(values: Float64) -> Float64:
+    """Return numbers of ``KEPT_BITS`` bits: a whole number times a factor, and divided by it, is whole again."""
+    mantissa, exponent = np.frexp(values)
+    short: Float64 = np.ldexp(np.rint(mantissa * 2.0**KEPT_BITS) / 2.0**KEPT_BITS, exponent)
+    return short
 
 
 class Signals:
@@ -70,7 +91,7 @@ class Signals:
                         self._refuse_large(target, size * delays, count, source)
                         terms[source, steps] = np.zeros((size, count))
                     terms[source, steps][:, first : first + len(units)] = reached.reshape(len(units), size).numpy().T
-        return Signal(terms, self._offset(region, name))
+        return unfolded(target, Signal(terms, self._offset(region, name)))
 
     @staticmethod
     def _refuse_large(target: Node, size: int, count: int, source: str) -> None:
@@ -96,7 +117,8 @@ class Signals:
         total: dict[int, torch.Tensor] = {}
         for source in self.wiring.before[name]:
             late = int((source, name) in self.wiring.late)
-            for steps, x in given.get(source, {}).items():
+            for steps, given_x in given.get(source, {}).items():
+                x = given_x.reshape(-1, *self.wiring.shape_in(name))
                 total[steps + late] = total[steps + late] + x if steps + late in total else x
         return total
 
@@ -113,7 +135,8 @@ class Signals:
         """Return what biases alone bring; they are there from the first step, whatever delays there are."""
         given: dict[str, torch.Tensor] = {}
         for step in region:
-            arrived = [given[source] for source in self.wiring.before[step] if source in given]
+            shape = self.wiring.shape_in(step)
+            arrived = [given[source].reshape(shape) for source in self.wiring.before[step] if source in given]
             total = torch.stack(arrived).sum(dim=0) if arrived else None
             if self.wiring.nodes[step].is_linear:
                 m = self.wiring.maps[step]

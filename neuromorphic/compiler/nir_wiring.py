@@ -19,11 +19,13 @@ from neuromorphic.compiler.nir_nodes import (
     Map,
     Node,
     Shape,
-    expect,
+    alike,
+    fitted,
     linear_map,
     numbers,
     shape_of,
 )
+from neuromorphic.compiler.nir_portable import unfold
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError
 
@@ -124,8 +126,16 @@ class Wiring:
             else:
                 self.shapes[name] = self._population(node, shape)
         for source, target in self.edges:
-            wanted = self.maps[target].shape_in if target in self.maps else self.shapes[target]
-            expect(self.nodes[target], self.shapes[source], wanted)
+            got, wanted = self.shapes[source], self.shape_in(target)
+            fitted(self.nodes[target], got, wanted)
+            if got != wanted:
+                self.note(
+                    f"{target} takes {list(wanted)} where {source} gives {list(got)}: axes of 1 count for nothing."
+                )
+
+    def shape_in(self, name: str) -> Shape:
+        """Return the shape that a node takes."""
+        return self.maps[name].shape_in if name in self.maps else self.shapes[name]
 
     def _population(self, node: Node, shape: Shape) -> Shape:
         fields = [field for field in NEURON_FIELDS if getattr(node.nir, field, None) is not None]
@@ -135,7 +145,8 @@ class Wiring:
         if not shapes:
             self.notes.append(f"{node.name}: its parameters are single numbers; each of its neurons has them.")
             return shape
-        return shapes.pop()
+        own = shapes.pop()
+        return shape if alike(own, shape) and len(shape) > len(own) else own
 
     def _closing_edges(self) -> set[Edge]:
         """Return the edges that act one step later: those that close a loop which no ``Delay`` makes causal."""
@@ -240,7 +251,7 @@ class _Flattening:
         self.origin[name] = ".".join(full)
         if path and kind in ("Input", "Output"):
             kind = "Pass"
-        self.wiring.nodes[name] = Node(name, kind, node)
+        self.wiring.nodes[name] = unfold(Node(name, kind, node))
         return name, name
 
 

@@ -12,12 +12,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.bounds import proven_for
 from neuromorphic.errors import ExecutorError, ExecutorTimeoutError
 from neuromorphic.executors.lava_side_process import SideProcess
 from neuromorphic.interpreter import find_lava_python
@@ -73,6 +75,7 @@ class LavaSession:
         self.runtime: Runtime = runtime
         self.python = find_lava_python(python)
         self._worker: SideProcess | None = None
+        self._one_at_a_time = Lock()
 
     def __enter__(self) -> LavaSession:
         return self
@@ -101,16 +104,26 @@ class LavaSession:
         time_limit_s: float | None = None,
         progress: Progress | None = None,
     ) -> Recording:
-        """Run a program; see :func:`execute`. After a failure the next call starts a new side process."""
+        """Run a program; see :func:`execute`. After a failure the next call starts a new side process.
+
+        A second thread waits until the first one's program is done.
+        """
+        with self._one_at_a_time:
+            return self._execute(program, inputs, time_limit_s, progress)
+
+    def _execute(
+        self, program: Program, inputs: NDArray[np.int32], time_limit_s: float | None, progress: Progress | None
+    ) -> Recording:
         if time_limit_s is not None and not time_limit_s > 0:
             raise ExecutorError(f"lava: time_limit_s must be positive, got {time_limit_s!r}")
+        program = proven_for(program, len(inputs))
         limit = default_time_limit(program, inputs) if time_limit_s is None else time_limit_s
         deadline = time.monotonic() + limit
         doing = "starting"
         try:
             if self._worker is None:
                 self._worker = SideProcess(self.python)
-                next(self._worker.replies(deadline))
+                next(self._worker.replies(deadline, "ready"))
             doing = f"running {inputs.shape[1]} samples of {inputs.shape[0]} steps"
             return self._run(self._worker, program, inputs, deadline, progress)
         except TimeoutError as error:
@@ -134,13 +147,16 @@ class LavaSession:
             program.save(Path(job) / "program.npz")
             np.save(Path(job) / "inputs.npy", inputs, allow_pickle=False)
             worker.send({"job": job, "runtime": self.runtime})
-            for message in worker.replies(deadline):
+            for message in worker.replies(deadline, "progress", "done"):
                 if message["type"] == "done":
                     break
                 if progress is not None:
                     progress(message["done"], message["total"])
-            files = message["files"]
-            variables = {name: np.load(Path(job) / file, allow_pickle=False) for name, file in files.items()}
+            try:
+                files = message["files"].items()
+                variables = {name: np.load(Path(job) / str(file), allow_pickle=False) for name, file in files}
+            except (OSError, ValueError, EOFError) as error:
+                raise ExecutorError(f"lava: what the side process recorded cannot be read ({error})") from error
         metadata = {
             "seconds": message["run_seconds"],
             "build_seconds": message["build_seconds"],

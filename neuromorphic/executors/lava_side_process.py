@@ -1,7 +1,8 @@
 """The Lava side process: start it, talk to it, and end it with all that it started.
 
 It leads a session of its own. To end it is to end that whole process group: first with SIGTERM, which leaves Python's
-resource tracker alive to remove the shared memory, then with SIGKILL.
+resource tracker alive to remove the shared memory, then with SIGKILL. A process that is stopped (Ctrl-Z, a debugger)
+takes no notice of SIGTERM until SIGCONT; killed at once, its group would leave its shared memory behind.
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ from neuromorphic.interpreter import WORKER, LavaPython, clean_environment
 
 GRACE_S = 5.0
 POLL_S = 0.2
+MAX_MESSAGE_BYTES = 1 << 20
+_NUMBER = (int, float)
+MESSAGES: dict[str, dict[str, Any]] = {
+    "ready": {},
+    "progress": {"done": int, "total": int},
+    "done": {"files": dict, "run_seconds": _NUMBER, "build_seconds": _NUMBER, "steps": int, "processes": int},
+    "error": {"text": str},
+}
+"""What a worker may say, and the types of what is read of it."""
 
 
 def living_members(group: int) -> list[int]:
@@ -54,9 +64,10 @@ def _end(process: subprocess.Popen[bytes], folder: str, owner: int) -> None:
     if os.getpid() != owner:  # a fork of the process that started it
         return
     try:
-        for number, grace in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, 1.0)):
+        for numbers, grace in (((signal.SIGTERM, signal.SIGCONT), GRACE_S), ((signal.SIGKILL,), 1.0)):
             try:
-                os.killpg(process.pid, number)
+                for number in numbers:
+                    os.killpg(process.pid, number)
             except ProcessLookupError:
                 break
             if _ended_within(process, grace):
@@ -67,6 +78,26 @@ def _end(process: subprocess.Popen[bytes], folder: str, owner: int) -> None:
             if pipe is not None:
                 pipe.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _message(line: bytes, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """Return a message that has what is read of it."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _nonsense(line) from error
+    kind = found.get("type") if isinstance(found, dict) else None
+    if kind not in kinds or not all(isinstance(found.get(name), of) for name, of in MESSAGES[kind].items()):
+        raise _nonsense(line)
+    return dict(found)
+
+
+def _nonsense(line: bytes) -> ExecutorError:
+    said = line[:200].decode("utf8", "backslashreplace")
+    return ExecutorError(
+        f"lava: the side process said {said!r}, which is none of its messages; the interpreter must be a Python that "
+        "runs the worker and prints nothing else"
+    )
 
 
 class SideProcess:
@@ -85,21 +116,30 @@ class SideProcess:
         A temporary folder for jobs, removed at the end.
     pid : int
         Its process id, which is also its process group.
+
+    Raises
+    ------
+    ExecutorError
+        When the interpreter cannot be started.
     """
 
     def __init__(self, python: LavaPython) -> None:
         owner = os.getpid()
         self.folder = Path(tempfile.mkdtemp(prefix="pnbx-lava-"))
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        with (self.folder / "stderr.txt").open("wb") as errors:
-            self._process = subprocess.Popen(
-                [str(python.path), str(WORKER), "serve", str(self.folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
-                env=clean_environment() | threads,
-            )
+        try:
+            with (self.folder / "stderr.txt").open("wb") as errors:
+                self._process = subprocess.Popen(
+                    [str(python.path), str(WORKER), "serve", str(self.folder)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    start_new_session=True,
+                    env=clean_environment() | threads,
+                )
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise ExecutorError(f"lava: {python.path} cannot be started ({error.strerror or error})") from error
         self._received = b""
         self.pid = self._process.pid
         self.end = weakref.finalize(self, _end, self._process, str(self.folder), owner)
@@ -113,25 +153,34 @@ class SideProcess:
         except BrokenPipeError:
             pass
 
-    def replies(self, deadline: float) -> Iterator[dict[str, Any]]:
+    def replies(self, deadline: float, *kinds: str) -> Iterator[dict[str, Any]]:
         """Yield the worker's messages as they come.
+
+        Parameters
+        ----------
+        deadline : float
+            Until when to wait, as :func:`time.monotonic` counts.
+        *kinds : str
+            The messages that may come now, of :data:`MESSAGES`; an error always may.
 
         Raises
         ------
         ExecutorError
-            When the worker has failed or died; carries its error text.
+            When the worker has failed or died, or says something else; carries its error text.
         TimeoutError
             At the deadline (:func:`time.monotonic`).
         """
         assert self._process.stdout is not None
         pipe = self._process.stdout.fileno()
         while True:
-            *lines, self._received = self._received.split(b"\n")
-            for line in lines:
-                message = json.loads(line)
+            while b"\n" in self._received:  # what comes after a message waits for the next call
+                line, _, self._received = self._received.partition(b"\n")
+                message = _message(line, (*kinds, "error"))
                 if message["type"] == "error":
                     raise ExecutorError(f"lava: {message['text'].strip()}")
                 yield message
+            if len(self._received) > MAX_MESSAGE_BYTES:
+                raise _nonsense(self._received)
             if (self.folder / "error.txt").exists():
                 raise ExecutorError(self._obituary())
             remaining = deadline - time.monotonic()
@@ -146,7 +195,7 @@ class SideProcess:
     def _obituary(self) -> str:
         error = self.folder / "error.txt"
         if error.exists():
-            return f"lava: {error.read_text().strip()}"
+            return f"lava: {error.read_text(errors='replace').strip()}"
         code = self._process.wait()
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         said = (self.folder / "stderr.txt").read_text(errors="replace").strip().splitlines()[-20:]

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.bounds import proven_for
 from neuromorphic.native.network import NativeNetwork
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
@@ -42,8 +43,14 @@ def execute(
     Recording
         Equal to the reference's, of the variables asked for. ``seconds`` in its metadata is the run alone; packing the
         weights and, in the first run of a process, loading or compiling the code are ``seconds_to_prepare``.
+
+    Raises
+    ------
+    InputError
+        Inputs of more steps than the program is proven for.
     """
     started = time.perf_counter()
+    program = proven_for(program, len(inputs))
     network = NativeNetwork(program, batch=inputs.shape[1], threads=threads)
     inputs = np.ascontiguousarray(inputs, dtype=np.int32)
     network.load()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.bounds import proven_for
 from neuromorphic.fixed_point import accumulate_step, dense, lif_step
 from neuromorphic.homeostasis import control_step, moved_threshold
 from neuromorphic.neuron_ops import LIF, HomeostaticLIF
@@ -169,9 +170,15 @@ def execute(
     -------
     Recording
         The variables of every operation that has some, such as spikes and membrane of a ``LIF``.
+
+    Raises
+    ------
+    InputError
+        Inputs of more steps than the program is proven for.
     """
     started = time.perf_counter()
     num_steps, batch = inputs.shape[:2]
+    program = proven_for(program, num_steps)
     states = {op.name: initial_state(op, batch) for op in program.ops}
     kept = [(op.name, v.name) for op in program.ops for v in op.variables]
     variables: dict[str, NDArray[Any]] = {

@@ -9,6 +9,7 @@ zero, biases cannot run ahead, and events of one sample never meet the state of 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -130,9 +131,9 @@ class _Builder:
             self._connect_synapse(synapse)
         for op in program.ops:
             if op.name in self.processes:
-                for name in op.sources:
+                for name, times in Counter(op.sources).items():
                     if not self.layout.is_stock_dense(name):
-                        self._connect(op, name)
+                        self._connect(op, name, times)
 
     def clock(self, name: str) -> dict[str, int]:
         """Return when the samples of an operation begin: the step in which its first events arrive."""
@@ -147,11 +148,18 @@ class _Builder:
         reader: Any = self.processes[synapse.reader]
         connection.a_out.connect(reader.a_in)  # a gate comes from a Gate, never from synapses
 
-    def _connect(self, op: Op, source: str) -> None:
+    def _connect(self, op: Op, source: str, times: int) -> None:
+        """Connect a source with its reader, which hears it so many times: Lava connects two ports only once."""
         process: Any = self.processes[op.name]
         gated = isinstance(op, (Multiply, GatedState)) and source == op.gate
         port = process.gate_in if gated else process.a_in
-        self._output(self.layout.link(source, op.name)).connect(port)
+        output = self._output(self.layout.link(source, op.name))
+        if times > 1:
+            repeated = ProgramScale(factor=np.full(op.size, times, dtype=np.int32), shift=0)
+            self.count += 1
+            output.connect(repeated.a_in)
+            output = repeated.a_out
+        output.connect(port)
 
     def _output(self, link: Link) -> Any:
         """Return the port where what a link carries comes out, a delay in between if it needs one."""

@@ -82,6 +82,12 @@ def remember_models() -> None:
     ProcGroupDiGraphs._find_proc_models = staticmethod(find_once)
 
 
+def end_group() -> None:
+    """End this process and all of its group, stopped ones too: those hear SIGTERM only once they go on."""
+    os.killpg(os.getpgrp(), signal.SIGCONT)
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+
+
 class Worker:
     """Answers jobs until its input ends.
 
@@ -95,7 +101,7 @@ class Worker:
         self._folder = folder
         self._parent = os.getppid()
         self._jobs: SimpleQueue[dict[str, str]] = SimpleQueue()
-        self._actors: list[int] = []
+        self._actors: list[Any] = []
         # Lava prints to standard output; the protocol keeps the pipe to itself.
         self._replies = os.dup(1)
         os.dup2(2, 1)
@@ -149,7 +155,7 @@ class Worker:
             pass  # another process failed first
         except OSError:  # a full disk
             self._reply(type="error", text=text[-3000:])  # short enough to arrive in one piece
-        os.killpg(os.getpgrp(), signal.SIGTERM)
+        end_group()
         time.sleep(10)
         os._exit(1)
 
@@ -172,7 +178,7 @@ class Worker:
 
         os.register_at_fork(before=note_parent, after_in_child=die_with_parent)
         system_process = lava_multiprocessing.SystemProcess
-        start = system_process.start
+        start, join = system_process.start, system_process.join
 
         def run_or_fail(self: Any) -> None:
             try:
@@ -183,10 +189,17 @@ class Worker:
 
         def start_and_note(self: Any) -> None:
             start(self)
-            worker._actors.append(self.pid)
+            worker._actors.append(self)
+
+        def join_if_well(self: Any) -> None:
+            if not self._is_done:
+                lava_multiprocessing.mp.Process.join(self)
+                worker._check_status(self.pid, self.exitcode)
+            join(self)
 
         system_process.run = run_or_fail
         system_process.start = start_and_note
+        system_process.join = join_if_well
 
     def _guard(self) -> None:
         """Read jobs; end everything when the parent or one of Lava's processes is gone. Runs in its own thread."""
@@ -199,19 +212,36 @@ class Worker:
                 *lines, pending = (pending + received).split(b"\n")
                 for line in lines:
                     self._jobs.put(json.loads(line))
-            for pid in list(self._actors):
-                self._check_actor(pid)
+            for process in list(self._actors):
+                self._check_actor(process)
         shutil.rmtree(self._folder, ignore_errors=True)
-        os.killpg(os.getpgrp(), signal.SIGTERM)
+        end_group()
 
-    def _check_actor(self, pid: int) -> None:
-        try:
-            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:  # Lava has joined it
-            self._actors.remove(pid)
+    def _check_actor(self, process: Any) -> None:
+        """Fail if one of Lava's processes has ended otherwise than it should.
+
+        To start the next one, multiprocessing looks for those that have ended and takes their status: then it has it.
+        """
+        started = process._popen
+        if started is None:  # Lava has joined it, and found it well
+            self._actors.remove(process)
             return
-        if ended is not None and ended.si_status != 0:
-            how = f"exit status {ended.si_status}" if ended.si_code == os.CLD_EXITED else f"signal {ended.si_status}"
+        try:
+            ended = os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            status = started.returncode
+            if status is None:  # being taken at this moment
+                return
+            self._actors.remove(process)
+        else:
+            if ended is None:
+                return
+            status = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        self._check_status(started.pid, status)
+
+    def _check_status(self, pid: int, status: int) -> None:
+        if status != 0:
+            how = f"exit status {status}" if status > 0 else f"signal {-status}"
             self.fail(f"a process that Lava started (pid {pid}) was ended by {how}")
 
 

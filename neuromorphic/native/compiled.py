@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import types
 from collections.abc import Callable
@@ -9,6 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import caching
+
+from neuromorphic.errors import ExecutorError
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    raise ExecutorError(
+        "native: numba compiles nothing, since NUMBA_DISABLE_JIT is set; without it this executor runs, and the numpy "
+        "executor gives the same numbers"
+    )
 
 
 def _stamp() -> int:
@@ -30,6 +40,34 @@ inlined: Callable[..., Any] = _njit(forceinline=True, **_OPTIONS)
 """The same, always into its caller."""
 
 
+_FunctionCache: Any = caching.FunctionCache
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]  # numba has no types
+    """numba's cache on disk; one that cannot be read (cut, altered) or written is compiled anew, not an error."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what is kept for a signature, ``None`` if nothing is."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # what a damaged pickle raises has no common class
+            self._forget()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled, where there is a place for it."""
+        try:
+            super().save_overload(sig, data)
+        except (OSError, EOFError, ValueError):  # a full disk, a folder that is gone, an index cut meanwhile
+            self._forget()
+
+    def _forget(self) -> None:
+        try:
+            self.flush()
+        except OSError:
+            self.disable()
+
+
 def entry_point(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function, released from the interpreter's lock, at its first call or from the cache on disk.
 
@@ -38,8 +76,7 @@ def entry_point(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     assert isinstance(function, types.FunctionType)
     assert function.__closure__ is not None
-    try:
-        compiled: Callable[..., Any] = _njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # nowhere to keep the cache: a read-only installation without a home
-        compiled = _njit(nogil=True, error_model="numpy")(function)
-    return compiled
+    compiled: Any = _njit(nogil=True, error_model="numpy")(function)
+    with contextlib.suppress(RuntimeError):  # nowhere to keep the cache: a read-only installation without a home
+        compiled._cache = _Cache(function)
+    return compiled  # type: ignore[no-any-return]

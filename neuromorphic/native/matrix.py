@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -58,6 +59,8 @@ _times_spikes, _times_values = _make(STAMP)
 class TernaryMatrix:
     """Ternary weights packed at two bits, for products without a network around them.
 
+    Threads may share one: each has its own room to compute in.
+
     Parameters
     ----------
     weights : NDArray[np.int8]
@@ -88,21 +91,30 @@ class TernaryMatrix:
         self._fields = None if reads == "spikes" else fields_for_values(array).reshape(-1)
         self._totals = array.sum(axis=1, dtype=np.int32)
         self._stride = LIST_START + self.num_inputs // 2 + 2 * EVENTS_AT_ONCE
-        self._lists = np.zeros(self._stride, dtype=np.int32)
-        self._spare = np.zeros(max(SPARE_WORDS, -(-self.num_inputs // 16) * 8), dtype=np.uint64)
-        self._room = np.zeros(-(-self.size // OUTPUTS_A_GROUP) * OUTPUTS_A_GROUP, dtype=np.int32)
-        self._head = np.zeros(9, dtype=np.int64)
-        self._head_address = self._head.ctypes.data
-        self._set_head()
+        self._scratch = threading.local()
 
-    def _set_head(self) -> None:
-        """Write the addresses that the compiled products go by."""
-        spikes, values = (self._totals if x is None else x for x in (self._columns, self._fields))
-        self._head[:] = (
-            *(x.ctypes.data for x in (spikes, self._lists, self._totals, self._spare)),
-            *(self.num_inputs, self.size, self._stride),
-            *(x.ctypes.data for x in (values, self._room)),
-        )
+    def _head(self, batch: int) -> int:
+        """Return where the addresses stand that the compiled products go by.
+
+        What a product writes beside its result belongs to the calling thread: products run without Python's lock.
+        """
+        scratch, rows = self._scratch, max(batch, 1)
+        if getattr(scratch, "rows", 0) < rows:
+            scratch.lists = np.zeros(rows * self._stride, dtype=np.int32)
+            scratch.spare = np.zeros(max(SPARE_WORDS, -(-self.num_inputs // 16) * 8), dtype=np.uint64)
+            scratch.room = np.zeros(-(-self.size // OUTPUTS_A_GROUP) * OUTPUTS_A_GROUP, dtype=np.int32)
+            spikes, values = (self._totals if x is None else x for x in (self._columns, self._fields))
+            scratch.head = np.array(
+                [
+                    *(x.ctypes.data for x in (spikes, scratch.lists, self._totals, scratch.spare)),
+                    *(self.num_inputs, self.size, self._stride),
+                    *(x.ctypes.data for x in (values, scratch.room)),
+                ],
+                dtype=np.int64,
+            )
+            scratch.address, scratch.rows = scratch.head.ctypes.data, rows
+        address: int = scratch.address
+        return address
 
     def __getstate__(self) -> None:
         raise TypeError("a TernaryMatrix holds addresses and cannot be copied or pickled; make another")
@@ -138,10 +150,7 @@ class TernaryMatrix:
         bits = _usable("bits", bits, _UINT64, num_words)
         batch = len(bits)
         out = self._out(batch, out)
-        if self._lists.size < batch * self._stride:
-            self._lists = np.zeros(batch * self._stride, dtype=np.int32)
-            self._set_head()
-        if not _times_spikes(self._head_address, bits, out, batch):
+        if not _times_spikes(self._head(batch), bits, out, batch):
             raise InputError(f"bits beyond the {self.num_inputs} inputs must be 0")
         return out
 
@@ -170,7 +179,7 @@ class TernaryMatrix:
         x = _usable("x", x, _INT32, self.num_inputs)
         batch = len(x)
         out = self._out(batch, out)
-        _times_values(self._head_address, x, out, batch)
+        _times_values(self._head(1), x, out, batch)
         return out
 
     def _out(self, batch: int, out: NDArray[np.int32] | None) -> NDArray[np.int32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.bounds import prove
+from neuromorphic.bounds import ANY_STEPS, most_steps
 from neuromorphic.errors import ExecutorError, InputError
 from neuromorphic.native import rows
 from neuromorphic.native.interpreter import FINE, run_steps
@@ -79,7 +80,8 @@ class NativeNetwork:
         for name, value in (("batch", batch), ("threads", threads)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ExecutorError(f"native: {name} must be an integer of 1 or more, got {value!r}")
-        prove(program)
+        proven = most_steps(program)
+        self._most_steps = sys.maxsize if proven == ANY_STEPS else proven
         self.batch, self.threads = batch, min(threads, batch)
         self._port = program.input
         layout = Layout(program)
@@ -91,6 +93,7 @@ class NativeNetwork:
         self._ints = np.zeros((batch, ints), dtype=np.int32)
         self._bits = np.zeros((batch, bits), dtype=np.uint64)
         self._counts = np.zeros((batch, counts), dtype=np.int64)
+        self._lock, self.time = Lock(), 0
         self.reset()  # zeros that were never written are not in memory yet: it would grow later
         self._head = np.zeros(rows.HEAD_WIDTH, dtype=np.int64)
         self._head[:] = (
@@ -104,7 +107,6 @@ class NativeNetwork:
         self._takes_bits = self._range == (0, 1)
         self._shapes = ((batch, self._port.size), (batch, -(-self._port.size // 64)))
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
-        self._lock = Lock()
         del layout
         _give_back_memory()
         self.output = self._choose_output()
@@ -146,11 +148,26 @@ class NativeNetwork:
         run_steps(self._address, _NO_INTS, _NO_WORDS, 0, 0, 0, 0, 0, 0, 0, 0, False)
 
     def reset(self) -> None:
-        """Start all samples anew: states as at the beginning, no events in delays, spike counts zero."""
-        for state in (self._ints, self._bits, self._counts):
-            state.fill(0)
-        self._set_starts()
-        self.time = 0
+        """Start all samples anew: states as at the beginning, no events in delays, spike counts zero.
+
+        Raises
+        ------
+        ExecutorError
+            When another thread is running the network.
+        """
+        self._begin(0)
+        try:
+            for state in (self._ints, self._bits, self._counts):
+                state.fill(0)
+            self._set_starts()
+            self.time = 0
+        finally:
+            self._lock.release()
+
+    @property
+    def most_steps(self) -> int | None:
+        """Steps from a reset in which every accumulator is proven to fit; ``None``: any number, as of most programs."""
+        return None if self._most_steps == sys.maxsize else self._most_steps
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -236,17 +253,22 @@ class NativeNetwork:
         Raises
         ------
         InputError
-            Wrong dtype, shape, layout or range; nothing has changed then.
+            Wrong dtype, shape, layout or range, or one step more than :attr:`most_steps`; nothing has changed then.
+        ExecutorError
+            When another thread is running the network.
         """
         if self.threads > 1 or not self._fits(x):
             self._run(x[np.newaxis] if isinstance(x, np.ndarray) else x, 1)
             return self._output_view
         ints, words = (x, _NO_WORDS) if x.dtype == _INT32 else (_NO_INTS, x)
-        with self._alone():
+        self._begin(1)
+        try:
             bad = run_steps(self._address, ints, words, 0, self.batch, 1, self.time, 0, 0, 0, 0, False)
             if bad != FINE:
                 self._refuse(x[np.newaxis], bad)
             self.time += 1
+        finally:
+            self._lock.release()
         return self._output_view
 
     def _fits(self, x: Any) -> bool:
@@ -269,6 +291,11 @@ class NativeNetwork:
         -------
         NDArray
             As :meth:`step`, after the last.
+
+        Raises
+        ------
+        InputError, ExecutorError
+            As :meth:`step`; nothing has changed then.
         """
         self._run(inputs, 0)
         return self._output_view
@@ -344,7 +371,8 @@ class NativeNetwork:
         """Run all steps, some at a time: in between, Ctrl-C and a progress bar get their turn."""
         inputs = self._checked(inputs, steps)
         num_steps = len(inputs)
-        with self._alone():
+        self._begin(num_steps)
+        try:
             self._call(inputs, (0, 0), (0, 0, 0, 0), marks)  # all inputs are looked at before the first step
             for start in range(0, num_steps, STEPS_A_CALL):
                 part = inputs[start : start + STEPS_A_CALL]
@@ -367,6 +395,8 @@ class NativeNetwork:
                 self.time += len(part)
                 if progress is not None:
                     progress(start + len(part), num_steps)
+        finally:
+            self._lock.release()
 
     def _call(self, inputs: NDArray[Any], span: tuple[int, int], kept: tuple[int, ...], marks: bool) -> None:
         usable = inputs if inputs.flags.carray else inputs.copy()
@@ -376,11 +406,16 @@ class NativeNetwork:
         if bad != FINE:
             self._refuse(inputs, bad)
 
-    def _alone(self) -> Lock:
-        """Return the lock of this network, or refuse a second caller: they would mix their streams."""
-        if self._lock.locked():
+    def _begin(self, count: int) -> None:
+        """Take the lock for so many steps, or refuse them: a second caller would mix its stream with the first's."""
+        if not self._lock.acquire(blocking=False):
             raise ExecutorError("native: this network is running in another thread; a network is one stream")
-        return self._lock
+        if self.time + count > self._most_steps:
+            self._lock.release()
+            raise InputError(
+                f"{self._port.name}: {count} more steps make {self.time + count} since the reset, the program is "
+                f"proven for at most {self._most_steps}; reset() starts anew"
+            )
 
     def _workers(self) -> ThreadPoolExecutor:
         """Return the threads of this process: those of a parent are not here after a fork."""

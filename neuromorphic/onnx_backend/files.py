@@ -12,8 +12,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from neuromorphic.container import write_atomically
+from neuromorphic.atomic_write import write_atomically
 from neuromorphic.errors import ExecutorError, FileFormatError, InputError, ProgramError
+from neuromorphic.onnx_backend.budget import check_budget
 from neuromorphic.onnx_backend.model import (
     DIGEST,
     FORMAT_VERSION,
@@ -29,6 +30,7 @@ from neuromorphic.onnx_backend.stepper import Runtime, facts_of, run_model
 from neuromorphic.ops import Input
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
+from neuromorphic.regular_files import read_regular
 
 MAX_BYTES = (1 << 31) - 1
 """What one protocol buffer may hold."""
@@ -79,12 +81,7 @@ def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
     FileFormatError
         When the file is missing, truncated, altered, newer than this package, or not of a program.
     """
-    try:
-        content = Path(path).read_bytes() if Path(path).stat().st_size <= MAX_BYTES else b""
-    except FileNotFoundError as error:
-        raise FileFormatError(f"{path}: no such file") from error
-    except OSError as error:
-        raise FileFormatError(f"{path}: cannot be read ({error.strerror or error})") from error
+    content = read_regular(path, FileFormatError, max_bytes=MAX_BYTES)
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:
@@ -96,7 +93,7 @@ def load_onnx(path: str | os.PathLike[str]) -> onnx.ModelProto:
             "which `neuromorphic export --to onnx` writes"
         )
     version = texts.get(f"{PREFIX}format_version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
         raise FileFormatError(
             f"{path}: format version {version!r}, this version of the package reads up to {FORMAT_VERSION}"
         )
@@ -196,6 +193,10 @@ def run_onnx(
         raise FileFormatError(f"{path}: not a usable model of a program ({error})") from error
     if form == "image":
         raise FileFormatError(f"{path}: its form is 'image', which leaves no recording; export --form step or scan")
+    try:
+        check_budget(model)
+    except ValueError as error:
+        raise FileFormatError(f"{path}: not a usable model of a program ({error})") from error
     codes = only.prepare_inputs(inputs)
     if len(codes) > num_steps:
         raise InputError(

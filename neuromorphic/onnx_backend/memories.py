@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuromorphic.fixed_point import STATE_MAX
+from neuromorphic.fixed_point import INT32_MAX, STATE_MAX
 from neuromorphic.onnx_backend.graph import FLOAT, Graph, Tensor
 from neuromorphic.onnx_backend.integers import (
     EXACT,
@@ -41,7 +41,10 @@ def fast_weights(s: Step, op: FastWeights, x: Tensor) -> Tensor:
     if op.rule == "hebbian":
         written = toward_zero(g, g.mul(of_row(key), of_column(previous)), shift, KEY_ONE * KEY_ONE)
     else:
-        target = saturate(g, g.sub(key, _read(g, F, previous, r, op.frac)))
+        held = _read(g, F, previous, r, op.frac)
+        if s.peak(op.name) + KEY_ONE > INT32_MAX:  # beyond it the target saturates anyway, and the difference fits
+            held = g.clip(held, -2 * EXACT, 2 * EXACT)
+        target = saturate(g, g.sub(key, held))
         written = _written(g, of_row(target), of_column(previous), shift)
     F = saturate(g, g.add(weigh(g, F, op.decay, STATE_MAX), written))
     s.hold(op, "F", F)
@@ -95,7 +98,7 @@ def slots(s: Step, op: Slots, events: Tensor) -> Tensor:
     candidates = g.where(g.op("Equal", scores, best_score), places, num_slots)
     winner = g.op("ReduceMin", candidates, last, keepdims=1)  # [B, 1], the first of equals
     chosen = g.reshape(winner, -1)
-    fast = None if op.fast is None else op.fast.astype(np.float32)
+    fast = op.fast.astype(np.float32) if op.fast is not None and op.fast.any() else None
     E = ""
     if op.plastic:
         E = s.state(op, "fast", num_slots, size, dtype=FLOAT)

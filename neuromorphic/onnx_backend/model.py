@@ -98,7 +98,8 @@ def to_onnx(
     opset : int
         18 to 21.
     num_steps : int, optional
-        Steps for which the bounds are proven, and that the image form takes; by default the program's.
+        Steps from states of zeros for which the bounds are proven, and that the image form takes; by default the
+        program's. The model is valid for no more; :data:`neuromorphic.bounds.ANY_STEPS` is any number.
 
     Returns
     -------

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from neuromorphic.bounds import proven_for
 from neuromorphic.onnx_backend.model import PREFIX, to_onnx
 from neuromorphic.onnx_backend.products import Products
 from neuromorphic.program import Program
@@ -124,11 +125,15 @@ def execute_steps(
         Variables to keep; ``None`` is all.
     progress : callable or None
         Called with (steps done, steps in all).
+
+    Raises
+    ------
+    InputError
+        Inputs of more steps than the program is proven for.
     """
     started = time.perf_counter()
     names = program.variables_to_record(record, runtime.name)
-    proven = max(len(inputs), program.num_steps)
-    model = to_onnx(program, products=products, record=names, num_steps=proven)
+    model = to_onnx(proven_for(program, len(inputs)), products=products, record=names)
     built = time.perf_counter() - started
     recording = run_model(model, inputs, runtime, progress=progress)
     took = {"seconds_to_prepare": recording.metadata["seconds_to_prepare"] + built}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuromorphic.bounds import prove
+from neuromorphic.bounds import prove, proven_for
 from neuromorphic.ops import Input
 from neuromorphic.pathway_ops import Delay
 from neuromorphic.program import Program
@@ -55,10 +55,13 @@ def execute(
     ------
     ExecutorError
         For a device that torch does not have here, or a variable that the program does not have.
+    InputError
+        Inputs of more steps than the program is proven for.
     """
     place = find_device(device)
     started = time.perf_counter()
     num_steps, batch = inputs.shape[:2]
+    program = proven_for(program, num_steps)
     recorded = program.variables_to_record(record, "torch")
     placed = Placed(program, prove(program), batch, place)
     delays = program.of_type(Delay)

@@ -1,5 +1,6 @@
 """What the compiled loops of this package share: numba, its cache, torch's number of threads."""
 
+import contextlib
 import functools
 import inspect
 import os
@@ -10,7 +11,11 @@ from typing import Any
 
 import numba
 import torch
+from numba.core import caching
 from torch import Tensor
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    raise ImportError("numba compiles nothing, since NUMBA_DISABLE_JIT is set")  # torch's loops run then
 
 
 class Compiled:
@@ -76,11 +81,38 @@ def _compile(function: Callable[..., None], name: str, **options: bool) -> Calla
     # keys in them say whether a kernel is parallel.
     named = types.FunctionType(function.__code__, function.__globals__, name, None, function.__closure__)
     named.__qualname__ = name
-    try:
-        kernel: Callable[..., None] = numba.njit(cache=True, error_model="numpy", **options)(named)  # type: ignore[call-overload]
-    except RuntimeError:  # nowhere to keep the cache: a read-only installation without a home
-        kernel = numba.njit(error_model="numpy", **options)(named)  # type: ignore[call-overload]
-    return kernel
+    kernel: Any = numba.njit(error_model="numpy", **options)(named)  # type: ignore[call-overload]
+    with contextlib.suppress(RuntimeError):  # nowhere to keep the cache: a read-only installation without a home
+        kernel._cache = _Cache(named)
+    return kernel  # type: ignore[no-any-return]
+
+
+_FunctionCache: Any = caching.FunctionCache
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]  # numba has no types
+    """numba's cache on disk; one that cannot be read (cut, altered) or written is compiled anew, not an error."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what is kept for a signature, ``None`` if nothing is."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # what a damaged pickle raises has no common class
+            self._forget()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled, where there is a place for it."""
+        try:
+            super().save_overload(sig, data)
+        except (OSError, EOFError, ValueError):  # a full disk, a folder that is gone, an index cut meanwhile
+            self._forget()
+
+    def _forget(self) -> None:
+        try:
+            self.flush()
+        except OSError:
+            self.disable()
 
 
 def num_threads() -> int:

@@ -1,14 +1,9 @@
-"""Programs as the HDF5 files that lava-dl's ``netx`` builds Lava networks from.
-
-A ``netx`` file is a chain: each layer's matrix reads the layer before, and its neurons share one decay and one
-threshold. A program that is such a chain, every neuron at home on Lava's stock ``LIF``, is written so that netx's
-arithmetic equals it; any other is refused with the reason.
-"""
+"""A program as a netx file, read back and run beside the program before it is put in place."""
 
 from __future__ import annotations
 
-import io
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +11,17 @@ import numpy as np
 
 from neuromorphic.bounds import prove
 from neuromorphic.container import write_atomically
-from neuromorphic.errors import CompileError, FileFormatError
+from neuromorphic.errors import CompileError
 from neuromorphic.execution import run
 from neuromorphic.fixed_point import DECAY_ONE
+from neuromorphic.hdf5_files import check_h5py
 from neuromorphic.lava_mapping import LIF_INPUT_SHIFT, MAX_MANTISSA, MAX_VTH, Layout
+from neuromorphic.netx.read import BIAS_EXPONENT, read_netx
+from neuromorphic.netx.weights import misread, out_of_range
 from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense, Input, Readout
+from neuromorphic.ops import Dense, Readout
 from neuromorphic.program import Program
 
-MAX_WEIGHT = 254
-BIAS_EXPONENT = 6  # netx gives every bias this exponent
 CHECKED_STEPS, CHECKED_SAMPLES, CHECKED_RATE = 50, 4, 0.3  # of the spikes on which a file is checked
 
 
@@ -59,8 +55,9 @@ def _layer(dense: Dense, neurons: LIF | Readout) -> dict[str, Any]:
             "counted in finer units it would fit"
         )
     weights = dense.weights.astype(np.int64) << shift
-    if int(np.abs(weights).max()) > MAX_WEIGHT or (int(np.abs(weights).max()) > 127 and (weights % 2).any()):
-        raise CompileError(f"{dense.name}: weights reach {int(np.abs(weights).max())}, netx holds -256..{MAX_WEIGHT}")
+    problem = out_of_range(weights) or misread(weights)
+    if problem:
+        raise CompileError(f"{dense.name}: {problem}; NIR holds them (--to nir)")
     mantissa, left = np.divmod(neurons.bias.astype(np.int64), 1 << BIAS_EXPONENT)
     if left.any() or int(np.abs(mantissa).max()) > MAX_MANTISSA:
         raise CompileError(f"{neurons.name}: a bias must be a multiple of 64 with a mantissa of 13 bits in netx")
@@ -96,17 +93,19 @@ def export_netx(program: Program, path: str | os.PathLike[str]) -> Path:
     Returns
     -------
     Path
-        The file. ``lava.lib.dl.netx.hdf5.Network(net_config=path, reset_interval=T)`` builds it.
+        The file. ``lava.lib.dl.netx.hdf5.Network(net_config=path, reset_interval=T, reset_offset=1)`` builds it for
+        samples of ``T`` steps that follow each other. Without ``reset_offset=1`` each layer clears itself one step
+        before a sample's first events reach it, and the last step of the sample before leaks into the next.
 
     Raises
     ------
     CompileError
-        If the program is none that netx can hold; the message names the operation and the reason.
+        If the program is none that netx can hold, or that lava-dl would read otherwise; the message names the operation
+        and the reason.
     StorageError
         If it cannot be written.
     """
-    import h5py
-
+    check_h5py("netx", CompileError)
     layout = Layout(program)
     layers = _chain(program)
     for _, neurons in layers:
@@ -114,68 +113,22 @@ def export_netx(program: Program, path: str | os.PathLike[str]) -> Path:
             raise CompileError(f"{neurons.name}: not for Lava's stock LIF ({layout.placements[neurons.name].reason})")
         if isinstance(neurons, Readout):
             _check_sum(program, neurons)
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        group = file.create_group("layer")
-        _write(group.create_group("0"), {"type": b"input", "shape": [program.input.size]})
-        for number, (dense, neurons) in enumerate(layers, start=1):
-            _write(group.create_group(str(number)), _layer(dense, neurons))
-    write_atomically(Path(path), buffer.getvalue())
-    _check_equal(program, read_netx(path, num_steps=program.num_steps), layers)
+    with tempfile.TemporaryDirectory() as folder:  # what is in place already stays until the new file is checked
+        written = Path(folder) / "written.net"
+        _write_file(written, program.input.size, [_layer(*layer) for layer in layers])
+        _check_equal(program, read_netx(written, num_steps=program.num_steps), layers)
+        write_atomically(Path(path), written.read_bytes())
     return Path(path)
 
 
-def read_netx(path: str | os.PathLike[str], *, num_steps: int) -> Program:
-    """Read a netx file of dense layers as a program: ``input``, then ``fc1``, ``lif1``, ``fc2``, ...
-
-    Raises
-    ------
-    FileFormatError
-        If the file is no HDF5 file or holds something else than dense layers of ``CUBA`` neurons without memory of
-        their current.
-
-    References
-    ----------
-    lava-dl ``lava/lib/dl/netx/hdf5.py``: ``Network.get_neuron_params``, ``create_dense``.
-    """
+def _write_file(path: Path, inputs: int, layers: list[dict[str, Any]]) -> None:
     import h5py
 
-    ops: list[Any] = []
-    try:
-        with h5py.File(path, "r") as file:
-            layers = file["layer"]
-            ops.append(Input("input", int(np.prod(layers["0"]["shape"][()]))))
-            for number in range(1, len(layers)):
-                ops += _read_layer(layers[str(number)], number, ops[-1].name)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileFormatError(f"{path}: not a netx file of dense layers ({error})") from error
-    return Program(tuple(ops), num_steps=num_steps)
-
-
-def _read_layer(layer: Any, number: int, source: str) -> list[Any]:
-    if layer["type"][()] != b"dense":
-        raise ValueError(f"layer {number} is of type {layer['type'][()]!r}")
-    neuron = layer["neuron"]
-    if int(neuron["iDecay"][()]) != DECAY_ONE:
-        raise ValueError(f"layer {number} has a synaptic current that lasts")
-    weights = layer["weight"][()]
-    size = int(weights.shape[0])
-    bias = layer["bias"][()].astype(np.int64) << BIAS_EXPONENT if "bias" in layer else np.zeros(size, dtype=np.int64)
-    scaled = 0
-    while int(np.abs(weights).max()) > 127:  # weights above 127 are even, so that nothing is lost
-        weights, scaled = weights // 2, scaled + 1
-    constant = np.ones(size, dtype=np.int32)
-    return [
-        Dense(f"fc{number}", source, weights.astype(np.int8), shift=scaled),
-        LIF(
-            f"lif{number}",
-            (f"fc{number}",),
-            decay=constant * np.int32(DECAY_ONE - int(neuron["vDecay"][()])),
-            threshold=constant * np.int32(int(neuron["vThMant"][()]) << LIF_INPUT_SHIFT),
-            bias=bias.astype(np.int32),
-            shift=LIF_INPUT_SHIFT,
-        ),
-    ]
+    with h5py.File(path, "w") as file:
+        group = file.create_group("layer")
+        _write(group.create_group("0"), {"type": b"input", "shape": [inputs]})
+        for number, layer in enumerate(layers, start=1):
+            _write(group.create_group(str(number)), layer)
 
 
 def _check_sum(program: Program, readout: Readout) -> None:

@@ -1,0 +1,174 @@
+"""JSON that is written, signed and read the same way in every language: plain values, and their canonical text.
+
+The canonical text is that of RFC 8785, the JSON Canonicalization Scheme: no blanks, keys sorted by their UTF-16 code
+units, strings as they are but for what JSON must escape, numbers as JavaScript writes the nearest 64-bit float.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+MAX_DEPTH = 64
+_EXACT = 1 << 53  # up to here every integer is a 64-bit float
+
+
+def plain_json(value: Any, where: str, *, levels: int = MAX_DEPTH) -> Any:
+    """Return a value as JSON holds it, so that it is equal to what a file gives back.
+
+    Mappings become dicts, tuples lists, NumPy's scalars Python's, and integer keys their decimal text, as JSON knows
+    text alone.
+
+    Parameters
+    ----------
+    value : Any
+        What is to be stored.
+    where : str
+        Its name, for errors.
+    levels : int
+        How deep it may be.
+
+    Raises
+    ------
+    ValueError
+        When it has no place in JSON: NaN and infinity, objects, keys that are neither text nor integers, two keys of
+        one text, text that is no Unicode, integers beyond the range of a 64-bit float, or too many levels.
+
+    Examples
+    --------
+    >>> plain_json({"epochs": {2: 0.5, 10: np.float32(0.25)}, "shape": (3, 4)}, "metadata")
+    {'epochs': {'2': 0.5, '10': 0.25}, 'shape': [3, 4]}
+    >>> plain_json({"loss": float("nan")}, "metadata")
+    Traceback (most recent call last):
+    ValueError: metadata["loss"] is nan, which JSON does not know; use None or a text
+    """
+    return _plain(value, where, levels)
+
+
+def _plain(value: Any, where: str, levels: int) -> Any:
+    if levels == 0:
+        raise ValueError(f"{where[:80]} ... lies too deep: at most {MAX_DEPTH} levels are stored")
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(str(value), where)
+    if isinstance(value, int):
+        _double(int(value), where)
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} is {float(value)}, which JSON does not know; use None or a text")
+        return float(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry, f"{where}[{i}]", levels - 1) for i, entry in enumerate(value)]
+    if isinstance(value, Mapping):
+        result: dict[str, Any] = {}
+        for key, entry in value.items():
+            name = _key(key, where)
+            if name in result:
+                raise ValueError(f"{where} has two keys that are {name!r} as text")
+            result[name] = _plain(entry, f"{where}[{json.dumps(name)}]", levels - 1)
+        return result
+    raise ValueError(
+        f"{where} is of type {type(value).__name__}; it must be text, a number, true, false, null, a list or a mapping"
+    )
+
+
+def _key(key: Any, where: str) -> str:
+    if isinstance(key, str):
+        return _text(str(key), f"the key {key!r} of {where}")
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+        return str(int(key))
+    raise ValueError(f"{where} has the key {key!r} of type {type(key).__name__}; keys must be text or integers")
+
+
+def _text(text: str, where: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{where} is no Unicode text (a half of a surrogate pair at {error.start})") from error
+    return text
+
+
+def _double(value: int, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{where} is an integer of {value.bit_length()} bits, beyond any 64-bit float") from error
+
+
+def read_json(text: bytes) -> Any:
+    """Return what JSON text says.
+
+    Raises
+    ------
+    ValueError
+        When it is no JSON in UTF-8, has a key twice, or is nested too deeply.
+    """
+    try:
+        return json.loads(text.decode(), object_pairs_hook=_without_twins)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return result
+
+
+def canonical_order(names: Iterable[str]) -> list[str]:
+    """Return names in the order of their UTF-16 code units, as RFC 8785 sorts keys."""
+    return sorted(names, key=lambda name: name.encode("utf-16-be"))
+
+
+def canonical_json(value: Any) -> str:
+    """Return the canonical text (RFC 8785) of what :func:`plain_json` returned.
+
+    Examples
+    --------
+    >>> canonical_json({"b": [1.0, 1e-7, 1e21, 0.000001, -0.0], "a": {"10": True, "2": None}})
+    '{"a":{"10":true,"2":null},"b":[1,1e-7,1e+21,0.000001,0]}'
+    """
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_quoted(k)}:{canonical_json(value[k])}" for k in canonical_order(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical_json, value)) + "]"
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, int) and abs(value) <= _EXACT:
+        return str(value)
+    return _number(float(value))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    """Write a float as ECMAScript does: the shortest digits that give it back, an exponent below 1e-6 and from 1e21."""
+    if value == 0.0:
+        return "0"
+    sign, digit_tuple, exponent = Decimal(repr(value)).as_tuple()
+    assert isinstance(exponent, int)
+    digits = "".join(map(str, digit_tuple)).rstrip("0")
+    point = len(digit_tuple) + exponent  # the value is 0.DIGITS * 10 ** point
+    if 0 < point <= 21:
+        text = digits.ljust(point, "0")
+        text = text if len(digits) <= point else f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = f"0.{'0' * -point}{digits}"
+    else:
+        text = f"{digits[0]}{'.' * (len(digits) > 1)}{digits[1:]}e{point - 1:+d}"
+    return "-" * sign + text

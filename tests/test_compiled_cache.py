@@ -1,0 +1,108 @@
+"""numba's cache on disk, cut or altered, and numba told to compile nothing: no traceback, the same numbers."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+from numba.core import caching
+
+from neuromorphic.native.compiled import entry_point
+from pnbx_snn.kernels.compiled import _compile
+
+SOURCE = """
+def make():
+    STAMP = 1
+    def add(x):
+        return x + STAMP
+    return add
+"""
+
+
+@pytest.fixture(params=["neuromorphic", "pnbx_snn"])
+def compiled(request, tmp_path, monkeypatch):
+    """Compile a function as a package does, with the cache in a folder of its own."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "source.py").write_text(SOURCE)
+    spec = importlib.util.spec_from_file_location("source", tmp_path / "source.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if request.param == "neuromorphic":
+        return lambda: entry_point(module.make())
+    return lambda: _compile(module.make(), "add")
+
+
+def hits(kernel):
+    assert kernel(2) == 3
+    return sum(kernel.stats.cache_hits.values())
+
+
+DAMAGE = {
+    "cut": lambda content: content[: len(content) // 2],
+    "cut in the version": lambda content: content[:3],
+    "empty": lambda content: b"",
+    "garbage": lambda content: b"\x80\x05garbage" + content[10:],
+    "another module": lambda content: b"cnowhere\nnothing\n.",
+}
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_cache_is_compiled_anew(damage, suffix, compiled, tmp_path):
+    assert hits(compiled()) == 0
+    assert hits(compiled()) == 1
+    (path,) = (tmp_path / "cache").rglob(f"*.{suffix}")
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    assert hits(compiled()) == 0
+    assert hits(compiled()) == 1  # and is whole again
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_cache_that_cannot_be_written(compiled, tmp_path, monkeypatch):
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_save_data", full_disk)
+    assert hits(compiled()) == 0
+
+
+def test_a_damaged_cache_that_cannot_be_written(compiled, tmp_path, monkeypatch):
+    assert hits(compiled()) == 0
+    (path,) = (tmp_path / "cache").rglob("*.nbi")
+    path.write_bytes(b"")
+    monkeypatch.setattr(caching.IndexDataCacheFile, "_save_index", full_disk)
+    assert hits(compiled()) == 0
+
+
+def without_jit(code):
+    root = Path(__file__).parents[1]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=250)
+
+
+def test_the_native_executor_says_what_keeps_it_from_compiling():
+    done = without_jit(
+        "from neuromorphic import run\n"
+        "from programs import small_inputs, small_program\n"
+        "run(small_program(), small_inputs())\n"
+        "run(small_program(), small_inputs(), 'native')\n"
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "neuromorphic.errors.ExecutorError: native: numba compiles nothing, since NUMBA_DISABLE_JIT is set; without it "
+        "this executor runs, and the numpy executor gives the same numbers"
+    )
+
+
+def test_training_falls_back_on_torch():
+    done = without_jit(
+        "import torch\n"
+        "from pnbx_snn import SpikingClassifier\n"
+        "model = SpikingClassifier(in_features=4, hidden=[8], num_classes=3, num_steps=5)\n"
+        "model.calibrate(images := torch.rand(6, 4))\n"
+        "model(model.encode(images)).logits.sum().backward()\n"
+        "print(all(parameter.grad is not None for parameter in model.parameters()))\n"
+    )
+    assert done.stdout == "True\n", done.stderr
