@@ -18,7 +18,7 @@ from module_equations import Array, softmax
 class Ending:
     """``returned`` makes of a module's output ``[T, B, C]`` (and of a second head's) what the network returns.
 
-    ``right`` is the same in NumPy; ``read`` is what a user reads of the program's values before the argmax over classes,
+    ``right`` is the same in NumPy; ``read`` is what a user reads of the program's values before the argmax,
     their sum over time, their last step, their largest value.
     """
 
@@ -143,11 +143,17 @@ BAD = dict(
         _e("mean of heads", lambda o, p: (o + p).mean(0) / 2, lambda o, p: (o + p).mean(0) / 2, heads=2),
         _e("larger head", lambda o, p: torch.maximum(o, p), lambda o, p: np.maximum(o, p), heads=2),
         _e("softmax of heads", lambda o, p: torch.cat([o, p], -1), lambda o, p: np.concatenate([o, p], -1), heads=2),
+        _e("to integers", lambda o, _: o.mean(0).int(), lambda o, _: np.trunc(o.mean(0))),
+        _e(
+            "samples among classes",
+            lambda o, _: o.sum(0).T.reshape(o.shape[1:]),
+            lambda o, _: o.sum(0).T.reshape(o.shape[1:]),
+        ),
         _e("in place", lambda o, _: o.mul_(-1.0), lambda o, _: -o),
         _e("through numpy", lambda o, _: torch.from_numpy(-o.numpy()), lambda o, _: -o),
     ]
 )
-SAMPLES_MIXED = ("softmax of samples", "batch norm by hand")
+SAMPLES_MIXED = ("softmax of samples", "batch norm by hand", "samples among classes")
 
 
 def _vector(o: Tensor) -> Tensor:

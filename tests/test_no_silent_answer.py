@@ -155,6 +155,58 @@ def test_a_sum_made_in_the_loop():
     np.testing.assert_array_equal(run(program, x.numpy()).labels(), net(x).argmax(-1).numpy())
 
 
+def test_a_buffer_filled_in_the_loop():
+    """``record[t] = out`` is a stack."""
+
+    class Recorded(Net):
+        def forward(self, x):
+            mem, record = self.lif.reset_mem(), x.new_zeros(*x.shape[:2], CLASSES)
+            for t in range(len(x)):
+                spk, mem = self.lif(self.fc(x[t]), mem)
+                record[t] = self.out(spk)
+            return record
+
+    x, net = spikes(T, B, N_IN), Recorded()
+    program, _ = compiled(net, x, num_steps=T)
+    np.testing.assert_array_equal(run(program, x.numpy()).labels(), net(x).sum(0).argmax(-1).numpy())
+
+
+ROUNDED = {
+    "to integers": lambda o: (o.mean(0) / 10).int(),
+    "to half precision": lambda o: (o.sum(0) * 1e5).half(),
+    "tanh": lambda o: torch.tanh(100 * (o.sum(0) + 20)),
+    "sigmoid": lambda o: torch.sigmoid(100 * (o.sum(0) + 20)),
+    "exp": lambda o: torch.exp(100 * (o.sum(0) + 20)),
+    "times 0": lambda o: o.sum(0) * 1e-46,
+    "times infinity": lambda o: (o.sum(0) + 20) * float("inf"),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_labels_are_those_of_what_is_returned(name):
+    """Where an ending rounds or saturates, classes fall together and the first of them is the label: 0 for all here."""
+    x, net = spikes(T, B, N_IN), Net(ROUNDED[name])
+    right = net(x).argmax(-1).numpy()
+    assert (right == 0).all()
+    try:
+        program, warned = compiled(net, x, num_steps=T)
+    except CompileError:
+        return
+    equal = float((run(program, x.numpy()).labels() == right).mean())
+    assert program.metadata["agreement"]["labels_equal"] == equal
+    assert equal >= 0.99 or warned
+
+
+def test_an_output_of_unknown_origin():
+    """Through NumPy nothing can be followed: what comes back is no read-out, though another output is."""
+    net = Net(lambda o: (torch.from_numpy(-o.numpy()), o))
+    try:
+        _, warned = compiled(net, spikes(T, B, N_IN), num_steps=T)
+    except CompileError:
+        return
+    assert any("output" in sentence for sentence in warned)
+
+
 def test_samples_may_not_be_mixed():
     """A program runs each sample by itself; what one sample's answer takes from others is refused."""
     for name in SAMPLES_MIXED:
@@ -270,6 +322,32 @@ def test_read_outs_are_compared_too(net):
     assert "labels_equal" in agreement or net is Membranes
     assert len(agreement["readouts"]) == 1
     assert all(0 <= error <= 0.02 for error in agreement["readouts"].values())
+
+
+@pytest.mark.parametrize("delay", [True, False])
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+def test_membranes_of_neurons_that_reset(reset, delay):
+    """Where a network returns them they are read-outs: in real units, and compared."""
+
+    class Returned(Net):
+        def forward(self, x):
+            mem, states = self.lif.reset_mem(), []
+            for x_t in x:
+                _, mem = self.lif(self.fc(x_t), mem)
+                states.append(mem)
+            return torch.stack(states)
+
+    x, net = spikes(T, B, N_IN), Returned(neuron=snntorch.Leaky(0.9, reset_mechanism=reset, reset_delay=delay))
+    try:
+        program, warned = compiled(net, x, num_steps=T)
+    except CompileError:
+        return
+    assert program.metadata["agreement"]["readouts"]
+    error = max(program.metadata["agreement"]["readouts"].values())
+    assert error <= 0.05 or warned
+    units = np.asarray(program.metadata["units"]["lif"])
+    off = np.abs(run(program, x.numpy()).variables["lif.v"] * units - net(x).numpy()).max()
+    assert off / np.abs(net(x).numpy()).max() == pytest.approx(error, abs=1e-3)
 
 
 def test_a_membrane_off_by_its_size_is_no_agreement():
