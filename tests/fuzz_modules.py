@@ -272,7 +272,8 @@ def _program_labels(case: Case, recording: Any, spikes: Any, values: Array | Non
             return recording.labels()
         except ValueError:
             return None
-    return None if values is None else (values[-1] if case.ending.read == "last" else values.sum(0)).argmax(-1)
+    reads = {"last": lambda v: v[-1], "sum": lambda v: v.sum(0), "max": lambda v: v.max(0)}
+    return None if values is None else reads[case.ending.read](values).argmax(-1)
 
 
 def describe(case: Case) -> str:

@@ -130,7 +130,7 @@ BAD = dict(
         _e("half of the steps", lambda o, _: o[len(o) // 2 :].sum(0), lambda o, _: o[len(o) // 2 :].sum(0)),
         _e("first step", lambda o, _: o[0], lambda o, _: o[0]),
         _e("last step", lambda o, _: o[-1], lambda o, _: o[-1]),
-        _e("most of steps", lambda o, _: o.max(0).values, lambda o, _: o.max(0)),
+        _e("most of steps", lambda o, _: o.max(0).values, lambda o, _: o.max(0), read="max"),
         _e(
             "steps weighed",
             lambda o, _: (o * torch.as_tensor(_ramp(o), dtype=o.dtype)).sum(0),

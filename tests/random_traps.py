@@ -182,7 +182,12 @@ def twisted(
         return twist, sample, False
     if twist == "needs grad":
         return twist, sample.requires_grad_(), False
-    if twist == "bfloat16" and not any(call and call.startswith("norse") for call in calls) and how["cast"] is None:
+    if (
+        twist == "bfloat16"
+        and "through numpy" not in how["trap"]
+        and not any(call and call.startswith("norse") for call in calls)
+        and how["cast"] is None
+    ):
         net.to(torch.bfloat16)
         return twist, sample.to(torch.bfloat16), True
     return ("train mode" if twist == "train mode" else "none"), sample, False
