@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from neuromorphic.bounds import prove, proven_for
+from neuromorphic.errors import InputError
 from neuromorphic.executors import get_executor
-from neuromorphic.program import Program
+from neuromorphic.program import Program, as_array
 from neuromorphic.recording import Comparison, Recording, compare
 
 
-def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **options: Any) -> Recording:
+def run(
+    program: Program,
+    inputs: NDArray[Any],
+    executor: str = "numpy",
+    *,
+    lengths: ArrayLike | None = None,
+    **options: Any,
+) -> Recording:
     """Run a program.
 
     Parameters
@@ -25,6 +35,10 @@ def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **optio
     executor : str
         One of :data:`neuromorphic.executors.NAMES`: ``"numpy"``, ``"lava"``, ``"native"``, ``"torch"``,
         ``"onnxruntime"``, ``"openvino"``.
+    lengths : ArrayLike, optional
+        ``[B]``: steps that belong to each sample, in 1..T; ``None``: all. Inputs after them are not looked at (zeros
+        stand in, so NaN may be there), and :meth:`Recording.labels` is read after a sample's last own step: the label
+        is the one that the sample has alone, on every executor.
     **options
         Passed to the executor, for example ``progress=``, for Lava ``time_limit_s=``, for ``"native"``
         ``threads=``, for ``"torch"`` ``device=``, for ``"onnxruntime"`` and ``"openvino"`` both and ``products=``.
@@ -53,12 +67,35 @@ def run(program: Program, inputs: NDArray[Any], executor: str = "numpy", **optio
     """
     execute = get_executor(executor)
     prove(program)
+    own = None
+    if lengths is not None:
+        array = as_array(inputs)
+        own = _own_steps(lengths, array.shape[0] if array.ndim == 3 else program.num_steps, array.shape[-2:-1])
+        inputs = np.where(own[..., None], array, np.zeros((), dtype=array.dtype)) if array.ndim == 3 else array
     codes = program.prepare_inputs(inputs)
-    return execute(proven_for(program, len(codes)), codes, **options)
+    recording = execute(proven_for(program, len(codes)), codes, **options)
+    if own is None:
+        return recording
+    return replace(recording, metadata={**recording.metadata, "lengths": own.sum(axis=0).tolist()})
+
+
+def _own_steps(lengths: ArrayLike, num_steps: int, batch: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which steps belong to samples of these lengths, ``[T, B]``."""
+    counts = np.asarray(lengths)
+    if counts.dtype.kind not in "iu" or counts.shape != batch:
+        raise InputError(
+            f"lengths must be whole numbers {list(batch)}, one for each sample, got {counts.dtype} {list(counts.shape)}"
+        )
+    if counts.size and not (int(counts.min()) >= 1 and int(counts.max()) <= num_steps):
+        raise InputError(
+            f"lengths must be in 1..{num_steps}, the steps of the inputs, got {int(counts.min())}..{int(counts.max())}"
+        )
+    own: NDArray[np.bool_] = np.arange(num_steps)[:, None] < counts
+    return own
 
 
 def verify(
-    program: Program, inputs: NDArray[Any], executor: str, **options: Any
+    program: Program, inputs: NDArray[Any], executor: str, *, lengths: ArrayLike | None = None, **options: Any
 ) -> tuple[Comparison, Recording, Recording]:
     """Run a program on the reference and on another executor and compare every spike and state.
 
@@ -70,6 +107,8 @@ def verify(
         ``[T, B, N]`` or ``[B, N]``.
     executor : str
         The executor to check.
+    lengths : ArrayLike, optional
+        Steps of each sample, see :func:`run`.
     **options
         Passed to the executor under check.
 
@@ -78,6 +117,6 @@ def verify(
     tuple[Comparison, Recording, Recording]
         Counts with the first divergence, the reference recording, the other's recording.
     """
-    expected = run(program, inputs)
-    got = run(program, inputs, executor, **options)
+    expected = run(program, inputs, lengths=lengths)
+    got = run(program, inputs, executor, lengths=lengths, **options)
     return compare(expected, got), expected, got

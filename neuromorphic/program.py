@@ -126,7 +126,7 @@ def _check_source(op: Op, wanted: Wanted, source: Op) -> None:
         )
 
 
-def _as_array(inputs: Any) -> NDArray[Any]:
+def as_array(inputs: Any) -> NDArray[Any]:
     """Return an array of anything like one; of a torch tensor its values, without gradient, from any device."""
     if hasattr(inputs, "detach"):
         inputs = inputs.detach().cpu()
@@ -270,7 +270,7 @@ class Program:
         InputError
             Wrong dtype, shape or range, NaN or infinity, fractions where the input has no scale, or an empty axis.
         """
-        array, port = _as_array(inputs), self.input
+        array, port = as_array(inputs), self.input
         if array.dtype.kind not in "iufb":
             raise InputError(f"{port.name}: inputs must be integers or floats, got dtype {array.dtype}")
         if array.ndim not in (2, 3) or array.shape[-1] != port.size or array.size == 0:

@@ -64,7 +64,8 @@ class Recording:
     executor : str
         Who ran it.
     metadata : Mapping[str, Any]
-        JSON-able facts: seconds, versions, the program's SHA-256.
+        JSON-able facts: seconds, versions, the program's SHA-256, and ``lengths``, the steps that belong to each sample
+        where they were told to :func:`neuromorphic.run`.
 
     Examples
     --------
@@ -83,8 +84,29 @@ class Recording:
         """Return spikes by operation name."""
         return {key.removesuffix(".spikes"): a for key, a in self.variables.items() if key.endswith(".spikes")}
 
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """Steps that belong to each sample, ``[B]``; ``None``: all steps belong to all.
+
+        Raises
+        ------
+        ValueError
+            When what is stored does not fit the recording (it was changed).
+        """
+        stored = self.metadata.get("lengths")
+        if stored is None:
+            return None
+        num_steps, batch = next(iter(self.variables.values())).shape[:2]
+        whole = isinstance(stored, (list, tuple)) and all(type(n) is int and 1 <= n <= num_steps for n in stored)
+        if not whole or len(stored) != batch:
+            raise ValueError(f"metadata['lengths'] must be {batch} whole numbers in 1..{num_steps}, got {stored!r:.80}")
+        return np.array(stored, dtype=np.int64)
+
     def labels(self) -> NDArray[np.int64]:
-        """Return the class of each sample, ``[B]``: the argmax of the last step of the last running sum.
+        """Return the class of each sample, ``[B]``: the argmax of the last running sum after a sample's last own step.
+
+        That is the last step of all, or with ``lengths`` step ``lengths[b] - 1``: no step sees a later one, so nothing
+        that comes after it can change the label.
 
         Raises
         ------
@@ -94,7 +116,9 @@ class Recording:
         sums = [a for key, a in self.variables.items() if key.endswith(".y")]
         if not sums:
             raise ValueError("this recording holds no running sum: the program has no Readout, so there are no labels")
-        labels: NDArray[np.int64] = np.argmax(sums[-1][-1], axis=1)
+        lengths = self.lengths
+        last = sums[-1][-1] if lengths is None else sums[-1][lengths - 1, np.arange(len(lengths))]  # [B, C]
+        labels: NDArray[np.int64] = np.argmax(last, axis=1)
         return labels
 
     def save(self, path: str | os.PathLike[str]) -> str:

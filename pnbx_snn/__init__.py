@@ -22,6 +22,7 @@ from pnbx_snn.network import PNBX
 from pnbx_snn.neurons import LIF, LIFState, beta_from_tau
 from pnbx_snn.noise import OUNoise
 from pnbx_snn.quantization import keep_ternary, ternarize
+from pnbx_snn.reset import reset
 from pnbx_snn.rnn import MinGRU, SpikingRNN
 from pnbx_snn.ssm import LTISSM, SelectiveSSM
 from pnbx_snn.surrogate import Surrogate
@@ -55,5 +56,6 @@ __all__ = [
     "beta_from_tau",
     "keep_ternary",
     "lift",
+    "reset",
     "ternarize",
 ]

@@ -3,13 +3,15 @@
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from pnbx_snn.checks import check_input
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.glia import Glia
 from pnbx_snn.linear import BitLinear
+from pnbx_snn.masks import normalised, zeroed
 from pnbx_snn.membrane import Membrane, MembraneState
 from pnbx_snn.noise import OUNoise, OUState
 from pnbx_snn.rnn import SpikingRNN
@@ -171,6 +173,7 @@ class BitBrain(nn.Module):
         *,
         generator: torch.Generator | None = None,
         keep_state: bool = True,
+        own: Bool[Tensor, "T B"] | None = None,
     ) -> tuple[Float[Tensor, "T B H"], BitBrainState | None]:
         """All steps of a sequence.
 
@@ -185,6 +188,9 @@ class BitBrain(nn.Module):
         keep_state : bool
             ``False``: return ``None`` in place of the state. A hippocampus then saves the making of
             ``B x slots x H`` numbers.
+        own : Tensor, ``[T, B]`` bool, optional
+            Which steps are the samples' own, the first ones of each; ``None``: all. The norm looks at no others, and
+            there are no spikes in them. No step sees a later one, so what is in them changes no spike.
 
         Returns
         -------
@@ -202,7 +208,7 @@ class BitBrain(nn.Module):
             options = {"keep_state": keep_state} if name == "hippocampus" else {}
             part, states[name] = pathway(events, states[name], **options)
             current += part  # in place: a new tensor for each pathway costs more than the sum
-        current = self._normalise(current)
+        current = self._normalise(current, own)
         noise = None
         if self.noise is not None and self.training:
             noise, states["noise"] = self.noise(current, states["noise"], generator=self._generator(generator))
@@ -212,14 +218,16 @@ class BitBrain(nn.Module):
             spikes, states["membrane"] = self.membrane(
                 current, states["membrane"], threshold=self.threshold(), noise=noise
             )
-        return spikes, BitBrainState(**states) if keep_state else None
+        return zeroed(spikes, own), BitBrainState(**states) if keep_state else None
 
     def threshold(self) -> Float[Tensor, " H"] | None:
         """Thresholds that glia sets, ``[H]``; ``None`` without glia."""
         return None if self.glia is None else self.glia.thresholds(self.membrane.threshold, "membrane")
 
     @torch.no_grad()
-    def calibrate(self, events: Float[Tensor, "T B H"], *, gain: float = 0.5) -> None:
+    def calibrate(
+        self, events: Float[Tensor, "T B H"], *, gain: float = 0.5, own: Bool[Tensor, "T B"] | None = None
+    ) -> None:
         """Scale the initial weights so that no pathway drowns or is drowned.
 
         The sums of the events in every matrix that reads them get a root mean square of 1, and the current of each
@@ -232,7 +240,10 @@ class BitBrain(nn.Module):
             0 or 1.
         gain : float
             Of each pathway's current, > 0.
+        own : Tensor, ``[T, B]`` bool, optional
+            Which steps are the samples' own; ``None``: all.
         """
+        seen = slice(None) if own is None else own
         check_input("BitBrain", "events", events, "[T, B, H]", self.d_hidden)
         if not gain > 0:
             raise PnbxValueError(f"BitBrain.calibrate: gain must be > 0, got {gain}")
@@ -242,8 +253,8 @@ class BitBrain(nn.Module):
                 continue
             for matrix in pathway.children():
                 if isinstance(matrix, BitLinear) and matrix is not readout:
-                    _rescale(matrix, matrix(events), 1.0)
-            _rescale(readout, pathway(events, None)[0], gain)
+                    _rescale(matrix, matrix(events)[seen], 1.0)
+            _rescale(readout, pathway(events, None)[0][seen], gain)
 
     def _run_with_feedback(
         self, events: Tensor, current: Tensor, noise: Tensor | None, states: dict[str, Any]
@@ -264,11 +275,8 @@ class BitBrain(nn.Module):
         _, states["rnn"] = self.rnn(events, states["rnn"], driven=driven)
         return torch.stack(spikes)
 
-    def _normalise(self, current: Tensor) -> Tensor:
-        if self.norm is None:
-            return current
-        normalised: Tensor = self.norm(current.flatten(0, -2)).reshape(current.shape)
-        return normalised
+    def _normalise(self, current: Tensor, own: Tensor | None = None) -> Tensor:
+        return current if self.norm is None else normalised(self.norm, current, own)
 
     def _generator(self, generator: torch.Generator | None) -> torch.Generator:
         if generator is None:
@@ -282,5 +290,7 @@ class BitBrain(nn.Module):
 
 def _rescale(matrix: BitLinear, output: Tensor, wanted: float) -> None:
     size = output.square().mean().sqrt()
-    if size > 0:
+    if size > 0 and is_parametrized(matrix, "weight"):
+        matrix.weight = matrix.weight * (wanted / size)  # type: ignore[assignment]  # it takes it apart
+    elif size > 0:
         matrix.weight.mul_(wanted / size)

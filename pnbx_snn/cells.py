@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.leaky import Leaky
 from pnbx_snn.lif_scan import Scan, lif_scan, usable
-from pnbx_snn.surrogate import SpikeFunction, Surrogate, resolve
+from pnbx_snn.surrogate import SpikeFunction, resolve
 
 Reset = Literal["zero", "subtract", "none"]
 Primitive = Literal["leaky", "lif_box"]
@@ -66,24 +66,14 @@ class LIFBoxCell(nn.Module):
         """One step: ``[B, N]`` each."""
         from norse.torch.functional import lif_box, reset  # importing Norse takes a second: only who asks pays
 
-        resets = {"zero": reset.reset_value, "subtract": reset.reset_subtract, "none": _keep}
-        is_norse = self.spike_grad == Surrogate("super")
         parameters = lif_box.LIFBoxParameters(
-            tau_mem_inv=1 - self.beta.clamp(0, 1),
-            v_leak=0.0,
-            v_th=self.threshold,
-            v_reset=0.0,
-            method="super" if is_norse else "heaviside",
-            alpha=1.0,
-            reset_method=resets[self.reset] if is_norse else _keep,
-        )
-        spikes, state = lif_box.lif_box_feed_forward_step(
-            current, lif_box.LIFBoxFeedForwardState(v), parameters, dt=1.0
-        )
-        if is_norse:
-            return spikes, state.v
+            tau_mem_inv=1 - self.beta.clamp(0, 1), v_leak=0.0, v_th=self.threshold, v_reset=0.0, method="heaviside",
+            reset_method=_keep,
+        )  # fmt: skip
+        _, state = lif_box.lif_box_feed_forward_step(current, lif_box.LIFBoxFeedForwardState(v), parameters, dt=1.0)
         # Norse fires with its own surrogates only: so far it integrated; now fire with ours, then reset with Norse's.
         spikes = self.spike_grad(state.v - self.threshold)
+        resets = {"zero": reset.reset_value, "subtract": reset.reset_subtract, "none": _keep}
         return spikes, resets[self.reset](spikes, state.v, 0.0, self.threshold)
 
     def fused(self, currents: Tensor, v: Tensor, *, traced: bool) -> Scan | None:

@@ -116,3 +116,28 @@ def has_values(tensor: Tensor) -> bool:
 def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
     """Compute in the precision of the tensors themselves; ``meta`` knows no autocast."""
     return nullcontext() if tensor.is_meta else torch.autocast(tensor.device.type, enabled=False)
+
+
+def transformed() -> bool:
+    """Whether ``torch.func`` transforms what runs now (``grad``, ``vmap``, ...).
+
+    An operator of torch with a backward pass of its own is none of torch's differentiable operations to it; what has
+    such an operator for whole sequences goes by its definition then.
+    """
+    return bool(torch._C._are_functorch_transforms_active())
+
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return ``x`` in float32 if it is in half precision, else as it is.
+
+    What sums over steps needs this: a bfloat16 membrane of 4 stays 4 when 0.01 is added.
+    """
+    return x.float() if x.dtype in _HALF else x
+
+
+def narrow(x: Tensor, like: Tensor) -> Tensor:
+    """Return ``x`` in the dtype of ``like`` if that is half precision, else as it is: undo :func:`wide`."""
+    return x.to(like.dtype) if like.dtype in _HALF else x

@@ -24,7 +24,6 @@ from pnbx_snn.console import (
     stoppable,
 )
 from pnbx_snn.counts import parameter_table
-from pnbx_snn.data import Split
 from pnbx_snn.evaluation import evaluate
 from pnbx_snn.float_network import FloatNetwork
 from pnbx_snn.network import PNBX
@@ -44,7 +43,7 @@ from pnbx_snn.report import (
 )
 from pnbx_snn.run_log import METRICS_NAME, read_metrics
 from pnbx_snn.settings import Config, DataConfig
-from pnbx_snn.tasks import load_split
+from pnbx_snn.tasks import load_split, resolve
 from pnbx_snn.training import train as run_training
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
@@ -158,6 +157,8 @@ def raster(
     if sample >= len(split.labels):
         fail(f"--sample must be in [0, {len(split.labels) - 1}] for --part {part}, got {sample}", 2)
     shown = split.images[sample : sample + 1]
+    if split.lengths is not None:
+        shown = shown[:, : int(split.lengths[sample])]
     with torch.no_grad():
         x = model.encode(shown) if isinstance(model, PNBX) else model.encode(shown, generator=_generator())
         logits, spikes = model.classify(shown, generator=_generator())
@@ -201,7 +202,7 @@ def info(
     - `pnbx-snn info runs/mnist --json`
     """
     if run.suffix == ".toml":
-        config = load_config(run)
+        config = resolve(load_config(run))
         with torch.device("meta"):  # sizes are all that is asked for
             model = build_model(config)
         known: dict[str, Any] = {}
@@ -286,7 +287,7 @@ def neurobench(
     model, config = _load(run)
     split = load_split(_data(config, data), part)
     taken = samples or len(split.labels)
-    result = measure_neurobench(model, Split(split.images[:taken], split.labels[:taken]))
+    result = measure_neurobench(model, split.first(taken))
     if as_json:
         typer.echo(json.dumps({"part": part, **result}))
         return

@@ -31,9 +31,12 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor, *, generator: torch.Generator | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(
+        self, x: Tensor, *, generator: torch.Generator | None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return logits and spikes."""
-        answer: tuple[Tensor, tuple[Tensor, ...]] = self.model.classify(x, generator=generator)  # type: ignore[operator]
+        options = {} if lengths is None else {"lengths": lengths}
+        answer: tuple[Tensor, tuple[Tensor, ...]] = self.model.classify(x, generator=generator, **options)  # type: ignore[operator]
         return answer
 
 

@@ -31,3 +31,7 @@ class DataError(PnbxError, ValueError):
 
 class StorageError(PnbxError, OSError):
     """A file could not be written; what was saved before is untouched."""
+
+
+class DataWarning(UserWarning):
+    """A data set can be learned from, and something in it will not have the effect that it seems to have."""

@@ -19,8 +19,8 @@ class Tally:
     ----------
     samples, correct
         So far.
-    layers
-        Sums of what :meth:`add` was told, one for each layer; empty without layers.
+    layers, weight
+        Sums of what :meth:`add` was told: one for each layer (empty without layers), and by what to divide them.
 
     Examples
     --------
@@ -31,12 +31,13 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.samples = self.correct = 0
+        self.samples = self.correct = self.weight = 0
         self.layers: list[float] = []
 
-    def add(self, logits: Tensor, labels: Tensor, layers: Iterable[float]) -> None:
-        """Add a batch: logits ``[B, C]``, labels ``[B]``, and what is summed of each layer."""
+    def add(self, logits: Tensor, labels: Tensor, layers: Iterable[float], *, weight: int = 0) -> None:
+        """Add a batch: logits ``[B, C]``, labels ``[B]``, what is summed of each layer and its weight."""
         self.samples += len(labels)
+        self.weight += weight
         self.correct += int((logits.argmax(dim=1) == labels).sum())
         layers = list(layers)
         self.layers = [a + b for a, b in zip(self.layers or [0.0] * len(layers), layers, strict=True)]
@@ -51,7 +52,8 @@ def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 2
     model
         A calibrated model; its ``classify`` is asked.
     split
-        Images and labels, at least one.
+        Images and labels, at least one. Of samples with lengths (:class:`pnbx_snn.data.Sequences`) only the own steps
+        count.
     seed
         Of the ``"rate"`` encoder, so that a second measurement gives the same numbers.
     batch_size
@@ -86,17 +88,20 @@ def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 2
     was_training = model.training
     model.eval()
     tally = Tally()
+    lengths = split.lengths
     try:
         with keep_ternary(model):
             for first in range(0, num_samples, batch_size):
                 images = split.images[first : first + batch_size].to(device)
                 labels = split.labels[first : first + batch_size].to(device)
-                logits, layers = model.classify(images, generator=generator)
+                options = {} if lengths is None else {"lengths": lengths[first : first + batch_size].to(device)}
+                logits, layers = model.classify(images, generator=generator, **options)
                 tally.add(logits, labels, (layer.sum(dtype=torch.float64).item() for layer in layers))
     finally:
         model.train(was_training)
-    # Neurons times steps, the same in every batch.
-    places = [num_samples * (layer.numel() // len(labels)) for layer in layers]
+    # Neurons times steps, the same in every batch; beyond their lengths samples have no spikes and no steps.
+    num_steps = [num_samples * len(layer) if lengths is None else int(lengths.sum()) for layer in layers]
+    places = [steps * layer.shape[2] for steps, layer in zip(num_steps, layers, strict=True)]
     return {
         "accuracy": tally.correct / num_samples,
         "firing_rate": sum(tally.layers) / sum(places) if places else None,

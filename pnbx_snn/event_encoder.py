@@ -1,12 +1,13 @@
 """The encoder of the PNB-X network: values in, events out."""
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pnbx_snn.cells import Reset
-from pnbx_snn.checks import check_finite
+from pnbx_snn.checks import check_finite, wide
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.linear import BitLinear
+from pnbx_snn.masks import normalised, zeroed
 from pnbx_snn.membrane import MembraneState, membrane_scan
 from pnbx_snn.surrogate import SpikeFunction, resolve
 
@@ -70,17 +71,23 @@ class EventEncoder(nn.Module):
         state: MembraneState | None = None,
         *,
         threshold: Float[Tensor, " H"] | None = None,
+        own: Bool[Tensor, "T B"] | None = None,
     ) -> tuple[Float[Tensor, "T B H"], MembraneState]:
-        """Encode all steps from ``state`` (``None``: zeros); ``threshold`` stands in for the encoder's own."""
+        """Encode all steps from ``state`` (``None``: zeros); ``threshold`` stands in for the encoder's own.
+
+        ``own`` says which steps are the samples' own (``None``: all): the norm looks at no others, and there are no
+        events in them.
+        """
         check_finite("encoder", "input", x)
         num_steps = x.shape[0]
         constant = num_steps > 1 and x.stride(0) == 0
         product = self.linear(x[:1] if constant else x)  # [1 or T, B, H]
-        current = self.norm(product.flatten(0, 1)).reshape(product.shape)
+        current = normalised(self.norm, product, own)
         drive = ((1 - self.beta) * current).expand(num_steps, -1, -1)
-        theta = current.new_tensor(self.threshold) if threshold is None else threshold
-        beta = current.new_tensor(self.beta)
-        return membrane_scan(drive, beta, theta, state, reset=self.reset, spike_grad=self.spike_grad)
+        theta = wide(current).new_tensor(self.threshold) if threshold is None else threshold
+        beta = wide(current).new_tensor(self.beta)
+        events, after = membrane_scan(drive, beta, theta, state, reset=self.reset, spike_grad=self.spike_grad)
+        return zeroed(events, own), after
 
     def extra_repr(self) -> str:
         """Show the options in ``print(encoder)``."""

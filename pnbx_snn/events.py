@@ -1,7 +1,12 @@
 """Event data sets (SHD, SSC, N-MNIST, DVS Gesture): Tonic reads recordings, which become spikes as they are used."""
 
+import functools
+import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -63,7 +68,7 @@ def bin_events(
     *,
     sensor: Sensor,
     num_steps: int,
-    step_us: float,
+    step_us: float | Fraction,
     pool: int = 1,
 ) -> NDArray[np.float32]:
     r"""Turn the events of one recording into spikes.
@@ -84,7 +89,8 @@ def bin_events(
     sensor
         Its width W, height H and polarities.
     num_steps, step_us
-        Steps, and the microseconds of each (Δ).
+        Steps, and the microseconds of each (Δ): of a float, the decimal that it is written as. 16.1 ms a step are
+        16,100 us, and not the 16,100.000000000002 that 1000 times that float would be.
     pool
         k: so many neighbours each way are one input.
 
@@ -96,7 +102,7 @@ def bin_events(
     Raises
     ------
     DataError
-        If a time is negative or an address outside the sensor.
+        If a time is negative or no number, or an address outside the sensor.
 
     Examples
     --------
@@ -113,15 +119,34 @@ def bin_events(
         if len(value) and (value.min() < 0 or value.max() >= limit):
             worst = value.min() if value.min() < 0 else value.max()
             raise DataError(f"an event's {name} must be in [0, {limit - 1}], got {worst}")
+    whole = np.issubdtype(t_us.dtype, np.integer)
+    if not whole and not np.isfinite(t_us).all():
+        raise DataError(f"an event's time must be a number, got {t_us[~np.isfinite(t_us)][0]}")
     if len(t_us) and t_us.min() < 0:
         raise DataError(f"an event's time must be at least 0 us, got {t_us.min()}")
-    step = (t_us // step_us).astype(np.int64)
+    step = np.searchsorted(_ends(_exact(step_us), num_steps, whole), t_us.astype(np.int64 if whole else float), "right")
     seen = step < num_steps
     height, width = -(-sensor.height // pool), -(-sensor.width // pool)
     channel = (polarity * height + row // pool) * width + column // pool
     spikes = np.zeros((num_steps, sensor.num_inputs(pool)), np.float32)
     spikes[step[seen], channel[seen]] = 1.0
     return spikes  # [T, C]
+
+
+def _exact(number: float | Fraction) -> Fraction:
+    """Return the decimal that a float is written as, without a rounding."""
+    return number if isinstance(number, Fraction) else Fraction(str(number))
+
+
+@functools.lru_cache(maxsize=16)
+def _ends(step_us: Fraction, num_steps: int, whole: bool) -> NDArray[Any]:
+    """Return for each step the least time behind it: of whole microseconds, or of floats."""
+    ends = [number * step_us for number in range(1, num_steps + 1)]
+    if whole:
+        return np.array([min(math.ceil(end), np.iinfo(np.int64).max) for end in ends], np.int64)
+    nearest = np.array([float(end) for end in ends])
+    short = np.array([Fraction(value) < end for value, end in zip(nearest.tolist(), ends, strict=True)])
+    return np.where(short, np.nextafter(nearest, np.inf), nearest)
 
 
 class EventFrames:
@@ -141,7 +166,7 @@ class EventFrames:
         where: list[tuple[int, int]],
         sensor: Sensor,
         num_steps: int,
-        step_us: float,
+        step_us: float | Fraction,
         pool: int,
     ) -> None:
         self._sources, self._where, self._sensor = sources, where, sensor
@@ -224,9 +249,9 @@ def load_events(
     check_part("load_events", part)
     if name not in SENSORS:
         raise PnbxValueError(f"load_events: name must be one of {', '.join(SENSORS)}, got {name!r}")
-    if num_steps < 1 or not step_ms > 0 or pool < 1:
+    if num_steps < 1 or not 0 < step_ms < math.inf or pool < 1:
         raise PnbxValueError(
-            "load_events: num_steps and pool must be at least 1 and step_ms above 0, "
+            "load_events: num_steps and pool must be at least 1 and step_ms above 0 and finite, "
             f"got {num_steps}, {pool} and {step_ms}"
         )
     sensor = SENSORS[name]
@@ -249,7 +274,7 @@ def load_events(
         labels.append(classes[order])
     if not where:
         raise DataError(f"{_place(Path(folder), name, kinds[0])}: has no recordings for the part {part!r}")
-    frames = EventFrames(sources, where, sensor, num_steps, 1000.0 * step_ms, pool)
+    frames = EventFrames(sources, where, sensor, num_steps, 1000 * _exact(step_ms), pool)
     return frames, torch.from_numpy(np.concatenate(labels))
 
 
@@ -275,6 +300,14 @@ def _open(folder: Path, name: str, kind: str) -> Any:
         raise DataError(
             f"data.name = {name!r} is read with Tonic, which is not installed ({error}): pip install 'pnbx-snn[events]'"
         ) from error
+    installed = {package: version(package) for package in ("tonic", "numpy")}  # in this order
+    tonic_at, numpy_at = (tuple(map(int, re.findall(r"\d+", text)[:2])) for text in installed.values())
+    if tonic_at < (1, 7) and numpy_at >= (2, 0):
+        # Its microseconds are float16 there, and infinite: every recording would look damaged.
+        raise DataError(
+            f"{place}: Tonic {installed['tonic']} cannot read events with NumPy {installed['numpy']}; the file is not "
+            "at fault: pip install 'tonic>=1.7'"
+        )
     original = getattr(datasets, sensor.tonic)
     # The same name, because Tonic makes the folder of it.
     offline = type(sensor.tonic, (original,), {"_check_exists": lambda _: True})

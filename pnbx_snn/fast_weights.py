@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_input, check_sizes, without_autocast
+from pnbx_snn.checks import check_input, check_sizes, narrow, wide, without_autocast
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear
 from pnbx_snn.quantization import WeightScale
@@ -94,7 +94,8 @@ def hebbian_read(
     [[0.0, 0.5]]
     """
     _check_read("hebbian_read", keys, F0, key0)
-    return _read_in_blocks("hebbian", keys, decay, rate, F0, key0)
+    with without_autocast(keys):  # sums over a sequence need their digits
+        return _read_in_blocks("hebbian", keys, decay, rate, F0, key0)
 
 
 def delta_read(
@@ -258,11 +259,14 @@ class FastWeights(nn.Module):
     ) -> tuple[Float[Tensor, "B H"], FastWeightsState]:
         """One step: ``events`` and current ``[B, H]``; otherwise as :meth:`forward`."""
         check_input("fast weights", "events", events, "[B, H]", self.d_hidden)
-        key = self.P(events).clamp(-1, 1)  # [B, r]
-        state = _zeros(key) if state is None else state
+        answer = self.P(events).clamp(-1, 1)  # [B, r]
+        key = wide(answer)
+        state = _zeros(key) if state is None else FastWeightsState(*map(wide, state))
         _check_state("fast weights", state, key)
-        F = _write(self.rule, state.F, key, state.key, self.decay, self.rate)
-        return self.Q(_read(F, key)), FastWeightsState(F, key)
+        with without_autocast(key):  # as in forward
+            F = _write(self.rule, state.F, key, state.key, self.decay, self.rate)
+            read = _read(F, key)
+        return self.Q(narrow(read, answer)), FastWeightsState(F, key)
 
     def forward(
         self, events: Float[Tensor, "T B H"], state: FastWeightsState | None = None
@@ -272,11 +276,12 @@ class FastWeights(nn.Module):
         Returns the current ``[T, B, H]`` and the state after the last step.
         """
         check_input("fast weights", "events", events, "[T, B, H]", self.d_hidden)
-        keys = self.P(events).clamp(-1, 1)  # [T, B, r]
-        state = _zeros(keys[0]) if state is None else state
+        answer = self.P(events).clamp(-1, 1)  # [T, B, r]
+        keys = wide(answer)
+        state = _zeros(keys[0]) if state is None else FastWeightsState(*map(wide, state))
         read = hebbian_read if self.rule == "hebbian" else delta_read
         reads, F, key = read(keys, self.decay, self.rate, *state)
-        return self.Q(reads), FastWeightsState(F, key)
+        return self.Q(narrow(reads, answer)), FastWeightsState(F, key)
 
     def extra_repr(self) -> str:
         """Show the options in ``print(layer)``."""

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
-from pnbx_snn.checks import check_input, check_sizes, without_autocast
+from pnbx_snn.checks import check_input, check_sizes, narrow, wide, without_autocast
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.products import ternary_products, worth
 from pnbx_snn.quantization import WeightScale, kept, ternarize
@@ -171,13 +171,15 @@ class Hippocampus(nn.Module):
         """One step, the definition: ``events`` and current ``[B, H]``; otherwise as :meth:`forward`."""
         self._check(events, "[B, H]", state)
         slow, alpha = self._ask(events)  # [M, H], [B, M]
+        given, events = events, wide(events)
         with without_autocast(events):  # as in forward
             if self.scope == "persistent":
-                return alpha @ (slow + self.fast), None
-            E = events.new_zeros(len(events), self.slots, self.d_hidden) if state is None else state.E
+                return narrow(alpha @ (slow + wide(self.fast)), given), None
+            E = events.new_zeros(len(events), self.slots, self.d_hidden) if state is None else wide(state.E)
             current = alpha @ slow + torch.einsum("bm,bmh->bh", alpha, E)
         write = self.rate * alpha.unsqueeze(-1)  # [B, M, 1]
-        return current, HippocampusState((1 - self.decay - write) * E + write * events.unsqueeze(1))
+        after = (1 - self.decay - write) * E + write * events.unsqueeze(1)
+        return narrow(current, given), HippocampusState(after)
 
     def forward(
         self, events: Float[Tensor, "T B H"], state: HippocampusState | None = None, *, keep_state: bool = True
@@ -202,17 +204,18 @@ class Hippocampus(nn.Module):
         """
         self._check(events, "[T, B, H]", state)
         slow, alpha = self._ask(events)  # [M, H], [T, B, M]
+        given, events = events, wide(events)
         with without_autocast(events):  # sums over a sequence need their digits
             if self.scope == "persistent":
-                return alpha @ (slow + self.fast), None
-            E = None if state is None else state.E
+                return narrow(alpha @ (slow + wide(self.fast)), given), None
+            E = None if state is None else wide(state.E)
             recalled = []
             blocks = list(zip(torch.split(events, CHUNK), torch.split(alpha, CHUNK), strict=True))
             for i, (e, a) in enumerate(blocks):
                 read, E = self._block(e, a, E, write=keep_state or i + 1 < len(blocks))
                 recalled.append(read)
             current = alpha @ slow + (torch.cat(recalled) if len(recalled) > 1 else recalled[0])
-        return current, HippocampusState(E) if keep_state and E is not None else None
+        return narrow(current, given), HippocampusState(E) if keep_state and E is not None else None
 
     @torch.no_grad()
     def update(self, events: Float[Tensor, "T B H"]) -> None:
@@ -224,9 +227,10 @@ class Hippocampus(nn.Module):
         self._need_persistent("update")
         self._check(events, "[T, B, H]", None)
         _, alpha = self._ask(events)
-        rows, weights = events.flatten(0, 1), alpha.flatten(0, 1)
+        rows, weights = wide(events).flatten(0, 1), alpha.flatten(0, 1)
         keep = 1 - self.decay - self.rate * weights.mean(dim=0)  # [M]
-        self.fast.mul_(keep.unsqueeze(1)).add_(weights.T @ rows, alpha=self.rate / len(rows))
+        with without_autocast(rows):
+            self.fast.mul_(keep.unsqueeze(1)).add_(weights.T @ rows, alpha=self.rate / len(rows))
 
     @torch.no_grad()
     def consolidate(self, rate: float = 1.0) -> None:
@@ -259,7 +263,7 @@ class Hippocampus(nn.Module):
         if self.competition == "winner":
             best = one_hot(scores.argmax(dim=-1), self.slots).to(alpha.dtype)
             alpha = best + (alpha - alpha.detach())
-        return gamma * ternary, alpha
+        return wide(gamma * ternary), wide(alpha)
 
     def _block(self, events: Tensor, alpha: Tensor, E: Tensor | None, *, write: bool) -> tuple[Tensor, Tensor | None]:
         """Read ``[C, B, H]`` from the fast half over one block, and the fast half after it if asked."""
@@ -290,8 +294,9 @@ class Hippocampus(nn.Module):
         expected = [events.shape[-2], self.slots, self.d_hidden]
         if list(state.E.shape) != expected:
             raise ShapeError(f"hippocampus: state E must be [B, M, H] = {expected}, got {list(state.E.shape)}")
-        if state.E.dtype != events.dtype:
-            raise PnbxTypeError(f"hippocampus: state E must be {events.dtype} like the events, got {state.E.dtype}")
+        wanted = wide(events).dtype
+        if wide(state.E).dtype != wanted:
+            raise PnbxTypeError(f"hippocampus: state E must be {wanted} like the events, got {state.E.dtype}")
 
     def extra_repr(self) -> str:
         """Show the options in ``print(memory)``."""

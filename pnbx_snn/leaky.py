@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from pnbx_snn.errors import PnbxTypeError, ShapeError
+from pnbx_snn.checks import narrow, transformed, wide
+from pnbx_snn.errors import PnbxError, PnbxTypeError, ShapeError
 from pnbx_snn.lif_scan import Scan, lif_scan, usable
 from pnbx_snn.surrogate import SpikeFunction, resolve
 
@@ -85,7 +86,11 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
     * a ``mem`` of the wrong shape raises instead of being replaced by zeros (zeros of another shape, which
       ``init_leaky()`` returns after a batch of another size, still pass: nothing is lost);
     * assigning ``reset_mechanism``, or loading it with a ``state_dict``, takes effect;
-    * spikes have the dtype of the membrane (snnTorch: always float32);
+    * the membrane is float32 where the input is bfloat16 or float16, as under autocast: in bfloat16 it would stop to
+      grow. Spikes have the dtype of such an input, else that of the membrane (snnTorch: always float32);
+    * ``mem`` is no buffer: DistributedDataParallel does not overwrite the state of one process by that of another,
+      and nothing that copies buffers touches it. It moves with ``.to()``, and :func:`pnbx_snn.reset` clears it;
+    * recomputing it for activation checkpointing from a state that has gone on raises, where gradients were wrong;
     * a whole sequence in one call: :meth:`forward_sequence`.
 
     Parameters
@@ -137,6 +142,8 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
     """
 
     mem: Tensor
+    _left_in: int = -1
+    """Backward pass in which the last step with a hidden state ran; -1: in none."""
 
     def __init__(
         self,
@@ -173,6 +180,14 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         )
         self._listed = True
         _list_weakly(self)
+
+    def _init_mem(self) -> None:
+        self.mem = torch.zeros(0)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Leaky":
+        super()._apply(fn, recurse)
+        self.mem = fn(self.mem)
+        return self
 
     @property
     def state_function(self) -> Callable[[Tensor], Tensor]:
@@ -215,8 +230,14 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
             If ``mem`` is passed with ``init_hidden=True``.
         ShapeError
             If ``mem`` has another shape than ``input_`` and replacing it by zeros would lose something.
+        PnbxError
+            With ``init_hidden=True``, when activation checkpointing runs this step again from a state that has gone on.
         """
-        if mem is not None:
+        current = wide(input_)
+        if mem is None:
+            self._check_recomputation()
+            self.mem = wide(self.mem)
+        else:
             if self.init_hidden:
                 raise PnbxTypeError("leaky: `mem` should not be passed as an argument while `init_hidden=True`")
             if mem.shape != input_.shape and (mem.requires_grad or bool(mem.any())):
@@ -224,7 +245,13 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
                     f"leaky: mem must have the shape of input_, {tuple(input_.shape)}, got {tuple(mem.shape)}; "
                     "start a new batch with init_leaky() or a mem of its shape"
                 )
-        return super().forward(input_, mem)  # type: ignore[no-any-return]
+            mem = wide(mem)
+        before = self.mem
+        answer = super().forward(current, mem)
+        if mem is not None and transformed():  # nothing of a transform of torch.func may outlive it
+            self.mem = before
+            self.__dict__.pop("reset", None)
+        return (narrow(answer[0], input_), answer[1]) if isinstance(answer, tuple) else narrow(answer, input_)
 
     def forward_sequence(
         self, input_: Shaped[Tensor, "T B *shape"], mem: Shaped[Tensor, "..."] | None = None
@@ -256,20 +283,23 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         if mem is None and not self.init_hidden:
             mem = torch.zeros_like(input_[0])
         state = () if mem is None else (mem,)
-        before = self.mem if mem is None else mem
+        before = wide(self.mem if mem is None else mem)
         if before.shape == input_.shape[1:] and (mem is None or not self.init_hidden):
-            scan = self.fused(input_, before, traced=True)
+            scan = self.fused(wide(input_), before, traced=True)
             if scan is not None:
                 assert scan.membranes is not None
+                if mem is None:
+                    self._check_recomputation()
                 self.mem = scan.v
                 self.reset = self.mem_reset(scan.membranes[-2] if len(input_) > 1 else before)
-                return scan.spikes, scan.membranes
+                return narrow(scan.spikes, input_), scan.membranes
         spikes, membranes = [], []
         for current in input_.unbind(0):
             out = self(current, *state)
-            spikes.append(out[0] if isinstance(out, tuple) else out)
-            membranes.append(self.mem)
-            state = (self.mem,) if state else ()
+            spk, after = out if isinstance(out, tuple) else (out, self.mem)
+            spikes.append(spk)
+            membranes.append(after)
+            state = (after,) if state else ()
         return torch.stack(spikes), torch.stack(membranes)
 
     def fused(self, input_: Shaped[Tensor, "T *shape"], mem: Shaped[Tensor, "*shape"], *, traced: bool) -> Scan | None:
@@ -298,6 +328,19 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         size = self.graded_spikes_factor
         return not (isinstance(size, Tensor) and size.requires_grad) and bool(size == 1)
 
+    def _check_recomputation(self) -> None:
+        """Raise if this is a second forward pass, run for the backward pass, and goes on from the end of the first."""
+        if torch.compiler.is_compiling():
+            return
+        task = torch._C._current_graph_task_id()  # -1 outside a backward pass; as torch.utils.checkpoint asks for it
+        if task not in (-1, self._left_in) and bool(self.mem.any()):
+            raise PnbxError(
+                "leaky: activation checkpointing runs this step again, from the hidden state that the first run left: "
+                "its gradients would be wrong. Take init_hidden=False and pass mem through the checkpointed function, "
+                "or reset the state inside it (pnbx_snn.reset)"
+            )
+        self._left_in = task
+
     def unlist(self) -> "Leaky":
         """Leave snnTorch's list for good: for a neuron whose state is always passed to it."""
         self._listed = False
@@ -306,16 +349,20 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         # torch refuses to deep-copy a tensor inside a graph, which `mem` is after any training step.
-        return {**self.__dict__, "_buffers": {**self._buffers, "mem": self.mem.detach()}}
+        return {**self.__dict__, "mem": self.mem.detach()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Pickle and copy come through here and not through the constructor: a copy must be found by utils.reset too.
         super().__setstate__(state)
+        if "mem" in self._buffers:  # a pickle from the time when it was a buffer
+            self._non_persistent_buffers_set.discard("mem")
+            self.mem = self._buffers.pop("mem")
         if self._listed:
             _list_weakly(self)
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        state_dict.pop(f"{prefix}mem", None)  # early versions of snnTorch saved the state too
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self._reset_mechanism = list(self.reset_dict)[int(self.reset_mechanism_val)]
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from pnbx_snn.checks import transformed
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.kernels.dispatch import has_kernels, kernels
 from pnbx_snn.surrogate import SpikeFunction, Surrogate
@@ -35,14 +36,17 @@ def usable(
 ) -> bool:
     """Whether :func:`lif_scan` can run this: kernels for the device, float32 or float64 throughout, a known formula.
 
+    Not under ``torch.func``: there the caller's loop is what can be transformed.
+
     Kernels are compiled by numba on a CPU, by Triton on cuda and xpu. ``together`` neurons need each other in every
     step; a GPU has room for so many.
 
-    Scalars may have any of these dtypes, as in torch's own operations. Under autocast to another dtype an operator
-    sees what it is given: bfloat16 currents are left to the caller's loop.
+    Scalars may have any of these dtypes, as in torch's own operations. Currents in half precision are widened by the
+    caller, as its membrane is: see :func:`pnbx_snn.checks.wide`.
     """
     return (
-        current.dtype in (torch.float32, torch.float64)
+        not transformed()
+        and current.dtype in (torch.float32, torch.float64)
         and v.dtype == current.dtype
         and v.device == current.device
         and all(_fits(parameter, current) for parameter in (decay, threshold))

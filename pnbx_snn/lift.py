@@ -1,6 +1,8 @@
 """``lift``: any step-wise neuron of snnTorch or Norse over time, with explicit state."""
 
 import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import snntorch
@@ -8,8 +10,10 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from pnbx_snn.checks import narrow, wide, without_autocast
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.neurons import LIF
+from pnbx_snn.surrogate import resolve
 
 _OVER_TIME = (snntorch.StateLeaky, snntorch.AssociativeLeaky, snntorch.LeakyParallel)  # LinearLeaky is a StateLeaky
 
@@ -51,6 +55,15 @@ def lift(neuron: nn.Module) -> nn.Module:
         If ``neuron`` is neither, or runs over time already.
     PnbxValueError
         If an snnTorch neuron has ``init_hidden=True``, or cannot keep its state from one step to the next.
+
+    Notes
+    -----
+    The state is float32 or wider, and under autocast the neuron computes in it, its recurrent matrices too: in bfloat16
+    a membrane would stop to grow. Outputs have the dtype of ``x``. A neuron whose matrices were converted to half
+    precision (``neuron.half()``) computes in that.
+
+    A surrogate made by ``snntorch.surrogate`` becomes the equal :class:`~pnbx_snn.surrogate.Surrogate` in the neuron:
+    so it can be pickled, and its spikes have the dtype of its membrane.
 
     References
     ----------
@@ -95,8 +108,9 @@ def lift(neuron: nn.Module) -> nn.Module:
 class _SnnTorchOverTime(nn.Module):
     """An snnTorch neuron over time; nothing is left in the neuron after a call."""
 
-    def __init__(self, neuron: nn.Module, state_names: tuple[str, ...]) -> None:
+    def __init__(self, neuron: Any, state_names: tuple[str, ...]) -> None:
         super().__init__()
+        neuron.spike_grad = resolve(neuron.spike_grad)
         self.neuron = neuron
         self.state_names = state_names
 
@@ -108,24 +122,41 @@ class _SnnTorchOverTime(nn.Module):
         if state is not None and len(state) != len(self.state_names):
             raise ShapeError(f"lift: state must be ({', '.join(self.state_names)}), got {len(state)} tensors")
         outputs = []
-        self._forget()
+        currents, autocast = _in_float32(self.neuron, x)
+        held = [getattr(self.neuron, name) for name in self.state_names]
+        nothing = [part if part.numel() == 0 else part.detach().new_empty(0) for part in held]
+        state = self._initial(currents) if state is None else state
+        self._hold(nothing)
         try:
-            for current in x.unbind(0):
+            for current in currents.unbind(0):
                 given = {} if state is None else dict(zip(self.state_names, state, strict=True))
-                returned = self.neuron(current, **given)
+                with autocast():
+                    returned = self.neuron(current, **given)
+                # Recurrent neurons: the spikes are state too, in the matrices' dtype; a bypassed surrogate's: float32.
+                returned = [part.to(torch.promote_types(part.dtype, current.dtype)) for part in returned]
+                state = tuple(returned[-len(nothing) :])
                 outputs.append(returned[0])
-                state = tuple(returned[-len(self.state_names) :])  # recurrent neurons: the spikes are state too
                 for (name, before), after in zip(given.items(), state, strict=False):
                     if before.shape != after.shape:  # snnTorch has replaced it by zeros, silently
                         raise ShapeError(f"lift: state {name} must be {list(after.shape)}, got {list(before.shape)}")
         finally:
-            self._forget()
+            self._hold(nothing)
         assert state is not None  # there was a step
-        return torch.stack(outputs), state
+        return narrow(torch.stack(outputs), x), state
 
-    def _forget(self) -> None:
-        for name in self.state_names:
-            setattr(self.neuron, name, getattr(self.neuron, name).new_empty(0))
+    def _initial(self, x: Tensor) -> tuple[Tensor, ...] | None:
+        """Zeros in the dtype of the input; None where snnTorch makes them like that itself."""
+        if isinstance(self.neuron, snntorch.SLSTM):
+            shape = [x.shape[1], self.neuron.hidden_size]
+        elif isinstance(self.neuron, snntorch.SConv2dLSTM):
+            shape = [x.shape[1], self.neuron.out_channels, *x.shape[3:]]
+        else:
+            return None
+        return x.new_zeros(shape), x.new_zeros(shape)
+
+    def _hold(self, state: list[Tensor]) -> None:
+        for name, value in zip(self.state_names, state, strict=True):
+            setattr(self.neuron, name, value)
         for name in ("reset", "spk"):
             self.neuron.__dict__.pop(name, None)
 
@@ -143,10 +174,19 @@ class _NorseOverTime(nn.Module):
         if isinstance(state, list):
             state = list(state)  # SequentialState of Norse 1.1 writes into the list it is given
         outputs = []
-        for current in x.unbind(0):
-            out, state = self.neuron(current, state)
+        currents, autocast = _in_float32(self.neuron, x)
+        for current in currents.unbind(0):
+            with autocast():
+                out, state = self.neuron(current, state)
             outputs.append(out)
-        return torch.stack(outputs), state
+        return narrow(torch.stack(outputs), x), state
+
+
+def _in_float32(neuron: nn.Module, x: Tensor) -> tuple[Tensor, Callable[[], AbstractContextManager[Any]]]:
+    """Return what a neuron over time reads, and the context of its steps, so that its state is float32 or wider."""
+    if any(wide(matrix) is not matrix for matrix in neuron.parameters() if matrix.ndim > 1):
+        return x, nullcontext  # converted to half precision, matrices and all
+    return wide(x), lambda: without_autocast(x)
 
 
 def _runs_over_time_in_norse(neuron: nn.Module) -> bool:

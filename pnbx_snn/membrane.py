@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pnbx_snn.cells import Reset
-from pnbx_snn.checks import check_input
+from pnbx_snn.checks import check_input, narrow, transformed, wide
 from pnbx_snn.errors import PnbxError, PnbxValueError, ShapeError
 from pnbx_snn.lif_scan import lif_scan, usable
 from pnbx_snn.messages import TorusMessages, edge_gradient, torus_messages, transpose_edges
@@ -87,7 +87,7 @@ def membrane_scan(
     ``reset="zero"`` is the step of ``snntorch.Leaky(reset_delay=False)`` and ``"subtract"`` that of Norse's
     ``lif_box``, values and gradients (which flow through the reset); the tests hold both. One tensor ``[T, B, N]``,
     the potential before the reset, is kept for the backward pass. The compiled loops are for messages with equal edges;
-    with learned ones the loop is torch's.
+    with learned ones the loop is torch's. A drive in half precision is widened: the membrane is float32 or wider.
 
     Integer counterpart: the LIF op of a compiled program; a message is a sum of eight spikes, shifted.
 
@@ -111,6 +111,7 @@ def membrane_scan(
             raise ShapeError(f"membrane: {name} must be a scalar or [{num_neurons}], got shape {list(value.shape)}")
     if state is None:
         state = MembraneState(torch.zeros_like(drive[0]), torch.zeros_like(drive[0]))
+    given, drive = drive, wide(drive)
     for name, value in zip(MembraneState._fields, state, strict=True):
         if value.shape != drive.shape[1:]:
             raise ShapeError(
@@ -124,10 +125,35 @@ def membrane_scan(
         heard = None if messages is None else z
         options: dict[str, Any] = {"reset": reset, "spike_grad": fire, "z": heard, "torus": torus}
         spikes, v, _ = lif_scan(drive, beta, threshold, v, step="membrane", **options)
+    elif transformed():
+        fired = []
+        for d in drive.unbind(0):
+            z, v = _step(d, beta, threshold, v, z, reset, fire, messages)
+            fired.append(z)
+        spikes = torch.stack(fired)
     else:
         scan = _MembraneScan.apply(drive, beta, threshold, v, z, edges, reset, fire, messages)  # type: ignore[no-untyped-call]
         spikes, v = scan
+    spikes = narrow(spikes, given)
     return spikes, MembraneState(v, spikes[-1].clone())  # a view would keep the whole sequence alive
+
+
+def _step(
+    drive: Tensor,
+    beta: Tensor,
+    threshold: Tensor,
+    v: Tensor,
+    z: Tensor,
+    reset: Reset,
+    fire: SpikeFunction,
+    messages: TorusMessages | None,
+) -> tuple[Tensor, Tensor]:
+    """Return spikes and membrane of one step, ``[B, N]`` each: the definition."""
+    u = beta * v + drive
+    if messages is not None:
+        u = u + messages(z)
+    z = fire(u - threshold)
+    return z, _reset(reset, u, z, threshold)
 
 
 class _MembraneScan(torch.autograd.Function):
@@ -360,14 +386,12 @@ class Membrane(nn.Module):
         check_input("membrane", "current", current, "[B, N]", self.num_neurons)
         if state is None:
             state = MembraneState(torch.zeros_like(current), torch.zeros_like(current))
-        u = self.beta * state.v + self.drive(current)
-        if self.messages is not None:
-            u = u + self.messages(state.z)
+        drive = self.drive(current)
         if noise is not None:
-            u = u + noise
-        theta = self._theta(current, threshold)
-        z = self.spike_grad(u - theta)
-        v = {"zero": u - z * u, "subtract": u - z * theta, "none": u}[self.reset]
+            drive = drive + noise
+        theta, z = self._theta(current, threshold), state.z.to(wide(drive).dtype)
+        z, v = _step(wide(drive), self.beta, theta, wide(state.v), z, self.reset, self.spike_grad, self.messages)
+        z = narrow(z, drive)
         return z, MembraneState(v, z)
 
     def forward(
@@ -414,7 +438,7 @@ class Membrane(nn.Module):
         )
 
     def _theta(self, current: Tensor, threshold: Tensor | None) -> Tensor:
-        return current.new_tensor(self.threshold) if threshold is None else threshold
+        return wide(current).new_tensor(self.threshold) if threshold is None else threshold
 
     def extra_repr(self) -> str:
         """Show the options in ``print(membrane)``."""

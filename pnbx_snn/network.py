@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pnbx_snn.block import BitBrain, BitBrainState
@@ -16,6 +16,7 @@ from pnbx_snn.event_encoder import EventEncoder
 from pnbx_snn.glia import Glia
 from pnbx_snn.hippocampus import Competition
 from pnbx_snn.linear import BitLinear, InputRange
+from pnbx_snn.masks import own_steps, zeroed
 from pnbx_snn.membrane import Membrane, MembraneState
 from pnbx_snn.messages import Edges, TorusMessages
 from pnbx_snn.noise import OUNoise
@@ -128,7 +129,9 @@ class PNBX(nn.Module):
         ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step.
     quantize
         ``True``: gates come from the program's table, decays have its 12 fractional bits, and a hippocampus asks its
-        best slot only, so that the compiled program fires as the network was trained.
+        best slot only (whatever ``competition`` says), so that the compiled program fires as the network was trained.
+        ``False``: smooth gates and decays, which compiling rounds; of short or few inputs 5 to 40 % of the labels may
+        then change.
     dropout
         Of the readout's input, in [0, 1), in training.
 
@@ -207,7 +210,7 @@ class PNBX(nn.Module):
         input_range: InputRange = "int8",
         readout: Readout = "mean",
         dropout: float = 0.0,
-        quantize: bool = False,
+        quantize: bool = True,
     ) -> None:
         super().__init__()
         sizes = {"in_features": in_features, "num_classes": num_classes, "num_steps": num_steps}
@@ -227,6 +230,7 @@ class PNBX(nn.Module):
                 raise PnbxValueError(f"PNBX: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
         self.in_features, self.num_steps, self.d_hidden = in_features, num_steps, d_hidden
         self.readout_kind: Readout = readout
+        self.quantize = quantize
         affine = norm == "affine"
         if quantize:
             competition = "winner"
@@ -280,7 +284,9 @@ class PNBX(nn.Module):
         raise ShapeError(f"PNBX.encode: x must be [B, N] or [B, T, N], got shape {list(x.shape)}")
 
     @torch.no_grad()
-    def calibrate(self, x: Float[Tensor, "B *rest"], *, max_samples: int = 512) -> None:
+    def calibrate(
+        self, x: Float[Tensor, "B *rest"], *, max_samples: int = 512, lengths: Int64[Tensor, " B"] | None = None
+    ) -> None:
         """Measure the input scale, and scale the initial weights so that every part starts in a good range.
 
         The encoder's input scale covers all of ``x``; the rest looks at the first ``max_samples``: see
@@ -291,17 +297,29 @@ class PNBX(nn.Module):
         ----------
         x : Tensor, ``[B, N]`` or ``[B, T, N]``
             Typical inputs, for example the training set.
+        lengths : Tensor, ``[B]``, optional
+            See :meth:`forward`.
         """
+        own = None
+        if lengths is not None:
+            shown = self.encode(x)  # [T, B, N]
+            own = own_steps("PNBX.calibrate", lengths, len(shown), len(x))
+            x = zeroed(shown, own).transpose(0, 1)
+            own = own[:, :max_samples]
         if self.encoder.linear.input_range == "int8":
             self.encoder.linear.calibrate_input(x)
         generator = torch.Generator(x.device).manual_seed(0)
         with _learning_statistics(self):
-            spikes = self.encoder(self.encode(x[:max_samples]), threshold=self._encoder_threshold())[0]
+            spikes = self.encoder(self.encode(x[:max_samples]), threshold=self._encoder_threshold(), own=own)[0]
             for block in self.blocks:
                 assert isinstance(block, BitBrain)
-                block.calibrate(spikes)
-                spikes, _ = block(spikes, generator=generator, keep_state=False)
-            logits = self.readout(spikes if self.readout_kind == "step" else spikes.mean(dim=0))
+                block.calibrate(spikes, own=own)
+                spikes, _ = block(spikes, generator=generator, keep_state=False, own=own)
+            if self.readout_kind == "step":
+                logits = self.readout(spikes if own is None else spikes[own])
+            else:
+                mean = spikes.mean(dim=0) if own is None else spikes.sum(dim=0) / own.sum(dim=0).unsqueeze(1)
+                logits = self.readout(mean)
         self.readout.weight.div_(logits.std().clamp_min(1e-3))
 
     def forward(
@@ -311,6 +329,7 @@ class PNBX(nn.Module):
         *,
         generator: torch.Generator | None = None,
         keep_state: bool = True,
+        lengths: Int64[Tensor, " B"] | None = None,
     ) -> PNBXOutput:
         """Run all steps of ``x``, from ``state`` (``None``: the beginning of a sequence).
 
@@ -327,31 +346,63 @@ class PNBX(nn.Module):
             Of the noise, needed in training if there is any.
         keep_state : bool
             ``False`` saves the making of the state, in training.
+        lengths : Tensor, ``[B]``, optional
+            Steps that belong to each sample, in 1..T; ``None``: all. What is in the steps after them changes nothing:
+            they have no spikes and no part in batch statistics, and mean logits are of a sample's own steps. There is
+            no state then, as the samples do not end together; ``readout="step"`` has logits of no meaning in them.
         """
         check_input("PNBX", "input", x, "[T, B, N]", self.in_features)
+        own = None
+        if lengths is not None:
+            if state is not None:
+                raise PnbxValueError("PNBX: lengths are those of whole samples, got a state of steps before them too")
+            own = own_steps("PNBX", lengths, len(x), x.shape[1])
+            x, keep_state = zeroed(x, own), False
         before = self._states(state)
-        z, encoder = self.encoder(x, None if state is None else state.encoder, threshold=self._encoder_threshold())
+        z, encoder = self.encoder(
+            x, None if state is None else state.encoder, threshold=self._encoder_threshold(), own=own
+        )
         spikes, blocks = [z], []
         for block, block_state in zip(self.blocks, before, strict=True):
-            z, after = block(z, block_state, generator=generator, keep_state=keep_state)
+            z, after = block(z, block_state, generator=generator, keep_state=keep_state, own=own)
             spikes.append(z)
             blocks.append(after)
         new = z.sum(dim=0)  # [B, H], exact: whole numbers, as many as there are steps
-        total, num_steps = new, len(x)
+        total: Tensor = new
+        num_steps: int | Tensor = len(x) if lengths is None else lengths.unsqueeze(1)
         if state is not None:
             total, num_steps = new + state.total.to(new), num_steps + state.num_steps
         logits = self.readout(self.dropout(z if self.readout_kind == "step" else total / num_steps))
         if not keep_state:
             return PNBXOutput(logits, tuple(spikes), None)
+        assert isinstance(num_steps, int)  # lengths keep no state
         summed = new.double() if state is None else new + state.total
         return PNBXOutput(logits, tuple(spikes), PNBXState(encoder, tuple(blocks), summed, num_steps))
 
     def classify(
-        self, x: Float[Tensor, "B *rest"], *, generator: torch.Generator | None = None
+        self,
+        x: Float[Tensor, "B *rest"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
     ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B H"], ...]]:
-        """Encode samples ``[B, N]`` or ``[B, T, N]``; return logits (their mean over the steps) and all spikes."""
-        output = self(self.encode(x), generator=generator, keep_state=False)
-        return output.logits if self.readout_kind == "mean" else output.logits.mean(dim=0), output.spikes
+        """Encode samples ``[B, N]`` or ``[B, T, N]``; return logits (their mean over the steps) and all spikes.
+
+        With ``lengths`` ``[B]`` the steps are a sample's own, see :meth:`forward`.
+        """
+        output = self(self.encode(x), generator=generator, keep_state=False, lengths=lengths)
+        return self.mean_logits(output.logits, lengths), output.spikes
+
+    def mean_logits(
+        self, logits: Float[Tensor, "..."], lengths: Int64[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B C"]:
+        """Return the logits ``[B, C]`` of samples from those of :meth:`forward`: of every step, their mean."""
+        if self.readout_kind == "mean":
+            return logits
+        if lengths is None:
+            return logits.mean(dim=0)
+        own = own_steps("PNBX", lengths, *logits.shape[:2])
+        return zeroed(logits, own).sum(dim=0) / lengths.unsqueeze(1)
 
     @torch.no_grad()
     def stream(self, x: Float[Tensor, "B N"], state: PNBXState | None = None) -> tuple[Float[Tensor, "B C"], PNBXState]:
@@ -381,7 +432,7 @@ class PNBX(nn.Module):
         shown = z if self.readout_kind == "step" else (total / num_steps).to(z.dtype)
         return self.readout(shown), PNBXState(encoder, tuple(blocks), total, num_steps)
 
-    def adapt(self, spikes: Sequence[Float[Tensor, "T B H"]]) -> None:
+    def adapt(self, spikes: Sequence[Float[Tensor, "*batch H"]]) -> None:
         """Let glia move the thresholds by what was fired; call it once per batch with the output's ``spikes``.
 
         A block's ``"encoder"`` loop watches the events it gets and its ``"membrane"`` loop its own spikes. Only the
@@ -389,8 +440,10 @@ class PNBX(nn.Module):
         """
         self.adapt_to(self.domain_rates(spikes))
 
-    def domain_rates(self, spikes: Sequence[Float[Tensor, "T B H"]]) -> Float[Tensor, "blocks loops domains"]:
+    def domain_rates(self, spikes: Sequence[Float[Tensor, "*batch H"]]) -> Float[Tensor, "blocks loops domains"]:
         """Return what glia watches in ``spikes``, ``[blocks, 2, domains]``: rates of events and spikes; none: 0 blocks.
+
+        Of samples with lengths, ``[layer[own] for layer in spikes]`` are those of their own steps.
 
         A batch that comes in pieces has the mean of their rates, weighted by their samples; :meth:`adapt_to` takes it.
         """

@@ -120,6 +120,7 @@ def neurobench(model: Network, split: Split, *, batch_size: int = 64, seed: int 
         raise PnbxTypeError(
             f"neurobench: a [{model.section}] has no ternary weights; neurobench.models.TorchModel takes it as it is"
         )
+    split = split.of_equal_lengths("neurobench")
     if any(isinstance(module, SpikingRNN) for module in model.modules()):
         raise PnbxTypeError("neurobench: the loop of rnn = 'spiking' runs outside of layers, unseen by NeuroBench")
     try:

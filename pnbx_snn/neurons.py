@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pnbx_snn.cells import LIFBoxCell, Primitive, Reset, leaky_cell
+from pnbx_snn.checks import wide
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.leaky import Leaky
 from pnbx_snn.surrogate import SpikeFunction
@@ -121,7 +122,8 @@ class LIF(nn.Module):
     So after such a step ``"subtract"`` compares one threshold lower (the neuron is silent for a ``u`` between one and
     two thresholds), and ``"zero"`` forgets the state first, then keeps a suprathreshold ``U`` and doubles any other.
 
-    The state has the dtype that the input and the parameters promote to; spikes have the dtype of the input.
+    The state has the dtype that the input and the parameters promote to, and is float32 where that is half precision
+    (under autocast): in bfloat16 a membrane of 4 would stay 4 when 0.01 is added. Spikes have the dtype of the input.
     Integer counterpart: the LIF op of a compiled program, ``v = v * factor >> 12`` toward zero for the decay.
 
     References
@@ -226,9 +228,9 @@ class LIF(nn.Module):
         """
         self._check(current, "[T, B, N]")
         v = self._initial(current[0], state)
-        scan = self.cell.fused(current, v, traced=False)
+        scan = self.cell.fused(wide(current), v, traced=False)
         if scan is not None:
-            return scan.spikes, LIFState(scan.v)
+            return scan.spikes.to(current.dtype), LIFState(scan.v)
         spikes = []
         for z, after in self._steps(current.unbind(0), v):
             spikes.append(z)
@@ -244,9 +246,9 @@ class LIF(nn.Module):
         """
         self._check(current, "[T, B, N]")
         v = self._initial(current[0], state)
-        scan = self.cell.fused(current, v, traced=True)
+        scan = self.cell.fused(wide(current), v, traced=True)
         if scan is not None and scan.membranes is not None:
-            return scan.spikes, scan.membranes
+            return scan.spikes.to(current.dtype), scan.membranes
         spikes, membranes = zip(*self._steps(current.unbind(0), v), strict=True)
         return torch.stack(spikes), torch.stack(membranes)
 
@@ -257,21 +259,22 @@ class LIF(nn.Module):
 
     def _steps(self, currents: Sequence[Tensor], v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Run the cell over the steps, yielding spikes and membrane, each ``[B, N]``."""
+        nothing = self.cell.mem if isinstance(self.cell, Leaky) else None
         try:
             for current in currents:
-                spikes, v = self.cell(current, v)
+                spikes, v = self.cell(wide(current), v)
                 yield spikes.to(current.dtype), v
         finally:
-            if isinstance(self.cell, Leaky):  # snnTorch keeps the last membrane and reset in the module: let go of both
-                self.cell.mem = self.cell.mem.new_empty(0)
+            if nothing is not None:  # snnTorch keeps the last membrane and reset in the module: let go of both
+                self.cell.mem = nothing
                 self.cell.__dict__.pop("reset", None)
 
     def _initial(self, first: Tensor, state: LIFState | None) -> Tensor:
         if state is None:
-            return torch.zeros_like(first)
+            return torch.zeros_like(wide(first))
         if state.v.shape != first.shape:
             raise ShapeError(f"lif: state.v must be [B, N] = {list(first.shape)}, got {list(state.v.shape)}")
-        return state.v
+        return wide(state.v)
 
     def _check(self, current: Tensor, axes: str) -> None:
         if current.ndim != axes.count(",") + 1:

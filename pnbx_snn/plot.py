@@ -1,6 +1,7 @@
 """Pictures of spikes, membranes and trainings. Each function takes ``ax=`` and returns the Axes it drew on.
 
-Tensors and NumPy arrays are both welcome. matplotlib is imported when the first picture is drawn.
+NumPy arrays and tensors are both welcome, in any dtype, on any device, in a graph or not, and lists of tensors, one for
+each step. matplotlib is imported when the first picture is drawn.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from pnbx_snn.checks import wide
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]
+Values = Array | Sequence[Array]
+"""What is drawn: all steps in one, or one for each step."""
 
 INK = "#1b3a5c"
 ACCENT = "#c8452d"
@@ -28,11 +33,22 @@ MOST_ROWS = 500
 """A layer of more neurons is drawn with groups of neighbours as rows, unless its spikes are few."""
 
 
-def _numpy(where: str, name: str, values: Array, ndim: tuple[int, ...]) -> np.ndarray:
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+def _numpy(where: str, name: str, values: Values, ndim: tuple[int, ...]) -> np.ndarray:
+    array = _plain(values)
     if array.ndim not in ndim or array.size == 0:
         axes = " or ".join("[T, N]" if n == 2 else "[T]" for n in ndim)
         raise ShapeError(f"{where}: {name} must be {axes} and not empty, got shape {list(array.shape)}")
+    return array
+
+
+def _plain(values: Any) -> np.ndarray:
+    """Return a tensor, or a list of them, or what NumPy takes, as an array."""
+    if isinstance(values, Sequence) and any(isinstance(value, Tensor) for value in values):
+        return np.stack([_plain(value) for value in values])
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    dense = values.detach().to_dense() if values.layout is not torch.strided else values.detach()
+    array: np.ndarray = wide(dense.cpu()).numpy()  # NumPy has no bfloat16
     return array
 
 
@@ -97,7 +113,7 @@ def _draw_shares(ax: Axes, spikes: np.ndarray, color: str) -> None:
 
 
 def raster(
-    spikes: Array,
+    spikes: Values,
     *,
     title: str | None = None,
     color: str = INK,
@@ -147,7 +163,7 @@ def raster(
     return ax
 
 
-def raster_layers(layers: Mapping[str, Array], *, input: Array | None = None, title: str | None = None) -> Figure:  # noqa: A002
+def raster_layers(layers: Mapping[str, Values], *, input: Values | None = None, title: str | None = None) -> Figure:  # noqa: A002
     """Draw the rasters of several layers above each other, with one time axis.
 
     Parameters
@@ -225,10 +241,10 @@ def _draw_input(ax: Axes, values: np.ndarray) -> None:
 
 
 def membrane(
-    v: Array,
+    v: Values,
     *,
-    threshold: float | None = None,
-    spikes: Array | None = None,
+    threshold: float | Tensor | None = None,
+    spikes: Values | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the membrane potential over time, with its threshold and spikes.
@@ -238,7 +254,7 @@ def membrane(
     v
         ``[T]`` for one neuron or ``[T, N]`` for a few.
     threshold
-        Drawn as a dashed line.
+        One number, drawn as a dashed line.
     spikes
         Same shape as ``v``; each spike is a tick above the curves at its step, in its neuron's colour.
     ax
@@ -251,7 +267,8 @@ def membrane(
     Raises
     ------
     ShapeError
-        If ``v`` has another shape or is empty, or ``spikes`` does not have the shape of ``v``.
+        If ``v`` has another shape or is empty, ``spikes`` does not have the shape of ``v``, or ``threshold`` is not
+        one number.
 
     References
     ----------
@@ -264,6 +281,10 @@ def membrane(
     'membrane potential v'
     """
     array = _numpy("plot.membrane", "v", v, (1, 2))
+    if isinstance(threshold, Tensor):  # lif.threshold
+        if threshold.numel() != 1:
+            raise ShapeError(f"plot.membrane: threshold must be one number, got shape {list(threshold.shape)}")
+        threshold = threshold.item()
     events = None if spikes is None else _numpy("plot.membrane", "spikes", spikes, (1, 2))
     if events is not None and events.shape != array.shape:
         raise ShapeError(

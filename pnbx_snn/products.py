@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import linear
 
+from pnbx_snn.checks import transformed
 from pnbx_snn.errors import PnbxTypeError, ShapeError
 from pnbx_snn.kernels.dispatch import has_kernels, kernels
 
@@ -20,6 +21,8 @@ FEWEST_ROWS = 64
 def worth(x: Tensor, num_outputs: int) -> bool:
     """Whether :func:`ternary_products` is faster than what torch makes of the plain equation."""
     kind = x.device.type
+    if transformed():  # torch.func cannot look into the operator
+        return False
     if x.dtype != torch.float32 or not has_kernels("ternary", kind) or torch.is_autocast_enabled(kind):
         return False
     rows = x.numel() // x.shape[-1]

@@ -100,10 +100,15 @@ def ternarize(
 class _RoundToTernary(torch.autograd.Function):
     """``clip(round(w / gamma), -1, 1)`` with the gradient of ``w / gamma``: four passes over the weights, not seven."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, gamma: Tensor) -> Tensor:
-        ctx.save_for_backward(gamma)
+    def forward(weight: Tensor, gamma: Tensor) -> Tensor:
         return (weight / gamma).round_().clamp_(-1, 1).add_(0.0)  # 0.0 for -0.0
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:

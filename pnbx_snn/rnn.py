@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from pnbx_snn.cells import Reset
-from pnbx_snn.checks import check_input, check_sizes
+from pnbx_snn.checks import check_input, check_sizes, wide
 from pnbx_snn.errors import PnbxTypeError, ShapeError
 from pnbx_snn.linear import BitLinear, apply_all
 from pnbx_snn.neurons import LIF, LIFState
@@ -299,7 +301,7 @@ class SpikingRNN(nn.Module):
     def _initial(self, events: Tensor, state: SpikingRNNState | None) -> SpikingRNNState:
         v_shape, z_shape = [len(events), self.d_rnn], [len(events), self.d_hidden]
         if state is None:
-            return SpikingRNNState(events.new_zeros(v_shape), events.new_zeros(z_shape))
+            return SpikingRNNState(wide(events).new_zeros(v_shape), events.new_zeros(z_shape))
         for name, tensor, shape in (("v must be [B, R]", state.v, v_shape), ("z must be [B, H]", state.z, z_shape)):
             if list(tensor.shape) != shape:
                 raise ShapeError(f"{type(self).__name__}: state.{name} = {shape}, got {list(tensor.shape)}")
@@ -322,4 +324,7 @@ class _Rounded(NamedTuple):
 
 
 def _rounded(layer: BitLinear) -> _Rounded:
+    for hook in layer._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm | SpectralNorm):  # torch's old forms make the weight when the layer is called
+            hook(layer, ())
     return _Rounded(*layer.rounded())

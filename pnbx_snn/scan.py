@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
+from pnbx_snn.checks import transformed
 from pnbx_snn.errors import PnbxError, PnbxTypeError, ShapeError
 from pnbx_snn.kernels.dispatch import kernels
 
@@ -82,8 +83,15 @@ def diagonal_scan(
         if not (tensor.is_floating_point() or tensor.is_complex()):
             raise PnbxTypeError(f"diagonal_scan: {name} must be floating point or complex, got {tensor.dtype}")
     dtype = torch.promote_types(torch.promote_types(decay.dtype, inputs.dtype), initial.dtype)
-    states: Tensor = _scan(decay.to(dtype), inputs.to(dtype), initial.to(dtype))
-    return states
+    decay, inputs, initial = decay.to(dtype), inputs.to(dtype), initial.to(dtype)
+    if not transformed():
+        states: Tensor = _scan(decay, inputs, initial)
+        return states
+    s, after = initial, []
+    for d, x in zip(decay.expand_as(inputs).unbind(0), inputs.unbind(0), strict=True):
+        s = torch.addcmul(x, d, s)
+        after.append(s)
+    return torch.stack(after)
 
 
 def _kernels(tensor: Tensor) -> Any:

@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pnbx_snn.arrays import Values
 from pnbx_snn.baselines.classifier import SEQUENCES, Kind
 from pnbx_snn.cells import Primitive, Reset
 from pnbx_snn.encoding import Encoder
-from pnbx_snn.errors import PnbxValueError
+from pnbx_snn.errors import ConfigError, PnbxValueError
 from pnbx_snn.events import SENSORS
 from pnbx_snn.messages import Edges, TorusMessages
 from pnbx_snn.network import Readout
@@ -48,6 +49,7 @@ class DataConfig(Section):
         ``"digits"``: the 8x8 digits of scikit-learn. ``"mnist"``: MNIST images; ``"mnist_rows"``: their 28 rows, one a
         step. ``"fsdd"``: spoken digits, frames of a mel filter bank. Event data, read with Tonic: ``"shd"``, ``"ssc"``
         (spoken digits and commands, 700 channels), ``"nmnist"``, ``"dvs_gesture"`` (cameras, pixels by polarity).
+        ``"arrays"``: your own NumPy arrays, see :func:`pnbx_snn.arrays.load_arrays`.
     part
         ``"train"`` keeps the validation samples out and measures on them after each epoch; ``"train_all"`` learns from
         both and measures nothing, for the last training.
@@ -63,9 +65,21 @@ class DataConfig(Section):
         Event data only: milliseconds of a step. What comes after ``num_frames * step_ms`` is left out.
     pool
         Event data only: so many neighbouring channels, or pixels each way, are one input.
+    path
+        ``"arrays"`` only, as all that follow: the ``.npz`` or the folder of ``.npy``; where it is relative, to
+        ``folder`` if that is set and else to the current folder.
+    values
+        ``"real"`` numbers, or ``"spikes"`` (0 and 1), which enter a program as they are.
+    window
+        A step sees the values of so many steps, its own the last of them: see :func:`pnbx_snn.arrays.windows`.
+    validation_share, test_share, split_seed
+        Of the parts that the arrays do not give.
+    features, steps, classes
+        Values in a step, steps (1: static samples) and classes; 0 is what the arrays have. A run writes down what it
+        found, and from then on they must be so.
     """
 
-    name: Literal["digits", "mnist", "mnist_rows", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture"] = "digits"
+    name: Literal["digits", "mnist", "mnist_rows", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture", "arrays"] = "digits"
     part: Literal["train", "train_all"] = "train_all"
     folder: str = ""
     held_out_speaker: str = ""
@@ -73,28 +87,56 @@ class DataConfig(Section):
     num_bands: int = _whole(40, 4, 100)
     step_ms: float = Field(default=10.0, gt=0, le=10_000, description="a number in (0, 10000]")
     pool: int = _whole(1, 1, 128)
+    path: str = ""
+    values: Values = "real"
+    window: int = _whole(1, 1, 1000)
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="a number in (0, 0.5)")
+    test_share: float = Field(default=0.2, gt=0, lt=0.5, description="a number in (0, 0.5)")
+    split_seed: int = _whole(0, 0, 2**63 - 1)
+    features: int = _whole(0, 0, 65_536)
+    steps: int = _whole(0, 0, 100_000)
+    classes: int = _whole(0, 0, 65_536)
 
     @property
     def is_events(self) -> bool:
         """Whether samples are spikes: sequences of 0 and 1."""
-        return self.name in SENSORS
+        return self.name in SENSORS or (self.name == "arrays" and self.values == "spikes")
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the sizes are known: those of arrays are after :func:`pnbx_snn.tasks.resolve`."""
+        return self.name != "arrays" or min(self.features, self.steps, self.classes) > 0
 
     @property
     def in_features(self) -> int:
         """Values in a sample, or in a step of a sequence."""
         if self.name in SENSORS:
             return SENSORS[self.name].num_inputs(self.pool)
+        if self.name == "arrays":
+            return self._known("features") * self.window
         return {"digits": 64, "mnist": 784, "mnist_rows": 28, "fsdd": self.num_bands}[self.name]
 
     @property
     def num_steps(self) -> int:
         """Steps of a sample; 1 of a static one."""
+        if self.name == "arrays":
+            return self._known("steps")
         return {"digits": 1, "mnist": 1, "mnist_rows": 28}.get(self.name, self.num_frames)
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
+        if self.name == "arrays":
+            return self._known("classes")
         return SENSORS[self.name].num_classes if self.name in SENSORS else NUM_CLASSES
+
+    def _known(self, key: str) -> int:
+        size: int = getattr(self, key)
+        if size == 0:
+            raise ConfigError(
+                f"data.{key} is not known before the arrays are looked at: pnbx_snn.tasks.resolve(config) does that"
+            )
+        return size
 
 
 class ModelConfig(Section):
@@ -157,7 +199,7 @@ class PNBXConfig(Section):
     scale: WeightScale = "absmean"
     readout: Readout = "mean"
     dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
-    quantize: Flag = False
+    quantize: Flag = True
 
     @field_validator("spike_grad")
     @classmethod
@@ -331,6 +373,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
+        if self.data.name == "arrays":
+            self._arrays_fit()
+        elif self.data.path:
+            raise ValueError(f"data.path is for data.name = 'arrays', got {self.data.path!r} and {self.data.name!r}")
         if self.model is not None and self.data.name in ("mnist_rows", "fsdd"):
             raise ValueError(
                 f"data.name = {self.data.name!r} is a sequence and needs [pnbx], [cnn] or [baseline], got [model]"
@@ -338,7 +384,7 @@ class Config(Section):
         if self.baseline is not None:
             self._baseline_fits(self.baseline)
         if self.data.is_events:
-            if self.pnbx is None:
+            if self.pnbx is None and self.data.name != "arrays":
                 kind = next(name for name in NETWORKS if getattr(self, name) is not None)
                 raise ValueError(
                     f"data.name = {self.data.name!r} is sequences of spikes and needs [pnbx], got [{kind}]"
@@ -351,11 +397,32 @@ class Config(Section):
                     )
         return self
 
+    def _arrays_fit(self) -> None:
+        if not self.data.path:
+            raise ValueError("data.name = 'arrays' needs data.path: a .npz, or a folder of .npy")
+        if self.cnn is not None:
+            raise ValueError(
+                "[cnn] needs images of a known size: data.name = 'arrays' needs [pnbx], [model] or [baseline]"
+            )
+        for key in ("strength", "strength_end"):
+            if getattr(self.augment, key):
+                raise ValueError(
+                    f"augment.{key} distorts images and spoken digits: must be 0 with data.name = 'arrays', got "
+                    f"{getattr(self.augment, key)} (augment.input_noise and input_dropout fit any values)"
+                )
+        if self.data.window > 1 and self.data.steps == 1:
+            raise ValueError(f"data.window is for sequences: must be 1 for static samples, got {self.data.window}")
+        if self.data.steps > 1 and self.model is not None:
+            raise ValueError(
+                f"data.path = {self.data.path!r} holds sequences and needs [pnbx] or [baseline], got [model]"
+            )
+
     def _baseline_fits(self, baseline: BaselineConfig) -> None:
         kind, data = baseline.kind, self.data.name
-        if kind in SEQUENCES and self.data.num_steps == 1:
+        if kind in SEQUENCES and self.data.is_resolved and self.data.num_steps == 1:
             raise ValueError(
-                f"baseline.kind = {kind!r} reads sequences: data.name must be 'mnist_rows' or 'fsdd', got {data!r}"
+                f"baseline.kind = {kind!r} reads sequences: data.name must be 'mnist_rows' or 'fsdd', or 'arrays' with "
+                f"sequences, got {data!r}"
             )
         if kind != "lenet5":
             return

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_input, check_sizes
+from pnbx_snn.checks import check_input, check_sizes, narrow, wide
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.linear import BitLinear, apply_all
 from pnbx_snn.quantization import DECAY_ONE, WeightScale, round_decay, table_sigmoid
@@ -52,7 +52,7 @@ class DiagonalSSM(nn.Module):
         check_input(type(self).__name__, "events", events, "[B, H]", self.d_hidden)
         decay, inputs, gate = self._drive(events)  # [S] or [B, S], [B, S], [B, S]
         s = decay * self._initial(decay, inputs, state) + inputs
-        return self._read(s, gate), SSMState(s)
+        return self._read(narrow(s, inputs), gate), SSMState(s)
 
     def forward(
         self, events: Float[Tensor, "T B H"], state: SSMState | None = None
@@ -84,7 +84,7 @@ class DiagonalSSM(nn.Module):
         decay, inputs, gate = self._drive(events)  # [S] or [T, B, S], [T, B, S], [T, B, S]
         states = diagonal_scan(decay, inputs, self._initial(decay, inputs[0], state))
         # The last state is copied: a view would keep the states of the whole sequence alive.
-        return self._read(states, gate), SSMState(states[-1].clone())
+        return self._read(narrow(states, inputs), gate), SSMState(states[-1].clone())
 
     @property
     def readout(self) -> BitLinear:
@@ -120,14 +120,14 @@ class DiagonalSSM(nn.Module):
     def _initial(self, decay: Tensor, inputs: Tensor, state: SSMState | None) -> Tensor:
         dtype = torch.promote_types(decay.dtype, inputs.dtype)
         if state is None:
-            return torch.zeros_like(inputs, dtype=dtype)
+            return wide(torch.zeros_like(inputs, dtype=dtype))
         if state.s.shape != inputs.shape:
             raise ShapeError(
                 f"{type(self).__name__}: state.s must be [B, S] = {list(inputs.shape)}, got {list(state.s.shape)}"
             )
         if state.s.is_complex() and not dtype.is_complex:
             raise PnbxTypeError(f"{type(self).__name__}: state.s must be real, got {state.s.dtype}")
-        return state.s
+        return wide(state.s)
 
     def extra_repr(self) -> str:
         """Show the sizes in ``print(ssm)``."""

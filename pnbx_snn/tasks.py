@@ -8,13 +8,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from pnbx_snn.arrays import ArraySizes, array_sizes, load_arrays, windows
 from pnbx_snn.augment import affine_elastic
-from pnbx_snn.data import Part, Split, load_digits_split
-from pnbx_snn.errors import DataError
+from pnbx_snn.config import make_config
+from pnbx_snn.data import Part, Sequences, Split, load_digits_split
+from pnbx_snn.errors import ConfigError, DataError
 from pnbx_snn.events import SENSORS, load_events
 from pnbx_snn.fsdd import augment_features, load_fsdd
 from pnbx_snn.mnist import load_mnist
-from pnbx_snn.settings import DataConfig
+from pnbx_snn.settings import Config, DataConfig
 
 DATA_VARIABLE = "PNBX_DATA"
 
@@ -39,6 +41,47 @@ def data_folder(config: DataConfig) -> Path:
             f"to get the files: pnbx-snn download {config.name.removesuffix('_rows')} --data DIR"
         )
     return Path(folder)
+
+
+def arrays_path(config: DataConfig) -> Path:
+    """Return where a user's arrays lie: ``data.path``, from ``data.folder`` if that is set."""
+    return Path(config.folder) / config.path
+
+
+def resolve(config: Config) -> Config:
+    """Return a configuration whose sizes are known: of a user's arrays, what they have; any other as it is.
+
+    Keys of ``[pnbx]`` that the configuration does not name get what suits arrays of any size. ``norm = "affine"``: few
+    inputs under ternary weights make neurons that differ in nothing unless each has a bias. ``tau_max`` is the number
+    of steps that a sample has or is shown (at least 2): slower memories would hardly charge.
+
+    Raises
+    ------
+    DataError
+        If the arrays cannot be used.
+    ConfigError
+        If they have other sizes than the configuration says, or need another network than it names.
+
+    Examples
+    --------
+    >>> resolve(Config()) == Config()
+    True
+    """
+    data = config.data
+    if data.name != "arrays":
+        return config
+    found = array_sizes(arrays_path(data), values=data.values)
+    for key, size in found._asdict().items():
+        wanted = getattr(data, key)
+        if wanted not in (0, size):
+            raise ConfigError(f"data.{key} is {wanted} and {arrays_path(data)} has {size}; 0 takes what is there")
+    values = config.model_dump()
+    values["data"].update(found._asdict())
+    if config.pnbx is not None:
+        num_steps = found.steps if found.steps > 1 else config.pnbx.num_steps
+        suited = {"norm": "affine", "tau_max": float(max(2, num_steps))}
+        values["pnbx"].update({key: value for key, value in suited.items() if key not in config.pnbx.model_fields_set})
+    return make_config(values)
 
 
 def load_split(config: DataConfig, part: Part) -> Split:
@@ -70,6 +113,8 @@ def load_split(config: DataConfig, part: Part) -> Split:
     """
     if config.name == "digits":
         return load_digits_split(part=part)
+    if config.name == "arrays":
+        return _load_arrays(config, part)
     folder = data_folder(config)
     if config.name == "fsdd":
         recordings = load_fsdd(
@@ -92,6 +137,22 @@ def load_split(config: DataConfig, part: Part) -> Split:
         return Split(frames, labels)
     split = load_mnist(folder, part=part)
     return split if config.name == "mnist" else Split(split.images[:].reshape(-1, 28, 28), split.labels)
+
+
+def _load_arrays(config: DataConfig, part: Part) -> Split:
+    split = load_arrays(
+        arrays_path(config),
+        part=part,
+        validation_share=config.validation_share,
+        test_share=config.test_share,
+        split_seed=config.split_seed,
+        values=config.values,
+        sizes=ArraySizes(config.features, config.steps, config.classes) if config.is_resolved else None,
+    )
+    if config.window == 1:
+        return split
+    seen = windows(split.images[:], config.window)
+    return Split(seen if split.lengths is None else Sequences(seen, split.lengths), split.labels)
 
 
 def augment(

@@ -1,6 +1,7 @@
 """What an epoch of training changes and needs: network, optimiser, teacher, data, and the seeds of what is random."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from torch.nn.functional import cross_entropy
 
 from pnbx_snn.checkpoint import CheckpointMeta, Network, build_model, load_run, save_checkpoint
 from pnbx_snn.collectives import shared_sum
-from pnbx_snn.data import Samples, Split, shift_images
+from pnbx_snn.data import Samples, Sequences, Split, shift_images
 from pnbx_snn.devices import Learner, Workers
 from pnbx_snn.errors import ConfigError, PnbxValueError
 from pnbx_snn.evaluation import Tally
 from pnbx_snn.glia import Glia
 from pnbx_snn.losses import distillation, rate_penalty
+from pnbx_snn.masks import own_steps
 from pnbx_snn.model import SpikingClassifier, SpikingLayer
 from pnbx_snn.network import PNBX
 from pnbx_snn.settings import Config, TrainConfig
@@ -27,6 +29,9 @@ Metrics = dict[str, Any]
 
 CALIBRATION_SAMPLES = 512
 """As many as :meth:`pnbx_snn.network.PNBX.calibrate` looks at, taken from everywhere in the data."""
+
+MOST_SKIPPED = 32
+"""Steps with a scaled loss that may overflow in turn: then its scale has fallen from 65,536 to less than 1/10,000."""
 
 MIN_THRESHOLD = 0.01
 """A learned threshold stays above this: LIF neurons and compiled programs need it positive."""
@@ -41,6 +46,7 @@ class Trainer:
         self.workers = workers
         self.num_batches = max(1, len(data.labels) // config.train.batch_size)
         self._layer_sizes: list[int] = []
+        self._skipped = 0  # steps one after the other
         smallest = len(data.labels) // self.num_batches // config.train.accumulate
         if smallest < workers.num_processes:
             raise ConfigError(
@@ -51,11 +57,24 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seeds(config.train.seed, epoch=0)[0])
             self.model = build_model(config)
-        self.model.calibrate(_typical(data.images))
+        self._calibrate()
         self.model.to(workers.device)
         self.optimizer = _optimizer(self.model, config.train)
         self.learner, self.stepper = workers.prepare(Learner(self.model), self.optimizer)
         self.teacher = _load_teacher(config).to(workers.device).eval() if config.distill.teacher else None
+        for network in (self.model, self.teacher):
+            if data.lengths is not None and network is not None and not isinstance(network, PNBX):
+                raise ConfigError(
+                    f"data: samples of {int(data.lengths.min())} to {int(data.lengths.max())} steps need [pnbx], also "
+                    f"as a teacher, got {type(network).__name__}"
+                )
+
+    def _calibrate(self) -> None:
+        samples = self.data.images
+        if isinstance(samples, Sequences) and isinstance(self.model, PNBX):
+            self.model.calibrate(samples.values, lengths=samples.lengths)
+        else:
+            self.model.calibrate(_typical(samples))
 
     def train_epoch(self, epoch: int) -> Metrics:
         """Train one epoch; everything random in it depends on the seed and the epoch's number only.
@@ -71,11 +90,9 @@ class Trainer:
             torch.manual_seed(draws.torch_seed)  # for surrogates and dropout, which draw from torch's own generator
             for i, batch in enumerate(order.tensor_split(self.num_batches)):
                 loss_sum += self._learn(batch, epoch, i, draws, tally) * len(batch)
-        samples, correct, *layers = (
-            sum(part)
-            for part in zip(*self.workers.gathered([tally.samples, tally.correct, *tally.layers]), strict=True)
-        )
-        rates = [rate / samples for rate in layers]
+        told = self.workers.gathered([tally.samples, tally.correct, tally.weight, *tally.layers])
+        samples, correct, weight, *layers = (sum(part) for part in zip(*told, strict=True))
+        rates = [rate / weight for rate in layers]
         sizes = self._layer_sizes  # neurons of each layer
         fired = sum(rate * size for rate, size in zip(rates, sizes, strict=True))
         return {
@@ -93,19 +110,23 @@ class Trainer:
         loss_sum: Tensor | float = 0.0
         rates: Tensor | float = 0.0
         for piece in pieces:
-            images, seen, labels = self._samples(piece, epoch, draws)
-            weight = len(labels) / len(batch)
+            images, seen, labels, lengths = self._samples(piece, epoch, draws)
+            share = len(labels) / len(batch)
             with self.workers.collecting(self.learner, last=piece is pieces[-1]):
-                logits, spikes = self.learner(seen, generator=draws.encoder)
+                logits, spikes = self.learner(seen, generator=draws.encoder, lengths=lengths)
+                if lengths is not None:  # rates are of the samples' own steps: [steps, N]
+                    own = own_steps("training", lengths, *spikes[0].shape[:2])
+                    spikes = tuple(layer[own] for layer in spikes)
+                counted = len(labels) if lengths is None else int(lengths.sum())
                 # Averaged over the processes, these losses are the mean over all samples of the batch.
-                loss = self._loss(logits, labels, images) * (weight * self.workers.num_processes)
-                loss = loss + len(piece) / len(batch) * self._penalty(spikes, len(piece))
+                loss = self._loss(logits, labels, images, lengths) * (share * self.workers.num_processes)
+                loss = loss + len(piece) / len(batch) * self._penalty(spikes, counted / self._weight(piece))
                 self.workers.backward(loss)
             loss_sum = loss_sum + loss.detach()
             if isinstance(self.model, PNBX):
-                rates = rates + weight * self.model.domain_rates(spikes)
-            tally.add(logits, labels, (layer.mean().item() * len(labels) for layer in spikes))
-        self._layer_sizes = [layer.shape[2] for layer in spikes]
+                rates = rates + counted / self._weight(batch) * self.model.domain_rates(spikes)
+            tally.add(logits, labels, (layer.mean().item() * counted for layer in spikes), weight=counted)
+        self._layer_sizes = [layer.shape[-1] for layer in spikes]
         assert isinstance(loss_sum, Tensor)
         mean_loss = self.workers.total(loss_sum).item() / self.workers.num_processes
         self._step(mean_loss, epoch, number)
@@ -114,8 +135,12 @@ class Trainer:
             self.model.adapt_to(self.workers.total(rates).clamp(max=1.0))  # weights may add up to a rounding above 1
         return mean_loss
 
-    def _samples(self, piece: Tensor, epoch: int, draws: "_Draws") -> tuple[Tensor, Tensor, Tensor]:
-        """Return this process's share of a piece: samples for the teacher, samples as they are seen, labels."""
+    def _weight(self, numbers: Tensor) -> int:
+        """Return how much rates of these samples count: their steps, or the samples where all have as many."""
+        return len(numbers) if self.data.lengths is None else int(self.data.lengths[numbers].sum())
+
+    def _samples(self, piece: Tensor, epoch: int, draws: "_Draws") -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return this process's share of a piece: samples for the teacher, as they are seen, labels and lengths."""
         settings, change, data = self.config.train, self.config.augment, self.config.data
         share = self.workers.share(torch.arange(len(piece)))
         # The full share in the first half of the epochs, then less and less, none in the last.
@@ -139,8 +164,11 @@ class Trainer:
         seen = add_noise(seen, change.input_noise, generator=draws.changes)
         if whole:
             images, seen = images[share], seen[share]
-        device = self.workers.device
-        return images.to(device), seen.to(device), self.data.labels[piece[share]].to(device)
+        device, lengths = self.workers.device, self.data.lengths
+        if lengths is not None:
+            longest = int(lengths[piece].max())
+            images, seen, lengths = images[:, :longest], seen[:, :longest], lengths[piece[share]].to(device)
+        return images.to(device), seen.to(device), self.data.labels[piece[share]].to(device), lengths
 
     def settle(self) -> None:
         """Let glia settle on unchanged samples in evaluation mode: the state in which the network will be used."""
@@ -153,13 +181,26 @@ class Trainer:
                 module.train()
         for _ in range(self.config.train.settle):
             batch = torch.randint(len(self.data.labels), (self.config.train.batch_size,), generator=order)
+            images, lengths = self.data.images[batch].to(self.workers.device), None
             with torch.no_grad():
-                _, spikes = self.model.classify(self.data.images[batch].to(self.workers.device))
+                if self.data.lengths is not None:
+                    lengths = self.data.lengths[batch].to(images.device)
+                _, spikes = self.model.classify(images, lengths=lengths)
+            if lengths is not None:
+                own = own_steps("settling", lengths, *spikes[0].shape[:2])
+                spikes = tuple(layer[own] for layer in spikes)
             self.model.adapt(spikes)
         self.model.train()
 
     def save(self, path: Path, epoch: int) -> None:
-        """Write the checkpoint of a finished epoch."""
+        """Write the checkpoint of a finished epoch.
+
+        Raises
+        ------
+        PnbxValueError
+            If a weight, a running statistic or a threshold of glia is not finite; nothing is written.
+        """
+        check_finite(self.model.state_dict().items(), f"after epoch {epoch}; nothing was saved")
         meta = CheckpointMeta(
             epoch=epoch,
             step=epoch * self.num_batches,
@@ -168,25 +209,25 @@ class Trainer:
         )
         save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer)
 
-    def _loss(self, logits: Tensor, labels: Tensor, images: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, labels: Tensor, images: Tensor, lengths: Tensor | None) -> Tensor:
         settings, distill = self.config.train, self.config.distill
         loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         if self.teacher is not None:
             with torch.no_grad(), self.workers.autocast():
-                wanted, _ = self.teacher.classify(images)
+                options: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+                wanted, _ = self.teacher.classify(images, **options)
             loss = torch.lerp(
                 loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight
             )
         return loss
 
-    def _penalty(self, spikes: tuple[Tensor, ...], num_samples: int) -> Tensor | float:
-        """Return the weighted penalty of the firing rates over all processes' ``num_samples``."""
+    def _penalty(self, spikes: tuple[Tensor, ...], share: float) -> Tensor | float:
+        """Return the weighted penalty of the firing rates over all processes, of which this one has that share."""
         settings = self.config.train
         if not (spikes and settings.rate_weight):
             return 0.0
         if self.workers.num_processes > 1:
             # The square of a mean is no mean of squares: the rates of all processes first.
-            share = spikes[0].shape[1] / num_samples
             spikes = shared_sum(torch.stack([layer.mean() * share for layer in spikes])).unbind()
         return settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
 
@@ -196,17 +237,22 @@ class Trainer:
 
     def _step(self, loss: float, epoch: int, batch: int) -> None:
         step = (epoch - 1) * self.num_batches + batch
+        where = f"in epoch {epoch}, batch {batch + 1} of {self.num_batches} (step {step + 1})"
         if not math.isfinite(loss):
             raise PnbxValueError(
-                f"training: the loss must be finite, got {loss} in epoch {epoch}, batch {batch + 1} of "
-                f"{self.num_batches} (step {step + 1}); a smaller train.learning_rate may help"
+                f"training: the loss must be finite, got {loss} {where}; a smaller train.learning_rate may help"
             )
+        # In fp16 the scaled loss may overflow: that step is left out and the scale halved, but not for ever.
+        if self.workers.mixed_precision != "fp16" or self._skipped >= MOST_SKIPPED:
+            check_finite(((f"gradient of {name}", p.grad) for name, p in self.model.named_parameters()), where)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         self.workers.clip(self.learner, self.config.train.clip_norm)
         self.stepper.step()
+        self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
         if isinstance(self.model, SpikingClassifier):
             self._keep_in_range(self.model)
+        check_finite(self.model.named_parameters(), where)
 
     @torch.no_grad()
     def _keep_in_range(self, model: SpikingClassifier) -> None:
@@ -216,6 +262,38 @@ class Trainer:
                 layer.neuron.beta.clamp_(0.0, 1.0)
             if isinstance(layer.neuron.threshold, torch.nn.Parameter):
                 layer.neuron.threshold.clamp_(min=MIN_THRESHOLD)
+
+
+@torch.no_grad()
+def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> None:
+    """Raise unless every number is finite.
+
+    A network of NaN goes on without an error: its neurons are silent and its loss is that of a guess.
+
+    Parameters
+    ----------
+    tensors
+        By name; what is None or holds whole numbers is passed over.
+    where
+        Behind the message.
+
+    Raises
+    ------
+    PnbxValueError
+        With the name of the first tensor that is not finite.
+    """
+    found = {name: x for name, x in tensors if x is not None and x.is_floating_point() and x.numel()}
+    # The largest magnitudes of all of them first: a GPU is asked once. NaN is the largest of all.
+    largest = torch._foreach_norm(list(found.values()), torch.inf) if found else []
+    if not largest or bool(torch.stack([magnitude.float() for magnitude in largest]).isfinite().all()):
+        return
+    for name, tensor in found.items():
+        broken = tensor.numel() - int(tensor.isfinite().sum())
+        if broken:
+            raise PnbxValueError(
+                f"training: the {name} must be finite, got {broken} of {tensor.numel()} numbers that are not, {where}; "
+                "a smaller train.learning_rate or a train.clip_norm may help"
+            )
 
 
 class _Draws:

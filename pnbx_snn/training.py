@@ -17,7 +17,7 @@ from pnbx_snn.evaluation import evaluate
 from pnbx_snn.run_log import RunLog
 from pnbx_snn.settings import Config
 from pnbx_snn.storage import locked_folder, write_atomically
-from pnbx_snn.tasks import load_split
+from pnbx_snn.tasks import load_split, resolve
 from pnbx_snn.trackers import check_tracker
 from pnbx_snn.trainer import Metrics, Trainer
 
@@ -95,7 +95,8 @@ def train(
     StorageError
         If something cannot be written; the last checkpoint is then untouched.
     PnbxValueError
-        If the loss is no longer finite; the last checkpoint is then untouched.
+        If the loss, a gradient or a weight is no longer finite; the message names the step and the layer, and the last
+        checkpoint is then untouched.
 
     Examples
     --------
@@ -106,6 +107,7 @@ def train(
     (1, ['checkpoint.safetensors', 'config.toml', 'metrics.jsonl', 'tensorboard'])
     """
     out = Path(out_dir)
+    config = resolve(config)
     if resume and not out.is_dir():
         raise CheckpointError(f"{out}: no such folder, so there is nothing to resume")
     check_tracker(config.train.tracker)
@@ -157,7 +159,7 @@ def _saved_epoch(config: Config, out: Path, resume: bool) -> int:
             "or take another folder"
         )
     # Where the data lie and who watches is no part of the training: a run may go on on another machine.
-    elsewhere = ("data.folder:", "train.tracker:")
+    elsewhere = ("data.folder:", "data.path:", "train.tracker:")
     differences = [line for line in differing_keys(saved_config(path), config) if not line.startswith(elsewhere)]
     if differences:
         schedule = " (learning rate and augmentation depend on train.epochs, so more epochs are another training)"

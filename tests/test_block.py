@@ -241,7 +241,7 @@ def test_a_calibration_that_fails_leaves_mode_and_momentum(monkeypatch):
     model = PNBX(**SIZES, **PARTS).eval()
     inside = []
 
-    def fail(self, events):
+    def fail(self, events, **options):
         inside.extend(norm.momentum for norm in model.modules() if isinstance(norm, nn.BatchNorm1d))
         raise RuntimeError
 

@@ -1,5 +1,7 @@
 """The PNB-X network as a program: every part, alone and together, against the network in float64; and on Lava."""
 
+import re
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 
@@ -11,7 +13,7 @@ from lava_fixtures import assert_equal
 from neuromorphic import Program, prove, run
 from neuromorphic.compiler import compile_model, compile_run, measure_agreement
 from neuromorphic.compiler.pnbx import scale_op
-from neuromorphic.errors import CompileError
+from neuromorphic.errors import CompileError, CompileWarning
 from neuromorphic.ops import OP_TYPES
 from neuromorphic.pathway_ops import Slots
 from pnbx_snn.config import make_config
@@ -111,6 +113,7 @@ def test_logits_of_every_step():
     assert (agreement["labels_equal"], agreement["spikes_equal"]) == (1.0, 1.0)
 
 
+@pytest.mark.filterwarnings("ignore::neuromorphic.errors.CompileWarning")
 @pytest.mark.parametrize("name", ["ssm", "rnn", "fast", "memory", "messages", "skip"])
 def test_no_pathway_could_be_missing(name):
     """The measure can fail: with one pathway's current taken out, the spikes are others."""
@@ -150,6 +153,7 @@ def test_the_network_on_lava(name, glia_period, lava_session):
     assert recording.variables["block1.spikes"].any()
 
 
+@pytest.mark.filterwarnings("ignore::neuromorphic.errors.CompileWarning")
 def test_softmax_becomes_winner_take_all_and_the_difference_is_measured():
     model, inputs = network("whole")
     model.blocks[0].hippocampus.competition = "softmax"
@@ -173,15 +177,23 @@ def test_a_program_survives_its_file(tmp_path):
         np.testing.assert_array_equal(array, got.variables[name])
 
 
-def test_a_run_is_compiled_with_its_agreement(tmp_path):
+@pytest.mark.parametrize("grid", [True, False])
+def test_a_run_is_compiled_with_its_agreement(tmp_path, grid):
+    """What is trained on the program's grid is what is compiled; what is not says so, with the remedy."""
     config = make_config(
         {
-            "pnbx": {"d_hidden": 32, "num_steps": 2, "d_ssm": 4, "d_rnn": 4, "rank": 4, "slots": 4},
+            "pnbx": {"d_hidden": 32, "num_steps": 2, "d_ssm": 4, "d_rnn": 4, "rank": 4, "slots": 4, "quantize": grid},
             "train": {"epochs": 2},
         }
     )
     train(config, tmp_path / "run")
-    program = compile_run(tmp_path / "run")
+    remedy = "the network's label for [0-9.]+ % of the samples .fewer than 99 %.: train it with quantize=True"
+    with nullcontext() if grid else pytest.warns(CompileWarning, match=remedy):
+        program = compile_run(tmp_path / "run")
+    assert ("assumptions" in program.metadata) == (not grid)
+    if not grid:
+        assert re.match("the program gives " + remedy, program.metadata["assumptions"][-1])
+        return
     agreement = program.metadata["agreement"]
     assert (agreement["part"], agreement["samples"]) == ("validation", 180)
     assert agreement["spikes_equal"] > 0.9

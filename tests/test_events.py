@@ -2,6 +2,7 @@
 
 import json
 import sys
+from fractions import Fraction
 
 import h5py
 import numpy as np
@@ -84,6 +85,47 @@ def test_events_become_spikes_as_the_equation_says():
 def test_an_event_outside_the_sensor(t, x, message):
     with pytest.raises(DataError, match=message):
         bin_events(np.array(t), np.array(x), sensor=Sensor(4, 1, 1, 2, "", ("", "", "")), num_steps=3, step_us=10.0)
+
+
+@pytest.mark.parametrize(
+    ("step_ms", "t_us", "step"),
+    [
+        (16.1, 16_100, 1),  # 1000 * 16.1 is 16100.000000000002: step 0
+        (16.1, 16_099, 0),
+        (0.1, 300, 3),
+        (4.35, 4_350, 1),
+        (1.001, 3_003, 3),
+        (0.0003, 3, 10),
+        (1e-3, 7, 7),
+        (16.1, 48_300.0, 3),
+        (16.1, 48_299.99999999999, 2),
+        (1 / 3, 1000, 3),  # written 0.3333333333333333: three of them end just before 1000 us
+    ],
+)
+def test_steps_are_as_long_as_they_are_written(step_ms, t_us, step):
+    sensor = Sensor(1, 1, 1, 2, "", ("", "", ""))
+    options = {"sensor": sensor, "num_steps": 12, "step_us": 1000 * Fraction(str(step_ms))}
+    spikes = bin_events(np.array([t_us]), np.array([0]), **options)
+    assert np.flatnonzero(spikes).tolist() == [step]
+
+
+def test_a_whole_raster_of_borders():
+    """Event k at k * 16.1 ms belongs to step k: of 200, floats put 24 into the step before."""
+    t_us = np.arange(200) * 16_100
+    sensor = Sensor(1, 1, 1, 2, "", ("", "", ""))
+    for times in (t_us, t_us.astype(float), t_us.astype(np.uint32)):
+        spikes = bin_events(times, 0 * t_us, sensor=sensor, num_steps=200, step_us=16_100.0)
+        assert spikes.all()
+    before = bin_events(t_us[1:] - 1, 0 * t_us[1:], sensor=sensor, num_steps=200, step_us=Fraction(16_100))
+    assert np.flatnonzero(before).tolist() == list(range(199))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_time_that_is_no_number(bad):
+    with pytest.raises(DataError, match=f"an event's time must be a number, got {bad}"):
+        bin_events(
+            np.array([0.0, bad]), np.array([0, 0]), sensor=Sensor(4, 1, 1, 2, "", ("",) * 3), num_steps=3, step_us=1.0
+        )
 
 
 # The four formats
@@ -174,6 +216,24 @@ def test_a_missing_tonic_names_the_extra(tmp_path, monkeypatch):
         load_events(tmp_path, "shd", part="train", num_steps=5)
 
 
+def test_events_at_the_border_of_a_step_in_a_file(tmp_path):
+    """16.1 ms a step from a configuration: the event at 48,300 us of an N-MNIST recording is in step 3."""
+    write_nmnist(tmp_path / "NMNIST" / "Train" / "0" / "00001.bin", [(0, 0, 0, 48_300), (1, 0, 0, 16_100)])
+    frames, _ = load_events(tmp_path, "nmnist", part="train_all", num_steps=5, step_ms=16.1)
+    assert frames[0:1][0].nonzero()[:, 0].tolist() == [1, 3]
+
+
+def test_an_old_tonic_is_named_and_not_the_file(tmp_path, monkeypatch):
+    """Tonic 1.6 with NumPy 2 computes microseconds in float16: every file looked cut short."""
+    heidelberg_set(tmp_path)
+    versions = {"tonic": "1.6.0", "numpy": "2.4.6"}
+    monkeypatch.setattr("pnbx_snn.events.version", versions.__getitem__)
+    with pytest.raises(DataError, match=r"Tonic 1.6.0 cannot read events with NumPy 2.4.6; the file is not at fault"):
+        load_events(tmp_path, "shd", part="train", num_steps=5)
+    versions["numpy"] = "1.26.4"
+    load_events(tmp_path, "shd", part="train", num_steps=5)
+
+
 def test_tonic_needs_no_torchvision():
     import tonic
 
@@ -250,7 +310,7 @@ def test_configurations_that_do_not_fit_events(sections, message):
 def test_arguments_out_of_range(tmp_path, unchecked):
     with pytest.raises(PnbxError, match="name must be one of shd, ssc, nmnist, dvs_gesture, got 'shhd'"):
         load_events(tmp_path, "shhd", part="test", num_steps=5)
-    with pytest.raises(PnbxError, match="num_steps and pool must be at least 1 and step_ms above 0, got 0, 1 and 10.0"):
+    with pytest.raises(PnbxError, match="at least 1 and step_ms above 0 and finite, got 0, 1 and 10.0"):
         load_events(tmp_path, "shd", part="test", num_steps=0)
 
 

@@ -4,6 +4,9 @@ import copy
 import gc
 import io
 import pickle
+import subprocess
+import sys
+import textwrap
 import warnings
 import weakref
 
@@ -15,9 +18,11 @@ from hypothesis import strategies as st
 from snntorch import functional, utils
 from snntorch import surrogate as snn_surrogate
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from pnbx_snn.errors import PnbxTypeError, ShapeError
+import pnbx_snn
+from pnbx_snn.errors import PnbxError, PnbxTypeError, ShapeError
 from pnbx_snn.leaky import Leaky
 from pnbx_snn.surrogate import Surrogate
 
@@ -266,6 +271,158 @@ def test_spike_grad_by_name_or_closure():
     assert Leaky(0.9).spike_grad == Surrogate("atan")
     assert Leaky(0.9, spike_grad="fast_sigmoid").spike_grad == Surrogate("fast_sigmoid")
     assert Leaky(0.9, spike_grad=snn_surrogate.SFS(B=2)).spike_grad == Surrogate("sparse_fast_sigmoid", {"B": 2})
+
+
+# ---- hidden state: reset, processes, checkpoints
+
+
+class Nested(nn.Module):
+    """Neurons two modules deep, where snnTorch's reset does not look."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.stages = nn.ModuleList([nn.Sequential(kind(beta=0.9, init_hidden=True)) for _ in range(2)])
+
+    def forward(self, x):
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reset_finds_nested_neurons_and_leaves_other_networks(kind):
+    net, other = Nested(kind), Nested(kind)
+    x = torch.ones(2, 3, requires_grad=True)
+    net(x), other(x)
+    theirs = other.stages[0][0].mem.clone()
+    pnbx_snn.reset(net)
+    for stage in net.stages:
+        assert not stage[0].mem.any()
+        assert not stage[0].mem.requires_grad
+    assert torch.equal(other.stages[0][0].mem, theirs)
+    assert theirs.any()
+    pnbx_snn.reset(other.stages[0][0])  # a single neuron
+    assert not other.stages[0][0].mem.any()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: snntorch.Synaptic(alpha=0.9, beta=0.8, init_hidden=True),
+        lambda: snntorch.Alpha(alpha=0.9, beta=0.8, init_hidden=True),
+        lambda: snntorch.Lapicque(beta=0.8, init_hidden=True),
+        lambda: snntorch.RLeaky(beta=0.8, linear_features=3, init_hidden=True),
+        lambda: snntorch.RSynaptic(alpha=0.9, beta=0.8, linear_features=3, init_hidden=True),
+        lambda: snntorch.SLSTM(3, 3, init_hidden=True),
+    ],
+)
+def test_reset_of_snntorchs_own_neurons(make):
+    net, x = nn.Sequential(nn.Sequential(make())), torch.rand(2, 3) + 1
+    first = [net(x) for _ in range(3)]
+    pnbx_snn.reset(net)
+    for expected in first:
+        assert torch.equal(net(x), expected)
+
+
+def test_hidden_state_is_no_buffer_but_moves_with_the_module():
+    lif = Leaky(0.9, init_hidden=True)
+    lif(torch.ones(2, 3))
+    assert set(dict(lif.named_buffers())) == {"beta", "threshold", "graded_spikes_factor", "reset_mechanism_val"}
+    assert set(lif.state_dict()) == set(dict(lif.named_buffers()))
+    assert lif.double().mem.dtype == torch.float64
+    assert lif.to("meta").mem.is_meta
+
+
+def test_what_held_the_state_as_a_buffer_still_loads():
+    lif = Leaky(0.9, init_hidden=True)
+    lif(torch.ones(2, 3))
+    twin = Leaky(0.5, init_hidden=True)
+    twin.load_state_dict({**lif.state_dict(), "mem": torch.ones(2, 3)})
+    assert twin.beta == lif.beta
+    net = nn.Sequential(twin)
+    net.load_state_dict({"0." + key: value for key, value in {**lif.state_dict(), "mem": torch.ones(1)}.items()})
+    state = lif.__getstate__()
+    mem = state.pop("mem")
+    old = {**state, "_buffers": {**state["_buffers"], "mem": mem}, "_non_persistent_buffers_set": {"mem"}}
+    loaded = Leaky.__new__(Leaky)
+    loaded.__setstate__(old)
+    assert torch.equal(loaded.mem, lif.mem)
+    assert "mem" not in dict(loaded.named_buffers())
+
+
+DISTRIBUTED = """
+import sys
+import torch
+from torch import distributed, nn
+from pnbx_snn import Leaky
+rank = int(sys.argv[1])
+distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+net = nn.Sequential(nn.Linear(2, 2, bias=False), Leaky(0.5, threshold=9.0, init_hidden=True))
+nn.init.eye_(net[0].weight)
+shared = nn.parallel.DistributedDataParallel(net)
+for _ in range(3):  # each process sees its own samples, and gets the buffers of the first before each forward pass
+    with torch.no_grad():
+        shared(torch.full((1, 2), 1.0 + rank))
+print(net[1].mem.tolist())
+distributed.destroy_process_group()
+"""
+
+
+def test_processes_keep_their_own_hidden_state(tmp_path):
+    """As a buffer, the membrane of process 1 became that of process 0: 1.75 from inputs of 2, not 3.5."""
+    command = [sys.executable, "-c", textwrap.dedent(DISTRIBUTED)]
+    runs = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    answers = [run.communicate(timeout=120)[0].strip() for run in runs]
+    assert answers == ["[[1.75, 1.75]]", "[[3.5, 3.5]]"]
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointing_with_a_hidden_state_is_refused(reentrant):
+    """Run again from the state at its end, a step had other gradients: silently."""
+    linear, lif = nn.Linear(3, 3), Leaky(0.9, init_hidden=True)
+    x = torch.rand(4, 2, 3, requires_grad=True)
+    spikes = [checkpoint(lambda c: lif(linear(c)), current, use_reentrant=reentrant) for current in x]
+    with pytest.raises(PnbxError, match="activation checkpointing runs this step again"):
+        torch.stack(spikes).sum().backward()
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("sequence", [False, True])
+def test_checkpointing_what_begins_with_a_reset_gives_the_same_gradients(reentrant, sequence):
+    linear, lif = nn.Linear(3, 3), Leaky(0.9, init_hidden=True)
+    x = torch.rand(4, 2, 3) * 3
+
+    def run(x):
+        pnbx_snn.reset(lif)
+        if sequence:
+            return lif.forward_sequence(linear(x))[0]
+        return torch.stack([lif(linear(current)) for current in x])
+
+    results = []
+    for wrapped in (run, lambda x: checkpoint(run, x, use_reentrant=reentrant)):
+        linear.zero_grad()
+        leaf = x.clone().requires_grad_()
+        wrapped(leaf).sum().backward()
+        results.append((leaf.grad, linear.weight.grad.clone()))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_checkpointing_with_explicit_state_gives_the_same_gradients():
+    linear, lif = nn.Linear(3, 3), Leaky(0.9)
+    results = []
+    for wrap in (lambda f, *a: f(*a), lambda f, *a: checkpoint(f, *a, use_reentrant=False)):
+        linear.zero_grad()
+        mem, total = torch.zeros(2, 3), 0.0
+        for t in range(4):
+            spk, mem = wrap(lambda c, m: lif(linear(c), m), torch.full((2, 3), 0.5 + t), mem)
+            total = total + spk.sum()
+        total.backward()
+        results.append(linear.weight.grad.clone())
+    assert torch.equal(*results)
 
 
 # ---- copies

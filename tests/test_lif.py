@@ -194,12 +194,13 @@ def run_snntorch(c, reset, spike_grad):
 @each_reset
 @pytest.mark.usefixtures("step_by_step")
 def test_equals_snntorch(reset):
-    """Bit for bit. In float64 snnTorch gets our wrapper of its surrogate: its own answers float32 (next test)."""
+    """Bit for bit. In float64 snnTorch gets our form of its surrogate, as its own answers float32 (next test), and for
+    the sigmoid too, as its own overflows."""
     spikes = 0
     for seed in range(PER_RESET):
         c = Configuration(seed, "leaky")
-        reference = c.closure if c.dtype == torch.float32 else resolve(c.closure)
-        expected = run_snntorch(c, reset, reference)
+        same = c.dtype == torch.float32 and resolve(c.closure).name != "sigmoid"
+        expected = run_snntorch(c, reset, c.closure if same else resolve(c.closure))
         assert_identical(run_ours(c, c.lif("leaky", reset, c.closure)), expected)
         spikes += int(expected["spikes"].sum())
     assert spikes > 500
@@ -460,7 +461,8 @@ def test_holds_no_state_and_is_in_no_list(primitive):
     for twin in twins:
         twin(torch.ones(3, 2, 4))
         assert sum(b.numel() for b in twin.buffers()) == 2  # beta and threshold
-        assert not any(isinstance(value, torch.Tensor) for m in twin.modules() for value in vars(m).values())
+        left = [value for m in twin.modules() for value in vars(m).values() if isinstance(value, torch.Tensor)]
+        assert not any(value.numel() for value in left)
         with pytest.raises(RuntimeError):
             twin(torch.ones(3, 2, 4), LIFState(torch.ones(2, 4, device="meta")))
         assert sum(b.numel() for b in twin.buffers()) == 2  # also after an error in the middle

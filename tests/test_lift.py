@@ -1,5 +1,8 @@
 """lift: every neuron over time equals the loop written by hand."""
 
+import copy
+import pickle
+
 import norse.torch as norse
 import pytest
 import snntorch
@@ -88,6 +91,31 @@ def test_snntorch_equals_the_loop(name):
     assert isinstance(state, tuple)
     assert_same(state, hand)
     assert_same(got, gradients(torch.stack(outputs) + hand[-1], x, neuron))
+
+
+@pytest.mark.parametrize("name", SNNTORCH)
+def test_pickle_and_deepcopy(name):
+    """snnTorch keeps its surrogate as a local function, which cannot be pickled."""
+    over_time, x = lift(SNNTORCH[name][0]()), inputs().detach()
+    expected, end = over_time(x)
+    for twin in (pickle.loads(pickle.dumps(over_time)), copy.deepcopy(over_time)):
+        spikes, state = twin(x)
+        assert torch.equal(spikes, expected)
+        assert_same(state, end)
+
+
+@pytest.mark.parametrize("bypassed", [False, True])
+@pytest.mark.parametrize("name", ["Synaptic", "RLeaky", "RSynaptic", "RLeaky one to one", "SLSTM", "Alpha"])
+def test_double_precision(name, bypassed):
+    """snnTorch answers float32 spikes to float64, which its recurrent matrix then refuses."""
+    neuron = SNNTORCH[name][0]()
+    if bypassed:
+        neuron.spike_grad = neuron._surrogate_bypass
+    spikes, state = lift(neuron.double())(inputs().double())
+    assert spikes.dtype == torch.float64
+    assert all(part.dtype == torch.float64 for part in state)
+    single, _ = lift(neuron.float())(inputs())
+    assert single.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", NORSE)

@@ -181,6 +181,31 @@ def test_training_without_validation():
     assert ax.get_title() == "accuracy 50.0 % (train) after 1 epoch"
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.bool, torch.int8])
+@pytest.mark.parametrize("form", ["whole", "list", "in a graph", "sparse"])
+def test_tensors_of_every_kind(dtype, form):
+    """NumPy has no bfloat16, and refuses what requires a gradient: in torch's words, before."""
+    spikes = torch.eye(4, dtype=dtype)
+    if form == "list":
+        spikes = list(spikes)
+    elif form == "in a graph":
+        if not dtype.is_floating_point:
+            return
+        spikes = [row.requires_grad_() for row in spikes]
+    elif form == "sparse":
+        spikes = spikes.to_sparse()
+    assert plot.raster(spikes).get_title() == "4 neurons, firing rate 25.0 %"
+    plot.raster_layers({"layer": spikes}, input=spikes)
+    ax = plot.membrane(spikes, spikes=spikes, threshold=torch.tensor(0.75, requires_grad=True))
+    assert [line.get_ydata()[0] for line in ax.lines].count(0.75) == 1
+    plt.close("all")
+
+
+def test_a_threshold_per_neuron_is_no_line():
+    with pytest.raises(ShapeError, match=r"plot.membrane: threshold must be one number, got shape \[2\]"):
+        plot.membrane(torch.ones(3, 2), threshold=torch.ones(2))
+
+
 def test_errors():
     with pytest.raises(ShapeError, match=r"plot.raster: spikes must be \[T, N\] and not empty, got shape \[3\]"):
         plot.raster(np.ones(3))

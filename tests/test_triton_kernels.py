@@ -5,6 +5,7 @@ import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -100,6 +101,20 @@ def compare_lif(
 
 
 # LIF
+
+
+@pytest.mark.parametrize("surrogate", FORMULAS)
+def test_gradients_are_finite_at_every_distance(surrogate):
+    distances = torch.cat([torch.linspace(-12, 12, 401), torch.tensor([-3e38, -1e20, -300.0, 300.0, 1e20, 3e38])])
+
+    def run(current):
+        return (LIF(0.5, reset="subtract", spike_grad=surrogate).to(current.device)(current)[0],)
+
+    current = (distances + 1).reshape(1, 1, -1)
+    with np.errstate(over="ignore"):  # squares reach infinity, whose inverse is 0; the interpreter is NumPy
+        (_, (cpu,)), (_, (found,)) = both(run, (current,), [torch.ones_like(current)])
+    assert found.isfinite().all()
+    torch.testing.assert_close(found, cpu, rtol=1e-5, atol=1e-37)
 
 
 @pytest.mark.parametrize("reset", RESETS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +13,27 @@ from torch import nn
 
 from neuromorphic.compiler.layers import compile_classifier
 from neuromorphic.compiler.pnbx import compile_pnbx
-from neuromorphic.errors import CompileError
+from neuromorphic.errors import CompileError, CompileWarning
 from neuromorphic.execution import run
 from neuromorphic.neuron_ops import LIF
 from neuromorphic.program import Program
 from pnbx_snn.checkpoint import load_run
 from pnbx_snn.errors import PnbxError
+from pnbx_snn.masks import own_steps
 from pnbx_snn.model import SpikingClassifier
 from pnbx_snn.network import PNBX
 from pnbx_snn.tasks import load_split
 
+SMOOTH = (
+    "the network was made with quantize=False: its gates, its decays and the softmax of its hippocampus become the "
+    "program's here and were not in training; neuromorphic.compiler.measure_agreement says how often labels change"
+)
 Progress = Callable[[int, int], None]
 BATCH = 128
 """Samples that are compared at a time: slots of a hippocampus take memory for each."""
+
+MIN_LABELS_EQUAL = 0.99
+"""A program that gives the network's label less often is compiled with a warning."""
 
 
 def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period: int | None = None) -> Program:
@@ -50,7 +59,8 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
         When the network, or a part of it, cannot be compiled.
     """
     if isinstance(model, PNBX):
-        return compile_pnbx(model, num_steps=num_steps, glia_period=glia_period)
+        program = compile_pnbx(model, num_steps=num_steps, glia_period=glia_period)
+        return program if model.quantize else _assuming(program, SMOOTH)
     if isinstance(model, SpikingClassifier):
         if glia_period is not None:
             raise CompileError("SpikingClassifier: has no glia that could stay alive; a pnbx_snn.PNBX has")
@@ -68,6 +78,8 @@ def measure_agreement(
     inputs: torch.Tensor,
     labels: torch.Tensor,
     progress: Progress | None = None,
+    *,
+    lengths: torch.Tensor | None = None,
 ) -> dict[str, Any]:
     """Measure how far the program's answers are from the network's on the same inputs.
 
@@ -83,6 +95,18 @@ def measure_agreement(
         ``[B]``.
     progress : callable, optional
         Called with (samples compared, samples in all).
+    lengths : Tensor, optional
+        ``[B]``, steps that belong to each sample: nothing after them is compared. Of a :class:`pnbx_snn.PNBX`.
+
+    Warns
+    -----
+    CompileWarning
+        When fewer than 99 % of the labels are equal; the message says what helps.
+
+    Raises
+    ------
+    CompileError
+        When a network without lengths is given some.
 
     Returns
     -------
@@ -91,25 +115,30 @@ def measure_agreement(
         of all neuron-steps), ``firing_rate`` of the program.
     """
     model.eval()
+    if lengths is not None and not isinstance(model, PNBX):
+        raise CompileError(f"measure_agreement: lengths are for a pnbx_snn.PNBX, got a {type(model).__name__}")
     right_network = right_program = labels_equal = spikes_equal = fired = total = 0
     for first in range(0, len(labels), BATCH):
         shown, truth = inputs[:, first : first + BATCH], labels[first : first + BATCH].cpu().numpy()
+        steps = None if lengths is None else lengths[first : first + BATCH]
         with torch.no_grad():
-            output = model(shown)
-        logits = output.logits if output.logits.ndim == 2 else output.logits.mean(dim=0)  # of every step
-        recording = run(program, shown.cpu().numpy())
+            output = model(shown) if steps is None else model(shown, lengths=steps)
+        logits = model.mean_logits(output.logits, steps) if isinstance(model, PNBX) else output.logits
+        recording = run(program, shown.cpu().numpy(), lengths=None if steps is None else steps.cpu().numpy())
+        own = slice(None) if steps is None else own_steps("measure_agreement", steps, *shown.shape[:2]).cpu().numpy()
         network_labels, program_labels = logits.argmax(dim=1).cpu().numpy(), recording.labels()
         right_network += int((network_labels == truth).sum())
         right_program += int((program_labels == truth).sum())
         labels_equal += int((network_labels == program_labels).sum())
         spikes = recording.spikes()
         for ours, theirs in zip(spiking_layers(program), output.spikes, strict=True):
-            spikes_equal += int((spikes[ours] == theirs.cpu().numpy()).sum())
-            fired += int(spikes[ours].sum())
-            total += spikes[ours].size
+            fires = spikes[ours][own]
+            spikes_equal += int((fires == theirs.cpu().numpy()[own]).sum())
+            fired += int(fires.sum())
+            total += fires.size
         if progress is not None:
             progress(min(first + BATCH, len(labels)), len(labels))
-    return {
+    agreement = {
         "samples": len(labels),
         "accuracy_network": right_network / len(labels),
         "accuracy_program": right_program / len(labels),
@@ -117,6 +146,23 @@ def measure_agreement(
         "spikes_equal": spikes_equal / total,
         "firing_rate": fired / total,
     }
+    sentence = disagreement(model, agreement["labels_equal"])
+    if sentence:
+        warnings.warn(sentence, CompileWarning, stacklevel=2)
+    return agreement
+
+
+def disagreement(model: PNBX | SpikingClassifier, labels_equal: float) -> str:
+    """Say that a program too often answers otherwise than its network, and what helps; nothing where it does not."""
+    if labels_equal >= MIN_LABELS_EQUAL:
+        return ""
+    remedy = "its decays have 12 fractional bits and its inputs 8; more samples tell whether the difference lasts"
+    if isinstance(model, PNBX) and not model.quantize:
+        remedy = "train it with quantize=True ([pnbx] quantize = true): then what is trained is what is compiled"
+    return (
+        f"the program gives the network's label for {100 * labels_equal:.2f} % of the samples (fewer than "
+        f"{100 * MIN_LABELS_EQUAL:.0f} %): {remedy}"
+    )
 
 
 def spiking_layers(program: Program) -> list[str]:
@@ -150,7 +196,8 @@ def compile_run(
     Returns
     -------
     Program
-        With ``metadata["agreement"]`` and ``metadata["run"]``.
+        With ``metadata["agreement"]`` and ``metadata["run"]``; a sentence in ``metadata["assumptions"]`` where fewer
+        than 99 % of the labels are equal, which is also a :class:`neuromorphic.errors.CompileWarning`.
 
     Raises
     ------
@@ -172,6 +219,15 @@ def compile_run(
     else:
         inputs = model.encode(split.images[:], generator=torch.Generator().manual_seed(0))
     program = compile_model(model, num_steps=len(inputs), glia_period=glia_period)
-    agreement = {"part": part, **measure_agreement(model, program, inputs, split.labels, progress)}
+    measured = measure_agreement(model, program, inputs, split.labels, progress, lengths=split.lengths)
+    agreement = {"part": part, **measured}
     metadata = {**program.metadata, "run": Path(run_dir).name, "config": config.model_dump(), "agreement": agreement}
-    return replace(program, metadata=metadata)
+    sentence = disagreement(model, measured["labels_equal"])
+    compared = replace(program, metadata=metadata)
+    return _assuming(compared, sentence) if sentence else compared
+
+
+def _assuming(program: Program, sentence: str) -> Program:
+    """Add a sentence to what a program assumes."""
+    assumptions = [*program.metadata.get("assumptions", ()), sentence]
+    return replace(program, metadata={**program.metadata, "assumptions": assumptions})

@@ -128,6 +128,7 @@ def count_operations(model: Network, split: Split, *, batch_size: int = 64, seed
     """
     if isinstance(model, FloatNetwork):
         raise PnbxTypeError(f"count_operations: a [{model.section}] has no ternary weights and no events to count")
+    split = split.of_equal_lengths("count_operations")
     if len(split.labels) == 0:
         raise PnbxValueError("count_operations: split must have at least one sample, got none")
     was_training = model.training

@@ -119,7 +119,7 @@ def analyze_run(
         )
     if samples < 1:
         raise PnbxValueError(f"analyze: samples must be at least 1, got {samples}")
-    split = load_split(data, part)
+    split = load_split(data, part).of_equal_lengths("analyze")
     number = min(samples, len(split.labels))
     if not 0 <= sample < number:
         raise PnbxValueError(f"analyze: sample must be in [0, {number - 1}] of the {number} looked at, got {sample}")

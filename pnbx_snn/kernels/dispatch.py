@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import torch
-
 Subject = Literal["lif", "scan", "ternary"]
 
 _COMPILERS = {"cpu": "cpu", "cuda": "triton", "xpu": "triton"}  # numba on a CPU
@@ -34,11 +32,14 @@ def kernels(subject: Subject, device_type: str) -> Any:
     return _load(f"{subject}_{compiler}")
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def has_kernels(subject: Subject, device_type: str, together: int = 1) -> bool:
     """Whether :func:`kernels` has something, for ``together`` units that need each other in every step."""
     found = kernels(subject, device_type)
     return found is not None and together <= getattr(found, "MOST_TOGETHER", together)
+
+
+# What torch.compiler.assume_constant_result sets. Asked for it, torch would import its compiler, which takes seconds.
+has_kernels._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @contextmanager

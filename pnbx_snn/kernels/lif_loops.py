@@ -72,7 +72,7 @@ def _through(surrogate, g, d, s, p0, p1, one):  # type: ignore[no-untyped-def]
         a = p0 * abs(d) + one
         return g / (a * a) * (one if d > p1 else one - one)
     if surrogate == _SIGMOID:
-        e = math.exp(-p0 * d)
+        e = math.exp(-abs(p0 * d))  # even in d: without the magnitude it overflows, and inf / inf is NaN
         return g * p0 * e / ((e + one) * (e + one))
     if surrogate == _ESCAPE:
         return g * p0 * math.exp(-p1 * abs(d - one))

@@ -65,7 +65,7 @@ def _through(g, d, s, p0, p1, SURROGATE: tl.constexpr):
         a = p0 * tl.abs(d) + 1.0
         out = g / (a * a) * (d > p1).to(d.dtype)
     elif SURROGATE == "sigmoid":
-        e = tl.exp(-p0 * d)
+        e = tl.exp(-tl.abs(p0 * d))  # even in d: without the magnitude it overflows, and inf / inf is NaN
         out = g * p0 * e / ((e + 1.0) * (e + 1.0))
     elif SURROGATE == "spike_rate_escape":
         out = g * p0 * tl.exp(-p1 * tl.abs(d - 1.0))
