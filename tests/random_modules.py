@@ -16,7 +16,7 @@ from torch import Tensor, manual_seed, nn
 
 from module_endings import BAD, GOOD, Ending
 from module_equations import Array, Block, Layer, Neuron, simulated
-from module_parts import DT, Draws, Maker, fill
+from module_parts import DT, Draws, Maker, fill, fires
 from random_nets import Ended, Net
 from random_traps import LOOPS, order, set_trap, traps_of, twisted
 
@@ -148,7 +148,7 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
         blocks[skip_at].skip = skip[0] if skip else None
         skip_at = skip_at if skip else None
     spiking = depth - 1
-    if style in LOOPS and d.choice("back", False, True, p=[0.8, 0.2]):
+    if style in LOOPS and T > 1 and d.choice("back", False, True, p=[0.8, 0.2]):
         back_at = 0
         back = _beside(m, "back", int(np.prod(now)), blocks[0], stages[0], 0.55)
         blocks[0].back = back[0] if back else None
@@ -258,8 +258,10 @@ def _read_out(
     if end == "mem":
         beta = m.real(d.uniform("read-out beta", 0.5, 0.97))
         theta = m.real(d.choice("read-out threshold", 1.0, 0.2, 50.0))
-        options = {"beta": beta, "threshold": theta, "reset": "none", "delay": True}
-        module = snntorch.Leaky(m.tensor(beta), threshold=m.tensor(theta), reset_mechanism="none").to(m.dtype)
+        reset = d.choice("read-out reset", "none", "subtract", "zero", p=[0.7, 0.15, 0.15])
+        options = {"beta": beta, "threshold": theta, "reset": reset, "delay": True}
+        module = snntorch.Leaky(m.tensor(beta), threshold=m.tensor(theta), reset_mechanism=reset, spike_grad=fires)
+        module = module.to(m.dtype)
         neurons.append(module)
         calls.append("states 1")
         blocks.append(Block(layer, Neuron("leaky", options)))
