@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from attack_bounds import ATTACKS
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove, run
 from neuromorphic.bounds import ANY_STEPS, _followed_state, _settled_state, bound_op, most_steps, proven_for
-from neuromorphic.errors import BoundError, InputError
+from neuromorphic.errors import BoundError, InputError, ProgramError
 from neuromorphic.executors import NAMES, get_executor
 from neuromorphic.executors.numpy_executor import STEPS, initial_state
 from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
@@ -189,7 +189,7 @@ def test_fast_weights_settle_where_a_step_adds_what_it_takes():
     assert prove(Program(ops, num_steps=ANY_STEPS))[-1].high == (4096 * (2 - 1) + 1) * 4096 >> 2
 
 
-@pytest.mark.parametrize("reset", ["none", *RESETS])
+@pytest.mark.parametrize("reset", RESETS)
 def test_where_a_state_settles_is_where_its_steps_lead(reset):
     """Beyond 4,096 steps the end is computed; following the steps until nothing changes gives the same."""
     rng = np.random.default_rng(RESETS.index(reset))
@@ -304,6 +304,12 @@ def test_chains_of_delays_are_followed_once():
     assert program.undelayed("fc") == (program["fc"], 0)
     assert prove(program)[-1].high == 1
     assert pickle.loads(pickle.dumps(program)).undelayed("d1")[1] == 4999
+
+
+def test_a_chain_of_delays_that_ends_nowhere_is_refused():
+    """Following it came upon the missing name before anybody had looked for it: a KeyError."""
+    with pytest.raises(ProgramError, match="late: source 'nothing' is not an operation of this program"):
+        Program((Input("x", 1), Delay("later", "late", 1), Delay("late", "nothing", 1)), num_steps=1)
 
 
 def test_ranges_of_delays_take_no_memory():
