@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -35,7 +34,7 @@ def test_a_seed_is_a_case():
 
 def test_equations_are_checked_against_the_module():
     """A decay that is another one in the module than in the equations does not go by."""
-    case = next(case for case in map(random_case, range(100)) if _plain(case))
+    case = plain_case(0)
     assert checked(case) is not None
     case.blocks[0].neuron.options["threshold"] = case.blocks[0].neuron.options["threshold"] * 0.5
     with pytest.raises(AssertionError, match="the equations differ from the module"):
@@ -54,20 +53,15 @@ def test_the_judge_can_find_a_wrong_program(monkeypatch, warns):
         return replace(program, ops=tuple(ops))
 
     right = fuzz_modules.compile_module
-    number = next(number for number in range(100) if _plain(random_case(number)))
     monkeypatch.setattr(fuzz_modules, "compile_module", wrong)
-    assert judged(random_case(number)).kind == ("warned" if warns else "SILENT")
+    assert judged(plain_case(0)).kind == ("warned" if warns else "SILENT")
     if not warns:
+        number = next(number for number in range(20) if judged(random_case(number)).kind == "SILENT")
         case, verdict = shrunk(number, "SILENT", budget=5)
         assert verdict.kind == "SILENT"
-        assert len(describe(case)) <= len(describe(random_case(number)))
+        assert len(describe(case)) < len(describe(random_case(number)))
 
 
-def _plain(case):
-    fires = case.facts["style"] == "loop" and not case.trap and case.facts["stress"] == "none"
-    if next(case.net.parameters()).dtype != torch.float64:  # the equations' own
-        return False
-    if not fires or case.facts["twist"] != "none" or case.facts["input"] != "spikes":
-        return False
-    known = checked(case)
-    return known is not None and 0.05 < np.mean(known[0].given[0]) < 0.6
+def plain_case(number):
+    """Return a loop over 0s and 1s in float64, with nothing wrong."""
+    return random_case(number, dict.fromkeys(("dtype", "stress", "style", "input", "trap kind", "twist", "T"), 0))
