@@ -16,7 +16,8 @@ help:
 	@echo "make test      the test suite"
 	@echo "make stream    a million steps of a stream, one by one: memory stays flat (some 30 minutes)"
 	@echo "make bench     speed and memory against snnTorch, Norse, SpikingJelly, ONNX Runtime, OpenVINO (some 10 minutes)"
-	@echo "make fuzz      ten minutes of damaged files: the readers refuse them, in bounded memory"
+	@echo "make fuzz      ten minutes of damaged files, which the readers refuse in bounded memory; then 2,000 random networks,"
+	@echo "               which the compiler refuses or keeps"
 	@echo "make install   only the environment in $(VENV)      make lava   only the Lava side environment"
 	@echo "make lint      ruff, mypy, import-linter            make docs   HTML documentation in docs/_build/html"
 	@echo "make clean     remove environments and build products (runs/ is kept)"
@@ -52,6 +53,7 @@ bench: install
 
 fuzz: install
 	$(BIN)/python tests/fuzz_readers.py --seconds 600
+	$(BIN)/python tests/fuzz_modules.py --count 2000
 
 lint: install
 	$(BIN)/ruff format --check .
