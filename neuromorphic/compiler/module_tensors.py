@@ -202,7 +202,7 @@ class Following(TorchDispatchMode):
         axis = axes[0] if isinstance(axes, list | tuple) and len(axes) == 1 else axes
         if kept is not None and not kept.operations:
             where = self.names[kept.source.parts[0].node]
-            kept = replace(kept, reason=f"{where} goes through torch's {name!r}, which is no module")
+            kept = replace(kept, reason=f"{where} goes through torch's {name!r}{self._inside}, which is no module")
         if kept is None or not isinstance(values, Tensor) or (kept.classes and name not in _SCALED | _RISING):
             return False
         if name in _CLASSES and isinstance(axis, int):
@@ -265,6 +265,10 @@ class Following(TorchDispatchMode):
             return
         self._lose(out, [t for t, entry in zip((left, right), entries, strict=True) if entry is not None], name)
 
+    @property
+    def _inside(self) -> str:
+        return f" in {self.within[-1]}" if self.within else ""
+
     def find(self, tensor: Tensor) -> Known | None:
         """Return what is known of a tensor's storage."""
         return self._known.get(tensor.untyped_storage()._cdata)
@@ -298,11 +302,12 @@ class Following(TorchDispatchMode):
             nodes = [self.names[part.node] for part in lost.parts]
             lost = Lost(
                 f"{' + '.join(dict.fromkeys(nodes))} goes through torch's {operation.rstrip('_')!r}"
-                + (f" in {self.within[-1]}" if self.within else "")
-                + ", which is no module"
+                f"{self._inside}, which is no module"
             )
         elif isinstance(lost, Kept):
-            lost = Lost(f"{self.names[lost.source.parts[0].node]} goes through torch's {operation.rstrip('_')!r}")
+            lost = Lost(
+                f"{self.names[lost.source.parts[0].node]} goes through torch's {operation.rstrip('_')!r}{self._inside}"
+            )
         self.remember(tensor, lost)
 
 
