@@ -11,7 +11,7 @@ from torch import nn
 
 from neuromorphic import run
 from neuromorphic.compiler import compile_nir
-from neuromorphic.compiler.nir_neurons import MOST_ERROR, decay_error, held
+from neuromorphic.compiler.spiking import MOST_ERROR, decay_error, held
 from neuromorphic.errors import CompileError
 from neuromorphic.neuron_ops import LIF
 from nir_nets import B, M, N, T, graph_of, on_grid, rng_of, simulate, spikes_in, ternary
