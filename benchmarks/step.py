@@ -25,9 +25,7 @@ BATCH, STEPS = 128, 8
 def reference(num_steps: int = STEPS, d_hidden: int = 2048, **options: Any) -> PNBX:
     """Return the reference network, calibrated on random images."""
     torch.manual_seed(0)
-    model = PNBX(
-        in_features=784, num_classes=10, num_steps=num_steps, d_hidden=d_hidden, **{"quantize": False, **options}
-    )
+    model = PNBX(in_features=784, num_classes=10, num_steps=num_steps, d_hidden=d_hidden, **options)
     model.calibrate(images(256))
     return model
 

@@ -60,7 +60,7 @@ if not (folder / "run" / "checkpoint.safetensors").exists():
 # %%
 # Compile and verify
 # ------------------
-# The network learned on the program's grid (``quantize``, which is on by default), so the program should answer as it
+# The network learned on the program's grid (``quantize``, which is on for arrays), so the program should answer as it
 # does. A label is read after a sample's last own step, on every executor.
 program = compile_run(folder / "run", part="test")
 agreement = program.metadata["agreement"]

@@ -262,21 +262,7 @@ def saved_config(path: str | Path) -> Config:
     values = read_meta(path).config
     if values is None:
         raise CheckpointError(f"{path}: holds no configuration; only checkpoints of `pnbx-snn train` do")
-    return make_config(as_trained(values), where=str(path))
-
-
-def as_trained(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration from a file with what its keys left out meant when it was written.
-
-    ``pnbx.quantize`` came later than the first files and was off until its default became on.
-
-    Examples
-    --------
-    >>> as_trained({"pnbx": {"d_hidden": 32}})
-    {'pnbx': {'quantize': False, 'd_hidden': 32}}
-    """
-    network = values.get("pnbx")
-    return {**values, "pnbx": {"quantize": False, **network}} if isinstance(network, dict) else values
+    return make_config(values, where=str(path))
 
 
 def _meta(path: Path, description: dict[str, Any]) -> CheckpointMeta:

@@ -210,7 +210,7 @@ class PNBX(nn.Module):
         input_range: InputRange = "int8",
         readout: Readout = "mean",
         dropout: float = 0.0,
-        quantize: bool = True,
+        quantize: bool = False,
     ) -> None:
         super().__init__()
         sizes = {"in_features": in_features, "num_classes": num_classes, "num_steps": num_steps}

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int8, UInt8
 from torch import Tensor, nn
 
-from pnbx_snn.checkpoint import Network, as_trained, build_model, load_run, planned_model, read_meta
+from pnbx_snn.checkpoint import Network, build_model, load_run, planned_model, read_meta
 from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.float_network import FloatNetwork
@@ -164,7 +164,7 @@ def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
     description, tensors = read_tensors(path)
     if description.get("kind") != KIND or not isinstance(description.get("config"), dict):
         raise CheckpointError(f"{path}: is no packed network")
-    config = make_config(as_trained(description["config"]), where=str(path))
+    config = make_config(description["config"], where=str(path))
     planned = planned_model(config)  # whose shapes are compared before the network takes memory
     state = {name: tensor for name, tensor in tensors.items() if not name.endswith((CODES, GAMMA))}
     for name, module in planned.named_modules():

@@ -199,7 +199,7 @@ class PNBXConfig(Section):
     scale: WeightScale = "absmean"
     readout: Readout = "mean"
     dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
-    quantize: Flag = True
+    quantize: Flag = False
 
     @field_validator("spike_grad")
     @classmethod

@@ -53,7 +53,8 @@ def resolve(config: Config) -> Config:
 
     Keys of ``[pnbx]`` that the configuration does not name get what suits arrays of any size. ``norm = "affine"``: few
     inputs under ternary weights make neurons that differ in nothing unless each has a bias. ``tau_max`` is the number
-    of steps that a sample has or is shown (at least 2): slower memories would hardly charge.
+    of steps that a sample has or is shown (at least 2): slower memories would hardly charge. ``quantize = true``: what
+    is trained is what is compiled.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def resolve(config: Config) -> Config:
     values["data"].update(found._asdict())
     if config.pnbx is not None:
         num_steps = found.steps if found.steps > 1 else config.pnbx.num_steps
-        suited = {"norm": "affine", "tau_max": float(max(2, num_steps))}
+        suited = {"norm": "affine", "tau_max": float(max(2, num_steps)), "quantize": True}
         values["pnbx"].update({key: value for key, value in suited.items() if key not in config.pnbx.model_fields_set})
     return make_config(values)
 

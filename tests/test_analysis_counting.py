@@ -327,11 +327,7 @@ def test_neurobench_counts_the_same():
     pytest.importorskip("neurobench", reason="pip install --no-deps neurobench")
     from pnbx_snn.neurobench_metrics import neurobench
 
-    # quantize=False: NeuroBench takes the one winner of a hippocampus, a 1 among zeros, for events.
-    for model in (
-        network(quantize=False),
-        SpikingClassifier(in_features=64, hidden=[32, 16], num_classes=10, num_steps=4),
-    ):
+    for model in (network(), SpikingClassifier(in_features=64, hidden=[32, 16], num_classes=10, num_steps=4)):
         split = split_of(20)
         model.calibrate(split.images)
         theirs, ours = neurobench(model.eval(), split)["synaptic_operations"], count_operations(model, split)

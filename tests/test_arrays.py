@@ -289,6 +289,7 @@ def test_train_and_load_from_a_configuration(tmp_path, arrays):
     model, learned = load_run(tmp_path / "run")
     assert learned == resolve(config)
     assert (learned.pnbx.norm, learned.pnbx.tau_max) == ("affine", 3.0 if arrays is STATIC else 5.0)
+    assert learned.pnbx.quantize  # what is trained is what is compiled
     assert (learned.data.features, learned.data.classes) == (4, 3)
     assert learned.data.steps == (1 if arrays is STATIC else 5)
     split = load_split(learned.data, "validation")
@@ -329,8 +330,9 @@ def test_a_configuration_that_does_not_fit_is_refused(tmp_path):
 def test_what_a_configuration_names_is_not_changed(tmp_path):
     """Keys that are left out get what suits few inputs; what somebody wrote stays."""
     config = configured(saved(tmp_path, STATIC))
-    named = make_config({**config.model_dump(), "pnbx": {**SMALL, "norm": "plain", "tau_max": 99.0}})
+    named = make_config({**config.model_dump(), "pnbx": {**SMALL, "norm": "plain", "tau_max": 99.0, "quantize": False}})
     assert (resolve(named).pnbx.norm, resolve(named).pnbx.tau_max) == ("plain", 99.0)
+    assert not resolve(named).pnbx.quantize
     assert resolve(resolve(config)) == resolve(config)
 
 

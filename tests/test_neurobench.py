@@ -75,8 +75,7 @@ def test_a_classifier_has_the_operations_that_we_count():
 
 
 def test_a_pnbx_network_has_the_operations_that_we_count():
-    # quantize=False: a softmax weighs all slots; of one winner, NeuroBench would count the recall as additions.
-    model, split = network({"pnbx": {**SIZES, "quantize": False}}), split_of()
+    model, split = network({"pnbx": SIZES}), split_of()
     found = neurobench(model, split, batch_size=50)
     with torch.no_grad():
         _, (events, spikes) = model.classify(split.images)

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 
 from neuromorphic.compiler import compile_model, measure_agreement
 from neuromorphic.pathway_arithmetic import gate
-from pnbx_snn.checkpoint import as_trained, build_model
-from pnbx_snn.config import make_config
 from pnbx_snn.membrane import Membrane
 from pnbx_snn.network import PNBX
 from pnbx_snn.quantization import round_decay, table_sigmoid
@@ -85,14 +83,3 @@ def test_a_program_fires_as_a_network_that_knew_its_grid(changes):
 
 def test_the_hippocampus_of_the_grid_has_one_winner():
     assert PNBX(slots=4, quantize=True, **SIZES).blocks[0].hippocampus.competition == "winner"
-
-
-SMALL = {"d_hidden": 32, "num_steps": 2, "d_ssm": 4, "d_rnn": 4, "rank": 2, "slots": 3}
-
-
-def test_what_is_trained_is_what_is_deployed_by_default_and_old_files_keep_their_meaning():
-    """quantize is on where nothing says otherwise; a file that was written before it existed was trained without it."""
-    assert build_model(make_config({"pnbx": SMALL})).quantize
-    assert not build_model(make_config(as_trained({"pnbx": SMALL}))).quantize
-    assert build_model(make_config(as_trained({"pnbx": {**SMALL, "quantize": True}}))).quantize
-    assert as_trained({"model": {}}) == {"model": {}}

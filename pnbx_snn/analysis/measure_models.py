@@ -60,7 +60,7 @@ def settled_reference(d_hidden: int = 2048) -> PNBX:
     stream of 2,048, settled on 1,024 at 19.1 %.
     """
     torch.manual_seed(0)
-    model = PNBX(in_features=784, num_classes=10, num_steps=8, d_hidden=d_hidden, quantize=False)
+    model = PNBX(in_features=784, num_classes=10, num_steps=8, d_hidden=d_hidden)
     shown = images(128)
     model.calibrate(shown)
     return settled(model, shown.repeat(8, 1).unsqueeze(1))

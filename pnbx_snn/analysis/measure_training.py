@@ -105,13 +105,7 @@ def images_cases(*, quick: bool) -> dict[tuple[str, str], Callable[[], float]]:
 
 def _models(*, quick: bool) -> dict[str, nn.Module]:
     torch.manual_seed(0)
-    options: dict[str, Any] = {
-        "in_features": 784,
-        "num_classes": 10,
-        "num_steps": 8,
-        "readout": "step",
-        "quantize": False,
-    }
+    options: dict[str, Any] = {"in_features": 784, "num_classes": 10, "num_steps": 8, "readout": "step"}
     if quick:
         small: dict[str, Any] = {"num_tokens": 256, "num_classes": 10, "d_model": 32}
         found: dict[str, nn.Module] = {"PNB-X": PNBX(**options, d_hidden=128)}

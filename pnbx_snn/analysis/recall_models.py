@@ -39,7 +39,7 @@ class TokenPNBX(nn.Module):
     def __init__(self, task: Task, **options: Any) -> None:
         super().__init__()
         self.num_tokens = task.num_tokens
-        sizes = {"d_hidden": D_HIDDEN, "d_ssm": D_SSM, "d_rnn": D_RNN, "rank": RANK, "slots": SLOTS, "quantize": False}
+        sizes = {"d_hidden": D_HIDDEN, "d_ssm": D_SSM, "d_rnn": D_RNN, "rank": RANK, "slots": SLOTS}
         self.net = PNBX(
             in_features=task.num_tokens,
             num_classes=task.num_classes,
