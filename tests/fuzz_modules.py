@@ -172,7 +172,9 @@ def judged(case: Case) -> Verdict:
     if case.trap.startswith("ending") and _labels(case, o, p)[0] is None:
         return Verdict("SILENT", "what the network returns has no classes", valid, case.trap)
     try:
-        recording = run(program, case.shown)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of clipped inputs; compiling the same sample has counted what they cost
+            recording = run(program, case.shown)
     except Exception as error:
         return Verdict("CRASH", f"its own sample: {type(error).__name__}: {error}", valid, case.trap)
     return compared(case, truth, (o, p), program, recording, warned=warned)

@@ -88,6 +88,7 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
 
     traps = traps_of(style, end, T)
     genre = d.choice("trap kind", "none", "ending", "other", p=[0.5, 0.22, 0.28])
+    classes = d.choice("classes", 3, 2, 5)
     heads_fit = end == "linear" and style in (*LOOPS, "sequence")
     good = [n for n, e in GOOD.items() if (e.read == "sum" or end in ("li", "mem"))]
     if style in ("sequence", "one step"):
@@ -95,6 +96,8 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
     if style == "one step":
         good.remove("batch first")
     bad = [n for n, e in BAD.items() if (e.heads == 1 or heads_fit) and not (n == "last step" and end in ("li", "mem"))]
+    if classes == B:  # a transposed view, which is told apart by nothing
+        bad.remove("samples among classes")
     ending = GOOD[d.choice("ending", *good)]
     trap = ""
     if genre == "ending":
@@ -105,7 +108,6 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
 
     # ---- blocks
     depth = d.choice("blocks", 1, 2, 3, p=[0.35, 0.45, 0.2])
-    classes = d.choice("classes", 3, 2, 5)
     stages, neurons, calls, blocks, shapes = [], [], [], [], []
     rms = float(np.sqrt(np.mean(values * values))) or 1.0
     now = shape
