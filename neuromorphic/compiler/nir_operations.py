@@ -80,10 +80,10 @@ class Operations:
     def currents(
         self, node: Node, name: str, signal: Signal, *, own_units: bool = False, rows: Float64 | None = None
     ) -> Currents:
-        """Return the synapses of a population: of 15 bits, unless asked for 8, where the population is in a loop."""
+        """Return the synapses of a population; of 15 bits, unless asked for 8, where the graph has a loop."""
         parts = [(self.delayed(node, source, steps), matrix) for (source, steps), matrix in signal.terms.items()]
         bits = self.weight_bits
-        if bits is None and any(steps > 0 for _, steps in signal.terms):
+        if bits is None and (self.wiring.late or any(steps > 0 for _, steps in signal.terms)):
             bits = FINE_BITS
         return currents_of(name, parts, own_units=own_units, rows=rows, bits=bits)
 
