@@ -25,7 +25,7 @@ _ALLOWED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ending:
     """One returned tensor that stems from a module: which output or state of it, and where its axes lie in it."""
 
@@ -42,6 +42,11 @@ class Ending:
     def is_state(self) -> bool:
         """Whether it is a state of the module, not its output."""
         return self.kept.source.parts[0].port > 0
+
+    def is_like(self, other: Ending) -> bool:
+        """Say whether both are the same, or steps of the same output that are returned one by one."""
+        step = self.kept.source.parts[0].call is not None and not self.kept.operations and not other.kept.operations
+        return self is other or (step and (self.node, self.is_state) == (other.node, other.is_state))
 
     def scores(self, returned: Tensor, batch: int, width: int) -> NDArray[np.float64] | None:
         """Return the value of each class, ``[B, N]``, added up over time as users do; ``None`` where there is none."""

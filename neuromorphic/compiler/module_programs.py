@@ -79,18 +79,18 @@ def compile_module(
             f"sample; leave num_steps out, or give a sample that runs {num_steps}"
         )
     num_steps = steps if num_steps is None else num_steps
-    chosen = False
+    chosen = rounded = False
     if input_scale is None and "input_scale" in graph.metadata:
         input_scale = graph.metadata["input_scale"]
         input_range = input_range or (graph.metadata["input_low"], graph.metadata["input_high"])
     elif input_scale is None and input_range is None:
-        input_scale, input_range = _port_of(sample)
+        input_scale, input_range, rounded = _port_of(sample)
         chosen = True
     options: dict[str, Any] = {"num_steps": num_steps, "input_scale": input_scale, "input_range": input_range}
     options["membranes"] = traced.membranes
     program, notes = _measured(module, sample, traced, compile_graph(graph, weight_bits=weight_bits, **options))
-    if notes.warnings and (weight_bits is None or (chosen and input_scale is not None)):
-        if chosen and input_scale is not None:
+    if notes.warnings and (weight_bits is None or rounded):
+        if rounded and input_scale is not None:
             options |= {"input_scale": input_scale * 127 / FINE_COUNT, "input_range": (-FINE_COUNT, FINE_COUNT)}
         finer = compile_graph(graph, weight_bits=weight_bits or FINE_BITS, **options)
         finer, better = _measured(module, sample, traced, finer)
@@ -112,20 +112,20 @@ def _measured(module: nn.Module, sample: Tensor, traced: ModuleGraph, program: P
     return replace(program, metadata={**program.metadata, "agreement": found}), notes
 
 
-def _port_of(sample: Tensor) -> tuple[float | None, tuple[int, int] | None]:
-    """Choose the scale and the range of an input that nobody stated: spikes, whole numbers, or fractions."""
+def _port_of(sample: Tensor) -> tuple[float | None, tuple[int, int] | None, bool]:
+    """Choose scale and range of an input that nobody stated, and say whether fractions are rounded by it."""
     sample = sample.detach().to(torch.float64)
     low, high = float(sample.min()), float(sample.max())
     if not math.isfinite(low) or not math.isfinite(high):
         raise CompileError("the sample holds NaN or infinity")
     whole = bool((sample == sample.round()).all())
     if not whole and (parts := _parts_of(sample)):  # such as gray values k / 255
-        return max(-low, high) / parts, (-parts if low < 0 else 0, parts)
+        return max(-low, high) / parts, (-parts if low < 0 else 0, parts), False
     if not whole or max(-low, high) > MAX_COUNT:
-        return max(-low, high) / 127.0, (-127, 127)
+        return max(-low, high) / 127.0, (-127, 127), True
     if low >= 0 and high <= 1:
-        return None, None
-    return None, (min(int(low), 0), max(int(high), 1))
+        return None, None, False
+    return None, (min(int(low), 0), max(int(high), 1)), False
 
 
 def _parts_of(sample: Tensor) -> int:

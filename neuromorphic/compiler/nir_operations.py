@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,13 @@ class Operations:
         unit = currents.unit * (peak or 1.0)
         if own_units:
             unit = unit * np.where(gains == 0, 1.0, np.abs(gains))
+            # A row whose bias would leave 24 bits is counted in coarser units.
+            reached = np.abs(what.offset + what.gain * signal.offset) / np.maximum(
+                1.0 - what.beta, 1.0 / self.num_steps
+            )
+            over = np.ceil(np.log2(np.maximum(reached / unit / (STATE_MAX / 4), 1.0)))
+            if over.any():
+                currents, unit = replace(currents, rows=2.0**-over), unit * 2.0**over
         offset = (what.offset + what.gain * signal.offset) / unit
         decay = np.rint(what.beta * DECAY_ONE).astype(np.int32)
 
