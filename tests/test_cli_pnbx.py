@@ -176,7 +176,7 @@ def test_configuration_errors(config_file, tmp_path):
     out = ["--out", tmp_path / "run"]
     message = error("train", config_file, *out, "--set", "train.epoch=3", code=2)
     assert message == "error: --set train.epoch=3: unknown key train.epoch, the nearest known one is train.epochs"
-    assert "missing.toml: cannot be read (No such file" in error("train", tmp_path / "missing.toml", *out, code=2)
+    assert "missing.toml: no such file" in error("train", tmp_path / "missing.toml", *out, code=2)
     bad = tmp_path / "bad.toml"
     bad.write_text("[model]\nbeta = = 1\n")
     assert error("train", bad, *out, code=2) == f"error: {bad}: is no TOML: Invalid value (at line 2, column 8)"
