@@ -44,6 +44,8 @@ SPIKES, LABELS, READOUTS = max(0.99, SPIKES), max(0.99, LABELS), min(0.05, READO
 """The compiler's stated bound, which may be tighter than this."""
 FLOAT32 = 0.002
 """Spikes in which a float32 network may differ from float64 before a case says nothing about the compiler."""
+SELECTIONS = ("last step", "first step", "half of the steps", "most of steps")
+"""Endings that choose among the steps, which a user of spikes does by hand."""
 FAILURES = ("SILENT", "MISREPORT", "CRASH")
 
 
@@ -281,6 +283,8 @@ def _values(case: Case, program: Any, recording: Any, name: str | None, ops: dic
 def _program_labels(case: Case, recording: Any, spikes: Any, values: Array | None) -> Any:
     """Return the class a user reads from the program."""
     if case.end == "spikes":
+        if spikes is not None and case.ending.name in SELECTIONS:  # a program's recording holds every step
+            return case.ending.right(spikes, spikes).argmax(-1)
         return None if spikes is None else spikes.sum(axis=0, dtype=np.int64).argmax(-1)
     if case.end == "linear":
         try:
