@@ -24,7 +24,7 @@ import sys
 import time
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ SPIKES, LABELS, READOUTS = max(0.99, SPIKES), max(0.99, LABELS), min(0.05, READO
 """The compiler's stated bound, which may be tighter than this."""
 FLOAT32 = 0.002
 """Spikes in which a float32 network may differ from float64 before a case says nothing about the compiler."""
+SELECTIONS = ("last step", "first step", "half of the steps", "most of steps")
+"""Endings that choose among the steps, which a user of spikes does by hand."""
 FAILURES = ("SILENT", "MISREPORT", "CRASH")
 
 
@@ -115,7 +117,7 @@ def checked(case: Case) -> tuple[Truth, Array, Array] | None:
         else:
             differing = float(np.abs(values - right).max() / max(np.abs(right).max(), 1e-30))
         if differing > (1e-6 if exact else FLOAT32):
-            if exact:
+            if exact and not _tied(case):
                 raise AssertionError(
                     f"block {k}: the equations differ from the module in {differing:.4g}: {describe(case)}"
                 )
@@ -125,10 +127,23 @@ def checked(case: Case) -> tuple[Truth, Array, Array] | None:
         scale = max(float(np.abs(right).max()), 1.0)
         off = float(np.abs(got.reshape(right.shape) - right).max()) / scale if got.size == right.size else np.inf
         if off > (1e-6 if exact else 5e-2):
-            if exact:
+            if exact and not _tied(case):
                 raise AssertionError(f"the ending differs by {off:.4g} of its largest: {describe(case)}")
             return None
     return truth, o, p
+
+
+def _tied(case: Case) -> bool:
+    """Say whether a membrane meets its threshold but for float64's last bits, which the order of a sum decides."""
+    nudged = []
+    for factor in (1.0 - 1e-9, 1.0 + 1e-9):
+        blocks = list(case.blocks)
+        for k, block in enumerate(blocks):
+            if block.neuron is not None and "threshold" in block.neuron.options:
+                options = block.neuron.options | {"threshold": block.neuron.options["threshold"] * factor}
+                blocks[k] = replace(block, neuron=replace(block.neuron, options=options))
+        nudged.append(simulated(blocks, case.steps, case.facts["spiking"]).given)
+    return any(not np.array_equal(one > 0, other > 0) for one, other in zip(*nudged, strict=True))
 
 
 def _array(returned: Any, case: Case) -> Array | None:
@@ -268,6 +283,8 @@ def _values(case: Case, program: Any, recording: Any, name: str | None, ops: dic
 def _program_labels(case: Case, recording: Any, spikes: Any, values: Array | None) -> Any:
     """Return the class a user reads from the program."""
     if case.end == "spikes":
+        if spikes is not None and case.ending.name in SELECTIONS:  # a program's recording holds every step
+            return case.ending.right(spikes, spikes).argmax(-1)
         return None if spikes is None else spikes.sum(axis=0, dtype=np.int64).argmax(-1)
     if case.end == "linear":
         try:

@@ -194,7 +194,7 @@ class Truth:
 def simulated(blocks: list[Block], steps: Array, spiking: int | None = None) -> Truth:
     """Run the blocks over ``[T, B, ...]``; ``spiking`` is the one whose spikes come back a step late."""
     states: list[dict[str, Array]] = [{} for _ in blocks]
-    given, passed, membranes = ([[] for _ in blocks] for _ in range(3))  # type: tuple[list[list[Array]], ...]
+    given, passed, membranes = ([[] for _ in blocks] for _ in range(3))
     late: Array | None = None
     inputs: list[Array] = [np.zeros(0) for _ in blocks]
     for t, x in enumerate(steps):
