@@ -39,6 +39,8 @@ SNAP = 5e-7
 SHOWN_ERROR, MOST_ERROR = 0.01, 0.05
 """Error of a membrane, relative, that is said; and at which a decay next to 0 or 1 is refused. At 5 %, networks with
 decays of 0.9999 to 0.99999 had 99 % of (step, neuron) equal, at 10 % fewer (*measured*)."""
+FEWEST = 8
+"""Units that a threshold has at least without a warning."""
 FAR = 64
 """A membrane that can meet its limit this many thresholds away is noted; one that can do so nearer is warned of."""
 RESTING = 2.0**12
@@ -257,13 +259,19 @@ def _describe(
         notes.warn(f"{name}: none of its neurons can fire within {ranges.num_steps} steps, whatever the input.")
     elif silent.any():
         notes.append(f"{name}: {_some(silent)} cannot fire within {ranges.num_steps} steps, whatever the input.")
+    coarse = (lif.threshold < FEWEST) & (lif.decay > 0) & (lif.decay < DECAY_ONE) & ~silent
+    if coarse.any():
+        notes.warn(
+            f"{name}: the threshold of {_some(coarse)} is less than {FEWEST} units, of which a decay may lose one a "
+            "step; its weights, or those of others in this population, are too large for it."
+        )
     always = ranges.least_drive(ops) > lif.threshold
     if always.all():
         notes.warn(f"{name}: all of its neurons fire in every step, whatever the input.")
     elif always.any():
         notes.append(f"{name}: {_some(always)} fires in every step, whatever the input.")
     if saturates:
-        away = STATE_MAX / float(lif.threshold.max())
+        away = STATE_MAX / max(float(lif.threshold.max()), 1.0)
         say = notes.append if away >= FAR else notes.warn
         say(f"{name}: at its worst a membrane meets the 24-bit limit, {away:.3g} thresholds away, and stays there.")
 
