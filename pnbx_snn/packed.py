@@ -176,6 +176,11 @@ def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
             codes, gamma = tensors.pop(key + CODES), tensors.pop(key + GAMMA)
         except KeyError as error:
             raise CheckpointError(f"{path}: is altered: {error.args[0]} is missing") from error
+        if codes.dtype != torch.uint8 or codes.ndim != 1 or gamma.dtype != latent[1].dtype:
+            raise CheckpointError(
+                f"{path}: is altered: {key} must be uint8 codes and one {latent[1].dtype} scale, got {codes.dtype} "
+                f"{list(codes.shape)} and {gamma.dtype}"
+            )
         ternary = unpack_ternary(codes, latent[1].shape).to(latent[1].dtype)
         if gamma.ndim or not bool(gamma > 0):
             raise CheckpointError(f"{path}: is altered: {key + GAMMA} must be one number above 0")

@@ -13,6 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from neuromorphic.bounds import proven_for
+from neuromorphic.errors import ExecutorError
 from neuromorphic.onnx_backend.model import PREFIX, to_onnx
 from neuromorphic.onnx_backend.products import Products
 from neuromorphic.program import Program
@@ -93,6 +94,11 @@ def _stepped(
     for t in range(num_steps if kept else 0):
         given = run({name: np.ascontiguousarray(inputs[t]), **held})
         for variable, array in kept.items():
+            if given[variable].shape != array.shape[1:]:
+                raise ExecutorError(
+                    f"{variable}: the model says that it gives {list(array.shape[1:])}, got "
+                    f"{list(given[variable].shape)}; the file was altered"
+                )
             array[t] = given[variable]
         held = {s["input"]: given[s["output"]] for s in facts["states"]}
         if progress is not None:
