@@ -248,10 +248,10 @@ def test_files_that_nobody_vouches_for(what, tmp_path, here):
     ("make", "text"),
     [
         (lambda path: path.write_bytes(b"no HDF5"), "not an HDF5 file, which a netx file is"),
-        (lambda path: None, "cannot be read"),
-        (lambda path: path.mkdir(), "is no file"),
-        (os.mkfifo, "is no file"),  # opening it would wait for ever
-        (lambda path: path.symlink_to("/dev/zero"), "is no file"),
+        (lambda path: None, "no such file"),
+        (lambda path: path.mkdir(), "must be a regular file, is a folder"),
+        (os.mkfifo, "must be a regular file, is a pipe"),  # opening it would wait for ever
+        (lambda path: path.symlink_to("/dev/zero"), "must be a regular file, is a device"),
     ],
 )
 def test_what_is_no_file_of_this_kind(make, text, tmp_path):
