@@ -1,5 +1,6 @@
 """The compiler: equal spikes wherever integers can be exact, a measured agreement elsewhere, refusals by name."""
 
+import warnings
 from functools import cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 import neuromorphic
 from neuromorphic import prove, run
 from neuromorphic.compiler import compile_layers, compile_model, compile_run, measure_agreement
-from neuromorphic.errors import CompileError
+from neuromorphic.errors import CompileError, CompileWarning
 from neuromorphic.fixed_point import STATE_MAX
 from pnbx_snn import LIF, BitLinear, SpikingClassifier
 
@@ -163,6 +164,28 @@ def test_a_saturating_layer_is_compiled_at_shift_zero_and_says_so():
     assert prove(program)[-1].can_saturate
     [sentence] = program.metadata["assumptions"]
     assert sentence.startswith("lif1: at its worst a membrane meets the 24-bit limit, 839 thresholds away")
+
+
+@pytest.mark.parametrize("threshold", [1.0, 1e3, 1e6, 1e12])
+def test_a_threshold_beyond_reach_costs_no_precision(threshold):
+    """Read-outs without a reset often have a huge one: in its units their membranes would be 0."""
+    g = torch.Generator().manual_seed(0)
+    hidden = layer(12, 30, generator=g, norm=False, beta=0.9, reset="zero", threshold=0.5)
+    out = nn.Linear(30, 4, bias=False)
+    nn.init.normal_(out.weight, generator=g)
+    x = events((400, 3, 12), g)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)
+        program = compile_layers([hidden, (out, None, LIF(0.9, threshold=threshold, reset="none"))], num_steps=50)
+    recording = run(program, x)  # and for longer than it was compiled for
+    spikes = torch.from_numpy(recording.spikes()["lif1"]).double()
+    current, v = out.double()(spikes), torch.zeros(3, 4, dtype=torch.float64)
+    membranes = torch.stack([v := 0.9 * v + step for step in current]).detach().numpy()
+    ours = recording.variables["lif2.v"].astype(np.float64)
+    scale = (membranes * ours).sum((0, 1)) / (ours * ours).sum((0, 1))  # units of their own
+    assert np.abs(ours * scale - membranes).max() < 0.01 * np.abs(membranes).max()
+    if threshold > 100:
+        assert not recording.spikes()["lif2"].any()
 
 
 @cache

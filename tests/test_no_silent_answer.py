@@ -14,6 +14,7 @@ import pnbx_snn
 from module_endings import BAD, GOOD, SAMPLES_MIXED, HandNeuron
 from neuromorphic import errors, run
 from neuromorphic.compiler import compile_module, compile_nir
+from neuromorphic.compiler.module_agreement import READOUTS
 from neuromorphic.errors import CompileError, InputError
 from neuromorphic.ops import Dense, Readout
 
@@ -353,7 +354,7 @@ def test_membranes_of_neurons_that_reset(reset, delay):
 def test_a_membrane_off_by_its_size_is_no_agreement():
     """A read-out of neurons that never fire: every spike is equal, and its membrane was off by 41 to 100 %."""
     x = spikes(60, B, N_IN)
-    for bits, largest in ((8, 0.02), (15, 0.004)):
+    for bits, largest in ((8, READOUTS), (15, 0.004)):
         program, warned = compiled(Membranes(threshold=50.0), x, num_steps=60, weight_bits=bits)
         error = max(program.metadata["agreement"]["readouts"].values())
         assert error <= largest or warned, (bits, error)

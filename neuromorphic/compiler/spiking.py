@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from neuromorphic.bounds import Interval, bound_op
 from neuromorphic.compiler.currents import Currents
 from neuromorphic.compiler.notes import Notes
-from neuromorphic.compiler.weight_integers import WEIGHT_MAX, Float64
+from neuromorphic.compiler.weight_integers import SMALLEST, WEIGHT_MAX, Float64
 from neuromorphic.errors import BoundError, CompileError
 from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
 from neuromorphic.neuron_ops import LIF
@@ -39,6 +39,8 @@ SNAP = 5e-7
 SHOWN_ERROR, MOST_ERROR = 0.01, 0.05
 """Error of a membrane, relative, that is said; and at which a decay next to 0 or 1 is refused. At 5 %, networks with
 decays of 0.9999 to 0.99999 had 99 % of (step, neuron) equal, at 10 % fewer (*measured*)."""
+BEYOND = 1.25
+"""How far beyond what can be reached an unreachable threshold lies: more than rounding adds."""
 FEWEST = 8
 """Units that a threshold has at least without a warning."""
 FAR = 64
@@ -167,14 +169,14 @@ def spiking_population(
     check_thresholds(name, theta)
     currents = currents.times(np.sign(gain).astype(np.int8))
     magnitude = np.abs(gain)
-    currents, still = _together(currents, magnitude, offset, theta, beta, ranges.num_steps)
+    decay = np.rint(beta * DECAY_ONE).astype(np.int32)
+    currents, theta = _together(currents, magnitude, offset, theta, decay)
     worth = magnitude * currents.unit / (1.0 if currents.rows is None else currents.rows)  # [N], real v of one unit
     live = (worth > 0) & (currents.peak() > 0)
     need = np.maximum(theta, np.abs(offset))
     own = max(float((need / np.where(live, worth, np.inf)).max()), RESTING)
     units = np.where(live, 1.0 / np.where(live, worth, 1.0), own / need)
     least = -max(0, math.floor(math.log2(float((theta * units).min()) / COARSEST)))
-    decay = np.rint(beta * DECAY_ONE).astype(np.int32)
 
     def at_bits(bits: int) -> list[Op] | None:
         scaled = units * 2.0**bits
@@ -194,7 +196,7 @@ def spiking_population(
             "its threshold (a BatchNorm gain near zero?), or its sums too large for 32 bits"
         )
     ops, bits, saturates = found
-    _describe(name, ops, still, saturates, ranges, notes)
+    _describe(name, ops, saturates, ranges, notes)
     return list(ops), 1.0 / (units * 2.0**bits)
 
 
@@ -206,57 +208,52 @@ def _whole_threshold(units: Float64) -> Float64:
 
 
 def _together(
-    currents: Currents, gain: Float64, offset: Float64, theta: Float64, beta: Float64, num_steps: int
-) -> tuple[Currents, NDArray[np.bool_]]:
-    """Bring the units of a population near enough to share their fractional bits.
+    currents: Currents, gain: Float64, offset: Float64, theta: Float64, decay: NDArray[np.int32]
+) -> tuple[Currents, Float64]:
+    """Bring the units of a population near enough to share their fractional bits; return currents and thresholds.
 
-    Returns the currents, and which neurons are still: their inputs cannot fire them within a sample, so that their
-    weights may be zero without changing a spike.
+    A threshold that no input can ever reach becomes one that is only just not reached, which is counted in fewer units.
     """
-    still = np.zeros(len(theta), dtype=np.bool_)
-    need = np.maximum(theta, np.abs(offset))
 
     def sizes() -> Float64:
+        """Return how many units each neuron's threshold and bias need; 0 where no input arrives."""
         worth = gain * currents.unit
+        need = np.maximum(theta, np.abs(offset))
         return np.where((worth > 0) & (currents.peak() > 0), need / np.where(worth > 0, worth, 1.0), 0.0)
 
     def wanted(size: Float64) -> float:
-        """Fractional bits that the neuron with the fewest units needs."""
+        """Return the fractional bits that the neuron with the fewest units needs."""
         return max(0.0, math.log2(RESOLUTION / float(size[size > 0].min()))) if (size > 0).any() else 0.0
 
+    def apart(size: Float64) -> Float64:
+        """Return by how many bits each neuron needs more than a state holds."""
+        return np.log2(np.maximum(size, SMALLEST)) + wanted(size) - math.log2(STATE_MAX)
+
     size = sizes()
-    if not (size > 0).any() or float(size.max()) * 2.0 ** wanted(size) <= STATE_MAX:
-        return currents, still
-    memory = 1.0 / np.maximum(1.0 - beta, 1.0 / num_steps)  # steps over which a membrane gathers
-    reach = (gain * currents.unit * currents.peak() + np.maximum(offset, 0.0)) * memory
-    still = (reach <= theta * (1.0 - SNAP)) & (size * 2.0 ** wanted(size) > STATE_MAX)
-    currents = currents.times(np.where(still, 0, 1).astype(np.int8))
-    size = sizes()
-    if (size > 0).any() and float(size.max()) * 2.0 ** wanted(size) > STATE_MAX:
+    if apart(size).max() > 0:  # the steady state at the strongest input, which an endless sample comes near
+        steady = 1.0 / np.where(decay < DECAY_ONE, 1.0 - decay / DECAY_ONE, SMALLEST)
+        reach = (gain * currents.unit * currents.peak() + np.maximum(offset, 0.0)) * steady * BEYOND
+        theta = np.where((apart(size) > 0) & (reach > 0), np.minimum(theta, reach), theta)
+        size = sizes()
+    if apart(size).max() > 0 and not any(s.fine for s in currents.synapses):
         room = WEIGHT_MAX // np.maximum(currents.largest_weight(), 1)
         lacking = np.ceil(RESOLUTION / np.where(size > 0, size, RESOLUTION))
-        if not any(s.fine for s in currents.synapses):
-            currents = currents.finer(np.clip(np.minimum(room, lacking), 1, WEIGHT_MAX).astype(np.int64))
-            size = sizes()
-    if (size > 0).any():
-        over = np.ceil(np.log2(np.maximum(size * 2.0 ** wanted(size), 1.0) / (STATE_MAX / 2)))
-        if (over > 0).any() and float(size.max()) * 2.0 ** wanted(size) > STATE_MAX:
-            currents = replace(currents, rows=2.0 ** -np.maximum(over, 0.0))
-    return currents, still
+        currents = currents.finer(np.clip(np.minimum(room, lacking), 1, WEIGHT_MAX).astype(np.int64))
+        size = sizes()
+    if apart(size).max() > 0:
+        currents = replace(currents, rows=2.0 ** -np.ceil(np.maximum(apart(size) + 1.0, 0.0)))
+    return currents, theta
 
 
-def _describe(
-    name: str, ops: Sequence[Op], still: NDArray[np.bool_], saturates: bool, ranges: Ranges, notes: Notes
-) -> None:
-    """Say which neurons are still, cannot fire, fire always, or can meet the limit of their membrane."""
+def _describe(name: str, ops: Sequence[Op], saturates: bool, ranges: Ranges, notes: Notes) -> None:
+    """Say which neurons cannot fire, fire always, are counted coarsely, or can meet the limit of their membrane."""
     lif = ops[-1]
     assert isinstance(lif, LIF)
     (_, high), _ = ranges.last(ops)
-    if still.any():
-        notes.append(f"{name}: {_some(still)} cannot be fired by any input within a sample; its weights are 0.")
     silent = high <= lif.threshold
     if silent.all():
-        notes.warn(f"{name}: none of its neurons can fire within {ranges.num_steps} steps, whatever the input.")
+        say = notes.append if lif.reset == "none" else notes.warn  # without a reset it is read by its membrane
+        say(f"{name}: none of its neurons can fire within {ranges.num_steps} steps, whatever the input.")
     elif silent.any():
         notes.append(f"{name}: {_some(silent)} cannot fire within {ranges.num_steps} steps, whatever the input.")
     coarse = (lif.threshold < FEWEST) & (lif.decay > 0) & (lif.decay < DECAY_ONE) & ~silent
