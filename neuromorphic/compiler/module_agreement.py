@@ -78,21 +78,20 @@ def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Compa
     for name, calls in theirs.items():
         op = program[name]
         value = _whole([output for output, _ in calls], steps, batch, op.size)
-        if value is not None:
-            raw[name] = value
+        if value is None:
+            notes.warn(f"{name}: what it gives could not be compared with the network's.")
+            continue
+        raw[name] = value
         ours = recording.variables[f"{name}.{'y' if isinstance(op, Readout) else 'v'}"]
         if isinstance(op, LIF):
-            if value is None:
-                notes.warn(f"{name}: its spikes could not be compared with the network's.")
-                continue
             same = recording.variables[f"{name}.spikes"] == (value > 0)
             layers[name], compared, equal = float(same.mean()), compared + same.size, equal + int(same.sum())
-            value = _whole([state for _, state in calls], steps, batch, op.size)
-        elif isinstance(op, Readout) and value is not None:
-            value = value.cumsum(0)
-        if name in units and value is not None:
-            error = np.abs(ours * np.asarray(units[name]) - value).max()
-            readouts[name] = float(error / max(float(np.abs(value).max()), 1e-30))
+            membrane = _whole([state for _, state in calls], steps, batch, op.size)
+        else:
+            membrane = value.cumsum(0) if isinstance(op, Readout) else value
+        if name in units and membrane is not None:
+            error = np.abs(ours * np.asarray(units[name]) - membrane).max()
+            readouts[name] = float(error / max(float(np.abs(membrane).max()), 1e-30))
     found: dict[str, Any] = {"part": "given", "steps": steps, "samples": batch}
     found |= {"spikes_equal": equal / compared if compared else 1.0, "layers": layers, "readouts": readouts}
     found |= {} if repeats > 1 else _labels(program, recording, traced, names, returned)
@@ -109,7 +108,8 @@ def _labels(
     by_leaf = {leaf: op for op, leaf in names.items()}
     for ending in traced.endings:
         op = program[by_leaf[ending.node]] if ending.node in by_leaf else None
-        if op is None or op.size < 2:
+        ends_late = ending.is_state and is_sequence(traced.leaves[ending.node].module)  # a state after all steps
+        if op is None or op.size < 2 or ends_late:
             continue
         # Steps that are returned one by one are added up, as those of one recording are.
         alike = [other for other in traced.endings if other.is_like(ending)]
