@@ -88,28 +88,30 @@ def compile_module(
         chosen = True
     options: dict[str, Any] = {"num_steps": num_steps, "input_scale": input_scale, "input_range": input_range}
     options["membranes"] = traced.membranes
-    program, notes = _measured(module, sample, traced, compile_graph(graph, weight_bits=weight_bits, **options))
-    if notes.warnings and (weight_bits is None or rounded):
+    program, notes, far = _measured(module, sample, traced, *compile_graph(graph, weight_bits=weight_bits, **options))
+    if far and (weight_bits is None or rounded):
         if rounded and input_scale is not None:
             options |= {"input_scale": input_scale * 127 / FINE_COUNT, "input_range": (-FINE_COUNT, FINE_COUNT)}
-        finer = compile_graph(graph, weight_bits=weight_bits or FINE_BITS, **options)
-        finer, better = _measured(module, sample, traced, finer)
-        if len(better.warnings) < len(notes.warnings):
+        graded = compile_graph(graph, weight_bits=weight_bits or FINE_BITS, **options)
+        finer, better, still_far = _measured(module, sample, traced, *graded)
+        if still_far < far:
             program, notes = finer, better
             if weight_bits is None:
-                notes.insert(0, "Weights have 15 bits: with 8 the program was too far from the network on the sample.")
+                notes.append("Weights have 15 bits: with 8 the program was too far from the network on the sample.")
     if chosen and (program.input.scale != 1.0 or (program.input.low, program.input.high) != (0, 1)):
         traced.notes.append(_port_chosen(sample, program))
-    sentences = [*program.metadata["assumptions"], *traced.notes.give(stacklevel=2), *notes.give(stacklevel=2)]
+    sentences = [*notes.give(stacklevel=2), *traced.notes.give(stacklevel=2)]
     return replace(program, metadata={**program.metadata, "assumptions": sentences})
 
 
-def _measured(module: nn.Module, sample: Tensor, traced: ModuleGraph, program: Program) -> tuple[Program, Notes]:
-    """Return a program with its agreement, and what to say of that."""
-    notes = Notes()
+def _measured(
+    module: nn.Module, sample: Tensor, traced: ModuleGraph, program: Program, notes: Notes
+) -> tuple[Program, Notes, int]:
+    """Return a program with its agreement, ``notes`` with what to say of that, and how many warnings that adds."""
+    before = len(notes.warnings)
     with as_evaluated(module):
         found = agreement(module, sample, program, traced, notes)
-    return replace(program, metadata={**program.metadata, "agreement": found}), notes
+    return replace(program, metadata={**program.metadata, "agreement": found}), notes, len(notes.warnings) - before
 
 
 def _port_of(sample: Tensor) -> tuple[float | None, tuple[int, int] | None, bool]:

@@ -18,6 +18,7 @@ from neuromorphic.compiler.nir_neurons import note_decays
 from neuromorphic.compiler.nir_operations import Operations
 from neuromorphic.compiler.nir_step import step_of
 from neuromorphic.compiler.nir_wiring import Wiring
+from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import FINE_BITS, LARGEST, SMALLEST
 from neuromorphic.errors import BoundError, CompileError, ProgramError
 from neuromorphic.fixed_point import INT32_MAX
@@ -130,7 +131,7 @@ def compile_nir(
     """
     nir_package()
     graph = read_nir(graph_or_path) if isinstance(graph_or_path, (str, os.PathLike)) else graph_or_path
-    return compile_graph(
+    program, notes = compile_graph(
         graph,
         num_steps=num_steps,
         dt=dt,
@@ -139,6 +140,8 @@ def compile_nir(
         weight_bits=weight_bits,
         reset=reset,
     )
+    notes.give(stacklevel=2)
+    return program
 
 
 def compile_graph(
@@ -151,8 +154,8 @@ def compile_graph(
     weight_bits: int | None = None,
     reset: str = "zero",
     membranes: Collection[str] = (),
-) -> Program:
-    """Compile a graph; ``membranes`` are neurons whose membranes are read, so that their units are told too."""
+) -> tuple[Program, Notes]:
+    """Compile a graph, and return what to warn of; of ``membranes``, neurons, the units are told too."""
     nir = nir_package()
     scale, low, high = _port(graph, input_scale, input_range)
     choices = (("weight_bits", weight_bits, (8, FINE_BITS, None)), ("reset", reset, ("zero", "subtract")))
@@ -169,14 +172,15 @@ def compile_graph(
             entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, scale)
             made = Operations(wiring, entry, num_steps, step, weight_bits=weight_bits, reset=reset, membranes=membranes)
             made.build()
+        wiring.notes.insert(0, sentence)
         metadata = {
             "source": "nir",
             "versions": {"nir": str(nir.version), "numpy": np.__version__},
             "dt": step,
-            "assumptions": [sentence, *wiring.notes.give(stacklevel=3)],
+            "assumptions": list(wiring.notes),
             "units": made.units,
         }
-        return Program(tuple(made.ops), num_steps=num_steps, metadata=metadata)
+        return Program(tuple(made.ops), num_steps=num_steps, metadata=metadata), wiring.notes
     except (ProgramError, BoundError) as error:
         raise CompileError(str(error)) from error
     except FloatingPointError as error:
