@@ -235,8 +235,8 @@ def test_weights_of_15_bits_are_two_matrices():
 
 @pytest.mark.parametrize("kind", ["LIF", "CubaLIF"])
 def test_a_recurrent_network_needs_15_bits(kind):
-    """What 8 bits lose comes back through the loop; 15 bits keep nearly every spike."""
-    equal = {8: [], 15: []}
+    """What 8 bits lose comes back through the loop; 15 bits keep nearly every spike, and are taken unasked."""
+    equal = {8: [], 15: [], None: []}
     for seed in range(4):
         rng = rng_of(seed)
         w, u, p = rng.normal(0, 0.4, (N, M)), rng.normal(0, 0.4, (N, N)), parameters(rng, kind)
@@ -249,6 +249,23 @@ def test_a_recurrent_network_needs_15_bits(kind):
             fractions.append((got(program, x, "n") == expected).mean())
     assert 1 - np.mean(equal[15]) < 0.2 * (1 - np.mean(equal[8]))
     assert np.mean(equal[15]) > 0.995
+    assert equal[None] == equal[15]
+
+
+def test_a_row_that_8_bits_would_silence_has_15():
+    """A weight of 60 among 0.1s: in its 127th part the others are 0, and the neuron would never fire."""
+    rng, p = rng_of(7), parameters(rng_of(7), "LIF")
+    w = rng.uniform(0.05, 0.15, (N, M))
+    w[0, 0] = 60.0
+    p["v_threshold"] = np.full(N, 0.2)
+    graph = graph_of("x w, w n", w=nir.Linear(w), n=nir.LIF(**p))
+    x = spikes_in(rng, 0.5)
+    x[:, :, 0] = 0
+    expected = simulate("LIF", p, x @ w.T)
+    assert expected[:, :, 0].mean() > 0.02
+    spikes = {bits: got(compile_nir(graph, num_steps=T, weight_bits=bits), x, "n")[:, :, 0] for bits in (8, None)}
+    assert not spikes[8].any()
+    assert (spikes[None] == expected[:, :, 0]).mean() > 0.99
 
 
 def test_values_have_15_bits_too():

@@ -6,7 +6,7 @@ read as one quantity (a read-out, an integrator) has one unit for all rows. In t
 1. A matrix that integers hold exactly with one unit stays as it is: ternary, or multiples of a power of two.
 2. A row that integers hold exactly has the largest such unit: ``{-a, 0, a}`` is ternary with its own ``a``.
 3. Everything else is rounded to 127 levels either side, or to 16,256 as two matrices, of 128 units and of one, where
-   127 would lose more than ``COARSE`` of a row.
+   127 would lose more than ``COARSE`` of a row, or ``FEWER`` of its weights.
 
 Where several sources meet, their units in a row differ by a power of two that is the same for all rows: a left shift.
 """
@@ -31,6 +31,8 @@ FINE_SHIFT = 7
 FINE_MAX = WEIGHT_MAX << FINE_SHIFT
 COARSE = 0.03
 """Part of a row, in sum of magnitudes, that rounding to 8 bits may lose before 15 are taken."""
+FEWER = 0.25
+"""Part of a row, in number of weights, that may become 0: beside one large weight the others are little of the sum."""
 LARGEST, SMALLEST = 1e30, 1e-30
 EQUAL = 1e-6
 """Relative difference that float32 parameters leave between equal numbers."""
@@ -71,7 +73,7 @@ def integers_of(
     own_units : bool
         Whether each row may have its own unit.
     bits : {8, 15}, optional
-        ``None``: 8, or 15 where 8 lose more than ``COARSE`` of a row.
+        ``None``: 8, or 15 where 8 lose more of a row than ``COARSE`` and ``FEWER`` say.
 
     Returns
     -------
@@ -93,7 +95,7 @@ def integers_of(
     else:
         make = _by_row if own_units else _by_matrix
         found = make(matrices, bases, whole, bits or 8)
-        if bits is None and any(_lost(w, planes) > COARSE for w, planes in zip(matrices, found, strict=True)):
+        if bits is None and any(_is_coarse(w, planes) for w, planes in zip(matrices, found, strict=True)):
             found = make(matrices, bases, whole, FINE_BITS)
     shapes = [w.shape for w in weights]
     return [
@@ -225,8 +227,10 @@ def sum_of(planes: Sequence[Plane]) -> Float64:
     return total
 
 
-def _lost(weights: Float64, planes: Sequence[Plane]) -> float:
-    """Return the largest part of a row that rounding changed."""
+def _is_coarse(weights: Float64, planes: Sequence[Plane]) -> bool:
+    """Say whether rounding loses too much of some row."""
     kept = sum_of(planes)
-    total = np.abs(weights).sum(axis=1)
-    return float((np.abs(weights - kept).sum(axis=1) / np.where(total > 0, total, 1.0)).max())
+    total, count = np.abs(weights).sum(axis=1), (weights != 0).sum(axis=1)
+    lost = np.abs(weights - kept).sum(axis=1) > COARSE * total
+    fewer = ((weights != 0) & (kept == 0)).sum(axis=1) > FEWER * count
+    return bool((lost | fewer).any())
