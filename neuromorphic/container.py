@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.atomic_write import write_atomically as write_atomically
+from neuromorphic.atomic_write import write_atomically
 from neuromorphic.canonical import MAX_DEPTH, canonical_json, canonical_order, plain_json, read_json
 from neuromorphic.errors import FileFormatError, StorageError
 from neuromorphic.npy_header import check_sizes, read_npy_header

@@ -93,10 +93,13 @@ def integers_of(
     elif len(weights) == 1 and weights[0].ndim == 1:  # one factor for each neuron, rounded by nobody
         found = [[Plane(np.sign(matrices[0]).astype(np.int8), np.abs(matrices[0][:, 0]))]]
     else:
-        make = _by_row if own_units else _by_matrix
-        found = make(matrices, bases, whole, bits or 8)
+
+        def rounded(bits: int) -> list[list[Plane]]:
+            return _by_row(matrices, bases, bits) if own_units else _by_matrix(matrices, whole, bits)
+
+        found = rounded(bits or 8)
         if bits is None and any(_is_coarse(w, planes) for w, planes in zip(matrices, found, strict=True)):
-            found = make(matrices, bases, whole, FINE_BITS)
+            found = rounded(FINE_BITS)
     shapes = [w.shape for w in weights]
     return [
         [Plane(p.weights.reshape(shape), p.unit, p.fine) for p in planes]
@@ -130,9 +133,7 @@ def _power_of_two(value: float) -> float:
     return 2.0 ** math.ceil(math.log2(value))
 
 
-def _by_matrix(
-    matrices: Sequence[Float64], bases: Sequence[float], whole: Sequence[Plane | None], bits: int
-) -> list[list[Plane]]:
+def _by_matrix(matrices: Sequence[Float64], whole: Sequence[Plane | None], bits: int) -> list[list[Plane]]:
     """One unit for all rows of a source; a power of two where several sources meet."""
     found = []
     for weights, plane in zip(matrices, whole, strict=True):
@@ -147,9 +148,7 @@ def _by_matrix(
     return found
 
 
-def _by_row(
-    matrices: Sequence[Float64], bases: Sequence[float], whole: Sequence[Plane | None], bits: int
-) -> list[list[Plane]]:
+def _by_row(matrices: Sequence[Float64], bases: Sequence[float], bits: int) -> list[list[Plane]]:
     """One unit for each row; those of several sources differ by one left shift for all rows."""
     currents = [w * base for w, base in zip(matrices, bases, strict=True)]
     together = _row_units(np.concatenate(currents, axis=1))

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from neuromorphic.atomic_write import write_atomically
 from neuromorphic.bounds import prove
-from neuromorphic.container import write_atomically
 from neuromorphic.errors import CompileError
 from neuromorphic.execution import run
 from neuromorphic.fixed_point import DECAY_ONE
