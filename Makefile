@@ -49,7 +49,7 @@ bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@# SpikingJelly asks for torchvision and torchaudio, which nothing here uses.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps spikingjelly
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m studies.bench
 
 fuzz: install
 	$(BIN)/python tests/fuzz_readers.py --seconds 600

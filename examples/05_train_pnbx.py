@@ -21,8 +21,8 @@ import matplotlib as mpl
 import torch
 
 from pnbx_snn import PNBX, plot
-from pnbx_snn.data import load_digits_split
-from pnbx_snn.losses import firing_rate
+from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.training.losses import firing_rate
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

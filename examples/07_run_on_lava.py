@@ -23,7 +23,7 @@ import numpy as np
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, compare, prove, run, verify
 from neuromorphic.errors import LavaNotFoundError
-from neuromorphic.lava_mapping import lava_mapping
+from neuromorphic.executors.lava.mapping import lava_mapping
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

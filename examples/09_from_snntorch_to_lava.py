@@ -24,7 +24,7 @@ from torch import nn
 from neuromorphic import run, verify
 from neuromorphic.compiler import compile_module, graph_of
 from neuromorphic.errors import LavaNotFoundError
-from neuromorphic.lava_mapping import lava_mapping
+from neuromorphic.executors.lava.mapping import lava_mapping
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -21,10 +21,10 @@ import torch
 
 import neuromorphic
 from neuromorphic.compiler import compile_run
-from pnbx_snn.checkpoint import load_run
-from pnbx_snn.config import make_config
-from pnbx_snn.data import load_digits_split
-from pnbx_snn.training import train
+from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.training.checkpoint import load_run
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.run import train
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

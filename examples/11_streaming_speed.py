@@ -21,7 +21,7 @@ import torch
 
 from neuromorphic import run
 from neuromorphic.compiler import compile_model
-from neuromorphic.native import NativeNetwork
+from neuromorphic.executors.native import NativeNetwork
 from pnbx_snn import PNBX
 
 mpl.use("Agg")

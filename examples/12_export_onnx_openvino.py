@@ -21,14 +21,14 @@ import numpy as np
 from neuromorphic import run, verify
 from neuromorphic.compiler import compile_model
 from pnbx_snn import plot
-from pnbx_snn.config import make_config
-from pnbx_snn.data import load_digits_split
-from pnbx_snn.training import train
+from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.run import train
 
 try:
     import onnxruntime as ort
 
-    from neuromorphic.onnx_backend.files import save_onnx
+    from neuromorphic.executors.onnx.files import save_onnx
 except ModuleNotFoundError as error:
     sys.exit(f"This example needs {error.name}: pip install 'pnbx-snn[onnx]'")
 

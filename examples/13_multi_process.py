@@ -24,9 +24,9 @@ import numpy as np
 import torch
 
 from pnbx_snn import PNBX, plot
-from pnbx_snn.config import load_config
-from pnbx_snn.run_log import read_metrics
-from pnbx_snn.training import train
+from pnbx_snn.training.config import load_config
+from pnbx_snn.training.run import train
+from pnbx_snn.training.run_log import read_metrics
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

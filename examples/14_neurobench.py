@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from pnbx_snn import plot
-from pnbx_snn.config import make_config
-from pnbx_snn.data import load_digits_split
-from pnbx_snn.neurobench_metrics import matrices_of, neurobench
-from pnbx_snn.training import train
+from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.metrics.neurobench import matrices_of, neurobench
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.run import train
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

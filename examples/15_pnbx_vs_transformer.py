@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from neuromorphic.compiler import compile_model
-from neuromorphic.native import NativeNetwork
+from neuromorphic.executors.native import NativeNetwork
 from pnbx_snn import PNBX
-from pnbx_snn.baselines import equal_transformer, in_form
 from pnbx_snn.plot import ACCENT, INK, QUIET
+from studies.rivals import equal_transformer, in_form
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

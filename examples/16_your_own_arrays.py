@@ -17,9 +17,9 @@ import numpy as np
 
 from neuromorphic import run, verify
 from neuromorphic.compiler import compile_run
-from pnbx_snn.config import make_config
-from pnbx_snn.tasks import load_split
-from pnbx_snn.training import train
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.run import train
+from pnbx_snn.training.tasks import load_split
 
 fast = "--fast" in sys.argv
 num_samples, num_epochs = (240, 2) if fast else (3000, 20)

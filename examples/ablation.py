@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pnbx_snn.checkpoint import build_model
-from pnbx_snn.config import load_config, to_toml
-from pnbx_snn.run_log import read_metrics
+from pnbx_snn.training.checkpoint import build_model
+from pnbx_snn.training.config import load_config, to_toml
+from pnbx_snn.training.run_log import read_metrics
 
 VARIANTS: dict[str, list[str]] = {
     "whole": [],

@@ -23,17 +23,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import neuromorphic
-from neuromorphic.atomic_write import write_atomically
 from neuromorphic.compiler import compile_run
 from neuromorphic.errors import NeuromorphicError
-from neuromorphic.interpreter import find_lava_python
+from neuromorphic.executors.lava.environment import find_lava_python
+from neuromorphic.files.atomic_write import write_atomically
 from pnbx_snn import plot
-from pnbx_snn.checkpoint import load_run
-from pnbx_snn.config import load_config
-from pnbx_snn.data import load_digits_split
+from pnbx_snn.data.split import load_digits_split
 from pnbx_snn.errors import PnbxError
-from pnbx_snn.run_log import read_metrics
-from pnbx_snn.training import evaluate, train
+from pnbx_snn.training.checkpoint import load_run
+from pnbx_snn.training.config import load_config
+from pnbx_snn.training.run import evaluate, train
+from pnbx_snn.training.run_log import read_metrics
 
 CONFIG = Path(__file__).parent / "configs" / "digits.toml"
 MIN_ACCURACY, MAX_PROGRAM_LOSS = 0.97, 0.005

@@ -21,12 +21,12 @@ from neuromorphic.errors import CompileError, ExecutorError, NeuromorphicError
 from neuromorphic.execution import run as run_program
 from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import NAMES
-from neuromorphic.input_files import read_inputs
-from neuromorphic.lava_mapping import Layout
+from neuromorphic.executors.lava.mapping import Layout
+from neuromorphic.executors.onnx.runtimes import EXECUTORS as ONNX_EXECUTORS
+from neuromorphic.executors.onnx.runtimes import INSTALL, XMX_COMMAND, runtimes
+from neuromorphic.files.arrays import read_inputs
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
 from neuromorphic.neuron_ops import LIF
-from neuromorphic.onnx_backend.runtimes import EXECUTORS as ONNX_EXECUTORS
-from neuromorphic.onnx_backend.runtimes import INSTALL, XMX_COMMAND, runtimes
 from neuromorphic.ops import Dense
 from neuromorphic.pathway_ops import Slots
 from neuromorphic.program import Program
@@ -145,7 +145,7 @@ def setup_lava_command(
 
     Needs a Python 3.10. Where none is to be had, the present Python is used with an import shim.
     """
-    from neuromorphic.interpreter import setup_lava
+    from neuromorphic.executors.lava.environment import setup_lava
 
     with err.status("setting up Lava ...") as status:
         found = setup_lava(target=target, python=python, progress=lambda text: status.update(text))
@@ -156,8 +156,8 @@ def setup_lava_command(
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say which Pythons with Lava and which devices were found, what is missing, and which executors would run."""
-    from neuromorphic.interpreter import doctor as examine
-    from neuromorphic.torch_backend.devices import devices as torch_devices
+    from neuromorphic.executors.lava.environment import doctor as examine
+    from neuromorphic.executors.torch.devices import devices as torch_devices
 
     findings = examine()
     usable = any(finding.usable for finding in findings)
@@ -309,14 +309,14 @@ def export_command(
         raise typer.BadParameter(f"--round-trip must be exact or close, got {round_trip!r}")
     program = Program.load(program_file)
     if to == "netx":
-        from neuromorphic.netx import export_netx
+        from neuromorphic.formats.netx import export_netx
 
         written = export_netx(program, output or program_file.with_suffix(".net"))
         out.print(f"{written}: {len(program.ops)} operations, read back and firing alike", soft_wrap=True)
         return
     if to == "onnx":
         try:
-            from neuromorphic.onnx_backend.files import save_onnx
+            from neuromorphic.executors.onnx.files import save_onnx
         except ModuleNotFoundError as error:
             raise CompileError(f"--to onnx needs {error.name}: {INSTALL}") from error
         written = save_onnx(
@@ -474,7 +474,7 @@ def _run_npz(path: Path, inputs: NDArray[Any], executor: str, options: dict[str,
 
 def _run_onnx(path: Path, inputs: NDArray[Any], executor: str, options: dict[str, Any]) -> Recording:
     try:
-        from neuromorphic.onnx_backend.files import run_onnx
+        from neuromorphic.executors.onnx.files import run_onnx
     except ModuleNotFoundError as error:
         raise ExecutorError(f"{path}: a .onnx file needs {error.name}: {INSTALL}") from error
     with _progress(f"running on {executor}") as progress:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuromorphic.bounds import prove
-from neuromorphic.lava_mapping import LIF_INPUT_SHIFT, MAX_DELAY, Layout
+from neuromorphic.executors.lava.mapping import LIF_INPUT_SHIFT, MAX_DELAY, Layout
 from neuromorphic.neuron_ops import LIF
 from neuromorphic.ops import Dense
 from neuromorphic.program import Program
@@ -59,8 +59,8 @@ def check_loihi(program: Program) -> list[Finding]:
     Notes
     -----
     The rules: a stock process for every operation (shared decay and threshold per population, threshold of 17 bits and
-    bias of 13 bits with an exponent: :mod:`neuromorphic.lava_mapping`); the sum of weights times spikes of a dendrite
-    within 16 bits, which Lava's simulation does not enforce and a chip does; delays of 6 bits.
+    bias of 13 bits with an exponent: :mod:`neuromorphic.executors.lava.mapping`); the sum of weights times spikes of a
+    dendrite within 16 bits, which Lava's simulation does not enforce and a chip does; delays of 6 bits.
 
     References
     ----------

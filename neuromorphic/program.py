@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.canonical import plain_json
-from neuromorphic.container import complete_header, read_container, write_container
 from neuromorphic.errors import ExecutorError, FileFormatError, ProgramError
+from neuromorphic.files.canonical import plain_json
+from neuromorphic.files.container import complete_header, read_container, write_container
+from neuromorphic.files.ternary import is_ternary, pack_ternary, unpack_ternary
 from neuromorphic.fixed_point import INT32_MAX
 from neuromorphic.inputs import prepared
 from neuromorphic.op_fields import Variable, Wanted, checked_integer
 from neuromorphic.ops import OP_TYPES, Input, Op
-from neuromorphic.packing import is_ternary, pack_ternary, unpack_ternary
 from neuromorphic.pathway_ops import Delay, Slots
 
 KIND = "pnbx-program"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.container import read_container, write_container
 from neuromorphic.errors import FileFormatError
+from neuromorphic.files.container import read_container, write_container
 
 KIND = "pnbx-recording"
 FORMAT_VERSION = 2  # 2: a digest for any language

@@ -8,23 +8,23 @@ Norse scripts.
 
 from importlib.metadata import PackageNotFoundError, version
 
-from pnbx_snn.block import BitBrain
-from pnbx_snn.fast_weights import FastWeights
-from pnbx_snn.glia import Glia
-from pnbx_snn.hippocampus import Hippocampus
-from pnbx_snn.leaky import Leaky
-from pnbx_snn.lift import lift
-from pnbx_snn.linear import BitLinear
-from pnbx_snn.membrane import Membrane
-from pnbx_snn.messages import TorusMessages
-from pnbx_snn.model import SpikingClassifier, SpikingLayer
-from pnbx_snn.network import PNBX
-from pnbx_snn.neurons import LIF, LIFState, beta_from_tau
-from pnbx_snn.noise import OUNoise
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.fast_weights import FastWeights
+from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.layers.rnn import MinGRU, SpikingRNN
+from pnbx_snn.layers.ssm import LTISSM, SelectiveSSM
+from pnbx_snn.networks.block import BitBrain
+from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
+from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.neurons.glia import Glia
+from pnbx_snn.neurons.leaky import Leaky
+from pnbx_snn.neurons.lif import LIF, LIFState, beta_from_tau
+from pnbx_snn.neurons.lift import lift
+from pnbx_snn.neurons.membrane import Membrane
+from pnbx_snn.neurons.messages import TorusMessages
+from pnbx_snn.neurons.noise import OUNoise
+from pnbx_snn.neurons.reset import reset
 from pnbx_snn.quantization import keep_ternary, ternarize
-from pnbx_snn.reset import reset
-from pnbx_snn.rnn import MinGRU, SpikingRNN
-from pnbx_snn.ssm import LTISSM, SelectiveSSM
 from pnbx_snn.surrogate import Surrogate
 
 try:

@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 import torch
 import typer
 
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, Network, build_model, load_run, read_meta
-from pnbx_snn.config import load_config
 from pnbx_snn.console import (
     Commands,
     Stopped,
@@ -23,13 +21,10 @@ from pnbx_snn.console import (
     shown,
     stoppable,
 )
-from pnbx_snn.counts import parameter_table
-from pnbx_snn.evaluation import evaluate
-from pnbx_snn.float_network import FloatNetwork
-from pnbx_snn.network import PNBX
-from pnbx_snn.neurobench_metrics import neurobench as measure_neurobench
-from pnbx_snn.packed import load_packed, pack_run
-from pnbx_snn.pretrained import WEIGHTS, save_pretrained
+from pnbx_snn.metrics.counts import parameter_table
+from pnbx_snn.metrics.neurobench import neurobench as measure_neurobench
+from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.report import (
     document_table,
     evaluation_table,
@@ -41,10 +36,15 @@ from pnbx_snn.report import (
     summary_table,
     without_display,
 )
-from pnbx_snn.run_log import METRICS_NAME, read_metrics
-from pnbx_snn.settings import Config, DataConfig
-from pnbx_snn.tasks import load_split, resolve
-from pnbx_snn.training import train as run_training
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, Network, build_model, load_run, read_meta
+from pnbx_snn.training.config import load_config
+from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.packed import load_packed, pack_run
+from pnbx_snn.training.pretrained import WEIGHTS, save_pretrained
+from pnbx_snn.training.run import train as run_training
+from pnbx_snn.training.run_log import METRICS_NAME, read_metrics
+from pnbx_snn.training.settings import Config, DataConfig
+from pnbx_snn.training.tasks import load_split, resolve
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
 Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; never choose by the test images.")]
@@ -307,7 +307,7 @@ def pack(
     """Write a trained network as one small file, its ternary weights in two bits each.
 
     `pnbx-snn eval`, `raster` and `info` take the file in place of a run. A name without a suffix becomes a folder in
-    the format of the Hugging Face Hub, with a model card; `pnbx_snn.pretrained.from_pretrained` reads it.
+    the format of the Hugging Face Hub, with a model card; `pnbx_snn.training.pretrained.from_pretrained` reads it.
 
     For example:
 
@@ -362,9 +362,9 @@ def analyze(
     - `pnbx-snn analyze --reference --claims --measure -o report`
     - `pnbx-snn analyze runs/mnist --data DIR --section activity --sample 3`
     """
-    from pnbx_snn.analysis.build import build_report
-    from pnbx_snn.analysis.measuring import measure_all
-    from pnbx_snn.analysis.run_analysis import analyze_run
+    from studies.counted.run_analysis import analyze_run
+    from studies.measurements.measuring import measure_all
+    from studies.report.build import build_report
 
     if (run is None) != reference:
         fail("analyze needs either a RUN or --reference" + (", got both" if reference else ", got neither"), 2)
@@ -391,7 +391,7 @@ def download(
 
     - `pnbx-snn download mnist --data data`
     """
-    from pnbx_snn.download import download as fetch
+    from pnbx_snn.data.download import download as fetch
 
     with bytes_shown() as progress:
         fetch(name, data, progress=progress)

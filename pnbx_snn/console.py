@@ -21,10 +21,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, read_meta
 from pnbx_snn.errors import ConfigError, PnbxError
-from pnbx_snn.trainer import Metrics
-from pnbx_snn.training import TrainResult
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, read_meta
+from pnbx_snn.training.run import TrainResult
+from pnbx_snn.training.trainer import Metrics
 
 out = Console()
 err = Console(stderr=True)

@@ -7,15 +7,15 @@ from typing import Any
 
 from rich.table import Table
 
-from pnbx_snn.checkpoint import Network
 from pnbx_snn.console import fail, out
-from pnbx_snn.counts import PartCount
 from pnbx_snn.errors import StorageError
-from pnbx_snn.float_network import FloatNetwork
-from pnbx_snn.hippocampus import Hippocampus
-from pnbx_snn.linear import BitLinear
-from pnbx_snn.messages import TorusMessages
-from pnbx_snn.network import PNBX
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.metrics.counts import PartCount
+from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.neurons.messages import TorusMessages
+from pnbx_snn.training.checkpoint import Network
 
 
 def layer_names(model: Network) -> list[str]:
@@ -26,7 +26,7 @@ def layer_names(model: Network) -> list[str]:
 
 
 def evaluation_table(title: str, measured: dict[str, Any], names: list[str]) -> Table:
-    """Show what :func:`pnbx_snn.evaluation.evaluate` measured."""
+    """Show what :func:`pnbx_snn.training.evaluate.evaluate` measured."""
     table = Table(title=title, show_header=False)
     table.add_row("accuracy", f"{measured['accuracy']:.2%}")
     if measured["firing_rate"] is not None:
@@ -37,7 +37,7 @@ def evaluation_table(title: str, measured: dict[str, Any], names: list[str]) -> 
 
 
 def neurobench_table(title: str, measured: dict[str, Any]) -> Table:
-    """Show what :func:`pnbx_snn.neurobench_metrics.neurobench` measured."""
+    """Show what :func:`pnbx_snn.metrics.neurobench.neurobench` measured."""
     operations = measured["synaptic_operations"]
     table = Table(title=title, show_header=False)
     table.add_row("accuracy", f"{measured['accuracy']:.2%}")

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from module_equations import Array, Truth, applied, simulated
 from neuromorphic import errors, run
 from neuromorphic.compiler import compile_module
-from neuromorphic.compiler.module_agreement import LABELS, READOUTS, SPIKES
+from neuromorphic.compiler.modules.agreement import LABELS, READOUTS, SPIKES
 from neuromorphic.errors import CompileError
 from neuromorphic.neuron_ops import LIF
 from random_modules import Case, random_case

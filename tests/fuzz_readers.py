@@ -34,18 +34,25 @@ import torch
 
 from neuromorphic import Program, Recording, prove, run
 from neuromorphic.compiler import compile_nir
-from neuromorphic.container import read_container, write_container
 from neuromorphic.errors import CompileWarning, NeuromorphicError
-from neuromorphic.input_files import read_inputs
-from neuromorphic.onnx_backend.files import run_onnx, save_onnx
-from neuromorphic.onnx_backend.model import DIGEST, PREFIX, digest
+from neuromorphic.executors.onnx.files import run_onnx, save_onnx
+from neuromorphic.executors.onnx.model import DIGEST, PREFIX, digest
+from neuromorphic.files.arrays import read_inputs
+from neuromorphic.files.container import read_container, write_container
 from neuromorphic.program import FORMAT_VERSION
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, load_checkpoint, load_run, save_checkpoint
-from pnbx_snn.config import make_config
 from pnbx_snn.errors import PnbxError
-from pnbx_snn.packed import load_packed, pack_run
-from pnbx_snn.run_log import read_metrics
 from pnbx_snn.storage import read_tensors, write_tensors
+from pnbx_snn.training.checkpoint import (
+    CHECKPOINT_NAME,
+    CheckpointMeta,
+    build_model,
+    load_checkpoint,
+    load_run,
+    save_checkpoint,
+)
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.packed import load_packed, pack_run
+from pnbx_snn.training.run_log import read_metrics
 
 sys.path.insert(0, str(Path(__file__).parent))
 from programs import small_inputs, small_program

@@ -13,8 +13,8 @@ import pytest
 
 from neuromorphic import compare, run
 from neuromorphic.errors import LavaNotFoundError
-from neuromorphic.executors.lava_executor import LavaSession
-from neuromorphic.interpreter import LavaPython, find_lava_python
+from neuromorphic.executors.lava.environment import LavaPython, find_lava_python
+from neuromorphic.executors.lava.executor import LavaSession
 
 
 @pytest.fixture(scope="session")

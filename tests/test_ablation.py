@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pnbx_snn.checkpoint import build_model
-from pnbx_snn.config import load_config
+from pnbx_snn.training.checkpoint import build_model
+from pnbx_snn.training.config import load_config
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 ablation = runpy.run_path(str(EXAMPLES / "ablation.py"), run_name="ablation")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pnbx_snn.analysis import claims_costs, claims_sizes, claims_text
-from pnbx_snn.analysis import document as doc
-from pnbx_snn.analysis.claims import Claim, arithmetic, printed, verdict
-from pnbx_snn.analysis.contradictions import CONTRADICTIONS
 from pnbx_snn.errors import PnbxValueError
+from studies.claims import claims_costs, claims_sizes, claims_text
+from studies.claims import document as doc
+from studies.claims.claims import Claim, arithmetic, printed, verdict
+from studies.claims.contradictions import CONTRADICTIONS
 
 ALL = (*claims_sizes.CLAIMS, *claims_costs.CLAIMS, *claims_text.CLAIMS)
 BY_ID = {claim.id: claim for claim in ALL}

@@ -14,15 +14,17 @@ from neuromorphic import Dense
 from neuromorphic.compiler import compile_model
 from neuromorphic.execution import run
 from pnbx_snn import PNBX, SpikingClassifier
-from pnbx_snn.analysis import closed_forms as forms
-from pnbx_snn.analysis import energy, gpu_energy, packing, spike_formats
-from pnbx_snn.analysis.operations import additions, count_operations, totals
-from pnbx_snn.baselines import count, document_transformer, equal_transformer
-from pnbx_snn.counts import parameter_table
-from pnbx_snn.data import Split, load_digits_split
+from pnbx_snn.data.split import Split, load_digits_split
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError
-from pnbx_snn.packed import pack_ternary
-from pnbx_snn.teacher import SmallCNN
+from pnbx_snn.metrics.counts import parameter_table
+from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.teacher import SmallCNN
+from studies.claims import closed_forms as forms
+from studies.claims import energy, spike_formats
+from studies.counted import packing
+from studies.counted.operations import additions, count_operations, totals
+from studies.measurements import gpu_energy
+from studies.rivals import count, document_transformer, equal_transformer
 
 SMALL = {
     "d_hidden": 32,
@@ -325,7 +327,7 @@ def test_loops_of_spiking_interneurons_are_counted_inside():
 
 def test_neurobench_counts_the_same():
     pytest.importorskip("neurobench", reason="pip install --no-deps neurobench")
-    from pnbx_snn.neurobench_metrics import neurobench
+    from pnbx_snn.metrics.neurobench import neurobench
 
     for model in (network(), SpikingClassifier(in_features=64, hidden=[32, 16], num_classes=10, num_steps=4)):
         split = split_of(20)

@@ -13,19 +13,22 @@ import torch
 from typer.testing import CliRunner
 
 from pnbx_snn import PNBX, cli
-from pnbx_snn.analysis import build, charts, evidence, facts, gpu_energy, html, measure, measuring
-from pnbx_snn.analysis.claims import verdict
-from pnbx_snn.analysis.contradictions import CONTRADICTIONS
-from pnbx_snn.analysis.energy_scenarios import assumed_step, pnbx_scenarios, reference_state, transformer_scenarios
-from pnbx_snn.analysis.findings import findings
-from pnbx_snn.analysis.fits import Fit, crossing, fit
-from pnbx_snn.analysis.report_parts import Figure, Report, Section, Table
-from pnbx_snn.analysis.run_analysis import _in_half, activity, analyze_run, mixed_precision
-from pnbx_snn.analysis.sections_claims import CLAIMS, claim_row
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, load_run, save_checkpoint
-from pnbx_snn.config import make_config
-from pnbx_snn.data import Split, load_digits_split
+from pnbx_snn.data.split import Split, load_digits_split
 from pnbx_snn.errors import DataError, PnbxTypeError, PnbxValueError, StorageError
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, load_run, save_checkpoint
+from pnbx_snn.training.config import make_config
+from studies.claims import evidence, facts
+from studies.claims.claims import verdict
+from studies.claims.contradictions import CONTRADICTIONS
+from studies.claims.energy_scenarios import assumed_step, pnbx_scenarios, reference_state, transformer_scenarios
+from studies.claims.findings import findings
+from studies.counted.run_analysis import _in_half, activity, analyze_run, mixed_precision
+from studies.measurements import gpu_energy, measuring
+from studies.measurements import run as measure
+from studies.measurements.fits import Fit, crossing, fit
+from studies.report import build, charts, html
+from studies.report.report_parts import Figure, Report, Section, Table
+from studies.report.sections_claims import CLAIMS, claim_row
 
 ROOT = Path(cli.__file__).parents[1]
 SMALL = {
@@ -164,7 +167,7 @@ def test_a_report_of_a_small_run_in_under_a_minute(run, tmp_path):
     for name in re.findall(r"\(figures/(\S+)\)", markdown):
         assert (out / "figures" / name).stat().st_size > 1000
     assert markdown.count("figures/") >= 5
-    assert "not measured on this machine: python -m pnbx_snn.analysis.measure FOLDER" in markdown
+    assert "not measured on this machine: python -m studies.measurements.run FOLDER" in markdown
 
 
 def test_a_report_of_a_classifier(classifier, tmp_path):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from neuromorphic.atomic_write import write_atomically as of_neuromorphic
 from neuromorphic.errors import StorageError as NeuromorphicStorageError
+from neuromorphic.files.atomic_write import write_atomically as of_neuromorphic
 from pnbx_snn.errors import StorageError as PnbxStorageError
 from pnbx_snn.storage import write_atomically as of_pnbx_snn
 
@@ -24,7 +24,7 @@ print("ready", flush=True)
 while not path.with_name("stop").exists():
     write_atomically(path, letter.encode() * 100_000)
 """
-MODULES = ["neuromorphic.atomic_write", "pnbx_snn.storage"]
+MODULES = ["neuromorphic.files.atomic_write", "pnbx_snn.storage"]
 
 
 @pytest.mark.parametrize("module", MODULES)

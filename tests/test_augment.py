@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pnbx_snn import augment
-from pnbx_snn.augment import affine_elastic
+from pnbx_snn.data import augment
+from pnbx_snn.data.augment import affine_elastic
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
 

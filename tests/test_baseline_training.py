@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from pnbx_snn.baselines import GRU, Baseline, DiagonalStateSpaces, Transformer, count
-from pnbx_snn.checkpoint import build_model, load_run
-from pnbx_snn.config import load_config, make_config
 from pnbx_snn.errors import ConfigError, PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.evaluation import evaluate
-from pnbx_snn.packed import pack_run
-from pnbx_snn.tasks import load_split
-from pnbx_snn.training import train
+from pnbx_snn.training.checkpoint import build_model, load_run
+from pnbx_snn.training.config import load_config, make_config
+from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.packed import pack_run
+from pnbx_snn.training.run import train
+from pnbx_snn.training.tasks import load_split
+from studies.rivals import GRU, Baseline, DiagonalStateSpaces, Transformer, count
 
 
 @pytest.mark.parametrize(("name", "kind"), [("mnist_rows", "gru"), ("mnist_rows", "ssm"), ("fsdd", "gru")])

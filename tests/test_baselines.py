@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from pnbx_snn.baselines import (
+from pnbx_snn.errors import PnbxValueError, ShapeError
+from studies.rivals import (
     DOCUMENT_PARAMETERS,
     EQUAL_PARAMETERS,
     FORMS,
@@ -28,9 +29,8 @@ from pnbx_snn.baselines import (
     in_form,
     mlp,
 )
-from pnbx_snn.baselines.compiled_form import CompiledTransformer
-from pnbx_snn.baselines.other_forms import UnavailableError
-from pnbx_snn.errors import PnbxValueError, ShapeError
+from studies.rivals.compiled_form import CompiledTransformer
+from studies.rivals.other_forms import UnavailableError
 
 
 def small(**options):
@@ -205,8 +205,8 @@ def test_what_does_not_fit_is_refused(unchecked):
 
 COMPILED = """
 import json, torch
-from pnbx_snn.baselines import Transformer
-from pnbx_snn.baselines.compiled_form import CompiledTransformer
+from studies.rivals import Transformer
+from studies.rivals.compiled_form import CompiledTransformer
 torch.manual_seed(0)
 found = []
 for weights, norm in (("fp32", "after"), ("int8", "before")):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.report import markdown, readable
-from benchmarks.timing import Row, Timing, interleave
+from studies.bench.report import markdown, readable
+from studies.bench.timing import Row, Timing, interleave
 
 FOLDER = Path(__file__).parents[1] / "docs" / "performance"
 

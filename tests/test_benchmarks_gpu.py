@@ -8,7 +8,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import gpu, timing
+from studies.bench import gpu, timing
 
 NO_GPU = not torch.accelerator.is_available()
 

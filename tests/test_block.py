@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pnbx_snn.block import BitBrain
-from pnbx_snn.counts import REFERENCE, parameter_table
 from pnbx_snn.errors import PnbxValueError, ShapeError
-from pnbx_snn.fast_weights import FastWeights
-from pnbx_snn.glia import Glia
-from pnbx_snn.hippocampus import Hippocampus
-from pnbx_snn.membrane import Membrane
-from pnbx_snn.messages import TorusMessages
-from pnbx_snn.network import PNBX
-from pnbx_snn.noise import OUNoise
-from pnbx_snn.rnn import MinGRU, SpikingRNN
-from pnbx_snn.ssm import LTISSM, SelectiveSSM
+from pnbx_snn.layers.fast_weights import FastWeights
+from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.layers.rnn import MinGRU, SpikingRNN
+from pnbx_snn.layers.ssm import LTISSM, SelectiveSSM
+from pnbx_snn.metrics.counts import REFERENCE, parameter_table
+from pnbx_snn.networks.block import BitBrain
+from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.neurons.glia import Glia
+from pnbx_snn.neurons.membrane import Membrane
+from pnbx_snn.neurons.messages import TorusMessages
+from pnbx_snn.neurons.noise import OUNoise
 
 SIZES = {"in_features": 6, "num_classes": 3, "num_steps": 5, "d_hidden": 32}
 PARTS = {"d_ssm": 5, "d_rnn": 4, "rank": 3, "slots": 6}

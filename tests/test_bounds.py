@@ -14,7 +14,7 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, prove, run
 from neuromorphic.bounds import ANY_STEPS, _followed_state, _settled_state, bound_op, most_steps, proven_for
 from neuromorphic.errors import BoundError, InputError, ProgramError
 from neuromorphic.executors import NAMES, get_executor
-from neuromorphic.executors.numpy_executor import STEPS, initial_state
+from neuromorphic.executors.reference import STEPS, initial_state
 from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
 from neuromorphic.pathway_ops import LI, Delay, FastWeights, Resonator, Scale
 from programs import small_inputs, small_program

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuromorphic.canonical import canonical_json, plain_json, read_json
+from neuromorphic.files.canonical import canonical_json, plain_json, read_json
 
 NUMBERS = {  # RFC 8785, appendix B: the bits of a number and its text
     "0000000000000000": "0",

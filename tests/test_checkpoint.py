@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pnbx_snn import storage
-from pnbx_snn.checkpoint import (
+from pnbx_snn.errors import CheckpointError, ConfigError, PnbxTypeError, StorageError
+from pnbx_snn.storage import locked_folder
+from pnbx_snn.training.checkpoint import (
     CHECKPOINT_NAME,
     CheckpointMeta,
     build_model,
@@ -25,11 +27,9 @@ from pnbx_snn.checkpoint import (
     save_checkpoint,
     saved_config,
 )
-from pnbx_snn.config import make_config
-from pnbx_snn.errors import CheckpointError, ConfigError, PnbxTypeError, StorageError
-from pnbx_snn.packed import load_packed
-from pnbx_snn.run_log import RunLog, read_metrics
-from pnbx_snn.storage import locked_folder
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.packed import load_packed
+from pnbx_snn.training.run_log import RunLog, read_metrics
 
 CONFIG = make_config({"model": {"hidden": [6], "num_steps": 2, "learn_beta": True}})
 META = CheckpointMeta(epoch=3, step=12, seed=7, config=CONFIG.model_dump())

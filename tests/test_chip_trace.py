@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from neuromorphic import LIF, Dense, Input, Program, run
-from neuromorphic.lava_mapping import lava_mapping, stock_lif_arguments
+from neuromorphic.executors.lava.mapping import lava_mapping, stock_lif_arguments
 
 SPIKE_STEPS = [461, 511, 711, 761]
 

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from pnbx_snn import cli
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, load_run, read_meta
-from pnbx_snn.config import load_config
-from pnbx_snn.data import load_digits_split
-from pnbx_snn.run_log import read_metrics
-from pnbx_snn.training import evaluate
+from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_run, read_meta
+from pnbx_snn.training.config import load_config
+from pnbx_snn.training.run import evaluate
+from pnbx_snn.training.run_log import read_metrics
 
 ROOT = Path(cli.__file__).parents[1]
 CONFIG = "[data]\npart = 'train'\n[model]\nhidden = [9, 5]\nnum_steps = 3\n[train]\nepochs = 2\nthreads = 1\n"

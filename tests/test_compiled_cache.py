@@ -10,8 +10,8 @@ import numba
 import pytest
 from numba.core import caching
 
-from neuromorphic.native.compiled import entry_point
-from pnbx_snn.kernels.compiled import _compile
+from neuromorphic.executors.native.compiled import entry_point
+from pnbx_snn.kernels.cpu.compiled import _compile
 
 SOURCE = """
 def make():

@@ -16,10 +16,10 @@ from neuromorphic.compiler.pnbx import scale_op
 from neuromorphic.errors import CompileError, CompileWarning
 from neuromorphic.ops import OP_TYPES
 from neuromorphic.pathway_ops import Slots
-from pnbx_snn.config import make_config
-from pnbx_snn.messages import TorusMessages
-from pnbx_snn.network import PNBX
-from pnbx_snn.training import train
+from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.neurons.messages import TorusMessages
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.run import train
 
 T, B = 30, 48
 SIZES = {"in_features": 6, "num_classes": 3, "d_hidden": 48, "d_ssm": 16, "d_rnn": 8, "rank": 6, "slots": 8}

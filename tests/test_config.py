@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pnbx_snn.config import _SECTIONS as SECTIONS
-from pnbx_snn.config import Config, differing_keys, load_config, make_config, to_toml
 from pnbx_snn.errors import ConfigError
 from pnbx_snn.surrogate import SURROGATES
+from pnbx_snn.training.config import _SECTIONS as SECTIONS
+from pnbx_snn.training.config import Config, differing_keys, load_config, make_config, to_toml
 
 CONFIGS = Path(__file__).parents[1] / "examples" / "configs"
 DIGITS = CONFIGS / "digits.toml"

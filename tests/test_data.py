@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from pnbx_snn.data import load_digits_split, shift_images
+from pnbx_snn.data.split import load_digits_split, shift_images
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pnbx_snn import download as module
-from pnbx_snn.download import SPEAKERS, download
+from pnbx_snn.data import download as module
+from pnbx_snn.data.download import SPEAKERS, download
+from pnbx_snn.data.fsdd import load_fsdd
+from pnbx_snn.data.mnist import load_mnist
 from pnbx_snn.errors import DataError, PnbxValueError, StorageError
-from pnbx_snn.fsdd import load_fsdd
-from pnbx_snn.mnist import load_mnist
 
 BASE = "https://mirror.invalid/"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from snntorch import spikegen
 
-from pnbx_snn.encoding import delta, direct, latency, rate
+from pnbx_snn.data.encoding import delta, direct, latency, rate
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
 

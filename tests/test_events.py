@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 
 from neuromorphic import verify
 from neuromorphic.compiler import compile_run
-from pnbx_snn.checkpoint import build_model, load_run
 from pnbx_snn.cli import app
-from pnbx_snn.config import make_config, to_toml
+from pnbx_snn.data.events import SENSORS, Sensor, bin_events, load_events
 from pnbx_snn.errors import ConfigError, DataError, PnbxError
-from pnbx_snn.events import SENSORS, Sensor, bin_events, load_events
-from pnbx_snn.tasks import load_split
+from pnbx_snn.training.checkpoint import build_model, load_run
+from pnbx_snn.training.config import make_config, to_toml
+from pnbx_snn.training.tasks import load_split
 
 STEP_US = 10_000
 
@@ -227,7 +227,7 @@ def test_an_old_tonic_is_named_and_not_the_file(tmp_path, monkeypatch):
     """Tonic 1.6 with NumPy 2 computes microseconds in float16: every file looked cut short."""
     heidelberg_set(tmp_path)
     versions = {"tonic": "1.6.0", "numpy": "2.4.6"}
-    monkeypatch.setattr("pnbx_snn.events.version", versions.__getitem__)
+    monkeypatch.setattr("pnbx_snn.data.events.version", versions.__getitem__)
     with pytest.raises(DataError, match=r"Tonic 1.6.0 cannot read events with NumPy 2.4.6; the file is not at fault"):
         load_events(tmp_path, "shd", part="train", num_steps=5)
     versions["numpy"] = "1.26.4"

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from pnbx_snn.model import SpikingClassifier
-from pnbx_snn.network import PNBX
+from pnbx_snn.networks.classifier import SpikingClassifier
+from pnbx_snn.networks.pnbx import PNBX
 
 SIZES = {"in_features": 16, "num_classes": 3, "d_hidden": 64, "d_ssm": 16, "d_rnn": 8, "rank": 4, "slots": 5}
 VARIANTS = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.fast_weights import CHUNK, FastWeights, FastWeightsState, delta_read, hebbian_read
+from pnbx_snn.layers.fast_weights import CHUNK, FastWeights, FastWeightsState, delta_read, hebbian_read
 
 RULES = ["hebbian", "delta"]
 READ = {"hebbian": hebbian_read, "delta": delta_read}

@@ -7,8 +7,8 @@ from torch import nn
 from pnbx_snn import PNBX, SpikingClassifier
 from pnbx_snn.checks import check_finite
 from pnbx_snn.errors import PnbxValueError
-from pnbx_snn.event_encoder import EventEncoder
-from pnbx_snn.linear import BitLinear
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.networks.event_encoder import EventEncoder
 
 
 def pnbx(input_range="int8"):

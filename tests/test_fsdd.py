@@ -13,8 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pnbx_snn.data.fsdd import augment_features, load_fsdd, log_mel, mel_filters
 from pnbx_snn.errors import DataError, PnbxValueError, ShapeError
-from pnbx_snn.fsdd import augment_features, load_fsdd, log_mel, mel_filters
 
 SPEAKERS = ["anna", "bert", "cleo", "dave", "emma", "finn"]
 
@@ -286,7 +286,7 @@ def test_arrays_that_lie(tmp_path, arrays, name, data, message):
 
 
 def test_a_bomb_is_not_decompressed(tmp_path, arrays, monkeypatch):
-    monkeypatch.setattr("pnbx_snn.fsdd._MAX_MEMBER_BYTES", {"samples": 10_000_000})
+    monkeypatch.setattr("pnbx_snn.data.fsdd._MAX_MEMBER_BYTES", {"samples": 10_000_000})
     rezip(write(tmp_path, arrays) / "fsdd.npz", "samples.npy", npy_header((9_000_000,), "<i2") + bytes(18_000_000))
     opened = []
     member_open = zipfile.ZipFile.open

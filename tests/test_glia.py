@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.glia import Glia
-from pnbx_snn.neurons import LIF
-from pnbx_snn.noise import OUNoise
+from pnbx_snn.neurons.glia import Glia
+from pnbx_snn.neurons.lif import LIF
+from pnbx_snn.neurons.noise import OUNoise
 
 TARGET = 0.188
 

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.hippocampus import CHUNK, Hippocampus, HippocampusState
+from pnbx_snn.layers.hippocampus import CHUNK, Hippocampus, HippocampusState
 
 KINDS = ("softmax", "winner")
 

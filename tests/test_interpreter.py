@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from neuromorphic import interpreter
 from neuromorphic.errors import LavaNotFoundError
-from neuromorphic.interpreter import STAMP, Finding, LavaPython, doctor, find_lava_python, setup_lava
-from neuromorphic.lava_backend.shim import hashable_dataclasses
+from neuromorphic.executors.lava import environment as interpreter
+from neuromorphic.executors.lava.environment import STAMP, Finding, LavaPython, doctor, find_lava_python, setup_lava
+from neuromorphic.executors.lava.worker.shim import hashable_dataclasses
 
 ANSWER = json.dumps({"python": "3.10.9", "numpy": "1.26.4", "lava": "0.10.0", "shim": False})
 LATER = json.dumps({"python": "3.12.1", "numpy": "2.4.0", "lava": "0.10.0", "shim": True})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pnbx_snn import LIF
-from pnbx_snn.kernels import memory
+from pnbx_snn.kernels.cpu import memory
 
 SHAPE = (1 << 20,)  # 4 MiB of float32
 

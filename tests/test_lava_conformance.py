@@ -10,8 +10,8 @@ from lava_fixtures import assert_equal
 from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run, verify
 from neuromorphic.errors import CompileError
 from neuromorphic.executors import NAMES
+from neuromorphic.executors.lava.mapping import lava_mapping
 from neuromorphic.fixed_point import RESETS, STATE_MAX
-from neuromorphic.lava_mapping import lava_mapping
 from random_programs import random_inputs, random_program
 
 pytestmark = pytest.mark.lava

@@ -19,10 +19,10 @@ import pytest
 import neuromorphic
 from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
 from neuromorphic.errors import ExecutorError, ExecutorTimeoutError, LavaNotFoundError
-from neuromorphic.executors import lava_executor
-from neuromorphic.executors.lava_executor import LavaSession, default_time_limit
-from neuromorphic.executors.lava_side_process import living_members
-from neuromorphic.interpreter import WORKER, clean_environment
+from neuromorphic.executors.lava import executor as lava_executor
+from neuromorphic.executors.lava.environment import WORKER, clean_environment
+from neuromorphic.executors.lava.executor import LavaSession, default_time_limit
+from neuromorphic.executors.lava.side_process import living_members
 
 pytestmark = pytest.mark.lava
 
@@ -299,7 +299,7 @@ import os, sys
 sys.path[:0] = [{root!r}]
 import numpy as np
 from neuromorphic import Program
-from neuromorphic.executors.lava_executor import LavaSession
+from neuromorphic.executors.lava.executor import LavaSession
 program = Program.load(sys.argv[1])
 session = LavaSession(python={python!r})
 told = []
@@ -398,7 +398,7 @@ import runpy, sys
 runpy.run_path(sys.argv[1])["load_lava"]()
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.lif.process import LIF
-from neuromorphic.lava_backend.local_runtime import LocalRuntime
+from neuromorphic.executors.lava.worker.local_runtime import LocalRuntime
 first, second = LIF(shape=(2,)), LIF(shape=(2,))
 first.s_out.connect(second.a_in)
 second.s_out.connect(first.a_in)  # each waits for the other's spikes before it sends its own

@@ -5,7 +5,7 @@ import pytest
 
 from lava_fixtures import assert_equal
 from neuromorphic import LIF, Dense, Input, Program, Readout
-from neuromorphic.lava_mapping import Layout
+from neuromorphic.executors.lava.mapping import Layout
 from neuromorphic.ops import OP_TYPES
 from neuromorphic.pathway_ops import Delay, Scale
 from programs import REPEATED, repeated_sources

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from neuromorphic import LIF, Dense, Input, Program, Readout
-from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, STATE_MAX, dense, lif_step
-from neuromorphic.lava_mapping import (
+from neuromorphic.executors.lava.mapping import (
     MAX_DELAY,
     Layout,
     bias_mantissa,
@@ -13,6 +12,7 @@ from neuromorphic.lava_mapping import (
     stock_lif_arguments,
     synapse_arguments,
 )
+from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, STATE_MAX, dense, lif_step
 from neuromorphic.pathway_ops import Delay
 from programs import small_program
 from random_programs import random_program

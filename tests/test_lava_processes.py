@@ -15,7 +15,7 @@ from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc.io.source import RingBuffer
 from lava.proc.monitor.process import Monitor
-from neuromorphic.lava_backend.pathway_processes import ProgramGate, ProgramGatedState, ProgramScale
+from neuromorphic.executors.lava.worker.pathway_processes import ProgramGate, ProgramGatedState, ProgramScale
 
 if __name__ == "__main__":
     values, gates = (np.load(path) for path in sys.argv[1:3])

@@ -8,10 +8,10 @@ import pytest
 
 from neuromorphic import Dense, Input, Program
 from neuromorphic.errors import ExecutorError
-from neuromorphic.executors import lava_executor
-from neuromorphic.executors.lava_executor import LavaSession
-from neuromorphic.executors.lava_side_process import SideProcess
-from neuromorphic.interpreter import LavaPython, _probe
+from neuromorphic.executors.lava import executor as lava_executor
+from neuromorphic.executors.lava.environment import LavaPython, _probe
+from neuromorphic.executors.lava.executor import LavaSession
+from neuromorphic.executors.lava.side_process import SideProcess
 
 READY = '{"type": "ready"}'
 DONE = '{"type": "done", "files": {"v": "v.npy"}, "run_seconds": 1, "build_seconds": 1, "steps": 1, "processes": 1}'

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import pnbx_snn
 from pnbx_snn.errors import PnbxError, PnbxTypeError, ShapeError
-from pnbx_snn.leaky import Leaky
+from pnbx_snn.neurons.leaky import Leaky
 from pnbx_snn.surrogate import Surrogate
 
 KINDS = [snntorch.Leaky, Leaky]

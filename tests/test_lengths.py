@@ -10,16 +10,16 @@ from neuromorphic.compiler.runs import measure_agreement
 from neuromorphic.errors import CompileError, InputError
 from neuromorphic.executors import NAMES
 from pnbx_snn import PNBX, SpikingClassifier
-from pnbx_snn.checkpoint import load_run
-from pnbx_snn.config import make_config
-from pnbx_snn.data import Sequences, Split
-from pnbx_snn.devices import Workers
+from pnbx_snn.data.split import Sequences, Split
 from pnbx_snn.errors import ConfigError, PnbxValueError, ShapeError
-from pnbx_snn.evaluation import evaluate
-from pnbx_snn.masks import normalised, own_steps
-from pnbx_snn.tasks import load_split, resolve
-from pnbx_snn.trainer import Trainer
-from pnbx_snn.training import train
+from pnbx_snn.networks.masks import normalised, own_steps
+from pnbx_snn.training.checkpoint import load_run
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.run import train
+from pnbx_snn.training.tasks import load_split, resolve
+from pnbx_snn.training.trainer import Trainer
 
 LENGTHS = torch.tensor([7, 1, 4, 12, 12, 3])
 BATCH, STEPS, INPUTS = len(LENGTHS), 12, 5

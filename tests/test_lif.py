@@ -17,7 +17,7 @@ from snntorch import surrogate as snn_surrogate
 from torch import nn
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.neurons import LIF, LIFState, beta_from_tau
+from pnbx_snn.neurons.lif import LIF, LIFState, beta_from_tau
 from pnbx_snn.surrogate import Surrogate, resolve
 
 RESETS = ["zero", "subtract", "none"]

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pnbx_snn.errors import PnbxError
-from pnbx_snn.leaky import Leaky
-from pnbx_snn.lif_scan import usable
-from pnbx_snn.membrane import MembraneState, membrane_scan
-from pnbx_snn.messages import TorusMessages
-from pnbx_snn.neurons import LIF, LIFState
+from pnbx_snn.kernels.lif import usable
+from pnbx_snn.neurons.leaky import Leaky
+from pnbx_snn.neurons.lif import LIF, LIFState
+from pnbx_snn.neurons.membrane import MembraneState, membrane_scan
+from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.surrogate import SURROGATES, Surrogate
 
 RESETS = ["zero", "subtract", "none"]
@@ -398,7 +398,7 @@ def run(code, **environment):
 
 def test_compile_and_export_take_it_whole():
     code = """
-    from pnbx_snn.neurons import LIF
+    from pnbx_snn.neurons.lif import LIF
     x = torch.randn(5, 2, 12)
     for primitive in ("leaky", "lif_box"):
         lif = LIF(torch.rand(12), reset="subtract", primitive=primitive, learn_beta=True, learn_threshold=True)
@@ -425,7 +425,7 @@ def test_second_derivatives_are_refused():
 
 
 def test_a_new_length_or_batch_compiles_nothing():
-    from pnbx_snn.kernels.lif_loops import backward_kernel, forward_kernel
+    from pnbx_snn.kernels.cpu.lif_loops import backward_kernel, forward_kernel
 
     kernels = forward_kernel(0, 1, False, False), backward_kernel(0, 1, 0, False, False, False)
     counts = []
@@ -442,7 +442,7 @@ def test_a_new_length_or_batch_compiles_nothing():
 
 def test_two_threads_give_the_same_and_survive_a_fork():
     code = """
-    from pnbx_snn.neurons import LIF
+    from pnbx_snn.neurons.lif import LIF
     x, results = torch.randn(40, 3, 700), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -461,7 +461,7 @@ def test_two_threads_give_the_same_and_survive_a_fork():
 
 
 def test_serial_and_parallel_kernels_have_caches_of_their_own():
-    from pnbx_snn.kernels.compiled import Compiled
+    from pnbx_snn.kernels.cpu.compiled import Compiled
 
     kernel = Compiled(lambda x: None, tag="_twice")
     serial, parallel = kernel._serial._cache, kernel._parallel._cache
@@ -470,9 +470,9 @@ def test_serial_and_parallel_kernels_have_caches_of_their_own():
 
 
 NUMBA_FREE = """
-    from pnbx_snn.neurons import LIF
-    from pnbx_snn.leaky import Leaky
-    from pnbx_snn.membrane import membrane_scan
+    from pnbx_snn.neurons.lif import LIF
+    from pnbx_snn.neurons.leaky import Leaky
+    from pnbx_snn.neurons.membrane import membrane_scan
     x = torch.full((4, 1, 1), 0.75, requires_grad=True)
     a, _ = LIF(0.5)(x)
     b, _ = LIF(0.5, primitive="lif_box")(x * 2)
@@ -493,8 +493,8 @@ def test_a_read_only_installation_without_a_home_compiles_without_a_cache():
     code = """
     from numba.core import caching
     caching.CompileResultCacheImpl._locator_classes = []
-    from pnbx_snn.neurons import LIF
-    from pnbx_snn.kernels.lif_loops import forward_kernel
+    from pnbx_snn.neurons.lif import LIF
+    from pnbx_snn.kernels.cpu.lif_loops import forward_kernel
     x = torch.full((4, 1, 1), 0.75, requires_grad=True)
     z, _ = LIF(0.5)(x)
     z.sum().backward()

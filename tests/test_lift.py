@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.leaky import Leaky
-from pnbx_snn.lift import lift
-from pnbx_snn.neurons import LIF
+from pnbx_snn.neurons.leaky import Leaky
+from pnbx_snn.neurons.lif import LIF
+from pnbx_snn.neurons.lift import lift
 
 N = 5
 

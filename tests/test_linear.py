@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pnbx_snn.errors import PnbxValueError, ShapeError
-from pnbx_snn.linear import BitLinear
+from pnbx_snn.layers.bitlinear import BitLinear
 
 
 def oracle(weight, bias, x, input_scale):

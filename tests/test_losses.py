@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pnbx_snn.errors import PnbxValueError
-from pnbx_snn.losses import firing_rate, rate_penalty
+from pnbx_snn.training.losses import firing_rate, rate_penalty
 
 
 def random_spikes(seed, widths):

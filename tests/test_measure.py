@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from neuromorphic import LIF, Dense, Input, Program
-from pnbx_snn.analysis import measure, measure_stages
-from pnbx_snn.analysis.measure_models import FULL, NATIVE, QUICK, Stepped
-from pnbx_snn.analysis.measure_process import Rival, native_arguments, run
-from pnbx_snn.analysis.measure_tables import markdown
 from pnbx_snn.errors import PnbxError, PnbxValueError, StorageError
-from pnbx_snn.packed import pack_ternary
+from pnbx_snn.training.packed import pack_ternary
+from studies.measurements import run as measure
+from studies.measurements import stages as measure_stages
+from studies.measurements.models import FULL, NATIVE, QUICK, Stepped
+from studies.measurements.process import Rival, native_arguments, run
+from studies.measurements.tables import markdown
 
 FOLDER = Path(__file__).parents[1] / "docs" / "analysis"
 FIELDS = {"quantity", "model", "form", "length", "value", "unit", "low", "high", "command"}
@@ -60,7 +61,7 @@ def test_stages_that_ended_are_kept(tmp_path, monkeypatch):
     assert path.with_suffix(".md").read_text().count("equal, fp32, compiled: not measured: no compiler\n") == 1
     found = json.loads(path.read_text())
     assert [set(row) for row in found["rows"]] == [FIELDS, FIELDS]
-    assert found["rows"][1]["command"] == "python -m pnbx_snn.analysis.measure FOLDER --quick"
+    assert found["rows"][1]["command"] == "python -m studies.measurements.run FOLDER --quick"
     assert (found["rows"][1]["low"], found["rows"][1]["high"]) == (6.0, 8.0)
     assert set(found["machine"]["stages"]) == {"a", "b"}
     assert found["machine"]["versions"]["torch"] == torch.__version__

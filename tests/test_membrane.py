@@ -11,11 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pnbx_snn import membrane as module
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.membrane import Membrane, MembraneState, membrane_scan
-from pnbx_snn.messages import TorusMessages
-from pnbx_snn.neurons import LIF, LIFState
+from pnbx_snn.neurons import membrane as module
+from pnbx_snn.neurons.lif import LIF, LIFState
+from pnbx_snn.neurons.membrane import Membrane, MembraneState, membrane_scan
+from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.surrogate import Surrogate
 
 RESETS = ("zero", "subtract", "none")
@@ -153,7 +153,7 @@ def test_kernels_equal_torchs_operations(size, reset, dtype, monkeypatch):
 def test_works_without_numba():
     code = (
         "import sys; sys.modules['numba'] = None\n"
-        "import torch; from pnbx_snn.membrane import membrane_scan\n"
+        "import torch; from pnbx_snn.neurons.membrane import membrane_scan\n"
         "x = torch.full((4, 1, 1), 0.75, requires_grad=True)\n"
         "z, _ = membrane_scan(x, torch.tensor(0.5), torch.tensor(1.0)); z.sum().backward()\n"
         "print(z.flatten().tolist(), x.grad.abs().min().item() > 0)"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.messages import NEIGHBOURS, TorusMessages, edge_gradient, torus_messages, transpose_edges
+from pnbx_snn.neurons.messages import NEIGHBOURS, TorusMessages, edge_gradient, torus_messages, transpose_edges
 from pnbx_snn.quantization import keep_ternary
 
 

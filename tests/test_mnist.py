@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from pnbx_snn.data.mnist import load_mnist
 from pnbx_snn.errors import DataError, PnbxValueError
-from pnbx_snn.mnist import load_mnist
 
 COUNTS = {"train": 55_000, "validation": 5_000, "train_all": 60_000, "test": 10_000}
 # Of the real files, with NumPy alone: the sum of all bytes.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pnbx_snn import LIF, BitLinear, SpikingClassifier, SpikingLayer
-from pnbx_snn.encoding import direct, latency, rate
+from pnbx_snn.data.encoding import direct, latency, rate
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
 

@@ -14,13 +14,14 @@ from torch import nn
 import pnbx_snn
 from module_nets import BETA, N_IN, N, T, norse_net, snntorch_net, spikes_in, step, tuned
 from neuromorphic import Program, run
-from neuromorphic.compiler import compile_module, compile_nir, graph_of, module_agreement, save_nir
-from neuromorphic.compiler.module_graphs import traced_graph
+from neuromorphic.compiler import compile_module, compile_nir, graph_of, save_nir
+from neuromorphic.compiler.modules import agreement as module_agreement
+from neuromorphic.compiler.modules.graphs import traced_graph
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError, CompileWarning
 from nir_oracle import evaluate
-from pnbx_snn.linear import BitLinear
-from pnbx_snn.model import SpikingLayer
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.networks.classifier import SpikingLayer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Inhibition is an unstable feature:UserWarning")
 

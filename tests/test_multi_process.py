@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 import multi_process_run
-from pnbx_snn.collectives import SharedBatchNorm1d, share_batch_norms, shared_sum
-from pnbx_snn.config import make_config
-from pnbx_snn.data import Split, load_digits_split
-from pnbx_snn.devices import Workers
+from pnbx_snn.data.split import Split, load_digits_split
 from pnbx_snn.errors import CheckpointError, ConfigError
-from pnbx_snn.run_log import read_metrics
-from pnbx_snn.trainer import Trainer
-from pnbx_snn.training import _check_shared, train
+from pnbx_snn.training.collectives import SharedBatchNorm1d, share_batch_norms, shared_sum
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.run import _check_shared, train
+from pnbx_snn.training.run_log import read_metrics
+from pnbx_snn.training.trainer import Trainer
 
 ROUNDING = 1e-12
 """In float64 sums in another order differ by some 3e-15 after an epoch; no spike flips."""
@@ -171,7 +171,7 @@ def test_one_process_shares_with_itself():
 @pytest.mark.parametrize(("make", "shape"), [(nn.BatchNorm1d, (6, 3)), (nn.BatchNorm2d, (6, 3, 4, 5))])
 def test_shared_statistics_are_batch_norm(monkeypatch, make, shape):
     """Two processes with the same samples: all sums are doubled, and batch norm of the doubled batch comes out."""
-    from pnbx_snn import collectives
+    from pnbx_snn.training import collectives
 
     monkeypatch.setattr(collectives, "num_processes", lambda: 2)
     monkeypatch.setattr(collectives, "shared_sum", lambda x: 2 * x)

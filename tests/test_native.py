@@ -21,11 +21,11 @@ from typer.testing import CliRunner
 from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
 from neuromorphic.cli import app
 from neuromorphic.errors import BoundError, ExecutorError, FileFormatError, InputError
+from neuromorphic.executors.native import NativeNetwork, TernaryMatrix, bits_of, compiled
+from neuromorphic.executors.native import layout as native_layout
+from neuromorphic.executors.native.compiled import STAMP
+from neuromorphic.executors.native.interpreter import run_steps
 from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
-from neuromorphic.native import NativeNetwork, TernaryMatrix, bits_of, compiled
-from neuromorphic.native import layout as native_layout
-from neuromorphic.native.compiled import STAMP
-from neuromorphic.native.interpreter import run_steps
 from neuromorphic.ops import OP_TYPES
 from neuromorphic.pathway_ops import LI, Delay, FastWeights, Scale, Slots
 from programs import small_inputs, small_program
@@ -521,7 +521,7 @@ def test_it_compiles_where_no_cache_can_be_kept(tmp_path):
         "    def __init__(self, function):\n"
         "        raise RuntimeError('cannot cache function: no locator available')\n"
         "caching.FunctionCache = Refused\n"
-        "from neuromorphic.native import TernaryMatrix, bits_of\n"
+        "from neuromorphic.executors.native import TernaryMatrix, bits_of\n"
         "matrix = TernaryMatrix(np.array([[1, -1, 1]], dtype=np.int8), reads='spikes')\n"
         "print(int(matrix.times_spikes(bits_of(np.array([[True, False, True]])))[0, 0]))\n"
     )
@@ -551,7 +551,7 @@ import sys
 sys.path.insert(0, {tests!r})
 import numpy as np
 from neuromorphic import verify
-from neuromorphic.native import vectors
+from neuromorphic.executors.native import vectors
 from random_networks import random_network
 from random_programs import random_inputs
 assert vectors.HAS_AVX2 == {avx2} and not vectors.HAS_VNNI
@@ -679,7 +679,7 @@ class TestTernaryMatrix:
 def test_numba_is_loaded_when_asked_for():
     code = (
         "import sys, neuromorphic; before = 'numba' in sys.modules; "
-        "import neuromorphic.native; print(before, 'numba' in sys.modules)"
+        "import neuromorphic.executors.native; print(before, 'numba' in sys.modules)"
     )
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert got.stdout.strip() == "False True"

@@ -10,7 +10,7 @@ from netx_rules import netx_layers
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.cli import app
 from neuromorphic.errors import CompileError
-from neuromorphic.netx import export_netx, read_netx, write
+from neuromorphic.formats.netx import export_netx, read_netx, write
 
 
 def chain(*, weights="ternary", shift=6, bias=64, readout=True, seed=0):

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from netx_rules import NEURON, netx_layers, slayer_file
-from neuromorphic import LIF, Dense, hdf5_files, hdf5_reader, run
+from neuromorphic import LIF, Dense, run
 from neuromorphic.errors import FileFormatError, NeuromorphicError, ProgramError
-from neuromorphic.netx import read, read_netx
+from neuromorphic.files import hdf5 as hdf5_files
+from neuromorphic.files import hdf5_reader
+from neuromorphic.formats.netx import read, read_netx
 
 T = 30
 

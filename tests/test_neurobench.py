@@ -7,18 +7,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, save_checkpoint
 from pnbx_snn.cli import app
-from pnbx_snn.config import make_config
-from pnbx_snn.counts import parameter_table
-from pnbx_snn.data import Split, load_digits_split
+from pnbx_snn.data.split import Split, load_digits_split
 from pnbx_snn.errors import PnbxError
-from pnbx_snn.evaluation import evaluate
-from pnbx_snn.hippocampus import Hippocampus
-from pnbx_snn.linear import BitLinear, apply_all
-from pnbx_snn.neurobench_metrics import PackedNetwork, matrices_of, neurobench
+from pnbx_snn.layers.bitlinear import BitLinear, apply_all
+from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.metrics.counts import parameter_table
+from pnbx_snn.metrics.neurobench import PackedNetwork, matrices_of, neurobench
 from pnbx_snn.quantization import quantize_int8
 from pnbx_snn.storage import read_tensors
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, save_checkpoint
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.evaluate import evaluate
 
 pytest.importorskip("neurobench", reason="pip install --no-deps neurobench")
 
@@ -122,7 +122,7 @@ def test_the_weights_are_those_of_the_parameter_table():
 
 
 def test_the_footprint_is_that_of_the_packed_file(tmp_path):
-    from pnbx_snn.packed import pack_run
+    from pnbx_snn.training.packed import pack_run
 
     config = make_config({"pnbx": SIZES})
     model = network({"pnbx": SIZES})

@@ -17,7 +17,7 @@ from neuromorphic.errors import CompileError, StorageError
 from neuromorphic.fixed_point import RESETS
 from neuromorphic.pathway_ops import LI, Delay, Gate, Scale
 from nir_oracle import evaluate
-from pnbx_snn.linear import BitLinear
+from pnbx_snn.layers.bitlinear import BitLinear
 
 T = 40
 
@@ -232,7 +232,7 @@ def test_pathways_that_nir_cannot_hold(options, message):
     if "readout" in options:
         from typing import get_args
 
-        from pnbx_snn.network import Readout as Kinds
+        from pnbx_snn.networks.pnbx import Readout as Kinds
 
         options["readout"] = next(kind for kind in get_args(Kinds) if kind != "mean")
     model = pnbx_snn.PNBX(**options)
@@ -287,7 +287,7 @@ def test_a_changed_integer_is_noticed(monkeypatch):
     """The check of a program's way back can fail: one weight turned round."""
     model, _ = classifier()
     program = compile_model(model)
-    from neuromorphic.compiler import nir_program
+    from neuromorphic.compiler.nir import program as nir_program
 
     def turned(graph, **options):
         graph.nodes["lif2_synapses"].weight[3, np.flatnonzero(graph.nodes["lif2_synapses"].weight[3])[0]] *= -1

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from typer.testing import CliRunner
 
-from neuromorphic import Program, hdf5_files, run
+from neuromorphic import Program, run
 from neuromorphic.cli import app
 from neuromorphic.compiler import compile_nir
 from neuromorphic.errors import CompileError
+from neuromorphic.files import hdf5 as hdf5_files
 from nir_nets import DT, M, graph_of, one_lif, parameters, rng_of
 
 

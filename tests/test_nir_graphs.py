@@ -12,8 +12,8 @@ from torch import nn
 
 from neuromorphic import Program, prove, run
 from neuromorphic.compiler import compile_nir
-from neuromorphic.compiler.nir_signals import Signals
-from neuromorphic.compiler.nir_wiring import Wiring
+from neuromorphic.compiler.nir.signals import Signals
+from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.weight_integers import integers_of
 from neuromorphic.errors import CompileError
 from neuromorphic.neuron_ops import LIF

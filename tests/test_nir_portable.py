@@ -12,7 +12,7 @@ import pnbx_snn
 from module_nets import norse_net, snntorch_net, spikes_in, tuned
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.compiler import compile_layers, compile_model, compile_nir, graph_of, save_nir, to_nir
-from neuromorphic.compiler.nir_portable import portable
+from neuromorphic.compiler.nir.portable import portable
 from neuromorphic.errors import CompileError
 from neuromorphic.pathway_ops import LI, Delay, Scale
 from nir_oracle import evaluate

@@ -14,7 +14,7 @@ import pnbx_snn
 from module_endings import BAD, GOOD, SAMPLES_MIXED, HandNeuron
 from neuromorphic import errors, run
 from neuromorphic.compiler import compile_module, compile_nir
-from neuromorphic.compiler.module_agreement import READOUTS
+from neuromorphic.compiler.modules.agreement import READOUTS
 from neuromorphic.errors import CompileError, InputError
 from neuromorphic.ops import Dense, Readout
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.noise import OUNoise, OUState
+from pnbx_snn.neurons.noise import OUNoise, OUState
 
 
 def seeded(seed=0):

@@ -14,11 +14,11 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run, veri
 from neuromorphic.cli import app
 from neuromorphic.compiler import compile_model
 from neuromorphic.errors import CompileError, ExecutorError
+from neuromorphic.executors.onnx.model import MAKERS, to_onnx
+from neuromorphic.executors.onnx.onnxruntime import onnxruntime_runtime
+from neuromorphic.executors.onnx.openvino import SETTINGS, openvino_runtime
+from neuromorphic.executors.onnx.stepper import run_model
 from neuromorphic.fixed_point import RESETS
-from neuromorphic.onnx_backend.model import MAKERS, to_onnx
-from neuromorphic.onnx_backend.onnxruntime_executor import onnxruntime_runtime
-from neuromorphic.onnx_backend.openvino_executor import SETTINGS, openvino_runtime
-from neuromorphic.onnx_backend.stepper import run_model
 from neuromorphic.ops import OP_TYPES
 from neuromorphic.pathway_ops import LI, Delay, Slots
 from pnbx_snn import PNBX

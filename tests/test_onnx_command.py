@@ -8,15 +8,15 @@ import openvino as ov
 import pytest
 from typer.testing import CliRunner
 
-import neuromorphic.interpreter as interpreter
-import neuromorphic.onnx_backend.openvino_executor as openvino_executor
+import neuromorphic.executors.lava.environment as interpreter
+import neuromorphic.executors.onnx.openvino as openvino_executor
 from neuromorphic import verify
 from neuromorphic.cli import app
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors import get_executor
-from neuromorphic.onnx_backend import runtimes as found
-from neuromorphic.onnx_backend.model import to_onnx
-from neuromorphic.onnx_backend.openvino_executor import SETTINGS
+from neuromorphic.executors.onnx import runtimes as found
+from neuromorphic.executors.onnx.model import to_onnx
+from neuromorphic.executors.onnx.openvino import SETTINGS
 from programs import small_inputs, small_program
 
 GPU = ("GPU", "Intel(R) Arc(TM) A770 Graphics", ("FP32", "FP16", "INT8", "GPU_HW_MATMUL"))
@@ -39,7 +39,7 @@ def without(monkeypatch):
     """Hide a package, and what has imported it."""
 
     def hide(package):
-        for name in [n for n in sys.modules if n.startswith("neuromorphic.onnx_backend.")]:
+        for name in [n for n in sys.modules if n.startswith("neuromorphic.executors.onnx.")]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, package, None)
         real = found.find_spec

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove, verify
+from neuromorphic.executors.onnx.model import to_onnx
+from neuromorphic.executors.onnx.onnxruntime import onnxruntime_runtime
+from neuromorphic.executors.onnx.openvino import openvino_runtime
 from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
-from neuromorphic.onnx_backend.model import to_onnx
-from neuromorphic.onnx_backend.onnxruntime_executor import onnxruntime_runtime
-from neuromorphic.onnx_backend.openvino_executor import openvino_runtime
 from neuromorphic.pathway_arithmetic import fast_weights_step
 from neuromorphic.pathway_ops import LI, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots
 

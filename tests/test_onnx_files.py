@@ -13,10 +13,10 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, Recording, run
 from neuromorphic.bounds import ANY_STEPS
 from neuromorphic.cli import app
 from neuromorphic.errors import CompileError, FileFormatError, InputError
-from neuromorphic.onnx_backend.budget import check_budget
-from neuromorphic.onnx_backend.files import load_onnx, run_onnx, save_onnx
-from neuromorphic.onnx_backend.model import digest, to_onnx
-from neuromorphic.onnx_backend.openvino_executor import SETTINGS
+from neuromorphic.executors.onnx.budget import check_budget
+from neuromorphic.executors.onnx.files import load_onnx, run_onnx, save_onnx
+from neuromorphic.executors.onnx.model import digest, to_onnx
+from neuromorphic.executors.onnx.openvino import SETTINGS
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 

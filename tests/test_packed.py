@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pnbx_snn.checkpoint import load_run
 from pnbx_snn.cli import app
-from pnbx_snn.config import make_config
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
-from pnbx_snn.packed import load_packed, pack_run, pack_ternary, unpack_ternary
 from pnbx_snn.quantization import ternarize
 from pnbx_snn.storage import read_tensors, write_tensors
-from pnbx_snn.tasks import load_split
-from pnbx_snn.training import evaluate, train
+from pnbx_snn.training.checkpoint import load_run
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.packed import load_packed, pack_run, pack_ternary, unpack_ternary
+from pnbx_snn.training.run import evaluate, train
+from pnbx_snn.training.tasks import load_split
 from test_pnbx_training import tiny
 
 

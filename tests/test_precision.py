@@ -20,9 +20,9 @@ from pnbx_snn import (
     TorusMessages,
     lift,
 )
-from pnbx_snn.fast_weights import FastWeightsState
-from pnbx_snn.membrane import MembraneState, membrane_scan
-from pnbx_snn.neurons import LIFState
+from pnbx_snn.layers.fast_weights import FastWeightsState
+from pnbx_snn.neurons.lif import LIFState
+from pnbx_snn.neurons.membrane import MembraneState, membrane_scan
 from pnbx_snn.surrogate import Surrogate
 
 NUM_STEPS = 1200

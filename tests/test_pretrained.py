@@ -6,10 +6,10 @@ import sys
 import pytest
 import torch
 
-from pnbx_snn.checkpoint import load_run
 from pnbx_snn.errors import CheckpointError, StorageError
-from pnbx_snn.pretrained import from_pretrained, save_pretrained
-from pnbx_snn.training import train
+from pnbx_snn.training.checkpoint import load_run
+from pnbx_snn.training.pretrained import from_pretrained, save_pretrained
+from pnbx_snn.training.run import train
 from test_pnbx_training import tiny
 
 

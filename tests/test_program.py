@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
-from neuromorphic.container import complete_header, read_container, write_container
 from neuromorphic.errors import FileFormatError, InputError, ProgramError, StorageError
-from neuromorphic.packing import pack_ternary, unpack_ternary
+from neuromorphic.files.container import complete_header, read_container, write_container
+from neuromorphic.files.ternary import pack_ternary, unpack_ternary
 from neuromorphic.pathway_ops import Delay, Scale
 from neuromorphic.program import FORMAT_VERSION, KIND
 from programs import small_inputs, small_program
@@ -282,7 +282,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
     def no_space(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("neuromorphic.container.os.fsync", no_space)
+    monkeypatch.setattr("neuromorphic.files.container.os.fsync", no_space)
     with pytest.raises(StorageError, match=r"p\.npz: cannot be written \(No space left on device\); a file already"):
         small_program(seed=5).save(path)
     assert path.read_bytes() == before

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from neuromorphic.compiler import compile_model, measure_agreement
 from neuromorphic.pathway_arithmetic import gate
-from pnbx_snn.membrane import Membrane
-from pnbx_snn.network import PNBX
+from pnbx_snn.layers.rnn import MinGRU
+from pnbx_snn.layers.ssm import LTISSM, SelectiveSSM
+from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.neurons.membrane import Membrane
 from pnbx_snn.quantization import round_decay, table_sigmoid
-from pnbx_snn.rnn import MinGRU
-from pnbx_snn.ssm import LTISSM, SelectiveSSM
 
 SIZES = {"in_features": 6, "num_classes": 3, "num_steps": 30, "d_hidden": 48, "d_ssm": 16, "d_rnn": 8, "rank": 6}
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pnbx_snn.analysis import recall, recall_report
-from pnbx_snn.analysis.recall_models import MODELS, make_model
-from pnbx_snn.analysis.recall_tasks import TASKS, Task, copy, flip_flop, language, make_task, text
-from pnbx_snn.analysis.recall_tasks import recall as pairs_task
-from pnbx_snn.baselines import count
 from pnbx_snn.errors import PnbxValueError
+from studies.recall import report as recall_report
+from studies.recall import run as recall
+from studies.recall.models import MODELS, make_model
+from studies.recall.tasks import TASKS, Task, copy, flip_flop, language, make_task, text
+from studies.recall.tasks import recall as pairs_task
+from studies.rivals import count
 
 
 def generator(seed=0):

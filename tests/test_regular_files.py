@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import neuromorphic.regular_files
+import neuromorphic.files.regular_files
 import pnbx_snn.regular_files
 from neuromorphic import Program, Recording
 from neuromorphic.compiler import compile_nir
 from neuromorphic.errors import FileFormatError, NeuromorphicError
-from neuromorphic.input_files import read_inputs
-from neuromorphic.onnx_backend.files import load_onnx
-from pnbx_snn.checkpoint import load_run, read_meta
-from pnbx_snn.config import load_config
-from pnbx_snn.data_files import reading
+from neuromorphic.executors.onnx.files import load_onnx
+from neuromorphic.files.arrays import read_inputs
+from pnbx_snn.data.files import reading
 from pnbx_snn.errors import CheckpointError, PnbxError
-from pnbx_snn.packed import load_packed
-from pnbx_snn.run_log import read_metrics
 from pnbx_snn.storage import read_tensors
+from pnbx_snn.training.checkpoint import load_run, read_meta
+from pnbx_snn.training.config import load_config
+from pnbx_snn.training.packed import load_packed
+from pnbx_snn.training.run_log import read_metrics
 
 
 def data_file(path):
@@ -44,7 +44,7 @@ READERS = {
     "run": lambda path: load_run(path.parent),
 }
 GUARDS = [
-    (neuromorphic.regular_files, FileFormatError, NeuromorphicError),
+    (neuromorphic.files.regular_files, FileFormatError, NeuromorphicError),
     (pnbx_snn.regular_files, CheckpointError, PnbxError),
 ]
 

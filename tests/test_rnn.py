@@ -12,9 +12,9 @@ from scipy.special import expit
 from torch.func import functional_call
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.neurons import LIF
-from pnbx_snn.rnn import MinGRU, SpikingRNN, SpikingRNNState
-from pnbx_snn.ssm import SSMState
+from pnbx_snn.layers.rnn import MinGRU, SpikingRNN, SpikingRNNState
+from pnbx_snn.layers.ssm import SSMState
+from pnbx_snn.neurons.lif import LIF
 
 KINDS = {"min_gru": MinGRU, "spiking": SpikingRNN}
 each_kind = pytest.mark.parametrize("kind", KINDS)

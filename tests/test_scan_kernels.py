@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pnbx_snn import scan
 from pnbx_snn.errors import PnbxError
-from pnbx_snn.scan import diagonal_scan
+from pnbx_snn.kernels import scan
+from pnbx_snn.kernels.scan import diagonal_scan
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 
@@ -76,7 +76,7 @@ def test_kernels_equal_the_loop(shape, dtype, constant, seed):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("constant", [True, False])
 def test_more_columns_than_one_piece_and_more_steps_than_one_sum(dtype, constant, monkeypatch):
-    kernels = pytest.importorskip("pnbx_snn.kernels.scan_cpu")
+    kernels = pytest.importorskip("pnbx_snn.kernels.cpu.scan")
     monkeypatch.setattr(kernels, "WIDTH", 64)
     T, B, S = 300, 3, 67  # 201 columns, 300 steps: neither a multiple
     decay = decays(*((S,) if constant else (T, B, S)), dtype=dtype)
@@ -183,7 +183,7 @@ def test_several_threads_give_the_same_bits():
 def test_works_without_numba():
     code = (
         "import sys; sys.modules['numba'] = None\n"
-        "import torch; from pnbx_snn.scan import diagonal_scan\n"
+        "import torch; from pnbx_snn.kernels.scan import diagonal_scan\n"
         "d = torch.tensor([0.5], requires_grad=True)\n"
         "s = diagonal_scan(d, torch.ones(3, 1, 1), torch.zeros(1, 1)); s.sum().backward()\n"
         "print(s.flatten().tolist(), d.grad.item())"

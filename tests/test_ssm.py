@@ -13,8 +13,8 @@ from snntorch import AssociativeLeaky
 from torch.func import functional_call
 
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.scan import diagonal_scan
-from pnbx_snn.ssm import LTISSM, DiagonalSSM, SelectiveSSM, SSMState
+from pnbx_snn.kernels.scan import diagonal_scan
+from pnbx_snn.layers.ssm import LTISSM, DiagonalSSM, SelectiveSSM, SSMState
 
 KINDS = ("selective", "real", "complex")
 

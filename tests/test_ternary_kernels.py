@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import linear
 
-from pnbx_snn import products
-from pnbx_snn.linear import BitLinear, apply_all
-from pnbx_snn.products import ternary_products
+from pnbx_snn.kernels import ternary as products
+from pnbx_snn.kernels.ternary import ternary_products
+from pnbx_snn.layers.bitlinear import BitLinear, apply_all
 from pnbx_snn.quantization import keep_ternary, ternarize
 
 
@@ -100,7 +100,7 @@ def test_gradients_are_those_of_the_formulas(rows, inputs, outputs, density, see
     seed=st.integers(0, 10_000),
 )
 def test_sums_by_tables_equal_the_product(rows, depths, outputs, seed):
-    kernels = pytest.importorskip("pnbx_snn.kernels.lookup_cpu")
+    kernels = pytest.importorskip("pnbx_snn.kernels.cpu.lookup")
     inputs = [draw(rows, depth, seed=seed + i) for i, depth in enumerate(depths)]
     weights = [draw_ternary(depth, outputs, seed=seed + i) for i, depth in enumerate(depths)]
     scales = [torch.tensor(0.37 + i) for i in range(len(depths))]
@@ -112,7 +112,7 @@ def test_sums_by_tables_equal_the_product(rows, depths, outputs, seed):
 
 
 def test_a_gradient_that_is_not_a_number_shows():
-    kernels = pytest.importorskip("pnbx_snn.kernels.lookup_cpu")
+    kernels = pytest.importorskip("pnbx_snn.kernels.cpu.lookup")
     x = torch.zeros(40, 5)
     x[33, 4] = torch.nan
     found = kernels.by_tables([x], [torch.ones(5, 3)], [torch.tensor(1.0)])

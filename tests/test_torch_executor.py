@@ -6,12 +6,12 @@ import torch
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.errors import ExecutorError
+from neuromorphic.executors.torch.arithmetic import MAX_COLUMNS, Product
+from neuromorphic.executors.torch.devices import devices
+from neuromorphic.executors.torch.steps import MAKERS
 from neuromorphic.fixed_point import RESETS
 from neuromorphic.ops import OP_TYPES
 from neuromorphic.pathway_ops import Delay
-from neuromorphic.torch_backend.arithmetic import MAX_COLUMNS, Product
-from neuromorphic.torch_backend.devices import devices
-from neuromorphic.torch_backend.steps import MAKERS
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 from random_programs import random_inputs

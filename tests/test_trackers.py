@@ -6,10 +6,10 @@ import pytest
 from accelerate import tracking
 from accelerate.tracking import GeneralTracker
 
-from pnbx_snn.config import make_config
 from pnbx_snn.errors import ConfigError
-from pnbx_snn.run_log import read_metrics
-from pnbx_snn.training import train
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.run import train
+from pnbx_snn.training.run_log import read_metrics
 
 
 def tiny(tracker, **train_):

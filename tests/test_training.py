@@ -11,16 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from pnbx_snn import trainer, training
-from pnbx_snn.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
-from pnbx_snn.config import load_config, make_config
-from pnbx_snn.data import Split, load_digits_split
-from pnbx_snn.devices import Workers
+from pnbx_snn.data.split import Split, load_digits_split
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError, StorageError
-from pnbx_snn.losses import rate_penalty
-from pnbx_snn.model import ClassifierOutput, SpikingClassifier
-from pnbx_snn.run_log import RunLog, read_metrics
-from pnbx_snn.training import evaluate, train
+from pnbx_snn.networks.classifier import ClassifierOutput, SpikingClassifier
+from pnbx_snn.training import trainer
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
+from pnbx_snn.training.config import load_config, make_config
+from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.losses import rate_penalty
+from pnbx_snn.training.run import evaluate, train
+from pnbx_snn.training import run as training
+from pnbx_snn.training.run_log import RunLog, read_metrics
 from test_checkpoint import file_size_limit
 
 TINY = {"model": {"hidden": [6], "num_steps": 2}, "train": {"epochs": 6, "batch_size": 400, "threads": 1}}
@@ -118,12 +119,12 @@ def test_checkpoints_come_every_so_often_and_at_the_end(tmp_path):
 KILLED = """
     import os, sys
     from pathlib import Path
-    from pnbx_snn.config import load_config
-    from pnbx_snn.training import train
+    from pnbx_snn.training.config import load_config
+    from pnbx_snn.training.run import train
 
     where, config, out = sys.argv[1:]
     if where == "mid-epoch":
-        from pnbx_snn import trainer
+        from pnbx_snn.training import trainer
         steps, original = [], trainer.rate_penalty
         def kill(spikes, *, target):
             steps.append(1)

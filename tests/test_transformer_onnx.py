@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.transformer_graph import blocks
-from benchmarks.transformer_onnx import OnnxTransformer
-from pnbx_snn.analysis import measure_process, measure_stages
-from pnbx_snn.analysis.measure_models import Stepped
-from pnbx_snn.baselines import count, equal_transformer
 from pnbx_snn.errors import PnbxValueError, ShapeError
+from studies.bench.transformer_graph import blocks
+from studies.bench.transformer_onnx import OnnxTransformer
+from studies.measurements import process as measure_process
+from studies.measurements import stages as measure_stages
+from studies.measurements.models import Stepped
+from studies.rivals import count, equal_transformer
 from test_baselines import assert_refuses_what_only_torch_takes, small, tokens
 
 RUNTIMES = {"ONNX Runtime": OnnxTransformer}
@@ -110,7 +111,9 @@ def test_it_is_asked_as_the_others_are(monkeypatch, tmp_path):
         assert bench.available([key]) == []
     assert bench.unavailable == {", ".join(key): "onnx and onnxruntime not installed: pip install 'pnbx-snn[onnx]'"}
     monkeypatch.setattr(measure_process, "CLONE", tmp_path)
-    assert measure_process.why_not(key[1]) == "needs a clone of the repository: this form is in its folder benchmarks"
+    assert (
+        measure_process.why_not(key[1]) == "needs a clone of the repository: this form is in its folder studies/bench"
+    )
     assert measure_process.why_not("int8") is None
 
 

@@ -11,16 +11,16 @@ import torch
 
 from pnbx_snn.errors import PnbxTypeError, ShapeError
 from pnbx_snn.kernels import dispatch
-from pnbx_snn.leaky import Leaky
-from pnbx_snn.lif_scan import lif_scan, usable
-from pnbx_snn.linear import BitLinear
-from pnbx_snn.membrane import MembraneState, membrane_scan
-from pnbx_snn.messages import TorusMessages
-from pnbx_snn.neurons import LIF
-from pnbx_snn.packed import pack_ternary
-from pnbx_snn.products import packed_product, ternary_products
-from pnbx_snn.scan import diagonal_scan
+from pnbx_snn.kernels.lif import lif_scan, usable
+from pnbx_snn.kernels.scan import diagonal_scan
+from pnbx_snn.kernels.ternary import packed_product, ternary_products
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.neurons.leaky import Leaky
+from pnbx_snn.neurons.lif import LIF
+from pnbx_snn.neurons.membrane import MembraneState, membrane_scan
+from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.surrogate import SURROGATES, Surrogate
+from pnbx_snn.training.packed import pack_ternary
 
 triton = pytest.importorskip("triton")
 
@@ -30,8 +30,11 @@ if GPU is None:  # Triton decides when a kernel is defined whether it will be in
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("TRITON_INTERPRET", "1")
         for module in ("lif", "scan", "ternary"):
-            importlib.import_module(f"pnbx_snn.kernels.{module}_triton")
-from pnbx_snn.kernels import lif_triton, scan_triton, ternary_triton, triton_jit  # noqa: E402
+            importlib.import_module(f"pnbx_snn.kernels.triton.{module}")
+from pnbx_snn.kernels.triton import jit as triton_jit  # noqa: E402
+from pnbx_snn.kernels.triton import lif as lif_triton  # noqa: E402
+from pnbx_snn.kernels.triton import scan as scan_triton  # noqa: E402
+from pnbx_snn.kernels.triton import ternary as ternary_triton  # noqa: E402
 
 pytestmark = [pytest.mark.gpu] if GPU else []
 
@@ -179,7 +182,7 @@ def test_membranes_that_hear_their_neighbours(size, reset):
 
 @pytest.mark.parametrize("reset", RESETS)
 def test_membranes_that_hear_nobody(reset, monkeypatch):
-    monkeypatch.setattr("pnbx_snn.membrane.usable", lambda x, *rest: triton_runs(x) and usable(x, *rest))
+    monkeypatch.setattr("pnbx_snn.neurons.membrane.usable", lambda x, *rest: triton_runs(x) and usable(x, *rest))
     compare_membrane((CHUNK + 3, 2, 9), reset, None)  # against the loop, which needs no minute to be compiled
 
 
@@ -375,8 +378,8 @@ def test_layers_take_the_kernels_by_themselves(monkeypatch):
 
 
 def test_a_ternary_layer_takes_the_kernels(monkeypatch):
-    monkeypatch.setattr("pnbx_snn.products.SMALLEST", 1)
-    monkeypatch.setattr("pnbx_snn.products.FEWEST_ROWS", 1)
+    monkeypatch.setattr("pnbx_snn.kernels.ternary.SMALLEST", 1)
+    monkeypatch.setattr("pnbx_snn.kernels.ternary.FEWEST_ROWS", 1)
     seen, layer = [], BitLinear(12, 5)
     monkeypatch.setattr(ternary_triton, "_product", Seen(ternary_triton._product, "_product", seen))
     x = (uniform(2, 3, 12) < 0.3).float()
@@ -403,7 +406,7 @@ def test_devices_without_kernels():
     if GPU is None:
         assert not triton_jit.has_driver("cuda")
         assert dispatch.kernels("ternary", "cuda") is None
-        assert dispatch.kernels("lif", "cpu").__name__ == "pnbx_snn.kernels.lif_cpu"
+        assert dispatch.kernels("lif", "cpu").__name__ == "pnbx_snn.kernels.cpu.lif"
         with dispatch.interpreted():
             assert dispatch.kernels("lif", "cpu") is lif_triton
 
@@ -421,9 +424,10 @@ def test_a_driver_of_the_device_and_a_triton_that_can_compile_them_are_needed(mo
 def afresh(monkeypatch):
     """Let this test import the kernels anew, and forget what it has imported."""
     ours = [name for name in sys.modules if name.startswith("pnbx_snn.kernels.") and "triton" in name]
-    package = sys.modules["pnbx_snn.kernels"]
+    for name in sorted(ours, reverse=True):
+        parent, _, leaf = name.rpartition(".")
+        monkeypatch.delattr(sys.modules[parent], leaf)
     for name in ours:
-        monkeypatch.delattr(package, name.rpartition(".")[2])
         monkeypatch.delitem(sys.modules, name)
     caches = (dispatch._load, dispatch._driven)
     for cache in caches:
@@ -436,7 +440,7 @@ def afresh(monkeypatch):
 def test_without_triton_there_are_none(afresh, monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
     assert [dispatch.kernels(s, d) for s in ("lif", "scan", "ternary") for d in ("cuda", "xpu")] == [None] * 6
-    assert dispatch.kernels("lif", "cpu").__name__ == "pnbx_snn.kernels.lif_cpu"
+    assert dispatch.kernels("lif", "cpu").__name__ == "pnbx_snn.kernels.cpu.lif"
 
 
 # Compiled for a GPU that is not there
@@ -465,8 +469,8 @@ def test_kernels_compile_for_an_nvidia_gpu_and_fuse_nothing(afresh, tmp_path, mo
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     lif, torus, scan, ternary, jit = (
-        importlib.import_module(f"pnbx_snn.kernels.{name}")
-        for name in ("lif_triton", "lif_torus_triton", "scan_triton", "ternary_triton", "triton_jit")
+        importlib.import_module(f"pnbx_snn.kernels.triton.{name}")
+        for name in ("lif", "lif_torus", "scan", "ternary", "jit")
     )
     sizes = {"CHUNK": 8, "BLOCK": 128}
     exact = [

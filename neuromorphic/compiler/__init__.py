@@ -1,10 +1,10 @@
 """A trained network to an integer program. The only place here that sees torch and ``pnbx_snn``."""
 
 from neuromorphic.compiler.layers import compile_layers
-from neuromorphic.compiler.module_graphs import graph_of
-from neuromorphic.compiler.module_programs import compile_module
-from neuromorphic.compiler.nir_export import save_nir, to_nir
-from neuromorphic.compiler.nir_graphs import compile_nir
+from neuromorphic.compiler.modules.graphs import graph_of
+from neuromorphic.compiler.modules.programs import compile_module
+from neuromorphic.compiler.nir.export import save_nir, to_nir
+from neuromorphic.compiler.nir.graphs import compile_nir
 from neuromorphic.compiler.runs import compile_model, compile_run, measure_agreement
 
 __all__ = [

@@ -23,7 +23,7 @@ from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, s
 from neuromorphic.errors import CompileError
 from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
 from neuromorphic.ops import Input, Op, Readout
-from pnbx_snn.linear import BitLinear
+from pnbx_snn.layers.bitlinear import BitLinear
 
 
 @dataclass(frozen=True)

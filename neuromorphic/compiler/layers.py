@@ -16,8 +16,8 @@ from neuromorphic.compiler.spiking import Ranges
 from neuromorphic.errors import CompileError
 from neuromorphic.ops import Input, Op
 from neuromorphic.program import Program
-from pnbx_snn.linear import BitLinear
-from pnbx_snn.model import SpikingClassifier, SpikingLayer
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
 
 LayerParts = tuple[nn.Module, nn.Module | None, nn.Module]
 

@@ -13,7 +13,7 @@ from neuromorphic.errors import CompileError
 from neuromorphic.fixed_point import DECAY_ONE
 from neuromorphic.homeostasis import GAIN_BITS, RATE_BITS, RATE_ONE
 from neuromorphic.neuron_ops import LIF, MAX_GAIN, MAX_INTEGRAL, MAX_OFFSET, HomeostaticLIF
-from pnbx_snn.glia import Glia, Loop
+from pnbx_snn.neurons.glia import Glia, Loop
 
 OCTAVES = math.log2(math.e)
 """Octaves of an e-fold: glia count offsets in the latter."""

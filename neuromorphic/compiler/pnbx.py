@@ -55,14 +55,14 @@ from neuromorphic.pathway_ops import (
     Torus,
 )
 from neuromorphic.program import Program
-from pnbx_snn import fast_weights as fast_weights_module
-from pnbx_snn.block import BitBrain
-from pnbx_snn.glia import Loop
-from pnbx_snn.hippocampus import Hippocampus
-from pnbx_snn.linear import BitLinear
-from pnbx_snn.network import PNBX
-from pnbx_snn.rnn import MinGRU, SpikingRNN
-from pnbx_snn.ssm import LTISSM, SelectiveSSM
+from pnbx_snn.layers import fast_weights as fast_weights_module
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.layers.rnn import MinGRU, SpikingRNN
+from pnbx_snn.layers.ssm import LTISSM, SelectiveSSM
+from pnbx_snn.networks.block import BitBrain
+from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.neurons.glia import Loop
 
 CURRENT_BITS = (12, 11, 10, 9, 8, 7, 6)
 """Fractional bits of a block's current that are tried; below six the rounding would be seen in the spikes."""

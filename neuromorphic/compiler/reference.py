@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from neuromorphic.compiler.runs import compile_model
-from pnbx_snn.analysis.measure_models import images, settled_reference
+from studies.measurements.models import images, settled_reference
 
 
 def main(folder: str, d_hidden: str = "2048") -> None:

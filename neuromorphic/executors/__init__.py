@@ -12,12 +12,12 @@ from neuromorphic.recording import Recording
 
 _MODULES = MappingProxyType(
     {
-        "numpy": "neuromorphic.executors.numpy_executor",
-        "lava": "neuromorphic.executors.lava_executor",
-        "native": "neuromorphic.executors.native_executor",
-        "torch": "neuromorphic.torch_backend.executor",
-        "onnxruntime": "neuromorphic.onnx_backend.onnxruntime_executor",
-        "openvino": "neuromorphic.onnx_backend.openvino_executor",
+        "numpy": "neuromorphic.executors.reference",
+        "lava": "neuromorphic.executors.lava.executor",
+        "native": "neuromorphic.executors.native.executor",
+        "torch": "neuromorphic.executors.torch.executor",
+        "onnxruntime": "neuromorphic.executors.onnx.onnxruntime",
+        "openvino": "neuromorphic.executors.onnx.openvino",
     }
 )
 

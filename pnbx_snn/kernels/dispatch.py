@@ -25,11 +25,11 @@ def kernels(subject: Subject, device_type: str) -> Any:
         for the device, and on every other device.
     """
     if device_type == "cpu" and _interpreted:
-        return _load(f"{subject}_triton")
+        return _load(f"triton.{subject}")
     compiler = _COMPILERS.get(device_type)
     if compiler is None or (compiler == "triton" and not _driven(device_type)):
         return None
-    return _load(f"{subject}_{compiler}")
+    return _load(f"{compiler}.{subject}")
 
 
 def has_kernels(subject: Subject, device_type: str, together: int = 1) -> bool:
@@ -67,5 +67,5 @@ def _load(module: str) -> Any:
 @functools.cache
 def _driven(device_type: str) -> bool:
     """Whether Triton is there and compiles for the device."""
-    jit = _load("triton_jit")
+    jit = _load("triton.jit")
     return jit is not None and jit.has_driver(device_type)

@@ -1,1 +1,0 @@
-"""Measurements of PNB-X against its rivals: ``make bench``, or ``python -m benchmarks --help``."""

@@ -1,0 +1,1 @@
+"""Compile modules of snnTorch and Norse: trace, read, compile, compare."""

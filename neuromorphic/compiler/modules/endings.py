@@ -1,0 +1,199 @@
+"""What a network returns: outputs and states of modules, or what keeps the order of read-outs; else it is refused."""
+
+from __future__ import annotations
+
+import collections
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neuromorphic.compiler.modules.nodes import LAYERS, NORMS
+from neuromorphic.compiler.modules.tensors import INPUT, Axis, Kept, Lost, Source
+from neuromorphic.compiler.modules.timing import Timing
+from neuromorphic.compiler.modules.trace import Leaf, Trace
+from neuromorphic.compiler.notes import Notes
+from neuromorphic.errors import CompileError
+
+_SUMMABLE = {"_log_softmax", "mul", "div", "add", "sub"}
+_ALLOWED = (
+    "A network may return outputs and states of modules, and of those softmax and log_softmax over the features, sums "
+    "and means over time, and positive factors; do everything else with what the program returns"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Ending:
+    """One returned tensor that stems from a module: which output or state of it, and where its axes lie in it."""
+
+    number: int  # among the returned tensors
+    kept: Kept
+    ids: Tensor  # of each element: where it lies in what the module gave
+
+    @property
+    def node(self) -> str:
+        """Name of the module."""
+        return self.kept.source.parts[0].node
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it is a state of the module, not its output."""
+        return self.kept.source.parts[0].port > 0
+
+    def is_like(self, other: Ending) -> bool:
+        """Say whether both are the same, or steps of the same output that are returned one by one."""
+        step = self.kept.source.parts[0].call is not None and not self.kept.operations and not other.kept.operations
+        return self is other or (step and (self.node, self.is_state) == (other.node, other.is_state))
+
+    def scores(self, returned: Tensor, batch: int, width: int) -> NDArray[np.float64] | None:
+        """Return the value of each class, ``[B, N]``, added up over time as users do; ``None`` where there is none."""
+        axis = _class_axis(self.ids, width)
+        if axis is None or returned.shape != self.ids.shape or not returned.is_floating_point():
+            return None
+        rows = (self.ids.select(axis, 0) // width).reshape(-1)
+        values = returned.detach().movedim(axis, -1).reshape(-1, width).to(torch.float64)[rows.argsort()]
+        return None if len(rows) % batch else values.reshape(-1, batch, width).sum(dim=0).cpu().numpy()
+
+    def taken(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the same of a program's values ``[T, B, N]``."""
+        batch, width = values.shape[1:]
+        if {"max", "amax"} & {*self.kept.operations}:
+            return np.asarray(values.max(axis=0))
+        if self.kept.steps:
+            return np.asarray(values.sum(axis=0))
+        call = self.kept.source.parts[0].call
+        steps = torch.unique(self.ids // (batch * width)).numpy()
+        return np.asarray(values[steps + (0 if call is None else call - 1)].sum(axis=0))
+
+
+def check_returned(found: Trace, notes: Notes) -> list[Ending]:
+    """Return the tensors that stem from modules, in the order in which the network returns them.
+
+    Raises
+    ------
+    CompileError
+        When it returns something else, by the name of the operation that made it so.
+    """
+    endings = []
+    for number, (tensor, entry) in enumerate(found.returned_tensors, start=1):
+        what = f"the network's output {number}" if len(found.returned_tensors) > 1 else "the network's output"
+        if entry is None:
+            if number == 1 and tensor.numel() > 1 and tensor.is_floating_point():
+                raise CompileError(f"{what} has no known origin: it comes from no module. {_ALLOWED}")
+            if tensor.numel() > 1 and bool(tensor.any()):
+                notes.warn(f"{what} comes from no module and is not in the program.")
+            continue
+        kept = found.returned(entry.source) if isinstance(entry.source, Source | Kept) else None
+        if kept is not None:
+            if kept.source.parts[0].node != INPUT:
+                endings.append(Ending(number, kept, found.indices(entry, tensor)))
+            continue
+        if tensor.numel() == 1 and len(found.returned_tensors) > 1:
+            notes.append(f"{what} is one number and is not in the program.")
+            continue
+        reason = entry.source.reason if isinstance(entry.source, Lost) else _sum(found, entry.source)
+        raise CompileError(f"{what} is not one of a module: {reason}. {_ALLOWED}")
+    return endings
+
+
+def check_ends(found: Trace, timing: Timing, endings: list[Ending], ends: list[str], notes: Notes) -> None:
+    """Check what was done to the outputs of modules that a network returns, and that its ends are among them.
+
+    Raises
+    ------
+    CompileError
+        When features or steps are left out, mixed or compared with others, or no end of the network is returned.
+    """
+    calls = collections.Counter((ending.node, ending.is_state) for ending in endings if not ending.kept.operations)
+    for ending in endings:
+        what = f"the network's output {ending.number}" if len(found.returned_tensors) > 1 else "the network's output"
+        leaf, told = found.leaves[ending.node], ", ".join(ending.kept.operations)
+        _check_kept(timing, what, leaf, ending.kept)
+        listed = calls[ending.node, ending.is_state] == leaf.calls  # every step is an output of its own
+        _check_rows(what, leaf, ending, listed=listed)
+        if told:
+            notes.append(f"{what} is {leaf.where} after {told}, which keeps the order of its values.")
+    if found.returned_tensors and not any(ending.node in ends for ending in endings):
+        names = ", ".join(found.leaves[name].where for name in ends)
+        raise CompileError(f"the network returns nothing of its last module, {names}. {_ALLOWED}")
+
+
+def _sum(found: Trace, source: Source) -> str:
+    parts = source.parts
+    names = ", ".join(dict.fromkeys(found.names[part.node] for part in parts))
+    if len({part.node for part in parts}) == 1:
+        return f"it adds up some steps of {names}, not all of them"
+    return f"it is the sum of {names}; let a module take the sum and end with it"
+
+
+def _is_sum(leaf: Leaf, timing: Timing) -> bool:
+    """Say whether a program ends this module in a sum over several steps."""
+    return isinstance(leaf.module, (*LAYERS, *NORMS)) and timing.num_steps > 1
+
+
+def _check_kept(timing: Timing, what: str, leaf: Leaf, kept: Kept) -> None:
+    width, told = math.prod(leaf.features_out), ", ".join(kept.operations)
+    elements = timing.batch * width
+    for axis in kept.steps:
+        whole = kept.source.parts[0].call is not None and axis.stride == kept.source.numel  # a sum over the loop
+        if axis != Axis(axis.stride, timing.num_steps) or not (whole or axis.stride in (elements, 0)):
+            raise CompileError(
+                f"{what} adds up {axis.length} elements of {leaf.where} that are not its {timing.num_steps} steps "
+                f"({told}). {_ALLOWED}"
+            )
+        if axis.stride == 0 and axis.length > 1:
+            raise CompileError(f"{what} adds up elements of {leaf.where} that are not its steps. {_ALLOWED}")
+    for axis in kept.classes:
+        if (axis.length != leaf.features_out[-1] and axis.length != width) or axis.stride not in (0, 1):
+            raise CompileError(
+                f"{what} compares {axis.length} elements of {leaf.where} that are not its features ({told}). {_ALLOWED}"
+            )
+    if _is_sum(leaf, timing) and not kept.steps and {*kept.operations} - _SUMMABLE:
+        raise CompileError(
+            f"{what} is {told} of {leaf.where} in each step, and a program's read-out is the sum over time; return the "
+            "sum over time, or what is made of it"
+        )
+    if _is_sum(leaf, timing) and {"max", "amax"} & {*kept.operations}:
+        raise CompileError(
+            f"{what} is the largest of {leaf.where} over time, and a program's read-out is the sum; return the sum "
+            "over time, or end in a neuron without reset"
+        )
+
+
+def _check_rows(what: str, leaf: Leaf, ending: Ending, *, listed: bool) -> None:
+    """Refuse a part of the features or of the steps of a sum, and features that are mixed with samples."""
+    width, kept = math.prod(leaf.features_out), ending.kept
+    if "argmax" in kept.operations:
+        return
+    known = ending.ids.reshape(-1).sort().values
+    one_of_many = kept.source.parts[0].call is not None and leaf.calls > 1 and not listed
+    is_sum = isinstance(leaf.module, (*LAYERS, *NORMS)) and not kept.steps
+    if is_sum and (one_of_many or len(known) < kept.source.numel):
+        raise CompileError(
+            f"{what} is only some steps of {leaf.where}, and a program's read-out is the sum over all of them; return "
+            "all steps, or end in a neuron without reset"
+        )
+    rows = known.reshape(-1, width) if known.numel() % width == 0 else known[:0].reshape(0, width)
+    if len(rows) == 0 or not torch.equal(rows, rows[:, :1] + torch.arange(width)) or bool((rows[:, 0] % width).any()):
+        raise CompileError(
+            f"{what} is a part of the features of {leaf.where}; return all and choose in the program's recording"
+        )
+    if len(leaf.features_out) == 1 and _class_axis(ending.ids, width) is None:
+        raise CompileError(f"{what} mixes the features of {leaf.where} with its samples or steps. {_ALLOWED}")
+
+
+def _class_axis(ids: Tensor, width: int) -> int | None:
+    """Return the axis along which the features of one row lie, whole and in order."""
+    for axis in reversed(range(ids.ndim)):
+        first = ids.select(axis, 0)
+        along = torch.arange(width).reshape([width if i == axis else 1 for i in range(ids.ndim)])
+        if (
+            ids.shape[axis] == width
+            and torch.equal(ids, first.unsqueeze(axis) + along)
+            and not bool((first % width).any())
+        ):
+            return axis
+    return None

@@ -1,0 +1,302 @@
+"""One module of snnTorch, Norse, torch or ``pnbx_snn`` to NIR nodes, with what NIR has no field for as metadata.
+
+NIR is continuous in time; a step of ``dt`` seconds is Euler's, so that a decay per step of ``beta`` is a time constant
+``tau = dt / (1 - beta)``, and snnTorch's input weight of 1 a resistance ``r = 1 / (1 - beta)``. A neuron's ``metadata``
+hold ``reset_mechanism`` (``"zero"``, ``"subtract"``, ``"none"``), ``reset_delay`` and ``primitive``: whose step it is.
+snnTorch's late reset to zero is two things: ``Leaky`` forgets its membrane before the step, all other neurons also lose
+the input of that step. The second is ``"zero_with_input"``, a name that no tool takes for the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import snntorch
+import torch
+from torch import Tensor, nn
+
+import pnbx_snn
+from neuromorphic.compiler.folding import to_numpy
+from neuromorphic.compiler.modules.layers import layer_node
+from neuromorphic.compiler.nir.neurons import WITH_INPUT
+from neuromorphic.compiler.weight_integers import Float64
+from neuromorphic.errors import CompileError
+from neuromorphic.formats.nir import nir_package
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.neurons.leaky import Leaky
+
+NO_LEAK = 2.0**-45
+"""Stands for ``1 - beta`` where a neuron among leaky ones has no leak: NIR has no infinite time constant."""
+
+TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+ENDINGS = (nn.Softmax, nn.LogSoftmax)
+"""Modules that are followed like the functions they call, which only a network's end may use."""
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
+SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
+NORSE_CELLS = ("LIFBoxCell", "LIFCell", "LICell", "LIBoxCell", "LIFRecurrentCell", "IAFCell")
+NORSE_SEQUENCES = ("LIF", "LI", "LIFRecurrent", "IAF")
+NORSE_CONTAINERS = ("SequentialState", "RecurrentSequential", "Lift")
+
+_NEAREST = {
+    "Alpha": "Synaptic",
+    "Lapicque": "Leaky, with its decay as beta",
+    "StateLeaky": "Leaky(reset_mechanism='none')",
+    "LinearLeaky": "nn.Linear and Leaky(reset_mechanism='none')",
+    "LeakyParallel": "RLeaky",
+    "AssociativeLeaky": "pnbx_snn.FastWeights in a PNBX network",
+    "DeltaLeaky": "Leaky",
+    "SLSTM": "RSynaptic",
+    "SConv2dLSTM": "RSynaptic with conv2d_channels",
+    "MaxPool2d": "nn.AvgPool2d",
+    "AdaptiveAvgPool2d": "nn.AvgPool2d with a kernel size",
+    "LayerNorm": "nn.BatchNorm1d, which folds into the layer before it",
+    "GroupNorm": "nn.BatchNorm2d, which folds into the layer before it",
+    "RMSNorm": "nn.BatchNorm1d, which folds into the layer before it",
+    "ReLU": "a spiking neuron",
+    "RNN": "snntorch.RLeaky",
+    "LSTM": "snntorch.RSynaptic",
+    "GRU": "snntorch.RSynaptic",
+    "ConvTranspose2d": "nn.Conv2d",
+    "LILinearCell": "nn.Linear and LICell",
+    "LSNNCell": "LIFCell",
+    "LIFAdExCell": "LIFCell",
+    "LIFRefracCell": "LIFCell",
+}
+_KNOWN = (
+    "nn.Linear, Conv1d, Conv2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Identity; snntorch Leaky, "
+    "RLeaky, Synaptic, RSynaptic; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, IAFCell, IAF, "
+    "LIFRecurrentCell, LIFRecurrent; pnbx_snn LIF, Leaky, BitLinear"
+)
+
+
+@dataclass
+class Nodes:
+    """NIR nodes of one module: current enters at ``entry``, spikes leave at ``exit``."""
+
+    entry: str
+    exit: str
+    nodes: dict[str, Any]
+    edges: list[tuple[str, str]] = field(default_factory=list)
+
+
+def in_norse(module: nn.Module, names: tuple[str, ...]) -> bool:
+    """Say whether a module is one of these classes of Norse, without importing Norse."""
+    kind = type(module)
+    return kind.__module__.startswith("norse.") and kind.__name__ in names
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Say whether a module becomes nodes of its own."""
+    if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)):
+        return True
+    return in_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (
+        not isinstance(module, (*TRANSPARENT, *ENDINGS))
+        and not in_norse(module, NORSE_CONTAINERS)
+        and (
+            isinstance(module, snntorch.SpikingNeuron) or type(module).__name__ in _NEAREST or not [*module.children()]
+        )
+    )
+
+
+def plain_type(module: nn.Module) -> type[nn.Module]:
+    """Return the class of a module; of one with parametrizations (weight_norm, spectral_norm), that beneath them."""
+    kind = type(module)
+    return kind.__mro__[1] if torch.nn.utils.parametrize.is_parametrized(module) else kind
+
+
+def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...]:
+    """Return the shape of an input without its axes of time and batch."""
+    if isinstance(module, nn.Linear | BitLinear):
+        axes = 1
+    elif isinstance(module, nn.Conv2d | nn.AvgPool2d):
+        axes = 3
+    elif isinstance(module, nn.Conv1d):
+        axes = 2
+    else:
+        axes = tensor.ndim - (2 if isinstance(module, pnbx_snn.LIF) or in_norse(module, NORSE_SEQUENCES) else 1)
+    if axes < 1 or tensor.ndim <= axes:
+        raise CompileError(f"{where}: is called with shape {list(tensor.shape)}; give the sample an axis for the batch")
+    return tuple(tensor.shape[-axes:])
+
+
+def refuse_unless_supported(where: str, module: nn.Module) -> None:
+    """Raise where a module's options change what NIR and a program mean."""
+    kind = plain_type(module)
+    name = kind.__name__
+    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)
+    if patched := sorted(key for key in vars(module) if callable(getattr(kind, key, None))):
+        raise CompileError(f"{where}: its {patched[0]} was replaced on the object; write a class of its own instead")
+    if isinstance(module, snntorch.SpikingNeuron) and not exact:
+        nearest = _NEAREST.get(name, "the class it is made from")
+        raise CompileError(
+            f"{where}: snntorch-style neuron {name} cannot be exported; the nearest that can is {nearest}"
+        )
+    if isinstance(module, SNNTORCH):
+        _check_snntorch(where, module)
+    elif in_norse(module, NORSE_CELLS + NORSE_SEQUENCES):
+        parameters: Any = module.p
+        if getattr(parameters, "method", "super") == "adjoint":
+            raise CompileError(f"{where}: method='adjoint' has a step of its own; use method='super'")
+    elif not exact:
+        nearest = f"; the nearest that can is {_NEAREST[name]}" if name in _NEAREST else ""
+        raise CompileError(f"{where}: {name} cannot be exported{nearest}. Known are {_KNOWN}")
+
+
+def _check_snntorch(where: str, neuron: Any) -> None:
+    name = type(neuron).__name__
+    if neuron.inhibition:
+        raise CompileError(
+            f"{where}: inhibition=True lets one neuron of a layer fire, which NIR and programs cannot; use "
+            "inhibition=False and inhibitory weights (RLeaky)"
+        )
+    if bool((torch.as_tensor(neuron.graded_spikes_factor) != 1.0).any()):
+        raise CompileError(
+            f"{where}: graded_spikes_factor is not 1; multiply the weights of the layer after it by it and use 1"
+        )
+    if neuron.state_quant:
+        raise CompileError(
+            f"{where}: state_quant rounds the membrane; leave it out: a program counts it in 24 bits of its own"
+        )
+    rule = {"_base_sub": 0, "_base_zero": 1, "_base_int": 2}[neuron.state_function.__name__]
+    if rule != int(neuron.reset_mechanism_val):
+        raise CompileError(
+            f"{where}: reset_mechanism was changed after construction, which snnTorch follows by half; "
+            f"make a new {name}"
+        )
+    if isinstance(neuron, snntorch.RSynaptic) and not neuron.reset_delay:
+        raise CompileError(f"{where}: snnTorch 1.0 cannot run RSynaptic(reset_delay=False); use reset_delay=True")
+
+
+def _whole(value: Any, features: tuple[int, ...], where: str, what: str) -> Float64:
+    """Return a scalar or per-neuron parameter for every neuron, ``features``."""
+    array = to_numpy(value) if isinstance(value, Tensor) else np.asarray(value, dtype=np.float64)
+    try:
+        whole: Float64 = np.broadcast_to(array, (1, *features))[0].copy()
+    except ValueError as error:
+        raise CompileError(f"{where}: {what} of shape {list(array.shape)} does not fit {list(features)}") from error
+    if not np.isfinite(whole).all():
+        raise CompileError(f"{where}: {what} holds NaN or infinity")
+    return whole
+
+
+def lif_node(
+    beta: Float64, theta: Float64, dt: float, *, gain: Float64 | float = 1.0, offset: Any = 0.0, **meta: Any
+) -> Any:
+    """Return a NIR neuron with ``v = beta v + gain I + offset`` a step: an ``IF`` where none has a leak."""
+    nir = nir_package()
+    gain, offset = np.broadcast_to(gain, beta.shape), np.broadcast_to(offset, beta.shape)
+    zero = np.zeros(beta.shape)
+    if (beta == 1.0).all() and not offset.any():
+        return nir.IF(r=gain / dt, v_threshold=theta, v_reset=zero, metadata=meta)
+    leak = np.maximum(1.0 - beta, NO_LEAK)
+    return nir.LIF(tau=dt / leak, r=gain / leak, v_leak=offset / leak, v_threshold=theta, v_reset=zero, metadata=meta)
+
+
+def neuron_nodes(name: str, where: str, module: nn.Module, features: tuple[int, ...], dt: float) -> Nodes:
+    """Return the nodes of a neuron, a recurrent one's weights with it."""
+    if isinstance(module, SNNTORCH):
+        return _snntorch(name, where, module, features, dt)
+    if isinstance(module, pnbx_snn.LIF):
+        beta = np.clip(_whole(module.beta, features, where, "beta"), 0.0, 1.0)
+        meta = {"reset_mechanism": module.reset, "reset_delay": False, "primitive": module.primitive}
+        gain = 1.0 - beta if module.primitive == "lif_box" else 1.0
+        theta = _whole(module.threshold, features, where, "threshold")
+        return Nodes(name, name, {name: lif_node(beta, theta, dt, gain=gain, **meta)})
+    return _norse(name, where, module, features, dt)
+
+
+def _snntorch(name: str, where: str, neuron: Any, features: tuple[int, ...], dt: float) -> Nodes:
+    nir = nir_package()
+    beta = np.clip(_whole(neuron.beta, features, where, "beta"), 0.0, 1.0)
+    theta = _whole(neuron.threshold, features, where, "threshold")
+    meta = {
+        "reset_mechanism": neuron.reset_mechanism,
+        "reset_delay": bool(neuron.reset_delay) and neuron.reset_mechanism != "none",
+        "primitive": "leaky",
+    }
+    if meta["reset_delay"] and neuron.reset_mechanism == "zero" and not isinstance(neuron, snntorch.Leaky):
+        meta["reset_mechanism"] = WITH_INPUT
+    if isinstance(neuron, snntorch.Synaptic | snntorch.RSynaptic):
+        alpha = np.clip(_whole(neuron.alpha, features, where, "alpha"), 0.0, 1.0)
+        leak, fade = np.maximum(1.0 - beta, NO_LEAK), np.maximum(1.0 - alpha, NO_LEAK)
+        node = nir.CubaLIF(
+            tau_syn=dt / fade,
+            tau_mem=dt / leak,
+            r=1.0 / leak,
+            v_leak=np.zeros(features),
+            v_threshold=theta,
+            v_reset=np.zeros(features),
+            w_in=1.0 / fade,
+            metadata=meta,
+        )
+    else:
+        node = lif_node(beta, theta, dt, **meta)
+    made = Nodes(name, name, {name: node})
+    if isinstance(neuron, snntorch.RLeaky | snntorch.RSynaptic):
+        back = f"{name}_recurrent"
+        if isinstance(neuron.recurrent, nn.Linear | nn.Conv2d):
+            made.nodes[back] = layer_node(f"{where}.recurrent", neuron.recurrent, features)
+        else:
+            made.nodes[back] = nir.Scale(scale=_whole(neuron.recurrent.V, features, where, "V"))
+        made.edges = [(name, back), (back, name)]
+    return made
+
+
+def _rate(where: str, what: str, dt: float, inverse: Any, features: tuple[int, ...]) -> Float64:
+    """Return ``dt * tau_inv`` as Norse computes it, in (0, 1]."""
+    rate = _whole(dt * inverse, features, where, what)
+    if not ((rate > 0) & (rate <= 1)).all():
+        raise CompileError(f"{where}: dt * {what} must be in (0, 1], got {rate.min():.4g} .. {rate.max():.4g}")
+    return rate
+
+
+def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: float) -> Nodes:
+    nir = nir_package()
+    p = cell.p
+    recurrent = in_norse(cell, ("LIFRecurrentCell", "LIFRecurrent"))
+    if recurrent:
+        features = (*features[:-1], int(cell.hidden_size))
+    if in_norse(cell, ("IAFCell", "IAF")):  # v + I, without dt; potentials are counted from v_reset, where it starts
+        start = _whole(p.v_reset, features, where, "v_reset")
+        theta = _whole(p.v_th, features, where, "v_th") - start
+        meta: dict[str, Any] = {"reset_mechanism": "zero", "reset_delay": False, "primitive": "lif_box"}
+        return Nodes(name, name, {name: lif_node(np.ones(features), theta, dt, **meta)})
+    leak = _whole(p.v_leak, features, where, "v_leak")
+    mem = _rate(where, "tau_mem_inv", cell.dt, p.tau_mem_inv, features)
+    shared: dict[str, Any] = {"r": np.ones(features), "v_leak": np.zeros(features)}
+    spiking = type(cell).__name__.startswith("LIF")
+    if spiking:  # potentials are counted from the leak potential, where Norse starts
+        reset, v_reset = "zero", _whole(p.v_reset, features, where, "v_reset") - leak
+        method = getattr(p, "reset_method", None)
+        if method is not None and method.__name__ == "reset_subtract":
+            reset, v_reset = "subtract", np.zeros(features)
+            if leak.any():
+                raise CompileError(
+                    f"{where}: reset_subtract takes v_th off a membrane that rests at v_leak, got v_leak "
+                    f"{leak.max():.4g}; programs subtract what lies between the two: use v_leak = 0, or reset_value"
+                )
+        elif method is not None and method.__name__ != "reset_value":
+            raise CompileError(
+                f"{where}: reset_method {method.__name__} is not known; use reset_value or reset_subtract"
+            )
+        shared["v_threshold"] = _whole(p.v_th, features, where, "v_th") - leak
+        shared["v_reset"] = v_reset
+        shared["metadata"] = {"reset_mechanism": reset, "reset_delay": False, "primitive": "lif_box"}
+    elif leak.any():
+        raise CompileError(f"{where}: v_leak of an integrator must be 0, where a program starts, got {leak.max():.4g}")
+    node: Any
+    if in_norse(cell, ("LIFBoxCell", "LIBoxCell")):
+        node = (nir.LIF if spiking else nir.LI)(tau=dt / mem, **shared)
+    else:
+        syn = _rate(where, "tau_syn_inv", cell.dt, p.tau_syn_inv, features)
+        kind = nir.CubaLIF if spiking else nir.CubaLI
+        node = kind(tau_syn=dt / syn, tau_mem=dt / mem, w_in=1.0 / syn, **shared)
+    if not recurrent:
+        return Nodes(name, name, {name: node})
+    before, back = f"{name}_input", f"{name}_recurrent"
+    weights = {before: cell.input_weights, name: None, back: cell.recurrent_weights}
+    nodes = {key: node if value is None else nir.Linear(weight=to_numpy(value)) for key, value in weights.items()}
+    return Nodes(before, name, nodes, [(before, name), (name, back), (back, name)])

@@ -1,0 +1,270 @@
+"""Which module feeds which: a network is run once, and its tensors are followed from module to module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuromorphic.compiler.modules.tensors import INPUT, Following, Known, Lost, Part, Source, tensors_of
+from neuromorphic.errors import CompileError
+
+STATES = ("spk", "syn", "mem")
+"""States that snnTorch's neurons keep themselves where they are told to."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """``node`` feeds a module, ``delay`` steps late."""
+
+    node: str
+    delay: int
+
+
+@dataclass
+class Leaf:
+    """A module that becomes a node, and what was seen of it."""
+
+    name: str
+    module: nn.Module
+    calls: int = 0
+    features_in: tuple[int, ...] = ()
+    features_out: tuple[int, ...] = ()
+    edges: list[frozenset[Edge]] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)  # of its input, call by call
+    input_rows: list[Tensor] = field(default_factory=list)  # rows of the sample, where it reads that
+    hidden: dict[str, Tensor] = field(default_factory=dict)  # states that it keeps itself, as the last call left them
+
+    @property
+    def rows(self) -> list[int]:
+        """Rows of features that each call reads."""
+        return [math.prod(shape) // math.prod(self.features_in) for shape in self.shapes]
+
+    @property
+    def where(self) -> str:
+        """Its name in the network and its type, for messages."""
+        return f"{self.name} ({type(self.module).__name__})"
+
+
+class Trace(Following):  # type: ignore[no-untyped-call]
+    """What was seen of the leaves of a network; see :func:`trace`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaves: dict[str, Leaf] = {}
+        self.input_features: tuple[int, ...] | None = None
+        self.returned_tensors: list[tuple[Tensor, Known | None]] = []
+
+    def enter(self, leaf: Leaf, features_of: Callable[[Tensor], tuple[int, ...]], given: Any) -> None:
+        """Note what a leaf is called with."""
+        self.inside += 1
+        leaf.calls += 1
+        tensors = list(tensors_of(given))
+        if not tensors:
+            raise CompileError(f"{leaf.where}: is called without a tensor")
+        features = features_of(tensors[0])
+        if leaf.calls > 1 and features != leaf.features_in:
+            raise CompileError(
+                f"{leaf.where}: is called with features {list(leaf.features_in)} and {list(features)}; "
+                "give it one shape, or make two modules of it"
+            )
+        leaf.features_in = features
+        leaf.shapes.append(tuple(tensors[0].shape))
+        leaf.edges.append(self._edges(leaf, tensors[0]))
+        self._check_states(leaf, tensors[1:])
+        for name, state in hidden_states(leaf.module).items():
+            if leaf.calls > 1 and not torch.equal(state, leaf.hidden[name]):
+                raise CompileError(
+                    f"{leaf.where}: its hidden state {name!r} was changed between its steps {leaf.calls - 1} and "
+                    f"{leaf.calls}; a neuron's state is its own, and a reset belongs between two calls of the network"
+                )
+
+    def leave(self, leaf: Leaf, lead: int, returned: Any) -> None:
+        """Note what a leaf returns."""
+        leaf.outputs = list(tensors_of(returned))
+        leaf.features_out = tuple(leaf.outputs[0].shape[lead:])
+        for port, tensor in reversed(list(enumerate(leaf.outputs))):  # the output last: it may also be a state
+            self.remember(tensor, Source((Part(leaf.name, leaf.calls, port),), tensor.numel()))
+        leaf.hidden = {name: state.clone() for name, state in hidden_states(leaf.module).items()}
+        self.inside -= 1
+
+    def watch_input(self, sample: Tensor) -> None:
+        """Make the sample known."""
+        self.remember(sample, Source((Part(INPUT),), sample.numel()))
+
+    def _edges(self, leaf: Leaf, tensor: Tensor) -> frozenset[Edge]:
+        entry = self.find(tensor)
+        if entry is None:
+            if not bool(tensor.any()):
+                return frozenset()  # zeros: what a loop has not computed yet; the next call must say more
+            raise CompileError(
+                f"{leaf.where}: its input has no known origin: it comes from no module and not from the sample"
+            )
+        if isinstance(entry.source, Lost):
+            raise CompileError(
+                f"{leaf.where}: its input has no known origin: {entry.source.reason}. Only modules become nodes; "
+                "between them views, reshapes, torch.stack over steps and sums are followed"
+            )
+        edges = [self._edge(leaf, part, entry, tensor) for part in entry.source.parts]
+        if len({edge.node for edge in edges}) < len(edges):
+            raise CompileError(f"{leaf.where}: its input adds the output of a module to itself; scale its weights")
+        return frozenset(edges)
+
+    def _edge(self, leaf: Leaf, part: Part, entry: Known, tensor: Tensor) -> Edge:
+        if part.port:
+            raise CompileError(
+                f"{leaf.where}: its input is a state of {self.leaves[part.node].where}; spikes travel between "
+                "modules, and a membrane that is read is a leaky integrator (norse.torch.LIBoxCell)"
+            )
+        width = math.prod(leaf.features_in)
+        ids = self.indices(entry, tensor)
+        rows = ids.reshape(-1, width) if ids.numel() % width == 0 else ids[:0].reshape(0, width)
+        starts = rows[:, 0]
+        if part.node == INPUT:
+            self._check_input(leaf, rows)
+            return Edge(INPUT, 0)
+        producer = self.leaves[part.node]
+        assert isinstance(entry.source, Source)
+        total = entry.source.numel // width
+        ordered = torch.equal(rows, starts[:, None] + torch.arange(width)) and bool((starts % width == 0).all())
+        block = starts // width
+        same = width == math.prod(producer.features_out) and ordered and len(block) > 0
+        if same and len(block) % total == 0 and torch.equal(block, torch.arange(total).repeat(len(block) // total)):
+            return Edge(part.node, 0 if part.call is None else leaf.calls - part.call)
+        in_order = (part.call or 1) == 1 and len(block) > 0 and int(block[0]) == (leaf.calls - 1) * len(block)
+        if same and in_order and torch.equal(block, torch.arange(len(block)) + block[0]):
+            return Edge(part.node, 0)  # one step of a sequence, the next one at every call
+        raise CompileError(
+            f"{leaf.where}: its input is a part of the output of {producer.where}, or that output in another order "
+            "or at another step; NIR joins whole outputs"
+        )
+
+    def _check_input(self, leaf: Leaf, rows: Tensor) -> None:
+        width = rows.shape[1]
+        aligned = torch.equal(rows, rows[:, :1] + torch.arange(width)) and bool((rows[:, 0] % width == 0).all())
+        if not aligned or len(rows) == 0 or width != math.prod(self.input_features or leaf.features_in):
+            raise CompileError(
+                f"{leaf.where}: its input is a part of the sample's features, or they are in another order; "
+                "a graph has one input, read as a whole"
+            )
+        if self.input_features is None:
+            self.input_features = leaf.features_in
+        leaf.input_rows.append(rows[:, 0] // width)
+
+    def _check_states(self, leaf: Leaf, given: list[Tensor]) -> None:
+        """Refuse a state that is not the one which the module returned a step before, or not zero at first."""
+        before = leaf.outputs[len(leaf.outputs) - len(given) :]
+        for number, tensor in enumerate(given):
+            if leaf.calls == 1:
+                if tensor.numel() and bool(tensor.any()):
+                    raise CompileError(f"{leaf.where}: starts from a state that is not zero; a program starts at zero")
+                continue
+            entry = self.find(tensor)
+            own = self.find(before[number]) if len(before) == len(given) else None
+            if entry is None or own is None or entry.source != own.source or not self.is_whole(entry, tensor):
+                raise CompileError(
+                    f"{leaf.where}: in its step {leaf.calls} it is not given the state that it returned in the step "
+                    "before; a neuron's state is its own, and a reset between samples belongs between two calls of "
+                    "the network"
+                )
+
+
+def hidden_states(module: nn.Module) -> dict[str, Tensor]:
+    """Return the states that one of snnTorch's neurons keeps itself."""
+    if not getattr(module, "init_hidden", False):
+        return {}
+    states = {name: getattr(module, name, None) for name in STATES}
+    return {name: state for name, state in states.items() if isinstance(state, Tensor)}
+
+
+def _parameters(module: nn.Module) -> dict[str, Tensor]:
+    """Return what a module computes with, its states left out."""
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {name: tensor.detach().clone() for name, tensor in tensors.items() if name.split(".")[-1] not in STATES}
+
+
+def _check_untouched(leaf: Leaf, raw: list[Tensor], returned: Any) -> None:
+    """Refuse a hook of the user's that changes what a module returns."""
+    now = list(tensors_of(returned))
+    if len(raw) != len(now) or any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(raw, now, strict=True)):
+        raise CompileError(
+            f"{leaf.where}: a forward hook changes what it returns, which no graph can say; do so in its weights, or "
+            "in a module of its own"
+        )
+
+
+def trace(
+    module: nn.Module,
+    sample: Tensor,
+    leaves: dict[str, nn.Module],
+    features_of: Callable[[str, nn.Module, Tensor], tuple[int, ...]],
+) -> Trace:
+    """Run ``module`` on ``sample`` and return what was seen.
+
+    Parameters
+    ----------
+    module, sample
+        The network and what it is called with.
+    leaves : dict
+        Its modules that become nodes, by name.
+    features_of : callable
+        ``(where, leaf, input)`` to the shape of the input without time and batch.
+    """
+    found = Trace()
+    handles = []
+    for name, part in leaves.items():
+        leaf = Leaf(name, part)
+
+        def enter(_: nn.Module, args: Any, kwargs: Any, leaf: Leaf = leaf) -> None:
+            found.leaves.setdefault(leaf.name, leaf)
+            found.names[leaf.name] = leaf.where
+            found.enter(leaf, lambda tensor: features_of(leaf.where, leaf.module, tensor), (args, kwargs))
+
+        raw: list[Tensor] = []
+
+        def first(_: nn.Module, args: Any, returned: Any, raw: list[Tensor] = raw) -> None:
+            raw[:] = [tensor.clone() for tensor in tensors_of(returned)]
+
+        def leave(
+            _: nn.Module, args: Any, kwargs: Any, returned: Any, leaf: Leaf = leaf, raw: list[Tensor] = raw
+        ) -> None:
+            _check_untouched(leaf, raw, returned)
+            lead = next(tensors_of((args, kwargs))).ndim - len(leaf.features_in)
+            found.leave(leaf, lead, returned)
+
+        handles.append(part.register_forward_pre_hook(enter, with_kwargs=True))
+        handles.append(part.register_forward_hook(first, prepend=True))
+        handles.append(part.register_forward_hook(leave, with_kwargs=True))
+    for name, part in module.named_modules():
+        if part is module or any(part is leaf for leaf in leaves.values()):
+            continue
+        where = f"{name} ({type(part).__name__})"
+        handles.append(part.register_forward_pre_hook(lambda *_, where=where: found.within.append(where)))
+        handles.append(part.register_forward_hook(lambda *_: found.within.pop() and None))
+    before = {name: _parameters(part) for name, part in leaves.items()}
+    try:
+        with torch.no_grad(), found:
+            found.inside += 1
+            found.watch_input(sample)
+            found.inside -= 1
+            returned = module(sample)
+            found.inside += 1
+            found.returned_tensors = [(tensor, found.find(tensor)) for tensor in tensors_of(returned)]
+    finally:
+        for handle in handles:
+            handle.remove()
+    for leaf in found.leaves.values():
+        after = _parameters(leaf.module)
+        moved = [
+            name
+            for name, tensor in before[leaf.name].items()
+            if not torch.equal(tensor.nan_to_num(), after[name].nan_to_num())
+        ]
+        if moved:
+            raise CompileError(f"{leaf.where}: its {moved[0]} changes while the network runs; a program's stay")
+    return found

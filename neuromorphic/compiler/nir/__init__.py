@@ -1,0 +1,1 @@
+"""Compile NIR graphs, and write networks and programs as NIR graphs."""

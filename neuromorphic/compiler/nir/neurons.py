@@ -1,0 +1,205 @@
+"""NIR's neurons as discrete-time parameters: forward Euler with a step of ``dt``.
+
+With ``a = dt / tau`` and an input current ``I``, per neuron,
+
+    LIF        v = (1 - a) v + a (v_leak + r I),     spike when v > v_threshold, then the reset
+    LI         the same without spikes
+    IF, I      v = v + dt r I, with and without spikes
+    Threshold  spike when I > threshold
+    CubaLIF    i = (1 - dt / tau_syn) i + (dt / tau_syn) w_in I, then LIF on the new i
+    CubaLI     i the same, then LI on the new i
+
+so ``beta = 1 - a``, ``gain = a r`` and ``offset = a v_leak``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuromorphic.compiler.nir.nodes import Node, Shape, numbers
+from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, decay_error
+from neuromorphic.compiler.weight_integers import Float64
+from neuromorphic.fixed_point import DECAY_ONE
+
+WITH_INPUT = "zero_with_input"
+"""Metadata and reset of snnTorch's neurons but ``Leaky`` with a late reset to zero, which also loses the input."""
+SPIKING = ("Threshold", "IF", "LIF", "CubaLIF")
+SNAP_BITS = 12
+SNAP = 5e-7
+"""NIR's parameters are float32: a gain or decay this near to a number of 12 bits, relative, is taken as that number."""
+NO_LEAK = 2.0**-30
+"""A ``dt / tau`` below it is no leak: no sample is long enough to show one."""
+LEAKY = {"LI": ("tau",), "LIF": ("tau",), "CubaLI": ("tau_mem", "tau_syn"), "CubaLIF": ("tau_mem", "tau_syn")}
+"""Time constants of a node."""
+
+
+@dataclass(frozen=True)
+class Integrator:
+    """``v = beta v + gain I + offset``, ``[N]`` each."""
+
+    beta: Float64
+    gain: Float64
+    offset: Float64
+
+
+@dataclass(frozen=True)
+class Population:
+    """Neurons of one node: a synaptic current before the membrane or none, the membrane, and when it spikes, if so."""
+
+    synaptic: Integrator | None
+    membrane: Integrator
+    theta: Float64 | None
+    reset: str
+
+
+def snapped(values: Float64) -> Float64:
+    """Return numbers of 12 bits where float32 left values just beside them."""
+    mantissa, exponent = np.frexp(values)
+    short = np.ldexp(np.rint(mantissa * 2.0**SNAP_BITS) / 2.0**SNAP_BITS, exponent)
+    near: Float64 = np.where(np.abs(short - values) <= SNAP * np.abs(values), short, values)
+    return near
+
+
+def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str = "zero") -> Population:
+    """Return the neurons of a node.
+
+    Parameters
+    ----------
+    node : Node
+        ``Threshold``, ``I``, ``LI``, ``IF``, ``LIF``, ``CubaLI`` or ``CubaLIF``.
+    shape : tuple of int
+        Of the population; its parameters have it or are single numbers.
+    dt : float
+        Seconds of a step.
+    notes : list of str
+        Takes a sentence for whatever is assumed.
+    reset : {"zero", "subtract"}
+        Of neurons whose metadata name none.
+
+    Raises
+    ------
+    CompileError
+        When a parameter is missing or out of range, or a reset cannot be compiled.
+    """
+    size = int(np.prod(shape))
+
+    def values(field: str) -> Float64:
+        return np.broadcast_to(numbers(node, field), shape).reshape(size).copy()
+
+    if node.kind == "Threshold":
+        zero = np.zeros(size)
+        return Population(None, Integrator(zero, np.ones(size), zero), values("threshold"), "none")
+    synaptic, leak = None, np.zeros(size)
+    if node.kind in ("I", "IF"):
+        membrane = Integrator(np.ones(size), snapped(dt * values("r")), leak)
+    else:
+        field = "tau" if node.kind in ("LI", "LIF") else "tau_mem"
+        beta, rate = _rate(node, field, values(field), dt)
+        leak = values("v_leak")
+        membrane = Integrator(beta, snapped(rate * values("r")), rate * leak)
+    if node.kind in ("CubaLI", "CubaLIF"):
+        beta, rate = _rate(node, "tau_syn", values("tau_syn"), dt)
+        synaptic = Integrator(beta, snapped(rate * values("w_in")), np.zeros(size))
+        notes.append(f"{node.name}: its membrane sees the synaptic current of the same step (as snnTorch's Synaptic).")
+    if node.kind not in SPIKING:
+        return Population(synaptic, membrane, None, "none")
+    reset = _reset(node, notes, reset)
+    v_reset = values("v_reset") if getattr(node.nir, "v_reset", None) is not None else np.zeros(size)
+    theta, offset = values("v_threshold"), membrane.offset
+    moved = v_reset != 0
+    if moved.any():
+        worst = int(np.argmax(moved & (v_reset != leak)))
+        if (moved & (v_reset != leak)).any() or node.kind == "IF" or not reset.startswith("zero"):
+            raise node.refuse(
+                f"v_reset of neuron {worst} is {v_reset[worst]:.4g}; a reset to zero compiles, or one to v_leak"
+                + ("" if node.kind == "IF" else f", which is {leak[worst]:.4g}")
+            )
+        # Counted from v_leak, the membrane resets to 0 and leaks to 0.
+        theta, offset = theta - v_reset, np.where(moved, 0.0, offset)
+        notes.append(f"{node.name}: voltages are counted from v_leak = v_reset, where the membrane starts.")
+    return Population(synaptic, Integrator(membrane.beta, membrane.gain, offset), theta, reset)
+
+
+def _rate(node: Node, field: str, tau: Float64, dt: float) -> tuple[Float64, Float64]:
+    """Return ``1 - dt / tau`` and ``dt / tau``, refusing time constants that no step of ``dt`` follows."""
+    if not (tau > 0).all():
+        worst = int(np.argmin(tau))
+        raise node.refuse(f"{field} of neuron {worst} is {tau[worst]:.4g} s; it must be positive")
+    rate: Float64 = snapped(dt / tau)
+    beta = np.where(rate < NO_LEAK, 1.0, 1.0 - rate)
+    if (beta < 0).any():
+        worst = int(np.argmin(tau))
+        slow = tau[beta < 1]
+        low, high = float(slow.max()) / (2 * DECAY_ONE), float(slow.min())
+        steps = f"a dt of {low:.6g}..{high:.6g} s" if low <= high else "no one dt"
+        raise node.refuse(
+            f"{field} of neuron {worst} is {tau[worst]:.6g} s, a decay of {beta[worst]:.6g} a step of {dt:.6g} s; "
+            f"{field} must be dt (decay 0) or longer: {steps} fits this node"
+        )
+    return beta, rate
+
+
+def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None:
+    """Say where the rounding of decays shows within a sample; refuse what it takes a whole leak or memory from.
+
+    Raises
+    ------
+    CompileError
+        When a decay rounds to 0 or 1 and that moves membranes by more than 5 % within ``num_steps``, or a time constant
+        is shorter than a step.
+    """
+    for field in LEAKY.get(node.kind, ()):
+        tau = numbers(node, field).reshape(-1)
+        beta, _ = _rate(node, field, tau, dt)
+        error = decay_error(beta, num_steps)
+        rounded = np.rint(beta * DECAY_ONE)
+        gone = ((rounded == 0) & (beta > 0)) | ((rounded == DECAY_ONE) & (beta < 1))
+        if (gone & (error > MOST_ERROR)).any():
+            worst = int(np.argmax(np.where(gone, error, 0.0)))
+            short = 1
+            while decay_error(beta[worst : worst + 1], 2 * short)[0] <= MOST_ERROR:
+                short *= 2
+            raise node.refuse(
+                f"{field} of neuron {worst} is {tau[worst]:.6g} s, a decay of {beta[worst]:.6g} a step of {dt:.6g} s, "
+                f"which rounds to {int(rounded[worst])} of {DECAY_ONE}: that moves its membrane by up to "
+                f"{error[worst]:.1%} within {num_steps} steps, and {MOST_ERROR:.0%} may be rounded away so; {field} up "
+                f"to {2 * DECAY_ONE * dt:.6g} s compiles, or num_steps up to {short}, or a longer dt, or a neuron "
+                "without a leak (I or IF)"
+            )
+        if (error >= SHOWN_ERROR).any() or gone.any():
+            worst = int(np.argmax(error + gone))
+            notes.append(
+                f"{node.name}: {field} of {tau[worst]:.6g} s is a decay of {beta[worst]:.6g}, in Q0.12 "
+                f"{int(rounded[worst])} of {DECAY_ONE}: its membrane is up to {error[worst]:.2%} off within "
+                f"{num_steps} steps."
+            )
+
+
+def _reset(node: Node, notes: list[str], assumed: str) -> str:
+    """Return our name of a node's reset, from the metadata that our own export writes."""
+    metadata = node.nir.metadata if isinstance(node.nir.metadata, dict) else {}
+    mechanism, primitive = _text(metadata.get("reset_mechanism")), _text(metadata.get("primitive"))
+    late = metadata.get("reset_delay", False)
+    if mechanism is None:
+        by = "to zero" if assumed == "zero" else "by subtraction"
+        notes.append(f"{node.name}: resets {by} in the same step; its metadata names no other reset.")
+        return assumed
+    if mechanism not in ("zero", "subtract", "none", WITH_INPUT):
+        raise node.refuse(
+            f"metadata reset_mechanism must be 'zero', 'subtract', 'none' or {WITH_INPUT!r}, got {mechanism!r}"
+        )
+    if np.shape(late) != () or late not in (True, False):
+        raise node.refuse(f"metadata reset_delay must be true or false, got {late!r}")
+    if mechanism in ("none", WITH_INPUT):
+        return mechanism
+    if late:
+        return f"{mechanism}_delayed"
+    return "subtract_snntorch" if (mechanism, primitive) == ("subtract", "leaky") else mechanism
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("utf8", "replace")
+    return None if value is None else str(value)

@@ -1,0 +1,278 @@
+"""The nodes of a NIR graph that are linear: what each makes of a tensor, with its parameters checked.
+
+A node is applied, never written down as a matrix: that of a whole chain comes from pushing unit vectors through it (see
+:mod:`neuromorphic.compiler.nir.wiring`). Convolutions are torch's own; pools are convolutions with one weight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuromorphic.compiler.weight_integers import LARGEST, SMALLEST, Float64
+from neuromorphic.errors import CompileError
+from neuromorphic.op_fields import MAX_SIZE
+from neuromorphic.pathway_ops import MAX_DELAY
+
+Shape = tuple[int, ...]
+
+MAX_WEIGHTS = 1 << 26
+"""Weights of one matrix, and values that a convolution pads to."""
+WHOLE = 1e-6
+"""How far a delay may be from a whole number of steps, relative to it where it is longer than one."""
+PASSING = ("Pass", "Output", "Flatten")
+ELEMENTWISE = (*PASSING, "Scale", "Delay")
+LINEAR = (*ELEMENTWISE, "Affine", "Linear", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")
+NEURONS = ("Threshold", "I", "LI", "IF", "LIF", "CubaLI", "CubaLIF")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node by the name its operations get; ``kind`` is NIR's class, ``"Pass"`` for the ends of a sub-graph.
+
+    What reaches it counts ``(I - surplus * factor) / factor`` where ``factor`` is not ``None``: see
+    :func:`neuromorphic.compiler.nir.portable.unfold`.
+    """
+
+    name: str
+    kind: str
+    nir: Any
+    factor: Float64 | None = None
+    surplus: Float64 | None = None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is linear in its input and has no state."""
+        return self.kind in LINEAR
+
+    def refuse(self, why: str) -> CompileError:
+        """Return an error that names the node."""
+        return CompileError(f"{self.name} ({self.kind}): {why}")
+
+
+@dataclass(frozen=True)
+class Map:
+    """What a linear node does: ``y = apply(x) + offset``, later by ``steps``.
+
+    ``apply`` takes ``[B, *shape_in]`` and gives ``[B, *shape_out]``, float64; ``steps`` is ``[*shape_out]``.
+    """
+
+    shape_in: Shape
+    shape_out: Shape
+    apply: Callable[[torch.Tensor], torch.Tensor]
+    offset: torch.Tensor | None = None
+    steps: torch.Tensor | None = None
+
+
+def numbers(node: Node, field: str) -> Float64:
+    """Return a parameter as float64, refusing what is missing, empty, no number, NaN, infinite or beyond 1e30."""
+    value = getattr(node.nir, field, None)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise node.refuse(f"{field} is no array ({error})") from error
+    if array.dtype.kind not in "fiub":
+        raise node.refuse(f"{field} must be numbers, got {type(value).__name__} of {array.dtype}")
+    if not 0 < array.size <= MAX_WEIGHTS:
+        raise node.refuse(f"{field} must hold 1 to {MAX_WEIGHTS} numbers, got shape {list(array.shape)}")
+    wide = array.astype(np.float64)
+    if not np.isfinite(wide).all():
+        raise node.refuse(f"{field} holds NaN or infinity ({int((~np.isfinite(wide)).sum())} of {wide.size} values)")
+    if float(np.abs(wide).max()) > LARGEST:
+        raise node.refuse(f"{field} holds {float(np.abs(wide).max()):.3g}; numbers up to {LARGEST:.0e} compile")
+    return np.where(np.abs(wide) < SMALLEST, 0.0, wide)
+
+
+def integers(node: Node, field: str, count: int, low: int) -> list[int]:
+    """Return a parameter as ``count`` integers of at least ``low``; one number stands for all."""
+    values = numbers(node, field).reshape(-1)
+    if values.size not in (1, count) or not np.array_equal(values, np.rint(values)):
+        raise node.refuse(f"{field} must be {count} whole numbers or one, got {getattr(node.nir, field)!r}")
+    if values.min() < low or values.max() > MAX_SIZE:
+        raise node.refuse(f"{field} must lie in {low}..{MAX_SIZE}, got {values.min():g}..{values.max():g}")
+    return [int(value) for value in np.broadcast_to(values, (count,))]
+
+
+def shape_of(node: Node, value: Any, what: str) -> Shape:
+    """Return a shape, refusing what is none or announces more than a layer may have."""
+    try:
+        sizes = np.asarray(value)
+        whole = tuple(int(size) for size in sizes.reshape(-1)) if sizes.dtype.kind in "iuf" else ()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise node.refuse(f"{what} is no shape ({error})") from error
+    if not whole or min(whole) < 1 or math.prod(whole) > MAX_SIZE:
+        raise node.refuse(f"{what} must be sizes of 1 or more, {MAX_SIZE} units in all, got {value!r}")
+    return whole
+
+
+def expect(node: Node, got: Shape, wanted: Shape) -> None:
+    """Refuse an input of another shape than the node takes."""
+    if got != wanted:
+        hint = "; a Flatten is missing" if math.prod(got) == math.prod(wanted) else ""
+        raise node.refuse(f"takes an input of shape {list(wanted)}, gets {list(got)}{hint}")
+
+
+def alike(one: Shape, other: Shape) -> bool:
+    """Say whether two shapes differ by axes of 1 only, so that their units can stand in one order only."""
+    return [size for size in one if size != 1] == [size for size in other if size != 1]
+
+
+def fitted(node: Node, got: Shape, wanted: Shape) -> Shape:
+    """Return the shape that a node takes, refusing an input that is another but for axes of 1."""
+    if not alike(got, wanted):
+        expect(node, got, wanted)
+    return wanted
+
+
+def linear_map(node: Node, shape: Shape, dt: float) -> Map:
+    """Return what a linear node does to an input of ``shape``.
+
+    Raises
+    ------
+    CompileError
+        When a parameter is missing, out of range, or does not fit the shape.
+    """
+    if node.kind in ("Pass", "Output"):
+        shape = fitted(node, shape, shape_of(node, (node.nir.output_type or {}).get("output"), "its shape"))
+        return Map(shape, shape, lambda x: x)
+    if node.kind == "Flatten":
+        return _flatten(node, shape)
+    if node.kind == "Scale":
+        scale = numbers(node, "scale")
+        shape = fitted(node, shape, scale.shape or shape)
+        factor = torch.from_numpy(scale)
+        return Map(shape, shape, lambda x: x * factor)
+    if node.kind == "Delay":
+        return _delay(node, shape, dt)
+    if node.kind in ("Affine", "Linear"):
+        return _affine(node, shape)
+    axes = 2 if node.kind == "Conv1d" else 3
+    lead = shape[: max(0, len(shape) - axes)]
+    if max(lead, default=1) > 1 or len(shape) < axes - 1:
+        wanted = "[channels, length]" if axes == 2 else "[channels, height, width]"
+        raise node.refuse(f"takes an input {wanted}, gets shape {list(shape)}")
+    inner = _convolution(node, (1, *shape) if len(shape) < axes else shape[len(lead) :])
+    return replace(
+        inner,
+        shape_out=(*lead, *inner.shape_out),
+        apply=lambda x: inner.apply(x).reshape(-1, *lead, *inner.shape_out),
+        offset=None if inner.offset is None else inner.offset.reshape(*lead, *inner.shape_out),
+    )
+
+
+def _flatten(node: Node, shape: Shape) -> Map:
+    declared = (node.nir.input_type or {}).get("input")
+    if declared is not None and not np.any(declared) and np.size(declared) == len(shape) + 1:
+        shape = (1, *shape)  # sinabs writes [0, 0, 0, 0], and counts the batch among the axes
+    elif declared is not None:
+        shape = fitted(node, shape, shape_of(node, declared, "input_type"))
+    ends = []
+    for field in ("start_dim", "end_dim"):
+        value = float(numbers(node, field).reshape(-1)[0])
+        if value != int(value) or not -len(shape) <= value < len(shape):
+            raise node.refuse(f"{field} must be an axis of {list(shape)}, got {value:g}")
+        ends.append(int(value) % len(shape))
+    start, end = ends
+    if start > end:
+        raise node.refuse(f"start_dim {start} comes after end_dim {end}")
+    flat = (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
+    return Map(shape, flat, lambda x: x.reshape(-1, *flat))
+
+
+def _delay(node: Node, shape: Shape, dt: float) -> Map:
+    delay = numbers(node, "delay")
+    shape = fitted(node, shape, delay.shape or shape)
+    steps = delay / dt
+    off = np.abs(steps - np.rint(steps)) > WHOLE * np.maximum(np.abs(steps), 1.0)
+    if off.any() or steps.min() < -WHOLE or np.rint(steps.max()) > MAX_DELAY:
+        worst = float(steps[off].flat[0] if off.any() else steps.min() if steps.min() < 0 else steps.max())
+        raise node.refuse(
+            f"a delay of {worst * dt:.6g} s is {worst:.6g} steps of dt = {dt:.6g} s; whole ones in 0..{MAX_DELAY} "
+            "compile"
+        )
+    whole = torch.from_numpy(np.broadcast_to(np.rint(steps), shape).astype(np.int64))
+    return Map(shape, shape, lambda x: x, steps=whole)
+
+
+def _affine(node: Node, shape: Shape) -> Map:
+    array = numbers(node, "weight")
+    if array.ndim != 2:
+        raise node.refuse(f"weight must be [out, in], got shape {list(array.shape)}")
+    shape = fitted(node, shape, (array.shape[1],))
+    weight, offset = torch.from_numpy(array), None
+    if node.kind == "Affine":
+        bias = numbers(node, "bias")
+        if bias.shape not in ((), (array.shape[0],)):
+            raise node.refuse(f"bias must have shape [{array.shape[0]}], got {list(bias.shape)}")
+        offset = torch.from_numpy(np.broadcast_to(bias, (array.shape[0],)).copy())
+    return Map(shape, (array.shape[0],), lambda x: x @ weight.T, offset)
+
+
+def _convolution(node: Node, shape: Shape) -> Map:
+    pool = node.kind in ("SumPool2d", "AvgPool2d")
+    dims = 1 if node.kind == "Conv1d" else 2
+    offset = None
+    if pool:
+        kernel = integers(node, "kernel_size", dims, 1)
+        if shape[0] * math.prod(kernel) > MAX_WEIGHTS:
+            raise node.refuse(f"a kernel of {kernel} is too large")
+        one = 1.0 if node.kind == "SumPool2d" else 1.0 / math.prod(kernel)
+        weight, groups, dilation = np.full((1, 1, *kernel), one).repeat(shape[0], axis=0), shape[0], [1] * dims
+    else:
+        weight, groups = numbers(node, "weight"), integers(node, "groups", 1, 1)[0]
+        dilation = integers(node, "dilation", dims, 1)
+        if weight.ndim != dims + 2 or weight.shape[0] % groups or weight.shape[1] * groups != shape[0]:
+            raise node.refuse(
+                f"weight [out, in / groups, ...] of shape {list(weight.shape)} with groups = {groups} does not fit an "
+                f"input of shape {list(shape)}"
+            )
+        if node.nir.input_shape is not None:
+            expect(node, shape, (shape[0], *shape_of(node, node.nir.input_shape, "input_shape")))
+        bias = numbers(node, "bias")
+        if bias.shape not in ((), (weight.shape[0],)):
+            raise node.refuse(f"bias must have shape [{weight.shape[0]}], got {list(bias.shape)}")
+        offset = torch.from_numpy(np.broadcast_to(bias, (weight.shape[0],)).reshape(-1, *[1] * dims).copy())
+    stride = integers(node, "stride", dims, 1)
+    before, after = _padding(node, dims, stride, [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)])
+    padded = [size + b + a for size, b, a in zip(shape[1:], before, after, strict=True)]
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if shape[0] * math.prod(padded) > MAX_WEIGHTS or any(r > p for r, p in zip(reach, padded, strict=True)):
+        raise node.refuse(
+            f"a kernel that reaches {reach} does not fit an input of {list(shape[1:])} padded to {padded}"
+        )
+    out = (weight.shape[0], *((p - r) // s + 1 for p, r, s in zip(padded, reach, stride, strict=True)))
+    if math.prod(out) > MAX_SIZE:
+        raise node.refuse(f"its output of shape {list(out)} has more than {MAX_SIZE} units")
+    kernels = torch.from_numpy(np.ascontiguousarray(weight))
+    pads = [width for pair in zip(reversed(before), reversed(after), strict=True) for width in pair]
+    convolve: Any = torch.nn.functional.conv1d if dims == 1 else torch.nn.functional.conv2d
+
+    def apply(x: torch.Tensor) -> torch.Tensor:
+        wide = torch.nn.functional.pad(x, pads)
+        result: torch.Tensor = convolve(wide, kernels, stride=stride, dilation=dilation, groups=groups)
+        return result
+
+    full = None if offset is None else offset.expand(out).clone()
+    return Map(shape, out, apply, full)
+
+
+def _padding(node: Node, dims: int, stride: list[int], span: list[int]) -> tuple[list[int], list[int]]:
+    """Return zeros before and after each axis."""
+    padding = node.nir.padding
+    if isinstance(padding, bytes):
+        padding = padding.decode("utf8", "replace")
+    if not isinstance(padding, str):
+        both = integers(node, "padding", dims, 0)
+        return both, both
+    if padding == "valid":
+        return [0] * dims, [0] * dims
+    if padding != "same":
+        raise node.refuse(f"padding must be 'same', 'valid' or whole numbers, got {padding!r}")
+    if max(stride) > 1:
+        raise node.refuse(f"padding 'same' needs stride 1, got {stride}")
+    return [s // 2 for s in span], [s - s // 2 for s in span]

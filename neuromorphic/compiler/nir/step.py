@@ -1,0 +1,179 @@
+"""Which step a NIR graph is meant for: as asked for, as the graph says, or the only convention that it fits.
+
+NIR has no field for a step. A file without ``metadata["dt"]`` follows the tool that wrote it:
+
+    1e-4 s   snnTorch, SpikingJelly: tau = 1e-4 / (1 - beta)
+    1        sinabs, Spyx, Norse's IF: time counts in steps, tau = 1 / (1 - beta), r = 1
+    1e-6 s   Norse 1.1, whose export writes tau = 1e-3 / tau_mem_inv for its own step of 1e-3 s
+
+A leaky neuron fits a step that is not longer than its ``tau``, nor shorter than an 8192th of it: Q0.12 tells no other
+decay from 0 or 1. 1e-4 s and 1 exclude each other. An ``IF`` of ``r = 1`` adds its whole input each step where a step
+is 1, and a ten thousandth of it at 1e-4 s, where its weights are then none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from neuromorphic.compiler.nir.neurons import LEAKY, NO_LEAK
+from neuromorphic.compiler.nir.nodes import WHOLE, Node, numbers
+from neuromorphic.compiler.nir.signals import Signals
+from neuromorphic.compiler.nir.wiring import Wiring
+from neuromorphic.compiler.weight_integers import Float64
+from neuromorphic.errors import CompileError
+from neuromorphic.fixed_point import DECAY_ONE
+from neuromorphic.formats.nir import MAX_DEPTH
+from neuromorphic.pathway_ops import MAX_DELAY
+
+DEFAULT_DT = 1e-4
+"""What snnTorch's export assumes, in seconds."""
+SHORTEST, LONGEST = 1e-12, 1e6
+NORSE_DT = 1e-6
+CONVENTIONS = (
+    (DEFAULT_DT, "snnTorch's"),
+    (1.0, "time counts in steps, as sinabs and Spyx write it"),
+    (NORSE_DT, "Norse 1.1's"),
+)
+NEAR = 1e-6
+
+
+def step_of(graph: Any, dt: float | None, largest: float) -> tuple[float, str]:
+    """Return the seconds of a step and a sentence that says where they come from.
+
+    Parameters
+    ----------
+    graph : nir.NIRGraph
+        Its ``metadata["dt"]`` is taken, if there is one.
+    dt : float, optional
+        As asked for; it goes before the graph's own.
+    largest : float
+        Largest magnitude of an input.
+
+    Raises
+    ------
+    CompileError
+        When the step is no number in range, or the graph names none and its neurons fit no one convention.
+    """
+    metadata = getattr(graph, "metadata", None)
+    given = metadata.get("dt") if isinstance(metadata, dict) else None
+    if dt is None and given is None:
+        return _convention(graph, largest)
+    dt, origin = (given, "the graph's own") if dt is None else (dt, "as asked for")
+    try:
+        step = float(np.asarray(dt).reshape(()))
+    except (TypeError, ValueError) as error:
+        raise CompileError(f"dt must be a number of seconds, got {dt!r} ({origin})") from error
+    if not SHORTEST <= step <= LONGEST:
+        raise CompileError(f"dt must lie in {SHORTEST:g}..{LONGEST:g} s, got {step:.6g} s ({origin})")
+    return step, f"A step is {step:.6g} s: {origin}."
+
+
+def _convention(graph: Any, largest: float) -> tuple[float, str]:
+    """Return the step of the convention that all neurons fit, snnTorch's where none says otherwise."""
+    taus = list(_taus(graph, ""))
+    windows = [(name, *_window(tau)) for name, tau in taus]
+
+    def fits(dt: float, low: float, high: float) -> bool:
+        return low <= dt * (1 + NEAR) and dt <= high * (1 + NEAR)  # tau is float32
+
+    fitting = [(dt, whose) for dt, whose in CONVENTIONS if all(fits(dt, low, high) for _, low, high in windows)]
+    if not fitting:
+        by = {dt: next((n for n, low, high in windows if not fits(dt, low, high)), "") for dt, _ in CONVENTIONS}
+        low, high = max(low for _, low, _ in windows), min(high for _, _, high in windows)
+        needed = (
+            f"its time constants need one of {low:.6g}..{high:.6g} s" if low <= high else "no one step fits them all"
+        )
+        why = "; ".join(f"{dt:g} s not by {name}" for dt, name in by.items())
+        raise CompileError(f"the graph names no dt, and no convention fits ({why}): {needed}; give dt")
+    fitting = [each for each in fitting if _delays_fit(graph, each[0])] or fitting
+    chosen, whose = fitting[0]
+    unit = list(_unit_integrators(graph, ""))
+    if unit and chosen != 1.0:
+        weak = _weak(graph, chosen, largest)
+        if weak and windows:
+            raise CompileError(
+                f"the graph names no dt: {weak} (IF) has r = 1, which means a dt of 1, where {windows[0][0]} has a "
+                f"time constant that fits dt = {chosen:g} s only; give dt, and write r = 1 / dt for an input that "
+                "counts whole"
+            )
+        if weak:
+            vanish = f"with {chosen:g} s the weights of {weak} (IF, r = 1) vanish"
+            return 1.0, f"A step is 1 s: the graph names none, and {vanish}."
+    others = [f"{dt:g} s ({name})" for dt, name in fitting[1:] if windows]
+    also = f"; {' and '.join(others)} would fit its time constants too" if others else ""
+    if chosen == DEFAULT_DT:
+        return chosen, f"A step is {chosen:.6g} s: {whose}, for the graph names none{also}."
+    why = "the graph names none, and its time constants fit no other"
+    sentence = f"A step is {chosen:.6g} s: {whose}; {why}{also}."
+    cuba = [name for name, kind, node in _nodes(graph, "") if kind == "CubaLIF" and np.all(np.equal(node.w_in, 1.0))]
+    if cuba and chosen == NORSE_DT:
+        sentence += (
+            f" {cuba[0]} has w_in = 1, as Norse writes it, which is dt / tau_syn of what Norse's own LIFCell adds: "
+            "compile the network itself (compile_module), or write w_in = tau_syn / dt."
+        )
+    return chosen, sentence
+
+
+def _nodes(graph: Any, prefix: str, depth: int = 0) -> Iterator[tuple[str, str, Any]]:
+    """Give every node with its name and kind, those of sub-graphs with the names before them."""
+    nodes = getattr(graph, "nodes", None)
+    for key, node in nodes.items() if isinstance(nodes, dict) and depth < MAX_DEPTH else ():
+        if type(node).__name__ == "NIRGraph":
+            yield from _nodes(node, f"{prefix}{key}.", depth + 1)
+        else:
+            yield f"{prefix}{key}", type(node).__name__, node
+
+
+def _taus(graph: Any, prefix: str) -> Iterator[tuple[str, Float64]]:
+    for name, kind, node in _nodes(graph, prefix):
+        for field in LEAKY.get(kind, ()):
+            yield name, numbers(Node(name, kind, node), field)
+
+
+def _delays_fit(graph: Any, dt: float) -> bool:
+    """Say whether all delays are whole numbers of steps, and not too many."""
+    for name, kind, node in _nodes(graph, ""):
+        if kind == "Delay":
+            steps = numbers(Node(name, kind, node), "delay") / dt
+            if (np.abs(steps - np.rint(steps)) > WHOLE * np.maximum(steps, 1.0)).any() or steps.max() > MAX_DELAY + 0.5:
+                return False
+    return True
+
+
+def _window(tau: Float64) -> tuple[float, float]:
+    """Return the shortest and longest step for which Q0.12 holds decays, or there is no leak."""
+    if not (tau > 0).all():
+        return 0.0, math.inf  # refused by name later
+    leaks = tau[tau < LONGEST]
+    if leaks.size == 0:
+        return 0.0, float(tau.min()) * NO_LEAK
+    return float(leaks.max()) / (2 * DECAY_ONE), float(tau.min())
+
+
+def _unit_integrators(graph: Any, prefix: str) -> Iterator[str]:
+    for name, kind, node in _nodes(graph, prefix):
+        if kind == "IF" and np.allclose(numbers(Node(name, kind, node), "r"), 1.0, rtol=NEAR, atol=0.0):
+            yield name
+
+
+def _weak(graph: Any, dt: float, largest: float) -> str | None:
+    """Return an ``IF`` of ``r = 1`` that all its inputs at once, at their largest, leave below its threshold."""
+    wiring = Wiring(graph, dt)
+    for name, node in wiring.nodes.items():
+        if node.kind != "IF" or not np.allclose(numbers(node, "r"), 1.0, rtol=NEAR, atol=0.0):
+            continue
+        signal = Signals(wiring).reaching(name)
+        peak = np.abs(signal.offset)
+        for (source, _), weights in signal.terms.items():
+            if wiring.nodes[source].kind in ("I", "LI", "CubaLI"):
+                break  # values have no largest that is known here
+            per_event = np.abs(weights).reshape(len(peak), -1).sum(axis=1)
+            peak = peak + per_event * (largest if source == wiring.input else 1.0)
+        else:
+            if (dt * peak <= np.broadcast_to(numbers(node, "v_threshold"), wiring.shapes[name]).reshape(-1)).all():
+                return name
+    return None

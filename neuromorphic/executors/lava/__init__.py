@@ -1,0 +1,1 @@
+"""Run a program in Intel Lava: a side process under a Python that has Lava."""

@@ -1,0 +1,383 @@
+"""The one compiled loop: steps of any program, from the table that ``layout`` makes of it.
+
+A program is data here, so there is one compilation for all networks, batches and numbers of steps. Some samples go
+through a step together, operation by operation: a matrix is then read once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from neuromorphic.executors.native.compiled import STAMP, entry_point, kernel, pasted
+from neuromorphic.executors.native.control_kernels import control_domains
+from neuromorphic.executors.native.event_kernels import finish_sums, list_events, ternary_events, ternary_few
+from neuromorphic.executors.native.graded_kernels import list_digits, ternary_graded
+from neuromorphic.executors.native.memory_kernels import (
+    best_slot,
+    fade_row,
+    fast_weights,
+    fingerprint,
+    neighbour_sums,
+    read_slot,
+    weighed_neighbours,
+)
+from neuromorphic.executors.native.neuron_kernels import (
+    add_up,
+    average,
+    fire,
+    integrate,
+    look_up,
+    resonate,
+    scale,
+    weigh,
+)
+from neuromorphic.executors.native.rows import (
+    AT_BITS,
+    AT_COUNTS,
+    AT_INTS,
+    AT_LINKS,
+    AT_PARAMS,
+    AT_SMALL,
+    AT_TABLE,
+    AT_WORDS,
+    BATCH,
+    BIT_STRIDE,
+    BITS,
+    BYTE_EVENTS,
+    BYTE_VALUES,
+    COLUMNS,
+    CONTROL,
+    COUNT_STRIDE,
+    DELAY_READ,
+    DELAY_WRITE,
+    FAST_WEIGHTS,
+    GATE,
+    GATED,
+    HIGH,
+    INPUT,
+    INT_STRIDE,
+    INTEGRATE,
+    KIND,
+    LINKS,
+    LIST,
+    LOW,
+    MULTIPLY,
+    NEIGHBOURS,
+    NEURONS,
+    NUM_INPUTS,
+    NUM_ROWS,
+    NUM_SOURCES,
+    OUT,
+    P0,
+    P1,
+    P2,
+    P3,
+    P4,
+    P5,
+    P6,
+    P7,
+    P8,
+    P9,
+    P10,
+    READOUT,
+    REC_COLUMNS,
+    REC_PLACE,
+    REC_ROWS,
+    REC_SPIKES,
+    REC_START,
+    REC_STRIDE,
+    REC_WIDTH,
+    RESONATE,
+    SCALE,
+    SIZE,
+    SLOTS,
+    SOURCE,
+    SOURCE_2,
+    SOURCE_BITS,
+    SOURCE_LIST,
+    TERNARY_EVENTS,
+    TERNARY_FEW,
+    TERNARY_GRADED,
+    TERNARY_VALUES,
+)
+from neuromorphic.executors.native.value_kernels import byte_events, byte_values, split_digits, ternary_values
+from neuromorphic.executors.native.vectors import (
+    bits_as_masks,
+    count_ones,
+    get_byte,
+    get_int,
+    get_long,
+    get_word,
+    load_ints,
+    put_byte,
+    put_int,
+    put_long,
+    put_word,
+    signs_as_bits,
+    splat_ints,
+    store_ints,
+)
+
+SAMPLES_TOGETHER = 8
+FINE = -1
+at = get_long  # at(row, column)
+
+
+@kernel
+def _publish(row, ints, bits):  # type: ignore[no-untyped-def]
+    """Give events in the other forms that their readers ask for."""
+    size, place, out = at(row, SIZE), at(row, BITS), at(row, OUT)
+    if out >= 0:
+        for i in range(0, size, 8):
+            mask = bits_as_masks(get_byte(bits, 8 * place + (i >> 3)))
+            store_ints(ints, out + i, splat_ints(0) - mask)
+    if at(row, LIST) >= 0:
+        list_events(bits, place, size, ints, at(row, LIST))
+
+
+@kernel
+def _read_input(row, x, packed, ints, bits):  # type: ignore[no-untyped-def]
+    """Take in one sample's inputs, at address ``x``."""
+    size, place = at(row, SIZE), at(row, BITS)
+    if place < 0:
+        place = at(row, OUT)
+        for i in range(size):
+            put_int(ints, place + i, get_int(x, i))
+        return
+    for w in range((size + 63) >> 6):
+        if packed:
+            word = get_word(x, w)
+        else:
+            word = np.uint64(0)
+            whole = min(8, (size - 64 * w) >> 3)
+            for i in range(whole):
+                ones = signs_as_bits(splat_ints(0) - load_ints(x, 64 * w + 8 * i))
+                word |= ones << np.uint64(8 * i)
+            for i in range(8 * whole, min(64, size - 64 * w)):
+                word |= np.uint64(get_int(x, 64 * w + i)) << np.uint64(i)
+        put_word(bits, place + w, word)
+    _publish(row, ints, bits)
+
+
+@kernel
+def _delay(row, now, ints, bits):  # type: ignore[no-untyped-def]
+    """Move events from a delay's ring to what it gives, or from its source to the ring."""
+    slot, size, writes = now % at(row, P0), at(row, SIZE), at(row, KIND) == DELAY_WRITE
+    if at(row, P2):
+        num_words = (size + 63) >> 6
+        ring, source, out = at(row, P1) + slot * num_words, at(row, SOURCE_BITS), at(row, BITS)
+        for w in range(num_words):
+            if writes:
+                put_word(bits, ring + w, get_word(bits, source + w))
+            else:
+                put_word(bits, out + w, get_word(bits, ring + w))
+        if not writes:
+            _publish(row, ints, bits)
+        return
+    ring, source, out = at(row, P1) + slot * size, at(row, SOURCE), at(row, OUT)
+    for i in range(size):
+        if writes:
+            put_int(ints, ring + i, get_int(ints, source + i))
+        else:
+            put_int(ints, out + i, get_int(ints, ring + i))
+
+
+@kernel
+def _slots(row, now, marks, words, ints, bits, counts):  # type: ignore[no-untyped-def]
+    size, num_slots, plastic = at(row, SIZE), at(row, P1), at(row, P6)
+    num_words, stride = (size + 63) >> 6, at(row, P7)
+    events, state, faded = at(row, SOURCE_BITS), at(row, P8), at(row, P10)
+    w = best_slot(words, at(row, P0), num_words, num_slots, bits, events)
+    put_int(ints, at(row, P9), w)
+    place, key = state + w * stride, at(row, P0) + 2 * w * num_words
+    if plastic:
+        fade_row(ints, place, size, at(row, P4), now - get_long(counts, faded + w))
+        put_long(counts, faded + w, now + 1)
+    read_slot(
+        ints, at(row, OUT), place, size, words, key, num_words, bits, events, at(row, P2), at(row, P3), at(row, P4),
+        at(row, P5), plastic,
+    )  # fmt: skip
+    if marks:
+        for m in range(num_slots if plastic else 0):
+            fade_row(ints, state + m * stride, size, at(row, P4), now + 1 - get_long(counts, faded + m))
+            put_long(counts, faded + m, now + 1)
+        put_int(ints, at(row, P9) + 1, fingerprint(ints, state, num_slots, size, stride))
+
+
+@kernel
+def _neurons(row, links, params, ints, bits, counts):  # type: ignore[no-untyped-def]
+    size, place, counter = at(row, SIZE), at(row, BITS), at(row, P6)
+    thetas, theta = params, at(row, P1)
+    if at(row, P7) >= 0:  # each sample has its own
+        thetas, theta = ints, at(row, P7)
+    fire(
+        ints, links, at(row, LINKS), at(row, NUM_SOURCES), params, at(row, P0), thetas, theta, at(row, P2), at(row, P3),
+        at(row, P4), at(row, P5), size, bits, place,
+    )  # fmt: skip
+    fired = get_long(counts, counter)
+    for w in range((size + 63) >> 6):
+        fired += count_ones(get_word(bits, place + w))
+    put_long(counts, counter, fired)
+    _publish(row, ints, bits)
+
+
+@pasted
+def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore[no-untyped-def]
+    """One operation of one sample."""
+    links, params = get_long(head, AT_LINKS), get_long(head, AT_PARAMS)
+    words, small = get_long(head, AT_WORDS), get_long(head, AT_SMALL)
+    kind, size, out, source = at(row, KIND), at(row, SIZE), at(row, OUT), at(row, SOURCE)
+    first, count = at(row, LINKS), at(row, NUM_SOURCES)
+    p0, p1, p2, p3 = at(row, P0), at(row, P1), at(row, P2), at(row, P3)
+    if kind == NEURONS:
+        _neurons(row, links, params, ints, bits, counts)
+    elif kind == TERNARY_FEW:
+        ternary_few(words, p0, p1, bits, at(row, SOURCE_BITS), ints, out, size, p2)
+    elif kind == TERNARY_VALUES:
+        num_digits = split_digits(ints, source, p1, bits, p3)
+        ternary_values(words, p0, p1, bits, p3, num_digits, ints, out, size, p2)
+    elif kind == TERNARY_GRADED:
+        list_digits(ints, source, p1, at(row, P4))
+        ternary_graded(words, p0, p1, ints, at(row, P4), bits, p3, ints, out, size, p2)
+    elif kind == SCALE:
+        scale(ints, out, source, params, p0, p1, p2, size)
+    elif kind == MULTIPLY:
+        weigh(ints, out, source, at(row, SOURCE_2), p0, size)
+    elif kind == GATE:
+        look_up(ints, out, source, params, p0, p1, size)
+    elif kind == GATED:
+        average(ints, out, source, at(row, SOURCE_2), size)
+    elif kind == INTEGRATE:
+        integrate(ints, links, first, count, params, p0, p1, p2, out, size)
+    elif kind == RESONATE:
+        resonate(ints, out, p2, source, params, p0, p1, size)
+    elif kind == READOUT:
+        add_up(ints, links, first, count, params, p0, p1, out, size)
+    elif kind == NEIGHBOURS:
+        if p2 < 0:
+            neighbour_sums(ints, out, source, p0, p1, p3)
+        else:
+            weighed_neighbours(ints, out, source, p0, p1, small, p2, p3)
+    elif kind == FAST_WEIGHTS:
+        options = (at(row, P4), at(row, P5), at(row, P6), at(row, P7))
+        fast_weights(ints, out, source, p0, p1, p2, size, p3, *options)
+    elif kind == SLOTS:
+        _slots(row, now, marks, words, ints, bits, counts)
+    elif kind == BYTE_EVENTS:
+        byte_events(small, p0, p1, ints, at(row, SOURCE_LIST), ints, out, size)
+        finish_sums(ints, at(row, SOURCE_LIST), params, p3, ints, out, size, p2)
+    elif kind == BYTE_VALUES:
+        byte_values(small, p0, p1, ints, source, ints, out, size, p2)
+    elif kind == CONTROL:
+        control_domains(row, now, ints, bits, params)
+    elif kind in (DELAY_READ, DELAY_WRITE):
+        _delay(row, now, ints, bits)
+    elif kind == INPUT:
+        _read_input(row, x, packed, ints, bits)
+
+
+@kernel
+def _step_together(row, head, ints, stride, bits, bit_stride, samples):  # type: ignore[no-untyped-def]
+    """One ternary product of several samples."""
+    words, params = get_long(head, AT_WORDS), get_long(head, AT_PARAMS)
+    listed, out, size = at(row, SOURCE_LIST), at(row, OUT), at(row, SIZE)
+    ternary_events(
+        words, at(row, P0), at(row, P1), ints, listed, stride, samples, bits, at(row, P4), bit_stride, ints, out,
+        stride, size,
+    )  # fmt: skip
+    for b in range(samples):
+        moved = b * stride
+        finish_sums(ints, listed + moved, params, at(row, P3), ints, out + moved, size, at(row, P2))
+
+
+@kernel
+def _record(recordings, num_recordings, sample, ints, bits, out_ints, out_spikes):  # type: ignore[no-untyped-def]
+    """Copy what is kept of a sample; ``sample`` counts steps and samples."""
+    for r in range(num_recordings):
+        row = recordings + 8 * REC_WIDTH * r
+        count, columns, stride = at(row, REC_ROWS), at(row, REC_COLUMNS), at(row, REC_STRIDE)
+        place, target = at(row, REC_PLACE), at(row, REC_START) + sample * count * columns
+        if at(row, REC_SPIKES):
+            for i in range(columns):
+                byte = get_byte(bits, 8 * place + (i >> 3))
+                put_byte(out_spikes, target + i, (byte >> (i & 7)) & 1)
+        else:
+            for j in range(count):
+                for i in range(columns):
+                    put_int(out_ints, target + j * columns + i, get_int(ints, place + j * stride + i))
+
+
+@kernel
+def _find_bad(x, packed, samples, head):  # type: ignore[no-untyped-def]
+    """Return the place of the first input that is out of range, or ``FINE``."""
+    size, low, high = get_long(head, NUM_INPUTS), get_long(head, LOW), get_long(head, HIGH)
+    if packed:
+        width = (size + 63) >> 6
+        for b in range(samples if size & 63 else 0):
+            if get_word(x, b * width + width - 1) >> np.uint64(size & 63):
+                return b
+        return FINE
+    smallest, largest = low, high
+    for i in range(samples * size):
+        smallest, largest = min(smallest, get_int(x, i)), max(largest, get_int(x, i))
+    if smallest < low or largest > high:
+        for i in range(samples * size):
+            if get_int(x, i) < low or get_int(x, i) > high:
+                return i
+    return FINE
+
+
+def _make(stamp: int) -> Callable[..., int]:
+    def run_steps(  # type: ignore[no-untyped-def]
+        head,
+        inputs,
+        packed_inputs,
+        first,
+        last,
+        num_steps,
+        time,
+        recordings,
+        num_recordings,
+        out_ints,
+        out_spikes,
+        marks,
+    ):
+        """Run steps of the samples ``first..last``; return ``FINE`` or, with nothing done, the first bad input."""
+        if stamp < 0:
+            return stamp  # never: the number only has to be used
+        packed = packed_inputs.size > 0
+        x = packed_inputs.ctypes.data if packed else inputs.ctypes.data
+        batch, num_inputs = get_long(head, BATCH), get_long(head, NUM_INPUTS)
+        bad = _find_bad(x, packed, num_steps * batch, head)
+        if bad != FINE:
+            return bad
+        table, num_rows = get_long(head, AT_TABLE), get_long(head, NUM_ROWS)
+        stride, bit_stride, count_stride = (
+            get_long(head, INT_STRIDE), get_long(head, BIT_STRIDE), get_long(head, COUNT_STRIDE),
+        )  # fmt: skip
+        all_ints, all_bits, all_counts = get_long(head, AT_INTS), get_long(head, AT_BITS), get_long(head, AT_COUNTS)
+        x_bytes = 8 * ((num_inputs + 63) >> 6) if packed else 4 * num_inputs
+        for start in range(first, last, SAMPLES_TOGETHER):
+            stop = min(start + SAMPLES_TOGETHER, last)
+            for t in range(num_steps):
+                for r in range(num_rows):
+                    row = table + 8 * COLUMNS * r
+                    if at(row, KIND) == TERNARY_EVENTS:
+                        ints, bits = all_ints + 4 * stride * start, all_bits + 8 * bit_stride * start
+                        _step_together(row, head, ints, stride, bits, bit_stride, stop - start)
+                        continue
+                    for b in range(start, stop):
+                        ints, bits = all_ints + 4 * stride * b, all_bits + 8 * bit_stride * b
+                        counts, sample = all_counts + 8 * count_stride * b, t * batch + b
+                        _step(row, head, ints, bits, counts, x + sample * x_bytes, packed, time + t, marks)
+                for b in range(start, stop if num_recordings else start):
+                    ints, bits = all_ints + 4 * stride * b, all_bits + 8 * bit_stride * b
+                    _record(recordings, num_recordings, t * batch + b, ints, bits, out_ints, out_spikes)
+        return FINE
+
+    return entry_point(run_steps)
+
+
+run_steps = _make(STAMP)

@@ -1,0 +1,436 @@
+"""A program that is ready to run: one step at a time, or many, in memory that does not grow."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.bounds import ANY_STEPS, most_steps
+from neuromorphic.errors import ExecutorError, InputError
+from neuromorphic.executors.native import rows
+from neuromorphic.executors.native.interpreter import FINE, run_steps
+from neuromorphic.executors.native.layout import Held, Layout
+from neuromorphic.program import Program
+
+_INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
+_NO_INTS = np.zeros((0, 0), dtype=np.int32)
+_NO_WORDS = np.zeros((0, 0), dtype=np.uint64)
+_NOTHING = np.zeros((1, 0), dtype=np.int32)
+STEPS_A_CALL = 256
+
+
+def _give_back_memory() -> None:
+    """Return to the system what proving and packing took and freed: several times the packed weights."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):  # not glibc
+        return
+    trim(ctypes.c_size_t(0))
+
+
+class NativeNetwork:
+    """A program as packed weights and the state of ``batch`` samples, run by one compiled loop.
+
+    Equal to the NumPy reference bit for bit. Weights take two bits if ternary, spikes one; nothing is allocated by a
+    step, and the program itself is not kept.
+
+    Parameters
+    ----------
+    program : Program
+        Any program; its bounds are proven first.
+    batch : int
+        Samples that run side by side.
+    threads : int
+        Threads that share the samples. More than the samples are of no use; at a batch of 1 a second does not pay.
+
+    Raises
+    ------
+    BoundError
+        When an accumulator could overflow.
+    ExecutorError
+        For an operation that this executor does not know, or a batch or a number of threads below 1.
+
+    Examples
+    --------
+    >>> from neuromorphic import LIF, Dense, Input, Program, Readout
+    >>> one = np.ones(1, dtype=np.int32)
+    >>> ops = (
+    ...     Input("x", 2),
+    ...     Dense("fc", "x", np.array([[1, 1]], dtype=np.int8)),
+    ...     LIF("lif", ("fc",), decay=4096 * one, threshold=2 * one, bias=0 * one, shift=0),
+    ...     Dense("out", "lif", np.array([[1]], dtype=np.int8)),
+    ...     Readout("readout", ("out",), bias=0 * one, shift=0),
+    ... )
+    >>> network = NativeNetwork(Program(ops, num_steps=4))
+    >>> x = np.ones((1, 2), dtype=np.int32)
+    >>> [int(network.step(x)[0, 0]) for _ in range(4)]
+    [0, 1, 1, 2]
+    """
+
+    def __init__(self, program: Program, *, batch: int = 1, threads: int = 1) -> None:
+        for name, value in (("batch", batch), ("threads", threads)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ExecutorError(f"native: {name} must be an integer of 1 or more, got {value!r}")
+        proven = most_steps(program)
+        self._most_steps = sys.maxsize if proven == ANY_STEPS else proven
+        self.batch, self.threads = batch, min(threads, batch)
+        self._port = program.input
+        layout = Layout(program)
+        self._variables, self._spike_counts, self._starts = layout.variables, layout.spike_counts, layout.starts
+        self._table = np.stack(layout.rows)
+        self._links = np.array([*layout.links, -1], dtype=np.int64)
+        self._params, self._words, self._small = (x.build() for x in (layout.params, layout.words, layout.small))
+        ints, bits, counts = (max(x.size, 1) for x in (layout.ints, layout.bits, layout.counts))
+        self._ints = np.zeros((batch, ints), dtype=np.int32)
+        self._bits = np.zeros((batch, bits), dtype=np.uint64)
+        self._counts = np.zeros((batch, counts), dtype=np.int64)
+        self._lock, self.time = Lock(), 0
+        self.reset()  # zeros that were never written are not in memory yet: it would grow later
+        self._head = np.zeros(rows.HEAD_WIDTH, dtype=np.int64)
+        self._head[:] = (
+            self._table.ctypes.data, len(self._table),
+            *(x.ctypes.data for x in (self._links, self._params, self._words, self._small)),
+            *(x.ctypes.data for x in (self._ints, self._bits, self._counts)), ints, bits, counts,
+            self._port.low, self._port.high, batch, self._port.size,
+        )  # fmt: skip
+        self._address = self._head.ctypes.data
+        self._range = (self._port.low, self._port.high)
+        self._takes_bits = self._range == (0, 1)
+        self._shapes = ((batch, self._port.size), (batch, -(-self._port.size // 64)))
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        del layout
+        _give_back_memory()
+        self.output = self._choose_output()
+        self._output_view = self.view(self.output) if self.output else _NOTHING
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, batch: int = 1, threads: int = 1) -> NativeNetwork:
+        """Load a program and keep only what runs: less memory stays taken than after ``Program.load``.
+
+        Parameters
+        ----------
+        path : path
+            A program file.
+        batch, threads : int
+            As of the class.
+
+        Raises
+        ------
+        FileFormatError
+            When the file is not a valid program.
+        """
+        network = cls(Program.load(path), batch=batch, threads=threads)
+        _give_back_memory()  # what held the program, which lay between what stays
+        return network
+
+    def __getstate__(self) -> None:
+        raise TypeError("a NativeNetwork holds addresses and cannot be copied or pickled; make another of its program")
+
+    def _choose_output(self) -> str:
+        sums = [name for name in self._variables if name.endswith(".y")]
+        return (sums or [*self._variables, ""][-1:])[-1]
+
+    def _set_starts(self) -> None:
+        for place, values in self._starts:
+            self._ints[:, place : place + values.size] = values
+
+    def load(self) -> None:
+        """Compile the code, or load it from the cache, without a step: what the first call would do."""
+        run_steps(self._address, _NO_INTS, _NO_WORDS, 0, 0, 0, 0, 0, 0, 0, 0, False)
+
+    def reset(self) -> None:
+        """Start all samples anew: states as at the beginning, no events in delays, spike counts zero.
+
+        Raises
+        ------
+        ExecutorError
+            When another thread is running the network.
+        """
+        self._begin(0)
+        try:
+            for state in (self._ints, self._bits, self._counts):
+                state.fill(0)
+            self._set_starts()
+            self.time = 0
+        finally:
+            self._lock.release()
+
+    @property
+    def most_steps(self) -> int | None:
+        """Steps from a reset in which every accumulator is proven to fit; ``None``: any number, as of most programs."""
+        return None if self._most_steps == sys.maxsize else self._most_steps
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of what a recording can keep, ``"op.variable"``."""
+        return tuple(self._variables)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the packed weights and keys."""
+        return self._words.nbytes + self._small.nbytes
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of thresholds, decays, factors, tables and the like."""
+        return self._params.nbytes + self._table.nbytes + self._links.nbytes
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all states, values and spikes of all samples: all that a run of any length needs."""
+        return self._ints.nbytes + self._bits.nbytes + self._counts.nbytes
+
+    def view(self, name: str) -> NDArray[Any]:
+        """Return a read-only view of a variable: it shows the present step and moves on with the network.
+
+        Parameters
+        ----------
+        name : str
+            ``"op.variable"``. Fingerprints (``E`` of ``Slots``) are computed in recordings only.
+
+        Returns
+        -------
+        NDArray
+            int32 ``[B, N]`` (a matrix: ``[B, r, r]``); spikes as bits, uint64 ``[B, N / 64]``, the first lowest.
+
+        Raises
+        ------
+        ExecutorError
+            When there is no such variable.
+        """
+        held = self._held(name)
+        if held.spikes:
+            shown: NDArray[Any] = self._bits[:, held.place : held.place + -(-held.columns // 64)]
+        elif held.rows == 1:
+            shown = self._ints[:, held.place : held.place + held.columns]
+        else:
+            last = held.place + (held.rows - 1) * held.stride + held.columns
+            strides = (self._ints.strides[0], 4 * held.stride, 4)
+            shape = (self.batch, held.rows, held.columns)
+            shown = np.lib.stride_tricks.as_strided(self._ints[:, held.place : last], shape, strides)
+        shown = shown.view()
+        shown.setflags(write=False)
+        return shown
+
+    def spikes(self, name: str) -> NDArray[np.uint8]:
+        """Return the spikes of an operation in the present step, unpacked: a new array ``[B, N]``."""
+        held = self._held(f"{name}.spikes")
+        packed = np.ascontiguousarray(self.view(f"{name}.spikes")).view(np.uint8)
+        return np.unpackbits(packed, axis=1, count=held.columns, bitorder="little")
+
+    def spike_counts(self) -> dict[str, NDArray[np.int64]]:
+        """Return how many spikes each operation fired since the reset, ``[B]``."""
+        return {name: self._counts[:, place].copy() for name, place in self._spike_counts.items()}
+
+    def _held(self, name: str) -> Held:
+        if name not in self._variables:
+            known = ", ".join(self._variables)
+            raise ExecutorError(f"native: there is no variable {name!r}; the program has {known}")
+        return self._variables[name]
+
+    def step(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Run one step.
+
+        Parameters
+        ----------
+        x : NDArray
+            int32 ``[B, N]``; or, for spikes, uint64 ``[B, ceil(N / 64)]`` of bits as :func:`bits_of` packs them.
+
+        Returns
+        -------
+        NDArray
+            The view of the last running sum, or without one of the last variable; see :meth:`view`.
+
+        Raises
+        ------
+        InputError
+            Wrong dtype, shape, layout or range, or one step more than :attr:`most_steps`; nothing has changed then.
+        ExecutorError
+            When another thread is running the network.
+        """
+        if self.threads > 1 or not self._fits(x):
+            self._run(x[np.newaxis] if isinstance(x, np.ndarray) else x, 1)
+            return self._output_view
+        ints, words = (x, _NO_WORDS) if x.dtype == _INT32 else (_NO_INTS, x)
+        self._begin(1)
+        try:
+            bad = run_steps(self._address, ints, words, 0, self.batch, 1, self.time, 0, 0, 0, 0, False)
+            if bad != FINE:
+                self._refuse(x[np.newaxis], bad)
+            self.time += 1
+        finally:
+            self._lock.release()
+        return self._output_view
+
+    def _fits(self, x: Any) -> bool:
+        """Whether a step can take an array as it is; why not is said elsewhere."""
+        if type(x) is not np.ndarray or not x.flags.carray:  # numba compiles anew for what is read-only
+            return False
+        if x.dtype == _INT32:
+            return bool(x.shape == self._shapes[0])
+        return bool(x.dtype == _UINT64 and self._takes_bits and x.shape == self._shapes[1])
+
+    def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Run many steps in one call and keep nothing of them but the state.
+
+        Parameters
+        ----------
+        inputs : NDArray
+            ``[T, B, N]`` of what :meth:`step` takes.
+
+        Returns
+        -------
+        NDArray
+            As :meth:`step`, after the last.
+
+        Raises
+        ------
+        InputError, ExecutorError
+            As :meth:`step`; nothing has changed then.
+        """
+        self._run(inputs, 0)
+        return self._output_view
+
+    def record(
+        self,
+        inputs: NDArray[Any],
+        variables: Iterable[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Run many steps and keep variables of each.
+
+        Parameters
+        ----------
+        inputs : NDArray
+            ``[T, B, N]`` of what :meth:`step` takes.
+        variables : iterable of str, optional
+            Which; by default all.
+        progress : callable, optional
+            Called with (steps done, steps in all).
+
+        Returns
+        -------
+        dict of NDArray
+            ``[T, B, N]`` each, in the program's order, spikes as uint8.
+        """
+        array = self._checked(inputs, 0)
+        wanted = set(self._variables) if variables is None else {str(name) for name in variables}
+        for name in wanted:
+            self._held(name)
+        kept = {name: held for name, held in self._variables.items() if name in wanted}
+        num_steps = len(array)
+        table = np.zeros((len(kept), rows.REC_WIDTH), dtype=np.int64)
+        sizes = {True: 0, False: 0}
+        for row, held in zip(table, kept.values(), strict=True):
+            row[:] = (held.spikes, held.place, held.rows, held.columns, held.stride, sizes[held.spikes])
+            sizes[held.spikes] += num_steps * self.batch * held.size
+        ints, spikes = np.zeros(max(sizes[False], 1), dtype=np.int32), np.zeros(max(sizes[True], 1), dtype=np.uint8)
+        marks = any(name.endswith(".E") for name in kept)
+        self._run(array, 0, (table, ints, spikes), marks, progress)
+        found: dict[str, NDArray[Any]] = {}
+        for row, (name, held) in zip(table, kept.items(), strict=True):
+            first, size = int(row[rows.REC_START]), num_steps * self.batch * held.size
+            whole: NDArray[Any] = spikes if held.spikes else ints
+            found[name] = whole[first : first + size].reshape(num_steps, self.batch, held.size)
+        return found
+
+    def _checked(self, inputs: NDArray[Any], steps: int) -> NDArray[Any]:
+        if not isinstance(inputs, np.ndarray):
+            raise InputError(f"{self._port.name}: inputs must be a NumPy array, got {type(inputs).__name__}")
+        dtype, shape = inputs.dtype, inputs.shape
+        packed = dtype == np.uint64 and self._takes_bits
+        if not packed and dtype != np.int32:
+            also = " or uint64 (bits)" if self._takes_bits else ""
+            raise InputError(f"{self._port.name}: inputs must be int32{also}, got {dtype}; use inputs.astype('int32')")
+        if len(shape) != 3 or shape[1:] != self._shapes[packed] or not shape[0]:
+            axes = f"[{self.batch}, {self._shapes[packed][1]}]"
+            got, lead = (list(shape[1:]), "") if steps else (list(shape), "[T >= 1, ")
+            wanted = axes if steps else lead + axes[1:]
+            raise InputError(f"{self._port.name}: inputs must be {wanted}, got {got}")
+        if not inputs.flags.c_contiguous or not inputs.flags.aligned:
+            raise InputError(f"{self._port.name}: inputs must be contiguous; use numpy.ascontiguousarray(inputs)")
+        return inputs
+
+    def _run(
+        self,
+        inputs: NDArray[Any],
+        steps: int,
+        recording: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]] | None = None,
+        marks: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Run all steps, some at a time: in between, Ctrl-C and a progress bar get their turn."""
+        inputs = self._checked(inputs, steps)
+        num_steps = len(inputs)
+        self._begin(num_steps)
+        try:
+            self._call(inputs, (0, 0), (0, 0, 0, 0), marks)  # all inputs are looked at before the first step
+            for start in range(0, num_steps, STEPS_A_CALL):
+                part = inputs[start : start + STEPS_A_CALL]
+                kept = (0, 0, 0, 0)
+                if recording is not None:
+                    table, ints, spikes = recording
+                    moved = table.copy()
+                    moved[:, rows.REC_START] += (
+                        start * self.batch * table[:, rows.REC_ROWS] * table[:, rows.REC_COLUMNS]
+                    )
+                    kept = (moved.ctypes.data, len(table), ints.ctypes.data, spikes.ctypes.data)
+                if self.threads == 1:
+                    self._call(part, (0, self.batch), kept, marks)
+                else:
+                    ends = [self.batch * i // self.threads for i in range(self.threads + 1)]
+                    workers = self._workers()
+                    calls = [workers.submit(self._call, part, span, kept, marks) for span in pairwise(ends)]
+                    for call in calls:
+                        call.result()
+                self.time += len(part)
+                if progress is not None:
+                    progress(start + len(part), num_steps)
+        finally:
+            self._lock.release()
+
+    def _call(self, inputs: NDArray[Any], span: tuple[int, int], kept: tuple[int, ...], marks: bool) -> None:
+        usable = inputs if inputs.flags.carray else inputs.copy()
+        flat = usable.reshape(-1, inputs.shape[2])
+        given = (_NO_INTS, flat) if inputs.dtype == _UINT64 else (flat, _NO_WORDS)
+        bad = run_steps(self._address, *given, *span, len(inputs), self.time, *kept, marks)
+        if bad != FINE:
+            self._refuse(inputs, bad)
+
+    def _begin(self, count: int) -> None:
+        """Take the lock for so many steps, or refuse them: a second caller would mix its stream with the first's."""
+        if not self._lock.acquire(blocking=False):
+            raise ExecutorError("native: this network is running in another thread; a network is one stream")
+        if self.time + count > self._most_steps:
+            self._lock.release()
+            raise InputError(
+                f"{self._port.name}: {count} more steps make {self.time + count} since the reset, the program is "
+                f"proven for at most {self._most_steps}; reset() starts anew"
+            )
+
+    def _workers(self) -> ThreadPoolExecutor:
+        """Return the threads of this process: those of a parent are not here after a fork."""
+        if self._pool is None or self._pool[0] != os.getpid():
+            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="neuromorphic-native"))
+        return self._pool[1]
+
+    def _refuse(self, inputs: NDArray[Any], bad: int) -> None:
+        if inputs.dtype == np.uint64:
+            step, sample = divmod(bad, self.batch)
+            raise InputError(
+                f"{self._port.name}: bits beyond the {self._port.size} channels must be 0, "
+                f"they are not at step {step}, sample {sample}"
+            )
+        raise InputError(
+            f"{self._port.name}: inputs must lie in {self._range[0]}..{self._range[1]}, got {int(inputs.flat[bad])} "
+            f"at {[int(i) for i in np.unravel_index(bad, inputs.shape)]}"
+        )

@@ -1,0 +1,182 @@
+"""Weights times integers: ternary ones through byte digits and packed fields, 8-bit ones as they are.
+
+A value is written in balanced digits of a byte, ``x = d0 + 256 d1 + 65536 d2 + ...`` with ``d`` in -128..127; as many
+as the largest value of the step and sample needs, so int8 read-outs take one. A digit times a field ``w + 1`` in 0..2
+is what processors multiply fastest: 32 of them in one instruction on AVX2, which adds pairs, or with VNNI, which adds
+four to sums of 32 bits. The sum of the digits is subtracted for the 1 in ``w + 1``. Everything is exact modulo 2**32,
+and the results are proven to fit.
+
+References
+----------
+Packed two-bit fields: bitnet.cpp (Wang et al. 2025, arXiv:2502.11880), ``I2_S``; digits of larger values: own.
+"""
+
+from __future__ import annotations
+
+from neuromorphic.executors.native.compiled import inlined, kernel
+from neuromorphic.executors.native.rows import LIST_LENGTH, LIST_START
+from neuromorphic.executors.native.vectors import (
+    HAS_VNNI,
+    add_products,
+    field_0,
+    field_1,
+    field_2,
+    field_3,
+    four_bytes,
+    get_int,
+    get_signed_byte,
+    load_bytes,
+    load_ints,
+    no_sums,
+    put_byte,
+    put_int,
+    shift_left,
+    shift_right_signed,
+    splat_ints,
+    store_ints,
+    whole_sums,
+)
+
+# Of 16 inputs: two pairs of fields of 8 times 128 each, 7 * 4096 stays within 16 bits. In 32 bits it is modulo 2**32.
+BLOCKS_A_SUM = (1 << 62) if HAS_VNNI else 7
+
+
+@kernel
+def split_digits(ints, source, num_inputs, bits, place):  # type: ignore[no-untyped-def]
+    """Write the digits of the values to bytes at word ``place``; return how many digits there are.
+
+    Digit ``d`` takes ``16 * ceil(num_inputs / 16)`` bytes, padded with zeros; after the last digit's bytes nothing.
+    """
+    low, high = 0, 0
+    for j in range(num_inputs):
+        x = get_int(ints, source + j)
+        low, high = min(low, x), max(high, x)
+    num_digits, reach = 1, 127  # the largest number of that many digits; what four miss vanishes modulo 2**32
+    while num_digits < 4 and (high > reach or low < -(reach // 127 * 128)):
+        num_digits += 1
+        reach = 256 * reach + 127
+    padded = (num_inputs + 15) // 16 * 16
+    for d in range(num_digits):
+        for j in range(num_inputs, padded):
+            put_byte(bits, 8 * place + d * padded + j, 0)
+    if num_digits == 1:
+        for j in range(num_inputs):
+            put_byte(bits, 8 * place + j, get_int(ints, source + j))
+        return num_digits
+    for j in range(num_inputs):
+        x = get_int(ints, source + j)
+        for d in range(num_digits):
+            put_byte(bits, 8 * place + d * padded + j, x)
+            x = (x + 128) >> 8
+    return num_digits
+
+
+@kernel
+def _digit_sum(bits, first, num_inputs):  # type: ignore[no-untyped-def]
+    total = 0
+    for j in range(num_inputs):
+        total += get_signed_byte(bits, first + j)
+    return total
+
+
+@kernel
+def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target, size, shift):  # type: ignore[no-untyped-def]
+    """Add one digit's products, times ``2**weight``, for two groups of eight outputs at once."""
+    row = 4 * num_blocks  # words of a group
+    for i in range(0, size, 16):
+        near = matrix + i // 8 * row
+        far = near + row if i + 8 < size else near
+        sums, other_sums = splat_ints(-less), splat_ints(-less)
+        for start in range(0, num_blocks, BLOCKS_A_SUM):
+            a, a_fourfold, b, b_fourfold = no_sums(), no_sums(), no_sums(), no_sums()
+            for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
+                x = first + 4 * block
+                x0, x1, x2, x3 = (
+                    four_bytes(bits, x),
+                    four_bytes(bits, x + 1),
+                    four_bytes(bits, x + 2),
+                    four_bytes(bits, x + 3),
+                )
+                w = load_bytes(words, near + 4 * block)
+                a = add_products(a, field_0(w), x0, field_2(w), x2)
+                a_fourfold = add_products(a_fourfold, field_1(w), x1, field_3(w), x3)
+                w = load_bytes(words, far + 4 * block)
+                b = add_products(b, field_0(w), x0, field_2(w), x2)
+                b_fourfold = add_products(b_fourfold, field_1(w), x1, field_3(w), x3)
+            sums = sums + whole_sums(a) + shift_right_signed(whole_sums(a_fourfold), 2)
+            other_sums = other_sums + whole_sums(b) + shift_right_signed(whole_sums(b_fourfold), 2)
+        _place(sums, out, target + i, weight, shift)
+        if i + 8 < size:
+            _place(other_sums, out, target + i + 8, weight, shift)
+
+
+@kernel
+def _two_digits(words, matrix, num_blocks, bits, first, weight, less, more, out, target, size, shift):  # type: ignore[no-untyped-def]
+    """Add two digits at once, the second worth 256 times the first, for one group: fields are taken apart once."""
+    row, second = 4 * num_blocks, first + 4 * num_blocks
+    for i in range(0, size, 8):
+        near = matrix + i // 8 * row
+        sums, high_sums = splat_ints(-less), splat_ints(-more)
+        for start in range(0, num_blocks, BLOCKS_A_SUM):
+            a, a_fourfold, b, b_fourfold = no_sums(), no_sums(), no_sums(), no_sums()
+            for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
+                x, y = first + 4 * block, second + 4 * block
+                w = load_bytes(words, near + 4 * block)
+                w0, w1, w2, w3 = field_0(w), field_1(w), field_2(w), field_3(w)
+                a = add_products(a, w0, four_bytes(bits, x), w2, four_bytes(bits, x + 2))
+                b = add_products(b, w0, four_bytes(bits, y), w2, four_bytes(bits, y + 2))
+                x, y = x + 1, y + 1
+                a_fourfold = add_products(a_fourfold, w1, four_bytes(bits, x), w3, four_bytes(bits, x + 2))
+                b_fourfold = add_products(b_fourfold, w1, four_bytes(bits, y), w3, four_bytes(bits, y + 2))
+            sums = sums + whole_sums(a) + shift_right_signed(whole_sums(a_fourfold), 2)
+            high_sums = high_sums + whole_sums(b) + shift_right_signed(whole_sums(b_fourfold), 2)
+        _place(sums + shift_left(high_sums, 8), out, target + i, weight, shift)
+
+
+@inlined
+def _place(sums, out, where, weight, shift):  # type: ignore[no-untyped-def]
+    shifted = shift_left(shift_left(sums, weight), shift)  # the two together may exceed 31
+    if weight:
+        shifted = shifted + load_ints(out, where)
+    store_ints(out, where, shifted)
+
+
+@kernel
+def ternary_values(words, matrix, num_inputs, bits, place, num_digits, out, target, size, shift):  # type: ignore[no-untyped-def]
+    """Multiply digits with packed fields: ``out[i] = sum_j w[i, j] x[j] << shift``; ``out`` holds a multiple of 8."""
+    num_blocks = (num_inputs + 15) // 16
+    for d in range(0, num_digits, 2):
+        first = 8 * place + 16 * num_blocks * d
+        less = _digit_sum(bits, first, num_inputs)
+        if d + 1 < num_digits:
+            more = _digit_sum(bits, first + 16 * num_blocks, num_inputs)
+            _two_digits(words, matrix, num_blocks, bits, first // 4, 8 * d, less, more, out, target, size, shift)
+        else:
+            _one_digit(words, matrix, num_blocks, bits, first // 4, 8 * d, less, out, target, size, shift)
+
+
+@kernel
+def byte_events(small, matrix, stride, ints, events, out, target, size):  # type: ignore[no-untyped-def]
+    """Add the rows of 8-bit weights ``[K + 1, stride]`` of a list of events."""
+    for i in range(size):
+        put_int(out, target + i, 0)
+    n = get_int(ints, events + LIST_LENGTH)
+    for e in range(0, n, 4):
+        place = events + LIST_START + e
+        r0, r1 = matrix + get_int(ints, place) * stride, matrix + get_int(ints, place + 1) * stride
+        r2, r3 = matrix + get_int(ints, place + 2) * stride, matrix + get_int(ints, place + 3) * stride
+        for i in range(size):
+            near = get_signed_byte(small, r0 + i) + get_signed_byte(small, r1 + i)
+            far = get_signed_byte(small, r2 + i) + get_signed_byte(small, r3 + i)
+            put_int(out, target + i, get_int(out, target + i) + near + far)
+
+
+@kernel
+def byte_values(small, matrix, num_inputs, ints, source, out, target, size, shift):  # type: ignore[no-untyped-def]
+    """Multiply 8-bit weights ``[N, K]`` with any integers, modulo 2**32."""
+    for i in range(size):
+        row = matrix + i * num_inputs
+        total = 0
+        for j in range(num_inputs):
+            total += get_signed_byte(small, row + j) * get_int(ints, source + j)
+        put_int(out, target + i, total << shift)

@@ -1,0 +1,1 @@
+"""Formats of others: NIR and lava-dl's netx."""

@@ -1,0 +1,1 @@
+"""Layers: ternary weights, state spaces, recurrent networks, fast weights, the hippocampus memory."""

@@ -1,0 +1,107 @@
+"""How many numbers a PNB-X network holds, by part, beside what the source document says."""
+
+from typing import NamedTuple
+
+from torch import nn
+
+from pnbx_snn.networks.block import BitBrain
+from pnbx_snn.networks.pnbx import PNBX
+
+REFERENCE = {
+    "encoder": 1_605_632,
+    "ssm": 2_097_152,
+    "rnn": 786_432,
+    "membrane": 4_096,
+    "fast_weights": 131_072,
+    "readout": 20_480,
+    "glia": 1_024,
+    "hippocampus": 512_000,
+}
+"""Section 2.1 of the document, for 784-2048-10 with S 256, R 128, rank 32; they sum to 5,157,888."""
+
+
+class PartCount(NamedTuple):
+    """Numbers of one part.
+
+    Parameters
+    ----------
+    part : str
+        Name of the part, as in the configuration.
+    formula : str
+        How many, in the letters of the document.
+    by_gradient : int
+        Parameters that the gradient trains.
+    by_rule : int
+        Numbers that the document counts and that change by a rule of their own: glia's controllers, and the fast half
+        of a hippocampus, which is state.
+    document : int
+        What the document says for its configuration.
+    """
+
+    part: str
+    formula: str
+    by_gradient: int
+    by_rule: int
+    document: int
+
+    @property
+    def total(self) -> int:
+        """As the document counts."""
+        return self.by_gradient + self.by_rule
+
+
+def parameter_table(model: PNBX) -> list[PartCount]:
+    """Count the numbers of a network by part, as the source document does.
+
+    Parameters
+    ----------
+    model
+        The network.
+
+    Returns
+    -------
+    list of PartCount
+        One for each part of the document, and two that it does not count: ``"messages"`` for learned edges, and
+        ``"norm"`` for gain and bias of ``norm="affine"``, which fold into thresholds and biases at compile time. A part
+        that the network does not have counts 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> with torch.device("meta"):  # shapes only
+    ...     model = PNBX(in_features=784, num_classes=10, num_steps=4, d_hidden=2048)
+    >>> rows = parameter_table(model)
+    >>> sum(row.total for row in rows), sum(row.by_gradient for row in rows), sum(row.document for row in rows)
+    (5157888, 4900864, 5157888)
+    """
+    formulas = {
+        "encoder": "d_in H",
+        "ssm": "4 H S",
+        "rnn": "3 H R",
+        "membrane": "2 H",
+        "messages": "8 H",
+        "fast_weights": "2 H r",
+        "readout": "H d_out",
+        "glia": "8 H / 16",
+        "hippocampus": "2 M H",
+        "norm": "",
+    }
+    gradient, rule = dict.fromkeys(formulas, 0), dict.fromkeys(formulas, 0)
+    gradient["encoder"] = _parameters(model.encoder.linear)
+    gradient["norm"] = _parameters(model.encoder.norm)
+    gradient["readout"] = _parameters(model.readout)
+    for block in model.blocks:
+        assert isinstance(block, BitBrain)
+        for name, part in {**block.pathways, "membrane": block.membrane, "norm": block.norm}.items():
+            gradient[name] += _parameters(part)
+        gradient["membrane"] -= _parameters(block.membrane.messages)
+        gradient["messages"] += _parameters(block.membrane.messages)
+        if block.glia is not None:
+            rule["glia"] += block.glia.state.numel()
+        if block.hippocampus is not None:
+            rule["hippocampus"] += _parameters(block.hippocampus)  # E has the shape of K
+    return [PartCount(name, formulas[name], gradient[name], rule[name], REFERENCE.get(name, 0)) for name in formulas]
+
+
+def _parameters(module: nn.Module | None) -> int:
+    return 0 if module is None else sum(parameter.numel() for parameter in module.parameters())

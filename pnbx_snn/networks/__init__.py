@@ -1,0 +1,1 @@
+"""Whole networks and the blocks that they are made of."""

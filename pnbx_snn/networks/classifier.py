@@ -1,0 +1,295 @@
+"""A feed-forward spiking classifier: layers of ternary product, batch norm and LIF, and a ternary readout."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pnbx_snn.checks import check_finite
+from pnbx_snn.data.encoding import Encoder, direct, latency, rate
+from pnbx_snn.errors import PnbxValueError, ShapeError
+from pnbx_snn.layers.bitlinear import BitLinear, InputRange
+from pnbx_snn.neurons.cells import Primitive, Reset
+from pnbx_snn.neurons.lif import LIF, LIFState
+from pnbx_snn.quantization import WeightScale
+from pnbx_snn.surrogate import SpikeFunction
+
+
+class SpikingLayer(nn.Module):
+    r"""Ternary product, batch norm over steps and samples, LIF neurons.
+
+    .. math::
+
+        I_t = \operatorname{BN}(\gamma \tilde W x_t), \qquad z_t = \operatorname{LIF}(I_t)
+
+    Parameters
+    ----------
+    linear
+        The ternary layer, ``N_in`` to ``N_out``.
+    norm
+        Batch norm of ``N_out`` features; its statistics run over the steps and the samples together.
+    neuron
+        ``N_out`` LIF neurons.
+
+    Notes
+    -----
+    Shapes: input ``[T, B, N_in]``, spikes ``[T, B, N_out]``.
+
+    An input that is constant over time (a view with stride 0, as :func:`pnbx_snn.data.encoding.direct` returns) is
+    multiplied and normalised once. The result is the same. In training, the running variance is then the unbiased
+    estimate from ``B`` samples instead of ``T·B``: T copies of a sample are no T samples. So in one update it is
+    larger by the factor :math:`\frac{B}{B-1} \cdot \frac{TB-1}{TB}`.
+
+    Integer counterpart: the norm folds into each neuron's threshold and bias, so the weights stay ternary.
+
+    Raises
+    ------
+    ShapeError
+        If the three parts do not fit each other, or the batch norm is in training and has a single row to look at.
+
+    References
+    ----------
+    Zheng et al. 2021, "Going Deeper With Directly-Trained Larger Spiking Neural Networks", arXiv:2011.05280 (batch norm
+    over time and batch).
+
+    Examples
+    --------
+    >>> layer = SpikingLayer(BitLinear(4, 3), nn.BatchNorm1d(3), LIF(0.9))
+    >>> spikes, state = layer(torch.ones(5, 2, 4))
+    >>> spikes.shape, state.v.shape
+    (torch.Size([5, 2, 3]), torch.Size([2, 3]))
+    """
+
+    def __init__(self, linear: BitLinear, norm: nn.BatchNorm1d, neuron: LIF) -> None:
+        super().__init__()
+        if norm.num_features != linear.out_features:
+            raise ShapeError(
+                f"SpikingLayer: norm must have the linear's {linear.out_features} features, got {norm.num_features}"
+            )
+        self.linear = linear
+        self.norm = norm
+        self.neuron = neuron
+
+    def forward(
+        self, x: Float[Tensor, "T B N_in"], state: LIFState | None = None
+    ) -> tuple[Float[Tensor, "T B N_out"], LIFState]:
+        """Run the layer over all steps, from ``state`` (``None``: zeros); see the class."""
+        num_steps = x.shape[0]
+        constant = num_steps > 1 and x.stride(0) == 0
+        current = self._normalise(self.linear(x[:1] if constant else x))  # [1 or T, B, N_out]
+        spikes, state = self.neuron(current.expand(num_steps, -1, -1), state)
+        return spikes, state
+
+    def _normalise(self, product: Tensor) -> Tensor:
+        rows = product.flatten(0, 1)
+        if self.norm.training and len(rows) == 1:
+            raise ShapeError(
+                "SpikingLayer: batch norm in training needs at least 2 samples (or steps that differ), "
+                f"got 1 for {rows.shape[1]} neurons; use a larger batch or model.eval()"
+            )
+        normalised: Tensor = self.norm(rows)
+        return normalised.reshape(product.shape)
+
+
+class ClassifierOutput(NamedTuple):
+    """What :class:`SpikingClassifier` returns.
+
+    Attributes
+    ----------
+    logits : Tensor
+        ``[B, C]``.
+    spikes : tuple of Tensor
+        ``[T, B, H_l]`` for each hidden layer.
+    state : tuple of LIFState
+        After the last step, for each hidden layer.
+    """
+
+    logits: Float[Tensor, "B C"]
+    spikes: tuple[Float[Tensor, "T B _"], ...]
+    state: tuple[LIFState, ...]
+
+
+class SpikingClassifier(nn.Module):
+    r"""Feed-forward spiking classifier with ternary weights.
+
+    .. math::
+
+        z^0_t = x_t, \quad z^l_t = \operatorname{LIF}(\operatorname{BN}(\gamma_l \tilde W_l z^{l-1}_t)), \quad
+        \text{logits} = \gamma_o \tilde W_o \, \frac{1}{T} \sum_t z^L_t + b
+
+    Parameters
+    ----------
+    in_features, num_classes
+        Inputs and classes, at least 1 each.
+    hidden
+        Neurons of each hidden layer, at least one layer.
+    num_steps
+        Steps ``T`` for which :meth:`encode` makes inputs. :meth:`forward` takes any number.
+    beta, threshold, reset, primitive, spike_grad, learn_beta, learn_threshold
+        Of every LIF neuron, see :class:`pnbx_snn.neurons.lif.LIF`. A learned one is learned per neuron.
+    scale
+        Scale of the ternary weights, ``"absmean"`` or ``"median"``.
+    input_range
+        What the first layer sees: ``"int8"`` for values (then :meth:`calibrate` comes before the first call),
+        ``"spikes"`` for 0 and 1.
+    encoder
+        ``"direct"``, ``"rate"`` or ``"latency"``: what :meth:`encode` does.
+
+    Attributes
+    ----------
+    layers : nn.ModuleList
+        The hidden layers, each a :class:`SpikingLayer`.
+    readout : BitLinear
+        ``[num_classes, hidden[-1]]``, with a bias.
+
+    Notes
+    -----
+    Shapes: input ``[T, B, in_features]``, logits ``[B, num_classes]``.
+
+    Raises
+    ------
+    PnbxValueError
+        If ``hidden`` is empty, a size is below 1, an option is not one of those named, or the input is not finite.
+    ShapeError
+        If the input is not ``[T, B, in_features]``, is empty, or the state is not one for each hidden layer.
+
+    References
+    ----------
+    Own; the layers cite theirs.
+
+    Examples
+    --------
+    >>> model = SpikingClassifier(in_features=4, hidden=[16], num_classes=3, num_steps=5)
+    >>> images = torch.rand(8, 4)
+    >>> model.calibrate(images)
+    >>> output = model(model.encode(images))
+    >>> output.logits.shape, output.spikes[0].shape
+    (torch.Size([8, 3]), torch.Size([5, 8, 16]))
+    """
+
+    def __init__(
+        self,
+        *,
+        in_features: int,
+        hidden: Sequence[int],
+        num_classes: int,
+        num_steps: int,
+        beta: float = 0.9,
+        threshold: float = 1.0,
+        reset: Reset = "zero",
+        primitive: Primitive = "leaky",
+        spike_grad: str | SpikeFunction | None = "atan",
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+        scale: WeightScale = "absmean",
+        input_range: InputRange = "int8",
+        encoder: Encoder = "direct",
+    ) -> None:
+        super().__init__()
+        if len(hidden) == 0:
+            raise PnbxValueError("SpikingClassifier: hidden must name at least one layer, got none")
+        sizes = {"in_features": in_features, "num_classes": num_classes, "num_steps": num_steps}
+        sizes |= {f"hidden[{i}]": size for i, size in enumerate(hidden)}
+        for name, size in sizes.items():
+            if size < 1:
+                raise PnbxValueError(f"SpikingClassifier: {name} must be at least 1, got {size}")
+        if encoder not in ("direct", "rate", "latency"):
+            raise PnbxValueError(f"SpikingClassifier: encoder must be 'direct', 'rate' or 'latency', got {encoder!r}")
+        self.in_features = in_features
+        self.num_steps = num_steps
+        self.encoder: Encoder = encoder
+        self.layers = nn.ModuleList()
+        for i, (n_in, n_out) in enumerate(pairwise([in_features, *hidden])):
+            linear = BitLinear(n_in, n_out, scale=scale, input_range=input_range if i == 0 else "spikes")
+            neuron = LIF(
+                torch.full((n_out,), beta) if learn_beta else beta,
+                threshold=torch.full((n_out,), threshold) if learn_threshold else threshold,
+                reset=reset,
+                primitive=primitive,
+                spike_grad=spike_grad,
+                learn_beta=learn_beta,
+                learn_threshold=learn_threshold,
+            )
+            self.layers.append(SpikingLayer(linear, nn.BatchNorm1d(n_out), neuron))
+        self.readout = BitLinear(hidden[-1], num_classes, bias=True, scale=scale)
+
+    def encode(self, x: Float[Tensor, "B N"], *, generator: torch.Generator | None = None) -> Float[Tensor, "T B N"]:
+        """Encode values over ``num_steps`` steps with the encoder of this model.
+
+        Parameters
+        ----------
+        x
+            ``[B, in_features]``, in [0, 1] for ``"rate"`` and ``"latency"``.
+        generator
+            Needed by ``"rate"``, not used by the others.
+
+        Raises
+        ------
+        PnbxValueError
+            If ``"rate"`` gets no generator, or the encoder refuses the values.
+        """
+        if self.encoder == "direct":
+            return direct(x, self.num_steps)
+        if self.encoder == "latency":
+            return latency(x, self.num_steps)
+        if generator is None:
+            raise PnbxValueError(
+                "SpikingClassifier.encode: encoder='rate' draws spikes and needs a generator, got None"
+            )
+        return rate(x, self.num_steps, generator=generator)
+
+    def calibrate(self, x: Float[Tensor, "*batch N"]) -> None:
+        """Measure the input scale of the first layer on typical values; with ``input_range="spikes"`` there is none.
+
+        Parameters
+        ----------
+        x
+            ``[..., in_features]``, for example the training images.
+
+        Raises
+        ------
+        PnbxValueError, ShapeError
+            See :meth:`pnbx_snn.layers.bitlinear.BitLinear.calibrate_input`.
+        """
+        first: BitLinear = self.layers[0].linear  # type: ignore[assignment]  # ModuleList forgets the type
+        if first.input_range == "int8":
+            first.calibrate_input(x)
+
+    def forward(self, x: Float[Tensor, "T B N"], state: tuple[LIFState, ...] | None = None) -> ClassifierOutput:
+        """Run all steps of ``x``, from ``state`` (``None``: zeros).
+
+        The logits are those of the steps in ``x``. Spikes and state continue exactly where the call before ended;
+        the logits of a run in pieces are the mean of the pieces' logits, weighted by their steps.
+        """
+        self._check_input(x)
+        states: tuple[LIFState | None, ...] = (None,) * len(self.layers) if state is None else state
+        if len(states) != len(self.layers):
+            raise ShapeError(
+                f"SpikingClassifier: state must hold one LIFState for each of the {len(self.layers)} hidden layers, "
+                f"got {len(states)}"
+            )
+        all_spikes, last_states = [], []
+        for layer, before in zip(self.layers, states, strict=True):
+            x, after = layer(x, before)  # [T, B, H_l]
+            all_spikes.append(x)
+            last_states.append(after)
+        return ClassifierOutput(self.readout(x.mean(dim=0)), tuple(all_spikes), tuple(last_states))
+
+    def classify(
+        self, x: Float[Tensor, "B N"], *, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B _"], ...]]:
+        """Encode values ``[B, in_features]`` and return logits and the spikes of every layer."""
+        output = self(self.encode(x, generator=generator))
+        return output.logits, output.spikes
+
+    def _check_input(self, x: Tensor) -> None:
+        if x.ndim != 3 or x.shape[2] != self.in_features:
+            raise ShapeError(f"SpikingClassifier: input must be [T, B, {self.in_features}], got {list(x.shape)}")
+        if x.numel() == 0:
+            raise ShapeError(
+                f"SpikingClassifier: input must have at least one step and one sample, got {list(x.shape)}"
+            )
+        check_finite("SpikingClassifier", "input", x)

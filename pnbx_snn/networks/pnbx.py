@@ -1,0 +1,488 @@
+"""The PNB-X network: an encoder, stacked BitBrain blocks and a ternary readout."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from pnbx_snn.checks import check_input
+from pnbx_snn.errors import PnbxValueError, ShapeError
+from pnbx_snn.layers.bitlinear import BitLinear, InputRange
+from pnbx_snn.layers.hippocampus import Competition
+from pnbx_snn.layers.pathways import (
+    FastWeightsRule,
+    HippocampusScope,
+    RNNKind,
+    SSMKind,
+    make_fast_weights,
+    make_hippocampus,
+    make_rnn,
+    make_ssm,
+)
+from pnbx_snn.networks.block import BitBrain, BitBrainState
+from pnbx_snn.networks.event_encoder import EventEncoder
+from pnbx_snn.networks.masks import own_steps, zeroed
+from pnbx_snn.neurons.cells import Reset
+from pnbx_snn.neurons.glia import Glia
+from pnbx_snn.neurons.membrane import Membrane, MembraneState
+from pnbx_snn.neurons.messages import Edges, TorusMessages
+from pnbx_snn.neurons.noise import OUNoise
+from pnbx_snn.quantization import DECAY_ONE, WeightScale
+from pnbx_snn.surrogate import SpikeFunction
+
+Readout = Literal["mean", "step"]
+
+
+class PNBXState(NamedTuple):
+    """What the network carries from one step to the next.
+
+    Parameters
+    ----------
+    encoder : MembraneState
+        Of the encoder's neurons, ``[B, H]``.
+    blocks : tuple of BitBrainState
+        Of each block.
+    total : Tensor, ``[B, H]``
+        Spikes of the last block so far, summed in float64 (exact for longer than anybody waits).
+    num_steps : int
+        Steps so far.
+    """
+
+    encoder: MembraneState
+    blocks: tuple[BitBrainState, ...]
+    total: Tensor
+    num_steps: int
+
+
+class PNBXOutput(NamedTuple):
+    """What :class:`PNBX` returns.
+
+    Parameters
+    ----------
+    logits : Tensor
+        ``[B, C]``, or ``[T, B, C]`` with ``readout="step"``.
+    spikes : tuple of Tensor
+        Events of the encoder and spikes of each block, each ``[T, B, H]``.
+    state : PNBXState or None
+        After the last step; ``None`` with ``keep_state=False``.
+    """
+
+    logits: Float[Tensor, "..."]
+    spikes: tuple[Float[Tensor, "T B H"], ...]
+    state: PNBXState | None
+
+
+class PNBX(nn.Module):
+    r"""The PNB-X network.
+
+    .. math::
+
+        e = \operatorname{Encoder}(x), \qquad z^1 = \operatorname{BitBrain}_1(e), \quad
+        z^l = \operatorname{BitBrain}_l(z^{l-1}), \qquad
+        \text{logits} = \gamma_o \tilde W_o \tfrac{1}{T} \textstyle\sum_t z^L_t
+
+    Parameters
+    ----------
+    in_features, num_classes, num_steps
+        Inputs, classes, and the steps for which :meth:`encode` shows a static input; at least 1 each.
+    d_hidden
+        H, neurons of the encoder and of each block; a multiple of ``neurons_per_domain`` with glia, and the size of a
+        torus with messages.
+    num_blocks
+        BitBrain blocks, at least 1.
+    ssm, d_ssm
+        State-space pathway ``"selective"``, ``"real"``, ``"complex"`` or ``"none"``, and its S states.
+    rnn, d_rnn
+        Micro-RNN ``"min_gru"``, ``"spiking"`` or ``"none"``, and its R units.
+    fast_weights, rank
+        Rule ``"hebbian"``, ``"delta"`` or ``"none"``, and the rank r.
+    hippocampus, slots, competition
+        Scope ``"sequence"``, ``"persistent"`` or ``"none"``, the M slots, and ``"softmax"`` or ``"winner"``.
+    messages
+        ``True``: neurons hear their eight neighbours on a torus.
+    edges
+        Of the messages: ``"equal"``, or ``"ternary"`` for a learned weight in {-1, 0, 1} from each neighbour (8 H more
+        parameters a block).
+    glia, neurons_per_domain, rate_target
+        ``True``: PID loops hold the firing rate of each domain at the target.
+    noise_sigma, noise_tau
+        OU noise on the membrane in training: standard deviation (0: none) and correlation time in steps.
+    tau_max
+        Longest initial time constant of SSM and min-GRU in steps, >= 2.
+    beta_encoder, beta
+        Decay per step of the encoder and initial decay of the membranes.
+    threshold, reset, spike_grad
+        Of encoder and membranes.
+    skip
+        ``False``: a membrane hears its pathways only.
+    norm
+        ``"plain"``: batch norms only normalise, and the network has no parameter that the document does not count;
+        ``"affine"``: they also learn gain and bias per neuron.
+    scale
+        Scale of the ternary weights, ``"absmean"`` or ``"median"``.
+    input_range
+        ``"int8"`` for values (then :meth:`calibrate` comes before the first call), ``"spikes"`` for 0 and 1.
+    readout
+        ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step.
+    quantize
+        ``True``: gates come from the program's table, decays have its 12 fractional bits, and a hippocampus asks its
+        best slot only (whatever ``competition`` says), so that the compiled program fires as the network was trained.
+        ``False``: smooth gates and decays, which compiling rounds; of short or few inputs 5 to 40 % of the labels may
+        then change.
+    dropout
+        Of the readout's input, in [0, 1), in training.
+
+    Attributes
+    ----------
+    encoder : EventEncoder
+    blocks : nn.ModuleList
+        Of :class:`~pnbx_snn.networks.block.BitBrain`.
+    readout : BitLinear
+        ``[C, H]``, without bias.
+
+    Notes
+    -----
+    Shapes: input ``[T, B, in_features]``. Everything recurrent is state: :meth:`stream` runs for ever in constant
+    memory. With the reference sizes (784-2048-10, S 256, R 128, rank 32, 125 slots) the network counts 5,157,888
+    numbers as the document counts them, see :func:`pnbx_snn.metrics.counts.parameter_table`.
+
+    Raises
+    ------
+    PnbxValueError
+        A size or option that is not allowed; the message of the part says which.
+    ShapeError
+        Input that is not ``[T, B, in_features]`` or a state for another number of blocks.
+
+    References
+    ----------
+    Own, after "PNB-X vs Transformers" (2025-12-20); the parts cite theirs.
+
+    Examples
+    --------
+    >>> model = PNBX(in_features=4, num_classes=3, num_steps=5, d_hidden=32, d_ssm=8, d_rnn=4, rank=4, slots=6)
+    >>> images = torch.rand(8, 4)
+    >>> model.calibrate(images)
+    >>> output = model(model.encode(images))
+    >>> output.logits.shape, [layer.shape for layer in output.spikes]
+    (torch.Size([8, 3]), [torch.Size([5, 8, 32]), torch.Size([5, 8, 32])])
+    >>> model = model.eval()
+    >>> state = None
+    >>> for x_t in model.encode(images):
+    ...     logits, state = model.stream(x_t, state)
+    """
+
+    def __init__(
+        self,
+        *,
+        in_features: int,
+        num_classes: int,
+        num_steps: int,
+        d_hidden: int,
+        num_blocks: int = 1,
+        ssm: SSMKind = "selective",
+        d_ssm: int = 256,
+        rnn: RNNKind = "min_gru",
+        d_rnn: int = 128,
+        fast_weights: FastWeightsRule = "hebbian",
+        rank: int = 32,
+        hippocampus: HippocampusScope = "sequence",
+        slots: int = 125,
+        competition: Competition = "softmax",
+        messages: bool = True,
+        edges: Edges = "equal",
+        glia: bool = True,
+        neurons_per_domain: int = 16,
+        rate_target: float = 0.188,
+        noise_sigma: float = 0.0,
+        noise_tau: float = 10.0,
+        tau_max: float = 1000.0,
+        beta_encoder: float = 0.5,
+        beta: float = 0.5,
+        threshold: float = 1.0,
+        reset: Reset = "zero",
+        spike_grad: str | SpikeFunction | None = "atan",
+        skip: bool = True,
+        norm: Literal["plain", "affine"] = "plain",
+        scale: WeightScale = "absmean",
+        input_range: InputRange = "int8",
+        readout: Readout = "mean",
+        dropout: float = 0.0,
+        quantize: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes = {"in_features": in_features, "num_classes": num_classes, "num_steps": num_steps}
+        for name, size in (sizes | {"d_hidden": d_hidden, "num_blocks": num_blocks}).items():
+            if size < 1:
+                raise PnbxValueError(f"PNBX: {name} must be at least 1, got {size}")
+        if not 0 <= dropout < 1:
+            raise PnbxValueError(f"PNBX: dropout must be in [0, 1), got {dropout}")
+        options = (("ssm", ssm, SSMKind), ("rnn", rnn, RNNKind), ("fast_weights", fast_weights, FastWeightsRule))
+        options += (
+            ("hippocampus", hippocampus, HippocampusScope),
+            ("readout", readout, Readout),
+            ("edges", edges, Edges),
+        )  # type: ignore[assignment]
+        for name, value, allowed in options:
+            if value not in get_args(allowed):
+                raise PnbxValueError(f"PNBX: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
+        self.in_features, self.num_steps, self.d_hidden = in_features, num_steps, d_hidden
+        self.readout_kind: Readout = readout
+        self.quantize = quantize
+        affine = norm == "affine"
+        if quantize:
+            competition = "winner"
+            beta_encoder = round(beta_encoder * DECAY_ONE) / DECAY_ONE
+        self.encoder = EventEncoder(
+            BitLinear(in_features, d_hidden, scale=scale, input_range=input_range),
+            nn.BatchNorm1d(d_hidden, affine=affine),
+            beta=beta_encoder,
+            threshold=threshold,
+            reset=reset,
+            spike_grad=spike_grad,
+        )
+        self.blocks = nn.ModuleList()
+        for _ in range(num_blocks):
+            self.blocks.append(
+                BitBrain(
+                    Membrane(
+                        d_hidden,
+                        beta=beta,
+                        threshold=threshold,
+                        reset=reset,
+                        spike_grad=spike_grad,
+                        messages=TorusMessages(d_hidden, edges=edges) if messages else None,
+                        quantize=quantize,
+                    ),
+                    ssm=make_ssm(ssm, d_hidden, d_ssm, scale, tau_max, quantize=quantize),
+                    rnn=make_rnn(rnn, d_hidden, d_rnn, scale, tau_max, quantize=quantize),
+                    fast_weights=make_fast_weights(fast_weights, d_hidden, rank, scale),
+                    hippocampus=make_hippocampus(hippocampus, d_hidden, slots, competition, scale),
+                    glia=Glia(d_hidden, neurons_per_domain=neurons_per_domain, target=rate_target) if glia else None,
+                    noise=OUNoise(sigma=noise_sigma, tau_steps=noise_tau) if noise_sigma else None,
+                    skip=skip,
+                    norm=nn.BatchNorm1d(d_hidden, affine=affine),
+                )
+            )
+        self.dropout = nn.Dropout(dropout)
+        self.readout = BitLinear(d_hidden, num_classes, scale=scale)
+
+    def encode(self, x: Float[Tensor, "B *rest"]) -> Float[Tensor, "T B N"]:
+        """Make the input of all steps: ``[B, N]`` is shown for ``num_steps``, a sequence ``[B, T, N]`` as it is.
+
+        Raises
+        ------
+        ShapeError
+            If ``x`` is neither.
+        """
+        if x.ndim == 2:
+            return x.unsqueeze(0).expand(self.num_steps, -1, -1)
+        if x.ndim == 3:
+            return x.transpose(0, 1)
+        raise ShapeError(f"PNBX.encode: x must be [B, N] or [B, T, N], got shape {list(x.shape)}")
+
+    @torch.no_grad()
+    def calibrate(
+        self, x: Float[Tensor, "B *rest"], *, max_samples: int = 512, lengths: Int64[Tensor, " B"] | None = None
+    ) -> None:
+        """Measure the input scale, and scale the initial weights so that every part starts in a good range.
+
+        The encoder's input scale covers all of ``x``; the rest looks at the first ``max_samples``: see
+        :meth:`pnbx_snn.networks.block.BitBrain.calibrate`. Logits start with a standard deviation of 1, the running
+        statistics of the batch norms with those of these samples, so that a short training can be evaluated too.
+
+        Parameters
+        ----------
+        x : Tensor, ``[B, N]`` or ``[B, T, N]``
+            Typical inputs, for example the training set.
+        lengths : Tensor, ``[B]``, optional
+            See :meth:`forward`.
+        """
+        own = None
+        if lengths is not None:
+            shown = self.encode(x)  # [T, B, N]
+            own = own_steps("PNBX.calibrate", lengths, len(shown), len(x))
+            x = zeroed(shown, own).transpose(0, 1)
+            own = own[:, :max_samples]
+        if self.encoder.linear.input_range == "int8":
+            self.encoder.linear.calibrate_input(x)
+        generator = torch.Generator(x.device).manual_seed(0)
+        with _learning_statistics(self):
+            spikes = self.encoder(self.encode(x[:max_samples]), threshold=self._encoder_threshold(), own=own)[0]
+            for block in self.blocks:
+                assert isinstance(block, BitBrain)
+                block.calibrate(spikes, own=own)
+                spikes, _ = block(spikes, generator=generator, keep_state=False, own=own)
+            if self.readout_kind == "step":
+                logits = self.readout(spikes if own is None else spikes[own])
+            else:
+                mean = spikes.mean(dim=0) if own is None else spikes.sum(dim=0) / own.sum(dim=0).unsqueeze(1)
+                logits = self.readout(mean)
+        self.readout.weight.div_(logits.std().clamp_min(1e-3))
+
+    def forward(
+        self,
+        x: Float[Tensor, "T B N"],
+        state: PNBXState | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        keep_state: bool = True,
+        lengths: Int64[Tensor, " B"] | None = None,
+    ) -> PNBXOutput:
+        """Run all steps of ``x``, from ``state`` (``None``: the beginning of a sequence).
+
+        With ``readout="mean"`` the logits are of all steps since the beginning, those before ``state`` included, so a
+        run in pieces ends with the logits of the whole.
+
+        Parameters
+        ----------
+        x : Tensor, ``[T, B, in_features]``
+            See :meth:`encode`.
+        state : PNBXState, optional
+            Of the call before.
+        generator : torch.Generator, optional
+            Of the noise, needed in training if there is any.
+        keep_state : bool
+            ``False`` saves the making of the state, in training.
+        lengths : Tensor, ``[B]``, optional
+            Steps that belong to each sample, in 1..T; ``None``: all. What is in the steps after them changes nothing:
+            they have no spikes and no part in batch statistics, and mean logits are of a sample's own steps. There is
+            no state then, as the samples do not end together; ``readout="step"`` has logits of no meaning in them.
+        """
+        check_input("PNBX", "input", x, "[T, B, N]", self.in_features)
+        own = None
+        if lengths is not None:
+            if state is not None:
+                raise PnbxValueError("PNBX: lengths are those of whole samples, got a state of steps before them too")
+            own = own_steps("PNBX", lengths, len(x), x.shape[1])
+            x, keep_state = zeroed(x, own), False
+        before = self._states(state)
+        z, encoder = self.encoder(
+            x, None if state is None else state.encoder, threshold=self._encoder_threshold(), own=own
+        )
+        spikes, blocks = [z], []
+        for block, block_state in zip(self.blocks, before, strict=True):
+            z, after = block(z, block_state, generator=generator, keep_state=keep_state, own=own)
+            spikes.append(z)
+            blocks.append(after)
+        new = z.sum(dim=0)  # [B, H], exact: whole numbers, as many as there are steps
+        total: Tensor = new
+        num_steps: int | Tensor = len(x) if lengths is None else lengths.unsqueeze(1)
+        if state is not None:
+            total, num_steps = new + state.total.to(new), num_steps + state.num_steps
+        logits = self.readout(self.dropout(z if self.readout_kind == "step" else total / num_steps))
+        if not keep_state:
+            return PNBXOutput(logits, tuple(spikes), None)
+        assert isinstance(num_steps, int)  # lengths keep no state
+        summed = new.double() if state is None else new + state.total
+        return PNBXOutput(logits, tuple(spikes), PNBXState(encoder, tuple(blocks), summed, num_steps))
+
+    def classify(
+        self,
+        x: Float[Tensor, "B *rest"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B H"], ...]]:
+        """Encode samples ``[B, N]`` or ``[B, T, N]``; return logits (their mean over the steps) and all spikes.
+
+        With ``lengths`` ``[B]`` the steps are a sample's own, see :meth:`forward`.
+        """
+        output = self(self.encode(x), generator=generator, keep_state=False, lengths=lengths)
+        return self.mean_logits(output.logits, lengths), output.spikes
+
+    def mean_logits(
+        self, logits: Float[Tensor, "..."], lengths: Int64[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B C"]:
+        """Return the logits ``[B, C]`` of samples from those of :meth:`forward`: of every step, their mean."""
+        if self.readout_kind == "mean":
+            return logits
+        if lengths is None:
+            return logits.mean(dim=0)
+        own = own_steps("PNBX", lengths, *logits.shape[:2])
+        return zeroed(logits, own).sum(dim=0) / lengths.unsqueeze(1)
+
+    @torch.no_grad()
+    def stream(self, x: Float[Tensor, "B N"], state: PNBXState | None = None) -> tuple[Float[Tensor, "B C"], PNBXState]:
+        """One step of an endless input, in constant memory: ``x`` ``[B, in_features]``, logits ``[B, C]``.
+
+        With ``readout="mean"`` the logits are of the mean since the beginning of ``state``; with ``"step"`` of this
+        step. The same numbers as :meth:`forward` in evaluation mode, up to the rounding of sums. Inside
+        :func:`pnbx_snn.keep_ternary` weights are rounded once and not in every step, which is most of its time.
+
+        Raises
+        ------
+        PnbxValueError
+            If the model is in training mode: batch norm cannot take statistics of one step.
+        """
+        if self.training:
+            raise PnbxValueError("PNBX.stream: the model must be in evaluation mode, got training; call model.eval()")
+        check_input("PNBX.stream", "input", x, "[B, N]", self.in_features)
+        events, encoder = self.encoder(
+            x.unsqueeze(0), None if state is None else state.encoder, threshold=self._encoder_threshold()
+        )
+        z, blocks = events[0], []
+        for block, block_state in zip(self.blocks, self._states(state), strict=True):
+            z, after = block.step(z, block_state)  # type: ignore[operator]
+            blocks.append(after)
+        total = z.double() if state is None else state.total + z
+        num_steps = 1 if state is None else state.num_steps + 1
+        shown = z if self.readout_kind == "step" else (total / num_steps).to(z.dtype)
+        return self.readout(shown), PNBXState(encoder, tuple(blocks), total, num_steps)
+
+    def adapt(self, spikes: Sequence[Float[Tensor, "*batch H"]]) -> None:
+        """Let glia move the thresholds by what was fired; call it once per batch with the output's ``spikes``.
+
+        A block's ``"encoder"`` loop watches the events it gets and its ``"membrane"`` loop its own spikes. Only the
+        first block's encoder loop moves thresholds: events of later blocks are the spikes of the block before.
+        """
+        self.adapt_to(self.domain_rates(spikes))
+
+    def domain_rates(self, spikes: Sequence[Float[Tensor, "*batch H"]]) -> Float[Tensor, "blocks loops domains"]:
+        """Return what glia watches in ``spikes``, ``[blocks, 2, domains]``: rates of events and spikes; none: 0 blocks.
+
+        Of samples with lengths, ``[layer[own] for layer in spikes]`` are those of their own steps.
+
+        A batch that comes in pieces has the mean of their rates, weighted by their samples; :meth:`adapt_to` takes it.
+        """
+        rates = []
+        for block, events, z in zip(self.blocks, spikes[:-1], spikes[1:], strict=True):
+            glia: Any = block.glia
+            if glia is not None:
+                rates.append(torch.stack([glia.rates(events), glia.rates(z)]))
+        return torch.stack(rates) if rates else spikes[0].new_zeros(0, 2, 0)
+
+    def adapt_to(self, rates: Float[Tensor, "blocks loops domains"]) -> None:
+        """Let glia move the thresholds by rates of :meth:`domain_rates`."""
+        regulators: list[Any] = [block.glia for block in self.blocks if block.glia is not None]
+        for glia, (events, z) in zip(regulators, rates, strict=True):
+            glia.update(events, z)
+
+    def _encoder_threshold(self) -> Tensor | None:
+        glia: Any = self.blocks[0].glia
+        return None if glia is None else glia.thresholds(self.encoder.threshold, "encoder")
+
+    def _states(self, state: PNBXState | None) -> tuple[BitBrainState | None, ...]:
+        if state is None:
+            return (None,) * len(self.blocks)
+        if len(state.blocks) != len(self.blocks):
+            raise ShapeError(f"PNBX: state must be of {len(self.blocks)} blocks, got {len(state.blocks)}")
+        return state.blocks
+
+
+@contextmanager
+def _learning_statistics(model: nn.Module) -> Iterator[None]:
+    """Put a model in training mode, its batch norms' running statistics becoming those of the samples seen inside."""
+    was_training = model.training
+    momentum = {module: module.momentum for module in model.modules() if isinstance(module, nn.BatchNorm1d)}
+    try:
+        model.train()
+        for norm in momentum:
+            norm.momentum = 1.0
+        yield
+    finally:
+        for norm, usual in momentum.items():
+            norm.momentum = usual
+        model.train(was_training)

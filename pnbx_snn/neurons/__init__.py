@@ -1,0 +1,1 @@
+"""Spiking neurons, and what acts on them: messages, glia, noise."""

@@ -1,0 +1,308 @@
+"""``LIF`` over time with explicit state; its step is snnTorch's ``Leaky`` or Norse's ``lif_box``."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pnbx_snn.checks import wide
+from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.neurons.cells import LIFBoxCell, Primitive, Reset, leaky_cell
+from pnbx_snn.neurons.leaky import Leaky
+from pnbx_snn.surrogate import SpikeFunction
+
+
+class LIFState(NamedTuple):
+    """What a LIF layer carries from one step to the next.
+
+    Parameters
+    ----------
+    v : Tensor, ``[B, N]``
+        Membrane potential after the reset.
+    """
+
+    v: Tensor
+
+
+def beta_from_tau(tau_s: float, dt_s: float) -> float:
+    r"""Decay per step of a membrane with a time constant: ``beta = exp(-dt_s / tau_s)``.
+
+    Parameters
+    ----------
+    tau_s : float
+        Membrane time constant in seconds, > 0; infinity gives a neuron without leak.
+    dt_s : float
+        Length of a step in seconds, > 0.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    PnbxValueError
+        If either is out of range.
+
+    Examples
+    --------
+    >>> round(beta_from_tau(20e-3, 1e-3), 4)
+    0.9512
+    """
+    if not tau_s > 0:
+        raise PnbxValueError(f"beta_from_tau: tau_s must be > 0 seconds, got {tau_s}")
+    if not (dt_s > 0 and math.isfinite(dt_s)):
+        raise PnbxValueError(f"beta_from_tau: dt_s must be > 0 seconds and finite, got {dt_s}")
+    return math.exp(-dt_s / tau_s)
+
+
+class LIF(nn.Module):
+    r"""A layer of leaky integrate-and-fire neurons over time.
+
+    One step, in this order: decay and add, compare, spike, reset. With ``H(x) = 1 if x > 0 else 0`` (surrogate
+    gradient in the backward pass) and ``beta`` clamped to [0, 1]::
+
+        u[t] = beta * v[t-1] + I[t]                     # primitive="leaky":   snnTorch, the input as it is
+        u[t] = v[t-1] + (1 - beta) * (I[t] - v[t-1])    # primitive="lif_box": Norse, the input scaled by 1 - beta
+        z[t] = H(u[t] - threshold)                      # strict: v == threshold is silent
+        v[t] = u[t] - z[t] * u[t]                       # reset="zero"
+        v[t] = u[t] - z[t] * threshold                  # reset="subtract"
+        v[t] = u[t]                                     # reset="none"
+
+    The neuron is not reinvented: ``"leaky"`` runs the forward of ``snntorch.Leaky(reset_delay=False)``, ``"lif_box"``
+    Norse's ``lif_box_feed_forward_step`` and reset functions; values and gradients are theirs, and gradients flow
+    through the reset in both. snnTorch's *default* differs: ``snntorch.Leaky`` has ``reset_mechanism="subtract"``
+    and ``reset_delay=True``, whose reset shows one step later.
+
+    Parameters
+    ----------
+    beta : float or Tensor ``[N]``
+        Decay per step in [0, 1]; see :func:`beta_from_tau`. Tensors are copied.
+    threshold : float or Tensor ``[N]``
+        Firing threshold, > 0.
+    reset : {"zero", "subtract", "none"}
+        What a spike does to the membrane. ``"zero"`` is the one on which snnTorch, Norse and Lava agree.
+    primitive : {"leaky", "lif_box"}
+        Whose step it is.
+    spike_grad : str, callable or None
+        Surrogate gradient, see :func:`pnbx_snn.surrogate.resolve`. ``None`` is the library's own default: atan for
+        ``"leaky"``, SuperSpike for ``"lif_box"``.
+    learn_beta, learn_threshold : bool
+        Make ``beta`` or ``threshold`` a Parameter. It is not kept in its range while it learns, except that
+        ``beta`` is clamped where it is used.
+
+    Attributes
+    ----------
+    beta, threshold : Tensor or Parameter
+        Scalar or ``[N]``; their ``state_dict`` keys are ``cell.beta`` and ``cell.threshold``.
+    reset, primitive : str
+        As given; read-only.
+
+    Raises
+    ------
+    PnbxValueError
+        ``beta`` outside [0, 1], ``threshold`` not > 0, unknown ``reset``, ``primitive`` or surrogate.
+    ShapeError
+        ``beta`` or ``threshold`` is neither a scalar nor a vector.
+
+    Notes
+    -----
+    snnTorch decides the reset of a step in two parts: ``R[t] = H(v[t-1] - threshold)``, without gradient, before the
+    input arrives, and ``S[t] - R[t]`` after it. As long as no membrane stands above the threshold *after* its reset,
+    R is 0 and the equations above are exact. When one does (``"subtract"`` from above two thresholds, an initial
+    state above the threshold, a threshold that was lowered in between), ``"leaky"`` keeps snnTorch's behaviour, and
+    there differs from ``"lif_box"``, which is the equations above always::
+
+        subtract:  U = beta * v[t-1] + I[t] - R * threshold;  S = H(U - threshold);  v[t] = U - (S - R) * threshold
+        zero:      U = beta * (1 - R) * v[t-1] + I[t];        S = H(U - threshold);  v[t] = U - (S - R) * U
+
+    So after such a step ``"subtract"`` compares one threshold lower (the neuron is silent for a ``u`` between one and
+    two thresholds), and ``"zero"`` forgets the state first, then keeps a suprathreshold ``U`` and doubles any other.
+
+    The state has the dtype that the input and the parameters promote to, and is float32 where that is half precision
+    (under autocast): in bfloat16 a membrane of 4 would stay 4 when 0.01 is added. Spikes have the dtype of the input.
+    Integer counterpart: the LIF op of a compiled program, ``v = v * factor >> 12`` toward zero for the decay.
+
+    References
+    ----------
+    snnTorch 1.0 ``snntorch/_neurons/leaky.py``; Norse 1.1 ``norse/torch/functional/lif_box.py``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> lif = LIF(beta=0.5, threshold=1.0)
+    >>> current = torch.full((4, 1, 1), 0.75)  # [T, B, N]
+    >>> spikes, state = lif(current)
+    >>> spikes.flatten().tolist(), state.v.item()
+    ([0.0, 1.0, 0.0, 1.0], 0.0)
+    >>> first, state = lif(current[:3])
+    >>> last, state = lif.step(current[3], state)  # streaming: the same numbers
+    >>> last.item()
+    1.0
+    """
+
+    def __init__(
+        self,
+        beta: float | Tensor,
+        *,
+        threshold: float | Tensor = 1.0,
+        reset: Reset = "zero",
+        primitive: Primitive = "leaky",
+        spike_grad: str | SpikeFunction | None = None,
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+    ) -> None:
+        super().__init__()
+        _one_of("reset", reset, get_args(Reset))
+        _one_of("primitive", primitive, get_args(Primitive))
+        beta = _parameter("beta", beta)
+        _in_range("beta", beta, (beta >= 0) & (beta <= 1), "in [0, 1]")
+        threshold = _parameter("threshold", threshold)
+        _in_range("threshold", threshold, (threshold > 0) & threshold.isfinite(), "> 0 and finite")
+        if threshold.ndim and beta.ndim and threshold.shape != beta.shape:
+            raise ShapeError(f"lif: beta is for {len(beta)} neurons, threshold for {len(threshold)}")
+        self._reset: Reset = reset
+        self._primitive: Primitive = primitive
+        self.cell: Leaky | LIFBoxCell
+        make_cell = leaky_cell if primitive == "leaky" else LIFBoxCell
+        self.cell = make_cell(beta, threshold, reset, spike_grad, learn_beta, learn_threshold)
+
+    @property
+    def beta(self) -> Tensor:
+        """Decay per step: scalar or ``[N]``."""
+        beta: Tensor = self.cell.beta
+        return beta
+
+    @property
+    def threshold(self) -> Tensor:
+        """Firing threshold: scalar or ``[N]``."""
+        threshold: Tensor = self.cell.threshold
+        return threshold
+
+    @property
+    def reset(self) -> Reset:
+        """What a spike does to the membrane."""
+        return self._reset
+
+    @property
+    def primitive(self) -> Primitive:
+        """Whose step it is."""
+        return self._primitive
+
+    def step(
+        self, current: Float[Tensor, "B N"], state: LIFState | None = None
+    ) -> tuple[Float[Tensor, "B N"], LIFState]:
+        """One step: ``current`` and spikes ``[B, N]``; otherwise as :meth:`forward`."""
+        self._check(current, "[B, N]")
+        [(spikes, v)] = self._steps((current,), self._initial(current, state))
+        return spikes, LIFState(v)
+
+    def forward(
+        self, current: Float[Tensor, "T B N"], state: LIFState | None = None
+    ) -> tuple[Float[Tensor, "T B N"], LIFState]:
+        """All steps of a sequence: :meth:`step` in a loop.
+
+        Parameters
+        ----------
+        current : Tensor, ``[T, B, N]``
+            Input current, time first.
+        state : LIFState, optional
+            State before the first step; ``None`` is zero.
+
+        Returns
+        -------
+        spikes : Tensor, ``[T, B, N]``
+            0 or 1.
+        state : LIFState
+            State after the last step.
+
+        Raises
+        ------
+        ShapeError
+            Wrong number of axes, an empty axis, another number of neurons than ``beta``, ``threshold`` or ``state``.
+        PnbxTypeError
+            ``current`` is not floating point.
+        """
+        self._check(current, "[T, B, N]")
+        v = self._initial(current[0], state)
+        scan = self.cell.fused(wide(current), v, traced=False)
+        if scan is not None:
+            return scan.spikes.to(current.dtype), LIFState(scan.v)
+        spikes = []
+        for z, after in self._steps(current.unbind(0), v):
+            spikes.append(z)
+            v = after
+        return torch.stack(spikes), LIFState(v)
+
+    def trace(
+        self, current: Float[Tensor, "T B N"], state: LIFState | None = None
+    ) -> tuple[Float[Tensor, "T B N"], Float[Tensor, "T B N"]]:
+        """Spikes and membrane potential of every step, each ``[T, B, N]``, for plots and comparisons.
+
+        ``v`` is the potential after the reset, so ``LIFState(v[-1])`` continues the run. Otherwise as :meth:`forward`.
+        """
+        self._check(current, "[T, B, N]")
+        v = self._initial(current[0], state)
+        scan = self.cell.fused(wide(current), v, traced=True)
+        if scan is not None and scan.membranes is not None:
+            return scan.spikes.to(current.dtype), scan.membranes
+        spikes, membranes = zip(*self._steps(current.unbind(0), v), strict=True)
+        return torch.stack(spikes), torch.stack(membranes)
+
+    def extra_repr(self) -> str:
+        """Say what ``print(lif)`` shows."""
+        beta, threshold = ("per neuron" if p.ndim else f"{p.item():.4g}" for p in (self.beta, self.threshold))
+        return f"beta={beta}, threshold={threshold}, reset={self.reset!r}, primitive={self.primitive!r}"
+
+    def _steps(self, currents: Sequence[Tensor], v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Run the cell over the steps, yielding spikes and membrane, each ``[B, N]``."""
+        nothing = self.cell.mem if isinstance(self.cell, Leaky) else None
+        try:
+            for current in currents:
+                spikes, v = self.cell(wide(current), v)
+                yield spikes.to(current.dtype), v
+        finally:
+            if nothing is not None:  # snnTorch keeps the last membrane and reset in the module: let go of both
+                self.cell.mem = nothing
+                self.cell.__dict__.pop("reset", None)
+
+    def _initial(self, first: Tensor, state: LIFState | None) -> Tensor:
+        if state is None:
+            return torch.zeros_like(wide(first))
+        if state.v.shape != first.shape:
+            raise ShapeError(f"lif: state.v must be [B, N] = {list(first.shape)}, got {list(state.v.shape)}")
+        return wide(state.v)
+
+    def _check(self, current: Tensor, axes: str) -> None:
+        if current.ndim != axes.count(",") + 1:
+            raise ShapeError(f"lif: current must be {axes}, got shape {list(current.shape)}")
+        if current.numel() == 0:
+            raise ShapeError(f"lif: current {axes} must not have an empty axis, got shape {list(current.shape)}")
+        if not current.is_floating_point():
+            raise PnbxTypeError(f"lif: current must be floating point, got {current.dtype}; convert with .float()")
+        for name, parameter in (("beta", self.beta), ("threshold", self.threshold)):
+            if parameter.ndim and len(parameter) != current.shape[-1]:
+                raise ShapeError(f"lif: {name} is for {len(parameter)} neurons, current has {current.shape[-1]}")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise PnbxValueError(f"lif: {name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _parameter(name: str, value: float | Tensor) -> Tensor:
+    """Copy a parameter to floating point, scalar or ``[N]``."""
+    tensor = torch.as_tensor(value).detach().clone()
+    if not tensor.is_floating_point():
+        tensor = tensor.to(torch.get_default_dtype())
+    if tensor.ndim > 1 or tensor.numel() == 0:
+        raise ShapeError(f"lif: {name} must be a scalar or a vector [N], got shape {list(tensor.shape)}")
+    return tensor
+
+
+def _in_range(name: str, value: Tensor, good: Tensor, allowed: str) -> None:
+    if not bool(good.all()):
+        raise PnbxValueError(f"lif: {name} must be {allowed}, got {value[~good].flatten()[0].item():.6g}")

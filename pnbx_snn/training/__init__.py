@@ -1,0 +1,1 @@
+"""Training from a configuration: settings, the loop, checkpoints, logs, processes."""

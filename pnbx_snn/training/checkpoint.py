@@ -1,0 +1,375 @@
+"""Checkpoints: one file with everything a training needs to go on, and the network back from it.
+
+The tensors are those of the model (``model.<name>``) and of the optimiser (``optimizer.<parameter>.<name>``); the
+description holds a :class:`CheckpointMeta` and the optimiser's settings. See :mod:`pnbx_snn.storage` for the file.
+"""
+
+import copy
+import json
+import math
+import platform
+from collections import defaultdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+import pnbx_snn
+from pnbx_snn.errors import CheckpointError, PnbxTypeError
+from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.classifier import SpikingClassifier
+from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.storage import Tensors, read_description, read_tensors, write_tensors
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.settings import Config
+from pnbx_snn.training.teacher import SmallCNN
+from studies.rivals import Baseline
+
+CHECKPOINT_NAME = "checkpoint.safetensors"
+LARGE = 1 << 20
+"""Elements of a tensor that is not made only to see its shape."""
+
+Network = SpikingClassifier | PNBX | FloatNetwork
+"""What a configuration can describe: each has ``calibrate(x)`` and ``classify(x) -> (logits, spikes)``."""
+
+
+class CheckpointMeta(BaseModel):
+    """What a checkpoint says about itself.
+
+    Attributes
+    ----------
+    epoch, step
+        Finished epochs and optimiser steps.
+    seed
+        Of the run.
+    config
+        The resolved configuration, ``{section: {key: value}}``; ``None`` for a model that was built by hand.
+    versions
+        Of the libraries that wrote it; filled in by :func:`save_checkpoint`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    epoch: int = Field(default=0, ge=0)
+    step: int = Field(default=0, ge=0)
+    seed: int | None = None
+    config: dict[str, dict[str, Any]] | None = None
+    versions: dict[str, str] = {}
+
+
+def save_checkpoint(
+    path: str | Path, model: nn.Module, *, meta: CheckpointMeta, optimizer: torch.optim.Optimizer | None = None
+) -> None:
+    """Write a checkpoint; a crash or a full disk at any moment leaves the previous file as it was.
+
+    Parameters
+    ----------
+    path
+        The file, by custom ``checkpoint.safetensors`` in the folder of a run.
+    model
+        Any module whose ``state_dict`` holds tensors only.
+    meta
+        See :class:`CheckpointMeta`.
+    optimizer
+        Saved too if given.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    PnbxTypeError
+        If the model or the optimiser has state that is neither a tensor nor plain JSON.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "checkpoint.safetensors"
+    >>> model = nn.Linear(2, 1)
+    >>> save_checkpoint(path, model, meta=CheckpointMeta(epoch=3))
+    >>> load_checkpoint(path, nn.Linear(2, 1)).epoch
+    3
+    """
+    tensors = _model_tensors(model)
+    settings = None
+    if optimizer is not None:
+        optimizer_tensors, settings = _split_optimizer(optimizer)
+        tensors |= optimizer_tensors
+    meta = meta.model_copy(update={"versions": _versions()})
+    write_tensors(path, tensors, {"meta": meta.model_dump(), "optimizer": settings})
+
+
+def load_checkpoint(
+    path: str | Path, model: nn.Module, *, optimizer: torch.optim.Optimizer | None = None
+) -> CheckpointMeta:
+    """Read a checkpoint into a model, and into its optimiser if one is given.
+
+    Everything is checked before anything is changed: file size, header, format version, sha256, and the names, shapes
+    and types of all tensors.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, cut short, altered, of a newer format or no checkpoint at all; if it does not fit
+        the model or the optimiser.
+
+    Examples
+    --------
+    >>> load_checkpoint("nowhere.safetensors", nn.Linear(2, 1))
+    Traceback (most recent call last):
+    pnbx_snn.errors.CheckpointError: nowhere.safetensors: no such file
+    """
+    path = Path(path)
+    description, tensors = read_tensors(path)
+    meta = _meta(path, description)
+    of_model = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    _check_fit(path, of_model, _model_tensors(model))
+    if optimizer is not None:
+        _load_optimizer(path, optimizer, tensors, description.get("optimizer"))
+    model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in of_model.items()})
+    return meta
+
+
+def read_meta(path: str | Path) -> CheckpointMeta:
+    """Read what a checkpoint says about itself, from its header alone; only :func:`load_checkpoint` checks the sha256.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, or its header is not that of a checkpoint this version can read.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "checkpoint.safetensors"
+    >>> save_checkpoint(path, nn.Linear(2, 1), meta=CheckpointMeta(epoch=3, seed=7))
+    >>> read_meta(path).seed
+    7
+    """
+    return _meta(Path(path), read_description(path))
+
+
+def build_model(config: Config) -> Network:
+    """Build the network that a configuration describes, with fresh weights from torch's global generator.
+
+    Examples
+    --------
+    >>> build_model(Config()).layers[0].linear
+    BitLinear(64, 256, bias=False, scale='absmean', input_range='int8')
+    """
+    data = config.data
+    if config.cnn is not None:
+        height, width = {"fsdd": (data.num_frames, data.num_bands), "digits": (8, 8)}.get(data.name, (28, 28))
+        return SmallCNN(height, width, data.num_classes, **config.cnn.model_dump())
+    if config.baseline is not None:
+        kind, rest = config.baseline.kind, config.baseline.model_dump(exclude={"kind"})
+        return Baseline(kind, data.num_steps, data.in_features, data.num_classes, **rest)
+    if config.pnbx is not None:
+        return PNBX(
+            in_features=data.in_features,
+            num_classes=data.num_classes,
+            input_range="spikes" if data.is_events else "int8",
+            **config.pnbx.model_dump(),
+        )
+    assert config.model is not None  # the configuration sees to it
+    return SpikingClassifier(
+        in_features=data.in_features,
+        num_classes=data.num_classes,
+        # Values enter as 8-bit integers, spikes as they are.
+        input_range="int8" if config.model.encoder == "direct" else "spikes",
+        **config.model.model_dump(),
+    )
+
+
+class _LargeOnMeta(TorchFunctionMode):
+    """Makes large new tensors on torch's meta device, which takes no memory for them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn):
+            sizes = args[0] if args and not isinstance(args[0], int) else args
+            if math.prod(sizes) > LARGE:
+                kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
+
+
+def planned_model(config: Config) -> Network:
+    """Build the network that a configuration describes, without memory for its matrices: to see their names and shapes.
+
+    Examples
+    --------
+    >>> planned_model(make_config({"model": {"hidden": [65536, 65536]}})).layers[1].linear.weight.shape
+    torch.Size([65536, 65536])
+    """
+    # snnTorch's neurons look at their settings while they are built, so theirs must be there.
+    place = torch.device("meta") if config.model is None else _LargeOnMeta()
+    with torch.random.fork_rng(devices=[]), place:
+        return build_model(config)
+
+
+def load_run(run_dir: str | Path) -> tuple[Network, Config]:
+    """Rebuild the network of a training run, in evaluation mode, with its configuration.
+
+    The configuration is the one inside the checkpoint; ``config.toml`` beside it is a copy for people. No memory is
+    taken for a network whose tensors the file does not hold.
+
+    Parameters
+    ----------
+    run_dir
+        A folder left by :func:`pnbx_snn.training.run.train`.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no checkpoint or it cannot be used.
+    ConfigError
+        If its configuration is not one that this version knows.
+
+    Examples
+    --------
+    >>> load_run("no_such_run")
+    Traceback (most recent call last):
+    pnbx_snn.errors.CheckpointError: no_such_run/checkpoint.safetensors: no such file
+    """
+    path = Path(run_dir) / CHECKPOINT_NAME
+    config = saved_config(path)
+    of_model = {name: tensor for name, tensor in read_tensors(path)[1].items() if name.startswith("model.")}
+    _check_fit(path, of_model, _model_tensors(planned_model(config)))
+    with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten, so they cost the caller no randomness
+        model = build_model(config)
+    load_checkpoint(path, model)
+    return model.eval(), config
+
+
+def saved_config(path: str | Path) -> Config:
+    """Read the configuration inside a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is no checkpoint or holds no configuration.
+    ConfigError
+        If the configuration is not one that this version knows.
+
+    Examples
+    --------
+    >>> path = getfixture("tmp_path") / "checkpoint.safetensors"
+    >>> save_checkpoint(path, nn.Linear(2, 1), meta=CheckpointMeta(config=Config().model_dump()))
+    >>> saved_config(path) == Config()
+    True
+    """
+    values = read_meta(path).config
+    if values is None:
+        raise CheckpointError(f"{path}: holds no configuration; only checkpoints of `pnbx-snn train` do")
+    return make_config(values, where=str(path))
+
+
+def _meta(path: Path, description: dict[str, Any]) -> CheckpointMeta:
+    try:
+        return CheckpointMeta.model_validate(description.get("meta"))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        name = ".".join(map(str, ("meta", *problem["loc"])))
+        raise CheckpointError(f"{path}: is altered: {name}: {problem['msg'].lower()}") from error
+
+
+def _model_tensors(model: nn.Module) -> Tensors:
+    state = model.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise PnbxTypeError(f"checkpoint: the state of a model must be tensors, got {name}: {type(value).__name__}")
+    return {f"model.{name}": tensor for name, tensor in state.items()}
+
+
+def _look(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _check_fit(path: Path, found: Tensors, expected: Tensors) -> None:
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name} is unknown to the model" for name in sorted(found) if name not in expected]
+    problems += [
+        f"{name} is {_look(found[name])} in the file and {_look(tensor)} in the model"
+        for name, tensor in expected.items()
+        if name in found and _look(found[name]) != _look(tensor)
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise CheckpointError(f"{path}: does not fit the model: {'; '.join(problems[:3])}{more}")
+
+
+def _layout(optimizer: torch.optim.Optimizer) -> list[list[list[int]]]:
+    """Shape of each parameter of each group: two optimisers with the same layout can exchange their states."""
+    return [[list(parameter.shape) for parameter in group["params"]] for group in optimizer.param_groups]
+
+
+def _split_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
+    """Return the state's tensors and everything else, which must be plain JSON."""
+    state = optimizer.state_dict()
+    tensors: Tensors = {}
+    others: dict[str, dict[str, Any]] = {}
+    for index, values in state["state"].items():
+        others[str(index)] = {key: value for key, value in values.items() if not isinstance(value, Tensor)}
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items() if isinstance(value, Tensor)}
+    return tensors, {"state": others, "param_groups": state["param_groups"], "layout": _layout(optimizer)}
+
+
+def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, tensors: Tensors, settings: Any) -> None:
+    if settings is None:
+        raise CheckpointError(f"{path}: holds no optimiser state, so a training cannot go on from it")
+    try:
+        layout = settings["layout"]
+        state = {int(index): dict(values) for index, values in settings["state"].items()}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".", 2)
+                state[int(index)][key] = tensor
+        # JSON has no tuples, and torch expects them in settings such as betas.
+        groups = [
+            {
+                key: tuple(value) if isinstance(value, list) and key != "params" else value
+                for key, value in group.items()
+            }
+            for group in settings["param_groups"]
+        ]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: is altered: its optimiser state cannot be read") from error
+    if layout != _layout(optimizer):
+        raise CheckpointError(
+            f"{path}: does not fit the optimiser: parameter groups of shapes {layout} in the file, "
+            f"{_layout(optimizer)} in the optimiser"
+        )
+    _try_optimizer(path, optimizer, state, groups)
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _try_optimizer(
+    path: Path, optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]], groups: list[dict[str, Any]]
+) -> None:
+    """Let another optimiser of the same kind take the state and make a step: only that shows whether it is whole."""
+    trial = copy.copy(optimizer)
+    trial.state = defaultdict(dict)
+    trial.param_groups = [
+        {**group, "params": [torch.zeros_like(parameter, requires_grad=True) for parameter in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    copied = {index: {key: copy.deepcopy(value) for key, value in values.items()} for index, values in state.items()}
+    try:
+        json.dumps(groups, allow_nan=False)  # a rate of 1e999 is infinite
+        trial.load_state_dict({"state": copied, "param_groups": copy.deepcopy(groups)})
+        if copied:
+            for group in trial.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.zeros_like(parameter)
+            trial.step()
+    except Exception as error:  # whatever an optimiser says of a state that is not one of its own
+        raise CheckpointError(
+            f"{path}: is altered: {type(optimizer).__name__} cannot go on from its optimiser state "
+            f"({type(error).__name__}: {' '.join(str(error).split())})"
+        ) from error
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in ("torch", "snntorch", "norse", "numpy", "safetensors")}
+    return {"pnbx-snn": pnbx_snn.__version__, "python": platform.python_version(), **libraries}

@@ -1,0 +1,210 @@
+"""Packed networks: a trained network in one small file, its ternary weights in two bits each."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int8, UInt8
+from torch import Tensor, nn
+
+from pnbx_snn.errors import CheckpointError, PnbxTypeError
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.neurons.messages import TorusMessages
+from pnbx_snn.quantization import ternarize
+from pnbx_snn.storage import read_tensors, write_tensors
+from pnbx_snn.training.checkpoint import Network, build_model, load_run, planned_model, read_meta
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.settings import Config
+
+KIND = "packed network"
+CODES, GAMMA = ".codes", ".gamma"
+
+
+def pack_ternary(ternary: Int8[Tensor, "*shape"]) -> UInt8[Tensor, " bytes"]:
+    """Put four values in a byte: 0 as 00, 1 as 01, -1 as 10, the first in the lowest bits.
+
+    Parameters
+    ----------
+    ternary : Tensor
+        -1, 0 and 1, any shape; read row by row.
+
+    Raises
+    ------
+    PnbxTypeError
+        If another value is among them.
+
+    Examples
+    --------
+    >>> pack_ternary(torch.tensor([1, -1, 0, 0, 1], dtype=torch.int8)).tolist()
+    [9, 1]
+    """
+    flat = ternary.flatten().to(torch.int16)
+    if flat.numel() and int(flat.abs().max()) > 1:
+        raise PnbxTypeError(f"pack_ternary: values must be -1, 0 and 1, got {int(flat.abs().max())} among them")
+    codes = torch.where(flat < 0, 2, flat)
+    codes = nn.functional.pad(codes, (0, -len(codes) % 4)).reshape(-1, 4)
+    return (codes << torch.tensor([0, 2, 4, 6], dtype=torch.int16)).sum(dim=1).to(torch.uint8)
+
+
+def unpack_ternary(codes: UInt8[Tensor, " bytes"], shape: torch.Size) -> Int8[Tensor, "*shape"]:
+    """Undo :func:`pack_ternary`.
+
+    Raises
+    ------
+    CheckpointError
+        If the number of bytes does not fit the shape, or a code is 11.
+
+    Examples
+    --------
+    >>> unpack_ternary(torch.tensor([9, 1], dtype=torch.uint8), torch.Size([5])).tolist()
+    [1, -1, 0, 0, 1]
+    """
+    size = shape.numel()
+    if codes.dtype != torch.uint8 or codes.shape != ((size + 3) // 4,):
+        raise CheckpointError(
+            f"packed weights of shape {list(shape)} must be {(size + 3) // 4} bytes, "
+            f"got {codes.dtype} {list(codes.shape)}"
+        )
+    values = (codes.to(torch.int16).unsqueeze(1) >> torch.tensor([0, 2, 4, 6], dtype=torch.int16)) & 3
+    if bool((values == 3).any()):
+        raise CheckpointError("packed weights hold the code 11, which stands for nothing")
+    flat = values.flatten()[:size]
+    return torch.where(flat == 2, -1, flat).to(torch.int8).reshape(shape)
+
+
+def pack_run(
+    run_dir: str | Path,
+    path: str | Path,
+    *,
+    measured: dict[str, Any] | None = None,
+    loaded: tuple[Network, Config] | None = None,
+) -> int:
+    """Write the trained network of a run as one packed file.
+
+    Parameters
+    ----------
+    run_dir
+        Folder of the run.
+    path
+        The file, by custom ``.safetensors``.
+    measured
+        What is known of the network, for example its accuracy; plain JSON, kept in the file.
+    loaded
+        What :func:`pnbx_snn.training.checkpoint.load_run` gave for the run, where the caller has it already.
+
+    Returns
+    -------
+    int
+        Size of the file in bytes.
+
+    Raises
+    ------
+    CheckpointError
+        If the run cannot be loaded.
+    PnbxTypeError
+        If the network has no ternary weights.
+    StorageError
+        If the file cannot be written.
+
+    Notes
+    -----
+    Each ternary matrix becomes its codes (:func:`pack_ternary`) and its scale; all else (batch norm, leaks, biases,
+    thresholds' controllers) stays as it is, in float32.
+    """
+    model, config = load_run(run_dir) if loaded is None else loaded
+    meta = read_meta(Path(run_dir) / "checkpoint.safetensors")
+    if isinstance(model, FloatNetwork):
+        raise PnbxTypeError(f"{run_dir}: a [{model.section}] has no ternary weights to pack")
+    tensors = dict(model.state_dict())
+    for name, module in model.named_modules():
+        latent = _latent(module)
+        if latent is not None:
+            key, weight, scale = f"{name}.{latent[0]}", latent[1], latent[2]
+            ternary, gamma = ternarize(weight.detach(), scale=scale)
+            del tensors[key]
+            tensors |= {key + CODES: pack_ternary(ternary.to(torch.int8)), key + GAMMA: gamma}
+    description = {
+        "kind": KIND,
+        "config": {
+            **config.model_dump(),
+            "data": {**config.data.model_dump(), "folder": ""},
+        },  # whose disk is no matter
+        "measured": measured or {},
+        "epoch": meta.epoch,
+        "seed": meta.seed,
+        "versions": meta.versions,
+    }
+    write_tensors(path, tensors, description, what=KIND)
+    return Path(path).stat().st_size
+
+
+def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
+    """Rebuild a network from a packed file, in evaluation mode.
+
+    Returns
+    -------
+    model, config, measured
+        ``measured`` is what :func:`pack_run` was told.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, altered, cut short, or no packed network.
+    ConfigError
+        If its configuration is not one that this version knows.
+
+    Notes
+    -----
+    Ternary weights are equal to those that were packed. Scales agree to float32 rounding: the latent weights of the new
+    network are ``gamma * n / nonzero`` times the ternary ones, whose mean magnitude is ``gamma``.
+    """
+    path = Path(path)
+    description, tensors = read_tensors(path)
+    if description.get("kind") != KIND or not isinstance(description.get("config"), dict):
+        raise CheckpointError(f"{path}: is no packed network")
+    config = make_config(description["config"], where=str(path))
+    planned = planned_model(config)  # whose shapes are compared before the network takes memory
+    state = {name: tensor for name, tensor in tensors.items() if not name.endswith((CODES, GAMMA))}
+    for name, module in planned.named_modules():
+        latent = _latent(module)
+        if latent is None:
+            continue
+        key = f"{name}.{latent[0]}"
+        try:
+            codes, gamma = tensors.pop(key + CODES), tensors.pop(key + GAMMA)
+        except KeyError as error:
+            raise CheckpointError(f"{path}: is altered: {error.args[0]} is missing") from error
+        if codes.dtype != torch.uint8 or codes.ndim != 1 or gamma.dtype != latent[1].dtype:
+            raise CheckpointError(
+                f"{path}: is altered: {key} must be uint8 codes and one {latent[1].dtype} scale, got {codes.dtype} "
+                f"{list(codes.shape)} and {gamma.dtype}"
+            )
+        ternary = unpack_ternary(codes, latent[1].shape).to(latent[1].dtype)
+        if gamma.ndim or not bool(gamma > 0):
+            raise CheckpointError(f"{path}: is altered: {key + GAMMA} must be one number above 0")
+        share = ternary.abs().mean().clamp_min(torch.finfo(ternary.dtype).tiny)
+        # The median of the magnitudes is gamma where every surviving weight has it (more than half of them survive).
+        state[key] = ternary * (gamma / share if latent[2] == "absmean" else gamma)
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in planned.state_dict().items()}
+    found = {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
+    if found != expected:
+        wrong = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
+        raise CheckpointError(f"{path}: does not fit its configuration: {', '.join(wrong[:3])}")
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(config)
+    model.load_state_dict(state)
+    measured = description.get("measured")
+    return model.eval(), config, measured if isinstance(measured, dict) else {}
+
+
+def _latent(module: nn.Module) -> tuple[str, Tensor, Any] | None:
+    """Name, latent weights and kind of scale of a module's own ternary matrix, if it has one."""
+    if isinstance(module, BitLinear):
+        return "weight", module.weight, module.scale
+    if isinstance(module, Hippocampus):
+        return "K", module.K, module.scale
+    if isinstance(module, TorusMessages) and module.weight is not None:
+        return "weight", module.weight, "absmean"
+    return None

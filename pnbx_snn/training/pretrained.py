@@ -1,0 +1,138 @@
+"""Trained networks as folders that can be shared: packed weights, configuration, a model card; or from the Hub."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pnbx_snn.errors import CheckpointError, StorageError
+from pnbx_snn.storage import write_atomically
+from pnbx_snn.training.checkpoint import Network, load_run
+from pnbx_snn.training.packed import load_packed, pack_run
+from pnbx_snn.training.settings import Config
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+MAX_NAME = 96
+
+
+def save_pretrained(run_dir: str | Path, folder: str | Path, *, measured: dict[str, Any] | None = None) -> Path:
+    """Write a run's network as a folder in the format of the Hugging Face Hub.
+
+    Parameters
+    ----------
+    run_dir
+        A folder left by ``pnbx-snn train``.
+    folder
+        Where to write; made if it is not there. Files of these names are replaced, others are left alone.
+    measured
+        What is known of the network, for example its accuracy: plain JSON, kept in the weights and shown on the card.
+
+    Returns
+    -------
+    Path
+        The folder: ``model.safetensors`` (:func:`pnbx_snn.training.packed.pack_run`: two bits a weight),
+        ``config.json``, ``README.md`` (the model card).
+
+    Raises
+    ------
+    CheckpointError
+        If the run cannot be loaded.
+    PnbxTypeError
+        If the network has no ternary weights.
+    StorageError
+        If a file cannot be written.
+    """
+    folder = Path(folder)
+    model, config = load_run(run_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+    size = pack_run(run_dir, folder / WEIGHTS, measured=measured, loaded=(model, config))
+    shown = {"architecture": type(model).__name__, "library": "pnbx-snn", **_sections(config)}
+    write_atomically(folder / CONFIG, (json.dumps(shown, indent=2) + "\n").encode())
+    write_atomically(folder / CARD, _card(type(model).__name__, config, measured or {}, size).encode())
+    return folder
+
+
+def from_pretrained(name: str | Path, *, revision: str | None = None) -> tuple[Network, Config, dict[str, Any]]:
+    """Load a network from a folder, or from the Hugging Face Hub.
+
+    Parameters
+    ----------
+    name
+        A folder that :func:`save_pretrained` left, or ``"owner/name"`` of a repository of the Hub, whose file is
+        fetched once and kept in the Hub's cache.
+    revision
+        Branch, tag or commit of a repository.
+
+    Returns
+    -------
+    model, config, measured
+        As :func:`pnbx_snn.training.packed.load_packed`: in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        If there is neither such a folder nor such a repository, or the weights are altered or cut short.
+
+    Notes
+    -----
+    Only ``model.safetensors`` is read: no code, no pickle.
+    """
+    path = Path(name)
+    if path.is_dir():
+        if not (path / WEIGHTS).is_file():
+            raise CheckpointError(f"{path}: holds no {WEIGHTS}; save_pretrained writes one")
+        return load_packed(path / WEIGHTS)
+    if isinstance(name, Path) or str(name).count("/") != 1 or len(str(name)) > MAX_NAME:
+        raise CheckpointError(f"{name}: no such folder, and no 'owner/name' of a repository")
+    return load_packed(_fetched(str(name), revision))
+
+
+def _fetched(name: str, revision: str | None) -> str:
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise CheckpointError(f"{name}: fetching it needs huggingface_hub: pip install huggingface_hub") from error
+    try:
+        path: str = hf_hub_download(name, WEIGHTS, revision=revision)
+    except (OSError, ValueError) as error:  # the Hub's errors are among these: no such repository, no connection
+        raise CheckpointError(f"{name}: cannot be fetched from the Hub ({error})") from error
+    return path
+
+
+def _sections(config: Config) -> dict[str, Any]:
+    sections = config.model_dump()
+    return {**sections, "data": {**sections["data"], "folder": ""}}  # whose disk is no matter
+
+
+def _card(kind: str, config: Config, measured: dict[str, Any], size: int) -> str:
+    numbers = [f"| {name} | {value} |" for name, value in measured.items() if isinstance(value, int | float | str)]
+    results = ["| | |", "| --- | --- |", *numbers] if numbers else ["Nothing was measured when this was written."]
+    lines = [
+        "---",
+        "library_name: pnbx-snn",
+        "tags: [spiking-neural-network, ternary, neuromorphic]",
+        "---",
+        "",
+        f"# {kind} on {config.data.name}",
+        "",
+        f"A spiking network with weights of -1, 0 and 1, packed at two bits each: {size:,} bytes.",
+        "",
+        "```python",
+        "from pnbx_snn.training.pretrained import from_pretrained",
+        "",
+        'model, config, measured = from_pretrained("this folder, or owner/name")',
+        "```",
+        "",
+        "## Measured",
+        "",
+        *results,
+        "",
+        "## Trained",
+        "",
+        f"{config.train.epochs} epochs, seed {config.train.seed}, on `{config.data.part}` of {config.data.name}; all "
+        "else is in `config.json`.",
+        "",
+    ]
+    return "\n".join(lines)

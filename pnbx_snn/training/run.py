@@ -1,0 +1,199 @@
+"""Training from a configuration. A training that was killed goes on to the very same weights."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from pnbx_snn.errors import CheckpointError, ConfigError
+from pnbx_snn.storage import locked_folder, write_atomically
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, Network, load_checkpoint, read_meta, saved_config
+from pnbx_snn.training.config import differing_keys, to_toml
+from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.run_log import RunLog
+from pnbx_snn.training.settings import Config
+from pnbx_snn.training.tasks import load_split, resolve
+from pnbx_snn.training.trackers import check_tracker
+from pnbx_snn.training.trainer import Metrics, Trainer
+
+logger = logging.getLogger(__name__)
+
+
+class TrainResult(NamedTuple):
+    """What :func:`train` returns.
+
+    Attributes
+    ----------
+    model
+        The trained network, in evaluation mode.
+    epoch
+        Finished epochs, those of earlier calls included.
+    metrics
+        Of the last epoch; ``None`` if there was nothing left to train.
+    checkpoint
+        The file with everything.
+    """
+
+    model: Network
+    epoch: int
+    metrics: Metrics | None
+    checkpoint: Path
+
+
+def train(
+    config: Config,
+    out_dir: str | Path,
+    *,
+    resume: bool = False,
+    progress: Callable[[Metrics], None] | None = None,
+) -> TrainResult:
+    """Train the network that a configuration describes; leave checkpoint, log and configuration in a folder.
+
+    The folder gets ``checkpoint.safetensors``, ``config.toml``, ``metrics.jsonl`` and ``tensorboard/`` (or what another
+    tracker leaves). Randomness
+    comes from ``(seed, epoch)`` alone, so a training that was interrupted at any moment and resumed ends, on one
+    thread, with the same weights to the bit as one that ran through.
+
+    Parameters
+    ----------
+    config
+        See :mod:`pnbx_snn.training.config`.
+    out_dir
+        The folder; made if it does not exist. Only one training at a time may use it.
+    resume
+        Go on from the checkpoint in the folder. ``False`` refuses a folder that holds one.
+    progress
+        Called after each epoch with its metrics, the object that is a line of ``metrics.jsonl``: ``epoch``, ``loss``,
+        ``accuracy_train``, ``accuracy_validation`` (``None`` with ``part="train_all"``), ``firing_rate`` and
+        ``firing_rate_layers`` (``None`` and empty for a network without spikes), ``learning_rate`` (at its end) and
+        ``seconds``.
+
+    Notes
+    -----
+    Under ``torchrun`` or ``accelerate launch`` every process calls this with the same arguments: each learns from its
+    share of every batch, gradients, losses, batch norm and glia are those of the whole batch, and the first process
+    writes the files. So the number of processes is no part of a training: it may be resumed on another one, and differs
+    by the rounding of sums (and by what the network itself draws: noise, dropout, rate coding).
+
+    Returns
+    -------
+    TrainResult
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds a checkpoint and ``resume`` is false, or ``resume`` is true and there is no such folder; or
+        processes see different checkpoints.
+    ConfigError
+        If a run is resumed with another configuration, the tracker is not installed, or a batch has fewer samples than
+        there are processes.
+    StorageError
+        If something cannot be written; the last checkpoint is then untouched.
+    PnbxValueError
+        If the loss, a gradient or a weight is no longer finite; the message names the step and the layer, and the last
+        checkpoint is then untouched.
+
+    Examples
+    --------
+    >>> from pnbx_snn.training.config import make_config
+    >>> config = make_config({"model": {"hidden": [8], "num_steps": 2}, "train": {"epochs": 1}})
+    >>> result = train(config, getfixture("tmp_path") / "run")
+    >>> result.epoch, sorted(path.name for path in result.checkpoint.parent.iterdir())
+    (1, ['checkpoint.safetensors', 'config.toml', 'metrics.jsonl', 'tensorboard'])
+    """
+    out = Path(out_dir)
+    config = resolve(config)
+    if resume and not out.is_dir():
+        raise CheckpointError(f"{out}: no such folder, so there is nothing to resume")
+    check_tracker(config.train.tracker)
+    workers = Workers(config.train.mixed_precision)
+    with workers, locked_folder(out) if workers.is_main else nullcontext(), _threads(config.train.threads):
+        saved_epoch = _saved_epoch(config, out, resume)
+        _check_shared(out, workers.gathered(saved_epoch))
+        data = load_split(config.data, config.data.part)
+        validation = load_split(config.data, "validation") if config.data.part == "train" else None
+        run = Trainer(config, data, workers)
+        if saved_epoch:
+            load_checkpoint(out / CHECKPOINT_NAME, run.model, optimizer=run.optimizer)
+        workers.wait()  # everybody has read what the first process is about to write
+        if workers.is_main:
+            write_atomically(out / "config.toml", to_toml(config).encode(), what="configuration")
+        metrics: Metrics | None = None
+        with _log(config, out, saved_epoch) if workers.is_main else nullcontext() as log:
+            for epoch in range(saved_epoch + 1, config.train.epochs + 1):
+                started = time.perf_counter()
+                metrics = {"epoch": epoch, **run.train_epoch(epoch), "accuracy_validation": None}
+                if epoch == config.train.epochs:
+                    run.settle()
+                if log is None:
+                    continue
+                if validation is not None:
+                    metrics["accuracy_validation"] = evaluate(run.model, validation)["accuracy"]
+                metrics["seconds"] = round(time.perf_counter() - started, 3)
+                # First the log: a kill in between leaves a line too many, which the next start drops.
+                log.write(metrics)
+                if epoch % config.train.checkpoint_every == 0 or epoch == config.train.epochs:
+                    run.save(out / CHECKPOINT_NAME, epoch)
+                logger.info("epoch %d of %d: %s", epoch, config.train.epochs, metrics)
+                if progress is not None:
+                    progress(metrics)
+        workers.wait()
+    return TrainResult(run.model.eval(), config.train.epochs, metrics, out / CHECKPOINT_NAME)
+
+
+def _saved_epoch(config: Config, out: Path, resume: bool) -> int:
+    """Return the epoch to go on from, 0 for a new training, after checking that this may be done."""
+    path = out / CHECKPOINT_NAME
+    if not path.exists():
+        if resume:
+            logger.warning("%s: no checkpoint yet, the training starts at its first epoch", out)
+        return 0
+    if not resume:
+        raise CheckpointError(
+            f"{out}: holds a checkpoint already (epoch {read_meta(path).epoch}); resume it (--resume, resume=True) "
+            "or take another folder"
+        )
+    # Where the data lie and who watches is no part of the training: a run may go on on another machine.
+    elsewhere = ("data.folder:", "data.path:", "train.tracker:")
+    differences = [line for line in differing_keys(saved_config(path), config) if not line.startswith(elsewhere)]
+    if differences:
+        schedule = " (learning rate and augmentation depend on train.epochs, so more epochs are another training)"
+        hint = schedule if any(line.startswith("train.epochs:") for line in differences) else ""
+        raise ConfigError(f"{out}: a run is resumed with its own configuration, got {'; '.join(differences)}{hint}")
+    return read_meta(path).epoch
+
+
+def _log(config: Config, out: Path, last_epoch: int) -> RunLog:
+    settings = {
+        f"{section}.{key}": value for section, keys in config.model_dump().items() for key, value in keys.items()
+    }
+    shown = {
+        key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in settings.items()
+    }
+    return RunLog(out, last_epoch=last_epoch, tracker=config.train.tracker, settings=shown)
+
+
+def _check_shared(out: Path, epochs: list[int]) -> None:
+    """Raise unless all processes go on from the same epoch: on several machines they may see different folders."""
+    for rank, epoch in enumerate(epochs):
+        if epoch != epochs[0]:
+            raise CheckpointError(
+                f"{out}: process 0 goes on from epoch {epochs[0]} and process {rank} from epoch {epoch}; the folder "
+                "must be one that all machines share"
+            )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

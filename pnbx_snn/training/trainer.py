@@ -1,0 +1,343 @@
+"""What an epoch of training changes and needs: network, optimiser, teacher, data, and the seeds of what is random."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from pnbx_snn.data.split import Samples, Sequences, Split, shift_images
+from pnbx_snn.errors import ConfigError, PnbxValueError
+from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
+from pnbx_snn.networks.masks import own_steps
+from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.neurons.glia import Glia
+from pnbx_snn.training.checkpoint import CheckpointMeta, Network, build_model, load_run, save_checkpoint
+from pnbx_snn.training.collectives import shared_sum
+from pnbx_snn.training.devices import Learner, Workers
+from pnbx_snn.training.evaluate import Tally
+from pnbx_snn.training.losses import distillation, rate_penalty
+from pnbx_snn.training.settings import Config, TrainConfig
+from pnbx_snn.training.tasks import add_noise, augment, drop_inputs
+
+Metrics = dict[str, Any]
+"""Of an epoch: what becomes a line of ``metrics.jsonl``."""
+
+CALIBRATION_SAMPLES = 512
+"""As many as :meth:`pnbx_snn.networks.pnbx.PNBX.calibrate` looks at, taken from everywhere in the data."""
+
+MOST_SKIPPED = 32
+"""Steps with a scaled loss that may overflow in turn: then its scale has fallen from 65,536 to less than 1/10,000."""
+
+MIN_THRESHOLD = 0.01
+"""A learned threshold stays above this: LIF neurons and compiled programs need it positive."""
+
+
+class Trainer:
+    """A model, its optimiser, its teacher and its data: everything that an epoch changes or needs."""
+
+    def __init__(self, config: Config, data: Split, workers: Workers) -> None:
+        self.config = config
+        self.data = data
+        self.workers = workers
+        self.num_batches = max(1, len(data.labels) // config.train.batch_size)
+        self._layer_sizes: list[int] = []
+        self._skipped = 0  # steps one after the other
+        smallest = len(data.labels) // self.num_batches // config.train.accumulate
+        if smallest < workers.num_processes:
+            raise ConfigError(
+                f"train.batch_size: each of {workers.num_processes} processes needs a sample of every piece of a "
+                f"batch, got pieces of {smallest} (train.batch_size = {config.train.batch_size}, train.accumulate = "
+                f"{config.train.accumulate}, {len(data.labels)} samples)"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_seeds(config.train.seed, epoch=0)[0])
+            self.model = build_model(config)
+        self._calibrate()
+        self.model.to(workers.device)
+        self.optimizer = _optimizer(self.model, config.train)
+        self.learner, self.stepper = workers.prepare(Learner(self.model), self.optimizer)
+        self.teacher = _load_teacher(config).to(workers.device).eval() if config.distill.teacher else None
+        for network in (self.model, self.teacher):
+            if data.lengths is not None and network is not None and not isinstance(network, PNBX):
+                raise ConfigError(
+                    f"data: samples of {int(data.lengths.min())} to {int(data.lengths.max())} steps need [pnbx], also "
+                    f"as a teacher, got {type(network).__name__}"
+                )
+
+    def _calibrate(self) -> None:
+        samples = self.data.images
+        if isinstance(samples, Sequences) and isinstance(self.model, PNBX):
+            self.model.calibrate(samples.values, lengths=samples.lengths)
+        else:
+            self.model.calibrate(_typical(samples))
+
+    def train_epoch(self, epoch: int) -> Metrics:
+        """Train one epoch; everything random in it depends on the seed and the epoch's number only.
+
+        What is drawn inside the network (noise, dropout, rate coding) also depends on the number of processes.
+        """
+        order_seed, *_ = _seeds(self.config.train.seed, epoch)
+        order = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(order_seed))
+        draws = _Draws(self.config.train.seed, epoch, self.workers)
+        self.model.train()
+        tally, loss_sum = Tally(), 0.0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draws.torch_seed)  # for surrogates and dropout, which draw from torch's own generator
+            for i, batch in enumerate(order.tensor_split(self.num_batches)):
+                loss_sum += self._learn(batch, epoch, i, draws, tally) * len(batch)
+        told = self.workers.gathered([tally.samples, tally.correct, tally.weight, *tally.layers])
+        samples, correct, weight, *layers = (sum(part) for part in zip(*told, strict=True))
+        rates = [rate / weight for rate in layers]
+        sizes = self._layer_sizes  # neurons of each layer
+        fired = sum(rate * size for rate, size in zip(rates, sizes, strict=True))
+        return {
+            "loss": loss_sum / samples,
+            "accuracy_train": correct / samples,
+            "firing_rate": fired / sum(sizes) if rates else None,
+            "firing_rate_layers": rates,
+            "learning_rate": self._learning_rate(epoch * self.num_batches),
+        }
+
+    def _learn(self, batch: Tensor, epoch: int, number: int, draws: "_Draws", tally: Tally) -> float:
+        """Make one step of the optimiser on a batch of sample numbers and return its loss, that of all processes."""
+        self.optimizer.zero_grad()
+        pieces = batch.tensor_split(self.config.train.accumulate)
+        loss_sum: Tensor | float = 0.0
+        rates: Tensor | float = 0.0
+        for piece in pieces:
+            images, seen, labels, lengths = self._samples(piece, epoch, draws)
+            share = len(labels) / len(batch)
+            with self.workers.collecting(self.learner, last=piece is pieces[-1]):
+                logits, spikes = self.learner(seen, generator=draws.encoder, lengths=lengths)
+                if lengths is not None:  # rates are of the samples' own steps: [steps, N]
+                    own = own_steps("training", lengths, *spikes[0].shape[:2])
+                    spikes = tuple(layer[own] for layer in spikes)
+                counted = len(labels) if lengths is None else int(lengths.sum())
+                # Averaged over the processes, these losses are the mean over all samples of the batch.
+                loss = self._loss(logits, labels, images, lengths) * (share * self.workers.num_processes)
+                loss = loss + len(piece) / len(batch) * self._penalty(spikes, counted / self._weight(piece))
+                self.workers.backward(loss)
+            loss_sum = loss_sum + loss.detach()
+            if isinstance(self.model, PNBX):
+                rates = rates + counted / self._weight(batch) * self.model.domain_rates(spikes)
+            tally.add(logits, labels, (layer.mean().item() * counted for layer in spikes), weight=counted)
+        self._layer_sizes = [layer.shape[-1] for layer in spikes]
+        assert isinstance(loss_sum, Tensor)
+        mean_loss = self.workers.total(loss_sum).item() / self.workers.num_processes
+        self._step(mean_loss, epoch, number)
+        if isinstance(self.model, PNBX):
+            assert isinstance(rates, Tensor)
+            self.model.adapt_to(self.workers.total(rates).clamp(max=1.0))  # weights may add up to a rounding above 1
+        return mean_loss
+
+    def _weight(self, numbers: Tensor) -> int:
+        """Return how much rates of these samples count: their steps, or the samples where all have as many."""
+        return len(numbers) if self.data.lengths is None else int(self.data.lengths[numbers].sum())
+
+    def _samples(self, piece: Tensor, epoch: int, draws: "_Draws") -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return this process's share of a piece: samples for the teacher, as they are seen, labels and lengths."""
+        settings, change, data = self.config.train, self.config.augment, self.config.data
+        share = self.workers.share(torch.arange(len(piece)))
+        # The full share in the first half of the epochs, then less and less, none in the last.
+        fading = min(1.0, 2 * (1 - epoch / settings.epochs))
+        strength = change.strength_end + (change.strength - change.strength_end) * fading
+        shifts = data.name == "digits" and settings.max_shift > 0
+        # Changes are drawn for the whole piece in every process: how many there are then makes no difference.
+        whole = shifts or strength > 0 or change.input_noise > 0
+        images = self.data.images[piece if whole else piece[share]]
+        if data.name == "digits":
+            images = shift_images(
+                images,
+                math.isqrt(images.shape[1]),
+                generator=draws.shifts,
+                max_shift=settings.max_shift,
+                probability=settings.shift_share * fading,
+            )
+        images = augment(images, data, strength=strength, generator=draws.changes)
+        part = None if whole else (len(piece), share)
+        seen = drop_inputs(images, change.input_dropout, generator=draws.changes, batch=part)
+        seen = add_noise(seen, change.input_noise, generator=draws.changes)
+        if whole:
+            images, seen = images[share], seen[share]
+        device, lengths = self.workers.device, self.data.lengths
+        if lengths is not None:
+            longest = int(lengths[piece].max())
+            images, seen, lengths = images[:, :longest], seen[:, :longest], lengths[piece[share]].to(device)
+        return images.to(device), seen.to(device), self.data.labels[piece[share]].to(device), lengths
+
+    def settle(self) -> None:
+        """Let glia settle on unchanged samples in evaluation mode: the state in which the network will be used."""
+        if not isinstance(self.model, PNBX) or self.config.train.settle == 0:
+            return
+        self.model.eval()
+        order = torch.Generator().manual_seed(_seeds(self.config.train.seed, 0)[1])
+        for module in self.model.modules():
+            if isinstance(module, Glia):
+                module.train()
+        for _ in range(self.config.train.settle):
+            batch = torch.randint(len(self.data.labels), (self.config.train.batch_size,), generator=order)
+            images, lengths = self.data.images[batch].to(self.workers.device), None
+            with torch.no_grad():
+                if self.data.lengths is not None:
+                    lengths = self.data.lengths[batch].to(images.device)
+                _, spikes = self.model.classify(images, lengths=lengths)
+            if lengths is not None:
+                own = own_steps("settling", lengths, *spikes[0].shape[:2])
+                spikes = tuple(layer[own] for layer in spikes)
+            self.model.adapt(spikes)
+        self.model.train()
+
+    def save(self, path: Path, epoch: int) -> None:
+        """Write the checkpoint of a finished epoch.
+
+        Raises
+        ------
+        PnbxValueError
+            If a weight, a running statistic or a threshold of glia is not finite; nothing is written.
+        """
+        check_finite(self.model.state_dict().items(), f"after epoch {epoch}; nothing was saved")
+        meta = CheckpointMeta(
+            epoch=epoch,
+            step=epoch * self.num_batches,
+            seed=self.config.train.seed,
+            config=self.config.model_dump(),
+        )
+        save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer)
+
+    def _loss(self, logits: Tensor, labels: Tensor, images: Tensor, lengths: Tensor | None) -> Tensor:
+        settings, distill = self.config.train, self.config.distill
+        loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        if self.teacher is not None:
+            with torch.no_grad(), self.workers.autocast():
+                options: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+                wanted, _ = self.teacher.classify(images, **options)
+            loss = torch.lerp(
+                loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight
+            )
+        return loss
+
+    def _penalty(self, spikes: tuple[Tensor, ...], share: float) -> Tensor | float:
+        """Return the weighted penalty of the firing rates over all processes, of which this one has that share."""
+        settings = self.config.train
+        if not (spikes and settings.rate_weight):
+            return 0.0
+        if self.workers.num_processes > 1:
+            # The square of a mean is no mean of squares: the rates of all processes first.
+            spikes = shared_sum(torch.stack([layer.mean() * share for layer in spikes])).unbind()
+        return settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
+
+    def _learning_rate(self, step: int) -> float:
+        share = step / (self.config.train.epochs * self.num_batches)
+        return self.config.train.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+    def _step(self, loss: float, epoch: int, batch: int) -> None:
+        step = (epoch - 1) * self.num_batches + batch
+        where = f"in epoch {epoch}, batch {batch + 1} of {self.num_batches} (step {step + 1})"
+        if not math.isfinite(loss):
+            raise PnbxValueError(
+                f"training: the loss must be finite, got {loss} {where}; a smaller train.learning_rate may help"
+            )
+        # In fp16 the scaled loss may overflow: that step is left out and the scale halved, but not for ever.
+        if self.workers.mixed_precision != "fp16" or self._skipped >= MOST_SKIPPED:
+            check_finite(((f"gradient of {name}", p.grad) for name, p in self.model.named_parameters()), where)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+        self.workers.clip(self.learner, self.config.train.clip_norm)
+        self.stepper.step()
+        self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
+        if isinstance(self.model, SpikingClassifier):
+            self._keep_in_range(self.model)
+        check_finite(self.model.named_parameters(), where)
+
+    @torch.no_grad()
+    def _keep_in_range(self, model: SpikingClassifier) -> None:
+        for layer in model.layers:
+            assert isinstance(layer, SpikingLayer)
+            if isinstance(layer.neuron.beta, torch.nn.Parameter):
+                layer.neuron.beta.clamp_(0.0, 1.0)
+            if isinstance(layer.neuron.threshold, torch.nn.Parameter):
+                layer.neuron.threshold.clamp_(min=MIN_THRESHOLD)
+
+
+@torch.no_grad()
+def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> None:
+    """Raise unless every number is finite.
+
+    A network of NaN goes on without an error: its neurons are silent and its loss is that of a guess.
+
+    Parameters
+    ----------
+    tensors
+        By name; what is None or holds whole numbers is passed over.
+    where
+        Behind the message.
+
+    Raises
+    ------
+    PnbxValueError
+        With the name of the first tensor that is not finite.
+    """
+    found = {name: x for name, x in tensors if x is not None and x.is_floating_point() and x.numel()}
+    # The largest magnitudes of all of them first: a GPU is asked once. NaN is the largest of all.
+    largest = torch._foreach_norm(list(found.values()), torch.inf) if found else []
+    if not largest or bool(torch.stack([magnitude.float() for magnitude in largest]).isfinite().all()):
+        return
+    for name, tensor in found.items():
+        broken = tensor.numel() - int(tensor.isfinite().sum())
+        if broken:
+            raise PnbxValueError(
+                f"training: the {name} must be finite, got {broken} of {tensor.numel()} numbers that are not, {where}; "
+                "a smaller train.learning_rate or a train.clip_norm may help"
+            )
+
+
+class _Draws:
+    """Where an epoch's random numbers come from: one generator a purpose.
+
+    How samples are changed is the same in every process, what is drawn inside the network differs between them.
+    """
+
+    def __init__(self, seed: int, epoch: int, workers: Workers) -> None:
+        _, shift_seed, _, _, change_seed = _seeds(seed, epoch)
+        _, _, encoder_seed, self.torch_seed, _ = _seeds(seed, epoch, workers.rank)
+        self.shifts = torch.Generator().manual_seed(shift_seed)
+        self.changes = torch.Generator().manual_seed(change_seed)
+        self.encoder = torch.Generator(workers.device).manual_seed(encoder_seed)
+
+
+def _typical(samples: Samples) -> Tensor:
+    """Return what a network is calibrated on: all samples, or a part of those that are read from files."""
+    if isinstance(samples, Tensor):
+        return samples
+    numbers = torch.linspace(0, samples.shape[0] - 1, min(samples.shape[0], CALIBRATION_SAMPLES))
+    return samples[numbers.round().long()]
+
+
+def _load_teacher(config: Config) -> Network:
+    teacher, learned = load_run(config.distill.teacher)
+    if learned.data.num_classes != config.data.num_classes:
+        raise ConfigError(
+            f"distill.teacher: {config.distill.teacher} knows {learned.data.num_classes} classes, "
+            f"the data has {config.data.num_classes}"
+        )
+    return teacher.requires_grad_(False)
+
+
+def _optimizer(model: Network, settings: TrainConfig) -> torch.optim.AdamW:
+    # Only weight matrices decay: for biases, batch norm, beta and threshold zero is no natural value.
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+
+
+def _seeds(seed: int, epoch: int, rank: int = 0) -> list[int]:
+    """Independent seeds for an epoch of a process; those of epoch 0 are for the initial weights and the settling."""
+    key = (epoch, rank) if rank else (epoch,)
+    children = np.random.SeedSequence(seed, spawn_key=key).spawn(5)
+    return [int(child.generate_state(1, np.uint64)[0]) for child in children]

@@ -1,0 +1,1 @@
+"""Measurements of PNB-X against its rivals: ``make bench``, or ``python -m studies.bench --help``."""

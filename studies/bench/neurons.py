@@ -1,0 +1,195 @@
+"""LIF neurons in training: whole sequences, forward and backward, against the loops of other libraries.
+
+Every rival in the form that was fastest of those tried: snnTorch's ``Leaky`` in the loop of its tutorials over
+``unbind``, Norse's ``LIFBoxCell`` in such a loop, SpikingJelly's multi-step ``LIFNode``. Decay 0.9, threshold 1, reset
+to zero, on which all agree (snnTorch, and our replacement of it: its default, by subtraction one step late), surrogate
+atan (Norse: its own).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import norse.torch as norse
+import snntorch
+import torch
+from spikingjelly.activation_based import functional, neuron, surrogate
+from torch import Tensor, nn
+
+import pnbx_snn
+from pnbx_snn.layers.bitlinear import BitLinear
+from studies.bench.timing import Row, interleave
+
+Layer = Callable[[Tensor], Tensor]
+BETA = 0.9
+ACTIVITY = 0.2
+PRODUCTS = "the two products alone, fp32"
+
+
+def snntorch_loop() -> Layer:
+    """Return snnTorch's default neuron, reset one step late."""
+    lif = snntorch.Leaky(beta=BETA)
+
+    def run(current: Tensor) -> Tensor:
+        mem, spikes = lif.init_leaky(), []
+        for step in current.unbind(0):
+            spk, mem = lif(step, mem)
+            spikes.append(spk)
+        return torch.stack(spikes)
+
+    return run
+
+
+def norse_loop() -> Layer:
+    """Return Norse's box neuron, its input scaled so that the equations are the others'."""
+    parameters = norse.LIFBoxParameters(tau_mem_inv=torch.tensor(1 - BETA), v_th=torch.tensor(1.0))
+    cell = norse.LIFBoxCell(parameters, dt=1.0)
+
+    def run(current: Tensor) -> Tensor:
+        state, spikes = None, []
+        for step in (current / (1 - BETA)).unbind(0):
+            z, state = cell(step, state)
+            spikes.append(z)
+        return torch.stack(spikes)
+
+    return run
+
+
+def spikingjelly() -> Layer:
+    """Return SpikingJelly's multi-step neuron."""
+    lif = neuron.LIFNode(
+        tau=1 / (1 - BETA), decay_input=False, v_reset=0.0, surrogate_function=surrogate.ATan(), step_mode="m"
+    )
+
+    def run(current: Tensor) -> Tensor:
+        functional.reset_net(lif)
+        spikes: Tensor = lif(current)
+        return spikes
+
+    return run
+
+
+def pnbx_leaky() -> Layer:
+    """Return our replacement of snnTorch's neuron, reset one step late."""
+    lif = pnbx_snn.Leaky(beta=BETA)
+    return lambda current: lif.forward_sequence(current)[0]
+
+
+def pnbx_lif() -> Layer:
+    """Return our neuron with the reset in its own step."""
+    lif = pnbx_snn.LIF(beta=BETA)
+    return lambda current: lif(current)[0]
+
+
+NEURONS: dict[str, Callable[[], Layer]] = {
+    "PNB-X Leaky": pnbx_leaky,
+    "PNB-X LIF": pnbx_lif,
+    "snnTorch": snntorch_loop,
+    "SpikingJelly": spikingjelly,
+    "Norse": norse_loop,
+}
+OURS = ("PNB-X Leaky", "PNB-X LIF")
+
+
+def trained(layer: Layer, x: Tensor, grad: Tensor) -> Callable[[], None]:
+    """Return one forward and backward pass of a layer."""
+
+    def run() -> None:
+        x.grad = None
+        layer(x).backward(grad)
+
+    return run
+
+
+def currents(T: int, B: int, N: int) -> Tensor:
+    """Return currents at which about a tenth of the neurons fires in a step."""
+    return 0.3 * torch.randn(T, B, N, generator=torch.Generator().manual_seed(0)) + 0.1
+
+
+def neuron_row(T: int, B: int, N: int, seconds: float, goal: str) -> Row:
+    """Measure neurons alone: gradients of the current."""
+    x = currents(T, B, N).requires_grad_()
+    grad = torch.randn(T, B, N, generator=torch.Generator().manual_seed(1))
+    layers = {name: make() for name, make in NEURONS.items()}
+    row = Row("training", f"LIF ({T}, {B}, {N})", OURS, goal=goal)
+    row.checks += _compare(layers, x, grad, "PNB-X Leaky", "snnTorch")
+    row.checks += _compare(layers, x, grad, "PNB-X LIF", "SpikingJelly")
+    row.times = interleave({name: trained(layer, x, grad) for name, layer in layers.items()}, seconds=seconds)
+    return row
+
+
+def _compare(layers: dict[str, Layer], x: Tensor, grad: Tensor, ours: str, theirs: str) -> list[str]:
+    results = []
+    for name in (ours, theirs):
+        x.grad = None
+        spikes = layers[name](x)
+        spikes.backward(grad)
+        assert x.grad is not None
+        results.append((spikes.detach(), x.grad.clone()))
+    (spikes, slope), (other, other_slope) = results
+    different = int((spikes != other).sum())
+    error = float((slope - other_slope).abs().max() / other_slope.abs().max())
+    return [
+        f"{ours} against {theirs}: {different} of {spikes.numel():,} spikes differ at {100 * spikes.mean():.1f} % "
+        f"activity, gradients by {error:.1e} of the largest"
+    ]
+
+
+def linear_row(T: int, B: int, N: int, seconds: float, goal: str, *, forward_only: bool = False) -> Row:
+    """Measure a linear layer and neurons on spikes: gradients of the weights."""
+    x = (torch.rand(T, B, N, generator=torch.Generator().manual_seed(0)) < ACTIVITY).float()
+    grad = torch.randn(T, B, N, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(0)
+    dense = nn.Linear(N, N, bias=False)
+    dense.weight.data.mul_(3.0)
+    ternary = BitLinear(N, N)
+    ternary.load_state_dict({"weight": dense.weight.data, "input_scale": ternary.input_scale})
+    cases: dict[str, Callable[[], None]] = {}
+    for name, make in NEURONS.items():
+        kinds = {"BitLinear": ternary, "Linear": dense} if name == "PNB-X LIF" else {"Linear": dense}
+        for kind, linear in kinds.items():
+            if name == "PNB-X Leaky":
+                continue
+            layer = make()
+            label = f"{name}, {kind}" if name in OURS else name
+            cases[label] = _layer_case(linear, layer, x, grad, forward_only)
+    if not forward_only:
+        cases[PRODUCTS] = _products(dense.weight.detach(), x, grad)
+    work = f"Linear + LIF ({T}, {B}, {N})" + (", forward" if forward_only else "")
+    row = Row("training", work, ("PNB-X LIF, BitLinear", "PNB-X LIF, Linear"), goal=goal, bounds=(PRODUCTS,))
+    row.times = interleave(cases, seconds=seconds)
+    return row
+
+
+def _layer_case(linear: nn.Module, layer: Layer, x: Tensor, grad: Tensor, forward_only: bool) -> Callable[[], None]:
+    def forward() -> None:
+        with torch.no_grad():
+            layer(linear(x))
+
+    def both() -> None:
+        linear.zero_grad()
+        layer(linear(x)).backward(grad)
+
+    return forward if forward_only else both
+
+
+def _products(weight: Tensor, x: Tensor, grad: Tensor) -> Callable[[], None]:
+    rows, grads = x.flatten(0, 1), grad.flatten(0, 1)
+
+    def run() -> None:
+        torch.mm(rows, weight.T)
+        torch.mm(grads.T, rows)
+
+    return run
+
+
+def rows(seconds: float, *, quick: bool) -> list[Row]:
+    """Measure the neuron rows of the training table."""
+    measured = [neuron_row(100, 32, 512, seconds, "20x, aim 0.4 ms"), linear_row(100, 32, 512, seconds, "1.9x, aim 4x")]
+    if not quick:
+        measured += [
+            neuron_row(500, 16, 512, seconds, "25x, aim 1.5 ms"),
+            linear_row(500, 16, 512, seconds, "2.3x, aim 5x"),
+            linear_row(100, 128, 2048, seconds, "2x, aim 8x", forward_only=True),
+        ]
+    return measured

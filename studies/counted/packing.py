@@ -1,0 +1,105 @@
+"""Bytes of weights in different packings: counted, and what a general compressor makes of the packed ones."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pnbx_snn.errors import PnbxTypeError
+from pnbx_snn.metrics.neurobench import matrices_of
+from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.training.checkpoint import Network
+from pnbx_snn.training.packed import pack_ternary
+
+
+class Packing(NamedTuple):
+    """Bytes of all weights of a network, packed in one way.
+
+    Parameters
+    ----------
+    name
+        For example ``"2 bits"``.
+    bits
+        Per ternary weight.
+    ternary_bytes, other_bytes
+        Of the ternary weights, and of all other parameters, which stay fp32 (fp16 in ``"fp16"``).
+    """
+
+    name: str
+    bits: float
+    ternary_bytes: int
+    other_bytes: int
+
+    @property
+    def total(self) -> int:
+        """All weights together."""
+        return self.ternary_bytes + self.other_bytes
+
+
+def entropy_bits(weights: Tensor) -> float:
+    """Return the Shannon entropy of ternary weights in bits each, as if they were independent.
+
+    Raises
+    ------
+    PnbxTypeError
+        If there are none.
+
+    Examples
+    --------
+    >>> entropy_bits(torch.tensor([-1, 0, 1])), entropy_bits(torch.zeros(5))
+    (1.584962500721156, 0.0)
+    """
+    if weights.numel() == 0:
+        raise PnbxTypeError("entropy_bits: weights must not be empty")
+    shares = [float((weights == value).double().mean()) for value in (-1, 0, 1)]
+    return -sum(share * math.log2(share) for share in shares if share > 0) + 0.0
+
+
+def ternary_weights(model: Network) -> dict[str, Tensor]:
+    """Return the ternary matrices of a network, int8, by name.
+
+    Raises
+    ------
+    PnbxTypeError
+        If it has none.
+    """
+    if isinstance(model, FloatNetwork):
+        raise PnbxTypeError(f"packing: a [{model.section}] has no ternary weights")
+    with torch.no_grad():
+        return {name: module.rounded()[0].to(torch.int8) for name, module in matrices_of(model).items()}
+
+
+def packings(model: Network) -> list[Packing]:
+    """Return the bytes of a network's weights in each packing.
+
+    Examples
+    --------
+    >>> from pnbx_snn import SpikingClassifier
+    >>> found = packings(SpikingClassifier(in_features=64, hidden=[32], num_classes=4, num_steps=2))
+    >>> [(packing.name, packing.ternary_bytes) for packing in found[:4]]
+    [('fp32', 8704), ('fp16', 4352), ('int8', 2176), ('2 bits', 544)]
+    """
+    weights = ternary_weights(model)
+    number = sum(weight.numel() for weight in weights.values())
+    others = sum(parameter.numel() for parameter in model.parameters()) - number
+    found = [
+        Packing("fp32", 32, 4 * number, 4 * others),
+        Packing("fp16", 16, 2 * number, 2 * others),
+        Packing("int8", 8, number, 4 * others),
+        Packing("2 bits", 2, sum(-(-weight.numel() // 4) for weight in weights.values()), 4 * others),
+        Packing("5 trits a byte", 1.6, sum(-(-weight.numel() // 5) for weight in weights.values()), 4 * others),
+    ]
+    squeezed = sum(len(zlib.compress(bytes(pack_ternary(w).tolist()), 9)) for w in weights.values())
+    found.append(Packing("2 bits, then zlib (measured)", 8 * squeezed / number, squeezed, 4 * others))
+    bits = sum(weight.numel() * entropy_bits(weight) for weight in weights.values())
+    return [*found, Packing("entropy (no code can be shorter)", bits / number, math.ceil(bits / 8), 4 * others)]
+
+
+def zero_share(model: Network) -> float:
+    """Return the share of zeros among the ternary weights."""
+    weights = list(ternary_weights(model).values())
+    return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)

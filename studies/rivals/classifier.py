@@ -1,0 +1,136 @@
+"""The rivals as classifiers that are trained like PNB-X: the same data, augmentation, teacher, optimiser and epochs."""
+
+from typing import Any, ClassVar, Literal, get_args
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pnbx_snn.checks import check_sizes
+from pnbx_snn.errors import PnbxValueError, ShapeError
+from pnbx_snn.networks.base import FloatNetwork
+from studies.rivals.forms import EQUAL_PARAMETERS
+from studies.rivals.recurrent import GRU, DiagonalStateSpaces
+from studies.rivals.sizes import nearest
+from studies.rivals.static import LeNet5, mlp
+from studies.rivals.transformer import Transformer
+
+Kind = Literal["mlp", "lenet5", "gru", "ssm", "transformer"]
+SEQUENCES: tuple[Kind, ...] = ("gru", "ssm", "transformer")
+LARGEST = 20_000
+"""Above every width that is tried."""
+
+
+class Baseline(FloatNetwork):
+    r"""A network in floating point, without spikes, as wide as it takes to have a wanted number of parameters.
+
+    A sequence model answers with the mean of its logits over all steps, as PNB-X does.
+
+    Parameters
+    ----------
+    kind
+        ``"mlp"``: two hidden layers of equal width, ReLU; a sequence enters as one vector. ``"lenet5"``: images of
+        28 x 28 only. ``"gru"``, ``"ssm"`` (:class:`~studies.rivals.DiagonalStateSpaces`, inner width
+        :math:`2d`), ``"transformer"`` (causal, norms before each part, learned positions, inner width
+        :math:`4d`): layers of width d.
+    num_steps, in_features, num_classes
+        Of a sample ``[T, N]`` (``num_steps`` is 1 for a static one) and its labels.
+    parameters
+        The width is the one whose number of parameters is nearest. 0: that of the PNB-X reference, 5,157,888; LeNet-5
+        has its own 61,706 and takes nothing else.
+    num_layers
+        Of a sequence model.
+    num_heads
+        Of a Transformer; its width is a multiple.
+    dropout
+        In [0, 1); before the readout, in ``"mlp"`` after each hidden layer.
+
+    Notes
+    -----
+    Shapes: input ``[B, N]`` or ``[B, T, N]``, logits ``[B, C]``. It has the interface of the networks that are trained:
+    ``calibrate`` (nothing to do) and ``classify``.
+
+    Raises
+    ------
+    PnbxValueError
+        An unknown kind, a size below 1, dropout outside [0, 1), something that LeNet-5 does not take.
+    ShapeError
+        A sample that is not ``[T, N]``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = Baseline("gru", 28, 28, 10, parameters=20_000)
+    >>> model(torch.rand(2, 28, 28)).shape, sum(p.numel() for p in model.parameters())
+    (torch.Size([2, 10]), 20251)
+    """
+
+    section: ClassVar[str] = "baseline"
+
+    def __init__(
+        self,
+        kind: Kind,
+        num_steps: int,
+        in_features: int,
+        num_classes: int,
+        *,
+        parameters: int = 0,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if kind not in get_args(Kind):
+            raise PnbxValueError(f"Baseline: kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+        check_sizes("Baseline", num_steps=num_steps, in_features=in_features, num_classes=num_classes)
+        check_sizes("Baseline", num_layers=num_layers, num_heads=num_heads)
+        if parameters < 0 or not 0 <= dropout < 1:
+            raise PnbxValueError(
+                f"Baseline: parameters must be 0 or more and dropout in [0, 1), got {parameters} and {dropout}"
+            )
+        self.kind, self.num_steps, self.in_features = kind, num_steps, in_features
+        if kind == "lenet5":
+            sizes = [num_steps * in_features, num_classes, parameters, dropout]
+            if sizes != [784, 10, 0, 0]:
+                raise PnbxValueError(
+                    "Baseline: lenet5 takes 784 values, 10 classes, parameters = 0 and dropout = 0, "
+                    f"got {', '.join(map(str, sizes))}"
+                )
+            self.net: nn.Module = LeNet5()
+            return
+
+        def make(size: int) -> nn.Module:
+            if kind == "mlp":
+                return mlp(num_steps * in_features, size, size, num_classes, dropout=dropout)
+            inputs: dict[str, Any] = {"in_features": in_features, "num_classes": num_classes}
+            if kind == "gru":
+                return GRU(**inputs, d_model=size, d_hidden=size, num_layers=num_layers)
+            if kind == "ssm":
+                return DiagonalStateSpaces(
+                    **inputs, d_model=size, d_state=size, num_layers=num_layers, d_ff=2 * size, tau_max=2.0 * num_steps
+                )
+            return Transformer(
+                **inputs,
+                d_model=num_heads * size,
+                num_heads=num_heads,
+                num_layers=num_layers,
+                d_ff=4 * num_heads * size,
+                num_positions=num_steps,
+                norm="before",
+            )
+
+        self.net = nearest(make, parameters or EQUAL_PARAMETERS, LARGEST)
+        if isinstance(self.net, GRU | DiagonalStateSpaces | Transformer):
+            self.net.readout = nn.Sequential(nn.Dropout(dropout), self.net.readout)  # type: ignore[assignment]
+
+    def forward(self, x: Float[Tensor, "B *shape"]) -> Float[Tensor, "B C"]:
+        """Return the logits of samples ``[B, N]`` or ``[B, T, N]``."""
+        steps = x.reshape(len(x), -1, x.shape[-1])
+        if steps.shape[1:] != (self.num_steps, self.in_features):
+            raise ShapeError(
+                f"Baseline: a sample must be {self.num_steps} steps of {self.in_features}, got shape {list(x.shape)}"
+            )
+        if self.kind in SEQUENCES:
+            every: Tensor = self.net(steps.transpose(0, 1))[0]  # [T, B, C]
+            return every.mean(dim=0)
+        logits: Tensor = self.net(steps.flatten(1))
+        return logits
