@@ -43,7 +43,7 @@ test: install lava
 	$(BIN)/python -m pytest -q
 
 stream: install
-	PNBX_LONG=1 $(BIN)/python -m pytest -q -rP tests/test_streaming.py
+	PNBX_LONG=1 $(BIN)/python -m pytest -q -rP tests/neuromorphic/test_streaming.py
 
 bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 from module_equations import Array, Truth, applied, simulated
 from neuromorphic import errors, run
 from neuromorphic.compiler import compile_module

@@ -54,7 +54,7 @@ from pnbx_snn.training.config import make_config
 from pnbx_snn.training.packed import load_packed, pack_run
 from pnbx_snn.training.run_log import read_metrics
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 

@@ -44,7 +44,7 @@ def test_processes_stand_in_a_lava_script_and_can_be_monitored(lava_python, tmp_
         np.save(tmp_path / f"{name}.npy", array.astype(np.int32))
     (tmp_path / "script.py").write_text(SCRIPT)
     files = [str(tmp_path / f"{name}.npy") for name in ("values", "gates", "seen")]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[4]
     done = subprocess.run(
         [str(lava_python.path), str(tmp_path / "script.py"), *files],
         env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},

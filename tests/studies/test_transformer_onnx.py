@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from test_rivals import assert_refuses_what_only_torch_takes, small, tokens
 from torch import nn
 
 from pnbx_snn.errors import PnbxValueError, ShapeError
@@ -12,7 +13,6 @@ from studies.measurements import process as measure_process
 from studies.measurements import stages as measure_stages
 from studies.measurements.models import Stepped
 from studies.rivals import count, equal_transformer
-from test_baselines import assert_refuses_what_only_torch_takes, small, tokens
 
 RUNTIMES = {"ONNX Runtime": OnnxTransformer}
 

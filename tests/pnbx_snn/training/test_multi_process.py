@@ -88,7 +88,7 @@ def test_the_slurm_script_trains_and_goes_on(tmp_path):
         (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
         (tmp_path / name).chmod(0o755)
     (tmp_path / "c.toml").write_text("[model]\nhidden = [6]\nnum_steps = 2\n[train]\nepochs = 1\nbatch_size = 700\n")
-    script = Path(__file__).parents[1] / "examples" / "slurm" / "train.sbatch"
+    script = Path(__file__).parents[3] / "examples" / "slurm" / "train.sbatch"
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, **SLURM, "PATH": path, "PYTHON": sys.executable, "PORT": "0", "OMP_NUM_THREADS": "1"}
     command = ["bash", str(script), "c.toml", "run", "--set", "train.seed=3"]

@@ -16,7 +16,7 @@ from studies.measurements.models import FULL, NATIVE, QUICK, Stepped
 from studies.measurements.process import Rival, native_arguments, run
 from studies.measurements.tables import markdown
 
-FOLDER = Path(__file__).parents[1] / "docs" / "analysis"
+FOLDER = Path(__file__).parents[2] / "docs" / "analysis"
 FIELDS = {"quantity", "model", "form", "length", "value", "unit", "low", "high", "command"}
 
 

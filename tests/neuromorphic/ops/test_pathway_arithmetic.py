@@ -21,7 +21,7 @@ from neuromorphic.pathway_arithmetic import (
     slots_step,
     torus_sums,
 )
-from test_fixed_point import clip24, toward_zero
+from oracles import clip24, toward_zero
 
 INT32 = st.integers(-(2**31) + 1, 2**31 - 1)
 STATE = st.integers(-STATE_MAX, STATE_MAX)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from studies.bench.report import markdown, readable
 from studies.bench.timing import Row, Timing, interleave
 
-FOLDER = Path(__file__).parents[1] / "docs" / "performance"
+FOLDER = Path(__file__).parents[2] / "docs" / "performance"
 
 
 def test_cases_take_turns_and_slow_ones_are_slower():

@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_refused(tmp_path, capsys):
 
 
 def test_the_page_shows_what_was_trained():
-    folder = Path(__file__).parents[1] / "docs" / "analysis"
+    folder = Path(__file__).parents[2] / "docs" / "analysis"
     lines = json.loads((folder / "recall.json").read_text())["runs"]
     assert (folder / "recall.md").read_text() == recall_report.markdown(lines)
     assert all(len(runs) == 3 for name in TASKS for runs in recall_report.full(lines, make_task(name)).values())

@@ -26,7 +26,7 @@ from neuromorphic.program import FORMAT_VERSION, KIND, MAX_NAME, MAX_VALUES
 from programs import small_inputs, small_program
 from random_programs import random_program
 
-PAGE = (Path(__file__).parents[1] / "docs" / "program-format.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "program-format.md").read_text()
 FC = Dense("fc", "x", np.array([[1, -1], [0, 1], [2, 3]], dtype=np.int8))
 OUT = Dense("out", "fc", np.array([[1, 0, -1]], dtype=np.int8))
 METADATA = {"rate": 1e-7, "source": "example", "epochs": {2: 0.5, 10: 1.0}}

@@ -8,7 +8,7 @@ import pytest
 from pnbx_snn.training.checkpoint import build_model
 from pnbx_snn.training.config import load_config
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ablation = runpy.run_path(str(EXAMPLES / "ablation.py"), run_name="ablation")
 FSDD = EXAMPLES / "configs" / "fsdd.toml"
 

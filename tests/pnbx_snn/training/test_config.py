@@ -12,7 +12,7 @@ from pnbx_snn.surrogate import SURROGATES
 from pnbx_snn.training.config import _SECTIONS as SECTIONS
 from pnbx_snn.training.config import Config, differing_keys, load_config, make_config, to_toml
 
-CONFIGS = Path(__file__).parents[1] / "examples" / "configs"
+CONFIGS = Path(__file__).parents[3] / "examples" / "configs"
 DIGITS = CONFIGS / "digits.toml"
 
 

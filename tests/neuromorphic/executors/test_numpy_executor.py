@@ -12,8 +12,8 @@ from neuromorphic import LIF, Dense, Readout, run
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors import NAMES
 from neuromorphic.fixed_point import RESETS
+from oracles import clip24, lif_oracle
 from programs import small_inputs, small_program
-from test_fixed_point import clip24, lif_oracle
 
 
 def oracle(program, inputs):

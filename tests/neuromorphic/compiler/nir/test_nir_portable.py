@@ -6,6 +6,7 @@ import nir
 import numpy as np
 import pytest
 import torch
+from test_nir_export import as_seen, classifier, input_of, vector, weights
 from torch import nn
 
 import pnbx_snn
@@ -17,7 +18,6 @@ from neuromorphic.errors import CompileError
 from neuromorphic.pathway_ops import LI, Delay, Scale
 from nir_oracle import evaluate
 from nir_readers import READERS
-from test_nir_export import as_seen, classifier, input_of, vector, weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:nirtorch.load is being deprecated:DeprecationWarning")
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_pnbx_training import tiny
 from typer.testing import CliRunner
 
 from pnbx_snn.cli import app
@@ -17,7 +18,6 @@ from pnbx_snn.training.config import make_config
 from pnbx_snn.training.packed import load_packed, pack_run, pack_ternary, unpack_ternary
 from pnbx_snn.training.run import evaluate, train
 from pnbx_snn.training.tasks import load_split
-from test_pnbx_training import tiny
 
 
 @given(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=70))

@@ -14,10 +14,10 @@ from neuromorphic.errors import CompileError, ProgramError
 from neuromorphic.fixed_point import STATE_MAX
 from neuromorphic.homeostasis import OCTAVE, control_step, moved_threshold
 from neuromorphic.neuron_ops import HomeostaticLIF
+from oracles import lif_oracle, toward_zero
 from pnbx_snn.networks.classifier import SpikingClassifier
 from pnbx_snn.networks.pnbx import PNBX
 from random_graphs import random_control
-from test_fixed_point import lif_oracle, toward_zero
 
 NUM, STEPS = 12, 60
 offsets = st.integers(-(16 << 16) + 1, (16 << 16) - 1)

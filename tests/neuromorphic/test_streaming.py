@@ -18,7 +18,7 @@ from pnbx_snn import PNBX, keep_ternary
 LONG = bool(os.environ.get("PNBX_LONG"))
 SMALL = {"in_features": 4, "d_hidden": 32, "d_ssm": 8, "d_rnn": 4, "rank": 4, "slots": 4}
 REFERENCE = {"in_features": 784, "d_hidden": 2048}
-SCRIPT = Path(__file__).parent / "streaming_run.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "streaming_run.py"
 
 
 @pytest.mark.timeout(7200)

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 import torch
+from test_pnbx_training import tiny
 
 from pnbx_snn.errors import CheckpointError, StorageError
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.pretrained import from_pretrained, save_pretrained
 from pnbx_snn.training.run import train
-from test_pnbx_training import tiny
 
 
 @pytest.fixture(scope="module")
