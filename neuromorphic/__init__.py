@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from neuromorphic.bounds import OpBound, prove
 from neuromorphic.execution import run, verify
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense, Input, Readout
+from neuromorphic.ops import LIF, Dense, Input, Readout
 from neuromorphic.program import Program
 from neuromorphic.recording import Comparison, Divergence, Recording, compare, first_divergence
 

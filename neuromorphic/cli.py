@@ -26,9 +26,7 @@ from neuromorphic.executors.onnx.runtimes import EXECUTORS as ONNX_EXECUTORS
 from neuromorphic.executors.onnx.runtimes import INSTALL, XMX_COMMAND, runtimes
 from neuromorphic.files.arrays import read_inputs
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense
-from neuromorphic.pathway_ops import Slots
+from neuromorphic.ops import LIF, Dense, Slots
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 

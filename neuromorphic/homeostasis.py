@@ -11,7 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.fixed_point import DECAY_BITS, STATE_MAX, shift_right_toward_zero
+from neuromorphic.fixed_point import shift_right_toward_zero
+from neuromorphic.ops.numbers import DECAY_BITS, STATE_MAX
 
 RATE_BITS = 16
 RATE_ONE = 1 << RATE_BITS

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import InputError, InputWarning
-from neuromorphic.fixed_point import quantize_input
 from neuromorphic.ops import Input
 
 MAX_HELD = 1 << 31
@@ -25,6 +24,35 @@ def as_array(inputs: Any) -> NDArray[Any]:
         inputs = inputs.to_dense() if inputs.is_sparse else inputs
         inputs = inputs.float() if inputs.is_floating_point() and inputs.element_size() < 4 else inputs
     return np.asarray(inputs)
+
+
+def quantize_input(x: NDArray[np.floating], scale: float, low: int, high: int) -> NDArray[np.int32]:
+    """Real inputs to integers, at the edge of a program: ``clip(rint(x / scale), low, high)``.
+
+    Rounding is half to even in float32, the same as ``torch.round(x / scale)`` in training.
+
+    Parameters
+    ----------
+    x : NDArray[np.floating]
+        Any shape, finite.
+    scale : float
+        Real value of one integer unit, positive.
+    low, high : int
+        Inclusive integer range.
+
+    Returns
+    -------
+    NDArray[np.int32]
+        Same shape.
+
+    Examples
+    --------
+    >>> quantize_input(np.array([0.0, 0.5, 9.0], dtype=np.float32), 1 / 127, -128, 127).tolist()
+    [0, 64, 127]
+    """
+    quotient = x.astype(np.float32) / np.float32(scale)
+    clipped: NDArray[np.float32] = np.clip(np.rint(quotient), low, high)
+    return clipped.astype(np.int32)
 
 
 def prepared(inputs: Any, port: Input, num_steps: int) -> NDArray[np.int32]:

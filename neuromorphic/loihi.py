@@ -13,8 +13,7 @@ import numpy as np
 
 from neuromorphic.bounds import prove
 from neuromorphic.executors.lava.mapping import LIF_INPUT_SHIFT, MAX_DELAY, Layout
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense
+from neuromorphic.ops import LIF, Dense
 from neuromorphic.program import Program
 
 DENDRITE_MAX = (1 << 15) - 1

@@ -11,7 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.fixed_point import DECAY_BITS, DECAY_ONE, apply_decay, saturate, shift_right_toward_zero
+from neuromorphic.fixed_point import apply_decay, saturate, shift_right_toward_zero
+from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE
 
 GATE_INPUT_BITS = 8
 """Fractional bits of a gate's input."""

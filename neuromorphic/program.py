@@ -7,6 +7,7 @@ are aligned to the program's steps.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -20,11 +21,10 @@ from neuromorphic.errors import ExecutorError, FileFormatError, ProgramError
 from neuromorphic.files.canonical import plain_json
 from neuromorphic.files.container import complete_header, read_container, write_container
 from neuromorphic.files.ternary import is_ternary, pack_ternary, unpack_ternary
-from neuromorphic.fixed_point import INT32_MAX
 from neuromorphic.inputs import prepared
-from neuromorphic.op_fields import Variable, Wanted, checked_integer
-from neuromorphic.ops import OP_TYPES, Input, Op
-from neuromorphic.pathway_ops import Delay, Slots
+from neuromorphic.ops import OP_TYPES, Delay, Input, Operation, Variable, Wanted
+from neuromorphic.ops.base import checked_integer
+from neuromorphic.ops.numbers import INT32_MAX
 
 KIND = "pnbx-program"
 FORMAT_VERSION = 4
@@ -44,9 +44,9 @@ def _unpacked(name: str, array: NDArray[Any], entry: Any) -> NDArray[Any]:
     return unpack_ternary(name, array, tuple(shape))
 
 
-def _check_wiring(ops: tuple[Op, ...]) -> None:
-    seen: dict[str, Op] = {}
-    later: list[tuple[Op, Wanted]] = []  # a Delay may stand before its source
+def _check_wiring(ops: tuple[Operation, ...]) -> None:
+    seen: dict[str, Operation] = {}
+    later: list[tuple[Operation, Wanted]] = []  # a Delay may stand before its source
     for op in ops:
         if not isinstance(op.name, str) or not op.name.replace("_", "").isalnum():
             raise ProgramError(f"operation name must be letters, digits and underscores, got {op.name!r:.100}")
@@ -87,14 +87,13 @@ def _check_wiring(ops: tuple[Op, ...]) -> None:
     _check_connected(ops)
 
 
-def _check_memory(ops: tuple[Op, ...]) -> None:
+def _check_memory(ops: tuple[Operation, ...]) -> None:
     """Refuse programs of which a few bytes ask for all memory: sizes that no array of theirs backs."""
-    held = {op.name: op.size + sum(variable.size for variable in op.variables) for op in ops}
+    held = {}
     for op in ops:
-        if isinstance(op, Delay):
-            held[op.name] += op.steps * op.size
-        elif isinstance(op, Slots):
-            held[op.name] += op.keys.size
+        sizes = {name: math.prod(state.shape) for name, state in op.states().items()}
+        sizes |= {variable.name: variable.size for variable in op.variables}
+        held[op.name] = op.size + sum(sizes.values())
     if sum(held.values()) > MAX_VALUES:
         most = max(held, key=lambda name: held[name])
         raise ProgramError(
@@ -103,7 +102,7 @@ def _check_memory(ops: tuple[Op, ...]) -> None:
         )
 
 
-def _check_connected(ops: tuple[Op, ...]) -> None:
+def _check_connected(ops: tuple[Operation, ...]) -> None:
     """Refuse loops that nothing connects with the input: a simulator that follows connections would miss them."""
     neighbours: dict[str, set[str]] = {op.name: set(op.sources) for op in ops}
     for op in ops:
@@ -119,7 +118,7 @@ def _check_connected(ops: tuple[Op, ...]) -> None:
             raise ProgramError(f"{op.name}: nothing connects it with the input")
 
 
-def _check_source(op: Op, wanted: Wanted, source: Op) -> None:
+def _check_source(op: Operation, wanted: Wanted, source: Operation) -> None:
     if source.kind not in wanted.kinds or source.size != wanted.size:
         raise ProgramError(
             f"{op.name}: source {wanted.source!r} must give {' or '.join(wanted.kinds)} of size {wanted.size}, "
@@ -133,7 +132,7 @@ class Program:
 
     Parameters
     ----------
-    ops : tuple of Op
+    ops : tuple of Operation
         ``Input`` first; every source stands before its reader, except that of a ``Delay``.
     num_steps : int
         Steps per sample it was compiled for; bounds are proven for this many. It runs longer where they are proven for
@@ -164,7 +163,7 @@ class Program:
     2
     """
 
-    ops: tuple[Op, ...]
+    ops: tuple[Operation, ...]
     num_steps: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -190,13 +189,13 @@ class Program:
         return first
 
     @cached_property
-    def _by_name(self) -> dict[str, Op]:
+    def _by_name(self) -> dict[str, Operation]:
         return {op.name: op for op in self.ops}
 
     @cached_property
-    def _undelayed(self) -> dict[str, tuple[Op, int]]:
+    def _undelayed(self) -> dict[str, tuple[Operation, int]]:
         """What :meth:`undelayed` returns, of every ``Delay``; each is looked at once."""
-        found: dict[str, tuple[Op, int]] = {}
+        found: dict[str, tuple[Operation, int]] = {}
         for op in self.of_type(Delay):
             waiting = []
             while isinstance(op, Delay) and op.name not in found:
@@ -208,11 +207,11 @@ class Program:
                 found[delay.name] = origin, steps
         return found
 
-    def __getitem__(self, name: str) -> Op:
+    def __getitem__(self, name: str) -> Operation:
         """Return the operation of that name."""
         return self._by_name[name]
 
-    def undelayed(self, name: str) -> tuple[Op, int]:
+    def undelayed(self, name: str) -> tuple[Operation, int]:
         """Return the operation whose events come through a ``Delay``, or several, and how many steps they take."""
         op = self[name]
         return self._undelayed[name] if isinstance(op, Delay) else (op, 0)
@@ -251,7 +250,7 @@ class Program:
         arrays: dict[str, NDArray[Any]] = {}
         for op in self.ops:
             entry: dict[str, Any] = {"op": type(op).__name__}
-            for f in fields(op):
+            for f in fields(op):  # type: ignore[arg-type]
                 value = getattr(op, f.name)
                 if isinstance(value, np.ndarray) and value.dtype == np.int8 and is_ternary(value):
                     arrays[f"{op.name}.{f.name}"] = pack_ternary(value)
@@ -293,7 +292,7 @@ class Program:
             for entry in body["ops"]:
                 arguments = dict(entry)
                 op_class = OP_TYPES[arguments.pop("op")]
-                for f in fields(op_class):
+                for f in fields(op_class):  # type: ignore[arg-type]
                     key = f"{arguments['name']}.{f.name}"
                     if key in arrays:
                         arguments[f.name] = _unpacked(key, arrays.pop(key), arguments.get(f.name))

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from neuromorphic import LIF, Dense, Readout
 from neuromorphic.bounds import bound_op
 from neuromorphic.errors import BoundError
-from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX, lif_step, shift_right_toward_zero
+from neuromorphic.fixed_point import lif_step, shift_right_toward_zero
 from neuromorphic.homeostasis import moved_threshold
-from neuromorphic.neuron_ops import HomeostaticLIF
+from neuromorphic.ops import LI, FastWeights, Gate, GatedState, HomeostaticLIF, Multiply, Resonator, Scale, Slots, Torus
+from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 from neuromorphic.pathway_arithmetic import fast_weights_step, gated_step, resonate_step, slots_step
-from neuromorphic.pathway_ops import LI, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
 
 STEPS = (1, 2, 25, 4095, 4096, 4097, 4500)
 EDGES = (1, 2, 127, 4096, 32_768, STATE_MAX, 1 << 30, INT32_MAX)
@@ -146,7 +147,7 @@ def neurons(rng: np.random.Generator) -> str | None:
     decay = i32(rng.choice([0, 1, 2048, 3686, 4076, 4090, 4094, 4095, DECAY_ONE], n))
     theta = i32(rng.choice([0, 1, 1000, 1 << 20, STATE_MAX], n))
     bias = i32(rng.choice([0, 1, -1, 1000, -1000, STATE_MAX, -STATE_MAX], n, p=[0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]))
-    kind, reset = str(rng.choice(["lif", "lif", "moving", "li", "readout"])), str(rng.choice(RESETS))
+    kind, reset = str(rng.choice(["lif", "lif", "moving", "li", "readout"])), str(rng.choice(list(RESETS)))
     op: Any
     limits = (0, 0)
     if kind == "li":

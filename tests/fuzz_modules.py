@@ -37,7 +37,7 @@ from neuromorphic import errors, run
 from neuromorphic.compiler import compile_module
 from neuromorphic.compiler.modules.agreement import LABELS, READOUTS, SPIKES
 from neuromorphic.errors import CompileError
-from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import LIF
 from random_modules import Case, random_case
 
 SPIKES, LABELS, READOUTS = max(0.99, SPIKES), max(0.99, LABELS), min(0.05, READOUTS)

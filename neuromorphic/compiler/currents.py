@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from neuromorphic.compiler.weight_integers import EQUAL, WEIGHT_MAX, Float64, integers_of
 from neuromorphic.errors import BoundError, CompileError
-from neuromorphic.fixed_point import INT32_MAX
-from neuromorphic.op_fields import MAX_SHIFT
-from neuromorphic.ops import Dense, Op
-from neuromorphic.pathway_ops import MAX_SCALE_SHIFT, Scale
+from neuromorphic.ops import Dense, Operation, Scale
+from neuromorphic.ops.base import MAX_SHIFT
+from neuromorphic.ops.numbers import INT32_MAX
+from neuromorphic.ops.scale import MAX_SCALE_SHIFT
 
 FACTOR_BITS = 20
 VALUE_PEAK = 4
@@ -177,7 +177,7 @@ class Currents:
         """Whether left shifts alone bring all sources to the common unit."""
         return all(s.source.kind == "events" and self._shift(s) is not None for s in self.synapses)
 
-    def ops(self, bits: int) -> tuple[list[Op], list[str], int]:
+    def ops(self, bits: int) -> tuple[list[Operation], list[str], int]:
         """Return operations for ``bits`` fractional bits, their outputs, and the part of the bits that the state adds.
 
         Raises
@@ -185,7 +185,7 @@ class Currents:
         BoundError
             When a factor or a shift leaves its range.
         """
-        made: list[Op] = []
+        made: list[Operation] = []
         outputs = []
         shifts = self.exact and bits >= 0
         sources = {each.source.name for each in self.synapses}
@@ -196,7 +196,7 @@ class Currents:
             outputs.append(made[-1].name)
         return made, outputs, bits if shifts else 0
 
-    def _read(self, synapses: Synapses, name: str, bits: int) -> list[Op]:
+    def _read(self, synapses: Synapses, name: str, bits: int) -> list[Operation]:
         source, shift = synapses.source, self._shift(synapses)
         rows = np.ones(synapses.size) if self.rows is None else self.rows
         ratio = np.where(synapses.unit > 0, synapses.step / self.unit, 1.0) * rows * 2.0**bits  # [N]

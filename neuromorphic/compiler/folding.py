@@ -21,8 +21,8 @@ from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Ranges, decay_error, finest, spiking_population
 from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, sum_of
 from neuromorphic.errors import CompileError
-from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
-from neuromorphic.ops import Input, Op, Readout
+from neuromorphic.ops import Input, Operation, Readout
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 from pnbx_snn.layers.bitlinear import BitLinear
 
 
@@ -114,8 +114,16 @@ def per_neuron(value: Any, size: int) -> Float64:
 
 
 def compile_neurons(
-    affine: Affine, beta: Float64, theta: Float64, *, reset: str, name: str, source: Op, ranges: Ranges, notes: Notes
-) -> list[Op]:
+    affine: Affine,
+    beta: Float64,
+    theta: Float64,
+    *,
+    reset: str,
+    name: str,
+    source: Operation,
+    ranges: Ranges,
+    notes: Notes,
+) -> list[Operation]:
     """Return synapses and neurons for a current ``I = affine(events)``; ``ranges`` are the operations before them."""
     error = decay_error(beta, ranges.num_steps)
     if error.max() >= SHOWN_ERROR:
@@ -140,14 +148,14 @@ def compile_neurons(
     return ops
 
 
-def event_source(op: Op) -> Source:
+def event_source(op: Operation) -> Source:
     """Return what synapses that read an input or spikes must know of them."""
     if isinstance(op, Input):
         return Source(op.name, op.size, "events", max(-op.low, op.high), op.scale)
     return Source(op.name, op.size, "events", 1, 1.0)
 
 
-def compile_readout(linear: nn.Module, name: str, source: Op, ranges: Ranges) -> list[Op]:
+def compile_readout(linear: nn.Module, name: str, source: Operation, ranges: Ranges) -> list[Operation]:
     """Return synapses and running sum of a linear readout, all its units alike."""
     planes = quantised_weights(linear, name, own_units=False)
     synapses = tuple(Synapses(event_source(source), plane.weights, plane.unit, fine=plane.fine) for plane in planes)
@@ -156,7 +164,7 @@ def compile_readout(linear: nn.Module, name: str, source: Op, ranges: Ranges) ->
     return running_sum(Currents(name, synapses), _bias(linear, len(planes[0].weights)), ranges)[0]
 
 
-def running_sum(currents: Currents, offset: Float64, ranges: Ranges) -> tuple[list[Op], float]:
+def running_sum(currents: Currents, offset: Float64, ranges: Ranges) -> tuple[list[Operation], float]:
     """Return synapses and a running sum ``y = y + I + offset``, and the real value of its unit.
 
     Raises
@@ -166,7 +174,7 @@ def running_sum(currents: Currents, offset: Float64, ranges: Ranges) -> tuple[li
     """
     unit = float(currents.unit[0])
 
-    def at_bits(bits: int) -> list[Op] | None:
+    def at_bits(bits: int) -> list[Operation] | None:
         scaled = np.rint(offset / unit * 2.0**bits)
         if np.abs(scaled).max() > STATE_MAX:
             return None

@@ -14,7 +14,7 @@ from neuromorphic.compiler.folding import compile_neurons, compile_readout, fold
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.spiking import Ranges
 from neuromorphic.errors import CompileError
-from neuromorphic.ops import Input, Op
+from neuromorphic.ops import Input, Operation
 from neuromorphic.program import Program
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
@@ -22,7 +22,7 @@ from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
 LayerParts = tuple[nn.Module, nn.Module | None, nn.Module]
 
 
-def _lif(layer: LayerParts, name: str, source: Op, ranges: Ranges, notes: Notes) -> None:
+def _lif(layer: LayerParts, name: str, source: Operation, ranges: Ranges, notes: Notes) -> None:
     linear, norm, neuron = layer
     if not isinstance(neuron, pnbx_snn.LIF):
         raise CompileError(f"{name}: {type(neuron).__name__} cannot be compiled; use pnbx_snn.LIF")

@@ -10,9 +10,9 @@ import numpy as np
 
 from neuromorphic.compiler.folding import to_numpy
 from neuromorphic.errors import CompileError
-from neuromorphic.fixed_point import DECAY_ONE
-from neuromorphic.homeostasis import GAIN_BITS, RATE_BITS, RATE_ONE
-from neuromorphic.neuron_ops import LIF, MAX_GAIN, MAX_INTEGRAL, MAX_OFFSET, HomeostaticLIF
+from neuromorphic.ops import LIF, HomeostaticLIF
+from neuromorphic.ops.homeostatic_lif import GAIN_BITS, MAX_GAIN, MAX_INTEGRAL, MAX_OFFSET, RATE_BITS, RATE_ONE
+from neuromorphic.ops.numbers import DECAY_ONE
 from pnbx_snn.neurons.glia import Glia, Loop
 
 OCTAVES = math.log2(math.e)

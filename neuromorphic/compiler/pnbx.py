@@ -39,21 +39,26 @@ from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.spiking import Ranges, check_thresholds
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import BoundError, CompileError
-from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense, Input, Op, Readout
-from neuromorphic.pathway_arithmetic import GATE_INPUT_BITS, KEY_BITS, MEMORY_BITS
-from neuromorphic.pathway_ops import (
+from neuromorphic.ops import (
     LI,
+    LIF,
     Delay,
+    Dense,
     FastWeights,
     Gate,
     GatedState,
+    Input,
     Multiply,
+    Operation,
+    Readout,
     Resonator,
     Slots,
     Torus,
 )
+from neuromorphic.ops.fast_weights import KEY_BITS
+from neuromorphic.ops.gate import GATE_INPUT_BITS
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.slots import MEMORY_BITS
 from neuromorphic.program import Program
 from pnbx_snn.layers import fast_weights as fast_weights_module
 from pnbx_snn.layers.bitlinear import BitLinear
@@ -75,7 +80,7 @@ class _Block:
     def __init__(self, block: BitBrain, name: str, events: str, bits: int, glia_period: int | None) -> None:
         self.block, self.name, self.events, self.bits = block, name, events, bits
         self.glia_period = glia_period
-        self.ops: list[Op] = []
+        self.ops: list[Operation] = []
         self.size = block.d_hidden
         self.norm_gain, self.norm_offset = fold_norm(block.norm, self.size, name)
         # A norm with a negative gain turns a neuron's current around: what feeds it changes sign instead.
@@ -84,7 +89,7 @@ class _Block:
         self.beta = beta
         self.unit = 2.0**bits / ((1.0 - beta) * np.maximum(np.abs(self.norm_gain), 1e-30))  # of V per real v
 
-    def add(self, op: Op) -> str:
+    def add(self, op: Operation) -> str:
         self.ops.append(op)
         return op.name
 
@@ -241,7 +246,7 @@ class _Block:
         )
         return self.scaled("messages", heard, 2.0 ** -(torus.kappa_shift + 3) * self.unit, self.size)
 
-    def compile(self) -> list[Op]:
+    def compile(self) -> list[Operation]:
         """Return all operations of the block, its neurons last."""
         block, sources = self.block, []
         threshold, bias = self.threshold_and_bias()
@@ -310,7 +315,9 @@ def _rotation(eigenvalue: NDArray[np.complex128]) -> tuple[NDArray[np.int32], ND
     return cosine.astype(np.int32), sine.astype(np.int32)
 
 
-def _block(block: BitBrain, name: str, ops: list[Op], num_steps: int, glia_period: int | None) -> list[Op]:
+def _block(
+    block: BitBrain, name: str, ops: list[Operation], num_steps: int, glia_period: int | None
+) -> list[Operation]:
     """Return the operations of a block with the finest current that is proven to fit."""
     problem: Exception | None = None
     for bits in CURRENT_BITS:

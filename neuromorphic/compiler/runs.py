@@ -15,7 +15,7 @@ from neuromorphic.compiler.layers import compile_classifier
 from neuromorphic.compiler.pnbx import compile_pnbx
 from neuromorphic.errors import CompileError, CompileWarning
 from neuromorphic.execution import run
-from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import LIF
 from neuromorphic.program import Program
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.networks.classifier import SpikingClassifier

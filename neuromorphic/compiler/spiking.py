@@ -19,16 +19,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.bounds import Interval, bound_op
 from neuromorphic.compiler.currents import Currents
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import SMALLEST, WEIGHT_MAX, Float64
 from neuromorphic.errors import BoundError, CompileError
-from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.op_fields import MAX_SHIFT
-from neuromorphic.ops import Input, Op
-from neuromorphic.pathway_ops import Delay
+from neuromorphic.ops import LIF, Delay, Input, Operation
+from neuromorphic.ops.base import MAX_SHIFT
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.symbols import Range
 
 RESOLUTION = 2.0**10
 """Units that a threshold shall have at least: rounding a decay loses up to one of them a step."""
@@ -53,16 +51,16 @@ class Ranges:
     """The operations of a program while it grows, and the range of each."""
 
     def __init__(self, entry: Input, num_steps: int) -> None:
-        self.ops: list[Op] = [entry]
+        self.ops: list[Operation] = [entry]
         self.num_steps = num_steps
-        self.intervals: dict[str, Interval] = {}
+        self.intervals: dict[str, Range] = {}
         self.know(entry.name, entry.size, entry.low, entry.high)
 
     def know(self, name: str, size: int, low: int, high: int) -> None:
         """State the range of events, also of an operation that comes later."""
         self.intervals[name] = (np.full(size, low, np.int64), np.full(size, high, np.int64))
 
-    def add(self, ops: Sequence[Op]) -> None:
+    def add(self, ops: Sequence[Operation]) -> None:
         """Add operations whose range is proven."""
         for op in ops:
             if isinstance(op, Delay):
@@ -70,10 +68,11 @@ class Ranges:
             elif op.kind == "events":
                 self.know(op.name, op.size, 0, 1)
             else:
-                self.intervals[op.name], _ = bound_op(op, [self.intervals[s] for s in op.sources], self.num_steps)
+                bound = op.bound([self.intervals[s] for s in op.sources], self.num_steps)
+                self.intervals[op.name] = (bound.low, bound.high)
             self.ops.append(op)
 
-    def last(self, ops: Sequence[Op]) -> tuple[Interval, bool]:
+    def last(self, ops: Sequence[Operation]) -> tuple[Range, bool]:
         """Return the range of the last of some new operations, and whether its state can meet its limit.
 
         Raises
@@ -82,9 +81,10 @@ class Ranges:
             When an accumulator could overflow.
         """
         sources = self._sources(ops)
-        return bound_op(ops[-1], sources, self.num_steps)
+        bound = ops[-1].bound(sources, self.num_steps)
+        return (bound.low, bound.high), bound.saturates
 
-    def least_drive(self, ops: Sequence[Op]) -> NDArray[np.int64]:
+    def least_drive(self, ops: Sequence[Operation]) -> NDArray[np.int64]:
         """Return the least current that the last of some new operations, neurons, can get in a step, ``[N]``."""
         lif = ops[-1]
         assert isinstance(lif, LIF)
@@ -92,27 +92,31 @@ class Ranges:
         least: NDArray[np.int64] = np.left_shift(lows, lif.shift) + lif.bias
         return least
 
-    def _sources(self, ops: Sequence[Op]) -> list[Interval]:
+    def _sources(self, ops: Sequence[Operation]) -> list[Range]:
         intervals = dict(self.intervals)
         for op in ops[:-1]:
-            intervals[op.name], _ = bound_op(op, [intervals[s] for s in op.sources], self.num_steps)
+            bound = op.bound([intervals[s] for s in op.sources], self.num_steps)
+            intervals[op.name] = (bound.low, bound.high)
         return [intervals[s] for s in ops[-1].sources]
 
-    def saturates(self, ops: Sequence[Op]) -> bool:
+    def saturates(self, ops: Sequence[Operation]) -> bool:
         """Say whether the state of the last of some new operations can meet its limit."""
         return self.last(ops)[1]
 
 
 def finest(
-    at_bits: Callable[[int], Sequence[Op] | None], saturates: Callable[[Sequence[Op]], bool], *, least: int = 0
-) -> tuple[Sequence[Op], int, bool] | None:
+    at_bits: Callable[[int], Sequence[Operation] | None],
+    saturates: Callable[[Sequence[Operation]], bool],
+    *,
+    least: int = 0,
+) -> tuple[Sequence[Operation], int, bool] | None:
     """Find the operations with most fractional bits whose state cannot saturate, else those with ``least``.
 
     Returns them, their bits, and whether their state can saturate; ``None`` where none fit.
     ``at_bits`` returns ``None`` where the parameters of an operation do not fit; ``saturates`` says whether the state
     of the last operation can meet its limit. Either raises ``BoundError`` where an accumulator does not fit.
     """
-    fitting: tuple[Sequence[Op], int, bool] | None = None
+    fitting: tuple[Sequence[Operation], int, bool] | None = None
     for bits in range(MAX_SHIFT, least - 1, -1):
         try:
             ops = at_bits(bits)
@@ -144,7 +148,7 @@ def spiking_population(
     reset: str,
     ranges: Ranges,
     notes: Notes,
-) -> tuple[list[Op], Float64]:
+) -> tuple[list[Operation], Float64]:
     """Return synapses and neurons for ``v = beta v + gain I + offset``, and the real value of a unit of each membrane.
 
     Parameters
@@ -178,7 +182,7 @@ def spiking_population(
     units = np.where(live, 1.0 / np.where(live, worth, 1.0), own / need)
     least = -max(0, math.floor(math.log2(float((theta * units).min()) / COARSEST)))
 
-    def at_bits(bits: int) -> list[Op] | None:
+    def at_bits(bits: int) -> list[Operation] | None:
         scaled = units * 2.0**bits
         threshold, bias = _whole_threshold(theta * scaled), np.rint(offset * scaled)
         if threshold.max() > STATE_MAX or np.abs(bias).max() > STATE_MAX:
@@ -245,7 +249,7 @@ def _together(
     return currents, theta
 
 
-def _describe(name: str, ops: Sequence[Op], saturates: bool, ranges: Ranges, notes: Notes) -> None:
+def _describe(name: str, ops: Sequence[Operation], saturates: bool, ranges: Ranges, notes: Notes) -> None:
     """Say which neurons cannot fire, fire always, are counted coarsely, or can meet the limit of their membrane."""
     lif = ops[-1]
     assert isinstance(lif, LIF)

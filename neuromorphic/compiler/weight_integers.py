@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import CompileError
-from neuromorphic.op_fields import MAX_SHIFT
+from neuromorphic.ops.base import MAX_SHIFT
 
 Float64 = NDArray[np.float64]
 

@@ -23,7 +23,7 @@ from neuromorphic.executors.native import NativeNetwork, TernaryMatrix, bits_of
 from neuromorphic.executors.onnx.model import to_onnx
 from neuromorphic.executors.onnx.onnxruntime import onnxruntime_runtime
 from neuromorphic.executors.onnx.stepper import facts_of
-from neuromorphic.pathway_ops import LI, Scale
+from neuromorphic.ops import LI, Scale
 from pnbx_snn.quantization import keep_ternary
 from studies.bench.step import reference
 from studies.bench.timing import Row, interleave

@@ -15,8 +15,9 @@ from neuromorphic.bounds import ANY_STEPS, _followed_state, _settled_state, boun
 from neuromorphic.errors import BoundError, InputError, ProgramError
 from neuromorphic.executors import NAMES, get_executor
 from neuromorphic.executors.reference import STEPS, initial_state
-from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
-from neuromorphic.pathway_ops import LI, Delay, FastWeights, Resonator, Scale
+from neuromorphic.ops import LI, Delay, FastWeights, Resonator, Scale
+from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 from random_programs import random_inputs
@@ -35,7 +36,7 @@ def one_neuron(weight=1, *, fan_in=1, shift=0, reset="zero", threshold=STATE_MAX
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32), reset=st.sampled_from(RESETS))
+@given(seed=st.integers(0, 2**32), reset=st.sampled_from(list(RESETS)))
 def test_no_run_leaves_its_bounds(seed, reset):
     program = small_program(reset=reset, seed=seed)
     bounds = {bound.name: bound for bound in prove(program)}
@@ -192,7 +193,7 @@ def test_fast_weights_settle_where_a_step_adds_what_it_takes():
 @pytest.mark.parametrize("reset", RESETS)
 def test_where_a_state_settles_is_where_its_steps_lead(reset):
     """Beyond 4,096 steps the end is computed; following the steps until nothing changes gives the same."""
-    rng = np.random.default_rng(RESETS.index(reset))
+    rng = np.random.default_rng(list(RESETS).index(reset))
     size, steps = 400, 200_000
     decay = rng.choice([0, 1, 2048, 3900, 4000, 4050], size)  # those that settle soon
     drive = np.sort(rng.integers(-(1 << 20), 1 << 20, (2, size)) >> rng.integers(0, 20, size), axis=0)

@@ -13,7 +13,7 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.errors import FileFormatError, InputError, ProgramError, StorageError
 from neuromorphic.files.container import complete_header, read_container, write_container
 from neuromorphic.files.ternary import pack_ternary, unpack_ternary
-from neuromorphic.pathway_ops import Delay, Scale
+from neuromorphic.ops import Delay, Scale
 from neuromorphic.program import FORMAT_VERSION, KIND
 from programs import small_inputs, small_program
 

@@ -20,8 +20,7 @@ import old_files
 from neuromorphic import LIF, Dense, Input, Program, Readout, Recording, prove, run
 from neuromorphic.errors import FileFormatError, ProgramError, StorageError
 from neuromorphic.files.container import complete_header, read_container, write_container
-from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import Delay, FastWeights, Scale, Torus
+from neuromorphic.ops import OP_TYPES, Delay, FastWeights, Scale, Torus
 from neuromorphic.program import FORMAT_VERSION, KIND, MAX_NAME, MAX_VALUES
 from programs import small_inputs, small_program
 from random_programs import random_program

@@ -3,7 +3,7 @@
 import numpy as np
 
 from neuromorphic import LIF, Dense, Input, Program, Readout
-from neuromorphic.pathway_ops import LI, Scale
+from neuromorphic.ops import LI, Scale
 
 
 def small_program(*, num_steps: int = 12, reset: str = "zero", seed: int = 0) -> Program:

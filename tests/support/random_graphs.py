@@ -12,10 +12,22 @@ from numpy.typing import NDArray
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove
 from neuromorphic.errors import BoundError, ProgramError
-from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
-from neuromorphic.homeostasis import RATE_ONE
-from neuromorphic.neuron_ops import HomeostaticLIF
-from neuromorphic.pathway_ops import LI, Delay, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
+from neuromorphic.ops import (
+    LI,
+    Delay,
+    FastWeights,
+    Gate,
+    GatedState,
+    HomeostaticLIF,
+    Multiply,
+    Resonator,
+    Scale,
+    Slots,
+    Torus,
+)
+from neuromorphic.ops.homeostatic_lif import RATE_ONE
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 from random_programs import INPUT_RANGES, random_weights
 
 TORI = ((3, 3), (3, 4))
@@ -102,7 +114,7 @@ def _lif(d: _Draft) -> None:
         "threshold": threshold.astype(np.int32),
         "bias": bias.astype(np.int32),
         "shift": shift,
-        "reset": str(d.rng.choice(RESETS)),
+        "reset": str(d.rng.choice(list(RESETS))),
     }
     if d.rng.random() < 0.3:
         neuron |= random_control(d.rng, size)

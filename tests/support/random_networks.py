@@ -7,10 +7,9 @@ import numpy as np
 import neuromorphic
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove
 from neuromorphic.errors import BoundError
-from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
-from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import (
+from neuromorphic.ops import (
     LI,
+    OP_TYPES,
     Delay,
     FastWeights,
     Gate,
@@ -21,6 +20,8 @@ from neuromorphic.pathway_ops import (
     Slots,
     Torus,
 )
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 from random_programs import INPUT_RANGES, random_weights
 
 SIZES = (1, 2, 9, 12, 31, 33, 64, 65, 130)
@@ -91,7 +92,7 @@ class _Draw:
             threshold=self.ints(0, scale, size),
             bias=self.ints(-min(scale, STATE_MAX), min(scale, STATE_MAX), size),
             shift=int(rng.integers(0, 9)),
-            reset=str(rng.choice(RESETS)),
+            reset=str(rng.choice(list(RESETS))),
             **more,
         )
 

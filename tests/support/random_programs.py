@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove
 from neuromorphic.errors import BoundError
-from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 
 INPUT_RANGES = ((0, 1), (0, 1), (-128, 127), (0, 255), (-1, 1), (-(1 << 15), 1 << 15))
 
@@ -65,7 +66,7 @@ def _lif(rng: np.random.Generator, name: str, sources: tuple[str, ...], size: in
         threshold=_per_neuron(rng, threshold.astype(np.int64) // step * step, plain or bool(rng.random() < 0.5)),
         bias=bias.astype(np.int32),
         shift=shift,
-        reset="zero" if plain else str(rng.choice(RESETS)),
+        reset="zero" if plain else str(rng.choice(list(RESETS))),
     )
 
 

@@ -16,8 +16,7 @@ from neuromorphic.compiler.modules.timing import Timing, is_sequence
 from neuromorphic.compiler.modules.trace import Leaf
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.execution import run
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Readout
+from neuromorphic.ops import LIF, Readout
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 

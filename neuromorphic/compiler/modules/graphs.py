@@ -33,9 +33,7 @@ from neuromorphic.compiler.modules.trace import STATES, Edge, Leaf, Trace, trace
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Readout
-from neuromorphic.pathway_ops import LI
+from neuromorphic.ops import LI, LIF, Readout
 from neuromorphic.program import Program
 from pnbx_snn.layers.bitlinear import BitLinear
 

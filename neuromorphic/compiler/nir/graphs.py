@@ -20,10 +20,10 @@ from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import FINE_BITS, LARGEST, SMALLEST
 from neuromorphic.errors import BoundError, CompileError, ProgramError
-from neuromorphic.fixed_point import INT32_MAX
 from neuromorphic.formats.nir import nir_package, read_nir
-from neuromorphic.op_fields import checked_integer
 from neuromorphic.ops import Input
+from neuromorphic.ops.base import checked_integer
+from neuromorphic.ops.numbers import INT32_MAX
 from neuromorphic.program import Program
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from neuromorphic.compiler.nir.nodes import Node, Shape, numbers
 from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, decay_error
 from neuromorphic.compiler.weight_integers import Float64
-from neuromorphic.fixed_point import DECAY_ONE
+from neuromorphic.ops.numbers import DECAY_ONE
 
 WITH_INPUT = "zero_with_input"
 """Metadata and reset of snnTorch's neurons but ``Leaky`` with a late reset to zero, which also loses the input."""

@@ -16,8 +16,8 @@ import torch
 
 from neuromorphic.compiler.weight_integers import LARGEST, SMALLEST, Float64
 from neuromorphic.errors import CompileError
-from neuromorphic.op_fields import MAX_SIZE
-from neuromorphic.pathway_ops import MAX_DELAY
+from neuromorphic.ops.base import MAX_SIZE
+from neuromorphic.ops.delay import MAX_DELAY
 
 Shape = tuple[int, ...]
 

@@ -19,9 +19,9 @@ from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.spiking import Ranges, finest, spiking_population
 from neuromorphic.compiler.weight_integers import FINE_BITS, Float64
 from neuromorphic.errors import CompileError
-from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
-from neuromorphic.ops import Input, Op
-from neuromorphic.pathway_ops import LI, MAX_DELAY, Delay
+from neuromorphic.ops import LI, Delay, Input, Operation
+from neuromorphic.ops.delay import MAX_DELAY
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 
 FINEST = 2.0**12
 """Units that the largest event keeps where an integrator's current is made coarser, so that it does not saturate."""
@@ -56,7 +56,7 @@ class Operations:
         self.sources[entry.name] = event_source(entry)
 
     @property
-    def ops(self) -> list[Op]:
+    def ops(self) -> list[Operation]:
         """The program's operations."""
         return self.ranges.ops
 
@@ -114,7 +114,7 @@ class Operations:
         offset = (what.offset + what.gain * signal.offset) / unit
         decay = np.rint(what.beta * DECAY_ONE).astype(np.int32)
 
-        def at_bits(bits: int) -> list[Op] | None:
+        def at_bits(bits: int) -> list[Operation] | None:
             bias = _bias(offset, bits)
             made, outputs, shift = currents.ops(bits)
             return None if bias is None else [*made, LI(name, tuple(outputs), decay, bias, shift)]

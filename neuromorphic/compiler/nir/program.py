@@ -12,11 +12,9 @@ from neuromorphic.compiler.nir.neurons import WITH_INPUT
 from neuromorphic.compiler.nir.portable import Form, portable
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
-from neuromorphic.fixed_point import DECAY_ONE
 from neuromorphic.formats.nir import nir_package
-from neuromorphic.neuron_ops import LIF, HomeostaticLIF
-from neuromorphic.ops import Dense, Input, Op, Readout
-from neuromorphic.pathway_ops import LI, Delay, Scale
+from neuromorphic.ops import LI, LIF, Delay, Dense, HomeostaticLIF, Input, Operation, Readout, Scale
+from neuromorphic.ops.numbers import DECAY_ONE
 from neuromorphic.program import Program
 
 RoundTrip = Literal["exact", "close"]
@@ -88,7 +86,7 @@ def _units(program: Program) -> dict[str, float]:
     return {op.name: units.get(f"{op.name}.", units[op.name]) for op in program.ops}
 
 
-def _node(op: Op, unit: float, dt: float) -> Any:
+def _node(op: Operation, unit: float, dt: float) -> Any:
     """Return a node whose currents and potentials are the program's integers times ``unit``."""
     nir = nir_package()
     if isinstance(op, Input):
@@ -170,7 +168,7 @@ def _check_same(program: Program, back: Program) -> None:
             raise _other(op, "has other weights, decays, biases or another reset")
 
 
-def _other(op: Op, what: str) -> CompileError:
+def _other(op: Operation, what: str) -> CompileError:
     return CompileError(
         f"{op.name}: compiled back from NIR it {what}. NIR has no place for fractional bits, and the compiler takes "
         'the most that are proven to fit: what it compiled comes back the same. round_trip="close" exports it anyway'

@@ -28,10 +28,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuromorphic.bounds import prove
-from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, STATE_MAX
-from neuromorphic.neuron_ops import LIF, HomeostaticLIF
-from neuromorphic.ops import Dense, Input, Op, Readout
-from neuromorphic.pathway_ops import LI, Delay, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
+from neuromorphic.ops import (
+    LI,
+    LIF,
+    Delay,
+    Dense,
+    FastWeights,
+    Gate,
+    GatedState,
+    HomeostaticLIF,
+    Input,
+    Multiply,
+    Operation,
+    Readout,
+    Resonator,
+    Scale,
+    Slots,
+    Torus,
+)
+from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from neuromorphic.program import Program
 
 LIF_INPUT_SHIFT = 6
@@ -196,7 +211,7 @@ class Layout:
 
         return [op.name for op in self.program.of_type(Dense) if op.name in reaches(op.name)]
 
-    def _place(self, op: Op) -> Placement:
+    def _place(self, op: Operation) -> Placement:
         if isinstance(op, Input):
             return Placement(op.name, "RingBuffer", True, "plays the inputs, sample after sample")
         if isinstance(op, Dense):

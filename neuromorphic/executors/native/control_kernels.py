@@ -7,7 +7,7 @@ import numpy as np
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.rows import BITS, P0, P1, P2, P3, P4, P5, P6, P7, SIZE
 from neuromorphic.executors.native.vectors import count_ones, get_int, get_long, get_word, put_int, toward_zero
-from neuromorphic.fixed_point import DECAY_BITS, STATE_MAX
+from neuromorphic.ops.numbers import DECAY_BITS, STATE_MAX
 
 _ONE = np.uint64(1)
 

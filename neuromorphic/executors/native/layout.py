@@ -16,10 +16,12 @@ from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS, columns_for_ev
 from neuromorphic.executors.native.event_kernels import SPARE_WORDS
 from neuromorphic.executors.native.memory_kernels import FADED_AT_ONCE
 from neuromorphic.executors.native.rows import INTS_AT_ONCE
-from neuromorphic.fixed_point import INT32_MAX, RESETS
-from neuromorphic.ops import Dense, Input, Op
-from neuromorphic.pathway_arithmetic import KEY_BITS, SIGMOID
-from neuromorphic.pathway_ops import Delay, Slots, Torus
+from neuromorphic.ops import Delay, Dense, Input, Operation, Slots, Torus
+from neuromorphic.ops.fast_weights import KEY_BITS
+from neuromorphic.ops.gate import SIGMOID
+from neuromorphic.ops.homeostatic_lif import OCTAVE
+from neuromorphic.ops.numbers import INT32_MAX, NumPy
+from neuromorphic.ops.resets import RESETS
 from neuromorphic.program import Program
 
 _LIST_NEEDS = rows.LIST_START + 2 * rows.EVENTS_AT_ONCE
@@ -116,7 +118,7 @@ class Layout:
             self._delay_row(rows.DELAY_WRITE, op, rings[op.name])
         self.rows.sort(key=lambda row: int(row[rows.KIND]) != rows.INPUT)  # stable: the input comes first
 
-    def _check_known(self, op: Op) -> None:
+    def _check_known(self, op: Operation) -> None:
         if type(op).__name__ not in _BUILDERS:
             raise ExecutorError(
                 f"native: does not know the operation {type(op).__name__} ({op.name}); run it on executor 'numpy'"
@@ -132,10 +134,10 @@ class Layout:
         op, _ = self.program.undelayed(name)
         return op.kind == "events" and not (isinstance(op, Input) and (op.low, op.high) != (0, 1))
 
-    def _readers(self, name: str) -> list[Op]:
+    def _readers(self, name: str) -> list[Operation]:
         return [op for op in self.program.ops if name in op.sources]
 
-    def _place_events(self, op: Op) -> None:
+    def _place_events(self, op: Operation) -> None:
         readers = self._readers(op.name)
         if self.is_spikes(op.name):
             self._bits[op.name] = self.bits.reserve(_padded(op.size) // 64)
@@ -155,17 +157,17 @@ class Layout:
         graded = self.program[op.source].kind == "events" and op.size > FEW_OUTPUTS
         return rows.TERNARY_GRADED if graded else rows.TERNARY_VALUES
 
-    def value(self, op: Op) -> int:
+    def value(self, op: Operation) -> int:
         """Reserve the place of what an operation gives."""
         self._values[op.name] = self.ints.reserve(op.size)
         return self._values[op.name]
 
-    def hold(self, op: Op, variable: str, place: int, count: int = 1, columns: int | None = None) -> None:
+    def hold(self, op: Operation, variable: str, place: int, count: int = 1, columns: int | None = None) -> None:
         """Say where a variable lies."""
         width = op.size if columns is None else columns
         self.variables[f"{op.name}.{variable}"] = Held(False, place, count, width, _padded(width, 8))
 
-    def row(self, kind: int, op: Op, *numbers: int, out: int = -1, size: int | None = None) -> None:
+    def row(self, kind: int, op: Operation, *numbers: int, out: int = -1, size: int | None = None) -> None:
         """Add a row of the table: what the operation reads, and numbers of its own."""
         row = np.full(rows.COLUMNS, -1, dtype=np.int64)
         row[rows.KIND], row[rows.SIZE], row[rows.OUT] = kind, op.size if size is None else size, out
@@ -263,7 +265,7 @@ def _lif(layout: Layout, op: Any, theta: int = -1) -> None:
     layout.spike_counts[op.name] = counter
     decay, threshold, bias = (layout.params.place(x) for x in (op.decay, op.threshold, op.bias))
     layout.row(
-        rows.NEURONS, op, decay, threshold, bias, op.shift, RESETS.index(op.reset), v, counter, theta,
+        rows.NEURONS, op, decay, threshold, bias, op.shift, list(RESETS).index(op.reset), v, counter, theta,
         out=layout._values.get(op.name, -1),
     )  # fmt: skip
     bits = layout._bits[op.name]
@@ -272,14 +274,14 @@ def _lif(layout: Layout, op: Any, theta: int = -1) -> None:
 
 
 def _homeostatic(layout: Layout, op: Any) -> None:
-    from neuromorphic.homeostasis import OCTAVE, moved_threshold
 
     theta = layout.ints.reserve(op.size)
     _lif(layout, op, theta)
     domains = op.num_domains
     control, count = layout.ints.reserve(4 * domains), layout.ints.reserve(domains)
     layout.starts.append((control, op.control.reshape(-1)))
-    layout.starts.append((theta, moved_threshold(op.threshold, op.control[None, :, 3], op.per_domain)[0]))
+    moved = op.moved_threshold(NumPy(), op.threshold, op.control[np.newaxis, :, 3].astype(np.int64))
+    layout.starts.append((theta, moved[0].astype(np.int32)))
     numbers = (op.target, op.rate_gain, *op.gains, *op.integral_limits, *op.offset_limits)
     options = layout.params.place(np.array(numbers, dtype=np.int32))
     threshold, octaves = (layout.params.place(x.astype(np.int32)) for x in (op.threshold, OCTAVE))

@@ -23,8 +23,9 @@ from neuromorphic.executors.native.vectors import (
     store_ints,
     toward_zero,
 )
-from neuromorphic.fixed_point import DECAY_BITS, STATE_MAX
-from neuromorphic.pathway_arithmetic import KEY_ONE, MEMORY_BITS
+from neuromorphic.ops.fast_weights import KEY_ONE
+from neuromorphic.ops.numbers import DECAY_BITS, STATE_MAX
+from neuromorphic.ops.slots import MEMORY_BITS
 
 _PLACES = (1 << 31) - 1
 FADED_AT_ONCE = 32

@@ -29,12 +29,13 @@ from neuromorphic.executors.native.vectors import (
     toward_zero,
     weighed,
 )
-from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 
 FAR = 1 << 30
 GATE_END = 4095
 ZERO, SUBTRACT, NONE, SUBTRACT_SNNTORCH, ZERO_DELAYED, SUBTRACT_DELAYED, ZERO_WITH_INPUT = (
-    RESETS.index(name)
+    list(RESETS).index(name)
     for name in (
         "zero",
         "subtract",

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.executors.onnx.graph import Graph, Operand, Tensor
-from neuromorphic.fixed_point import DECAY_BITS, DECAY_ONE, STATE_MAX
+from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
 
 EXACT = 1 << 24
 """Whole numbers up to here are exact in float32."""

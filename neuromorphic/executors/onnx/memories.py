@@ -17,9 +17,10 @@ from neuromorphic.executors.onnx.integers import (
 )
 from neuromorphic.executors.onnx.products import product
 from neuromorphic.executors.onnx.step import Step
-from neuromorphic.fixed_point import INT32_MAX, STATE_MAX
-from neuromorphic.pathway_arithmetic import KEY_BITS, KEY_ONE, MEMORY_BITS
-from neuromorphic.pathway_ops import FastWeights, Slots
+from neuromorphic.ops import FastWeights, Slots
+from neuromorphic.ops.fast_weights import KEY_BITS, KEY_ONE
+from neuromorphic.ops.numbers import INT32_MAX, STATE_MAX
+from neuromorphic.ops.slots import MEMORY_BITS
 
 _BLOCK = 512
 _FINGERPRINT = (1 << 31) - 1

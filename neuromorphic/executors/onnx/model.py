@@ -22,15 +22,18 @@ from neuromorphic.executors.onnx import memories, neurons, pathways
 from neuromorphic.executors.onnx.graph import INT32, UINT8, Graph, Tensor
 from neuromorphic.executors.onnx.products import PRODUCTS, Products
 from neuromorphic.executors.onnx.step import DTYPES, State, Step
-from neuromorphic.neuron_ops import LIF, HomeostaticLIF
-from neuromorphic.ops import Dense, Input, Readout
-from neuromorphic.pathway_ops import (
+from neuromorphic.ops import (
     LI,
+    LIF,
     Delay,
+    Dense,
     FastWeights,
     Gate,
     GatedState,
+    HomeostaticLIF,
+    Input,
     Multiply,
+    Readout,
     Resonator,
     Scale,
     Slots,

@@ -17,11 +17,9 @@ from neuromorphic.executors.onnx.integers import (
 )
 from neuromorphic.executors.onnx.products import product
 from neuromorphic.executors.onnx.step import Step, plain
-from neuromorphic.fixed_point import STATE_MAX
-from neuromorphic.homeostasis import OCTAVE, RATE_BITS, RATE_ONE
-from neuromorphic.neuron_ops import LIF, HomeostaticLIF
-from neuromorphic.ops import Readout
-from neuromorphic.pathway_ops import LI
+from neuromorphic.ops import LI, LIF, HomeostaticLIF, Readout
+from neuromorphic.ops.homeostatic_lif import OCTAVE, RATE_BITS, RATE_ONE
+from neuromorphic.ops.numbers import STATE_MAX
 
 _LOOK_BACK = ("subtract_snntorch", "zero_delayed", "subtract_delayed", "zero_with_input")
 _MOST = (1 << 31) - 1

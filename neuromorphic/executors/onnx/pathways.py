@@ -17,10 +17,10 @@ from neuromorphic.executors.onnx.integers import (
 )
 from neuromorphic.executors.onnx.products import product
 from neuromorphic.executors.onnx.step import Step, plain
-from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
-from neuromorphic.ops import Dense
-from neuromorphic.pathway_arithmetic import NEIGHBOURS, SIGMOID
-from neuromorphic.pathway_ops import Delay, Gate, GatedState, Multiply, Resonator, Scale, Torus
+from neuromorphic.ops import Delay, Dense, Gate, GatedState, Multiply, Resonator, Scale, Torus
+from neuromorphic.ops.gate import SIGMOID
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.torus import NEIGHBOURS
 
 
 def dense(s: Step, op: Dense, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from neuromorphic.bounds import OpBound
 from neuromorphic.executors.onnx.graph import FLOAT, INT32, UINT8, Graph, Tensor
 from neuromorphic.executors.onnx.products import Products
-from neuromorphic.ops import Input, Op
+from neuromorphic.ops import Input, Operation
 from neuromorphic.program import Program
 
 DTYPES: dict[int, str] = {INT32: "int32", FLOAT: "float32", UINT8: "uint8"}
@@ -68,13 +68,13 @@ class Step:
         low, high = self.range(source)
         return max(-low, high)
 
-    def state(self, op: Op, field: str, *shape: int, dtype: int = INT32) -> Tensor:
+    def state(self, op: Operation, field: str, *shape: int, dtype: int = INT32) -> Tensor:
         """Return a state as the step finds it."""
         state = State(f"{op.name}.{field}", shape, dtype)
         self.states[state.name] = state
         return state.input
 
-    def hold(self, op: Op, field: str, value: Tensor) -> None:
+    def hold(self, op: Operation, field: str, value: Tensor) -> None:
         """Say what a state is after the step.
 
         OpenVINO's loop takes what comes in and goes out untouched from the wrong step, so it passes a node.
@@ -83,12 +83,12 @@ class Step:
             value = self.graph.sealed(value)
         self.next[f"{op.name}.{field}"] = value
 
-    def keep(self, op: Op, variable: str, value: Tensor) -> None:
+    def keep(self, op: Operation, variable: str, value: Tensor) -> None:
         """Say what a variable is in this step."""
         if self.wanted(op, variable):
             self.variables[f"{op.name}.{variable}"] = value
 
-    def wanted(self, op: Op, variable: str) -> bool:
+    def wanted(self, op: Operation, variable: str) -> bool:
         """Whether a variable is recorded."""
         return f"{op.name}.{variable}" in self.record
 

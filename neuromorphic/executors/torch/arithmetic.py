@@ -12,9 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuromorphic.fixed_point import DECAY_BITS, DECAY_ONE, STATE_MAX
-from neuromorphic.homeostasis import GAIN_BITS, OCTAVE, RATE_BITS
-from neuromorphic.pathway_arithmetic import KEY_BITS, KEY_ONE, MEMORY_BITS, NEIGHBOURS, SIGMOID
+from neuromorphic.ops.fast_weights import KEY_BITS, KEY_ONE
+from neuromorphic.ops.gate import SIGMOID
+from neuromorphic.ops.homeostatic_lif import GAIN_BITS, OCTAVE, RATE_BITS
+from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
+from neuromorphic.ops.slots import MEMORY_BITS
+from neuromorphic.ops.torus import NEIGHBOURS
 
 EXACT_BITS = 24
 DIGIT_BITS = 8

@@ -14,8 +14,7 @@ from torch import Tensor
 from neuromorphic.bounds import prove, proven_for
 from neuromorphic.executors.torch.devices import find_device
 from neuromorphic.executors.torch.steps import MAKERS, Placed
-from neuromorphic.ops import Input
-from neuromorphic.pathway_ops import Delay
+from neuromorphic.ops import Delay, Input
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 

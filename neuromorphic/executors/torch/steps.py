@@ -12,11 +12,25 @@ from torch import Tensor
 
 from neuromorphic.bounds import OpBound
 from neuromorphic.executors.torch import arithmetic as a
-from neuromorphic.fixed_point import DECAY_ONE
-from neuromorphic.neuron_ops import LIF, HomeostaticLIF
-from neuromorphic.ops import Dense, Input, Op, Readout
-from neuromorphic.pathway_arithmetic import KEY_BITS
-from neuromorphic.pathway_ops import LI, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
+from neuromorphic.ops import (
+    LI,
+    LIF,
+    Dense,
+    FastWeights,
+    Gate,
+    GatedState,
+    HomeostaticLIF,
+    Input,
+    Multiply,
+    Operation,
+    Readout,
+    Resonator,
+    Scale,
+    Slots,
+    Torus,
+)
+from neuromorphic.ops.fast_weights import KEY_BITS
+from neuromorphic.ops.numbers import DECAY_ONE
 from neuromorphic.program import Program
 
 State = dict[str, Tensor]
@@ -47,7 +61,7 @@ class Placed:
             return max(-op.low, op.high)
         return 1 if op.kind == "events" else self.peaks[op.name]
 
-    def initial(self, op: Op) -> State:
+    def initial(self, op: Operation) -> State:
         """Return the variables of an operation before the first step."""
         return {variable.name: self.zeros(variable.size) for variable in op.variables}
 

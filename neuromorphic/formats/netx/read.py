@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from neuromorphic.errors import FileFormatError, ProgramError
 from neuromorphic.executors.lava.mapping import LIF_INPUT_SHIFT, MAX_VTH
 from neuromorphic.files.hdf5 import read_tree
-from neuromorphic.fixed_point import DECAY_ONE
 from neuromorphic.formats.netx.weights import HIGHEST_POSITIVE, LOWEST, as_int8, out_of_range
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense, Input, Op
+from neuromorphic.ops import LIF, Dense, Input, Operation
+from neuromorphic.ops.numbers import DECAY_ONE
 from neuromorphic.program import Program
 
 BIAS_EXPONENT = 6  # netx gives every bias this exponent
@@ -133,7 +132,7 @@ def read_netx(path: str | os.PathLike[str], *, num_steps: int) -> Program:
             raise group.refuse(
                 f"is of type {kind!r}; dense layers are read, behind an input or none. NIR has the others"
             )
-    ops: list[Op] = []
+    ops: list[Operation] = []
     notes: list[str] = []
     try:
         if groups[0].text("type") == "input":
@@ -157,7 +156,7 @@ def _read_input(group: _Group) -> Input:
     return Input("input", math.prod(map(int, group.integers("shape", 1, 1 << 24).flat)))
 
 
-def _read_dense(group: _Group, number: int, ops: list[Op], notes: list[str]) -> None:
+def _read_dense(group: _Group, number: int, ops: list[Operation], notes: list[str]) -> None:
     """Append a layer's operations."""
     group.check_known(LAYER_FIELDS)
     weights = _weights(group)

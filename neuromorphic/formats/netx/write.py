@@ -15,11 +15,10 @@ from neuromorphic.execution import run
 from neuromorphic.executors.lava.mapping import LIF_INPUT_SHIFT, MAX_MANTISSA, MAX_VTH, Layout
 from neuromorphic.files.atomic_write import write_atomically
 from neuromorphic.files.hdf5 import check_h5py
-from neuromorphic.fixed_point import DECAY_ONE
 from neuromorphic.formats.netx.read import BIAS_EXPONENT, read_netx
 from neuromorphic.formats.netx.weights import misread, out_of_range
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense, Readout
+from neuromorphic.ops import LIF, Dense, Readout
+from neuromorphic.ops.numbers import DECAY_ONE
 from neuromorphic.program import Program
 
 CHECKED_STEPS, CHECKED_SAMPLES, CHECKED_RATE = 50, 4, 0.3  # of the spikes on which a file is checked

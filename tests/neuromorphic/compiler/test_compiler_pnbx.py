@@ -14,8 +14,7 @@ from neuromorphic import Program, prove, run
 from neuromorphic.compiler import compile_model, compile_run, measure_agreement
 from neuromorphic.compiler.pnbx import scale_op
 from neuromorphic.errors import CompileError, CompileWarning
-from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import Slots
+from neuromorphic.ops import OP_TYPES, Slots
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.training.config import make_config

@@ -7,7 +7,7 @@ import torch
 
 import fuzz_modules
 from fuzz_modules import FAILURES, checked, describe, fuzz, judged, shrunk
-from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import LIF
 from random_modules import random_case
 
 CASES = 60

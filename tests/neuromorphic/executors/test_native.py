@@ -25,9 +25,9 @@ from neuromorphic.executors.native import NativeNetwork, TernaryMatrix, bits_of,
 from neuromorphic.executors.native import layout as native_layout
 from neuromorphic.executors.native.compiled import STAMP
 from neuromorphic.executors.native.interpreter import run_steps
-from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, RESETS, STATE_MAX
-from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import LI, Delay, FastWeights, Scale, Slots
+from neuromorphic.ops import LI, OP_TYPES, Delay, FastWeights, Scale, Slots
+from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 from programs import small_inputs, small_program
 from random_networks import KINDS, random_network
 from random_programs import random_inputs, random_program

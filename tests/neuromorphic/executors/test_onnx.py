@@ -18,9 +18,8 @@ from neuromorphic.executors.onnx.model import MAKERS, to_onnx
 from neuromorphic.executors.onnx.onnxruntime import onnxruntime_runtime
 from neuromorphic.executors.onnx.openvino import SETTINGS, openvino_runtime
 from neuromorphic.executors.onnx.stepper import run_model
-from neuromorphic.fixed_point import RESETS
-from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import LI, Delay, Slots
+from neuromorphic.ops import LI, OP_TYPES, Delay, Slots
+from neuromorphic.ops.resets import RESETS
 from pnbx_snn import PNBX
 from programs import REPEATED, repeated_sources, small_inputs, small_program
 from random_graphs import random_graph

@@ -11,9 +11,10 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, prove, verify
 from neuromorphic.executors.onnx.model import to_onnx
 from neuromorphic.executors.onnx.onnxruntime import onnxruntime_runtime
 from neuromorphic.executors.onnx.openvino import openvino_runtime
-from neuromorphic.fixed_point import DECAY_ONE, RESETS, STATE_MAX
+from neuromorphic.ops import LI, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 from neuromorphic.pathway_arithmetic import fast_weights_step
-from neuromorphic.pathway_ops import LI, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots
 
 SINKS = ("lif", "li", "readout", "resonator", "gated", "multiply")
 INPUTS = ((-32_768, 32_767), (-128, 127), (0, 1), (-1, 1), (0, 255))
@@ -41,7 +42,7 @@ def extreme_program(rng, sink):
         theta = i32(rng.choice([0, 1, STATE_MAX, 77_777], size))
         ops.append(
             {
-                "lif": lambda: LIF("s", sources, decay, theta, bias, shift=0, reset=str(rng.choice(RESETS))),
+                "lif": lambda: LIF("s", sources, decay, theta, bias, shift=0, reset=str(rng.choice(list(RESETS)))),
                 "li": lambda: LI("s", sources, decay=decay, bias=bias, shift=0),
                 "readout": lambda: Readout("s", sources, bias, shift=0),
             }[sink]()

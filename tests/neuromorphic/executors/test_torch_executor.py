@@ -9,9 +9,8 @@ from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.torch.arithmetic import MAX_COLUMNS, Product
 from neuromorphic.executors.torch.devices import devices
 from neuromorphic.executors.torch.steps import MAKERS
-from neuromorphic.fixed_point import RESETS
-from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import Delay
+from neuromorphic.ops import OP_TYPES, Delay
+from neuromorphic.ops.resets import RESETS
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 from random_programs import random_inputs

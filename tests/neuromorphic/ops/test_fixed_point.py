@@ -6,18 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from neuromorphic.fixed_point import (
-    DECAY_ONE,
-    RESETS,
-    STATE_MAX,
-    accumulate_step,
-    apply_decay,
-    dense,
-    lif_step,
-    quantize_input,
-    saturate,
-    shift_right_toward_zero,
-)
+from neuromorphic.fixed_point import accumulate_step, apply_decay, dense, lif_step, saturate, shift_right_toward_zero
+from neuromorphic.inputs import quantize_input
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 from oracles import clip24, lif_oracle, toward_zero
 
 state = st.integers(-STATE_MAX, STATE_MAX)
@@ -48,7 +40,7 @@ def test_saturate_is_symmetric(x):
     threshold=st.integers(0, STATE_MAX),
     bias=state,
     shift=st.integers(0, 10),
-    reset=st.sampled_from(RESETS),
+    reset=st.sampled_from(list(RESETS)),
 )
 def test_lif_step_equals_python_integers(v, current, decay, threshold, bias, shift, reset):
     one = lambda x: np.array([x], dtype=np.int32)  # noqa: E731

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuromorphic.fixed_point import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.gate import SIGMOID
+from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.pathway_arithmetic import (
-    SIGMOID,
     fast_weights_step,
     fingerprint,
     gate,

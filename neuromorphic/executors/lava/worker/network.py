@@ -42,9 +42,24 @@ from neuromorphic.executors.lava.worker.pathway_processes import (
 )
 from neuromorphic.executors.lava.worker.processes import ProgramHomeostaticLIF, ProgramLIF, ProgramReadout
 from neuromorphic.executors.lava.worker.recorder import Recorder
-from neuromorphic.neuron_ops import LIF, HomeostaticLIF
-from neuromorphic.ops import Dense, Input, Op, Readout
-from neuromorphic.pathway_ops import LI, Delay, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
+from neuromorphic.ops import (
+    LI,
+    LIF,
+    Delay,
+    Dense,
+    FastWeights,
+    Gate,
+    GatedState,
+    HomeostaticLIF,
+    Input,
+    Multiply,
+    Operation,
+    Readout,
+    Resonator,
+    Scale,
+    Slots,
+    Torus,
+)
 from neuromorphic.program import Program
 
 MAX_INPUT_VALUES = 1 << 24  # of one network: Lava holds the inputs several times over, as int32
@@ -69,7 +84,7 @@ class Network(NamedTuple):
     files: dict[str, Part]
 
 
-def _make_process(op: Op, layout: Layout, clock: dict[str, int]) -> AbstractProcess:
+def _make_process(op: Operation, layout: Layout, clock: dict[str, int]) -> AbstractProcess:
     """Make the process of an operation that is no stock synapse."""
     shared: dict[str, Any] = {**clock, "name": op.name}
     if isinstance(op, LIF):
@@ -148,7 +163,7 @@ class _Builder:
         reader: Any = self.processes[synapse.reader]
         connection.a_out.connect(reader.a_in)  # a gate comes from a Gate, never from synapses
 
-    def _connect(self, op: Op, source: str, times: int) -> None:
+    def _connect(self, op: Operation, source: str, times: int) -> None:
         """Connect a source with its reader, which hears it so many times: Lava connects two ports only once."""
         process: Any = self.processes[op.name]
         gated = isinstance(op, (Multiply, GatedState)) and source == op.gate
@@ -174,7 +189,7 @@ class _Builder:
         return self._delays[link]
 
 
-def _record(builder: _Builder, op: Op, directory: Path, span: dict[str, int], files: dict[str, Part]) -> None:
+def _record(builder: _Builder, op: Operation, directory: Path, span: dict[str, int], files: dict[str, Part]) -> None:
     """Connect a recorder: to the port of an own process, to the variable of a stock one, which has no such port."""
     process: Any = builder.processes[op.name]
     stock = builder.layout.placements[op.name].stock

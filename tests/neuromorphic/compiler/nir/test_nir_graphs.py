@@ -16,9 +16,7 @@ from neuromorphic.compiler.nir.signals import Signals
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.weight_integers import integers_of
 from neuromorphic.errors import CompileError
-from neuromorphic.neuron_ops import LIF
-from neuromorphic.ops import Dense, Readout
-from neuromorphic.pathway_ops import LI, Delay, Scale
+from neuromorphic.ops import LI, LIF, Delay, Dense, Readout, Scale
 from nir_nets import DT, B, M, N, T, graph_of, on_grid, one_lif, parameters, rng_of, simulate, spikes_in, ternary
 
 

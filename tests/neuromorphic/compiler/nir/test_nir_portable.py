@@ -15,7 +15,7 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.compiler import compile_layers, compile_model, compile_nir, graph_of, save_nir, to_nir
 from neuromorphic.compiler.nir.portable import portable
 from neuromorphic.errors import CompileError
-from neuromorphic.pathway_ops import LI, Delay, Scale
+from neuromorphic.ops import LI, Delay, Scale
 from nir_oracle import evaluate
 from nir_readers import READERS
 

@@ -13,7 +13,7 @@ from neuromorphic import run
 from neuromorphic.compiler import compile_nir
 from neuromorphic.compiler.spiking import MOST_ERROR, decay_error, held
 from neuromorphic.errors import CompileError, CompileWarning
-from neuromorphic.neuron_ops import LIF
+from neuromorphic.ops import LIF
 from nir_nets import B, M, N, T, graph_of, on_grid, rng_of, simulate, spikes_in, ternary
 
 

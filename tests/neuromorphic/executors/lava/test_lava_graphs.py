@@ -6,8 +6,7 @@ import pytest
 from lava_fixtures import assert_equal
 from neuromorphic import LIF, Dense, Input, Program, Readout
 from neuromorphic.executors.lava.mapping import Layout
-from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import Delay, Scale
+from neuromorphic.ops import OP_TYPES, Delay, Scale
 from programs import REPEATED, repeated_sources
 from random_graphs import random_graph
 from random_programs import random_inputs

@@ -12,8 +12,9 @@ from neuromorphic.executors.lava.mapping import (
     stock_lif_arguments,
     synapse_arguments,
 )
-from neuromorphic.fixed_point import DECAY_ONE, INT32_MAX, STATE_MAX, dense, lif_step
-from neuromorphic.pathway_ops import Delay
+from neuromorphic.fixed_point import dense, lif_step
+from neuromorphic.ops import Delay
+from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from programs import small_program
 from random_programs import random_program
 

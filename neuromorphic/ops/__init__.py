@@ -1,0 +1,62 @@
+"""The operations of a program: one file each, or a tight family, with fields, checks, states and one step.
+
+=========  ==================================================  ===============================================
+kind       values                                              produced by
+=========  ==================================================  ===============================================
+events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``HomeostaticLIF``, ``Delay``
+values     integers in int32, proven to fit                    ``Dense``, ``Scale``, ``Multiply``, ``Torus``,
+                                                               ``LI``, ``GatedState``, ``Resonator``,
+                                                               ``FastWeights``, ``Slots``
+gate       Q0.12 in 0..4096                                    ``Gate``
+sum        24-bit running sums, never fed onward               ``Readout``
+=========  ==================================================  ===============================================
+
+A new operation is a new file in this folder: every module of it is imported here, and the class enters itself into
+:data:`OP_TYPES`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from neuromorphic.ops.base import OP_TYPES, Operation, State, Variable, Wanted
+from neuromorphic.ops.delay import Delay
+from neuromorphic.ops.dense import Dense
+from neuromorphic.ops.fast_weights import FastWeights
+from neuromorphic.ops.gate import Gate, Multiply
+from neuromorphic.ops.gated_state import GatedState
+from neuromorphic.ops.homeostatic_lif import HomeostaticLIF
+from neuromorphic.ops.input import Input
+from neuromorphic.ops.li import LI, Readout
+from neuromorphic.ops.lif import LIF
+from neuromorphic.ops.resonator import Resonator
+from neuromorphic.ops.scale import Scale
+from neuromorphic.ops.slots import Slots
+from neuromorphic.ops.torus import Torus
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = [
+    "LI",
+    "LIF",
+    "OP_TYPES",
+    "Delay",
+    "Dense",
+    "FastWeights",
+    "Gate",
+    "GatedState",
+    "HomeostaticLIF",
+    "Input",
+    "Multiply",
+    "Operation",
+    "Readout",
+    "Resonator",
+    "Scale",
+    "Slots",
+    "State",
+    "Torus",
+    "Variable",
+    "Wanted",
+]

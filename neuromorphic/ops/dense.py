@@ -1,0 +1,63 @@
+"""``Dense``: synapses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.ops.base import MAX_SHIFT, OneSource, Wanted, checked_array, checked_integer, operation
+
+
+@operation
+@dataclass(frozen=True, eq=False)
+class Dense(OneSource):
+    """Weights times events or values: ``y[i] = (sum_j weights[i, j] * x[j]) << shift``, exact.
+
+    Parameters
+    ----------
+    name : str
+        Name of the operation.
+    source : str
+        Events or values.
+    weights : NDArray[np.int8]
+        ``[out, in]``, -127..127; ternary when all values are in {-1, 0, 1}.
+    shift : int
+        Left shift of the sum, 0..16; it loses nothing.
+    """
+
+    name: str
+    source: str
+    weights: NDArray[np.int8]
+    shift: int = 0
+    kind: ClassVar[str] = "values"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", checked_array(self.name, "weights", self.weights, np.int8, 2, -127, 127))
+        checked_integer(self.name, "shift", self.shift, 0, MAX_SHIFT)
+
+    def step(self, xp: Any, state: Any, x: Any) -> Any:
+        """Sum weights times what arrives."""
+        return xp.product(self.weights, x) << self.shift
+
+    @property
+    def size(self) -> int:
+        """Number of outputs."""
+        return int(self.weights.shape[0])
+
+    @property
+    def wants(self) -> tuple[Wanted, ...]:
+        """Events or values, one for each column of the weights."""
+        return (Wanted(self.source, ("events", "values"), int(self.weights.shape[1])),)
+
+    @property
+    def is_ternary(self) -> bool:
+        """Whether every weight is -1, 0 or 1."""
+        return bool(np.abs(self.weights.astype(np.int32)).max() <= 1)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes its weights take when packed: 2 bits each if ternary, else 8."""
+        return -(-self.weights.size * (2 if self.is_ternary else 8) // 8)

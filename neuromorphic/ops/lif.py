@@ -1,0 +1,136 @@
+"""``LIF``: leaky integrate-and-fire neurons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.ops.base import (
+    MAX_SHIFT,
+    Operation,
+    State,
+    Variable,
+    check_lengths,
+    checked_array,
+    checked_choice,
+    checked_integer,
+    operation,
+    total,
+)
+from neuromorphic.ops.membranes import bound_membrane
+from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
+from neuromorphic.ops.resets import RESETS
+from neuromorphic.ops.symbols import Bound, Range
+
+
+@operation
+@dataclass(frozen=True, eq=False)
+class LIF(Operation):
+    """Leaky integrate-and-fire neurons. With ``n`` the sum of what its sources send, in this order.
+
+    1. the first word of the reset, where ``v > threshold`` before the step
+    2. ``u = sat(tz(v * decay, 12) + (n << shift) + bias)``
+    3. ``spike = u > threshold``: a membrane exactly at the threshold does not spike
+    4. the second word of the reset, where it spiked; what is left is the new ``v``
+
+    The words of each reset are in :data:`neuromorphic.ops.resets.RESETS`. ``zero`` sets ``v = 0`` where it spiked,
+    ``subtract`` sets ``v = u - threshold``, ``none`` leaves ``v = u``.
+
+    ``subtract_snntorch`` asks whether the membrane is above the threshold *before* the step: with
+    ``r = v > threshold``, ``u`` is lowered by ``r * threshold`` before the comparison, and
+    ``v = sat(u - (spike - r) * threshold)``. It differs from ``subtract`` only where a membrane is still above the
+    threshold after its reset, by an input worth more than two thresholds. ``subtract_delayed`` lowers ``u`` alike and
+    leaves ``v = u``. ``zero_delayed`` counts ``v`` as 0 where ``r``. ``zero_with_input`` sets ``u = 0`` where ``r``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the operation.
+    sources : tuple of str
+        Values; they are added.
+    decay : NDArray[np.int32]
+        Q0.12, 0..4096, ``[N]``.
+    threshold : NDArray[np.int32]
+        0..STATE_MAX, in state units, ``[N]``.
+    bias : NDArray[np.int32]
+        Within the 24-bit state range, in state units, ``[N]``.
+    shift : int
+        Fractional bits of the state relative to the current, 0..16.
+    reset : str
+        One of :data:`neuromorphic.ops.resets.RESETS`.
+
+    References
+    ----------
+    Lava 0.10 ``LIF`` fixed-point model with ``du=4095`` (``shift=6``, ``reset="zero"``); snnTorch 1.0 ``Leaky``,
+    ``RLeaky``, ``Synaptic``.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    decay: NDArray[np.int32]
+    threshold: NDArray[np.int32]
+    bias: NDArray[np.int32]
+    shift: int
+    reset: str = "zero"
+    kind: ClassVar[str] = "events"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sources", tuple(self.sources))
+        for name, low, high in (("decay", 0, DECAY_ONE), ("threshold", 0, STATE_MAX), ("bias", -STATE_MAX, STATE_MAX)):
+            object.__setattr__(self, name, checked_array(self.name, name, getattr(self, name), np.int32, 1, low, high))
+        check_lengths(self.name, decay=self.decay, threshold=self.threshold, bias=self.bias)
+        checked_integer(self.name, "shift", self.shift, 0, MAX_SHIFT)
+        checked_choice(self.name, "reset", self.reset, tuple(RESETS))
+
+    def states(self) -> dict[str, State]:
+        """Return the membrane, zero at first."""
+        return {"v": State((self.size,))}
+
+    def step(self, xp: Any, state: Any, *currents: Any) -> Any:
+        """Integrate, compare, spike, reset."""
+        return self.fire(xp, state, self.threshold, total(currents))
+
+    def fire(self, xp: Any, state: Any, threshold: Any, current: Any) -> Any:
+        """Make a step with these thresholds."""
+        before, after = RESETS[self.reset]
+        v = state.v
+        above = v > threshold  # before the step
+        lowered = xp.where(above, threshold, 0) if before == "lower" else 0
+        if before == "forget":
+            v = xp.where(above, 0, v)
+        u = xp.saturate(xp.toward_zero(v * self.decay, DECAY_BITS) + (current << self.shift) + self.bias - lowered)
+        if before == "lose":
+            u = xp.where(above, 0, u)
+        spiked = u > threshold
+        if after == "zero":
+            u = xp.where(spiked, 0, u)
+        elif after == "subtract":
+            u = xp.where(spiked, u - threshold, u)
+            u = xp.saturate(u + lowered) if before == "lower" else u
+        state.v = u
+        state.spikes = xp.where(spiked, 1, 0)
+        return state.spikes
+
+    def bound(self, inputs: list[Range], num_steps: int) -> Bound:
+        """Follow the membrane to its worst case; the bound is that before it saturates and is reset."""
+        return bound_membrane(
+            self, inputs, num_steps, decay=self.decay, thresholds=self.threshold_range, reset=RESETS[self.reset]
+        )
+
+    @property
+    def threshold_range(self) -> Range:
+        """Lowest and highest threshold of every neuron."""
+        return self.threshold.astype(np.int64), self.threshold.astype(np.int64)
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(self.threshold.shape[0])
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Spikes, and the membrane after the step."""
+        return (Variable("spikes", "uint8", self.size), Variable("v", "int32", self.size))

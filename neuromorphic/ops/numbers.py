@@ -1,0 +1,115 @@
+"""The number formats of a program, and the primitives from which every operation is written, in NumPy.
+
+Number formats
+    * a *state* (membrane potential, running sum) is a 24-bit signed value; it saturates at ``-STATE_MAX .. STATE_MAX``,
+      symmetric, as Lava's and Loihi's membrane does;
+    * a *decay* or a *gate* is unsigned Q0.12: ``decay / 4096`` is the factor;
+    * a *current* is the exact int32 sum of weights times events; a proof before the run keeps it inside int32.
+
+Primitives
+    A step of an operation is written once, over the methods of :class:`NumPy` and the operators ``+ - * << >> &`` and
+    the comparisons. Other back ends offer the same methods: on torch, on symbols that carry their proven range
+    (:mod:`neuromorphic.ops.symbols`), and from those for ONNX. A step sees one sample: its shapes are ``[N]`` or
+    ``[rows, columns]``. NumPy and torch carry a batch axis in front that no step mentions. All values are int64, which
+    every intermediate result fits. ``>>`` rounds down; :meth:`NumPy.toward_zero` rounds toward zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+STATE_BITS = 24
+STATE_MAX = (1 << (STATE_BITS - 1)) - 1
+STATE_MIN = -STATE_MAX
+DECAY_BITS = 12
+DECAY_ONE = 1 << DECAY_BITS
+INT32_MAX = (1 << 31) - 1
+_EXACT_FLOAT = 1 << 53
+
+Int64 = NDArray[np.int64]
+
+
+class NumPy:
+    """The primitives on int64 arrays ``[B, ...]``: what they compute here is what they mean.
+
+    Examples
+    --------
+    >>> xp = NumPy()
+    >>> xp.toward_zero(np.array([[-5, 5]]), 1).tolist(), (np.array([[-5, 5]]) >> 1).tolist()
+    ([[-2, 2]], [[-3, 2]])
+    >>> xp.saturate(np.array([[1 << 30, -(1 << 30), 5]])).tolist()
+    [[8388607, -8388607, 5]]
+    """
+
+    def constant(self, array: NDArray[Any]) -> Int64:
+        """Return an array that is the same for all samples, without a batch axis."""
+        return array.astype(np.int64)
+
+    def toward_zero(self, x: Any, bits: int) -> Any:
+        """Divide by ``2**bits``, rounding toward zero: ``sign(x) * (|x| >> bits)``.
+
+        References
+        ----------
+        Lava 0.10 ``lava/proc/lif/models.py``, ``subthr_dynamics``: the rounding of Loihi's decay.
+        """
+        return np.sign(x) * np.right_shift(np.abs(x), np.int64(bits))
+
+    def clip(self, x: Any, low: int, high: int) -> Any:
+        """Limit to ``low..high``."""
+        return np.clip(x, np.int64(low), np.int64(high))
+
+    def saturate(self, x: Any) -> Any:
+        """Limit to the 24 bits of a state, ``-STATE_MAX..STATE_MAX``."""
+        return self.clip(x, STATE_MIN, STATE_MAX)
+
+    def absolute(self, x: Any) -> Any:
+        """Return ``|x|``."""
+        return np.abs(x)
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        """Return ``x`` where the condition holds, ``y`` elsewhere."""
+        return np.where(condition, x, y)
+
+    def take(self, table: NDArray[Any], index: Any) -> Any:
+        """Return the entries of a constant table ``[K]`` at indices in ``0..K-1``."""
+        return table.astype(np.int64)[index]
+
+    def product(self, weights: Any, x: Any) -> Any:
+        """Return the exact sums ``weights @ x``: ``[out, in]`` times ``[in]`` is ``[out]``."""
+        peak = int(np.abs(x).max(initial=0)) * int(np.abs(weights).max(initial=0))
+        if peak * weights.shape[1] < _EXACT_FLOAT:  # no partial sum leaves what float64 holds, and BLAS is fast
+            return (x.astype(np.float64) @ weights.T.astype(np.float64)).astype(np.int64)
+        return x @ weights.T
+
+    def roll(self, grid: Any, rows: int, columns: int) -> Any:
+        """Move ``[rows, columns]`` by so many rows and columns; what leaves on one side enters on the other."""
+        return np.roll(grid, (rows, columns), axis=(-2, -1))
+
+    def argmax(self, x: Any) -> Any:
+        """Return the place of the largest of ``[N]``, the first of equals: ``[1]``."""
+        return np.argmax(x, axis=-1)[:, np.newaxis].astype(np.int64)
+
+    def row(self, matrix: Any, index: Any) -> Any:
+        """Return row ``index`` ``[1]`` of ``[rows, columns]``, a constant or a state: ``[columns]``."""
+        place = index[:, 0]
+        return matrix[place] if matrix.ndim == 2 else matrix[np.arange(len(place)), place]
+
+    def set_row(self, matrix: Any, index: Any, row: Any) -> Any:
+        """Return the matrix with one row replaced; the old one is given up, so that it may be overwritten."""
+        matrix[np.arange(len(row)), index[:, 0]] = row
+        return matrix
+
+    def sum(self, x: Any) -> Any:
+        """Sum over the last axis."""
+        return x.sum(axis=-1, dtype=np.int64)
+
+    def repeat(self, x: Any, times: int) -> Any:
+        """Repeat every value of ``[N]`` so many times: ``[N * times]``."""
+        return np.repeat(x, times, axis=-1)
+
+    def reshape(self, x: Any, *shape: int) -> Any:
+        """Give one sample another shape, in C order."""
+        return x.reshape(-1, *shape)
