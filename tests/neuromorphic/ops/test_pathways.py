@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from neuromorphic.ops.gate import SIGMOID
 from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
-from neuromorphic.pathway_arithmetic import (
+from oracles import clip24, toward_zero
+from steps import (
     fast_weights_step,
     fingerprint,
     gate,
@@ -21,7 +22,6 @@ from neuromorphic.pathway_arithmetic import (
     slots_step,
     torus_sums,
 )
-from oracles import clip24, toward_zero
 
 INT32 = st.integers(-(2**31) + 1, 2**31 - 1)
 STATE = st.integers(-STATE_MAX, STATE_MAX)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from neuromorphic import LIF, Dense, Input, Program, run
 from neuromorphic.compiler import compile_model, to_nir
 from neuromorphic.errors import CompileError, ProgramError
-from neuromorphic.homeostasis import control_step, moved_threshold
 from neuromorphic.ops import HomeostaticLIF
 from neuromorphic.ops.homeostatic_lif import OCTAVE
 from neuromorphic.ops.numbers import STATE_MAX
@@ -19,6 +18,7 @@ from oracles import lif_oracle, toward_zero
 from pnbx_snn.networks.classifier import SpikingClassifier
 from pnbx_snn.networks.pnbx import PNBX
 from random_graphs import random_control
+from steps import controlled, moved_threshold
 
 NUM, STEPS = 12, 60
 offsets = st.integers(-(16 << 16) + 1, (16 << 16) - 1)
@@ -215,5 +215,5 @@ def test_a_count_of_all_is_a_rate_of_one():
     options = {"target": 1, "rate_gain": 4096, "gains": (0, 0, 0)}
     limits = {"integral_limits": (0, 0), "offset_limits": (0, 0)}
     for shots in (1, 3, 16, 1000, 1 << 24):
-        after = control_step(control, np.array([[shots]], dtype=np.int32), shots=shots, **options, **limits)
+        after = controlled(control, np.array([[shots]], dtype=np.int32), shots=shots, **options, **limits)
         assert 65536 - int(after[0, 0, 0]) in (0, 1)
