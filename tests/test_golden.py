@@ -22,8 +22,8 @@ import pytest
 import golden_nets
 from neuromorphic import Program, Recording, run
 from neuromorphic.compiler import compile_model, compile_nir, compile_run, save_nir, to_nir
-from neuromorphic.native import NativeNetwork
-from neuromorphic.netx import export_netx, read_netx
+from neuromorphic.executors.native import NativeNetwork
+from neuromorphic.formats.netx import export_netx, read_netx
 
 HERE = Path(__file__).parent / "golden"
 EXPECTED = json.loads((HERE / "expected.json").read_text())
@@ -36,8 +36,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::neuromorphic.errors.CompileWarn
 
 def inside() -> SimpleNamespace:
     """What has no public name: the one place to change when modules move."""
-    from neuromorphic.onnx_backend import files
-    from pnbx_snn import checkpoint, packed
+    from neuromorphic.executors.onnx import files
+    from pnbx_snn.training import checkpoint, packed
 
     return SimpleNamespace(
         load_onnx=files.load_onnx,
@@ -364,8 +364,8 @@ def test_an_onnx_model_of_images_answers_as_before(tmp_path):
 @pytest.mark.parametrize("name", ["everything", "variants"])
 def test_training_ends_with_the_same_weights(name, tmp_path):
     """``PNBX_GOLDEN_TRAINING=1 OMP_NUM_THREADS=1``, on the machine and with the torch that made the files."""
-    from pnbx_snn.config import load_config
-    from pnbx_snn.training import train
+    from pnbx_snn.training.config import load_config
+    from pnbx_snn.training.run import train
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

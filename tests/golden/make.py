@@ -28,11 +28,12 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import golden_nets
 import old_files
 from neuromorphic import LIF, Dense, Input, Program, Readout, Recording, prove, run
-from neuromorphic.container import write_container
 from neuromorphic.errors import BoundError
+from neuromorphic.files.container import write_container
 from neuromorphic.fixed_point import INT32_MAX, RESETS, STATE_MAX
 from neuromorphic.neuron_ops import HomeostaticLIF
 from neuromorphic.ops import OP_TYPES
@@ -333,15 +334,15 @@ def inputs_of(name, program):
 
 def demo_images():
     """The first images of the demo's test."""
-    from pnbx_snn.data import load_digits_split
+    from pnbx_snn.data.split import load_digits_split
 
     return load_digits_split(part="test").images[:4].numpy()
 
 
 def train_runs(folder):
     """Train the networks whose checkpoints are kept, and the demo's."""
-    from pnbx_snn.config import load_config, make_config
-    from pnbx_snn.training import train
+    from pnbx_snn.training.config import load_config, make_config
+    from pnbx_snn.training.run import train
 
     for name, changes in RUNS.items():
         config = {
@@ -462,9 +463,9 @@ def main():
         print(f"{HERE / 'expected.json'} is there: numbers that must not change; --force makes them anew")  # noqa: T201
         return 1
     from neuromorphic.compiler import compile_model, compile_nir, compile_run, save_nir, to_nir
-    from neuromorphic.netx import export_netx, read_netx
-    from neuromorphic.onnx_backend.files import save_onnx
-    from pnbx_snn.packed import load_packed, pack_run
+    from neuromorphic.executors.onnx.files import save_onnx
+    from neuromorphic.formats.netx import export_netx, read_netx
+    from pnbx_snn.training.packed import load_packed, pack_run
 
     warnings.simplefilter("ignore")
     for name in ("programs", "programs/old", "recordings", "trained", "files"):
