@@ -389,7 +389,8 @@ def sums(weights: NDArray[Any], x: Range) -> tuple[NDArray[Any], NDArray[Any]]:
     """
     heaviest = int(np.abs(weights.astype(np.int16)).max())
     widest = 2 * heaviest * weights.shape[1] * int(max(np.abs(x[0]).max(), np.abs(x[1]).max()))
-    wide: Any = np.float64 if widest < 1 << 53 else np.int64 if widest < 1 << 63 else object
+    kinds: tuple[tuple[int, Any], ...] = ((24, np.float32), (53, np.float64), (63, np.int64))
+    wide: Any = next((kind for bits, kind in kinds if widest < 1 << bits), object)
     both, apart = (end.astype(wide) for end in (x[0] + x[1], x[1] - x[0]))
     rows = max(1, _BLOCK // weights.shape[1])
     ends: list[tuple[Any, Any]] = []
