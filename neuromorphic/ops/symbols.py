@@ -383,7 +383,7 @@ def require_int32(what: str, low: NDArray[Any], high: NDArray[Any], shift: int =
 
 
 def sums(weights: NDArray[Any], x: Range) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the lowest and highest ``weights @ x``, exact: in float64, int64 or Python integers, whichever holds it.
+    """Return the lowest and highest ``weights @ x``, exact: in floats, int64 or Python integers, whichever holds it.
 
     Of ``m = x[0] + x[1]`` and ``d = x[1] - x[0]`` the ends are ``(weights @ m -+ |weights| @ d) / 2``.
     """

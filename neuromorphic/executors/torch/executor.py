@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuromorphic.bounds import event_range, proven_for, prove_ranges
+from neuromorphic.bounds import event_range, prove_ranges, proven_for
 from neuromorphic.executors.torch.devices import find_device
 from neuromorphic.executors.torch.primitives import Torch
 from neuromorphic.ops import Delay, Input

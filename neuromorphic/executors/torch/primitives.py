@@ -35,20 +35,25 @@ class Weights:
         Largest magnitude of what it multiplies, proven.
     device : torch.device
         Where to multiply.
+    widest : torch.dtype
+        float64, or float32 where a device has no wider one or is slow with it.
 
     Notes
     -----
-    Inputs of more than 8 bits are cut into digits, or multiplied in float64 on the CPU, and columns are cut into
-    blocks, so that every partial sum is a whole number below 2**24 (2**53 in float64). That is exact on every device,
-    with or without TF32 or bfloat16, which hold 8 bits.
+    Inputs of more than 8 bits are multiplied in float64, or cut into digits. Those and blocks of columns are so small
+    that every partial sum is a whole number below 2**24, or 2**53 in float64: exact on every device, with or without
+    TF32 or bfloat16, which hold 8 bits.
     """
 
-    def __init__(self, weights: NDArray[Any], peak: int, device: torch.device) -> None:
-        self.shape = weights.shape
-        widest = min(weights.shape[1], MAX_COLUMNS) * max(int(np.abs(weights.astype(np.int32)).max()), 1)
-        self.dtype, self.bits = torch.float32, max(1, min(DIGIT_BITS, _EXACT_BITS[torch.float32] - widest.bit_length()))
-        if peak.bit_length() > self.bits and device.type == "cpu":
-            self.dtype, self.bits = torch.float64, _EXACT_BITS[torch.float64] - widest.bit_length()
+    def __init__(self, weights: NDArray[Any], peak: int, device: torch.device, *, widest: torch.dtype) -> None:
+        self.shape, self.ndim = weights.shape, 2
+        heaviest = min(weights.shape[1], MAX_COLUMNS) * max(int(np.abs(weights.astype(np.int32)).max()), 1)
+        self.dtype, self.bits = (
+            torch.float32,
+            max(1, min(DIGIT_BITS, _EXACT_BITS[torch.float32] - heaviest.bit_length())),
+        )
+        if peak.bit_length() > self.bits and widest == torch.float64:
+            self.dtype, self.bits = widest, _EXACT_BITS[torch.float64] - heaviest.bit_length()
         self.num_digits = max(1, -(-peak.bit_length() // self.bits))
         real = torch.tensor(weights).to(device, self.dtype)
         self.blocks = [block.T.contiguous() for block in torch.split(real, MAX_COLUMNS, dim=1)]  # [in, out]
@@ -56,18 +61,25 @@ class Weights:
     def times(self, x: Tensor) -> Tensor:
         """Return int64 ``[B, out]`` for int64 ``[B, in]``."""
         if self.num_digits == len(self.blocks) == 1:
-            return (x.to(self.dtype) @ self.blocks[0]).to(torch.int64)
+            return self._product(x, self.blocks[0])
         parts = zip(self.blocks, torch.split(x, MAX_COLUMNS, dim=1), strict=True)
-        return reduce(add, (self._digit(part, i, block) for block, part in parts for i in range(self.num_digits)))
+        total: Tensor = reduce(
+            add, (self._digit(part, i, block) for block, part in parts for i in range(self.num_digits))
+        )
+        return total
 
     def _digit(self, x: Tensor, i: int, block: Tensor) -> Tensor:
         place = self.bits * i
         digit = torch.sign(x) * ((x.abs() >> place) & ((1 << self.bits) - 1))
-        return (digit.to(self.dtype) @ block).to(torch.int64) << place
+        return self._product(digit, block) << place
 
-    def row(self, index: Tensor) -> Tensor:
-        """Return rows as integers, ``[B, in]``."""
-        return torch.cat([block.T[index] for block in self.blocks], dim=1).to(torch.int64)
+    def _product(self, x: Tensor, block: Tensor) -> Tensor:
+        product: Tensor = x.to(self.dtype) @ block
+        return product.to(torch.int64)
+
+    def __getitem__(self, row: Any) -> Tensor:
+        """Return a row, or one for each sample, as integers."""
+        return torch.cat([block.T[row] for block in self.blocks], dim=-1).to(torch.int64)
 
 
 class Torch:
@@ -93,7 +105,8 @@ class Torch:
         """Return an array on the device; of the same array, the same tensor."""
         if id(array) not in self._constants:
             if id(array) in self.matrices:
-                moved: Any = Weights(array, self.matrices[id(array)][1], self.device)
+                widest = torch.float64 if self.device.type == "cpu" else torch.float32
+                moved: Any = Weights(array, self.matrices[id(array)][1], self.device, widest=widest)
             else:
                 moved = torch.from_numpy(array.astype(np.int64)).to(self.device)
             self._constants[id(array)] = (array, moved)  # with the array, so that its identity is not given away
@@ -149,13 +162,11 @@ class Torch:
         size = x.shape[-1]
         return torch.where(x == x.amax(-1, keepdim=True), self.places(size), size).amin(-1, keepdim=True)
 
-    def row(self, matrix: Any, index: Any) -> Tensor:
+    def row(self, matrix: Any, index: Any) -> Any:
         """Return one row of a constant or of a state; by a number that counts steps, without an index on the device."""
         if isinstance(index, int):
             return matrix[index] if matrix.ndim == 2 else matrix[:, index].clone()
         place = index[:, 0]
-        if isinstance(matrix, Weights):
-            return matrix.row(place)
         return matrix[place] if matrix.ndim == 2 else matrix[self.samples, place]
 
     def set_row(self, matrix: Tensor, index: Any, row: Tensor) -> Tensor:
