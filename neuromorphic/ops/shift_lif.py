@@ -26,8 +26,8 @@ class ShiftLIF(Operation):
     3. ``spikes = min(u // threshold, 31)`` where ``u >= threshold``, else 0: up to 31 spikes in one step
     4. ``v = u - spikes * threshold``
 
-    ``leak(x, k) = x - (x >> k)``, where ``x > 0`` at least one less. The number of spikes is found bit by bit, with five
-    comparisons: nothing is divided. A membrane exactly at the threshold does spike, unlike in a :class:`LIF`.
+    ``leak(x, k) = x - (x >> k)``, where ``x > 0`` at least one less. The number of spikes is found bit by bit, with
+    five comparisons: nothing is divided. A membrane exactly at the threshold does spike, unlike in a :class:`LIF`.
 
     Xylo saturates ``i`` after each single synapse; this operation saturates their sum. The two are equal where no
     partial sum leaves 16 bits.
