@@ -301,7 +301,7 @@ def bound_by_step(op: Operation, inputs: list[Range], num_steps: int) -> Bound:
         lowest, highest = op.event_range
         assert lowest <= int(low.min()), op
         assert int(high.max()) <= highest, op
-        low, high = next(iter(found.values()))
+        low, high = found.get("v", next(iter(found.values())))
     else:
         require_int32(f"{op.name}: the value", low, high)
     return Bound(low, high, {name: _hull(first[name], span) for name, span in found.items()}, _saturates(traced))
