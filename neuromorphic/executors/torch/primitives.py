@@ -63,15 +63,15 @@ class Weights:
         if self.num_digits == len(self.blocks) == 1:
             return self._product(x, self.blocks[0])
         parts = zip(self.blocks, torch.split(x, MAX_COLUMNS, dim=1), strict=True)
-        total: Tensor = reduce(
-            add, (self._digit(part, i, block) for block, part in parts for i in range(self.num_digits))
-        )
+        terms = (self._digit(part, i, block) for block, part in parts for i in range(self.num_digits))
+        total: Tensor = reduce(add, terms)
         return total
 
     def _digit(self, x: Tensor, i: int, block: Tensor) -> Tensor:
         place = self.bits * i
-        digit = torch.sign(x) * ((x.abs() >> place) & ((1 << self.bits) - 1))
-        return self._product(digit, block) << place
+        if self.num_digits > 1:
+            x = torch.sign(x) * ((x.abs() >> place) & ((1 << self.bits) - 1))
+        return self._product(x, block) << place
 
     def _product(self, x: Tensor, block: Tensor) -> Tensor:
         product: Tensor = x.to(self.dtype) @ block
