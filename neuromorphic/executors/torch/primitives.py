@@ -71,7 +71,8 @@ class Weights:
         place = self.bits * i
         if self.num_digits > 1:
             x = torch.sign(x) * ((x.abs() >> place) & ((1 << self.bits) - 1))
-        return self._product(x, block) << place
+        summed: Tensor = self._product(x, block) << place
+        return summed
 
     def _product(self, x: Tensor, block: Tensor) -> Tensor:
         product: Tensor = x.to(self.dtype) @ block

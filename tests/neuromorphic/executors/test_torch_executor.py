@@ -50,7 +50,7 @@ def test_every_reset(reset):
 
 
 @pytest.mark.parametrize("heaviest", [1, 127])
-@pytest.mark.parametrize("peak", [1, 255, 1 << 15, (1 << 31) - 1])
+@pytest.mark.parametrize("peak", [1, 255, 1 << 15, (1 << 31) - 1, (1 << 40) - 1])
 @pytest.mark.parametrize("widest", [torch.float32, torch.float64])
 def test_products_are_exact_at_their_limits(heaviest, peak, widest):
     rng = np.random.default_rng(0)
@@ -62,6 +62,20 @@ def test_products_are_exact_at_their_limits(heaviest, peak, widest):
         held = Weights(weights, peak, torch.device("cpu"), widest=widest)
         assert held.times(torch.from_numpy(x)).tolist() == (x.astype(object) @ weights.astype(object).T).tolist()
         assert held[torch.tensor([2, 0])].tolist() == weights[[2, 0]].tolist()
+
+
+def test_proven_peaks_reach_the_products():
+    rng = np.random.default_rng(0)
+    weights = np.full((2, 300), 127, dtype=np.int8)
+    ops = (
+        Input("x", 300, low=-(1 << 15), high=1 << 15),
+        Dense("fc", "x", weights),
+        Dense("sum", "fc", weights[:, :2] // 127),
+    )
+    ops += (Readout("y", ("sum",), np.zeros(2, dtype=np.int32), shift=0),)
+    inputs = rng.integers(1, 200, (3, 2, 300)).astype(np.int32) | 1  # sums that float32 does not hold
+    inputs[2] += 1 << 10
+    assert_equal(Program(ops, num_steps=3), inputs)
 
 
 @dataclass(frozen=True, eq=False)
