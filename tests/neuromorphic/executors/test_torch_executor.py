@@ -65,17 +65,14 @@ def test_products_are_exact_at_their_limits(heaviest, peak, widest):
 
 
 def test_proven_peaks_reach_the_products():
-    rng = np.random.default_rng(0)
-    weights = np.full((2, 300), 127, dtype=np.int8)
-    ops = (
-        Input("x", 300, low=-(1 << 15), high=1 << 15),
-        Dense("fc", "x", weights),
-        Dense("sum", "fc", weights[:, :2] // 127),
-    )
-    ops += (Readout("y", ("sum",), np.zeros(2, dtype=np.int32), shift=0),)
-    inputs = rng.integers(1, 200, (3, 2, 300)).astype(np.int32) | 1  # sums that float32 does not hold
-    inputs[2] += 1 << 10
-    assert_equal(Program(ops, num_steps=3), inputs)
+    """A small difference between two sums that float32 cannot hold."""
+    weights = np.full((2, 150), 127, dtype=np.int8)
+    weights[1, -1] = 126
+    difference = np.array([[1, -1]], dtype=np.int8)
+    ops = (Input("x", 150, low=-(1 << 15), high=1 << 15), Dense("fc", "x", weights), Dense("less", "fc", difference))
+    ops += (Readout("y", ("less",), np.zeros(1, dtype=np.int32), shift=0),)
+    inputs = np.random.default_rng(0).integers(30_000, 1 << 15, (9, 2, 150)).astype(np.int32)
+    assert_equal(Program(ops, num_steps=9), inputs)
 
 
 @dataclass(frozen=True, eq=False)
