@@ -98,7 +98,10 @@ def _first_states(xp: Torch, op: Operation, batch: int) -> SimpleNamespace:
         if state.counts_steps:
             return int(state.first)
         start = torch.tensor(state.first, dtype=torch.int64).to(xp.device)
-        return start.expand(batch, *state.shape).clone()
+        held = start.expand(batch, *state.shape).clone()
+        if len(state.shape) == 2 and any(other.counts_steps for other in op.states().values()):
+            held = held.transpose(0, 1).contiguous().transpose(0, 1)  # a row of all samples is one piece of memory
+        return held
 
     return SimpleNamespace(**{name: first(state) for name, state in op.states().items()})
 
