@@ -17,8 +17,7 @@ from pnbx_snn.networks.masks import own_steps
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.glia import Glia
 from pnbx_snn.training.checkpoint import CheckpointMeta, Network, build_model, load_run, save_checkpoint
-from pnbx_snn.training.collectives import shared_sum
-from pnbx_snn.training.devices import Learner, Workers
+from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty
 from pnbx_snn.training.settings import Config, TrainConfig
