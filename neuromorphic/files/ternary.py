@@ -22,7 +22,7 @@ def pack_offset_binary(array: NDArray[np.int8]) -> NDArray[np.uint8]:
 
     Examples
     --------
-    >>> pack_offset_binary(np.array([[1, 0, -1], [1, -1, 0]], dtype=np.int8)).tolist()  # 10 01 00 10 from the right, 00 01
+    >>> pack_offset_binary(np.array([[1, 0, -1], [1, -1, 0]], dtype=np.int8)).tolist()  # 10 01 00 10 from the right
     [134, 4]
     """
     codes = np.zeros(-(-array.size // PER_BYTE) * PER_BYTE, dtype=np.uint8)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pnbx_snn.data.split import Samples, Sequences, Split, shift_images
+from pnbx_snn.data.augment import shift_images
+from pnbx_snn.data.split import Samples, Sequences, Split
 from pnbx_snn.errors import ConfigError, PnbxValueError
 from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
 from pnbx_snn.networks.masks import own_steps

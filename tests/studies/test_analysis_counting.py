@@ -14,7 +14,8 @@ from neuromorphic import Dense
 from neuromorphic.compiler import compile_model
 from neuromorphic.execution import run
 from pnbx_snn import PNBX, SpikingClassifier
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError
 from pnbx_snn.metrics.counts import parameter_table
 from pnbx_snn.training.packed import pack_sign_bits

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 import multi_process_run
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import CheckpointError, ConfigError
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.distributed import SharedBatchNorm1d, Workers, share_batch_norms, shared_sum

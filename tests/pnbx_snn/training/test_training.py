@@ -12,7 +12,8 @@ import torch
 from test_checkpoint import file_size_limit
 from torch import nn
 
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError, StorageError
 from pnbx_snn.networks.classifier import ClassifierOutput, SpikingClassifier
 from pnbx_snn.training import run as training
