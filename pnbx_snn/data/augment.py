@@ -18,6 +18,17 @@ ELASTIC_STD = 1.2 / 28
 NUM_KNOTS = 5
 
 
+def _check_square(where: str, images: Tensor, side: int) -> None:
+    if side < 1 or images.ndim != 2 or images.shape[1] != side * side:
+        raise ShapeError(f"{where}: images must be [B, {side * side}] for side={side}, got {list(images.shape)}")
+
+
+def _check_share(where: str, **share: float) -> None:
+    for name, value in share.items():
+        if not 0.0 <= value <= 1.0:
+            raise PnbxValueError(f"{where}: {name} must be in [0, 1], got {value}")
+
+
 def affine_elastic(
     images: Float[Tensor, "B N"], side: int, *, generator: torch.Generator, strength: float = 1.0
 ) -> Float[Tensor, "B N"]:
@@ -49,13 +60,7 @@ def affine_elastic(
     Returns
     -------
     Tensor
-        Images with values in [0, 1], on the device of the input, which is not changed.
-
-    Notes
-    -----
-    Shapes: ``[B, side²]`` to ``[B, side²]``.
-
-    Integer counterpart: none, training only.
+        ``[B, side²]`` with values in [0, 1], on the device of the input, which is not changed.
 
     Raises
     ------
@@ -78,10 +83,8 @@ def affine_elastic(
     >>> changed.shape, bool((changed != image.flatten(1)).any())
     (torch.Size([1, 784]), True)
     """
-    if side < 1 or images.ndim != 2 or images.shape[1] != side * side:
-        raise ShapeError(f"affine_elastic: images must be [B, {side * side}] for side={side}, got {list(images.shape)}")
-    if not 0.0 <= strength <= 1.0:
-        raise PnbxValueError(f"affine_elastic: strength must be in [0, 1], got {strength}")
+    _check_square("affine_elastic", images, side)
+    _check_share("affine_elastic", strength=strength)
     if strength == 0.0 or images.numel() == 0:
         return images
     low, high = images.aminmax()
@@ -97,9 +100,7 @@ def affine_elastic(
     centres = (2.0 * torch.arange(side) + 1.0) / side - 1.0
     places = torch.stack(torch.meshgrid(centres, centres, indexing="xy")).flatten(1)  # [2, N], the row (x, y)
     sources = torch.baddbmm(
-        _elastic(knots, side).mul_(2.0 * ELASTIC_STD * strength),
-        matrix,
-        places - shift.unsqueeze(2),
+        _elastic(knots, side).mul_(2.0 * ELASTIC_STD * strength), matrix, places - shift.unsqueeze(2)
     )  # [B, 2, N]
     grid = sources.reshape(num_images, 2, side, side).permute(0, 2, 3, 1)
     changed = torch.nn.functional.grid_sample(
@@ -130,12 +131,7 @@ def _elastic(knots: Tensor, side: int) -> Tensor:
 
 
 def shift_images(
-    images: Float[Tensor, "B N"],
-    side: int,
-    *,
-    generator: torch.Generator,
-    max_shift: int = 1,
-    probability: float = 1.0,
+    images: Float[Tensor, "B N"], side: int, *, generator: torch.Generator, max_shift: int = 1, probability: float = 1.0
 ) -> Float[Tensor, "B N"]:
     """Shift each image by whole pixels, at random; what comes in over the edge is 0.
 
@@ -155,11 +151,7 @@ def shift_images(
     Returns
     -------
     Tensor
-        New images; the input is not changed.
-
-    Notes
-    -----
-    Shapes: ``[B, side²]`` to ``[B, side²]``.
+        New images, ``[B, side²]``; the input is not changed.
 
     Raises
     ------
@@ -168,10 +160,6 @@ def shift_images(
     ShapeError
         If the images do not have ``side²`` pixels.
 
-    References
-    ----------
-    Own.
-
     Examples
     --------
     >>> image = torch.tensor([[0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
@@ -179,12 +167,10 @@ def shift_images(
     >>> shifted.shape, shifted.sum()
     (torch.Size([1, 9]), tensor(1.))
     """
-    if images.ndim != 2 or images.shape[1] != side * side:
-        raise ShapeError(f"shift_images: images must be [B, {side * side}] for side={side}, got {list(images.shape)}")
+    _check_square("shift_images", images, side)
     if not 0 <= max_shift < side:
         raise PnbxValueError(f"shift_images: max_shift must be in [0, {side}), got {max_shift}")
-    if not 0.0 <= probability <= 1.0:
-        raise PnbxValueError(f"shift_images: probability must be in [0, 1], got {probability}")
+    _check_share("shift_images", probability=probability)
     num_images = len(images)
     shift = torch.randint(-max_shift, max_shift + 1, (num_images, 2), generator=generator)  # [B, (down, right)]
     shift *= torch.rand(num_images, 1, generator=generator) < probability
@@ -233,13 +219,7 @@ def augment_features(
     Returns
     -------
     Tensor
-        On the device of the input, which is not changed.
-
-    Notes
-    -----
-    Shapes: ``[B, T, F]`` to ``[B, T, F]``.
-
-    Integer counterpart: none, training only.
+        ``[B, T, F]``, on the device of the input, which is not changed.
 
     Raises
     ------
@@ -262,16 +242,18 @@ def augment_features(
     if features.ndim != 3:
         raise ShapeError(f"augment_features: features must be [B, T, F], got {list(features.shape)}")
     num_recordings, num_frames, num_bands = features.shape
-    limits = {"max_shift": num_frames, "max_time_mask": num_frames, "max_band_mask": num_bands}
-    for name, value in {"max_shift": max_shift, "max_time_mask": max_time_mask, "max_band_mask": max_band_mask}.items():
-        if not 0 <= value <= limits[name]:
-            raise PnbxValueError(f"augment_features: {name} must be in [0, {limits[name]}], got {value}")
+    for name, value, limit in (
+        ("max_shift", max_shift, num_frames),
+        ("max_time_mask", max_time_mask, num_frames),
+        ("max_band_mask", max_band_mask, num_bands),
+    ):
+        if not 0 <= value <= limit:
+            raise PnbxValueError(f"augment_features: {name} must be in [0, {limit}], got {value}")
     if num_masks < 0:
         raise PnbxValueError(f"augment_features: num_masks must be at least 0, got {num_masks}")
     if not 0.0 <= noise < math.inf:
         raise PnbxValueError(f"augment_features: noise must be finite and at least 0, got {noise}")
-    if not 0.0 <= strength <= 1.0:
-        raise PnbxValueError(f"augment_features: strength must be in [0, 1], got {strength}")
+    _check_share("augment_features", strength=strength)
     if strength == 0.0 or features.numel() == 0:
         return features
 

@@ -23,11 +23,7 @@ def load_digits_split(*, part: Part) -> Split:
     Returns
     -------
     Split
-        The same images in the same order at each call: pixels / 16, digits 0 to 9.
-
-    Notes
-    -----
-    Shapes: images ``[n, 64]``, labels ``[n]``.
+        Images ``[n, 64]`` and labels ``[n]``, the same in the same order at each call: pixels / 16, digits 0 to 9.
 
     Raises
     ------

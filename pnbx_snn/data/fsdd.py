@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import logging
 import math
 import re
@@ -47,7 +48,7 @@ SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 SAMPLES_SHA256 = "fdca0267c79c5302792c8a6f91d69460ad462c73e1b765ac069d7bd7ff067ce4"
 """Of the samples and offsets of the recordings on which this project's numbers were measured."""
 MAX_ZIP_BYTES = 64 << 20
-_WAV = re.compile(r"[^/]+/recordings/([0-9])_([a-z]+)_([0-9]{1,2})\.wav", re.ASCII)
+_WAV = re.compile(r"[^/]+/recordings/([0-9]_[a-z]+_[0-9]{1,2}\.wav)", re.ASCII)
 _MAX_WAV_BYTES = 2 * MAX_SECONDS * SAMPLE_RATE_HZ + 4096
 
 _FRAMES_AT_ONCE = 16_384
@@ -129,8 +130,6 @@ def load_fsdd(
 
     Notes
     -----
-    Shapes: features ``[n, num_frames, num_bands]``, labels and speakers ``[n]``.
-
     The file is not trusted: the names, types, shapes and sizes of its arrays are checked before they are decompressed,
     pickled objects are never read, and each speaker must have said each digit 50 times.
 
@@ -183,10 +182,7 @@ def mel_filters(num_bands: int) -> Float[Tensor, "K F"]:
     Returns
     -------
     Tensor
-
-    Notes
-    -----
-    Shapes: ``[129, F]``.
+        ``[129, F]``.
 
     Raises
     ------
@@ -236,10 +232,7 @@ def log_mel(frames: Float[Tensor, "M 200"], filters: Float[Tensor, "129 F"]) -> 
     Returns
     -------
     Tensor
-
-    Notes
-    -----
-    Shapes: ``[M, 200]`` and ``[129, F]`` to ``[M, F]``.
+        ``[M, F]``.
 
     References
     ----------
@@ -268,13 +261,8 @@ def _in_part(archive: _Archive, part: Part, held_out_speaker: str | int | None) 
             )
         test = archive.speaker == archive.speakers.index(known[held_out_speaker])
     late = archive.take >= FIRST_VALIDATION
-    chosen: NDArray[np.bool_] = {
-        "test": test,
-        "train_all": ~test,
-        "train": ~test & ~late,
-        "validation": ~test & late,
-    }[part]
-    return chosen
+    parts = {"test": test, "train_all": ~test, "train": ~test & ~late, "validation": ~test & late}
+    return parts[part]
 
 
 def _features(archive: _Archive, chosen: NDArray[np.int64], num_frames: int, num_bands: int) -> Float[Tensor, "n T F"]:
@@ -314,16 +302,11 @@ def _read_archive(path: Path) -> _Archive:
         if num_bytes > max_bytes:
             raise DataError(f"{path}: {name}: must have at most {max_bytes} bytes, got {num_bytes}")
     arrays = {name: read_named(path, header) for name, header in headers.items()}
-    checked = _Archive(
-        samples=arrays["samples"].copy(),  # torch wants memory that can be written
-        offsets=arrays["offsets"].astype(np.int64),
-        digit=arrays["digit"].astype(np.int64),
-        speaker=arrays["speaker"].astype(np.int64),
-        take=arrays["index"].astype(np.int64),
-        speakers=arrays["speakers"].tolist(),
-    )
-    if arrays["sample_rate"].item() != SAMPLE_RATE_HZ:
-        raise DataError(f"{path}: sample_rate must be {SAMPLE_RATE_HZ}, got {arrays['sample_rate'].item()}")
+    offsets, digit, speaker, take = (arrays[name].astype(np.int64) for name in ("offsets", "digit", "speaker", "index"))
+    samples, speakers = arrays["samples"].copy(), arrays["speakers"].tolist()  # torch wants memory that can be written
+    checked = _Archive(samples, offsets, digit, speaker, take, speakers)
+    if (rate := arrays["sample_rate"].item()) != SAMPLE_RATE_HZ:
+        raise DataError(f"{path}: sample_rate must be {SAMPLE_RATE_HZ}, got {rate}")
     _check_contents(path, checked)
     return checked
 
@@ -334,19 +317,14 @@ def _check_contents(path: Path, archive: _Archive) -> None:
             f"{path}: offsets must run from 0 to the {len(archive.samples)} samples, "
             f"got {archive.offsets[0]} to {archive.offsets[-1]}"
         )
-    lengths = np.diff(archive.offsets)
-    if lengths.min() < WINDOW or lengths.max() > MAX_SECONDS * SAMPLE_RATE_HZ:
-        raise DataError(
-            f"{path}: a recording must have {WINDOW} to {MAX_SECONDS * SAMPLE_RATE_HZ} samples, "
-            f"got {lengths.min()} to {lengths.max()}"
-        )
-    for name, values, limit in (
-        ("digit", archive.digit, NUM_CLASSES),
-        ("speaker", archive.speaker, NUM_SPEAKERS),
-        ("index", archive.take, NUM_TAKES),
+    for what, values, low, high, unit in (
+        ("a recording must have", np.diff(archive.offsets), WINDOW, MAX_SECONDS * SAMPLE_RATE_HZ, " samples"),
+        ("digit must be", archive.digit, 0, NUM_CLASSES - 1, ""),
+        ("speaker must be", archive.speaker, 0, NUM_SPEAKERS - 1, ""),
+        ("index must be", archive.take, 0, NUM_TAKES - 1, ""),
     ):
-        if values.min() < 0 or values.max() >= limit:
-            raise DataError(f"{path}: {name} must be 0 to {limit - 1}, got {values.min()} to {values.max()}")
+        if values.min() < low or values.max() > high:
+            raise DataError(f"{path}: {what} {low} to {high}{unit}, got {values.min()} to {values.max()}")
     number = (archive.speaker * NUM_CLASSES + archive.digit) * NUM_TAKES + archive.take
     if len(np.unique(number)) != NUM_RECORDINGS:
         raise DataError(f"{path}: each speaker must have said each digit {NUM_TAKES} times, each with its own index")
@@ -370,7 +348,7 @@ def download_fsdd(folder: Path, mirror: Mirror) -> list[Path]:
     path = folder / "fsdd.npz"
     if path.exists():
         try:
-            load_fsdd(folder.parent, part="test")
+            _read_archive(path)
         except DataError as problem:
             _log.warning("%s; it is replaced", problem)
         else:
@@ -380,17 +358,11 @@ def download_fsdd(folder: Path, mirror: Mirror) -> list[Path]:
     if hashlib.sha256(samples.tobytes() + offsets.tobytes()).hexdigest() != SAMPLES_SHA256:
         _log.warning("%s: its recordings are not those on which the numbers in this project were measured", url)
     take, speaker, digit = np.indices((NUM_TAKES, len(SPEAKERS), NUM_CLASSES), dtype=np.int8).reshape(3, -1)
-    file = io.BytesIO()
+    file, rate = io.BytesIO(), np.int32(SAMPLE_RATE_HZ)
     np.savez_compressed(
-        file,
-        samples=samples,
-        offsets=offsets,
-        digit=digit,
-        speaker=speaker,
-        index=take,
-        speakers=np.array(SPEAKERS),
-        sample_rate=np.int32(SAMPLE_RATE_HZ),
-    )
+        file, samples=samples, offsets=offsets, digit=digit, speaker=speaker, index=take,
+        speakers=np.array(SPEAKERS), sample_rate=rate,
+    )  # fmt: skip
     write_atomically(path, file.getvalue(), what="data file")
     return [path]
 
@@ -399,21 +371,13 @@ def _wav_samples(url: str, data: bytes) -> tuple[NDArray[np.int16], NDArray[np.i
     """Return all recordings end to end, ordered by take, speaker and digit, and where each begins."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members: dict[tuple[int, str, int], zipfile.ZipInfo] = {}
-            for member in archive.infolist():
-                # Nothing is unpacked to a path of the archive's choosing: names are only compared.
-                if match := _WAV.fullmatch(member.filename):
-                    members[int(match[3]), match[2], int(match[1])] = member
-            wanted = [
-                (take, speaker, digit) for take in range(NUM_TAKES) for speaker in SPEAKERS for digit in range(10)
-            ]
-            if missing := [
-                f"{digit}_{speaker}_{take}.wav"
-                for take, speaker, digit in wanted
-                if (take, speaker, digit) not in members
-            ]:
-                raise DataError(f"{url}: lacks {len(missing)} of {len(wanted)} recordings, the first {missing[0]}")
-            waves = [_read_wav(url, archive, members[key]) for key in wanted]
+            # Nothing is unpacked to a path of the archive's choosing: names are only compared.
+            found = {match[1]: member for member in archive.infolist() if (match := _WAV.fullmatch(member.filename))}
+            orders = itertools.product(range(NUM_TAKES), SPEAKERS, range(NUM_CLASSES))
+            names = [f"{digit}_{speaker}_{take}.wav" for take, speaker, digit in orders]
+            if missing := [name for name in names if name not in found]:
+                raise DataError(f"{url}: lacks {len(missing)} of {len(names)} recordings, the first {missing[0]}")
+            waves = [_read_wav(url, archive, found[name]) for name in names]
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise DataError(f"{url}: is cut short, altered or no zip file ({error})") from error
     return np.concatenate(waves), np.cumsum([0, *(len(one) for one in waves)], dtype=np.int64)

@@ -33,7 +33,6 @@ FILES = {
 """Bytes and md5 of the uncompressed files."""
 MAX_FILE_BYTES = 16 << 20
 
-
 _COUNTS = {"train": 60_000, "t10k": 10_000}
 _UINT8 = 0x08
 _GZIP_OVERHEAD_BYTES = 1 << 16
@@ -56,12 +55,10 @@ def load_mnist(folder: str | Path, *, part: Part) -> Split:
     Returns
     -------
     Split
-        Images and labels in the order of the files: pixels / 255, digits 0 to 9.
+        Images ``[n, 784]`` and labels ``[n]`` in the order of the files: pixels / 255, digits 0 to 9.
 
     Notes
     -----
-    Shapes: images ``[n, 784]``, labels ``[n]``.
-
     The files are not trusted: magic number, element type, dimensions and size must be those of MNIST, and no more than
     that is ever decompressed.
 
@@ -111,7 +108,12 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
     num_bytes = header_bytes + int(np.prod(shape))
     compressed = path.suffix == ".gz"
     with reading(path, "gzip") as size:
-        _check_size(path, size, num_bytes, compressed=compressed)
+        if compressed and size > num_bytes + _GZIP_OVERHEAD_BYTES:
+            raise DataError(
+                f"{path}: is no file of MNIST: compressed must be smaller than {num_bytes} bytes, got {size}"
+            )
+        if not compressed and size != num_bytes:
+            raise DataError(f"{path}: is cut short or no file of MNIST: must have {num_bytes} bytes, got {size}")
         with gzip.open(path) if compressed else path.open("rb") as file:
             _check_header(path, file.read(header_bytes), shape)
             # One byte more than allowed shows whether more follows, and lets gzip reach and check its checksum.
@@ -120,13 +122,6 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
         problem = "is cut short" if len(data) < num_bytes - header_bytes else "goes on after its data"
         raise DataError(f"{path}: {problem}: must have {num_bytes} bytes uncompressed")
     return np.frombuffer(bytearray(data), dtype=np.uint8).reshape(shape)
-
-
-def _check_size(path: Path, size: int, num_bytes: int, *, compressed: bool) -> None:
-    if compressed and size > num_bytes + _GZIP_OVERHEAD_BYTES:
-        raise DataError(f"{path}: is no file of MNIST: compressed must be smaller than {num_bytes} bytes, got {size}")
-    if not compressed and size != num_bytes:
-        raise DataError(f"{path}: is cut short or no file of MNIST: must have {num_bytes} bytes, got {size}")
 
 
 def _check_header(path: Path, header: bytes, shape: tuple[int, ...]) -> None:

@@ -224,10 +224,7 @@ class SharedBatchNorm2d(_OfAllProcesses, nn.BatchNorm2d):
     """``nn.BatchNorm2d`` over the samples of all processes."""
 
 
-_SHARED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm1d: SharedBatchNorm1d,
-    nn.BatchNorm2d: SharedBatchNorm2d,
-}
+_SHARED: dict[type[nn.Module], type[nn.Module]] = {nn.BatchNorm1d: SharedBatchNorm1d, nn.BatchNorm2d: SharedBatchNorm2d}
 
 
 def share_batch_norms(model: nn.Module) -> None:
