@@ -127,10 +127,7 @@ def pack_run(
             tensors |= {key + CODES: pack_sign_bits(ternary.to(torch.int8)), key + GAMMA: gamma}
     description = {
         "kind": KIND,
-        "config": {
-            **config.model_dump(),
-            "data": {**config.data.model_dump(), "folder": ""},
-        },  # whose disk is no matter
+        "config": sections(config),
         "measured": measured or {},
         "epoch": meta.epoch,
         "seed": meta.seed,
@@ -197,6 +194,13 @@ def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
     model.load_state_dict(state)
     measured = description.get("measured")
     return model.eval(), config, measured if isinstance(measured, dict) else {}
+
+
+def sections(config: Config) -> dict[str, Any]:
+    """Return the sections of a configuration without the folder of the data: whose disk is no matter."""
+    found: dict[str, Any] = config.model_dump()
+    found["data"]["folder"] = ""
+    return found
 
 
 def _latent(module: nn.Module) -> tuple[str, Tensor, Any] | None:
