@@ -46,12 +46,7 @@ class Header(NamedTuple):
 def read_headers(path: Path, *, kinds: str = "fiub") -> dict[str, Header]:
     """Read the headers of all arrays and check their sizes against the file's.
 
-    Parameters
-    ----------
-    path
-        The file or folder.
-    kinds
-        The kinds of dtypes, as NumPy abbreviates them, that may be in it.
+    The kinds are those of the dtypes that may be there, as NumPy abbreviates them.
 
     Raises
     ------

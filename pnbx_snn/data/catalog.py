@@ -30,17 +30,9 @@ Section = Any
 class DataSet(NamedTuple):
     """What there is to know of a data set.
 
-    Attributes
-    ----------
-    load
-        Returns the samples of a part: ``load(section, part)``.
-    sizes
-        Returns values in a step, steps (1: static samples) and classes, as ``[data]`` asks for them.
-    augment
-        Changes samples ``x`` at random in training: ``augment(x, generator=..., strength=...)``.
-    url, download
-        Where its files are, an address that ends in ``/``, and what puts them into a folder: ``download(folder,
-        mirror)``. Without these the files come some other way.
+    ``load(section, part)`` returns its samples, ``sizes(section)`` the values in a step, the steps (1: static samples)
+    and the classes. ``augment(x, generator=..., strength=...)`` changes samples at random in training. Where there is a
+    ``url``, an address that ends in ``/``, ``download(folder, mirror)`` puts the files into a folder.
     """
 
     load: Callable[[Section, Part], Split]
@@ -152,13 +144,8 @@ def arrays_path(data: Section) -> Path:
 def load_split(data: Section, part: Part) -> Split:
     """Load a part of the data that a configuration names.
 
-    Parameters
-    ----------
-    data
-        Its ``name``, ``folder`` and options.
-    part
-        ``"train"``, ``"validation"``, ``"train_all"`` (both) or ``"test"``; what is in it says the function that loads
-        this data set.
+    What is in ``"train"``, ``"validation"``, ``"train_all"`` (both) and ``"test"`` says the function that loads this
+    data set.
 
     Returns
     -------
@@ -185,12 +172,7 @@ def augment(
 ) -> Float[Tensor, "B *shape"]:
     """Change samples at random: images by affine and elastic distortion, spoken digits by shifts, masks and noise.
 
-    Parameters
-    ----------
-    x
-        Samples as :func:`load_split` gives them.
-    strength
-        0 (as they are) to 1.
+    The samples are those of :func:`load_split`; the strength is 0 (as they are) to 1.
 
     Examples
     --------

@@ -37,13 +37,7 @@ class Mirror:
         self._progress = progress
 
     def read(self, file: str, *, max_bytes: int) -> bytes:
-        """Return the content of a file.
-
-        Raises
-        ------
-        DataError
-            If it cannot be had, is cut short or larger.
-        """
+        """Return the content of a file, or raise a :class:`DataError` if it cannot be had, is cut short or larger."""
         url = self.base_url + file
         data = bytearray()
         try:

@@ -337,13 +337,6 @@ def download_fsdd(folder: Path, mirror: Mirror) -> list[Path]:
 
     The recordings may change at their source: they must be 50 takes of each digit by each of the six speakers, and a
     warning says if they are not those on which this project's numbers were measured.
-
-    Raises
-    ------
-    DataError
-        If the mirror cannot be reached, or sends something else; nothing is kept.
-    StorageError
-        If the file cannot be written.
     """
     path = folder / "fsdd.npz"
     if path.exists():

@@ -139,15 +139,7 @@ def _check_header(path: Path, header: bytes, shape: tuple[int, ...]) -> None:
 
 
 def download_mnist(folder: Path, mirror: Mirror) -> list[Path]:
-    """Put the four files of MNIST into a folder; those that are there and right stay.
-
-    Raises
-    ------
-    DataError
-        If the mirror cannot be reached, or sends something else; nothing is kept.
-    StorageError
-        If a file cannot be written.
-    """
+    """Put the four files of MNIST into a folder; those that are there and right stay."""
     return [_download_file(name, folder, mirror) for name in FILES]
 
 

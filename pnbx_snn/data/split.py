@@ -107,18 +107,6 @@ class Split(NamedTuple):
 
 
 def check_part(where: str, part: str) -> None:
-    """Raise unless a part of a data set is one of the four.
-
-    Raises
-    ------
-    PnbxValueError
-        Another name.
-
-    Examples
-    --------
-    >>> check_part("load_mnist", "all")
-    Traceback (most recent call last):
-    pnbx_snn.errors.PnbxValueError: load_mnist: part must be 'train', 'validation', 'train_all' or 'test', got 'all'
-    """
+    """Raise a :class:`PnbxValueError` unless a part of a data set is one of the four."""
     if part not in get_args(Part):
         raise PnbxValueError(f"{where}: part must be 'train', 'validation', 'train_all' or 'test', got {part!r}")
