@@ -181,8 +181,12 @@ def augment(
     >>> bool((augment(x, DataConfig(), strength=0.0, generator=torch.Generator()) == x).all())
     True
     """
+    if strength == 0:
+        return x
     change = DATA_SETS[data.name].augment
-    return x if strength == 0 or change is None else change(x, generator=generator, strength=strength)
+    if change is None:
+        raise PnbxValueError(f"augment: samples of {data.name!r} cannot be changed: strength must be 0, got {strength}")
+    return change(x, generator=generator, strength=strength)
 
 
 def download(
