@@ -21,20 +21,22 @@ from pnbx_snn.console import (
     shown,
     stoppable,
 )
-from pnbx_snn.metrics.counts import parameter_table
+from pnbx_snn.metrics import page
+from pnbx_snn.metrics.analysis import analyze_run, layer_names
+from pnbx_snn.metrics.counts import parameter_parts, parameter_table
 from pnbx_snn.metrics.neurobench import neurobench as measure_neurobench
+from pnbx_snn.metrics.report import SECTIONS, sections, write_report
 from pnbx_snn.networks.base import FloatNetwork
 from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.plot import without_display
 from pnbx_snn.report import (
     document_table,
     evaluation_table,
-    layer_names,
     neurobench_table,
-    parameter_parts,
     parts_table,
+    plain_table,
     save_picture,
     summary_table,
-    without_display,
 )
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, Network, build_model, load_run, read_meta
 from pnbx_snn.training.config import load_config
@@ -326,58 +328,63 @@ def pack(
     out.print(f"wrote {file}: {size:,} bytes{accuracy}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _moved(given: bool) -> bool:
+    """Refuse the options that went with the study of the document."""
+    if given:
+        fail(
+            "--reference, --claims, --measure, --quick and --measurements are about the source document and moved, in "
+            "a clone of the repository, to: python -m studies.claims [RUN] -o report [--measure]; see its --help",
+            2,
+        )
+    return given
+
+
 @app.command()
 def analyze(
-    run: Annotated[
-        Path | None, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")
-    ] = None,
+    run: Run,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.", metavar="DIR")] = Path(
         "report"
     ),
-    reference: Annotated[bool, typer.Option("--reference", help="The document's network in place of a run.")] = False,
-    claims: Annotated[bool, typer.Option("--claims", help="Add every claim of the source document.")] = False,
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Measure PNB-X against its rivals first, ten minutes or more.")
-    ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure only to see that it runs.")] = False,
     section: Annotated[
-        list[str] | None, typer.Option("--section", help="Only this section; may be given more than once.")
+        list[str] | None,
+        typer.Option("--section", help=f"Only this one of {', '.join(SECTIONS)}; may be given more than once."),
     ] = None,
     part: Part = "test",
     data: DataFolder = None,
     samples: Annotated[int, typer.Option(min=1, help="How many samples are looked at.")] = 256,
     sample: Annotated[int, typer.Option(min=0, help="Number of the sample whose spikes are drawn.")] = 0,
-    measurements: Annotated[
-        Path | None, typer.Option(help="A measurements.json; default: that in the report's folder.", metavar="FILE")
-    ] = None,
+    moved: Annotated[
+        bool,
+        typer.Option(
+            "--reference",
+            "--claims",
+            "--measure",
+            "--quick",
+            "--measurements",
+            hidden=True,
+            is_eager=True,
+            callback=_moved,
+        ),
+    ] = False,
 ) -> None:
-    """Report what a network costs: counted, modelled and measured, beside what the source document claims.
+    """Report what a network costs: parameters, operations, bytes, energy (modelled) and how its neurons fire.
 
-    The report is one HTML file that opens without a network, and the same as Markdown and JSON.
+    The report is one HTML file that opens without the internet, and the same numbers as JSON.
 
     For example:
 
     - `pnbx-snn analyze runs/digits -o report`
-    - `pnbx-snn analyze --reference --claims -o report`
-    - `pnbx-snn analyze --reference --claims --measure -o report`
     - `pnbx-snn analyze runs/mnist --data DIR --section activity --sample 3`
     """
-    from studies.counted.run_analysis import analyze_run
-    from studies.measurements.measuring import measure_all
-    from studies.report.build import build_report
-
-    if (run is None) != reference:
-        fail("analyze needs either a RUN or --reference" + (", got both" if reference else ", got neither"), 2)
-    if quick and not measure:
-        fail("--quick is for --measure", 2)
-    analysis = None
-    if run is not None:
-        model, config = _load(run)
-        analysis = analyze_run(run, model, _data(config, data), part=part, samples=samples, sample=sample)
-    if measure:
-        measure_all(output, quick=quick)
-    written = build_report(output, run=analysis, claims=claims, sections=section or (), measurements=measurements)
-    out.print(f"wrote {written.html}, report.md and report.json", markup=False, highlight=False, soft_wrap=True)
+    model, config = _load(run)
+    costs = analyze_run(run, model, _data(config, data), part=part, samples=samples, sample=sample)
+    built = sections(costs, section or ())
+    for table in (part for one in built for part in one.parts if isinstance(part, page.Table)):
+        if not table.folded:
+            out.print(plain_table(table))
+    out.print(
+        f"wrote {write_report(costs, built, output)} and report.json", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 @app.command()

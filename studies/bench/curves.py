@@ -15,7 +15,7 @@ from pnbx_snn.kernels.scan import diagonal_scan
 from studies.bench.neurons import currents, pnbx_lif, trained
 from studies.bench.step import reference
 from studies.bench.timing import interleave
-from studies.measurements.models import images, settled
+from studies.measurements.reference import images, settled
 
 LENGTHS = (256, 1024, 4096, 16_384, 100_000)
 WIDTHS = (64, 256, 1024, 4096)

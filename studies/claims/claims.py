@@ -21,7 +21,7 @@ VERDICTS: dict[Verdict, str] = {
 }
 TOLERANCE = 0.01
 """Up to here a figure counts as rounded."""
-RECOMPUTE = "pnbx-snn analyze --reference --claims"
+RECOMPUTE = "python -m studies.claims"
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
+from pnbx_snn.metrics.energy import HOROWITZ_45, JOUPPI_7, Table
 from studies.claims.closed_forms import DOCUMENT, EQUAL, REFERENCE, TransformerSizes, cache_bytes, parameters
 from studies.claims.closed_forms import transformer_macs as _macs
 from studies.claims.closed_forms import transformer_parameters as _transformer_parameters
-from studies.claims.energy import BOLTZMANN, HOROWITZ_45, JOUPPI_7, Table
 
 MB = 1e6
 SAID_MEASURED_MB = 12.1
@@ -202,11 +202,6 @@ def mac_pj(kind: str, table: Table = JOUPPI_7) -> float:
 def traffic_mj(bits: int, table: Table = HOROWITZ_45) -> float:
     """Return the energy of reading all weights from 1 MB SRAM in each of 784 steps, in mJ."""
     return 784 * weights_mb(bits) * MB / 8 * table.access["SRAM 1 MB"][1] * 1e-12 * 1e3
-
-
-def landauer_j() -> float:
-    """Return k T ln 2 at 300 K."""
-    return BOLTZMANN * 300 * math.log(2)
 
 
 def wilson(correct: int, of: int, z: float = 1.96) -> tuple[float, float]:

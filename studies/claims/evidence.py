@@ -13,7 +13,7 @@ import pnbx_snn
 from pnbx_snn.errors import StorageError
 
 FILE = "measurements.json"
-MEASURE = "python -m studies.measurements.run FOLDER"
+MEASURE = "python -m studies.measurements FOLDER"
 BENCH = "make bench"
 FIELDS = {"quantity", "model", "form", "length", "value", "unit", "low", "high", "command"}
 NATIVE = "PNB-X"

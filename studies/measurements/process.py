@@ -21,6 +21,11 @@ ONNX = "ONNX Runtime"
 ONE_THREAD = dict.fromkeys((*THREADS, "TORCHINDUCTOR_COMPILE_THREADS"), "1")
 
 
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join([str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
+
+
 def run(arguments: Sequence[str]) -> float:
     """Run ``python ARGUMENTS`` with one thread and return the seconds that it had the processor.
 
@@ -30,9 +35,7 @@ def run(arguments: Sequence[str]) -> float:
         If it fails; with the end of what it said.
     """
     before = os.times()
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, env={**os.environ, **ONE_THREAD}
-    )
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
         raise PnbxError(f"measure: python {' '.join(arguments)} failed: {done.stderr.strip()[-1000:]}")
     after = os.times()
@@ -65,12 +68,7 @@ class Rival:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env={
-                **os.environ,
-                **ONE_THREAD,
-                "TORCHINDUCTOR_CACHE_DIR": self.compiled.name,
-                "PYTHONPATH": os.pathsep.join([str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])]),
-            },
+            env={**_environment(), "TORCHINDUCTOR_CACHE_DIR": self.compiled.name},
         )
         self._first: dict[str, Any] | None = None
 

@@ -173,7 +173,7 @@ def write(lines: Sequence[Line], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kept = {
         "machine": machine(),
-        "command": "python -m studies.recall.run --out runs/recall.jsonl",
+        "command": "python -m studies.recall --out runs/recall.jsonl",
         "runs": lines,
     }
     write_atomically(folder / "recall.json", (json.dumps(kept, indent=1) + "\n").encode())

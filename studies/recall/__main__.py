@@ -1,8 +1,8 @@
 """What a network remembers: train it on a task, test it at each size, add the result to a file of JSON lines.
 
-python -m studies.recall.run --task recall --model PNB-X --seed 0 --out runs/recall.jsonl
-python -m studies.recall.run --out runs/recall.jsonl             everything, what is there already is kept
-python -m studies.recall.run --out runs/recall.jsonl --report docs/analysis      the table and the figure
+python -m studies.recall --task recall --model PNB-X --seed 0 --out runs/recall.jsonl
+python -m studies.recall --out runs/recall.jsonl             everything, what is there already is kept
+python -m studies.recall --out runs/recall.jsonl --report docs/analysis      the table and the figure
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def plan(lines: Sequence[dict[str, Any]], tasks: Sequence[Task], models: Sequenc
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m studies.recall.run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m studies.recall", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--task", choices=TASKS, action="append", help="only this one (may be repeated)")
     parser.add_argument("--model", choices=MODELS, action="append", help="only this one (may be repeated)")

@@ -6,16 +6,16 @@ leakage, no interconnect, so every number is a lower bound of what a chip takes;
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pnbx_snn.errors import PnbxValueError
+from pnbx_snn.metrics.operations import Operations, totals
 
 Memory = Literal["none", "SRAM 8 KB", "SRAM 32 KB", "SRAM 1 MB", "DRAM"]
 MEMORIES: tuple[Memory, ...] = ("none", "SRAM 8 KB", "SRAM 32 KB", "SRAM 1 MB", "DRAM")
-BOLTZMANN = 1.380649e-23
-"""J/K, exact by the definition of the kelvin (SI 2019)."""
+PLACES: tuple[Memory, ...] = ("none", "SRAM 1 MB", "DRAM")
+"""Where weights and state lie in the scenarios."""
 
 
 class Interval(NamedTuple):
@@ -142,21 +142,6 @@ def traffic_energy(num_bytes: float | int, memory: Memory) -> Interval:
     return Interval(min(ends), max(ends))
 
 
-def landauer(bits: float | int = 1, *, kelvin: float | int = 300) -> float:
-    """Return k T ln 2 for each bit that is erased, in joules: physics, not engineering.
-
-    References
-    ----------
-    Landauer 1961, IBM Journal of Research and Development 5.
-
-    Examples
-    --------
-    >>> f"{landauer():.3e}"
-    '2.871e-21'
-    """
-    return bits * BOLTZMANN * kelvin * math.log(2)
-
-
 class Scenario(NamedTuple):
     """Modelled energy of one step or token.
 
@@ -178,3 +163,38 @@ class Scenario(NamedTuple):
     def total(self) -> Interval:
         """Compute and traffic."""
         return self.compute + self.traffic
+
+
+def step_traffic(rows: Sequence[Operations], state: int, *, events: bool) -> float:
+    """Return the bytes that a step moves: two bits a weight that is read, and the state in and out.
+
+    With ``events`` only the columns of active inputs are read, as the native executor does.
+    """
+    weights = 0.0
+    for row in rows:
+        if "additions" in row.kind:
+            touched = 1.0 if row.density is None or not events else row.density
+            weights += row.dense * touched / 4
+    return weights + 2 * state
+
+
+def step_scenarios(rows: Sequence[Operations], state: int, *, who: str = "ternary, integers") -> list[Scenario]:
+    """Return a step of a ternary network in every scenario.
+
+    Parameters
+    ----------
+    rows
+        Operations of a step, with what was executed.
+    state
+        Bytes from step to step; read and written in each.
+    who
+        Name.
+    """
+    found, kinds = [], totals(rows)
+    for pick, sparsity in enumerate(("dense", "events")):
+        additions = kinds["additions from events"][pick] + kinds["additions from values"][pick]
+        work = {"ternary addition": additions, "int32 MAC": kinds["multiply-accumulates"][0]}
+        compute = compute_energy({**work, "elementwise": kinds["elementwise"][0]})
+        moved = step_traffic(rows, state, events=sparsity == "events")
+        found += [Scenario(who, sparsity, place, compute, traffic_energy(moved, place)) for place in PLACES]
+    return found

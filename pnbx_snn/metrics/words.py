@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 
-from studies.claims.energy import Interval
+from pnbx_snn.metrics.energy import Interval
 
 PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 
@@ -70,14 +69,3 @@ def interval_words(interval: Interval, unit: str = "J") -> str:
     else:
         low += unit
     return f"{low} to {high}{unit if len(second) > 1 else ' ' + unit}"
-
-
-def spaced(text: str) -> str:
-    r"""Put a space before every per cent sign, as the document has it; the space does not break.
-
-    Examples
-    --------
-    >>> spaced("86% of 14 %") == "86\u00a0% of 14 %"
-    True
-    """
-    return re.sub(r"(\d)%", "\\1\u00a0%", text)

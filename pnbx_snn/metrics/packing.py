@@ -1,10 +1,10 @@
-"""Bytes of weights in different packings: counted, and what a general compressor makes of the packed ones."""
+"""Bytes of a network: its weights in different packings, and the state that one stream carries."""
 
 from __future__ import annotations
 
 import math
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from pnbx_snn.errors import PnbxTypeError
 from pnbx_snn.metrics.neurobench import matrices_of
 from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.training.checkpoint import Network
 from pnbx_snn.training.packed import pack_ternary
 
@@ -21,10 +22,8 @@ class Packing(NamedTuple):
 
     Parameters
     ----------
-    name
-        For example ``"2 bits"``.
-    bits
-        Per ternary weight.
+    name, bits
+        For example ``"2 bits"``, and bits of a ternary weight.
     ternary_bytes, other_bytes
         Of the ternary weights, and of all other parameters, which stay fp32 (fp16 in ``"fp16"``).
     """
@@ -83,23 +82,55 @@ def packings(model: Network) -> list[Packing]:
     >>> [(packing.name, packing.ternary_bytes) for packing in found[:4]]
     [('fp32', 8704), ('fp16', 4352), ('int8', 2176), ('2 bits', 544)]
     """
-    weights = ternary_weights(model)
-    number = sum(weight.numel() for weight in weights.values())
+    weights = list(ternary_weights(model).values())
+    number = sum(weight.numel() for weight in weights)
     others = sum(parameter.numel() for parameter in model.parameters()) - number
-    found = [
+    squeezed = sum(len(zlib.compress(bytes(pack_ternary(w).tolist()), 9)) for w in weights)
+    bits = sum(weight.numel() * entropy_bits(weight) for weight in weights)
+    return [
         Packing("fp32", 32, 4 * number, 4 * others),
         Packing("fp16", 16, 2 * number, 2 * others),
         Packing("int8", 8, number, 4 * others),
-        Packing("2 bits", 2, sum(-(-weight.numel() // 4) for weight in weights.values()), 4 * others),
-        Packing("5 trits a byte", 1.6, sum(-(-weight.numel() // 5) for weight in weights.values()), 4 * others),
+        Packing("2 bits", 2, sum(-(-weight.numel() // 4) for weight in weights), 4 * others),
+        Packing("5 trits a byte", 1.6, sum(-(-weight.numel() // 5) for weight in weights), 4 * others),
+        Packing("2 bits, then zlib (measured)", 8 * squeezed / number, squeezed, 4 * others),
+        Packing("entropy (no code can be shorter)", bits / number, math.ceil(bits / 8), 4 * others),
     ]
-    squeezed = sum(len(zlib.compress(bytes(pack_ternary(w).tolist()), 9)) for w in weights.values())
-    found.append(Packing("2 bits, then zlib (measured)", 8 * squeezed / number, squeezed, 4 * others))
-    bits = sum(weight.numel() * entropy_bits(weight) for weight in weights.values())
-    return [*found, Packing("entropy (no code can be shorter)", bits / number, math.ceil(bits / 8), 4 * others)]
 
 
 def zero_share(model: Network) -> float:
     """Return the share of zeros among the ternary weights."""
     weights = list(ternary_weights(model).values())
     return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+
+
+@torch.no_grad()
+def state_bytes(model: Network) -> dict[str, int]:
+    """Return the bytes that one stream keeps from step to step, by part, counted on the state of one step.
+
+    Parameters
+    ----------
+    model
+        A calibrated spiking network in evaluation mode.
+
+    Examples
+    --------
+    >>> from pnbx_snn import SpikingClassifier
+    >>> state_bytes(SpikingClassifier(in_features=64, hidden=[32], num_classes=4, num_steps=2))
+    {'layer 1': 128, 'readout': 128}
+    """
+    if not isinstance(model, PNBX):
+        layers: Any = model.layers
+        sizes = {f"layer {i}": 4 * layer.linear.out_features for i, layer in enumerate(layers, start=1)}
+        return {**sizes, "readout": 4 * layers[-1].linear.out_features}  # potentials, and the running sum of spikes
+    state = model.stream(torch.zeros(1, model.in_features, device=model.readout.weight.device))[1]
+    found = {"encoder": _bytes(state.encoder)}
+    for part in ("ssm", "rnn", "fast_weights", "hippocampus", "membrane"):
+        found[part] = sum(_bytes(getattr(block, part)) for block in state.blocks)
+    return {**found, "readout": _bytes(state.total)}
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    return sum(_bytes(part) for part in value) if isinstance(value, tuple) else 0

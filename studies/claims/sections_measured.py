@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pnbx_snn.metrics.page import Figure, Section, Table
+from pnbx_snn.metrics.words import amount, bytes_words, seconds
+from studies.claims import charts
 from studies.claims.evidence import EQUAL, MEASURE, NATIVE, Measurements, missing
 from studies.claims.facts import GPU, total_fits
-from studies.counted.run_analysis import RunAnalysis
+from studies.claims.trained import Trained
 from studies.measurements.fits import Fit, crossing
 from studies.measurements.process import ONNX
-from studies.report import charts
-from studies.report.report_parts import Figure, Section, Table
-from studies.report.words import amount, bytes_words, seconds
 
 TABLES: tuple[tuple[str, str, str], ...] = (
     ("latency_p50", "A step at position L, median", "s"),
@@ -73,7 +73,7 @@ def by_length(m: Measurements, quantity: str, title: str) -> Table | None:
         cells.append([name, *(show(found[at].value, found[at].unit) if at in found else "-" for at in lengths)])
     columns = ["network", *(f"{at:,}" for at in lengths)]
     note = "-: not part of this measurement." if any("-" in row for row in cells) else ""
-    return Table(f"{title} (measured)", columns, cells, note, numbers=tuple(range(1, len(columns))))
+    return Table(f"{title} (measured)", columns, cells, note)
 
 
 def _alone(m: Measurements) -> Table:
@@ -85,7 +85,7 @@ def _alone(m: Measurements) -> Table:
         rows.append([name, *("-" if row is None else show(row.value, row.unit) for row in cells)])
     absent = [f"{title}: {missing(MEASURE)}" for quantity, title in ALONE if not m.all(quantity)]
     columns = ["network", *(title for _, title in ALONE)]
-    return Table("Once each (measured)", columns, rows, "; ".join(absent), numbers=tuple(range(1, len(columns))))
+    return Table("Once each (measured)", columns, rows, "; ".join(absent))
 
 
 def gpu_words(m: Measurements) -> str:
@@ -174,7 +174,7 @@ def measured_section(m: Measurements) -> Section:
     return Section("measurements", "Measured", text, [part for part in parts if part is not None], found)
 
 
-def accuracy_figure(run: RunAnalysis | None, quoted: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+def accuracy_figure(run: Trained | None, quoted: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     """Return accuracy against bytes: a run in each packing and mixed precision, and results measured before.
 
     Parameters
@@ -186,7 +186,9 @@ def accuracy_figure(run: RunAnalysis | None, quoted: Mapping[str, Sequence[tuple
     """
     points: dict[str, list[tuple[float, float]]] = {}
     if run is not None:
-        points["PNB-X: this run, by packing"] = [(float(p.total), 100 * run.accuracy) for p in run.packings[:5]]
+        points["PNB-X: this run, by packing"] = [
+            (float(p.total), 100 * run.costs.accuracy) for p in run.costs.packings[:5]
+        ]
         mixed = [(float(x.weight_bytes), 100 * x.accuracy) for x in run.mixed[1:]]
         points["this run, parts of it in fp16"] = mixed
     points |= {name: list(pairs) for name, pairs in quoted.items()}

@@ -1,30 +1,21 @@
-"""Counters equal closed forms, and what a compiled program really adds; bytes and energies equal their definitions."""
+"""Counters equal what equations ask for and what a compiled program really adds; bytes and energies are defined."""
 
-import ctypes
 import math
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from neuromorphic import Dense
 from neuromorphic.compiler import compile_model
 from neuromorphic.execution import run
 from pnbx_snn import PNBX, SpikingClassifier
 from pnbx_snn.data.split import Split, load_digits_split
-from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError
-from pnbx_snn.metrics.counts import parameter_table
+from pnbx_snn.errors import PnbxTypeError, PnbxValueError
+from pnbx_snn.metrics import energy, packing
+from pnbx_snn.metrics.operations import KINDS, Operations, additions, count_operations, skipped_share, totals
 from pnbx_snn.training.packed import pack_ternary
 from pnbx_snn.training.teacher import SmallCNN
-from studies.claims import closed_forms as forms
-from studies.claims import energy, spike_formats
-from studies.counted import packing
-from studies.counted.operations import additions, count_operations, totals
-from studies.measurements import gpu_energy
-from studies.rivals import count, document_transformer, equal_transformer
 
 SMALL = {
     "d_hidden": 32,
@@ -36,12 +27,55 @@ SMALL = {
     "threshold": 0.5,
     "tau_max": 8.0,
 }
-VARIANTS = {
-    "all": {},
-    "blocks": {"num_blocks": 2, "edges": "ternary", "norm": "affine"},
-    "loops": {"rnn": "spiking", "ssm": "complex", "fast_weights": "delta", "competition": "winner"},
-    "little": {"ssm": "real", "rnn": "none", "hippocampus": "none", "messages": False, "glia": False},
-    "memory": {"ssm": "none", "fast_weights": "none", "hippocampus": "persistent", "skip": False},
+# The options of a network; its operations by kind, as its equations ask for; bytes of a stream's state.
+EXPECTED = {
+    "all": (
+        {},
+        "ssm A 256; ssm B 256; ssm D 256; rnn U 128; rnn W 128; fast_weights P 128; hippocampus K, asked 192",
+        "encoder W_in 2048; ssm C 256; rnn V 128; fast_weights Q 128; hippocampus K, recalled 192; readout W_o 320",
+        "fast_weights F 32; hippocampus E, recalled 192",
+        "encoder LIF 128; ssm state 56; rnn state 20; fast_weights state 20; hippocampus state 402; membrane LIF 608; "
+        "readout mean 32",
+        1664,
+    ),
+    "blocks": (
+        {"num_blocks": 2, "edges": "ternary", "norm": "affine"},
+        "ssm 1.A 256; ssm 1.B 256; ssm 1.D 256; rnn 1.U 128; rnn 1.W 128; fast_weights 1.P 128; "
+        "hippocampus 1.K, asked 192; ssm 2.A 256; ssm 2.B 256; ssm 2.D 256; rnn 2.U 128; rnn 2.W 128; "
+        "fast_weights 2.P 128; hippocampus 2.K, asked 192",
+        "encoder W_in 2048; ssm 1.C 256; rnn 1.V 128; fast_weights 1.Q 128; hippocampus 1.K, recalled 192; "
+        "ssm 2.C 256; rnn 2.V 128; fast_weights 2.Q 128; hippocampus 2.K, recalled 192; readout W_o 320",
+        "fast_weights 1.F 32; hippocampus 1.E, recalled 192; fast_weights 2.F 32; hippocampus 2.E, recalled 192",
+        "encoder LIF 128; ssm 1.state 56; rnn 1.state 20; fast_weights 1.state 20; hippocampus 1.state 402; "
+        "membrane 1.LIF 608; ssm 2.state 56; rnn 2.state 20; fast_weights 2.state 20; hippocampus 2.state 402; "
+        "membrane 2.LIF 608; readout mean 32",
+        2816,
+    ),
+    "loops": (
+        {"rnn": "spiking", "ssm": "complex", "fast_weights": "delta", "competition": "winner"},
+        "ssm B 256; rnn U 128; rnn W 128; rnn V 128; fast_weights P 128; hippocampus K, asked 192",
+        "encoder W_in 2048; ssm C 256; fast_weights Q 128; hippocampus K, recalled 192; readout W_o 320",
+        "fast_weights F 48",
+        "encoder LIF 128; ssm state 64; rnn state 20; fast_weights state 20; hippocampus state 274; membrane LIF 608; "
+        "readout mean 32",
+        1824,
+    ),
+    "little": (
+        {"ssm": "real", "rnn": "none", "hippocampus": "none", "messages": False, "glia": False},
+        "ssm B 256; fast_weights P 128",
+        "encoder W_in 2048; ssm C 256; fast_weights Q 128; readout W_o 320",
+        "fast_weights F 32",
+        "encoder LIF 128; ssm state 24; fast_weights state 20; membrane LIF 256; readout mean 32",
+        880,
+    ),
+    "memory": (
+        {"ssm": "none", "fast_weights": "none", "hippocampus": "persistent", "skip": False},
+        "rnn U 128; rnn W 128; hippocampus K, asked 192",
+        "encoder W_in 2048; rnn V 128; hippocampus K, recalled 192; readout W_o 320",
+        "hippocampus E, recalled 192",
+        "encoder LIF 128; rnn state 20; hippocampus state 18; membrane LIF 544; readout mean 32",
+        784,
+    ),
 }
 
 
@@ -64,39 +98,27 @@ def sequences(num: int, steps: int = 7) -> Split:
     return Split(x * (x > 0.6), torch.zeros(num, dtype=torch.long))
 
 
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
-def test_closed_forms_are_what_a_network_holds(options):
-    model = network(**options)
-    sizes = forms.sizes_of(model)
-    counted = {row.part: row.total for row in parameter_table(model)}
-    assert forms.parameters(sizes) == counted
-    _, state = model.stream(torch.rand(1, 64))
-
-    def tensors(value):
-        if isinstance(value, torch.Tensor):
-            return [value]
-        return [tensor for part in value for tensor in tensors(part)] if isinstance(value, tuple) else []
-
-    assert sum(forms.state_bytes(sizes).values()) == sum(tensor.nbytes for tensor in tensors(state))
+@pytest.mark.parametrize("name", EXPECTED)
+def test_operations_of_a_run_are_those_worked_out_by_hand(name):
+    options, *kinds, _ = EXPECTED[name]
+    rows = count_operations(network(readout="step", **options), sequences(6), batch_size=4).rows
+    for kind, expected in zip(KINDS, kinds, strict=True):
+        of = sorted(f"{r.part} {r.name} {r.dense:.0f}" for r in rows if r.kind == kind)
+        assert of == sorted(filter(None, expected.split("; "))), kind
+    for row in rows:
+        assert "additions" not in row.kind or 0 < row.executed < row.dense, row
 
 
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
-def test_dense_counts_of_a_run_equal_the_closed_form(options):
-    model = network(readout="step", **options)
-    counted = {(r.part, r.name, r.kind): r for r in count_operations(model, sequences(6), batch_size=4).rows}
-    expected = {(r.part, r.name, r.kind): r for r in forms.operations(forms.sizes_of(model))}
-    assert set(counted) == set(expected)
-    for key, row in counted.items():
-        assert row.dense == expected[key].dense, key
-        if "additions" in row.kind:
-            assert 0 < row.executed < row.dense, key
+@pytest.mark.parametrize("name", EXPECTED)
+def test_state_is_what_a_stream_carries(name):
+    options, *_, state = EXPECTED[name]
+    assert sum(packing.state_bytes(network(**options)).values()) == state
 
 
 def test_the_batch_size_does_not_matter():
     model = network(rnn="spiking")
     one, four = (count_operations(model, sequences(5), batch_size=size) for size in (1, 4))
     assert one.rows == four.rows
-    assert one.rates == pytest.approx(four.rates, rel=1e-12)
     assert model._modules["blocks"][0].rnn.__dict__.get("_advance") is None  # nothing is left behind
 
 
@@ -105,7 +127,6 @@ def test_additions_are_those_of_a_slow_count():
     weights, inputs = rng.integers(-1, 2, (5, 7)), rng.integers(0, 3, (3, 2, 7))
     slow = sum(int(weights[o, i] != 0 and x[i] != 0) for x in inputs.reshape(-1, 7) for o in range(5) for i in range(7))
     assert additions(torch.tensor(weights), torch.tensor(inputs)) == (6 * 35, slow)
-    assert additions(torch.tensor(weights), torch.tensor(inputs)).skipped == 6 * 35 - slow
     with pytest.raises(PnbxValueError, match=r"inputs must be \[\.\.\., in\] for weights \[out, in\], got \[3\] and"):
         additions(torch.ones(2, 4), torch.ones(3))
 
@@ -157,32 +178,15 @@ def test_a_compiled_pnbx_network_executes_what_was_counted():
     assert [value for value in executed if value in ours] == ours
 
 
-def test_transformers_cost_what_torch_counts():
-    for make, sizes in ((document_transformer, forms.DOCUMENT), (equal_transformer, forms.EQUAL)):
-        model = make().eval()
-        assert forms.transformer_parameters(sizes) == count(model)
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            model(torch.zeros(64, 1, dtype=torch.long))
-        readout = 64 * (sizes.classes or sizes.tokens) * sizes.d
-        macs = forms.transformer_macs(64, sizes, causal=False) + readout
-        assert counter.get_total_flops() == 2 * macs  # the plain attention multiplies all pairs
-        cache = model.cache(1, capacity=9)
-        with torch.no_grad():
-            model(torch.zeros(8, 1, dtype=torch.long), cache)
-        assert forms.cache_bytes(9, sizes) == cache.nbytes
-
-
-def test_causal_attention_sums_over_its_steps():
-    sizes = forms.EQUAL
-    steps = sum(forms.transformer_step_macs(t, sizes) - sizes.classes * sizes.d for t in range(1, 51))
-    assert forms.transformer_macs(50, sizes, causal=True) == steps
-
-
 def test_totals_take_what_was_not_counted_as_executed():
-    rows = [*forms.operations(), forms.Operations("x", "y", "elementwise", 5.0, 2.0)]
-    found = totals(rows)
-    assert found["additions from events"] == (2418688, 2418688)
-    assert found["elementwise"][0] - found["elementwise"][1] == 3
+    rows = [
+        Operations("a", "A", KINDS[0], 8, 2.0),
+        Operations("b", "C", KINDS[1], 2),
+        Operations("x", "y", KINDS[3], 5),
+    ]
+    assert totals(rows) == {KINDS[0]: (8, 2.0), KINDS[1]: (2, 2), KINDS[2]: (0, 0), KINDS[3]: (5, 5)}
+    assert skipped_share(rows) == 0.6
+    assert skipped_share(rows[2:]) == 0.0
 
 
 def test_packings_are_as_long_as_they_say():
@@ -206,22 +210,6 @@ def test_packings_are_as_long_as_they_say():
         packing.ternary_weights(SmallCNN(8, 8, 2, channels=2))
 
 
-def test_spike_formats_take_what_arrays_take():
-    spikes = (np.random.default_rng(1).random(2048) < 0.2).astype(np.uint8)
-    found = spike_formats.stored_bytes(2048, spikes.mean())
-    assert found["bitmap"] == np.packbits(spikes).nbytes
-    assert found["index list"] == pytest.approx(np.flatnonzero(spikes).astype(np.uint16).nbytes)
-    values = np.ones(spikes.sum(), dtype=np.int8).nbytes + np.array([len(spikes)], dtype=np.int32).nbytes
-    assert found["CSR"] == pytest.approx(found["index list"] + values)
-    edge = spike_formats.break_even()
-    assert spike_formats.stored_bytes(2048, edge)["index list"] == 256
-    rows = spike_formats.measure_products(neurons=64, outputs=16, batch=3, densities=(0.02, 0.5), repeats=2)
-    assert [(r.format, r.density) for r in rows[:4]] == [(name, 0.02) for name in spike_formats.FORMATS]
-    assert all(r.seconds > 0 for r in rows)
-    with pytest.raises(PnbxValueError, match="density in \\[0, 1\\], got 2048, 1.5"):
-        spike_formats.stored_bytes(2048, 1.5)
-
-
 def test_energy_is_count_times_table(unchecked):
     found = energy.compute_energy({"int8 MAC": 1e6, "elementwise": 2e6})
     assert found == pytest.approx((1e-6 * (0.07 + 0.03 + 2 * 0.03), 1e-6 * (0.2 + 0.1 + 2 * 0.1)))
@@ -231,71 +219,10 @@ def test_energy_is_count_times_table(unchecked):
     total = energy.Scenario("x", "dense", "DRAM", found, dram).total
     assert total == pytest.approx((found.low + dram.low, found.high + dram.high))
     assert total.over(total) == (1, 1)
-    assert energy.landauer(2, kelvin=150) == pytest.approx(energy.landauer(1, kelvin=300))
     with pytest.raises(PnbxValueError, match="got 'fp64 MAC': 1"):
         energy.compute_energy({"fp64 MAC": 1})
     with pytest.raises(PnbxValueError, match="memory must be one of none, SRAM 8 KB"):
         energy.traffic_energy(1, "disk")
-
-
-class FakeNVML:
-    """A GPU that takes 50 W when idle and 10 J more a call of its work."""
-
-    def __init__(self, clock, code=0):
-        self.clock, self.code, self.extra = clock, code, 0.0
-
-    def nvmlInit_v2(self):
-        return self.code
-
-    def nvmlDeviceGetHandleByIndex_v2(self, index, device):
-        return 0
-
-    def nvmlDeviceGetName(self, device, name, size):
-        name.value = b"GPU of a test"
-        return 0
-
-    def nvmlDeviceGetTotalEnergyConsumption(self, device, energy):
-        energy._obj.value = int(1000 * (50 * self.clock.now + self.extra))
-        return 0
-
-
-class Clock:
-    now = 0.0
-
-    def perf_counter(self):
-        self.now += 0.25
-        return self.now
-
-    def sleep(self, seconds):
-        self.now += seconds
-
-
-def test_joules_of_a_gpu_without_its_idle_power(monkeypatch):
-    clock = Clock()
-    nvml = FakeNVML(clock)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: nvml)
-    monkeypatch.setattr(gpu_energy, "time", clock)
-    counter = gpu_energy.Counter()
-    assert counter.name == "GPU of a test"
-
-    def work():
-        nvml.extra += 10.0
-
-    found = gpu_energy.measure_energy(counter, work, seconds=8.0)
-    assert found.idle_watts == pytest.approx(50, rel=0.1)
-    assert found.joules == pytest.approx(10 * found.calls, rel=0.1)
-    nvml.code = 9
-    with pytest.raises(PnbxError, match="no NVIDIA device: NVML does not start \\(NVML error 9\\)"):
-        gpu_energy.Counter()
-    assert gpu_energy.gpu_rows() == "no NVIDIA device: NVML does not start (NVML error 9)"
-
-
-def test_without_a_gpu_a_sentence_says_so(monkeypatch):
-    def missing(name):
-        raise OSError(name)
-
-    monkeypatch.setattr(ctypes, "CDLL", missing)
-    assert gpu_energy.gpu_rows() == "no NVIDIA device (its library libnvidia-ml.so.1 is not here)"
 
 
 def test_counting_says_what_it_cannot_count():
@@ -303,7 +230,6 @@ def test_counting_says_what_it_cannot_count():
         count_operations(SmallCNN(8, 8, 2, channels=2), split_of(2))
     with pytest.raises(PnbxValueError, match="at least one sample, got none"):
         count_operations(network(), split_of(0))
-    assert isinstance(network(), nn.Module)
 
 
 def test_loops_of_spiking_interneurons_are_counted_inside():
@@ -334,7 +260,7 @@ def test_neurobench_counts_the_same():
         model.calibrate(split.images)
         theirs, ours = neurobench(model.eval(), split)["synaptic_operations"], count_operations(model, split)
         kinds = totals([row for row in ours.rows if "additions" in row.kind])
-        from_events, from_values = (kinds[kind] for kind in forms.KINDS[:2])
+        from_events, from_values = (kinds[kind] for kind in KINDS[:2])
         assert from_events[1] * ours.steps == pytest.approx(theirs["Effective_ACs"], rel=1e-9)
         assert from_values[1] * ours.steps == pytest.approx(theirs["Effective_MACs"], rel=1e-9)
         assert (from_events[0] + from_values[0]) * ours.steps == pytest.approx(theirs["Dense"], rel=1e-9)

@@ -10,27 +10,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from pnbx_snn import PNBX, cli
+import studies
+from pnbx_snn import PNBX
 from pnbx_snn.data.split import Split, load_digits_split
-from pnbx_snn.errors import DataError, PnbxTypeError, PnbxValueError, StorageError
+from pnbx_snn.errors import PnbxValueError, StorageError
+from pnbx_snn.metrics.analysis import analyze_run
+from pnbx_snn.metrics.page import Figure, Section, Table
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, load_run, save_checkpoint
 from pnbx_snn.training.config import make_config
-from studies.claims import evidence, facts
+from studies.claims import evidence, facts, formats, report
+from studies.claims.__main__ import main
 from studies.claims.claims import verdict
 from studies.claims.contradictions import CONTRADICTIONS
-from studies.claims.energy_scenarios import assumed_step, pnbx_scenarios, reference_state, transformer_scenarios
-from studies.claims.findings import findings
-from studies.counted.run_analysis import _in_half, activity, analyze_run, mixed_precision
-from studies.measurements import gpu_energy, measuring
-from studies.measurements import run as measure
+from studies.claims.energy_scenarios import pnbx_scenarios, transformer_scenarios
+from studies.claims.facts import findings
+from studies.claims.sections import CLAIMS, claim_row
+from studies.claims.trained import _in_half, measure_run, mixed_precision
+from studies.measurements import __main__ as measure
+from studies.measurements import gpu_energy, record
 from studies.measurements.fits import Fit, crossing, fit
-from studies.report import build, charts, html
-from studies.report.report_parts import Figure, Report, Section, Table
-from studies.report.sections_claims import CLAIMS, claim_row
 
-ROOT = Path(cli.__file__).parents[1]
+ROOT = Path(studies.__file__).parents[1]
 SMALL = {
     "d_hidden": 32,
     "d_ssm": 8,
@@ -60,15 +61,10 @@ def run(tmp_path_factory):
     return save(tmp_path_factory.mktemp("runs") / "small", {"pnbx": SMALL})
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("runs") / "digits", {"model": {"hidden": [24, 16], "num_steps": 3}})
-
-
 def row(quantity, model, form, length, value, unit="s"):
     return {
         "quantity": quantity, "model": model, "form": form, "length": length, "value": value, "unit": unit,
-        "low": None, "high": None, "command": measure.COMMAND,
+        "low": None, "high": None, "command": record.COMMAND,
     }  # fmt: skip
 
 
@@ -98,11 +94,20 @@ def measurements(folder: Path) -> Path:
     return path
 
 
-def analyze(*arguments, code: int = 0):
-    result = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(cli.app, ["analyze", *map(str, arguments)])
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
+@pytest.fixture
+def claims(capsys):
+    """Run ``python -m studies.claims`` and return what it printed."""
+
+    def run(*arguments, code: int = 0):
+        try:
+            found = main([str(argument) for argument in arguments])
+        except SystemExit as error:
+            found = error.code
+        said = capsys.readouterr()
+        assert found == code, said.err
+        return said
+
+    return run
 
 
 class Page(HTMLParser):
@@ -146,20 +151,19 @@ def check_page(path: Path) -> Page:
     return page
 
 
-def test_a_report_of_a_small_run_in_under_a_minute(run, tmp_path):
+def test_a_report_of_a_small_run_in_under_a_minute(run, tmp_path, claims):
     start = time.perf_counter()
     out = tmp_path / "report"
-    result = analyze(run, "--claims", "--samples", 40, "-o", out)
+    said = claims(run, "--samples", 40, "-o", out)
     assert time.perf_counter() - start < 60
-    assert f"wrote {out / 'index.html'}, report.md and report.json" in result.stdout
+    assert f"wrote {out / 'index.html'}, report.md and report.json" in said.out
     page = check_page(out / "index.html")
     found = json.loads((out / "report.json").read_text())
-    assert list(found["sections"]) == list(build.SECTIONS)
+    assert list(found["sections"]) == list(report.SECTIONS)
     model, config = load_run(run)
     analysed = analyze_run(run, model, config.data, samples=40)
     assert found["sections"]["activity"]["rates"] == {layer.name: layer.rate for layer in analysed.activity}
     assert found["sections"]["activity"]["accuracy"] == analysed.accuracy
-    assert found["sections"]["parameters"]["closed_form"] == found["sections"]["parameters"]["counted"]
     written = "".join(page.text)
     assert f"{analysed.activity[0].rate:.2%}".replace("%", "\u00a0%") in written
     assert f"{sum(found['sections']['parameters']['counted'].values()):,}" in written
@@ -167,34 +171,25 @@ def test_a_report_of_a_small_run_in_under_a_minute(run, tmp_path):
     for name in re.findall(r"\(figures/(\S+)\)", markdown):
         assert (out / "figures" / name).stat().st_size > 1000
     assert markdown.count("figures/") >= 5
-    assert "not measured on this machine: python -m studies.measurements.run FOLDER" in markdown
+    assert "not measured on this machine: python -m studies.measurements FOLDER" in markdown
 
 
-def test_a_report_of_a_classifier(classifier, tmp_path):
-    analyze(classifier, "--samples", 20, "-o", tmp_path)
-    found = json.loads((tmp_path / "report.json").read_text())
-    names = {r["part"] for r in found["sections"]["operations"]["rows"]}
-    assert names == {"layer 1", "layer 2", "readout"}
-    assert found["sections"]["memory"]["state"] == {"layer 1": 96, "layer 2": 64, "readout": 64}
-    assert "claims" not in found["sections"]
-    check_page(tmp_path / "index.html")
-
-
-def test_the_reference_report_has_every_claim_and_every_figure(tmp_path):
+def test_the_reference_report_has_every_claim_and_every_figure(tmp_path, claims):
     out = tmp_path / "report"
     path = measurements(tmp_path / "elsewhere")
-    analyze("--reference", "--claims", "--measurements", path, "-o", out)
+    claims("--measurements", path, "-o", out)
     check_page(out / "index.html")
     text = (out / "index.html").read_text()
     found = json.loads((out / "report.json").read_text())
-    claims = {r["id"]: r for r in found["sections"]["claims"]["rows"]}
-    assert len(claims) == len(CLAIMS)
-    assert claims["M22b"]["verdict"] == "wrong"
-    assert claims["M22b"]["recomputed"] == "89.50 %"
-    assert claims["P09"]["counted"].startswith("5,157,888")
-    assert claims["K18"]["measured"].startswith("1.7 times")
-    assert claims["L06"]["measured"].startswith("not measured on this machine")
-    assert text.count('class="v v-wrong"') == sum(r["verdict"] == "wrong" for r in claims.values()) + 1
+    assert found["sections"]["parameters"]["closed_form"] == found["sections"]["parameters"]["counted"]
+    rows = {r["id"]: r for r in found["sections"]["claims"]["rows"]}
+    assert len(rows) == len(CLAIMS)
+    assert rows["M22b"]["verdict"] == "wrong"
+    assert rows["M22b"]["recomputed"] == "89.50 %"
+    assert rows["P09"]["counted"].startswith("5,157,888")
+    assert rows["K18"]["measured"].startswith("1.7 times")
+    assert rows["L06"]["measured"].startswith("not measured on this machine")
+    assert text.count('class="v v-wrong"') == sum(r["verdict"] == "wrong" for r in rows.values()) + 1
     assert all(f">{name}</td>" in text for name in CONTRADICTIONS)
     figures = sorted(file.name for file in (out / "figures").iterdir())
     assert figures == [
@@ -234,20 +229,6 @@ def test_quoted_figures_stand_on_their_pages():
     assert "-0.28 points (s.e. 0.28" in evidence.QUOTED["distillation"].text
 
 
-def test_what_a_run_does(run):
-    model, _ = load_run(run)
-    split = load_digits_split(part="validation")
-    split = Split(split.images[:30], split.labels[:30])
-    layers = activity(model, split, batch_size=7)
-    with torch.no_grad():
-        _, spikes = model.classify(split.images)
-    for layer, z in zip(layers, spikes, strict=True):
-        assert layer.by_neuron == pytest.approx(z.mean(dim=(0, 1)).numpy(), abs=1e-7)
-        assert layer.by_step == pytest.approx(z.mean(dim=(1, 2)).numpy(), abs=1e-7)
-        for label in range(10):
-            assert layer.by_class[label] == pytest.approx(float(z[:, split.labels == label].mean()), nan_ok=True)
-
-
 def test_half_precision_answers_with_latent_weights(run):
     model, _ = load_run(run)
     layer = model.readout
@@ -278,7 +259,7 @@ def test_fits_and_crossings():
 
 
 def test_energy_of_events_is_less_and_of_memory_more():
-    found = {(s.sparsity, s.memory): s.total for s in pnbx_scenarios(assumed_step(), reference_state())}
+    found = {(s.sparsity, s.memory): s.total for s in pnbx_scenarios()}
     for memory in ("none", "SRAM 1 MB", "DRAM"):
         assert found["events", memory].high < found["dense", memory].high
     assert found["events", "none"].low < found["events", "SRAM 1 MB"].low < found["events", "DRAM"].low
@@ -291,7 +272,7 @@ def test_energy_of_events_is_less_and_of_memory_more():
 def test_html_is_escaped_and_missing_is_marked():
     table = Table("<b>", ["network", "value"], [["a & b", "not measured on this machine: make bench"]])
     figure = Figure("f", 'say "hi"', svg="<svg ></svg>")
-    page = html.render(Report("<i>", ["86% < 1"], [Section("s", "t", [], [table, figure], {})], {}))
+    page = formats.html("<i>", ["86% < 1"], [Section("s", "t", [], [table, figure], {})])
     assert "<b>" not in page.replace("<figcaption><b>", "")
     assert "a &amp; b" in page
     assert "<code>make bench</code>" in page
@@ -299,56 +280,35 @@ def test_html_is_escaped_and_missing_is_marked():
     assert "86\u00a0% &lt; 1" in page
 
 
-def test_figures_of_one_page_share_no_ids():
-    one, two = (charts.histogram({"a": np.array([0.1, 0.2])}, title=title, target=0.1).svg for title in ("one", "two"))
-    ids = [set(re.findall(r'id="(m?p?[0-9a-f]{9,})"', svg)) for svg in (one, two)]
-    assert ids[0]
-    assert not ids[0] & ids[1]
-
-
-def test_measuring_adds_the_gpu_or_why_there_is_none(tmp_path, monkeypatch):
-    def fake(folder, *, quick=False, say=None):
-        return measurements(Path(folder))
-
-    monkeypatch.setattr(measure, "main", fake)
-    monkeypatch.setattr(measuring, "gpu_rows", lambda **_: "no NVIDIA device (of a test)")
+def test_measuring_adds_the_gpu_or_why_there_is_none(tmp_path, monkeypatch, claims):
+    monkeypatch.setattr(measure.stages, "stages", lambda *, quick: [])
+    monkeypatch.setattr(measure, "gpu_rows", lambda **_: "no NVIDIA device (of a test)")
     out = tmp_path / "report"
-    analyze("--reference", "--measure", "--section", "measurements", "-o", out)
+    measurements(out)
+    claims("--measure", "--section", "measurements", "-o", out)
     kept = json.loads((out / "measurements.json").read_text())
     assert kept["machine"]["gpu"] == "no NVIDIA device (of a test)"
-    assert measuring.STAGE in kept["machine"]["stages"]
+    assert measure.GPU in kept["machine"]["stages"]
     assert "not measured: no NVIDIA device (of a test)" in (out / "index.html").read_text()
     assert gpu_energy.LIBRARY.startswith("libnvidia")
 
 
-def test_errors_say_what_is_missing(run, tmp_path, tmp_path_factory):
-    assert "nowhere" in analyze(tmp_path / "nowhere", code=1).stderr
-    assert "either a RUN or --reference, got neither" in analyze(code=2).stderr
-    assert "either a RUN or --reference, got both" in analyze(run, "--reference", code=2).stderr
-    assert "--quick is for --measure" in analyze("--reference", "--quick", code=2).stderr
-    missing = analyze("--reference", "--section", "measurements", "-o", tmp_path / "r", code=1).stderr
+def test_errors_say_what_is_missing(run, tmp_path, tmp_path_factory, claims):
+    assert "nowhere" in claims(tmp_path / "nowhere", code=1).err
+    assert "--quick is for --measure" in claims("--quick", code=2).err
+    missing = claims("--section", "measurements", "-o", tmp_path / "r", code=1).err
     assert "needs" in missing
     assert "measurements.json; make it with --measure" in missing
-    named = analyze("--reference", "--measurements", tmp_path / "no.json", "-o", tmp_path / "r", code=1).stderr
-    assert "no such file" in named
-    assert "'activity' needs a run" in analyze("--reference", "--section", "activity", code=1).stderr
-    assert "'claims' needs --claims" in analyze("--reference", "--section", "claims", code=1).stderr
-    assert "section must be one of parameters" in analyze("--reference", "--section", "costs", code=1).stderr
-    assert "sample must be in [0, 19]" in analyze(run, "--samples", 20, "--sample", 20, code=1).stderr
+    assert "no such file" in claims("--measurements", tmp_path / "no.json", "-o", tmp_path / "r", code=1).err
+    assert "'activity' needs a run" in claims("--section", "activity", code=1).err
+    assert "section must be one of parameters" in claims("--section", "costs", code=1).err
+    assert "sample must be in [0, 19]" in claims(run, "--samples", 20, "--sample", 20, code=1).err
     cnn = save(tmp_path_factory.mktemp("runs") / "cnn", {"cnn": {"channels": 2}})
-    assert "a [cnn] has no spikes and no ternary weights" in analyze(cnn, code=1).stderr
+    assert "a [cnn] has no spikes and no ternary weights" in claims(cnn, code=1).err
     assert not (tmp_path / "r").exists()
 
 
-def test_errors_of_the_library(run, tmp_path, monkeypatch):
-    monkeypatch.delenv("PNBX_DATA", raising=False)  # else it names the folder that is missed below
-    model, config = load_run(run)
-    with pytest.raises(PnbxTypeError, match="has no spikes"):
-        analyze_run(run, build_model(make_config({"cnn": {"channels": 2}})), config.data)
-    with pytest.raises(PnbxValueError, match="samples must be at least 1, got 0"):
-        analyze_run(run, model, config.data, samples=0)
-    with pytest.raises(DataError, match="needs a folder"):
-        analyze_run(run, model, config.data.model_copy(update={"name": "mnist", "folder": ""}))
+def test_errors_of_the_library(tmp_path):
     broken = tmp_path / "measurements.json"
     for text, message in (
         ("{", "holds no measurements"),
@@ -371,7 +331,6 @@ def test_a_network_is_left_as_it_was(run):
     assert isinstance(model, PNBX)
     model.train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    analyze_run(run, model, config.data, samples=10)
-    assert model.training
+    measure_run(analyze_run(run, model, config.data, samples=10))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
