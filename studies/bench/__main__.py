@@ -42,14 +42,15 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     """Run everything, the training rows with the threads asked for, the rest with one."""
     import torch
 
-    from studies.bench import curves, deployment, first_call, limits, machine, memory, neurons, scans, step
+    from studies.bench import curves, deployment, first_call, limits, memory, neurons, scans, step
+    from studies.measurements.machine import facts
 
     def say(what: str) -> None:
         sys.stderr.write(f"{what} ...\n")
 
     seconds = options.seconds or (0.5 if options.quick else 20.0)
     quick = options.quick
-    results: dict[str, Any] = {"machine": machine.facts(), "threads": options.threads, "quick": quick}
+    results: dict[str, Any] = {"machine": facts(), "threads": options.threads, "quick": quick}
     torch.set_num_threads(options.threads)
     rows = []
     for name, part in (("neurons", neurons), ("scans", scans), ("training step", step)):
