@@ -69,13 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def choose_device(name: str | None, *, interpret: bool) -> str:
-    """Return the device to measure on.
-
-    Raises
-    ------
-    RuntimeError
-        If it is not there, or has no kernels.
-    """
+    """Return the device to measure on."""
     from pnbx_snn.kernels.dispatch import interpreted, kernels
 
     if interpret:

@@ -53,11 +53,6 @@ class Measurements:
     ----------
     path
         The file.
-
-    Raises
-    ------
-    StorageError
-        If it is there and holds something else.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -173,11 +168,6 @@ class Benchmarks:
     ----------
     path
         The file; ``None``: that of the source tree that this package lies in.
-
-    Raises
-    ------
-    StorageError
-        If it is there and cannot be read.
     """
 
     def __init__(self, path: Path | None = None) -> None:

@@ -262,8 +262,8 @@ def findings(m: Measurements) -> list[str]:
     for quantity, length, goal, words in GOALS:
         row = m.find(quantity, length=length)
         if row is not None:
-            said = "met" if row.value >= goal else "missed"
-            met.append(f"{words}: {row.value:,.1f} times less than the best equal Transformer (goal {goal:g}: {said})")
+            said = f"goal {goal:g}: {'met' if row.value >= goal else 'missed'}"
+            met.append(f"{words}: the best equal Transformer takes {row.value:,.1f} times as much ({said})")
     growth = m.all("state_growth", model=NATIVE)
     if growth:
         said = "met" if growth[-1].value == 0 else "missed"

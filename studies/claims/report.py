@@ -61,13 +61,6 @@ def build_report(
         Only these of :data:`SECTIONS`; empty: all that there are.
     measurements
         A ``measurements.json``; ``None``: the one in ``output``, if it is there.
-
-    Raises
-    ------
-    PnbxValueError
-        If a section is asked for that does not exist, or that this report has not: the message says why.
-    StorageError
-        If measurements are named and not there, broken, or the report cannot be written.
     """
     for name in names:
         if name not in SECTIONS:

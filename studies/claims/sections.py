@@ -157,13 +157,7 @@ def recomputed(claim: Claim) -> str:
 
 
 def claim_row(claim: Claim, facts: Facts) -> dict[str, str]:
-    """Return everything that stands beside a claim.
-
-    Raises
-    ------
-    KeyError
-        If a claim asks for a fact that there is not: a defect of its row.
-    """
+    """Return everything that stands beside a claim."""
     found = verdict(claim)
     fits = found == "right" and claim.recompute is not None
     return {
@@ -244,8 +238,5 @@ def recommendations_section(rows: Sequence[Recommendation], formats: Sequence[Ti
         "torch's products in fp32, processor time, one process, formats in turns. The native executor uses bitmaps and "
         "its own products.",
     )
-    data: dict[str, Any] = {
-        "rows": [row._asdict() for row in rows],
-        "formats": [timed._asdict() for timed in formats],
-    }
+    data: dict[str, Any] = {"rows": [row._asdict() for row in rows], "formats": [timed._asdict() for timed in formats]}
     return Section("recommendations", "Recommendations, with a number each", [], [table, stored], data)

@@ -51,15 +51,6 @@ def measure(folder: str | Path, *, quick: bool = False, say: Callable[[str], Non
         Few lengths, few rivals: to see that it runs. Full: seven minutes on a quiet machine.
     say
         Called with one line a stage; ``None``: standard error.
-
-    Raises
-    ------
-    StorageError
-        See :class:`~studies.measurements.record.Measurements`.
-    PnbxError
-        If a process that measures fails; its own words are in the message.
-    KeyboardInterrupt
-        After Ctrl-C; the stages that ended are in the file.
     """
     say = say or (lambda line: print(line, file=sys.stderr))  # noqa: T201
     kept = Measurements(Path(folder) / FILE, quick=quick)

@@ -23,11 +23,6 @@ class Counter:
     ----------
     index
         Number of the GPU.
-
-    Raises
-    ------
-    PnbxError
-        If there is no NVIDIA device or it has no counter; the message says which.
     """
 
     def __init__(self, index: int = 0) -> None:

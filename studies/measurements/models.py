@@ -66,13 +66,6 @@ def formed(model: nn.Module, form: str, runtimes: Runtimes) -> tuple[Any, MakeCa
     -------
     tuple
         The model has ``step``; the second part is ``None`` for networks without a cache.
-
-    Raises
-    ------
-    PnbxValueError
-        Another form, or one that this network or this runtime does not have.
-    UnavailableError
-        See :class:`~studies.rivals.compiled_form.CompiledTransformer`.
     """
     known: Runtimes = {"compiled": _compiled, **runtimes}
     weights, *rest = form.split(", ")
@@ -108,13 +101,6 @@ class Stepped:
         ``True``: the smallest network of the kind, to have the same code run once.
     runtimes
         See :func:`formed`.
-
-    Raises
-    ------
-    PnbxValueError
-        Another name or form.
-    UnavailableError
-        A form that this machine lacks a package or a compiler for.
     """
 
     def __init__(self, name: str, form: str, *, small: bool = False, runtimes: Runtimes | None = None) -> None:

@@ -27,13 +27,7 @@ def _environment() -> dict[str, str]:
 
 
 def run(arguments: Sequence[str]) -> float:
-    """Run ``python ARGUMENTS`` with one thread and return the seconds that it had the processor.
-
-    Raises
-    ------
-    PnbxError
-        If it fails; with the end of what it said.
-    """
+    """Run ``python ARGUMENTS`` with one thread and return the seconds that it had the processor."""
     before = os.times()
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
@@ -51,11 +45,6 @@ class Rival:
         Of the network, for rows.
     arguments
         ``-m module ...``; the module answers as :mod:`neuromorphic.executors.native.stepping` says.
-
-    Raises
-    ------
-    PnbxError
-        If it ends, or answers something else; with the end of what it said.
     """
 
     def __init__(self, name: str, form: str, arguments: Sequence[str]) -> None:

@@ -45,11 +45,6 @@ class Measurements:
         ``measurements.json``.
     quick
         Stands in the file; rows of a quick and of a full measurement never mix.
-
-    Raises
-    ------
-    StorageError
-        If the file is there and holds something else, or was measured in the other mode.
     """
 
     def __init__(self, path: Path, *, quick: bool) -> None:
