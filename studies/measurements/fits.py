@@ -73,7 +73,8 @@ def fit(lengths: Sequence[int], values: Sequence[float]) -> Fit:
     size = np.linalg.norm(columns, axis=0)  # columns differ by many powers of ten
     best = nnls(columns / size, np.ones_like(y))[0] / size
     worst = float(np.abs(columns @ best - 1).max())
-    return Fit(*map(float, best), worst)
+    a, b, c = map(float, best)
+    return Fit(a, b, c, worst)
 
 
 def crossing(one: Fit, other: Fit, *, lowest: float | int = 1, highest: float | int = 1e7) -> float | None:
