@@ -1,4 +1,11 @@
-"""``python -m studies.bench``: measure, print, and write JSON, tables and figures."""
+"""Measure PNB-X against other libraries on this processor; print tables, and write them with JSON and figures.
+
+    python -m studies.bench                               writes docs/performance; some ten minutes
+    python -m studies.bench --quick --out /tmp/bench      small sizes, to see that it runs
+    python -m studies.bench.gpu                           neurons on a GPU
+
+Rivals take turns in one run; medians and quartiles. `make bench` installs the rivals first.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +22,9 @@ DEFAULT_OUT = Path(__file__).resolve().parents[2] / "docs" / "performance"
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m studies.bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument(
         "--out", type=Path, default=DEFAULT_OUT, help="folder of the results (default: docs/performance)"
     )
