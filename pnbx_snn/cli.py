@@ -362,7 +362,6 @@ def analyze(
             "--quick",
             "--measurements",
             hidden=True,
-            is_eager=True,
             callback=_moved,
         ),
     ] = False,
