@@ -14,7 +14,6 @@ from pnbx_snn.metrics.neurobench import matrices_of
 from pnbx_snn.networks.base import FloatNetwork
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.training.checkpoint import Network
-from pnbx_snn.training.packed import pack_ternary
 
 
 class Packing(NamedTuple):
@@ -85,7 +84,7 @@ def packings(model: Network) -> list[Packing]:
     weights = list(ternary_weights(model).values())
     number = sum(weight.numel() for weight in weights)
     others = sum(parameter.numel() for parameter in model.parameters()) - number
-    squeezed = sum(len(zlib.compress(bytes(pack_ternary(w).tolist()), 9)) for w in weights)
+    squeezed = sum(len(zlib.compress(bytes(pack_sign_bits(w).tolist()), 9)) for w in weights)
     bits = sum(weight.numel() * entropy_bits(weight) for weight in weights)
     return [
         Packing("fp32", 32, 4 * number, 4 * others),

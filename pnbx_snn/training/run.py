@@ -13,7 +13,7 @@ from pnbx_snn.errors import CheckpointError, ConfigError
 from pnbx_snn.storage import locked_folder, write_atomically
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, Network, load_checkpoint, read_meta, saved_config
 from pnbx_snn.training.config import differing_keys, to_toml
-from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.run_log import RunLog
 from pnbx_snn.training.settings import Config

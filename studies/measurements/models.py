@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.quantization import keep_ternary
-from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.packed import pack_sign_bits
 from studies.measurements.process import ONNX
 from studies.measurements.reference import images, settled_reference
 from studies.rivals import GRU, SEQUENCE_MODELS, DiagonalStateSpaces, KVCache, Transformer, in_form
@@ -185,7 +185,7 @@ class Stepped:
         """Return the size of the saved weights; ternary ones packed at two bits."""
         if isinstance(self.model, PNBX):
             matrices = (p.sign().to(torch.int8) for p in self.model.parameters() if p.ndim == 2)
-            return sum(pack_ternary(matrix).nbytes for matrix in matrices)
+            return sum(pack_sign_bits(matrix).nbytes for matrix in matrices)
         if not isinstance(self.model, nn.Module):  # of another runtime
             return int(self.model.file_bytes)
         buffer = io.BytesIO()

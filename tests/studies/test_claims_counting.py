@@ -9,7 +9,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pnbx_snn import PNBX
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxValueError
 from pnbx_snn.metrics.counts import parameter_table
 from pnbx_snn.metrics.operations import count_operations

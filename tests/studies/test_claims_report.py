@@ -13,7 +13,8 @@ import torch
 
 import studies
 from pnbx_snn import PNBX
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxValueError, StorageError
 from pnbx_snn.metrics.analysis import analyze_run
 from pnbx_snn.metrics.page import Figure, Section, Table

@@ -10,11 +10,12 @@ from neuromorphic import Dense
 from neuromorphic.compiler import compile_model
 from neuromorphic.execution import run
 from pnbx_snn import PNBX, SpikingClassifier
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.metrics import energy, packing
 from pnbx_snn.metrics.operations import KINDS, Operations, additions, count_operations, skipped_share, totals
-from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.packed import pack_sign_bits
 from pnbx_snn.training.teacher import SmallCNN
 
 SMALL = {
@@ -194,7 +195,7 @@ def test_packings_are_as_long_as_they_say():
     found = {p.name: p for p in packing.packings(model)}
     weights = packing.ternary_weights(model)
     number = sum(w.numel() for w in weights.values())
-    assert found["2 bits"].ternary_bytes == sum(pack_ternary(w).numel() for w in weights.values())
+    assert found["2 bits"].ternary_bytes == sum(pack_sign_bits(w).numel() for w in weights.values())
     assert found["int8"].ternary_bytes == number
     assert found["int8"].other_bytes == 4 * 2 * 32  # leaks and biases
     values = torch.cat([w.flatten() for w in weights.values()]).numpy()

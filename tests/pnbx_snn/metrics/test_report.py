@@ -11,7 +11,8 @@ import torch
 from typer.testing import CliRunner
 
 from pnbx_snn import PNBX, cli
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import DataError, PnbxTypeError, PnbxValueError
 from pnbx_snn.metrics import page, report
 from pnbx_snn.metrics.analysis import activity, analyze_run
