@@ -14,6 +14,7 @@ from pnbx_snn.metrics.neurobench import matrices_of
 from pnbx_snn.networks.base import FloatNetwork
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.training.checkpoint import Network
+from pnbx_snn.training.packed import pack_sign_bits
 
 
 class Packing(NamedTuple):
