@@ -12,17 +12,8 @@ from pnbx_snn.errors import StorageError
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.metrics.counts import PartCount
-from pnbx_snn.networks.base import FloatNetwork
-from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.networks.base import Network
 from pnbx_snn.neurons.messages import TorusMessages
-from pnbx_snn.training.checkpoint import Network
-
-
-def layer_names(model: Network) -> list[str]:
-    """Return a name for each layer whose spikes ``classify`` returns."""
-    if isinstance(model, PNBX):
-        return ["encoder", *(f"block {i}" for i in range(1, len(model.blocks) + 1))]
-    return [] if isinstance(model, FloatNetwork) else [f"layer {i}" for i in range(1, len(model.layers) + 1)]
 
 
 def evaluation_table(title: str, measured: dict[str, Any], names: list[str]) -> Table:

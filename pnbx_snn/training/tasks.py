@@ -15,8 +15,8 @@ from pnbx_snn.data.fsdd import augment_features, load_fsdd
 from pnbx_snn.data.mnist import load_mnist
 from pnbx_snn.data.split import Part, Sequences, Split, load_digits_split
 from pnbx_snn.errors import ConfigError, DataError
-from pnbx_snn.training.config import make_config
-from pnbx_snn.training.settings import Config, DataConfig
+from pnbx_snn.training.config import Config, make_config
+from pnbx_snn.training.settings import DataConfig
 
 DATA_VARIABLE = "PNBX_DATA"
 
@@ -78,10 +78,10 @@ def resolve(config: Config) -> Config:
             raise ConfigError(f"data.{key} is {wanted} and {arrays_path(data)} has {size}; 0 takes what is there")
     values = config.model_dump()
     values["data"].update(found._asdict())
-    if config.pnbx is not None:
-        num_steps = found.steps if found.steps > 1 else config.pnbx.num_steps
-        suited = {"norm": "affine", "tau_max": float(max(2, num_steps)), "quantize": True}
-        values["pnbx"].update({key: value for key, value in suited.items() if key not in config.pnbx.model_fields_set})
+    suited = config.kind.suited(found.steps, config.network)
+    values[config.section].update(
+        {key: value for key, value in suited.items() if key not in config.network.model_fields_set}
+    )
     return make_config(values)
 
 

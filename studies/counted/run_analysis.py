@@ -17,12 +17,10 @@ from torch.nn.functional import linear
 from pnbx_snn.data.split import Part, Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.layers.bitlinear import BitLinear
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.classifier import SpikingClassifier
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.quantization import keep_ternary, quantize_int8
-from pnbx_snn.report import layer_names
-from pnbx_snn.training.checkpoint import Network
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.settings import DataConfig
 from pnbx_snn.training.tasks import load_split
@@ -113,7 +111,7 @@ def analyze_run(
     DataError
         If the data are missing.
     """
-    if isinstance(model, FloatNetwork):
+    if not model.is_ternary:
         raise PnbxTypeError(
             f"{run}: a [{model.section}] has no spikes and no ternary weights to analyze; give a spiking run"
         )
@@ -148,7 +146,7 @@ def analyze_run(
 @torch.no_grad()
 def activity(model: Network, split: Split, *, batch_size: int = 64) -> list[Activity]:
     """Return how each layer fires, by neuron, step and class."""
-    names = layer_names(model)
+    names = model.layer_names
     num_classes = int(split.labels.max()) + 1
     generator = torch.Generator().manual_seed(0)
     neurons: list[Any] = [0.0] * len(names)
@@ -252,6 +250,6 @@ def one_sample(model: Network, split: Split, sample: int) -> dict[str, Any]:
     else:
         x = model.encode(images, generator=torch.Generator().manual_seed(0))
     logits, spikes = model.classify(images, generator=torch.Generator().manual_seed(0))
-    layers = {name: layer[:, 0].numpy() for name, layer in zip(layer_names(model), spikes, strict=True)}
+    layers = {name: layer[:, 0].numpy() for name, layer in zip(model.layer_names, spikes, strict=True)}
     label, read = int(split.labels[sample]), int(logits.argmax())
     return {"input": x[:, 0].numpy(), "layers": layers, "sample": sample, "label": label, "read": read}

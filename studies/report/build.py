@@ -12,9 +12,9 @@ from torch import nn
 
 from pnbx_snn.errors import PnbxValueError, StorageError
 from pnbx_snn.networks.classifier import SpikingClassifier
+from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.storage import write_atomically
-from pnbx_snn.training.teacher import SmallCNN
 from studies.claims.evidence import FILE, MEASURE, QUOTED, Benchmarks, Measurements
 from studies.claims.facts import Facts
 from studies.claims.findings import findings

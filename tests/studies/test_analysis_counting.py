@@ -17,8 +17,8 @@ from pnbx_snn import PNBX, SpikingClassifier
 from pnbx_snn.data.split import Split, load_digits_split
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError
 from pnbx_snn.metrics.counts import parameter_table
+from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.training.packed import pack_ternary
-from pnbx_snn.training.teacher import SmallCNN
 from studies.claims import closed_forms as forms
 from studies.claims import energy, spike_formats
 from studies.counted import packing

@@ -1,0 +1,91 @@
+"""The state of an optimiser in a checkpoint: its tensors, and everything else as plain JSON."""
+
+import copy
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pnbx_snn.errors import CheckpointError
+from pnbx_snn.storage import Tensors
+
+
+def _layout(optimizer: torch.optim.Optimizer) -> list[list[list[int]]]:
+    """Shape of each parameter of each group: two optimisers with the same layout can exchange their states."""
+    return [[list(parameter.shape) for parameter in group["params"]] for group in optimizer.param_groups]
+
+
+def split_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
+    """Return the state's tensors and everything else, which must be plain JSON."""
+    state = optimizer.state_dict()
+    tensors: Tensors = {}
+    others: dict[str, dict[str, Any]] = {}
+    for index, values in state["state"].items():
+        others[str(index)] = {key: value for key, value in values.items() if not isinstance(value, Tensor)}
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items() if isinstance(value, Tensor)}
+    return tensors, {"state": others, "param_groups": state["param_groups"], "layout": _layout(optimizer)}
+
+
+def load_optimizer(path: Path, optimizer: torch.optim.Optimizer, tensors: Tensors, settings: Any) -> None:
+    """Give an optimiser the state that :func:`split_optimizer` left in a file, after checking that it is whole.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, it does not fit the optimiser or is altered.
+    """
+    if settings is None:
+        raise CheckpointError(f"{path}: holds no optimiser state, so a training cannot go on from it")
+    try:
+        layout = settings["layout"]
+        state = {int(index): dict(values) for index, values in settings["state"].items()}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".", 2)
+                state[int(index)][key] = tensor
+        # JSON has no tuples, and torch expects them in settings such as betas.
+        groups = [
+            {
+                key: tuple(value) if isinstance(value, list) and key != "params" else value
+                for key, value in group.items()
+            }
+            for group in settings["param_groups"]
+        ]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: is altered: its optimiser state cannot be read") from error
+    if layout != _layout(optimizer):
+        raise CheckpointError(
+            f"{path}: does not fit the optimiser: parameter groups of shapes {layout} in the file, "
+            f"{_layout(optimizer)} in the optimiser"
+        )
+    _try_optimizer(path, optimizer, state, groups)
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _try_optimizer(
+    path: Path, optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]], groups: list[dict[str, Any]]
+) -> None:
+    """Let another optimiser of the same kind take the state and make a step: only that shows whether it is whole."""
+    trial = copy.copy(optimizer)
+    trial.state = defaultdict(dict)
+    trial.param_groups = [
+        {**group, "params": [torch.zeros_like(parameter, requires_grad=True) for parameter in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    copied = {index: {key: copy.deepcopy(value) for key, value in values.items()} for index, values in state.items()}
+    try:
+        json.dumps(groups, allow_nan=False)  # a rate of 1e999 is infinite
+        trial.load_state_dict({"state": copied, "param_groups": copy.deepcopy(groups)})
+        if copied:
+            for group in trial.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = torch.zeros_like(parameter)
+            trial.step()
+    except Exception as error:  # whatever an optimiser says of a state that is not one of its own
+        raise CheckpointError(
+            f"{path}: is altered: {type(optimizer).__name__} cannot go on from its optimiser state "
+            f"({type(error).__name__}: {' '.join(str(error).split())})"
+        ) from error
