@@ -27,7 +27,7 @@ class Written:
     type
         What stands in the file.
     read
-        What makes the option of it; raises a ``ValueError`` for what is not allowed.
+        What makes the option of it, with a ``ValueError`` for what is not allowed; ``None``: the type, from a list.
     """
 
     type: Any

@@ -75,13 +75,7 @@ class Network(nn.Module):
         """Move learned parameters back to where they are allowed, after a step of the optimiser."""
 
     def check_lengths(self, lengths: Int64[Tensor, " B"] | None) -> None:
-        """Raise unless there are no lengths or the network takes them.
-
-        Raises
-        ------
-        PnbxTypeError
-            If it does not.
-        """
+        """Raise a :class:`~pnbx_snn.errors.PnbxTypeError` for lengths that the network does not take."""
         if lengths is not None and not self.takes_lengths:
             raise PnbxTypeError(
                 f"{type(self).__name__}: samples must all have the same number of steps, got lengths of "

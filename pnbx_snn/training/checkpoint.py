@@ -20,7 +20,7 @@ from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.networks.base import Network
 from pnbx_snn.storage import Tensors, read_description, read_tensors, write_tensors
 from pnbx_snn.training.config import Config, make_config
-from pnbx_snn.training.optimizer_state import load_optimizer, split_optimizer
+from pnbx_snn.training.optimizer import load_optimizer, split_optimizer
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 LARGE = 1 << 20

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import AfterValidator, ConfigDict, Field, create_model, field_validator
 
@@ -86,8 +86,7 @@ def _as_written(hint: Any) -> Any:
         return hint
     if written.read is not None:
         return Annotated[written.type, AfterValidator(written.read)]
-    is_list = get_origin(get_args(written.type)[0]) is tuple  # which TOML writes as a list
-    return Annotated[written.type, Field(strict=not is_list)]
+    return Annotated[written.type, Field(strict=False)]  # TOML and JSON have lists only, which may become tuples
 
 
 KINDS: dict[str, Kind] = {}

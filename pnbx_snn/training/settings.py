@@ -53,20 +53,13 @@ def _bounds(metadata: Iterable[Any]) -> dict[str, Any]:
 
 
 def _range(metadata: Iterable[Any]) -> str:
-    match _bounds(metadata):
-        case {"gt": low, "lt": high}:
-            return f" in ({low}, {high})"
-        case {"gt": low, "le": high}:
-            return f" in ({low}, {high}]"
-        case {"ge": low, "lt": high}:
-            return f" in [{low}, {high})"
-        case {"ge": low, "le": high}:
-            return f" in [{low}, {high}]"
-        case {"gt": low}:
-            return f" above {low}"
-        case {"ge": low}:
-            return f" of {low} or more"
-    return ""
+    bounds = _bounds(metadata)
+    low, high = (
+        next((bounds[name] for name in names if name in bounds), None) for names in (("ge", "gt"), ("le", "lt"))
+    )
+    if high is not None:
+        return f" in {'[' if 'ge' in bounds else '('}{low}, {high}{']' if 'le' in bounds else ')'}"
+    return "" if low is None else f" of {low} or more" if "ge" in bounds else f" above {low}"
 
 
 class DataConfig(Section):

@@ -1,7 +1,6 @@
 """What an epoch of training changes and needs: network, optimiser, teacher, data, and the seeds of what is random."""
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from pnbx_snn.training.config import Config
 from pnbx_snn.training.devices import Learner, Workers
 from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty
-from pnbx_snn.training.settings import TrainConfig
+from pnbx_snn.training.optimizer import adamw, check_finite
 from pnbx_snn.training.tasks import add_noise, augment, drop_inputs
 
 Metrics = dict[str, Any]
@@ -84,7 +83,7 @@ class Trainer:
         else:
             model.calibrate(_typical(data.images))
         model.to(workers.device)
-        self.optimizer = _optimizer(model, config.train)
+        self.optimizer = adamw(model, config.train)
         self.learner, self.stepper = workers.prepare(Learner(model), self.optimizer)
         self.teacher = None if teacher is None else teacher.requires_grad_(False).to(workers.device).eval()
 
@@ -263,38 +262,6 @@ class Trainer:
         check_finite(self.model.named_parameters(), where)
 
 
-@torch.no_grad()
-def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> None:
-    """Raise unless every number is finite.
-
-    A network of NaN goes on without an error: its neurons are silent and its loss is that of a guess.
-
-    Parameters
-    ----------
-    tensors
-        By name; what is None or holds whole numbers is passed over.
-    where
-        Behind the message.
-
-    Raises
-    ------
-    PnbxValueError
-        With the name of the first tensor that is not finite.
-    """
-    found = {name: x for name, x in tensors if x is not None and x.is_floating_point() and x.numel()}
-    # The largest magnitudes of all of them first: a GPU is asked once. NaN is the largest of all.
-    largest = torch._foreach_norm(list(found.values()), torch.inf) if found else []
-    if not largest or bool(torch.stack([magnitude.float() for magnitude in largest]).isfinite().all()):
-        return
-    for name, tensor in found.items():
-        broken = tensor.numel() - int(tensor.isfinite().sum())
-        if broken:
-            raise PnbxValueError(
-                f"training: the {name} must be finite, got {broken} of {tensor.numel()} numbers that are not, {where}; "
-                "a smaller train.learning_rate or a train.clip_norm may help"
-            )
-
-
 class _Draws:
     """Where an epoch's random numbers come from: one generator a purpose.
 
@@ -315,14 +282,6 @@ def _typical(samples: Samples) -> Tensor:
         return samples
     numbers = torch.linspace(0, samples.shape[0] - 1, min(samples.shape[0], CALIBRATION_SAMPLES))
     return samples[numbers.round().long()]
-
-
-def _optimizer(model: Network, settings: TrainConfig) -> torch.optim.AdamW:
-    # Only weight matrices decay: for biases, batch norm, beta and threshold zero is no natural value.
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
 
 
 def epoch_seeds(seed: int, epoch: int, rank: int = 0) -> list[int]:

@@ -1,16 +1,59 @@
-"""The state of an optimiser in a checkpoint: its tensors, and everything else as plain JSON."""
+"""The optimiser of a training: what decays, what it may not see, and its state in a checkpoint."""
 
 import copy
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pnbx_snn.errors import CheckpointError
+from pnbx_snn.errors import CheckpointError, PnbxValueError
 from pnbx_snn.storage import Tensors
+from pnbx_snn.training.settings import TrainConfig
+
+
+def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
+    """Return the optimiser of these settings for all parameters of a network."""
+    # Only weight matrices decay: for biases, batch norm, beta and threshold zero is no natural value.
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+
+
+@torch.no_grad()
+def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> None:
+    """Raise unless every number is finite.
+
+    A network of NaN goes on without an error: its neurons are silent and its loss is that of a guess.
+
+    Parameters
+    ----------
+    tensors
+        By name; what is None or holds whole numbers is passed over.
+    where
+        Behind the message.
+
+    Raises
+    ------
+    PnbxValueError
+        With the name of the first tensor that is not finite.
+    """
+    found = {name: x for name, x in tensors if x is not None and x.is_floating_point() and x.numel()}
+    # The largest magnitudes of all of them first: a GPU is asked once. NaN is the largest of all.
+    largest = torch._foreach_norm(list(found.values()), torch.inf) if found else []
+    if not largest or bool(torch.stack([magnitude.float() for magnitude in largest]).isfinite().all()):
+        return
+    for name, tensor in found.items():
+        broken = tensor.numel() - int(tensor.isfinite().sum())
+        if broken:
+            raise PnbxValueError(
+                f"training: the {name} must be finite, got {broken} of {tensor.numel()} numbers that are not, {where}; "
+                "a smaller train.learning_rate or a train.clip_norm may help"
+            )
 
 
 def _layout(optimizer: torch.optim.Optimizer) -> list[list[list[int]]]:
