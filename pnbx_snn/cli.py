@@ -104,13 +104,8 @@ def train(
         with stoppable(), shown(settings.train.epochs, quiet=quiet) as progress:
             result = run_training(settings, folder, resume=resume, progress=progress)
     except Stopped as stopped:
-        arguments = [
-            *settings.kind.command.split(),
-            "train",
-            str(config),
-            *(word for text in overrides for word in ("--set", text)),
-        ]
-        arguments += ["--out", str(folder), "--resume"]
+        changes = [word for text in overrides for word in ("--set", text)]
+        arguments = [*settings.kind.command.split(), "train", str(config), *changes, "--out", str(folder), "--resume"]
         show_stop(stopped, folder, arguments)
         raise typer.Exit(128 + stopped.signal) from None
     if not quiet and os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks

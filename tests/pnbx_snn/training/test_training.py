@@ -14,7 +14,7 @@ from torch import nn
 
 from pnbx_snn.data.split import Split, load_digits_split
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError, StorageError
-from pnbx_snn.networks.classifier import ClassifierOutput, SpikingClassifier
+from pnbx_snn.networks.classifier import MIN_THRESHOLD, ClassifierOutput, SpikingClassifier
 from pnbx_snn.training import optimizer, trainer
 from pnbx_snn.training import run as training
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
@@ -124,7 +124,7 @@ KILLED = """
 
     where, config, out = sys.argv[1:]
     if where == "mid-epoch":
-        from pnbx_snn.training import optimizer, trainer
+        from pnbx_snn.training import trainer
         steps, original = [], trainer.rate_penalty
         def kill(spikes, *, target):
             steps.append(1)
@@ -312,7 +312,7 @@ def test_learned_neurons_stay_in_their_range():
     run.train_epoch(1)
     # Three steps of at most 1e-6 each.
     assert neuron.beta.tolist() == pytest.approx([0, 0, 0.5, 0.9, 1, 1], abs=1e-5)
-    assert neuron.threshold.tolist() == pytest.approx([trainer.MIN_THRESHOLD] * 2 + [0.5, 1, 2, 3], abs=1e-5)
+    assert neuron.threshold.tolist() == pytest.approx([MIN_THRESHOLD] * 2 + [0.5, 1, 2, 3], abs=1e-5)
     assert 0 <= neuron.beta.min() <= neuron.beta.max() <= 1
     assert not torch.equal(neuron.beta, neuron.beta.round(decimals=1))  # they did learn
 
