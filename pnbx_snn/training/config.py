@@ -89,9 +89,8 @@ class Config:
 
     def model_dump(self) -> dict[str, dict[str, Any]]:
         """Return ``{section: {key: value}}`` of the sections that are there."""
-        parts = {"data": self.data, self.section: self.network}
-        parts |= {"augment": self.augment, "distill": self.distill, "train": self.train}
-        return {name: part.model_dump() for name, part in parts.items()}
+        parts = {name: getattr(self, name) for name in sections()}
+        return {name: part.model_dump() for name, part in parts.items() if part is not None}
 
     def _check_arrays(self) -> None:
         data = self.data
@@ -202,8 +201,7 @@ def make_config(
         except ValidationError as error:
             for problem in error.errors():
                 key = str(problem["loc"][0]) if problem["loc"] else ""
-                line = _explain(name, key, problem, values)
-                lines.append(f"{places.get((name, key), where)}: {line}")
+                lines.append(f"{places.get((name, key), where)}: {_explain(name, key, problem, values)}")
     lines += [f"{places.get((name, ''), where)}: {_unknown(name, known)}" for name in values if name not in known]
     if lines:
         raise ConfigError("\n".join(dict.fromkeys(lines)))  # each bad entry of a list is a problem of the list
