@@ -390,7 +390,7 @@ def download(
 
     - `pnbx-snn download mnist --data data`
     """
-    from pnbx_snn.data.download import download as fetch
+    from pnbx_snn.data.catalog import download as fetch
 
     with bytes_shown() as progress:
         fetch(name, data, progress=progress)

@@ -112,13 +112,7 @@ def _draw_shares(ax: Axes, spikes: np.ndarray, color: str) -> None:
     ax.set_ylim(*_limits(num_neurons))
 
 
-def raster(
-    spikes: Values,
-    *,
-    title: str | None = None,
-    color: str = INK,
-    ax: Axes | None = None,
-) -> Axes:
+def raster(spikes: Values, *, title: str | None = None, color: str = INK, ax: Axes | None = None) -> Axes:
     """Draw which neuron spikes at which step; of many neurons that spike often, the share of each group of neighbours.
 
     Parameters
@@ -241,11 +235,7 @@ def _draw_input(ax: Axes, values: np.ndarray) -> None:
 
 
 def membrane(
-    v: Values,
-    *,
-    threshold: float | Tensor | None = None,
-    spikes: Values | None = None,
-    ax: Axes | None = None,
+    v: Values, *, threshold: float | Tensor | None = None, spikes: Values | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the membrane potential over time, with its threshold and spikes.
 

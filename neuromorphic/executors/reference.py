@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.bounds import proven_for
+from neuromorphic.executors.entry import Entry
 from neuromorphic.fixed_point import accumulate_step, dense, lif_step
 from neuromorphic.homeostasis import control_step, moved_threshold
 from neuromorphic.neuron_ops import LIF, HomeostaticLIF
@@ -41,6 +42,8 @@ from neuromorphic.pathway_ops import (
 )
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
+
+ENTRIES = (Entry(name="numpy", purpose="the definition", module="neuromorphic.executors.reference"),)
 
 Int32 = NDArray[np.int32]
 State = dict[str, NDArray[Any]]

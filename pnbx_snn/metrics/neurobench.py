@@ -19,7 +19,7 @@ from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import SpikingRNN
 from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary, quantize_int8
-from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.packed import pack_sign_bits
 
 
 class TernaryMatrix(nn.Linear):
@@ -34,7 +34,7 @@ class TernaryMatrix(nn.Linear):
         self.out_features, self.in_features = ternary.shape
         self.bias = None  # type: ignore[assignment]
         self.weight = ternary.detach().double()
-        self.register_buffer("codes", pack_ternary(ternary.detach().to(torch.int8)))
+        self.register_buffer("codes", pack_sign_bits(ternary.detach().to(torch.int8)))
         self.register_buffer("gamma", gamma.detach().clone())
 
 

@@ -22,7 +22,7 @@ MAX_TOML_BYTES = 1 << 20
 NOT_THERE = "not there"
 
 
-def sections() -> dict[str, type[Section]]:
+def section_classes() -> dict[str, type[Section]]:
     """Return the class of every section by name, in the order in which they are written."""
     networks = {name: kind.section for name, kind in KINDS.items()}
     return {"data": DataConfig, **networks, "augment": AugmentConfig, "distill": DistillConfig, "train": TrainConfig}
@@ -89,7 +89,7 @@ class Config:
 
     def model_dump(self) -> dict[str, dict[str, Any]]:
         """Return ``{section: {key: value}}`` of the sections that are there."""
-        parts = {name: getattr(self, name) for name in sections()}
+        parts = {name: getattr(self, name) for name in section_classes()}
         return {name: part.model_dump() for name, part in parts.items() if part is not None}
 
     def _check_arrays(self) -> None:
@@ -186,7 +186,7 @@ def make_config(
     Traceback (most recent call last):
     pnbx_snn.errors.ConfigError: configuration: model.beta must be a number in [0, 1], got 1.3
     """
-    places, known = places or {}, sections()
+    places, known = places or {}, section_classes()
     named = [name for name in KINDS if values.get(name) is not None]
     if len(named) > 1:
         got = " and ".join(f"[{name}]" for name in named)
@@ -284,7 +284,7 @@ def _unknown(section: str, known: dict[str, type[Section]]) -> str:
 def _explain(section: str, key: str, problem: Any, values: dict[str, Any]) -> str:
     if not key:
         return f"{section} must be a section [{section}], got {reprlib.repr(values[section])}"
-    known = sections()
+    known = section_classes()
     fields = known[section].model_fields
     if key not in fields:
         homes = [f"{key} belongs to [{other}]" for other, cls in known.items() if key in cls.model_fields]

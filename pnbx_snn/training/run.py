@@ -21,7 +21,7 @@ from pnbx_snn.training.checkpoint import (
     saved_config,
 )
 from pnbx_snn.training.config import Config, differing_keys, to_toml
-from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.run_log import RunLog
 from pnbx_snn.training.tasks import load_split, resolve

@@ -7,11 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from pnbx_snn.data.arrays import Values
+from pnbx_snn.data.catalog import DATA_SETS, DataName
 from pnbx_snn.data.events import SENSORS
 from pnbx_snn.errors import ConfigError
-
-NUM_CLASSES = 10
-"""Of every data set that is digits."""
 
 
 class Section(BaseModel):
@@ -101,7 +99,7 @@ class DataConfig(Section):
         found, and from then on they must be so.
     """
 
-    name: Literal["digits", "mnist", "mnist_rows", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture", "arrays"] = "digits"
+    name: DataName = "digits"
     part: Literal["train", "train_all"] = "train_all"
     folder: str = ""
     held_out_speaker: str = ""
@@ -132,28 +130,20 @@ class DataConfig(Section):
     @property
     def in_features(self) -> int:
         """Values in a sample, or in a step of a sequence."""
-        if self.name in SENSORS:
-            return SENSORS[self.name].num_inputs(self.pool)
-        if self.name == "arrays":
-            return self._known("features") * self.window
-        return {"digits": 64, "mnist": 784, "mnist_rows": 28, "fsdd": self.num_bands}[self.name]
+        return self._known("features")
 
     @property
     def num_steps(self) -> int:
         """Steps of a sample; 1 of a static one."""
-        if self.name == "arrays":
-            return self._known("steps")
-        return {"digits": 1, "mnist": 1, "mnist_rows": 28}.get(self.name, self.num_frames)
+        return self._known("steps")
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        if self.name == "arrays":
-            return self._known("classes")
-        return SENSORS[self.name].num_classes if self.name in SENSORS else NUM_CLASSES
+        return self._known("classes")
 
     def _known(self, key: str) -> int:
-        size: int = getattr(self, key)
+        size: int = getattr(DATA_SETS[self.name].sizes(self), key)
         if size == 0:
             raise ConfigError(
                 f"data.{key} is not known before the arrays are looked at: training.tasks.resolve(config) does that"
@@ -169,7 +159,7 @@ class AugmentConfig(Section):
     strength, strength_end
         ``strength`` holds for the first half of the epochs, then it falls along a line to ``strength_end``; 0 is off.
         Images: :func:`pnbx_snn.data.augment.affine_elastic`; spoken digits:
-        :func:`pnbx_snn.data.fsdd.augment_features`.
+        :func:`pnbx_snn.data.augment.augment_features`.
     input_dropout
         Share of the values that are set to 0 (without rescaling), everywhere in a sample alike.
     input_noise

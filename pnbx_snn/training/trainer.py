@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pnbx_snn.data.split import Samples, Sequences, Split, shift_images
+from pnbx_snn.data.augment import shift_images
+from pnbx_snn.data.split import Samples, Sequences, Split
 from pnbx_snn.errors import ConfigError, PnbxValueError
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.masks import own_steps
 from pnbx_snn.training.checkpoint import CheckpointMeta, save_checkpoint
-from pnbx_snn.training.collectives import shared_sum
 from pnbx_snn.training.config import Config
-from pnbx_snn.training.devices import Learner, Workers
+from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty
 from pnbx_snn.training.optimizer import adamw, check_finite

@@ -12,7 +12,7 @@ from torch import Tensor
 from pnbx_snn.errors import PnbxTypeError
 from pnbx_snn.metrics.neurobench import matrices_of
 from pnbx_snn.networks.base import Network
-from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.packed import pack_sign_bits
 
 
 class Packing(NamedTuple):
@@ -92,7 +92,7 @@ def packings(model: Network) -> list[Packing]:
         Packing("2 bits", 2, sum(-(-weight.numel() // 4) for weight in weights.values()), 4 * others),
         Packing("5 trits a byte", 1.6, sum(-(-weight.numel() // 5) for weight in weights.values()), 4 * others),
     ]
-    squeezed = sum(len(zlib.compress(bytes(pack_ternary(w).tolist()), 9)) for w in weights.values())
+    squeezed = sum(len(zlib.compress(bytes(pack_sign_bits(w).tolist()), 9)) for w in weights.values())
     found.append(Packing("2 bits, then zlib (measured)", 8 * squeezed / number, squeezed, 4 * others))
     bits = sum(weight.numel() * entropy_bits(weight) for weight in weights.values())
     return [*found, Packing("entropy (no code can be shorter)", bits / number, math.ceil(bits / 8), 4 * others)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.quantization import keep_ternary
-from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.packed import pack_sign_bits
 from studies.measurements.forms import Runtimes, formed
 from studies.measurements.process import ONNX
 from studies.rivals import SEQUENCE_MODELS, KVCache, Transformer
@@ -168,7 +168,7 @@ class Stepped:
         """Return the size of the saved weights; ternary ones packed at two bits."""
         if isinstance(self.model, PNBX):
             return int(
-                sum(pack_ternary(p.sign().to(torch.int8)).nbytes for p in self.model.parameters() if p.ndim == 2)
+                sum(pack_sign_bits(p.sign().to(torch.int8)).nbytes for p in self.model.parameters() if p.ndim == 2)
             )
         if not isinstance(self.model, nn.Module):  # of another runtime
             return int(self.model.file_bytes)

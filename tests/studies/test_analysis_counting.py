@@ -14,11 +14,12 @@ from neuromorphic import Dense
 from neuromorphic.compiler import compile_model
 from neuromorphic.execution import run
 from pnbx_snn import PNBX, SpikingClassifier
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError
 from pnbx_snn.metrics.counts import parameter_table
 from pnbx_snn.networks.cnn import SmallCNN
-from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.packed import pack_sign_bits
 from studies.claims import closed_forms as forms
 from studies.claims import energy, spike_formats
 from studies.counted import packing
@@ -190,7 +191,7 @@ def test_packings_are_as_long_as_they_say():
     found = {p.name: p for p in packing.packings(model)}
     weights = packing.ternary_weights(model)
     number = sum(w.numel() for w in weights.values())
-    assert found["2 bits"].ternary_bytes == sum(pack_ternary(w).numel() for w in weights.values())
+    assert found["2 bits"].ternary_bytes == sum(pack_sign_bits(w).numel() for w in weights.values())
     assert found["int8"].ternary_bytes == number
     assert found["int8"].other_bytes == 4 * 2 * 32  # leaks and biases
     values = torch.cat([w.flatten() for w in weights.values()]).numpy()

@@ -13,7 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 from pnbx_snn import PNBX, cli
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import DataError, PnbxTypeError, PnbxValueError, StorageError
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, load_run, save_checkpoint
 from pnbx_snn.training.config import make_config

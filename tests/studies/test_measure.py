@@ -9,7 +9,7 @@ import torch
 
 from neuromorphic import LIF, Dense, Input, Program
 from pnbx_snn.errors import PnbxError, PnbxValueError, StorageError
-from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.packed import pack_sign_bits
 from studies.measurements import run as measure
 from studies.measurements import stages as measure_stages
 from studies.measurements.models import FULL, NATIVE, QUICK, Stepped
@@ -162,7 +162,7 @@ def test_a_network_that_is_not_there_is_refused():
             Stepped("Transformer, equal", form, small=True)
     assert FULL[0] == (NATIVE, "native")
     assert not any("ONNX" in form or "compiled" in form for _, form in QUICK)
-    assert pack_ternary(torch.ones(5, dtype=torch.int8)).nbytes == 2
+    assert pack_sign_bits(torch.ones(5, dtype=torch.int8)).nbytes == 2
 
 
 def latency(model, form, length, value):

@@ -16,7 +16,7 @@ from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.networks.masks import normalised, own_steps
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.run import initial_model, train
 from pnbx_snn.training.tasks import load_split, resolve

@@ -17,14 +17,14 @@ from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.surrogate import SURROGATES
 from pnbx_snn.training.checkpoint import load_run
-from pnbx_snn.training.config import Config, differing_keys, load_config, make_config, sections, to_toml
+from pnbx_snn.training.config import Config, differing_keys, load_config, make_config, section_classes, to_toml
 from pnbx_snn.training.kinds import KINDS, SIZES, Kind, register
 from pnbx_snn.training.run import train
 from pnbx_snn.training.settings import allowed
 
 CONFIGS = Path(__file__).parents[3] / "examples" / "configs"
 DIGITS = CONFIGS / "digits.toml"
-SECTIONS = {name: cls for name, cls in sections().items() if name != "baseline"}
+SECTIONS = {name: cls for name, cls in section_classes().items() if name != "baseline"}
 
 
 @pytest.fixture(autouse=True)

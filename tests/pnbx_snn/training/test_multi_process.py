@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 import multi_process_run
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import CheckpointError, ConfigError
-from pnbx_snn.training.collectives import SharedBatchNorm1d, share_batch_norms, shared_sum
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.distributed import SharedBatchNorm1d, Workers, share_batch_norms, shared_sum
 from pnbx_snn.training.run import _check_shared, initial_model, train
 from pnbx_snn.training.run_log import read_metrics
 from pnbx_snn.training.trainer import Trainer
@@ -171,10 +171,10 @@ def test_one_process_shares_with_itself():
 @pytest.mark.parametrize(("make", "shape"), [(nn.BatchNorm1d, (6, 3)), (nn.BatchNorm2d, (6, 3, 4, 5))])
 def test_shared_statistics_are_batch_norm(monkeypatch, make, shape):
     """Two processes with the same samples: all sums are doubled, and batch norm of the doubled batch comes out."""
-    from pnbx_snn.training import collectives
+    from pnbx_snn.training import distributed
 
-    monkeypatch.setattr(collectives, "num_processes", lambda: 2)
-    monkeypatch.setattr(collectives, "shared_sum", lambda x: 2 * x)
+    monkeypatch.setattr(distributed, "num_processes", lambda: 2)
+    monkeypatch.setattr(distributed, "shared_sum", lambda x: 2 * x)
     norm, shared = make(3, momentum=0.3).double(), nn.Sequential(make(3, momentum=0.3).double())
     nn.init.uniform_(norm.weight)
     shared[0].load_state_dict(norm.state_dict())

@@ -12,14 +12,15 @@ import torch
 from test_checkpoint import file_size_limit
 from torch import nn
 
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError, StorageError
 from pnbx_snn.networks.classifier import MIN_THRESHOLD, ClassifierOutput, SpikingClassifier
 from pnbx_snn.training import optimizer, trainer
 from pnbx_snn.training import run as training
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
 from pnbx_snn.training.config import load_config, make_config
-from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.losses import rate_penalty
 from pnbx_snn.training.run import evaluate, train
 from pnbx_snn.training.run_log import RunLog, read_metrics
