@@ -22,11 +22,11 @@ from pnbx_snn.console import (
     stoppable,
 )
 from pnbx_snn.metrics import page
-from pnbx_snn.metrics.analysis import analyze_run, layer_names
+from pnbx_snn.metrics.analysis import analyze_run
 from pnbx_snn.metrics.counts import parameter_parts, parameter_table
 from pnbx_snn.metrics.neurobench import neurobench as measure_neurobench
 from pnbx_snn.metrics.report import SECTIONS, sections, write_report
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.plot import without_display
 from pnbx_snn.report import (
@@ -38,14 +38,14 @@ from pnbx_snn.report import (
     save_picture,
     summary_table,
 )
-from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, Network, build_model, load_run, read_meta
-from pnbx_snn.training.config import load_config
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
+from pnbx_snn.training.config import Config, load_config
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.packed import load_packed, pack_run
 from pnbx_snn.training.pretrained import WEIGHTS, save_pretrained
 from pnbx_snn.training.run import train as run_training
 from pnbx_snn.training.run_log import METRICS_NAME, read_metrics
-from pnbx_snn.training.settings import Config, DataConfig
+from pnbx_snn.training.settings import DataConfig
 from pnbx_snn.training.tasks import load_split, resolve
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
@@ -107,8 +107,8 @@ def train(
         with stoppable(), shown(settings.train.epochs, quiet=quiet) as progress:
             result = run_training(settings, folder, resume=resume, progress=progress)
     except Stopped as stopped:
-        arguments = ["pnbx-snn", "train", str(config), *(word for text in overrides for word in ("--set", text))]
-        arguments += ["--out", str(folder), "--resume"]
+        changes = [word for text in overrides for word in ("--set", text)]
+        arguments = [*settings.kind.command.split(), "train", str(config), *changes, "--out", str(folder), "--resume"]
         show_stop(stopped, folder, arguments)
         raise typer.Exit(128 + stopped.signal) from None
     if not quiet and os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
@@ -131,7 +131,7 @@ def evaluate_run(run: Run, part: Part = "test", data: DataFolder = None, as_json
     if as_json:
         typer.echo(json.dumps(result))
         return
-    out.print(evaluation_table(f"{run}: {result['n']} {part} samples", result, layer_names(model)))
+    out.print(evaluation_table(f"{run}: {result['n']} {part} samples", result, model.layer_names))
     if seen:
         err.print("note: this run was trained on data.part='train_all', the validation images among them")
 
@@ -153,7 +153,7 @@ def raster(
     from pnbx_snn import plot
 
     model, config = _load(run)
-    if isinstance(model, FloatNetwork):
+    if not model.layer_names:
         fail(f"{run}: a [{model.section}] has no spikes to draw", 2)
     split = load_split(_data(config, data), part)
     if sample >= len(split.labels):
@@ -162,9 +162,9 @@ def raster(
     if split.lengths is not None:
         shown = shown[:, : int(split.lengths[sample])]
     with torch.no_grad():
-        x = model.encode(shown) if isinstance(model, PNBX) else model.encode(shown, generator=_generator())
+        x = model.encode(shown, generator=_generator())
         logits, spikes = model.classify(shown, generator=_generator())
-    layers = {name: layer[:, 0] for name, layer in zip(layer_names(model), spikes, strict=True)}
+    layers = {name: layer[:, 0] for name, layer in zip(model.layer_names, spikes, strict=True)}
     title = f"{part} sample {sample}, a {split.labels[sample].item()}, read as {logits.argmax().item()}"
     with without_display():
         save_picture(plot.raster_layers(layers, input=x[:, 0], title=title), picture)

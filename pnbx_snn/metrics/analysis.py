@@ -12,10 +12,8 @@ from pnbx_snn.data.split import Part, Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.metrics.operations import Counted, count_operations
 from pnbx_snn.metrics.packing import Packing, packings, state_bytes, zero_share
-from pnbx_snn.networks.base import FloatNetwork
-from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary
-from pnbx_snn.training.checkpoint import Network
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.settings import DataConfig
 from pnbx_snn.training.tasks import load_split
@@ -59,13 +57,6 @@ class Costs(NamedTuple):
     raster: dict[str, Any]
 
 
-def layer_names(model: Network) -> list[str]:
-    """Return a name for each layer whose spikes ``classify`` returns."""
-    if isinstance(model, PNBX):
-        return ["encoder", *(f"block {i}" for i in range(1, len(model.blocks) + 1))]
-    return [] if isinstance(model, FloatNetwork) else [f"layer {i}" for i in range(1, len(model.layers) + 1)]
-
-
 def analyze_run(
     run: Path, model: Network, data: DataConfig, *, part: Part = "test", samples: int = 256, sample: int = 0
 ) -> Costs:
@@ -93,7 +84,7 @@ def analyze_run(
     DataError
         If the data are missing.
     """
-    if isinstance(model, FloatNetwork):
+    if not model.is_ternary:
         raise PnbxTypeError(
             f"{run}: a [{model.section}] has no spikes and no ternary weights to analyze; give a spiking run"
         )
@@ -127,7 +118,7 @@ def analyze_run(
 @torch.no_grad()
 def activity(model: Network, split: Split, *, batch_size: int = 64) -> list[Activity]:
     """Return how each layer fires, by neuron, step and class."""
-    names = layer_names(model)
+    names = model.layer_names
     num_classes, number = int(split.labels.max()) + 1, len(split.labels)
     generator = torch.Generator().manual_seed(0)
     neurons: list[Any] = [0.0] * len(names)
@@ -153,10 +144,8 @@ def activity(model: Network, split: Split, *, batch_size: int = 64) -> list[Acti
 def one_sample(model: Network, split: Split, sample: int) -> dict[str, Any]:
     """Return what one sample evokes: inputs, spikes of each layer, the label and what was read."""
     images = split.images[sample : sample + 1]
-    encode: Any = model.encode
-    options = {} if isinstance(model, PNBX) else {"generator": torch.Generator().manual_seed(0)}
+    x = model.encode(images, generator=torch.Generator().manual_seed(0))
     logits, spikes = model.classify(images, generator=torch.Generator().manual_seed(0))
-    layers = {name: layer[:, 0].numpy() for name, layer in zip(layer_names(model), spikes, strict=True)}
+    layers = {name: layer[:, 0].numpy() for name, layer in zip(model.layer_names, spikes, strict=True)}
     label, read = int(split.labels[sample]), int(logits.argmax())
-    seen = encode(images, **options)[:, 0].numpy()
-    return {"input": seen, "layers": layers, "sample": sample, "label": label, "read": read}
+    return {"input": x[:, 0].numpy(), "layers": layers, "sample": sample, "label": label, "read": read}

@@ -15,11 +15,10 @@ from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import SpikingRNN
 from pnbx_snn.layers.ssm import LTISSM
 from pnbx_snn.metrics.neurobench import matrices_of
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.lif import LIFState
 from pnbx_snn.quantization import keep_ternary, quantize_int8
-from pnbx_snn.training.checkpoint import Network
 
 Kind = Literal["additions from events", "additions from values", "multiply-accumulates", "elementwise"]
 KINDS: tuple[Kind, ...] = ("additions from events", "additions from values", "multiply-accumulates", "elementwise")
@@ -138,7 +137,7 @@ def count_operations(model: Network, split: Split, *, batch_size: int = 64, seed
     PnbxValueError
         If there are no samples.
     """
-    if isinstance(model, FloatNetwork):
+    if not model.is_ternary:
         raise PnbxTypeError(f"count_operations: a [{model.section}] has no ternary weights and no events to count")
     split = split.of_equal_lengths("count_operations")
     if len(split.labels) == 0:

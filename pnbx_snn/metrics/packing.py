@@ -11,9 +11,8 @@ from torch import Tensor
 
 from pnbx_snn.errors import PnbxTypeError
 from pnbx_snn.metrics.neurobench import matrices_of
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.pnbx import PNBX
-from pnbx_snn.training.checkpoint import Network
 from pnbx_snn.training.packed import pack_sign_bits
 
 
@@ -66,7 +65,7 @@ def ternary_weights(model: Network) -> dict[str, Tensor]:
     PnbxTypeError
         If it has none.
     """
-    if isinstance(model, FloatNetwork):
+    if not model.is_ternary:
         raise PnbxTypeError(f"packing: a [{model.section}] has no ternary weights")
     with torch.no_grad():
         return {name: module.rounded()[0].to(torch.int8) for name, module in matrices_of(model).items()}

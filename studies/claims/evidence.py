@@ -134,11 +134,12 @@ QUOTED: dict[str, Quoted] = {
     ),
     "mnist perceptron": Quoted(
         "98.84 ± 0.08 % (784-1908-1908-10, fp32, 3 seeds, no distortion, no teacher)", "98.84 ± 0.08 %",
-        "pnbx-snn train examples/configs/mnist_baseline.toml --data DIR",
+        "python -m studies.rivals train studies/rivals/configs/mnist_baseline.toml --data DIR",
     ),
     "mnist lenet5": Quoted(
         "99.07 ± 0.11 % (fp32, 3 seeds, no distortion, no teacher)", "99.07 ± 0.11 %",
-        "pnbx-snn train examples/configs/mnist_baseline.toml --data DIR --set baseline.kind=lenet5",
+        "python -m studies.rivals train studies/rivals/configs/mnist_baseline.toml --data DIR "
+        "--set baseline.kind=lenet5",
     ),
     "teacher": Quoted(
         "99.40 % (one run of 12 epochs)", "(99.40 % on the test images, one run of 12 epochs)",

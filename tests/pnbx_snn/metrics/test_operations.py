@@ -15,8 +15,8 @@ from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.metrics import energy, packing
 from pnbx_snn.metrics.operations import KINDS, Operations, additions, count_operations, skipped_share, totals
+from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.training.packed import pack_sign_bits
-from pnbx_snn.training.teacher import SmallCNN
 
 SMALL = {
     "d_hidden": 32,

@@ -1,17 +1,19 @@
 """A small convolutional network: a teacher for distillation, and a measure of what spikes and ternary weights cost."""
 
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.checks import Share
 from pnbx_snn.errors import PnbxValueError, ShapeError
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.base import Network
 
 
-class SmallCNN(FloatNetwork):
+class SmallCNN(Network):
     """Four 3x3 convolutions in two stages, batch norm, ReLU, pooling, one hidden layer; floating point, no spikes.
 
     Parameters
@@ -49,7 +51,15 @@ class SmallCNN(FloatNetwork):
 
     section: ClassVar[str] = "cnn"
 
-    def __init__(self, height: int, width: int, num_classes: int, *, channels: int = 32, dropout: float = 0.3) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        num_classes: int,
+        *,
+        channels: Annotated[int, Interval(ge=1, le=1024)] = 32,
+        dropout: Share = 0.3,
+    ) -> None:
         super().__init__()
         if min(height, width) < 4 or num_classes < 1 or channels < 1:
             raise PnbxValueError(
