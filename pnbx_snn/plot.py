@@ -6,7 +6,8 @@ each step. matplotlib is imported when the first picture is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,21 @@ QUIET = "#8a8f98"
 
 MOST_ROWS = 500
 """A layer of more neurons is drawn with groups of neighbours as rows, unless its spikes are few."""
+
+
+@contextmanager
+def without_display() -> Iterator[None]:
+    """Draw without a display."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    before = mpl.get_backend()
+    plt.switch_backend("agg")
+    try:
+        yield
+    finally:
+        plt.close("all")
+        plt.switch_backend(before)
 
 
 def _numpy(where: str, name: str, values: Values, ndim: tuple[int, ...]) -> np.ndarray:

@@ -11,6 +11,7 @@ from accelerate.utils import gather_object, is_bf16_available
 from torch import Tensor, distributed, nn
 
 from pnbx_snn.errors import PnbxError
+from pnbx_snn.networks.base import Network
 
 MixedPrecision = Literal["auto", "no", "bf16", "fp16"]
 
@@ -26,7 +27,7 @@ def bf16_is_fast() -> bool:
 class Learner(nn.Module):
     """What processes share: ``forward`` asks the network to classify, so that gradients are averaged behind it."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 
@@ -34,9 +35,7 @@ class Learner(nn.Module):
         self, x: Tensor, *, generator: torch.Generator | None, lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return logits and spikes."""
-        options = {} if lengths is None else {"lengths": lengths}
-        answer: tuple[Tensor, tuple[Tensor, ...]] = self.model.classify(x, generator=generator, **options)  # type: ignore[operator]
-        return answer
+        return self.model.classify(x, generator=generator, lengths=lengths)
 
 
 class Workers:

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.hippocampus import Hippocampus
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.base import Network
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.quantization import ternarize
 from pnbx_snn.storage import read_tensors, write_tensors
-from pnbx_snn.training.checkpoint import Network, build_model, load_run, planned_model, read_meta
-from pnbx_snn.training.config import make_config
-from pnbx_snn.training.settings import Config
+from pnbx_snn.training.checkpoint import build_model, load_run, planned_model, read_meta
+from pnbx_snn.training.config import Config, make_config
 
 KIND = "packed network"
 CODES, GAMMA = ".codes", ".gamma"
@@ -115,7 +114,7 @@ def pack_run(
     """
     model, config = load_run(run_dir) if loaded is None else loaded
     meta = read_meta(Path(run_dir) / "checkpoint.safetensors")
-    if isinstance(model, FloatNetwork):
+    if not model.is_ternary:
         raise PnbxTypeError(f"{run_dir}: a [{model.section}] has no ternary weights to pack")
     tensors = dict(model.state_dict())
     for name, module in model.named_modules():

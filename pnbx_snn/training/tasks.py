@@ -4,8 +4,7 @@ from pnbx_snn.data.arrays import array_sizes
 from pnbx_snn.data.augment import add_noise, drop_inputs
 from pnbx_snn.data.catalog import arrays_path, augment, load_split
 from pnbx_snn.errors import ConfigError
-from pnbx_snn.training.config import make_config
-from pnbx_snn.training.settings import Config
+from pnbx_snn.training.config import Config, make_config
 
 __all__ = ["add_noise", "augment", "drop_inputs", "load_split", "resolve"]
 
@@ -40,8 +39,8 @@ def resolve(config: Config) -> Config:
             raise ConfigError(f"data.{key} is {wanted} and {arrays_path(data)} has {size}; 0 takes what is there")
     values = config.model_dump()
     values["data"].update(found._asdict())
-    if config.pnbx is not None:
-        num_steps = found.steps if found.steps > 1 else config.pnbx.num_steps
-        suited = {"norm": "affine", "tau_max": float(max(2, num_steps)), "quantize": True}
-        values["pnbx"].update({key: value for key, value in suited.items() if key not in config.pnbx.model_fields_set})
+    suited = config.kind.suited(found.steps, config.network)
+    values[config.section].update(
+        {key: value for key, value in suited.items() if key not in config.network.model_fields_set}
+    )
     return make_config(values)

@@ -39,7 +39,8 @@ def exact_epoch(sections, seen=None):
         data = load_digits_split(part="train")
         data = Split(data.images[:NUM_EXACT].double(), data.labels[:NUM_EXACT])
         with Workers() as workers:
-            run = Trainer(make_config(sections), data, workers)
+            config = make_config(sections)
+            run = Trainer(training.initial_model(config), config, data, workers)
             if seen is not None:
                 record(run, seen)
             metrics = run.train_epoch(1)

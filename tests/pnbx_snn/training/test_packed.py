@@ -1,6 +1,7 @@
 """Packed networks: two bits a weight, the same network back, damaged files, the command line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,7 +56,7 @@ def test_the_network_comes_back(run, tmp_path):
     size = pack_run(run, path, measured={"accuracy": 0.5})
     model, config = load_run(run)
     packed, same, measured = load_packed(path)
-    anywhere = config.model_copy(update={"data": config.data.model_copy(update={"folder": ""})})
+    anywhere = replace(config, data=config.data.model_copy(update={"folder": ""}))
     assert (same, measured, path.stat().st_size) == (anywhere, {"accuracy": 0.5}, size)
     assert b"somebody" not in path.read_bytes()
     for (name, before), after in zip(model.named_parameters(), packed.parameters(), strict=True):
