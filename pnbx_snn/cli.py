@@ -38,7 +38,7 @@ from pnbx_snn.report import (
     save_picture,
     summary_table,
 )
-from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_run, planned_model, read_meta
 from pnbx_snn.training.config import Config, load_config
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.packed import load_packed, pack_run
@@ -205,8 +205,7 @@ def info(
     """
     if run.suffix == ".toml":
         config = resolve(load_config(run))
-        with torch.device("meta"):  # sizes are all that is asked for
-            model = build_model(config)
+        model = planned_model(config)
         known: dict[str, Any] = {}
         parts: list[dict[str, Any]] = []
         title = f"{run}: not trained"

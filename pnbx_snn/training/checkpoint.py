@@ -23,8 +23,8 @@ from pnbx_snn.training.config import Config, make_config
 from pnbx_snn.training.optimizer import load_optimizer, split_optimizer
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
-LARGE = 1 << 20
-"""Elements of a tensor that is not made only to see its shape."""
+LARGE = 1 << 16
+"""Elements of a tensor that takes no memory where only its shape is asked for; no vector of a network is longer."""
 
 
 class CheckpointMeta(BaseModel):
@@ -152,7 +152,10 @@ def build_model(config: Config) -> Network:
 
 
 class _LargeOnMeta(TorchFunctionMode):
-    """Makes large new tensors on torch's meta device, which takes no memory for them."""
+    """Makes large new tensors on torch's meta device, which takes no memory for them.
+
+    Not all of them: neurons look at their settings (a leak, a threshold) while they are built.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -171,8 +174,7 @@ def planned_model(config: Config) -> Network:
     >>> planned_model(make_config({"model": {"hidden": [65536, 65536]}})).layers[1].linear.weight.shape
     torch.Size([65536, 65536])
     """
-    place = torch.device("meta") if config.kind.on_meta else _LargeOnMeta()
-    with torch.random.fork_rng(devices=[]), place:
+    with torch.random.fork_rng(devices=[]), _LargeOnMeta():
         return build_model(config)
 
 

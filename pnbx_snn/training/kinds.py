@@ -40,8 +40,6 @@ class Kind:
         Returns what suits a user's arrays of so many steps better than the defaults.
     base
         Of the section: what checks keys together.
-    on_meta
-        ``False``: it cannot be built without memory, as it looks at its own values.
     command
         What trains it on the command line.
 
@@ -59,7 +57,6 @@ class Kind:
     check: Callable[[DataConfig, Any], None] = lambda data, options: None
     suited: Callable[[int, Any], dict[str, Any]] = lambda num_steps, options: {}
     base: type[Section] = Section
-    on_meta: bool = True
     command: str = "pnbx-snn"
 
     @cached_property
@@ -172,7 +169,6 @@ register(
         # Values enter as 8-bit integers, spikes as they are.
         SIZES | {"input_range": lambda _, options: "int8" if options.encoder == "direct" else "spikes"},
         reads=("arrays",),
-        on_meta=False,  # snnTorch's neurons look at their settings while they are built
     )
 )
 register(

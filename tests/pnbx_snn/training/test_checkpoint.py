@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 import safetensors.torch
@@ -28,7 +29,8 @@ from pnbx_snn.training.checkpoint import (
     saved_config,
 )
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.packed import load_packed
+from pnbx_snn.training.kinds import KINDS
+from pnbx_snn.training.packed import load_packed, pack_run
 from pnbx_snn.training.run_log import RunLog, read_metrics
 
 CONFIG = make_config({"model": {"hidden": [6], "num_steps": 2, "learn_beta": True}})
@@ -415,6 +417,42 @@ def test_a_folder_is_held_by_one_process(tmp_path):
         locked_folder(tmp_path / "file").__enter__()
 
 
+# What a configuration can say.
+SMALL = {
+    "model": {"hidden": [6], "num_steps": 2},
+    "pnbx": {"d_hidden": 32, "d_ssm": 8, "d_rnn": 4, "rank": 3, "slots": 5, "num_blocks": 2},
+    "cnn": {"channels": 2},
+}
+
+
+def variants(annotation):
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return (False, True) if annotation is bool else ()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        (section, key, value)
+        for section in SMALL
+        for key, field in KINDS[section].section.model_fields.items()
+        for value in variants(field.annotation)
+    ],
+)
+def test_every_variant_of_a_network_is_saved_and_loaded(tmp_path, section, key, value):
+    """``rnn = "spiking"`` trained and could not be loaded: its neurons look at their leak while they are built."""
+    config = make_config({section: {**SMALL[section], key: value}})
+    model = build_model(config)
+    save_checkpoint(tmp_path / CHECKPOINT_NAME, model, meta=CheckpointMeta(config=config.model_dump()))
+    loaded, same = load_run(tmp_path)
+    assert same == config
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in model.state_dict().items())
+    if model.is_ternary:
+        pack_run(tmp_path, tmp_path / "packed")
+        assert load_packed(tmp_path / "packed")[0].state_dict().keys() == model.state_dict().keys()
+
+
 # What asks for more than the file holds.
 
 
@@ -436,6 +474,7 @@ def memory_limit(num_bytes: int):
         {"model": {"hidden": [65536, 65536, 65536]}},
         {"model": {"hidden": [65536] * 64, "learn_beta": True}},
         {"pnbx": {"d_hidden": 65536, "d_ssm": 65536, "slots": 65536, "rank": 4096}},
+        {"pnbx": {"d_hidden": 65536, "num_blocks": 64, "rnn": "spiking", "d_rnn": 65536}},
     ],
 )
 def test_a_small_checkpoint_of_a_large_network(tmp_path, network):
