@@ -41,7 +41,7 @@ from neuromorphic.files.arrays import read_inputs
 from neuromorphic.files.container import read_container, write_container
 from neuromorphic.program import FORMAT_VERSION
 from pnbx_snn.errors import PnbxError
-from pnbx_snn.storage import read_tensors, write_tensors
+from pnbx_snn.files.tensors import read_tensors, write_tensors
 from pnbx_snn.training.checkpoint import (
     CHECKPOINT_NAME,
     CheckpointMeta,

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all. What :mod:`pnbx_snn.storage` does; neither package imports the other."""
+"""Files that are there whole or not at all, as :mod:`pnbx_snn.files.atomic_write` writes them without being imported."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The guard before every reader: an ordinary file of a bounded size, or one clear error, before a byte is read.
 
-What :mod:`pnbx_snn.regular_files` does; neither package imports the other.
+What :mod:`pnbx_snn.files.regular_files` does; neither package imports the other.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pnbx_snn.errors import DataError
-from pnbx_snn.regular_files import open_regular
+from pnbx_snn.files.regular_files import open_regular
 
 MAX_FILE_BYTES = 4 << 30
 """More than any data set that is read whole."""

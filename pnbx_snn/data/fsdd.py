@@ -23,7 +23,7 @@ from pnbx_snn.data.download import Mirror
 from pnbx_snn.data.files import find_file
 from pnbx_snn.data.split import Part, check_part
 from pnbx_snn.errors import DataError, PnbxValueError
-from pnbx_snn.storage import write_atomically
+from pnbx_snn.files.atomic_write import write_atomically
 
 _log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from pnbx_snn.errors import PnbxValueError, StorageError
+from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.metrics import page
 from pnbx_snn.metrics.analysis import Costs
 from pnbx_snn.metrics.counts import REFERENCE, parameter_parts, parameter_table
@@ -20,7 +21,6 @@ from pnbx_snn.metrics.packing import Packing
 from pnbx_snn.metrics.page import Figure, Section, Table
 from pnbx_snn.metrics.words import interval_words
 from pnbx_snn.networks.pnbx import PNBX
-from pnbx_snn.storage import write_atomically
 
 SECTIONS = ("parameters", "operations", "memory", "energy", "activity")
 

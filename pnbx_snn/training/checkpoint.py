@@ -1,7 +1,7 @@
 """Checkpoints: one file with everything a training needs to go on, and the network back from it.
 
 The tensors are those of the model (``model.<name>``) and of the optimiser (``optimizer.<parameter>.<name>``); the
-description holds a :class:`CheckpointMeta` and the optimiser's settings. See :mod:`pnbx_snn.storage` for the file.
+description holds a :class:`CheckpointMeta` and the optimiser's settings; :mod:`pnbx_snn.files.tensors` writes the file.
 """
 
 import math
@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 import pnbx_snn
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
+from pnbx_snn.files.tensors import Tensors, read_description, read_tensors, write_tensors
 from pnbx_snn.networks.base import Network
-from pnbx_snn.storage import Tensors, read_description, read_tensors, write_tensors
 from pnbx_snn.training.config import Config, make_config
 from pnbx_snn.training.optimizer import load_optimizer, split_optimizer
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pnbx_snn.errors import ConfigError
-from pnbx_snn.regular_files import read_regular
+from pnbx_snn.files.regular_files import read_regular
 from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, naming
 from pnbx_snn.training.settings import AugmentConfig, DataConfig, DistillConfig, Section, TrainConfig, allowed
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pnbx_snn.errors import CheckpointError, PnbxValueError
-from pnbx_snn.storage import Tensors
+from pnbx_snn.files.tensors import Tensors
 from pnbx_snn.training.settings import TrainConfig
 
 

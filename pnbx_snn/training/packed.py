@@ -8,12 +8,12 @@ from jaxtyping import Int8, UInt8
 from torch import Tensor, nn
 
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
+from pnbx_snn.files.tensors import read_tensors, write_tensors
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.networks.base import Network
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.quantization import ternarize
-from pnbx_snn.storage import read_tensors, write_tensors
 from pnbx_snn.training.checkpoint import build_model, load_run, planned_model, read_meta
 from pnbx_snn.training.config import Config, make_config
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from pnbx_snn.errors import CheckpointError, StorageError
+from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.networks.base import Network
-from pnbx_snn.storage import write_atomically
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import Config
 from pnbx_snn.training.packed import load_packed, pack_run, sections

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 
 from pnbx_snn.errors import CheckpointError, ConfigError
+from pnbx_snn.files.atomic_write import locked_folder, write_atomically
 from pnbx_snn.networks.base import Network
-from pnbx_snn.storage import locked_folder, write_atomically
 from pnbx_snn.training.checkpoint import (
     CHECKPOINT_NAME,
     build_model,

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from pnbx_snn.errors import CheckpointError, StorageError
-from pnbx_snn.regular_files import read_regular
-from pnbx_snn.storage import write_atomically
+from pnbx_snn.files.atomic_write import write_atomically
+from pnbx_snn.files.regular_files import read_regular
 from pnbx_snn.training.trackers import TENSORBOARD, start_tracker
 
 logger = logging.getLogger(__name__)

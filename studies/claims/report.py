@@ -9,12 +9,12 @@ from typing import NamedTuple
 from torch import nn
 
 from pnbx_snn.errors import PnbxValueError, StorageError
+from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.metrics import report as product
 from pnbx_snn.metrics.packing import packings
 from pnbx_snn.metrics.page import Section
 from pnbx_snn.metrics.words import amount
 from pnbx_snn.networks.cnn import SmallCNN
-from pnbx_snn.storage import write_atomically
 from studies.claims import charts, formats
 from studies.claims.energy_scenarios import assumed_step, landauer, pnbx_scenarios
 from studies.claims.evidence import FILE, MEASURE, QUOTED, Benchmarks, Measurements

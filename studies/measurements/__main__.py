@@ -32,7 +32,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pnbx_snn.errors import PnbxError
-from pnbx_snn.storage import write_atomically
+from pnbx_snn.files.atomic_write import write_atomically
 from studies.measurements import stages
 from studies.measurements.gpu_energy import gpu_rows
 from studies.measurements.record import FILE, Measurements, markdown

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pnbx_snn.errors import StorageError
-from pnbx_snn.storage import write_atomically
+from pnbx_snn.files.atomic_write import write_atomically
 from studies.measurements.machine import machine
 
 FILE = "measurements.json"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pnbx_snn.errors import PnbxValueError
+from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.plot import ACCENT, INK, QUIET
-from pnbx_snn.storage import write_atomically
 from studies.measurements.machine import machine
 from studies.recall.models import MODELS
 from studies.recall.tasks import TASKS, Task, make_task

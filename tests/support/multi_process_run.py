@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from pnbx_snn import storage
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.data.split import Split
+from pnbx_snn.files import tensors as storage
 from pnbx_snn.training import run as training
 from pnbx_snn.training import run_log, trainer
 from pnbx_snn.training.config import make_config

@@ -12,7 +12,7 @@ import pytest
 from neuromorphic.errors import StorageError as NeuromorphicStorageError
 from neuromorphic.files.atomic_write import write_atomically as of_neuromorphic
 from pnbx_snn.errors import StorageError as PnbxStorageError
-from pnbx_snn.storage import write_atomically as of_pnbx_snn
+from pnbx_snn.files.atomic_write import write_atomically as of_pnbx_snn
 
 BOTH = [(of_neuromorphic, NeuromorphicStorageError), (of_pnbx_snn, PnbxStorageError)]
 WRITER = """
@@ -24,7 +24,7 @@ print("ready", flush=True)
 while not path.with_name("stop").exists():
     write_atomically(path, letter.encode() * 100_000)
 """
-MODULES = ["neuromorphic.files.atomic_write", "pnbx_snn.storage"]
+MODULES = ["neuromorphic.files.atomic_write", "pnbx_snn.files.atomic_write"]
 
 
 @pytest.mark.parametrize("module", MODULES)

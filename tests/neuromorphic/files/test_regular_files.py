@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import neuromorphic.files.regular_files
-import pnbx_snn.regular_files
+import pnbx_snn.files.regular_files
 from neuromorphic import Program, Recording
 from neuromorphic.compiler import compile_nir
 from neuromorphic.errors import FileFormatError, NeuromorphicError
@@ -17,7 +17,7 @@ from neuromorphic.executors.onnx.files import load_onnx
 from neuromorphic.files.arrays import read_inputs
 from pnbx_snn.data.files import reading
 from pnbx_snn.errors import CheckpointError, PnbxError
-from pnbx_snn.storage import read_tensors
+from pnbx_snn.files.tensors import read_tensors
 from pnbx_snn.training.checkpoint import load_run, read_meta
 from pnbx_snn.training.config import load_config
 from pnbx_snn.training.packed import load_packed
@@ -45,7 +45,7 @@ READERS = {
 }
 GUARDS = [
     (neuromorphic.files.regular_files, FileFormatError, NeuromorphicError),
-    (pnbx_snn.regular_files, CheckpointError, PnbxError),
+    (pnbx_snn.files.regular_files, CheckpointError, PnbxError),
 ]
 
 

@@ -11,12 +11,12 @@ from pnbx_snn.cli import app
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError
+from pnbx_snn.files.tensors import read_tensors
 from pnbx_snn.layers.bitlinear import BitLinear, apply_all
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.metrics.counts import parameter_table
 from pnbx_snn.metrics.neurobench import PackedNetwork, matrices_of, neurobench
 from pnbx_snn.quantization import quantize_int8
-from pnbx_snn.storage import read_tensors
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, CheckpointMeta, build_model, save_checkpoint
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.evaluate import evaluate

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pnbx_snn import storage
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxTypeError, StorageError
-from pnbx_snn.storage import locked_folder
+from pnbx_snn.files import tensors as storage
+from pnbx_snn.files.atomic_write import locked_folder
 from pnbx_snn.training.checkpoint import (
     CHECKPOINT_NAME,
     CheckpointMeta,

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from pnbx_snn.cli import app
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
+from pnbx_snn.files.tensors import read_tensors, write_tensors
 from pnbx_snn.quantization import ternarize
-from pnbx_snn.storage import read_tensors, write_tensors
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.packed import load_packed, pack_run, pack_sign_bits, unpack_sign_bits

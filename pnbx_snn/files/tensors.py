@@ -1,19 +1,12 @@
-"""Files that survive a crash and do not lie: atomic writes, and tensors with a JSON description and a checksum.
+"""Tensors in a file with a JSON description and a checksum: what checkpoints and packed networks are.
 
-The tensor file is safetensors. Its metadata has one entry, ``pnbx_snn``: a sha256, a blank, and a JSON object that
-holds ``format_version`` and whatever the caller adds. The sha256 is over that JSON and every tensor's name, type, shape
-and bytes. One entry, because safetensors writes several in random order, and equal contents should be equal files.
+The file is safetensors. Its metadata has one entry, ``pnbx_snn``: a sha256, a blank, and a JSON object that holds
+``format_version`` and whatever the caller adds. The sha256 is over that JSON and every tensor's name, type, shape and
+bytes. One entry, because safetensors writes several in random order, and equal contents should be equal files.
 """
 
-import contextlib
 import hashlib
 import json
-import logging
-import os
-import secrets
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,64 +16,18 @@ from jaxtyping import Shaped
 from safetensors import SafetensorError
 from torch import Tensor
 
-from pnbx_snn.errors import CheckpointError, PnbxTypeError, StorageError
-from pnbx_snn.regular_files import open_regular
+from pnbx_snn.errors import CheckpointError, PnbxTypeError
+from pnbx_snn.files.atomic_write import write_atomically
+from pnbx_snn.files.regular_files import open_regular
 
 FORMAT_VERSION = 1
 MAX_HEADER_BYTES = 16 << 20
 """Far more than the names of any model need; a larger length means that the file is something else."""
-
 MAX_FILE_BYTES = 16 << 30
 
-Tensors = dict[str, Shaped[Tensor, "..."]]
-
 _ENTRY = "pnbx_snn"
-_ABANDONED_S = 3600.0
 
-logger = logging.getLogger(__name__)
-
-
-def write_atomically(path: str | Path, data: bytes, *, what: str = "file") -> None:
-    """Replace a file in one step: at any moment the old or a new one is there, whole, however many write it at once.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written, with ``what`` as its name; the old file is then untouched.
-    """
-    path = Path(path)
-    # A name of its own for every write; a short one, as the path's may have the most letters that a name can have.
-    temporary = path.with_name(f".pnbx-{secrets.token_hex(8)}.tmp")
-    try:
-        _remove_abandoned(path.parent)
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        kept = f"the previous {what} is untouched" if path.is_file() else f"there was no {what} before"
-        raise StorageError(f"{path}: {what} could not be written ({error.strerror}); {kept}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    # The new file is in place; syncing the folder makes that survive a power cut, where the file system can.
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what writers left that were killed: no write takes so long."""
-    for path in folder.glob(".pnbx-*.tmp"):
-        try:
-            if time.time() - path.stat().st_mtime > _ABANDONED_S:
-                path.unlink()
-        except FileNotFoundError:  # another writer was faster
-            continue
+Tensors = dict[str, Shaped[Tensor, "..."]]
 
 
 def write_tensors(path: str | Path, tensors: Tensors, description: dict[str, Any], *, what: str = "checkpoint") -> None:
@@ -148,55 +95,6 @@ def read_description(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     with open_regular(path, CheckpointError, max_bytes=MAX_FILE_BYTES) as (file, size):
         return _description(path, _read_header(path, file, size)[0])
-
-
-@contextmanager
-def locked_folder(path: str | Path) -> Iterator[None]:
-    """Make a folder and hold it for one process: two trainings in one folder would mix their files.
-
-    On Windows, which has no such locks, a warning says that the folder is not held.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be made, or another process holds it.
-
-    Examples
-    --------
-    >>> folder = getfixture("tmp_path") / "run"
-    >>> with locked_folder(folder):
-    ...     folder.is_dir()
-    True
-    """
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        fcntl = _fcntl()
-        folder = os.open(path, os.O_RDONLY) if fcntl else None
-    except OSError as error:
-        raise StorageError(f"{path}: the folder cannot be made or opened ({error.strerror})") from error
-    if fcntl is None or folder is None:
-        logger.warning("%s: cannot be locked on this system; see that only one training runs in it", path)
-        yield
-        return
-    try:
-        try:
-            # The kernel releases the lock with the process, however it ends.
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StorageError(f"{path}: cannot be locked; another training is running in it") from error
-        yield
-    finally:
-        os.close(folder)
-
-
-def _fcntl() -> Any:
-    """Return the module of file locks, or None on Windows, which has none: all else here works there."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        return None
-    return fcntl
 
 
 def _read_header(path: Path, file: BinaryIO, size: int) -> tuple[str, str]:
