@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 import neuromorphic
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.run import train
-from pnbx_snn.training.tasks import load_split
 
 fast = "--fast" in sys.argv
 num_samples, num_epochs = (240, 2) if fast else (3000, 20)

@@ -21,6 +21,7 @@ from pnbx_snn.console import (
     shown,
     stoppable,
 )
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.metrics import page
 from pnbx_snn.metrics.analysis import analyze_run
 from pnbx_snn.metrics.counts import parameter_parts, parameter_table
@@ -39,14 +40,13 @@ from pnbx_snn.report import (
     summary_table,
 )
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_run, planned_model, read_meta
-from pnbx_snn.training.config import Config, load_config
+from pnbx_snn.training.config import Config, load_config, resolve
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.packed import load_packed, pack_run
 from pnbx_snn.training.pretrained import WEIGHTS, save_pretrained
 from pnbx_snn.training.run import train as run_training
 from pnbx_snn.training.run_log import METRICS_NAME, read_metrics
 from pnbx_snn.training.settings import DataConfig
-from pnbx_snn.training.tasks import load_split, resolve
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
 Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; never choose by the test images.")]

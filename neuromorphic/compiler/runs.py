@@ -17,12 +17,12 @@ from neuromorphic.errors import CompileError
 from neuromorphic.execution import run
 from neuromorphic.ops import LIF
 from neuromorphic.program import Program
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.networks.classifier import SpikingClassifier
 from pnbx_snn.networks.masks import own_steps
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.training.checkpoint import load_run
-from pnbx_snn.training.tasks import load_split
 
 SMOOTH = (
     "the network was made with quantize=False: its gates, its decays and the softmax of its hippocampus become the "

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, as :mod:`pnbx_snn.files.atomic_write` writes them without being imported."""
+"""Files that are whole or absent. What :mod:`pnbx_snn.files.atomic_write` does; neither package imports the other."""
 
 from __future__ import annotations
 

@@ -142,16 +142,10 @@ def arrays_path(data: Section) -> Path:
 
 
 def load_split(data: Section, part: Part) -> Split:
-    """Load a part of the data that a configuration names.
+    """Load a part of the data that a configuration names: ``images`` are ``[n, N]``, or ``[n, T, N]`` for sequences.
 
     What is in ``"train"``, ``"validation"``, ``"train_all"`` (both) and ``"test"`` says the function that loads this
-    data set.
-
-    Returns
-    -------
-    Split
-        ``images`` is ``[n, N]`` for static samples and ``[n, T, N]`` for sequences; event data are read as they are
-        indexed.
+    data set. Event data are read as they are indexed.
 
     Raises
     ------
@@ -170,16 +164,14 @@ def load_split(data: Section, part: Part) -> Split:
 def augment(
     x: Float[Tensor, "B *shape"], data: Section, *, strength: float, generator: torch.Generator
 ) -> Float[Tensor, "B *shape"]:
-    """Change samples at random: images by affine and elastic distortion, spoken digits by shifts, masks and noise.
+    """Change samples of :func:`load_split` at random, with a strength of 0 (as they are) to 1.
 
-    The samples are those of :func:`load_split`; the strength is 0 (as they are) to 1.
+    Images: affine and elastic distortion; spoken digits: shifts, masks and noise.
 
-    Examples
-    --------
-    >>> from pnbx_snn.training.settings import DataConfig
-    >>> x = load_split(DataConfig(), "validation").images
-    >>> bool((augment(x, DataConfig(), strength=0.0, generator=torch.Generator()) == x).all())
-    True
+    Raises
+    ------
+    PnbxValueError
+        If samples of this data set cannot be changed.
     """
     if strength == 0:
         return x
@@ -197,7 +189,9 @@ def download(
     base_url: str | None = None,
     open_url: OpenUrl | None = None,
 ) -> list[Path]:
-    """Put a data set into a folder, where :func:`load_split` finds it.
+    """Put a data set into a folder, where :func:`load_split` finds it, and return the paths of its files.
+
+    What arrives is not trusted: it has a largest size, and is checked in memory before a file is written, in one step.
 
     Parameters
     ----------
@@ -205,7 +199,7 @@ def download(
         ``"mnist"``: the four files of MNIST (12 MB) into ``folder/mnist``. ``"fsdd"``: the 3,000 spoken digits (a zip
         of 16 MB) as ``folder/fsdd/fsdd.npz``.
     folder
-        Made if it is not there. Files in it that are right are kept, so a second call continues the first one.
+        Made if it is not there. Files in it that are right stay, so a second call continues the first one.
     progress
         Told about every 64 KiB that arrives.
     base_url
@@ -213,19 +207,10 @@ def download(
     open_url
         Another way to open an address, for tests and for networks with rules of their own.
 
-    Returns
-    -------
-    list of Path
-        The files, whether downloaded or already there.
-
-    Notes
-    -----
-    What arrives is not trusted: it has a largest size, and is checked in memory before a file is written, in one step.
-
     Raises
     ------
     DataError
-        If the mirror cannot be reached, or what it sends is cut short, altered or something else; nothing is kept.
+        If the mirror cannot be reached, or what it sends is cut short, altered or something else; nothing is written.
     StorageError
         If a file cannot be written.
     PnbxValueError

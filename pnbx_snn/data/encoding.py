@@ -28,24 +28,11 @@ def _check_values(where: str, x: Tensor, num_steps: int, *, unit: bool = True) -
 
 
 def direct(x: Float[Tensor, "B N"], num_steps: int) -> Float[Tensor, "T B N"]:
-    """Repeat the values at each step: a constant input current.
+    """Repeat the values ``[B, N]`` at each step, ``[T, B, N]``: a constant input current :math:`I_t = x`.
 
-    .. math::
-
-        I_t = x
-
-    Parameters
-    ----------
-    x
-        Any finite values; the first layer quantises them to int8.
-    num_steps
-        Number of steps ``T``, at least 1.
-
-    Returns
-    -------
-    Tensor
-        ``[T, B, N]``, a read-only view of ``x`` (stride 0 over time, no copy). ``SpikingLayer`` notices and computes
-        its product once. Integer counterpart: the same int8 codes at each step.
+    The result is a read-only view (stride 0 over time, no copy): a layer notices and computes its product once. Any
+    finite values are taken; the first layer quantises them to int8. Integer counterpart: the same int8 codes at each
+    step.
 
     Raises
     ------
@@ -66,27 +53,10 @@ def direct(x: Float[Tensor, "B N"], num_steps: int) -> Float[Tensor, "T B N"]:
 
 
 def rate(x: Float[Tensor, "B N"], num_steps: int, *, generator: torch.Generator) -> Float[Tensor, "T B N"]:
-    """Draw spikes whose probability at each step is the value.
+    """Draw spikes ``[T, B, N]`` whose probability at each step is the value, :math:`P(z_t = 1) = x` in [0, 1].
 
-    .. math::
-
-        P(z_t = 1) = x
-
-    ``snntorch.spikegen.rate`` draws from torch's global generator, which a run with a seed of its own cannot use.
-
-    Parameters
-    ----------
-    x
-        Probabilities in [0, 1].
-    num_steps
-        Number of steps ``T``, at least 1.
-    generator
-        Source of the random numbers, on the device of ``x``.
-
-    Returns
-    -------
-    Tensor
-        Spikes 0 or 1, ``[T, B, N]``. Integer counterpart: the spikes, drawn on the host.
+    The generator is on the device of ``x``; ``snntorch.spikegen.rate`` draws from torch's global one, which a run with
+    a seed of its own cannot use. Integer counterpart: the spikes, drawn on the host.
 
     Raises
     ------
@@ -99,38 +69,24 @@ def rate(x: Float[Tensor, "B N"], num_steps: int, *, generator: torch.Generator)
 
     Examples
     --------
-    >>> rate(torch.tensor([[0.0, 1.0]]), 2, generator=torch.Generator().manual_seed(0))
-    tensor([[[0., 1.]],
-    <BLANKLINE>
-            [[0., 1.]]])
+    >>> rate(torch.tensor([[0.0, 1.0]]), 2, generator=torch.Generator().manual_seed(0)).tolist()
+    [[[0.0, 1.0]], [[0.0, 1.0]]]
     """
     _check_values("encoding.rate", x, num_steps)
     return torch.bernoulli(x.expand(num_steps, *x.shape), generator=generator)
 
 
 def latency(x: Float[Tensor, "B N"], num_steps: int, *, threshold: float = 0.01) -> Float[Tensor, "T B N"]:
-    r"""Spike once, the earlier the larger the value; values under the threshold stay silent.
+    r"""Spike once, the earlier the larger the value in [0, 1]; values under the threshold, in (0, 1), stay silent.
 
     .. math::
 
         z_t = [t = \operatorname{round}((T - 1)(1 - x))] \, [x \ge \vartheta]
 
-    It is ``snntorch.spikegen.latency`` with ``linear=True, normalize=True, clip=True``. snnTorch's logarithmic code is
-    not offered: normalised, it divides by the latest spike of the batch, so a sample's spikes depend on the others.
-
-    Parameters
-    ----------
-    x
-        Values in [0, 1]: 1 spikes at step 0, a small one at step ``T - 1``. Half a step rounds to the even step.
-    num_steps
-        Number of steps ``T``, at least 1.
-    threshold
-        In (0, 1).
-
-    Returns
-    -------
-    Tensor
-        At most one spike for each value, ``[T, B, N]``. Integer counterpart: the spikes, made on the host.
+    Half a step rounds to the even step. It is ``snntorch.spikegen.latency`` with ``linear=True, normalize=True,
+    clip=True``. snnTorch's logarithmic code is not offered: normalised, it divides by the latest spike of the batch, so
+    a sample's spikes depend on the others. ``[B, N]`` becomes ``[T, B, N]``. Integer counterpart: the spikes, made on
+    the host.
 
     Raises
     ------
@@ -157,26 +113,14 @@ def latency(x: Float[Tensor, "B N"], num_steps: int, *, threshold: float = 0.01)
 
 
 def delta(x: Float[Tensor, "T B N"], *, threshold: float = 0.1) -> Float[Tensor, "T B N"]:
-    r"""Spike where a sequence rises by the threshold or more from one step to the next.
+    r"""Spike where a sequence ``[T, B, N]`` rises by the threshold or more from one step to the next.
 
     .. math::
 
         z_t = [x_t - x_{t-1} \ge \vartheta], \qquad x_{-1} = x_0
 
     It is ``snntorch.spikegen.delta`` with ``padding=True``: the first step is silent. For falls as well, encode both:
-    ``torch.cat([delta(x), delta(-x)], dim=-1)``.
-
-    Parameters
-    ----------
-    x
-        A sequence of values.
-    threshold
-        Positive, in the unit of ``x``.
-
-    Returns
-    -------
-    Tensor
-        Spikes 0 or 1, ``[T, B, N]``. Integer counterpart: the spikes, made on the host.
+    ``torch.cat([delta(x), delta(-x)], dim=-1)``. Integer counterpart: the spikes, made on the host.
 
     Raises
     ------

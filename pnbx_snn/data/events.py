@@ -25,18 +25,10 @@ VALIDATION_EVERY = 10
 
 
 class Sensor(NamedTuple):
-    """What a data set was recorded with.
+    """What a data set was recorded with: the size of the sensor; the 700 channels of a cochlea are its width.
 
-    Attributes
-    ----------
-    width, height, polarities
-        Of the sensor; the 700 channels of a cochlea are its width.
-    num_classes
-        Of the recordings.
-    tonic
-        Name of Tonic's class, which is also that of the folder.
-    places
-        Where the files of Tonic's training, validation and test part are in that folder; no validation part: ``""``.
+    ``tonic`` is the name of Tonic's class, which is also that of the folder; ``places`` are where the files of the
+    training, validation and test part are in that folder (``""``: there is no validation part).
     """
 
     width: int
@@ -74,7 +66,7 @@ def bin_events(
     step_us: float | Fraction,
     pool: int = 1,
 ) -> NDArray[np.float32]:
-    r"""Turn the events of one recording into spikes.
+    r"""Turn the events of one recording into spikes, ``[num_steps, sensor.num_inputs(pool)]`` of 0 and 1.
 
     .. math::
 
@@ -84,23 +76,14 @@ def bin_events(
 
     Parameters
     ----------
-    t_us
-        Times in microseconds from the beginning, ``[events]``; what comes at or after ``num_steps * step_us`` is left
-        out.
-    x, y, p
-        Column, row and polarity of each event; ``y`` and ``p`` are 0 where there are none.
-    sensor
-        Its width W, height H and polarities.
-    num_steps, step_us
-        Steps, and the microseconds of each (Δ): of a float, the decimal that it is written as. 16.1 ms a step are
-        16,100 us, and not the 16,100.000000000002 that 1000 times that float would be.
-    pool
-        k: so many neighbours each way are one input.
-
-    Returns
-    -------
-    NDArray
-        ``[num_steps, sensor.num_inputs(pool)]`` float32, 0 or 1.
+    t_us, x, y, p
+        Time in microseconds from the beginning, column, row and polarity of each event, ``[events]``; ``y`` and ``p``
+        are 0 where there are none. What comes at or after ``num_steps * step_us`` is left out.
+    sensor, pool
+        Width W, height H and polarities; k: so many neighbours each way are one input.
+    step_us
+        Microseconds of a step (Δ): of a float, the decimal that it is written as. 16.1 ms a step are 16,100 us, and
+        not the 16,100.000000000002 that 1000 times that float would be.
 
     Raises
     ------
@@ -155,12 +138,8 @@ def _ends(step_us: Fraction, num_steps: int, whole: bool) -> NDArray[Any]:
 class EventFrames:
     """Recordings as spikes, read and binned when they are asked for: ``frames[index]`` is ``[n, T, C]``.
 
-    Only what is asked for is ever in memory. Indices are those of a tensor's first axis: a slice, or whole numbers.
-
-    Raises
-    ------
-    DataError
-        From ``frames[index]``: if a file is cut short, altered, or not what its name says.
+    Indices are those of a tensor's first axis: a slice, or whole numbers. A file that is cut short, altered, or not
+    what its name says is a :class:`DataError` when it is read.
     """
 
     def __init__(
@@ -189,7 +168,9 @@ class EventFrames:
 def load_events(
     folder: str | Path, name: EventData, *, part: Part, num_steps: int, step_ms: float = 10.0, pool: int = 1
 ) -> tuple[EventFrames, Int64[Tensor, " n"]]:
-    """Open a part of an event data set. Nothing is downloaded, and no recording is read before it is used.
+    """Open a part of an event data set: spikes ``[n, T, C]`` in the order of the files' names, and classes ``[n]``.
+
+    Nothing is downloaded, and no recording is read before it is used.
 
     Parameters
     ----------
@@ -204,11 +185,6 @@ def load_events(
         Steps, and their length in milliseconds; later events are left out.
     pool
         So many neighbouring channels, or pixels each way, are one input.
-
-    Returns
-    -------
-    frames, labels
-        ``[n, T, C]`` of 0 and 1, in the order of the files' names, and ``[n]``.
 
     Raises
     ------

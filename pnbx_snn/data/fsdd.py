@@ -1,10 +1,9 @@
-"""Spoken digits (FSDD): recordings from one file, checked before use, and their log-mel features."""
+"""Spoken digits (FSDD): recordings from one file, checked before use, as features of :mod:`pnbx_snn.data.mel`."""
 
 import hashlib
 import io
 import itertools
 import logging
-import math
 import re
 import wave
 import zipfile
@@ -21,23 +20,15 @@ from torch import Tensor
 from pnbx_snn.data.array_files import read_headers, read_named
 from pnbx_snn.data.download import Mirror
 from pnbx_snn.data.files import find_file
+from pnbx_snn.data.mel import HOP, SAMPLE_RATE_HZ, WINDOW, log_mel, mel_filters
 from pnbx_snn.data.split import Part, check_part
 from pnbx_snn.errors import DataError, PnbxValueError
 from pnbx_snn.files.atomic_write import write_atomically
 
 _log = logging.getLogger(__name__)
 
-SAMPLE_RATE_HZ = 8_000
-WINDOW = 200
-HOP = 80
-FFT = 256
-"""25 ms windows every 10 ms, padded with zeros to 256 samples: 129 frequencies, 31.25 Hz apart."""
-LOWEST_HZ, HIGHEST_HZ = 60.0, 3_800.0
 SILENCE = -1.5
 """Smallest feature. Nearest neighbours from ``"train"`` to ``"validation"``: 94.7 % right; 86.7 % without a floor."""
-
-POWER_FLOOR = 1e-6
-"""Added to a band's power; full scale is an amplitude of 1."""
 
 NUM_SPEAKERS, NUM_CLASSES, NUM_TAKES = 6, 10, 50
 NUM_RECORDINGS = NUM_SPEAKERS * NUM_CLASSES * NUM_TAKES
@@ -66,17 +57,7 @@ _ARRAYS: dict[str, tuple[str, tuple[int, ...], int]] = {
 
 
 class Recordings(NamedTuple):
-    """Features of spoken digits, their classes and who spoke.
-
-    Attributes
-    ----------
-    features : Tensor
-        ``[n, T, F]`` float32: steps of 10 ms, mel bands from low to high.
-    labels : Tensor
-        ``[n]`` int64, the digit.
-    speakers : Tensor
-        ``[n]`` int64, 0 to 5.
-    """
+    """Features of spoken digits (a step is 10 ms, bands go from low to high), the digits, and who spoke (0 to 5)."""
 
     features: Float[Tensor, "n T F"]
     labels: Int64[Tensor, " n"]
@@ -102,6 +83,14 @@ def load_fsdd(
 ) -> Recordings:
     """Load a part of the 3,000 spoken digits of FSDD as log-mel features. Nothing is downloaded.
 
+    The features of :func:`pnbx_snn.data.mel.log_mel` are, for each recording, shifted and scaled to mean 0 and standard
+    deviation 1 over all its frames and bands, and what is below :data:`SILENCE` is raised to it: how silent silence was
+    says nothing of the digit. The two numbers come from the whole recording, before it is cut or padded: a device that
+    must answer while somebody speaks has to estimate them from what it has heard so far.
+
+    The file is not trusted: the names, types, shapes and sizes of its arrays are checked before they are decompressed,
+    pickled objects are never read, and each speaker must have said each digit 50 times.
+
     Parameters
     ----------
     folder
@@ -114,24 +103,8 @@ def load_fsdd(
         ``"test"`` is for the last measurement and never for choosing.
     held_out_speaker
         Name or number of the speaker whom training must not hear.
-    num_frames
-        Steps of 10 ms; longer recordings lose both ends alike, shorter ones get silence at both ends.
-    num_bands
-        Mel bands.
-
-    Returns
-    -------
-    Recordings
-        In the order of the file. See :func:`log_mel` for the features; here each recording's are shifted and scaled to
-        mean 0 and standard deviation 1 over all its frames and bands, and what is below :data:`SILENCE` is raised to
-        it: how silent silence was says nothing of the digit. The two numbers come from the whole recording,
-        before it is cut or padded: a device that must answer while somebody speaks has to estimate them from
-        what it has heard so far.
-
-    Notes
-    -----
-    The file is not trusted: the names, types, shapes and sizes of its arrays are checked before they are decompressed,
-    pickled objects are never read, and each speaker must have said each digit 50 times.
+    num_frames, num_bands
+        Steps of 10 ms: longer recordings lose both ends alike, shorter ones get silence at both ends. Mel bands.
 
     Raises
     ------
@@ -162,90 +135,6 @@ def load_fsdd(
         labels=torch.from_numpy(archive.digit[chosen]),
         speakers=torch.from_numpy(archive.speaker[chosen]),
     )
-
-
-def mel_filters(num_bands: int) -> Float[Tensor, "K F"]:
-    r"""Return the triangular weights of mel bands between 60 and 3,800 Hz.
-
-    Band ``i`` rises from 0 at :math:`f_i` to 1 at :math:`f_{i+1}` and falls to 0 at :math:`f_{i+2}`; the
-    :math:`f_0 \dots f_{F+1}` are equally far apart in
-
-    .. math::
-
-        m(f) = 2595 \log_{10}(1 + f / 700)
-
-    Parameters
-    ----------
-    num_bands
-        ``F``, at least 1, and so few that each band holds one of the 129 frequencies of the spectrum.
-
-    Returns
-    -------
-    Tensor
-        ``[129, F]``.
-
-    Raises
-    ------
-    PnbxValueError
-        If the number of bands is out of range.
-
-    References
-    ----------
-    Davis and Mermelstein 1980, "Comparison of parametric representations for monosyllabic word recognition"; the mel
-    scale of O'Shaughnessy 1987 and the filters of HTK (peak 1).
-
-    Examples
-    --------
-    >>> mel_filters(40).shape
-    torch.Size([129, 40])
-    """
-    frequencies = torch.arange(FFT // 2 + 1, dtype=torch.float64) * (SAMPLE_RATE_HZ / FFT)  # [K]
-    low, high = (2595.0 * math.log10(1.0 + hz / 700.0) for hz in (LOWEST_HZ, HIGHEST_HZ))
-    if 1 <= num_bands <= len(frequencies):
-        edges = 700.0 * (10.0 ** (torch.linspace(low, high, num_bands + 2, dtype=torch.float64) / 2595.0) - 1.0)
-        rising = (frequencies[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-        falling = (edges[2:] - frequencies[:, None]) / (edges[2:] - edges[1:-1])
-        filters = torch.minimum(rising, falling).clamp_(min=0.0).float()  # [K, F]
-        if (filters.sum(dim=0) > 0).all():
-            return filters
-    raise PnbxValueError(
-        f"num_bands must be at least 1, and each band must hold one of the {len(frequencies)} frequencies of the "
-        f"spectrum, got {num_bands}"
-    )
-
-
-def log_mel(frames: Float[Tensor, "M 200"], filters: Float[Tensor, "129 F"]) -> Float[Tensor, "M F"]:
-    r"""Return the log power of windows of sound in mel bands.
-
-    .. math::
-
-        y_i = \log\Bigl(10^{-6} + \sum_k W_{ki} \Bigl|\sum_n h_n x_n e^{-2\pi\mathrm{i} k n / 256}\Bigr|^2\Bigr),
-        \qquad h_n = \sin^2(\pi n / 200)
-
-    Parameters
-    ----------
-    frames
-        Windows of 25 ms at 8 kHz, full scale 1.
-    filters
-        ``W`` of :func:`mel_filters`.
-
-    Returns
-    -------
-    Tensor
-        ``[M, F]``.
-
-    References
-    ----------
-    Davis and Mermelstein 1980, without the cosine transform; ``torch.fft.rfft``.
-
-    Examples
-    --------
-    >>> log_mel(torch.zeros(1, 200), mel_filters(2))
-    tensor([[-13.8155, -13.8155]])
-    """
-    window = torch.hann_window(WINDOW, periodic=True)
-    power = torch.fft.rfft(frames * window, n=FFT).abs().square()  # [M, K]
-    return torch.log(POWER_FLOOR + power @ filters)
 
 
 def _in_part(archive: _Archive, part: Part, held_out_speaker: str | int | None) -> NDArray[np.bool_]:

@@ -42,6 +42,9 @@ _GZIP_OVERHEAD_BYTES = 1 << 16
 def load_mnist(folder: str | Path, *, part: Part) -> Split:
     """Load a part of the 70,000 handwritten 28x28 digits of MNIST from files. Nothing is downloaded.
 
+    Images are ``[n, 784]`` (pixels / 255) in the order of the files. The files are not trusted: magic number, element
+    type, dimensions and size must be those of MNIST, and no more than that is ever decompressed.
+
     Parameters
     ----------
     folder
@@ -51,16 +54,6 @@ def load_mnist(folder: str | Path, *, part: Part) -> Split:
         ``"train"`` (the first 55,000 training images) and ``"validation"`` (the last 5,000) are for choosing;
         ``"train_all"`` (60,000) is both, for the last training; ``"test"`` (10,000) is for the last measurement and
         never for choosing.
-
-    Returns
-    -------
-    Split
-        Images ``[n, 784]`` and labels ``[n]`` in the order of the files: pixels / 255, digits 0 to 9.
-
-    Notes
-    -----
-    The files are not trusted: magic number, element type, dimensions and size must be those of MNIST, and no more than
-    that is ever decompressed.
 
     Raises
     ------

@@ -24,14 +24,12 @@ class Samples(Protocol):
 
 
 class Sequences:
-    """Sequences of different lengths, padded with zeros to the longest.
+    """Sequences ``[n, T, N]`` of different lengths ``[n]``, in 1..T, padded with zeros to the longest.
 
-    Parameters
-    ----------
-    values
-        ``[n, T, N]``.
-    lengths
-        ``[n]`` int64, the steps that belong to each sample, in 1..T.
+    Raises
+    ------
+    ShapeError, PnbxValueError
+        If the shapes do not fit, or a length is out of its range.
 
     Examples
     --------
@@ -84,13 +82,7 @@ class Split(NamedTuple):
         return self.images.lengths if isinstance(self.images, Sequences) else None
 
     def of_equal_lengths(self, where: str) -> "Split":
-        """Return itself, for what looks at all steps of a sample.
-
-        Raises
-        ------
-        PnbxValueError
-            If samples have lengths of their own.
-        """
+        """Return itself, for what looks at all steps of a sample; a :class:`PnbxValueError` if samples have lengths."""
         if self.lengths is not None:
             raise PnbxValueError(
                 f"{where}: samples must all have the same number of steps, got {int(self.lengths.min())} to "

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.split import Part, Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.metrics.operations import Counted, count_operations
@@ -16,7 +17,6 @@ from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.settings import DataConfig
-from pnbx_snn.training.tasks import load_split
 
 
 class Activity(NamedTuple):

@@ -30,16 +30,8 @@ LARGE = 1 << 16
 class CheckpointMeta(BaseModel):
     """What a checkpoint says about itself.
 
-    Attributes
-    ----------
-    epoch, step
-        Finished epochs and optimiser steps.
-    seed
-        Of the run.
-    config
-        The resolved configuration, ``{section: {key: value}}``; ``None`` for a model that was built by hand.
-    versions
-        Of the libraries that wrote it; filled in by :func:`save_checkpoint`.
+    ``epoch`` and ``step`` count what is finished; ``config`` is the resolved configuration, ``{section: {key: value}}``
+    (``None`` for a model that was built by hand); :func:`save_checkpoint` fills in the ``versions`` of the libraries.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -54,18 +46,9 @@ class CheckpointMeta(BaseModel):
 def save_checkpoint(
     path: str | Path, model: nn.Module, *, meta: CheckpointMeta, optimizer: torch.optim.Optimizer | None = None
 ) -> None:
-    """Write a checkpoint; a crash or a full disk at any moment leaves the previous file as it was.
+    """Write a checkpoint of any module whose ``state_dict`` holds tensors only, and of its optimiser if one is given.
 
-    Parameters
-    ----------
-    path
-        The file, by custom ``checkpoint.safetensors`` in the folder of a run.
-    model
-        Any module whose ``state_dict`` holds tensors only.
-    meta
-        See :class:`CheckpointMeta`.
-    optimizer
-        Saved too if given.
+    A crash or a full disk at any moment leaves the previous file as it was.
 
     Raises
     ------
@@ -104,21 +87,14 @@ def load_checkpoint(
     CheckpointError
         If the file is missing, cut short, altered, of a newer format or no checkpoint at all; if it does not fit
         the model or the optimiser.
-
-    Examples
-    --------
-    >>> load_checkpoint("nowhere.safetensors", nn.Linear(2, 1))
-    Traceback (most recent call last):
-    pnbx_snn.errors.CheckpointError: nowhere.safetensors: no such file
     """
     path = Path(path)
     description, tensors = read_tensors(path)
     meta = _meta(path, description)
-    of_model = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    _check_fit(path, of_model, _model_tensors(model))
+    state = _fitting_state(path, tensors, model)
     if optimizer is not None:
         load_optimizer(path, optimizer, tensors, description.get("optimizer"))
-    model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in of_model.items()})
+    model.load_state_dict(state)
     return meta
 
 
@@ -129,13 +105,6 @@ def read_meta(path: str | Path) -> CheckpointMeta:
     ------
     CheckpointError
         If the file is missing, or its header is not that of a checkpoint this version can read.
-
-    Examples
-    --------
-    >>> path = getfixture("tmp_path") / "checkpoint.safetensors"
-    >>> save_checkpoint(path, nn.Linear(2, 1), meta=CheckpointMeta(epoch=3, seed=7))
-    >>> read_meta(path).seed
-    7
     """
     return _meta(Path(path), read_description(path))
 
@@ -184,15 +153,10 @@ def load_run(run_dir: str | Path) -> tuple[Network, Config]:
     The configuration is the one inside the checkpoint; ``config.toml`` beside it is a copy for people. No memory is
     taken for a network whose tensors the file does not hold.
 
-    Parameters
-    ----------
-    run_dir
-        A folder left by :func:`pnbx_snn.training.run.train`.
-
     Raises
     ------
     CheckpointError
-        If there is no checkpoint or it cannot be used.
+        If the folder has no checkpoint or it cannot be used.
     ConfigError
         If its configuration is not one that this version knows.
 
@@ -204,12 +168,15 @@ def load_run(run_dir: str | Path) -> tuple[Network, Config]:
     """
     path = Path(run_dir) / CHECKPOINT_NAME
     config = saved_config(path)
-    of_model = {name: tensor for name, tensor in read_tensors(path)[1].items() if name.startswith("model.")}
-    _check_fit(path, of_model, _model_tensors(planned_model(config)))
+    return restored_model(config, _fitting_state(path, read_tensors(path)[1], planned_model(config))), config
+
+
+def restored_model(config: Config, state: Tensors) -> Network:
+    """Build the network that a configuration describes, with this state, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):  # the fresh weights are overwritten, so they cost the caller no randomness
         model = build_model(config)
-    load_checkpoint(path, model)
-    return model.eval(), config
+    model.load_state_dict(state)
+    return model.eval()
 
 
 def saved_config(path: str | Path) -> Config:
@@ -221,13 +188,6 @@ def saved_config(path: str | Path) -> Config:
         If the file is no checkpoint or holds no configuration.
     ConfigError
         If the configuration is not one that this version knows.
-
-    Examples
-    --------
-    >>> path = getfixture("tmp_path") / "checkpoint.safetensors"
-    >>> save_checkpoint(path, nn.Linear(2, 1), meta=CheckpointMeta(config=Config().model_dump()))
-    >>> saved_config(path) == Config()
-    True
     """
     values = read_meta(path).config
     if values is None:
@@ -256,7 +216,10 @@ def _look(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def _check_fit(path: Path, found: Tensors, expected: Tensors) -> None:
+def _fitting_state(path: Path, tensors: Tensors, model: nn.Module) -> Tensors:
+    """Return the tensors of a file that are the model's, after comparing their names, shapes and types."""
+    expected = _model_tensors(model)
+    found = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
     problems = [f"{name} is missing" for name in expected if name not in found]
     problems += [f"{name} is unknown to the model" for name in sorted(found) if name not in expected]
     problems += [
@@ -267,6 +230,7 @@ def _check_fit(path: Path, found: Tensors, expected: Tensors) -> None:
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{path}: does not fit the model: {'; '.join(problems[:3])}{more}")
+    return {name.removeprefix("model."): tensor for name, tensor in found.items()}
 
 
 def _versions() -> dict[str, str]:

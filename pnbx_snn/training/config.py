@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pnbx_snn.data.arrays import array_sizes
+from pnbx_snn.data.catalog import arrays_path
 from pnbx_snn.errors import ConfigError
 from pnbx_snn.files.regular_files import read_regular
 from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, naming
 from pnbx_snn.training.settings import AugmentConfig, DataConfig, DistillConfig, Section, TrainConfig, allowed
-
-__all__ = ["Config", "differing_keys", "load_config", "make_config", "to_toml"]
 
 MAX_TOML_BYTES = 1 << 20
 NOT_THERE = "not there"
@@ -32,18 +32,8 @@ def section_classes() -> dict[str, type[Section]]:
 class Config:
     """A whole configuration; :func:`load_config` makes one and says what is wrong with it.
 
-    Parameters
-    ----------
-    data, augment, distill, train
-        The sections of these names.
-    section
-        Name of the section that says which network: one of :data:`pnbx_snn.training.kinds.KINDS`.
-    network
-        That section.
-
-    Notes
-    -----
-    ``config.pnbx`` is the network's section if it is ``[pnbx]`` and else ``None``; so for every kind.
+    ``section`` names the kind of the network, one of :data:`pnbx_snn.training.kinds.KINDS`, and ``network`` is that
+    section. ``config.pnbx`` is the network's section if it is ``[pnbx]`` and else ``None``; so for every kind.
 
     Raises
     ------
@@ -131,10 +121,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         Each ``"section.key=value"``, the value written as in TOML; what is no TOML is taken as a string, so that
         ``model.reset=zero`` needs no quotes.
 
-    Returns
-    -------
-    Config
-
     Raises
     ------
     ConfigError
@@ -142,9 +128,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Examples
     --------
-    >>> folder = getfixture("tmp_path")
-    >>> _ = (folder / "small.toml").write_text("[train]\nepochs = 3")
-    >>> config = load_config(folder / "small.toml", ["model.hidden=[32, 16]", "model.reset=subtract"])
+    >>> path = getfixture("tmp_path") / "small.toml"
+    >>> _ = path.write_text("[train]\nepochs = 3")
+    >>> config = load_config(path, ["model.hidden=[32, 16]", "model.reset=subtract"])
     >>> config.train.epochs, config.model.hidden, config.model.reset
     (3, (32, 16), 'subtract')
     """
@@ -164,16 +150,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def make_config(
     values: dict[str, Any], *, where: str = "configuration", places: dict[tuple[str, str], str] | None = None
 ) -> Config:
-    """Check a dictionary of sections and make a :class:`Config` of it.
+    """Check a dictionary ``{section: {key: value}}`` and make a :class:`Config` of it.
 
-    Parameters
-    ----------
-    values
-        ``{section: {key: value}}``.
-    where
-        Named in errors.
-    places
-        Where single keys (``(section, key)``) and sections (``(section, "")``) came from, if not from ``where``.
+    Errors name ``where`` the values come from, or of single keys (``(section, key)``) and sections (``(section, "")``)
+    their ``places``.
 
     Raises
     ------
@@ -212,14 +192,38 @@ def make_config(
         raise ConfigError(f"{where}: {error}") from None
 
 
-def to_toml(config: Config) -> str:
-    """Write a configuration as TOML that reads back identical.
+def resolve(config: Config) -> Config:
+    """Return a configuration whose sizes are known: of a user's arrays, what they have; any other as it is.
 
-    Examples
-    --------
-    >>> print(to_toml(Config()).splitlines()[0])
-    [data]
+    Keys of ``[pnbx]`` that the configuration does not name get what suits arrays of any size. ``norm = "affine"``: few
+    inputs under ternary weights make neurons that differ in nothing unless each has a bias. ``tau_max`` is the number
+    of steps that a sample has or is shown (at least 2): slower memories would hardly charge. ``quantize = true``: what
+    is trained is what is compiled.
+
+    Raises
+    ------
+    DataError
+        If the arrays cannot be used.
+    ConfigError
+        If they have other sizes than the configuration says, or need another network than it names.
     """
+    data = config.data
+    if data.name != "arrays":
+        return config
+    found = array_sizes(arrays_path(data), values=data.values)
+    for key, size in found._asdict().items():
+        wanted = getattr(data, key)
+        if wanted not in (0, size):
+            raise ConfigError(f"data.{key} is {wanted} and {arrays_path(data)} has {size}; 0 takes what is there")
+    values, chosen = config.model_dump(), config.network.model_fields_set
+    values["data"].update(found._asdict())
+    suited = config.kind.suited(found.steps, config.network)
+    values[config.section].update({key: value for key, value in suited.items() if key not in chosen})
+    return make_config(values)
+
+
+def to_toml(config: Config) -> str:
+    """Write a configuration as TOML that reads back identical."""
     lines = []
     for section, values in config.model_dump().items():
         # A JSON string, number, boolean or list of these is written the same way in TOML.
@@ -235,7 +239,7 @@ def differing_keys(saved: Config, new: Config) -> list[str]:
     >>> differing_keys(Config(), make_config({"train": {"epochs": 3}}))
     ['train.epochs: saved 60, now 3']
     """
-    before, after = (_flat(config) for config in (saved, new))
+    before, after = (flat_keys(config) for config in (saved, new))
     return [
         f"{key}: saved {before.get(key, NOT_THERE)!r}, now {after.get(key, NOT_THERE)!r}"
         for key in {**before, **after}
@@ -243,7 +247,8 @@ def differing_keys(saved: Config, new: Config) -> list[str]:
     ]
 
 
-def _flat(config: Config) -> dict[str, Any]:
+def flat_keys(config: Config) -> dict[str, Any]:
+    """Return ``{"section.key": value}``."""
     values = config.model_dump()
     return {f"{section}.{key}": value for section, keys in values.items() for key, value in keys.items()}
 

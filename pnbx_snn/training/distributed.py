@@ -1,7 +1,6 @@
 """Where training runs: devices, processes and precision, by ``accelerate``; sums and batch norm over processes."""
 
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
 from typing import Any, Literal
 
 import torch
@@ -38,24 +37,21 @@ class Learner(nn.Module):
         return self.model.classify(x, generator=generator, lengths=lengths)
 
 
-class Workers:
+class Workers(AbstractContextManager["Workers"]):
     """The processes of a training and their devices; one process on one device is the usual case.
 
     Parameters
     ----------
     mixed_precision
-        ``"bf16"``, ``"fp16"`` (with a scaled loss; needs a GPU), ``"no"``, or ``"auto"``: bf16 where it is fast.
+        ``"bf16"``, ``"fp16"`` (with a scaled loss; needs a GPU), ``"no"``, or ``"auto"``: bf16 where it is fast. The
+        attribute of this name is what ``"auto"`` became.
 
     Attributes
     ----------
-    mixed_precision : str
-        What ``"auto"`` became.
     device : torch.device
         Of this process: cuda or xpu where there is one, else cpu.
-    rank : int
-        Number of this process; 0 is the one that writes files.
-    num_processes : int
-        How many there are.
+    rank, num_processes : int
+        Number of this process, and how many there are; process 0 is the one that writes files.
 
     Raises
     ------
@@ -76,11 +72,7 @@ class Workers:
         self.device: torch.device = self._accelerator.device
         self.rank: int = self._accelerator.process_index
         self.num_processes: int = self._accelerator.num_processes
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes the files."""
-        return self.rank == 0
+        self.is_main = self.rank == 0
 
     def prepare(self, learner: Learner, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
         """Return learner and optimiser with gradients averaged over the processes and products in half precision.
@@ -130,12 +122,7 @@ class Workers:
         """Wait until every process is here."""
         self._accelerator.wait_for_everyone()
 
-    def __enter__(self) -> "Workers":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Let the next training in this process choose anew."""
         AcceleratorState._reset_state()
 
@@ -160,20 +147,13 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        total = grads[0].clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total
+        return _Sum.forward(ctx, grads[0])
 
 
 def shared_sum(x: Tensor) -> Tensor:
     r"""Return :math:`\sum_r x_r` over the processes ``r``, the same in each; its gradient is that of all their losses.
 
     With one process it is ``x``. Every process must call it, with the same shape.
-
-    Examples
-    --------
-    >>> shared_sum(torch.ones(2))
-    tensor([1., 1.])
     """
     if num_processes() == 1:
         return x
@@ -227,15 +207,7 @@ _SHARED: dict[type[nn.Module], type[nn.Module]] = {nn.BatchNorm1d: SharedBatchNo
 
 
 def share_batch_norms(model: nn.Module) -> None:
-    """Let every batch norm of a model see the samples of all processes; parameters, buffers and names stay.
-
-    Examples
-    --------
-    >>> model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    >>> share_batch_norms(model)
-    >>> model[1](torch.randn(4, 3)).shape, isinstance(model[1], nn.BatchNorm1d)
-    (torch.Size([4, 3]), True)
-    """
+    """Let every batch norm of a model see the samples of all processes; parameters, buffers and names stay."""
     for module in model.modules():
         if type(module) in _SHARED:
             # The class alone: whoever holds the module (an optimiser, a hook, another module) holds the same one.

@@ -13,14 +13,7 @@ from pnbx_snn.quantization import keep_ternary
 
 
 class Tally:
-    """Samples, hits and one number for each layer, added up over batches.
-
-    Attributes
-    ----------
-    samples, correct
-        So far.
-    layers, weight
-        Sums of what :meth:`add` was told: one for each layer (empty without layers), and by what to divide them.
+    """Samples, hits and one number for each layer, added up over batches; the layers' sums count by their ``weight``.
 
     Examples
     --------
@@ -69,16 +62,6 @@ def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 2
     ------
     PnbxValueError
         If there are no samples.
-
-    Examples
-    --------
-    >>> from pnbx_snn.training.checkpoint import build_model
-    >>> from pnbx_snn.training.config import Config
-    >>> from pnbx_snn.training.tasks import load_split
-    >>> model, split = build_model(Config()), load_split(Config().data, "validation")
-    >>> model.calibrate(split.images)
-    >>> sorted(evaluate(model, split))
-    ['accuracy', 'firing_rate', 'firing_rate_layers', 'n']
     """
     num_samples = len(split.labels)
     if num_samples == 0:

@@ -47,8 +47,6 @@ class Kind:
     --------
     >>> KINDS["cnn"].section()
     SmallCNNSection(channels=32, dropout=0.3)
-    >>> KINDS["cnn"].build(DataConfig(), KINDS["cnn"].section(channels=4)).height
-    8
     """
 
     network: type[Network]
@@ -100,11 +98,6 @@ def register(kind: Kind) -> Kind:
     ------
     PnbxValueError
         If another kind has a section of that name.
-
-    Examples
-    --------
-    >>> register(KINDS["cnn"]) is KINDS["cnn"]  # a second time changes nothing
-    True
     """
     name = kind.network.section
     if KINDS.get(name, kind) is not kind:
@@ -114,13 +107,7 @@ def register(kind: Kind) -> Kind:
 
 
 def naming(*reads: Reads, last: str = "or") -> str:
-    """Name the sections of the kinds that read all of these, as a message does.
-
-    Examples
-    --------
-    >>> naming("events")
-    '[pnbx]'
-    """
+    """Name the sections of the kinds that read all of these, as a message does: ``'[model], [pnbx] or [cnn]'``."""
     names = [f"[{name}]" for name, kind in KINDS.items() if set(reads) <= set(kind.reads)]
     return f" {last} ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
@@ -148,7 +135,7 @@ class _PNBXSection(Section):
 
 
 def _suited(num_steps: int, options: Any) -> dict[str, Any]:
-    """Return the keys of ``[pnbx]`` that suit arrays, see :func:`pnbx_snn.training.tasks.resolve`."""
+    """Return the keys of ``[pnbx]`` that suit arrays, see :func:`pnbx_snn.training.config.resolve`."""
     shown = num_steps if num_steps > 1 else options.num_steps
     return {"norm": "affine", "tau_max": float(max(2, shown)), "quantize": True}
 

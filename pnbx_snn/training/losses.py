@@ -16,36 +16,18 @@ def _check(where: str, spikes: Sequence[Tensor]) -> None:
 
 
 def firing_rate(spikes: Sequence[Float[Tensor, "..."]]) -> float:
-    r"""Return how often a neuron spikes per step, over all layers.
+    r"""Return how often a neuron spikes per step, over all layers: 0 (silent) to 1 (every neuron at every step).
 
     .. math::
 
         r = \frac{\sum_l \sum_{t,b,n} z^l_{tbn}}{\sum_l T B N_l}
 
-    so a layer counts by its number of neurons.
-
-    Parameters
-    ----------
-    spikes
-        One tensor for each layer.
-
-    Returns
-    -------
-    float
-        Between 0 (silent) and 1 (every neuron at every step).
-
-    Notes
-    -----
-    Shapes: each ``[T, B, N_l]``.
+    with one tensor ``[T, B, N_l]`` for each layer, so that a layer counts by its number of neurons.
 
     Raises
     ------
     PnbxValueError
         If there is no layer or one is empty.
-
-    References
-    ----------
-    Own.
 
     Examples
     --------
@@ -58,30 +40,14 @@ def firing_rate(spikes: Sequence[Float[Tensor, "..."]]) -> float:
 
 
 def rate_penalty(spikes: Sequence[Float[Tensor, "..."]], *, target: float = 0.188) -> Float[Tensor, ""]:
-    r"""Return how far the layers' firing rates are from a target.
+    r"""Return how far the layers' firing rates are from a target, as a scalar tensor.
 
     .. math::
 
         \frac{1}{L} \sum_l \left(\bar z^l - r^*\right)^2
 
-    with :math:`\bar z^l` the mean over steps, samples and neurons of layer ``l``. Add it to the loss times a weight of
-    1 to 20. Each layer counts the same, whatever its size.
-
-    Parameters
-    ----------
-    spikes
-        One tensor for each layer, with the surrogate's gradient.
-    target
-        Spikes per neuron and step, in [0, 1].
-
-    Returns
-    -------
-    Tensor
-        A scalar.
-
-    Notes
-    -----
-    Shapes: each ``[T, B, N_l]``, result ``[]``.
+    with :math:`\bar z^l` the mean over steps, samples and neurons of layer ``l``, ``[T, B, N_l]`` with the surrogate's
+    gradient. Add it to the loss times a weight of 1 to 20. Each layer counts the same, whatever its size.
 
     Raises
     ------
@@ -106,30 +72,15 @@ def rate_penalty(spikes: Sequence[Float[Tensor, "..."]], *, target: float = 0.18
 def distillation(
     logits: Float[Tensor, "B C"], teacher: Float[Tensor, "B C"], *, temperature: float = 4.0
 ) -> Float[Tensor, ""]:
-    r"""Return the divergence of a student's softened answers from a teacher's.
+    r"""Return the divergence of a student's softened answers ``[B, C]`` from a teacher's, 0 where both agree.
 
     .. math::
 
         \tau^2 \, \frac{1}{B} \sum_b \mathrm{KL}\left(\operatorname{softmax}(y^{teacher}_b/\tau) \,\|\,
         \operatorname{softmax}(y_b/\tau)\right)
 
-    The factor :math:`\tau^2` keeps the size of the gradient the same at every temperature.
-
-    Parameters
-    ----------
-    logits, teacher
-        Answers of student and teacher; no gradient goes to the teacher.
-    temperature
-        :math:`\tau` > 0.
-
-    Returns
-    -------
-    Tensor
-        A scalar, 0 where both agree.
-
-    Notes
-    -----
-    Shapes: ``[B, C]`` each.
+    The factor :math:`\tau^2` keeps the size of the gradient the same at every temperature :math:`\tau`; no gradient
+    goes to the teacher.
 
     Raises
     ------

@@ -26,21 +26,14 @@ def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
 
 @torch.no_grad()
 def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> None:
-    """Raise unless every number is finite.
+    """Raise unless every number is finite; what is None or holds whole numbers is passed over.
 
     A network of NaN goes on without an error: its neurons are silent and its loss is that of a guess.
-
-    Parameters
-    ----------
-    tensors
-        By name; what is None or holds whole numbers is passed over.
-    where
-        Behind the message.
 
     Raises
     ------
     PnbxValueError
-        With the name of the first tensor that is not finite.
+        With the name of the first tensor that is not finite, and ``where`` behind the message.
     """
     found = {name: x for name, x in tensors if x is not None and x.is_floating_point() and x.numel()}
     # The largest magnitudes of all of them first: a GPU is asked once. NaN is the largest of all.
@@ -57,7 +50,7 @@ def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> No
 
 
 def _layout(optimizer: torch.optim.Optimizer) -> list[list[list[int]]]:
-    """Shape of each parameter of each group: two optimisers with the same layout can exchange their states."""
+    """Return the shapes of the parameters of each group: optimisers of one layout can exchange their states."""
     return [[list(parameter.shape) for parameter in group["params"]] for group in optimizer.param_groups]
 
 
@@ -91,10 +84,7 @@ def load_optimizer(path: Path, optimizer: torch.optim.Optimizer, tensors: Tensor
                 state[int(index)][key] = tensor
         # JSON has no tuples, and torch expects them in settings such as betas.
         groups = [
-            {
-                key: tuple(value) if isinstance(value, list) and key != "params" else value
-                for key, value in group.items()
-            }
+            {key: tuple(x) if isinstance(x, list) and key != "params" else x for key, x in group.items()}
             for group in settings["param_groups"]
         ]
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -1,5 +1,6 @@
 """Packed networks: a trained network in one small file, its ternary weights in two bits each."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.networks.base import Network
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.quantization import ternarize
-from pnbx_snn.training.checkpoint import build_model, load_run, planned_model, read_meta
+from pnbx_snn.training.checkpoint import load_run, planned_model, read_meta, restored_model
 from pnbx_snn.training.config import Config, make_config
 
 KIND = "packed network"
@@ -22,12 +23,7 @@ CODES, GAMMA = ".codes", ".gamma"
 
 
 def pack_sign_bits(ternary: Int8[Tensor, "*shape"]) -> UInt8[Tensor, " bytes"]:
-    """Put four values in a byte: 0 as 00, 1 as 01, -1 as 10, the first in the lowest bits.
-
-    Parameters
-    ----------
-    ternary : Tensor
-        -1, 0 and 1, any shape; read row by row.
+    """Put four values of -1, 0 and 1 in a byte, row by row: 0 as 00, 1 as 01, -1 as 10, the first in the lowest bits.
 
     Raises
     ------
@@ -80,23 +76,19 @@ def pack_run(
     measured: dict[str, Any] | None = None,
     loaded: tuple[Network, Config] | None = None,
 ) -> int:
-    """Write the trained network of a run as one packed file.
+    """Write the trained network of a run as one packed file, and return the size of the file in bytes.
+
+    Each ternary matrix becomes its codes (:func:`pack_sign_bits`) and its scale; all else (batch norm, leaks, biases,
+    thresholds' controllers) stays as it is, in float32.
 
     Parameters
     ----------
-    run_dir
-        Folder of the run.
-    path
-        The file, by custom ``.safetensors``.
+    run_dir, path
+        Folder of the run; the file, by custom ``.safetensors``.
     measured
-        What is known of the network, for example its accuracy; plain JSON, kept in the file.
+        What is known of the network, for example its accuracy; plain JSON, stored in the file.
     loaded
-        What :func:`pnbx_snn.training.checkpoint.load_run` gave for the run, where the caller has it already.
-
-    Returns
-    -------
-    int
-        Size of the file in bytes.
+        What :func:`pnbx_snn.training.checkpoint.load_run` returned for the run, where the caller has it already.
 
     Raises
     ------
@@ -106,24 +98,16 @@ def pack_run(
         If the network has no ternary weights.
     StorageError
         If the file cannot be written.
-
-    Notes
-    -----
-    Each ternary matrix becomes its codes (:func:`pack_sign_bits`) and its scale; all else (batch norm, leaks, biases,
-    thresholds' controllers) stays as it is, in float32.
     """
     model, config = load_run(run_dir) if loaded is None else loaded
     meta = read_meta(Path(run_dir) / "checkpoint.safetensors")
     if not model.is_ternary:
         raise PnbxTypeError(f"{run_dir}: a [{model.section}] has no ternary weights to pack")
     tensors = dict(model.state_dict())
-    for name, module in model.named_modules():
-        latent = _latent(module)
-        if latent is not None:
-            key, weight, scale = f"{name}.{latent[0]}", latent[1], latent[2]
-            ternary, gamma = ternarize(weight.detach(), scale=scale)
-            del tensors[key]
-            tensors |= {key + CODES: pack_sign_bits(ternary.to(torch.int8)), key + GAMMA: gamma}
+    for key, weight, scale in _latent_weights(model):
+        ternary, gamma = ternarize(weight.detach(), scale=scale)
+        del tensors[key]
+        tensors |= {key + CODES: pack_sign_bits(ternary.to(torch.int8)), key + GAMMA: gamma}
     description = {
         "kind": KIND,
         "config": sections(config),
@@ -137,12 +121,10 @@ def pack_run(
 
 
 def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
-    """Rebuild a network from a packed file, in evaluation mode.
+    """Rebuild a network from a packed file, in evaluation mode; return it, its configuration and what was measured.
 
-    Returns
-    -------
-    model, config, measured
-        ``measured`` is what :func:`pack_run` was told.
+    Ternary weights are equal to those that were packed. Scales agree to float32 rounding: the latent weights of the new
+    network are ``gamma * n / nonzero`` times the ternary ones, whose mean magnitude is ``gamma``.
 
     Raises
     ------
@@ -150,11 +132,6 @@ def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
         If the file is missing, altered, cut short, or no packed network.
     ConfigError
         If its configuration is not one that this version knows.
-
-    Notes
-    -----
-    Ternary weights are equal to those that were packed. Scales agree to float32 rounding: the latent weights of the new
-    network are ``gamma * n / nonzero`` times the ternary ones, whose mean magnitude is ``gamma``.
     """
     path = Path(path)
     description, tensors = read_tensors(path)
@@ -163,51 +140,42 @@ def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
     config = make_config(description["config"], where=str(path))
     planned = planned_model(config)  # whose shapes are compared before the network takes memory
     state = {name: tensor for name, tensor in tensors.items() if not name.endswith((CODES, GAMMA))}
-    for name, module in planned.named_modules():
-        latent = _latent(module)
-        if latent is None:
-            continue
-        key = f"{name}.{latent[0]}"
+    for key, weight, scale in _latent_weights(planned):
         try:
             codes, gamma = tensors.pop(key + CODES), tensors.pop(key + GAMMA)
         except KeyError as error:
             raise CheckpointError(f"{path}: is altered: {error.args[0]} is missing") from error
-        if codes.dtype != torch.uint8 or codes.ndim != 1 or gamma.dtype != latent[1].dtype:
+        if codes.dtype != torch.uint8 or codes.ndim != 1 or gamma.dtype != weight.dtype:
             raise CheckpointError(
-                f"{path}: is altered: {key} must be uint8 codes and one {latent[1].dtype} scale, got {codes.dtype} "
+                f"{path}: is altered: {key} must be uint8 codes and one {weight.dtype} scale, got {codes.dtype} "
                 f"{list(codes.shape)} and {gamma.dtype}"
             )
-        ternary = unpack_sign_bits(codes, latent[1].shape).to(latent[1].dtype)
+        ternary = unpack_sign_bits(codes, weight.shape).to(weight.dtype)
         if gamma.ndim or not bool(gamma > 0):
             raise CheckpointError(f"{path}: is altered: {key + GAMMA} must be one number above 0")
         share = ternary.abs().mean().clamp_min(torch.finfo(ternary.dtype).tiny)
         # The median of the magnitudes is gamma where every surviving weight has it (more than half of them survive).
-        state[key] = ternary * (gamma / share if latent[2] == "absmean" else gamma)
+        state[key] = ternary * (gamma / share if scale == "absmean" else gamma)
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in planned.state_dict().items()}
     found = {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
     if found != expected:
         wrong = sorted(name for name in {**found, **expected} if found.get(name) != expected.get(name))
         raise CheckpointError(f"{path}: does not fit its configuration: {', '.join(wrong[:3])}")
-    with torch.random.fork_rng(devices=[]):
-        model = build_model(config)
-    model.load_state_dict(state)
     measured = description.get("measured")
-    return model.eval(), config, measured if isinstance(measured, dict) else {}
+    return restored_model(config, state), config, measured if isinstance(measured, dict) else {}
 
 
 def sections(config: Config) -> dict[str, Any]:
-    """Return the sections of a configuration without the folder of the data: whose disk is no matter."""
+    """Return the sections of a configuration without the folder of the data, which is of one machine only."""
     found: dict[str, Any] = config.model_dump()
     found["data"]["folder"] = ""
     return found
 
 
-def _latent(module: nn.Module) -> tuple[str, Tensor, Any] | None:
-    """Name, latent weights and kind of scale of a module's own ternary matrix, if it has one."""
-    if isinstance(module, BitLinear):
-        return "weight", module.weight, module.scale
-    if isinstance(module, Hippocampus):
-        return "K", module.K, module.scale
-    if isinstance(module, TorusMessages) and module.weight is not None:
-        return "weight", module.weight, "absmean"
-    return None
+def _latent_weights(model: nn.Module) -> Iterator[tuple[str, Tensor, Any]]:
+    """Yield name, latent weights and kind of scale of every ternary matrix."""
+    for name, module in model.named_modules():
+        if isinstance(module, Hippocampus):
+            yield f"{name}.K", module.K, module.scale
+        elif isinstance(module, BitLinear | TorusMessages) and module.weight is not None:
+            yield f"{name}.weight", module.weight, getattr(module, "scale", "absmean")  # edges have no other

@@ -16,22 +16,18 @@ MAX_NAME = 96
 
 
 def save_pretrained(run_dir: str | Path, folder: str | Path, *, measured: dict[str, Any] | None = None) -> Path:
-    """Write a run's network as a folder in the format of the Hugging Face Hub.
+    """Write a run's network as a folder in the format of the Hugging Face Hub, and return the folder.
+
+    It gets ``model.safetensors`` (:func:`pnbx_snn.training.packed.pack_run`: two bits a weight), ``config.json`` and
+    ``README.md`` (the model card); other files in it are left alone.
 
     Parameters
     ----------
-    run_dir
-        A folder left by ``pnbx-snn train``.
-    folder
-        Where to write; made if it is not there. Files of these names are replaced, others are left alone.
+    run_dir, folder
+        A folder left by ``pnbx-snn train``; where to write.
     measured
-        What is known of the network, for example its accuracy: plain JSON, kept in the weights and shown on the card.
-
-    Returns
-    -------
-    Path
-        The folder: ``model.safetensors`` (:func:`pnbx_snn.training.packed.pack_run`: two bits a weight),
-        ``config.json``, ``README.md`` (the model card).
+        What is known of the network, for example its accuracy: plain JSON, stored with the weights and shown on the
+        card.
 
     Raises
     ------
@@ -56,29 +52,22 @@ def save_pretrained(run_dir: str | Path, folder: str | Path, *, measured: dict[s
 
 
 def from_pretrained(name: str | Path, *, revision: str | None = None) -> tuple[Network, Config, dict[str, Any]]:
-    """Load a network from a folder, or from the Hugging Face Hub.
+    """Load a network from a folder, or from the Hugging Face Hub, as :func:`pnbx_snn.training.packed.load_packed` does.
+
+    Only ``model.safetensors`` is read: no code, no pickle.
 
     Parameters
     ----------
     name
         A folder that :func:`save_pretrained` left, or ``"owner/name"`` of a repository of the Hub, whose file is
-        fetched once and kept in the Hub's cache.
+        fetched once into the Hub's cache.
     revision
         Branch, tag or commit of a repository.
-
-    Returns
-    -------
-    model, config, measured
-        As :func:`pnbx_snn.training.packed.load_packed`: in evaluation mode.
 
     Raises
     ------
     CheckpointError
         If there is neither such a folder nor such a repository, or the weights are altered or cut short.
-
-    Notes
-    -----
-    Only ``model.safetensors`` is read: no code, no pickle.
     """
     path = Path(name)
     if path.is_dir():
@@ -102,33 +91,33 @@ def _fetched(name: str, revision: str | None) -> str:
     return path
 
 
+CARD_TEXT = """---
+library_name: pnbx-snn
+tags: [spiking-neural-network, ternary, neuromorphic]
+---
+
+# {kind} on {data.name}
+
+A spiking network with weights of -1, 0 and 1, packed at two bits each: {size:,} bytes.
+
+```python
+from pnbx_snn.training.pretrained import from_pretrained
+
+model, config, measured = from_pretrained("this folder, or owner/name")
+```
+
+## Measured
+
+{results}
+
+## Trained
+
+{train.epochs} epochs, seed {train.seed}, on `{data.part}` of {data.name}; all else is in `config.json`.
+"""
+
+
 def _card(kind: str, config: Config, measured: dict[str, Any], size: int) -> str:
     numbers = [f"| {name} | {value} |" for name, value in measured.items() if isinstance(value, int | float | str)]
-    results = ["| | |", "| --- | --- |", *numbers] if numbers else ["Nothing was measured when this was written."]
-    lines = [
-        "---",
-        "library_name: pnbx-snn",
-        "tags: [spiking-neural-network, ternary, neuromorphic]",
-        "---",
-        "",
-        f"# {kind} on {config.data.name}",
-        "",
-        f"A spiking network with weights of -1, 0 and 1, packed at two bits each: {size:,} bytes.",
-        "",
-        "```python",
-        "from pnbx_snn.training.pretrained import from_pretrained",
-        "",
-        'model, config, measured = from_pretrained("this folder, or owner/name")',
-        "```",
-        "",
-        "## Measured",
-        "",
-        *results,
-        "",
-        "## Trained",
-        "",
-        f"{config.train.epochs} epochs, seed {config.train.seed}, on `{config.data.part}` of {config.data.name}; all "
-        "else is in `config.json`.",
-        "",
-    ]
-    return "\n".join(lines)
+    table = "\n".join(["| | |", "| --- | --- |", *numbers])
+    results = table if numbers else "Nothing was measured when this was written."
+    return CARD_TEXT.format(kind=kind, data=config.data, train=config.train, size=size, results=results)

@@ -3,12 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.errors import CheckpointError, ConfigError
 from pnbx_snn.files.atomic_write import locked_folder, write_atomically
 from pnbx_snn.networks.base import Network
@@ -20,11 +21,10 @@ from pnbx_snn.training.checkpoint import (
     read_meta,
     saved_config,
 )
-from pnbx_snn.training.config import Config, differing_keys, to_toml
+from pnbx_snn.training.config import Config, differing_keys, flat_keys, resolve, to_toml
 from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.run_log import RunLog
-from pnbx_snn.training.tasks import load_split, resolve
 from pnbx_snn.training.trackers import check_tracker
 from pnbx_snn.training.trainer import Metrics, Trainer, epoch_seeds
 
@@ -32,18 +32,10 @@ logger = logging.getLogger(__name__)
 
 
 class TrainResult(NamedTuple):
-    """What :func:`train` returns.
+    """What :func:`train` returns: the trained network, in evaluation mode, and the file with everything.
 
-    Attributes
-    ----------
-    model
-        The trained network, in evaluation mode.
-    epoch
-        Finished epochs, those of earlier calls included.
-    metrics
-        Of the last epoch; ``None`` if there was nothing left to train.
-    checkpoint
-        The file with everything.
+    ``epoch`` counts the finished epochs, those of earlier calls included; ``metrics`` are those of the last epoch,
+    ``None`` if there was nothing left to train.
     """
 
     model: Network
@@ -62,9 +54,8 @@ def train(
     """Train the network that a configuration describes; leave checkpoint, log and configuration in a folder.
 
     The folder gets ``checkpoint.safetensors``, ``config.toml``, ``metrics.jsonl`` and ``tensorboard/`` (or what another
-    tracker leaves). Randomness
-    comes from ``(seed, epoch)`` alone, so a training that was interrupted at any moment and resumed ends, on one
-    thread, with the same weights to the bit as one that ran through.
+    tracker leaves). Randomness comes from ``(seed, epoch)`` alone, so a training that was interrupted at any moment and
+    resumed ends, on one thread, with weights that are bit for bit those of one that ran through.
 
     Parameters
     ----------
@@ -84,12 +75,8 @@ def train(
     -----
     Under ``torchrun`` or ``accelerate launch`` every process calls this with the same arguments: each learns from its
     share of every batch, gradients, losses, batch norm and glia are those of the whole batch, and the first process
-    writes the files. So the number of processes is no part of a training: it may be resumed on another one, and differs
-    by the rounding of sums (and by what the network itself draws: noise, dropout, rate coding).
-
-    Returns
-    -------
-    TrainResult
+    writes the files. So a training may be resumed on another number of processes; its result differs by the rounding of
+    sums (and by what the network itself draws: noise, dropout, rate coding).
 
     Raises
     ------
@@ -132,7 +119,10 @@ def train(
         if workers.is_main:
             write_atomically(out / "config.toml", to_toml(config).encode(), what="configuration")
         metrics: Metrics | None = None
-        with _log(config, out, saved_epoch) if workers.is_main else nullcontext() as log:
+        logged: AbstractContextManager[RunLog | None] = nullcontext()
+        if workers.is_main:
+            logged = RunLog(out, saved_epoch, tracker=config.train.tracker, settings=flat_keys(config))
+        with logged as log:
             for epoch in range(saved_epoch + 1, config.train.epochs + 1):
                 started = time.perf_counter()
                 metrics = {"epoch": epoch, **run.train_epoch(epoch), "accuracy_validation": None}
@@ -155,14 +145,7 @@ def train(
 
 
 def initial_model(config: Config) -> Network:
-    """Return the network with the weights from which a training of this seed starts.
-
-    Examples
-    --------
-    >>> first, again = (initial_model(Config()).readout.weight for _ in range(2))
-    >>> bool((first == again).all())
-    True
-    """
+    """Return the network with the weights from which a training of this seed starts."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(epoch_seeds(config.train.seed, epoch=0)[0])
         return build_model(config)
@@ -198,16 +181,6 @@ def _saved_epoch(config: Config, out: Path, resume: bool) -> int:
         hint = schedule if any(line.startswith("train.epochs:") for line in differences) else ""
         raise ConfigError(f"{out}: a run is resumed with its own configuration, got {'; '.join(differences)}{hint}")
     return read_meta(path).epoch
-
-
-def _log(config: Config, out: Path, last_epoch: int) -> RunLog:
-    settings = {
-        f"{section}.{key}": value for section, keys in config.model_dump().items() for key, value in keys.items()
-    }
-    shown = {
-        key: value if isinstance(value, (bool, int, float, str)) else str(value) for key, value in settings.items()
-    }
-    return RunLog(out, last_epoch=last_epoch, tracker=config.train.tracker, settings=shown)
 
 
 def _check_shared(out: Path, epochs: list[int]) -> None:

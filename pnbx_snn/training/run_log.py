@@ -4,8 +4,8 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pnbx_snn.errors import CheckpointError, StorageError
@@ -20,7 +20,7 @@ METRICS_NAME = "metrics.jsonl"
 _CURVES = ("loss", "accuracy_train", "accuracy_validation", "firing_rate", "learning_rate")
 
 
-class RunLog:
+class RunLog(AbstractContextManager["RunLog"]):
     """Appends one JSON object for each epoch to ``metrics.jsonl`` and the same numbers to a tracker.
 
     Parameters
@@ -30,10 +30,8 @@ class RunLog:
     last_epoch
         The epoch of the checkpoint from which the training goes on, 0 for a new one. What was logged after it is
         dropped: those epochs will be trained again. So is a line that a kill cut short.
-    tracker
-        Its name, see :mod:`pnbx_snn.training.trackers`.
-    settings
-        What the tracker keeps as the run's parameters.
+    tracker, settings
+        See :func:`pnbx_snn.training.trackers.start_tracker`.
 
     Raises
     ------
@@ -45,8 +43,6 @@ class RunLog:
     >>> folder = getfixture("tmp_path")
     >>> with RunLog(folder, last_epoch=0) as log:
     ...     log.write({"epoch": 1, "loss": 2.0})
-    >>> with RunLog(folder, last_epoch=0) as log:  # killed before the first checkpoint
-    ...     log.write({"epoch": 1, "loss": 2.0})
     >>> read_metrics(folder / "metrics.jsonl")
     [{'epoch': 1, 'loss': 2.0}]
     """
@@ -54,8 +50,8 @@ class RunLog:
     def __init__(
         self,
         run_dir: str | Path,
-        *,
         last_epoch: int,
+        *,
         tracker: str = TENSORBOARD,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -93,12 +89,7 @@ class RunLog:
             except OSError as error:  # a full disk was reported by write() already
                 logger.warning("%s: closing the log failed (%s)", self._path, error.strerror)
 
-    def __enter__(self) -> "RunLog":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _storage_error(self, error: OSError) -> StorageError:
@@ -108,21 +99,12 @@ class RunLog:
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """Read ``metrics.jsonl``, in the order of the epochs.
-
-    A last line that a kill cut short is left out.
+    """Read ``metrics.jsonl``, in the order of the epochs; a last line that a kill cut short is left out.
 
     Raises
     ------
     CheckpointError
         If the file cannot be read.
-
-    Examples
-    --------
-    >>> path = getfixture("tmp_path") / "metrics.jsonl"
-    >>> _ = path.write_text('{"epoch": 1, "loss": 2.0}' + chr(10) + '{"epoch": 2, "lo')
-    >>> read_metrics(path)
-    [{'epoch': 1, 'loss': 2.0}]
     """
     path = Path(path)
     if not path.exists():

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from pnbx_snn.data.arrays import Values
+from pnbx_snn.data.array_parts import Values
 from pnbx_snn.data.catalog import DATA_SETS, DataName
 from pnbx_snn.data.events import SENSORS
 from pnbx_snn.errors import ConfigError
@@ -71,20 +71,17 @@ class DataConfig(Section):
         (spoken digits and commands, 700 channels), ``"nmnist"``, ``"dvs_gesture"`` (cameras, pixels by polarity).
         ``"arrays"``: your own NumPy arrays, see :func:`pnbx_snn.data.arrays.load_arrays`.
     part
-        ``"train"`` keeps the validation samples out and measures on them after each epoch; ``"train_all"`` learns from
+        ``"train"`` leaves the validation samples out and measures on them after each epoch; ``"train_all"`` learns from
         both and measures nothing, for the last training.
     folder
         Where the files lie, see docs/data.md; ``""``: the environment variable ``PNBX_DATA``.
     held_out_speaker
         ``"fsdd"`` only: leave this speaker out of training and test on nobody else; ``""``: the official split.
-    num_frames
-        Steps of a recording: ``"fsdd"`` (10 ms each) and event data.
-    num_bands
-        ``"fsdd"`` only.
-    step_ms
-        Event data only: milliseconds of a step. What comes after ``num_frames * step_ms`` is left out.
-    pool
-        Event data only: so many neighbouring channels, or pixels each way, are one input.
+    num_frames, num_bands
+        Steps of a recording: ``"fsdd"`` (10 ms each) and event data; mel bands of ``"fsdd"``.
+    step_ms, pool
+        Event data only: milliseconds of a step (what comes after ``num_frames * step_ms`` is left out), and how many
+        neighbouring channels, or pixels each way, are one input.
     path
         ``"arrays"`` only, as all that follow: the ``.npz`` or the folder of ``.npy``; where it is relative, to
         ``folder`` if that is set and else to the current folder.
@@ -124,7 +121,7 @@ class DataConfig(Section):
 
     @property
     def is_resolved(self) -> bool:
-        """Whether the sizes are known: those of arrays are after :func:`pnbx_snn.training.tasks.resolve`."""
+        """Whether the sizes are known: those of arrays are after :func:`pnbx_snn.training.config.resolve`."""
         return self.name != "arrays" or min(self.features, self.steps, self.classes) > 0
 
     @property
@@ -146,7 +143,7 @@ class DataConfig(Section):
         size: int = getattr(DATA_SETS[self.name].sizes(self), key)
         if size == 0:
             raise ConfigError(
-                f"data.{key} is not known before the arrays are looked at: training.tasks.resolve(config) does that"
+                f"data.{key} is not known before the arrays are looked at: training.config.resolve(config) does that"
             )
         return size
 
@@ -220,12 +217,11 @@ class TrainConfig(Section):
         Epochs between two checkpoints. The last epoch is always saved.
     tracker
         Where the curves go beside ``metrics.jsonl``: ``"tensorboard"``, or another tracker of ``accelerate`` whose
-        package is installed: ``"wandb"``, ``"mlflow"``, ``"comet_ml"``, ``"aim"``, ``"clearml"``, ``"dvclive"``,
-        ``"swanlab"``, ``"trackio"``, or one registered with ``accelerate.tracking.register_tracker_class``.
-    seed
-        Of everything random.
-    threads
-        Threads of torch, 0 for its default. Results repeat to the bit for the same machine and number of threads.
+        package is installed (``"wandb"``, ``"mlflow"``, ...) or that was registered with
+        ``accelerate.tracking.register_tracker_class``.
+    seed, threads
+        Of everything random; threads of torch, 0 for its default. Results repeat bit for bit for the same machine and
+        number of threads.
     """
 
     epochs: int = Field(default=60, ge=1, le=1_000_000)

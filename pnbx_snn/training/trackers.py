@@ -19,7 +19,6 @@ def check_tracker(name: str) -> None:
 
     Examples
     --------
-    >>> check_tracker("tensorboard")
     >>> check_tracker("tensorbored")
     Traceback (most recent call last):
     pnbx_snn.errors.ConfigError: train.tracker must be one of aim, clearml, ... or wandb, got 'tensorbored'
@@ -36,22 +35,11 @@ def check_tracker(name: str) -> None:
 
 
 def start_tracker(name: str, run_dir: Path, *, last_epoch: int, settings: Mapping[str, Any]) -> Any:
-    """Start the tracker of a run that goes on after ``last_epoch`` (0: a new one).
+    """Start the tracker of a run that goes on after ``last_epoch`` (0: a new one): ``log(values, step)``, ``finish()``.
 
-    Parameters
-    ----------
-    name
-        See :func:`check_tracker`. ``"tensorboard"`` writes into ``tensorboard/`` and drops what was logged after
-        ``last_epoch``; others start a run of their own, also when a training is resumed.
-    run_dir
-        Folder of the run; its name is that of the project.
-    settings
-        What the tracker keeps as the run's parameters; not TensorBoard, which would make a folder for each start.
-
-    Returns
-    -------
-    accelerate.tracking.GeneralTracker
-        Its ``log(values, step)`` takes the numbers of an epoch, ``finish()`` ends it.
+    ``"tensorboard"`` writes into ``tensorboard/`` of the run's folder and drops what was logged after ``last_epoch``;
+    others start a run of their own, also when a training is resumed, in a project of the folder's name. They get the
+    settings as the run's parameters; TensorBoard does not, as it would make a folder for each start.
     """
     check_tracker(name)
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
@@ -63,5 +51,6 @@ def start_tracker(name: str, run_dir: Path, *, last_epoch: int, settings: Mappin
         return tracker
     tracker = kind(run_dir.name, *([str(run_dir)] if kind.requires_logging_directory else []))
     tracker.start()
-    tracker.store_init_configuration(dict(settings))
+    plain = (bool, int, float, str)
+    tracker.store_init_configuration({key: x if isinstance(x, plain) else str(x) for key, x in settings.items()})
     return tracker

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pnbx_snn.data.augment import shift_images
+from pnbx_snn.data.augment import add_noise, drop_inputs, shift_images
+from pnbx_snn.data.catalog import augment
 from pnbx_snn.data.split import Samples, Sequences, Split
 from pnbx_snn.errors import ConfigError, PnbxValueError
 from pnbx_snn.networks.base import Network
@@ -20,7 +21,6 @@ from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty
 from pnbx_snn.training.optimizer import adamw, check_finite
-from pnbx_snn.training.tasks import add_noise, augment, drop_inputs
 
 Metrics = dict[str, Any]
 """Of an epoch: what becomes a line of ``metrics.jsonl``."""
@@ -41,10 +41,8 @@ class Trainer:
         With its initial weights; it is calibrated here and goes to the device of the workers.
     config
         How it is trained; of the network's own section nothing is asked.
-    data
-        What is learned.
-    workers
-        The processes.
+    data, workers
+        What is learned, and the processes.
     teacher
         Its answers are learned together with the labels; ``None``: the labels alone.
 

@@ -12,6 +12,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from pnbx_snn.cli import app
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.errors import ConfigError, PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.training.checkpoint import build_model, load_run, planned_model
 from pnbx_snn.training.config import load_config, make_config, to_toml
@@ -19,7 +20,6 @@ from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.kinds import KINDS
 from pnbx_snn.training.packed import pack_run
 from pnbx_snn.training.run import train
-from pnbx_snn.training.tasks import load_split
 from studies.rivals import GRU, Baseline, DiagonalStateSpaces, Transformer, count
 
 MNIST = "studies/rivals/configs/mnist_baseline.toml"

@@ -9,13 +9,13 @@ import torch
 
 from pnbx_snn.data.array_files import read_headers
 from pnbx_snn.data.arrays import ArraySizes, array_sizes, load_arrays, windows
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.split import Sequences
 from pnbx_snn.errors import ConfigError, DataError, DataWarning, PnbxValueError
 from pnbx_snn.training.checkpoint import load_run
-from pnbx_snn.training.config import make_config
+from pnbx_snn.training.config import make_config, resolve
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.run import train
-from pnbx_snn.training.tasks import load_split, resolve
 
 RNG = np.random.default_rng(0)
 PARTS = ("train", "validation", "train_all", "test")

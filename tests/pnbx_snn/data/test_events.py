@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from neuromorphic import verify
 from neuromorphic.compiler import compile_run
 from pnbx_snn.cli import app
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.events import SENSORS, Sensor, bin_events, load_events
 from pnbx_snn.errors import ConfigError, DataError, PnbxError
 from pnbx_snn.training.checkpoint import build_model, load_run
 from pnbx_snn.training.config import make_config, to_toml
-from pnbx_snn.training.tasks import load_split
 
 STEP_US = 10_000
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pnbx_snn.data import fsdd
 from pnbx_snn.data.augment import augment_features
-from pnbx_snn.data.fsdd import load_fsdd, log_mel, mel_filters
+from pnbx_snn.data.fsdd import load_fsdd
+from pnbx_snn.data.mel import log_mel, mel_filters
 from pnbx_snn.errors import DataError, PnbxValueError, ShapeError
 
 SPEAKERS = ["anna", "bert", "cleo", "dave", "emma", "finn"]

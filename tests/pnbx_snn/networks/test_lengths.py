@@ -10,16 +10,16 @@ from neuromorphic.compiler.runs import measure_agreement
 from neuromorphic.errors import CompileError, InputError
 from neuromorphic.executors import NAMES
 from pnbx_snn import PNBX, SpikingClassifier
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.split import Sequences, Split
 from pnbx_snn.errors import ConfigError, PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.networks.masks import normalised, own_steps
 from pnbx_snn.training.checkpoint import load_run
-from pnbx_snn.training.config import make_config
+from pnbx_snn.training.config import make_config, resolve
 from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.run import initial_model, train
-from pnbx_snn.training.tasks import load_split, resolve
 from pnbx_snn.training.trainer import Trainer
 
 LENGTHS = torch.tensor([7, 1, 4, 12, 12, 3])

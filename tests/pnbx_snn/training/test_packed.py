@@ -11,6 +11,7 @@ from test_pnbx_training import tiny
 from typer.testing import CliRunner
 
 from pnbx_snn.cli import app
+from pnbx_snn.data.catalog import load_split
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.files.tensors import read_tensors, write_tensors
 from pnbx_snn.quantization import ternarize
@@ -18,7 +19,6 @@ from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.packed import load_packed, pack_run, pack_sign_bits, unpack_sign_bits
 from pnbx_snn.training.run import evaluate, train
-from pnbx_snn.training.tasks import load_split
 
 
 @given(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=70))

@@ -8,6 +8,8 @@ import torch
 from typer.testing import CliRunner
 
 from pnbx_snn.cli import app
+from pnbx_snn.data.augment import drop_inputs
+from pnbx_snn.data.catalog import augment, load_split
 from pnbx_snn.errors import ConfigError, DataError, PnbxError
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_run
@@ -16,7 +18,6 @@ from pnbx_snn.training.losses import distillation
 from pnbx_snn.training.run import Workers, evaluate, train
 from pnbx_snn.training.run_log import read_metrics
 from pnbx_snn.training.settings import DataConfig
-from pnbx_snn.training.tasks import augment, drop_inputs, load_split
 
 PNBX_TINY = {"d_hidden": 64, "num_steps": 3, "d_ssm": 8, "d_rnn": 8, "rank": 4, "slots": 8, "tau_max": 8.0}
 FAST = {"epochs": 4, "batch_size": 128, "threads": 1, "learning_rate": 5e-3, "rate_weight": 0.0}
