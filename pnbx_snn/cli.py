@@ -6,39 +6,21 @@ import statistics
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 import typer
 
-from pnbx_snn.console import (
-    Commands,
-    Stopped,
-    bytes_shown,
-    err,
-    fail,
-    out,
-    show_result,
-    show_stop,
-    shown,
-    stoppable,
-)
+from pnbx_snn import console, report
+from pnbx_snn.console import Commands, Stopped, fail, say
 from pnbx_snn.data.catalog import load_split
+from pnbx_snn.data.split import Part as SplitPart
+from pnbx_snn.data.split import Split
 from pnbx_snn.metrics import page
-from pnbx_snn.metrics.analysis import analyze_run
+from pnbx_snn.metrics.analysis import analyze_run, one_sample
 from pnbx_snn.metrics.counts import parameter_parts, parameter_table
 from pnbx_snn.metrics.neurobench import neurobench as measure_neurobench
 from pnbx_snn.metrics.report import SECTIONS, sections, write_report
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.plot import without_display
-from pnbx_snn.report import (
-    document_table,
-    evaluation_table,
-    neurobench_table,
-    parts_table,
-    plain_table,
-    save_picture,
-    summary_table,
-)
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_run, planned_model, read_meta
 from pnbx_snn.training.config import Config, load_config, resolve
 from pnbx_snn.training.evaluate import evaluate
@@ -50,6 +32,7 @@ from pnbx_snn.training.settings import DataConfig
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
 Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; never choose by the test images.")]
+Picture = Annotated[Path, typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE")]
 DataFolder = Annotated[
     Path | None,
     typer.Option("--data", help="Folder of the data sets; default: data.folder, or $PNBX_DATA.", metavar="DIR"),
@@ -104,15 +87,15 @@ def train(
     settings = load_config(config, overrides)
     folder = Path("runs") / config.stem if out_dir is None else out_dir
     try:
-        with stoppable(), shown(settings.train.epochs, quiet=quiet) as progress:
+        with console.stoppable(), console.shown(settings.train.epochs, quiet=quiet) as progress:
             result = run_training(settings, folder, resume=resume, progress=progress)
     except Stopped as stopped:
         changes = [word for text in overrides for word in ("--set", text)]
         arguments = [*settings.kind.command.split(), "train", str(config), *changes, "--out", str(folder), "--resume"]
-        show_stop(stopped, folder, arguments)
+        console.show_stop(stopped, folder, arguments)
         raise typer.Exit(128 + stopped.signal) from None
     if not quiet and os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
-        show_result(result, folder)
+        console.show_result(result, folder)
 
 
 @app.command(name="eval")
@@ -124,22 +107,22 @@ def evaluate_run(run: Run, part: Part = "test", data: DataFolder = None, as_json
     - `pnbx-snn eval runs/digits`
     - `pnbx-snn eval runs/digits --part validation --json`
     """
-    model, config = _load(run)
+    model, config, split = _with_data(run, data, part)
     # A run on train_all has learned from the validation images too.
     seen = part == "validation" and config.data.part == "train_all"
-    result = {"part": part, "seen_in_training": seen, **evaluate(model, load_split(_data(config, data), part))}
+    result = {"part": part, "seen_in_training": seen, **evaluate(model, split)}
     if as_json:
         typer.echo(json.dumps(result))
         return
-    out.print(evaluation_table(f"{run}: {result['n']} {part} samples", result, model.layer_names))
+    report.show_evaluation(f"{run}: {result['n']} {part} samples", result, model.layer_names)
     if seen:
-        err.print("note: this run was trained on data.part='train_all', the validation images among them")
+        console.err.print("note: this run was trained on data.part='train_all', the validation images among them")
 
 
 @app.command()
 def raster(
     run: Run,
-    picture: Annotated[Path, typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE")],
+    picture: Picture,
     sample: Annotated[int, typer.Option(min=0, help="Number of the sample in its part.")] = 0,
     part: Part = "test",
     data: DataFolder = None,
@@ -152,29 +135,19 @@ def raster(
     """
     from pnbx_snn import plot
 
-    model, config = _load(run)
+    model, _, split = _with_data(run, data, part)
     if not model.layer_names:
         fail(f"{run}: a [{model.section}] has no spikes to draw", 2)
-    split = load_split(_data(config, data), part)
     if sample >= len(split.labels):
         fail(f"--sample must be in [0, {len(split.labels) - 1}] for --part {part}, got {sample}", 2)
-    shown = split.images[sample : sample + 1]
-    if split.lengths is not None:
-        shown = shown[:, : int(split.lengths[sample])]
-    with torch.no_grad():
-        x = model.encode(shown, generator=_generator())
-        logits, spikes = model.classify(shown, generator=_generator())
-    layers = {name: layer[:, 0] for name, layer in zip(model.layer_names, spikes, strict=True)}
-    title = f"{part} sample {sample}, a {split.labels[sample].item()}, read as {logits.argmax().item()}"
+    shown = one_sample(model, split, sample)
+    title = f"{part} sample {sample}, a {shown['label']}, read as {shown['read']}"
     with without_display():
-        save_picture(plot.raster_layers(layers, input=x[:, 0], title=title), picture)
+        report.save_picture(plot.raster_layers(shown["layers"], input=shown["input"], title=title), picture)
 
 
 @app.command()
-def training(
-    run: Run,
-    picture: Annotated[Path, typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE")],
-) -> None:
+def training(run: Run, picture: Picture) -> None:
     """Draw accuracy, firing rate and loss over the epochs of a training, also of one that is still running.
 
     For example:
@@ -185,7 +158,7 @@ def training(
 
     metrics = read_metrics(run / METRICS_NAME)
     with without_display():
-        save_picture(plot.training(metrics).figure, picture)
+        report.save_picture(plot.training(metrics).figure, picture)
 
 
 @app.command()
@@ -225,15 +198,15 @@ def info(
         typer.echo(json.dumps({**known, **total, "parts": parts, "document": document, "config": config.model_dump()}))
         return
     if counts:
-        out.print(document_table(counts))
+        report.show_document(counts)
     if parts:
-        out.print(parts_table(title, parts, total))
+        report.show_parts(title, parts, total)
     for section, values in config.model_dump().items():
         text = ", ".join(f"{key}={value}" for key, value in values.items())
-        out.print(f"[{section}] {text}", markup=False, highlight=False)
+        say(f"[{section}] {text}")
     if known:
         versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
-        out.print(versions, highlight=False, style="dim")
+        console.out.print(versions, highlight=False, style="dim")
 
 
 @app.command()
@@ -253,8 +226,8 @@ def summary(
     """
     rows = []
     for run in runs:
-        model, config = load_run(run)
-        measured = evaluate(model, load_split(_data(config, data), part))
+        model, config, split = _with_data(run, data, part)
+        measured = evaluate(model, split)
         hours = sum(row.get("seconds", 0.0) for row in read_metrics(run / METRICS_NAME)) / 3600
         rows.append({"run": str(run), "seed": config.train.seed, **measured, "hours": round(hours, 3)})
     accuracy = [row["accuracy"] for row in rows]
@@ -265,7 +238,7 @@ def summary(
     if as_json:
         typer.echo(json.dumps({"part": part, "runs": rows, **total}))
         return
-    out.print(summary_table(f"{rows[0]['n']} {part} samples", rows, **total))
+    report.show_summary(f"{rows[0]['n']} {part} samples", rows, **total)
 
 
 @app.command()
@@ -285,14 +258,12 @@ def neurobench(
     - `pnbx-snn neurobench runs/digits`
     - `pnbx-snn neurobench runs/mnist --data DIR --samples 1000 --json`
     """
-    model, config = _load(run)
-    split = load_split(_data(config, data), part)
-    taken = samples or len(split.labels)
-    result = measure_neurobench(model, split.first(taken))
+    model, _, split = _with_data(run, data, part)
+    result = measure_neurobench(model, split.first(samples or len(split.labels)))
     if as_json:
         typer.echo(json.dumps({"part": part, **result}))
         return
-    out.print(neurobench_table(f"{run}: NeuroBench {result['neurobench']}, {result['n']} {part} samples", result))
+    report.show_neurobench(f"{run}: NeuroBench {result['neurobench']}, {result['n']} {part} samples", result)
 
 
 @app.command()
@@ -324,7 +295,7 @@ def pack(
     else:
         size = (save_pretrained(run, file, measured=measured) / WEIGHTS).stat().st_size
     accuracy = f", test accuracy {measured['accuracy']:.2%}" if measured else ""
-    out.print(f"wrote {file}: {size:,} bytes{accuracy}", markup=False, highlight=False, soft_wrap=True)
+    say(f"wrote {file}: {size:,} bytes{accuracy}")
 
 
 def _moved(given: bool) -> bool:
@@ -354,15 +325,7 @@ def analyze(
     sample: Annotated[int, typer.Option(min=0, help="Number of the sample whose spikes are drawn.")] = 0,
     moved: Annotated[
         bool,
-        typer.Option(
-            "--reference",
-            "--claims",
-            "--measure",
-            "--quick",
-            "--measurements",
-            hidden=True,
-            callback=_moved,
-        ),
+        typer.Option("--reference", "--claims", "--measure", "--quick", "--measurements", hidden=True, callback=_moved),
     ] = False,
 ) -> None:
     """Report what a network costs: parameters, operations, bytes, energy (modelled) and how its neurons fire.
@@ -379,10 +342,8 @@ def analyze(
     built = sections(costs, section or ())
     for table in (part for one in built for part in one.parts if isinstance(part, page.Table)):
         if not table.folded:
-            out.print(plain_table(table))
-    out.print(
-        f"wrote {write_report(costs, built, output)} and report.json", markup=False, highlight=False, soft_wrap=True
-    )
+            report.show(table)
+    say(f"wrote {write_report(costs, built, output)} and report.json")
 
 
 @app.command()
@@ -398,9 +359,9 @@ def download(
     """
     from pnbx_snn.data.catalog import download as fetch
 
-    with bytes_shown() as progress:
+    with console.bytes_shown() as progress:
         fetch(name, data, progress=progress)
-    out.print(f"{name} is in {data}. Next: pnbx-snn train examples/configs/{name}.toml --data {data}", highlight=False)
+    say(f"{name} is in {data}. Next: pnbx-snn train examples/configs/{name}.toml --data {data}")
 
 
 def main() -> None:
@@ -417,8 +378,9 @@ def _data(config: Config, folder: Path | None) -> DataConfig:
     return config.data if folder is None else config.data.model_copy(update={"folder": str(folder)})
 
 
-def _generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def _with_data(run: Path, folder: Path | None, part: SplitPart) -> tuple[Network, Config, Split]:
+    model, config = _load(run)
+    return model, config, load_split(_data(config, folder), part)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,14 @@ out = Console()
 err = Console(stderr=True)
 
 
+def say(text: str, console: Console = out, style: str | None = None) -> None:
+    """Print a text as it is, without rich's markup, colours and line breaks."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Say on standard error what went wrong, and leave with this exit code."""
-    err.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    say(f"error: {message}", err, "red")
     raise typer.Exit(code)
 
 
@@ -84,7 +89,7 @@ def shown(epochs: int, *, quiet: bool) -> Iterator[Callable[[Metrics], None] | N
 
         def show_line(metrics: Metrics) -> None:
             if metrics["epoch"] % every == 0 or metrics["epoch"] == epochs:
-                err.print(f"epoch {metrics['epoch']} of {epochs}: {in_words(metrics)}", highlight=False, soft_wrap=True)
+                say(f"epoch {metrics['epoch']} of {epochs}: {in_words(metrics)}", err)
 
         yield show_line
         return
@@ -98,22 +103,18 @@ def show_stop(stopped: Stopped, folder: Path, arguments: Sequence[str]) -> None:
     """Say what is saved of a training that was stopped, and the command that goes on with it."""
     path = folder / CHECKPOINT_NAME
     saved = f"epoch {read_meta(path).epoch} is saved in {folder}" if path.exists() else "no epoch is saved yet"
-    err.print(f"{stopped}: {saved}. To go on:", style="yellow", soft_wrap=True)
-    err.print(f"  {shlex.join(arguments)}", markup=False, highlight=False, soft_wrap=True)
+    say(f"{stopped}: {saved}. To go on:", err, "yellow")
+    say(f"  {shlex.join(arguments)}", err)
 
 
 def show_result(result: TrainResult, folder: Path) -> None:
     """Say how a training ended, and what to do next."""
     if result.metrics is None:
-        out.print(f"Nothing to do: all {result.epoch} epochs are trained.", highlight=False)
+        say(f"Nothing to do: all {result.epoch} epochs are trained.")
     else:
-        out.print(f"Trained {result.epoch} epochs: {in_words(result.metrics)}", highlight=False, soft_wrap=True)
-    out.print(
-        f"Everything is in {folder}/. Next: {KINDS[result.model.section].command} eval {shlex.quote(str(folder))}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+        say(f"Trained {result.epoch} epochs: {in_words(result.metrics)}")
+    command = KINDS[result.model.section].command
+    say(f"Everything is in {folder}/. Next: {command} eval {shlex.quote(str(folder))}")
 
 
 @contextmanager

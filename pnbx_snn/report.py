@@ -1,100 +1,88 @@
 """Tables and pictures of the ``pnbx-snn`` command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich import table as terminal
 
-from pnbx_snn.console import fail, out
+from pnbx_snn.console import fail, out, say
 from pnbx_snn.errors import StorageError
-from pnbx_snn.metrics import page
 from pnbx_snn.metrics.counts import PartCount
+from pnbx_snn.metrics.page import Table
 
 
-def evaluation_table(title: str, measured: dict[str, Any], names: list[str]) -> Table:
-    """Show what :func:`pnbx_snn.training.evaluate.evaluate` measured."""
-    table = Table(title=title, show_header=False)
-    table.add_row("accuracy", f"{measured['accuracy']:.2%}")
-    if measured["firing_rate"] is not None:
-        table.add_row("firing rate, spikes per neuron and step", f"{measured['firing_rate']:.2%}")
-    for name, rate in zip(names, measured["firing_rate_layers"], strict=True):
-        table.add_row(f"  {name}", f"{rate:.2%}")
-    return table
-
-
-def neurobench_table(title: str, measured: dict[str, Any]) -> Table:
-    """Show what :func:`pnbx_snn.metrics.neurobench.neurobench` measured."""
-    operations = measured["synaptic_operations"]
-    table = Table(title=title, show_header=False)
-    table.add_row("accuracy", f"{measured['accuracy']:.2%}")
-    table.add_row("footprint, packed", f"{measured['footprint']:,} bytes")
-    table.add_row("footprint, as trained (float32)", f"{measured['footprint_float32']:,} bytes")
-    table.add_row("connection sparsity", f"{measured['connection_sparsity']:.4f}")
-    table.add_row("activation sparsity", f"{measured['activation_sparsity']:.4f}")
-    table.add_row("synaptic operations a sample: additions", f"{operations['Effective_ACs']:,.0f}")
-    table.add_row("  multiply-accumulates", f"{operations['Effective_MACs']:,.0f}")
-    table.add_row("  if nothing were zero", f"{operations['Dense']:,.0f}")
-    return table
-
-
-def summary_table(title: str, rows: list[dict[str, Any]], mean: float, sd: float | None) -> Table:
-    """Show several runs, one a row, and their mean accuracy."""
-    table = Table("run", "seed", "accuracy", "firing rates", "hours", title=title)
-    for row in rows:
-        rates = " ".join(f"{rate:.2%}" for rate in row["firing_rate_layers"])
-        table.add_row(row["run"], str(row["seed"]), f"{row['accuracy']:.2%}", rates, f"{row['hours']:.2f}")
-    table.add_section()
-    spread = f" ± {sd:.2%}" if sd is not None else ""
-    table.add_row("mean ± sd", "", f"{mean:.2%}{spread}")
-    return table
-
-
-def document_table(counts: list[PartCount]) -> Table:
-    """Show the numbers of a PNB-X network beside the source document's column."""
-    table = Table("part", "numbers", "here", "by gradient", "document", "difference")
-    table.title = "Parameters as the document counts them"
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for row in counts:
-        figures = (row.total, row.by_gradient, row.document, row.total - row.document)
-        table.add_row(row.part, row.formula, *(f"{figure:,}" for figure in figures))
-    table.add_section()
-    sums = [sum(row.total for row in counts), sum(row.by_gradient for row in counts)]
-    document = sum(row.document for row in counts)
-    table.add_row("all", "", *(f"{figure:,}" for figure in (*sums, document, sums[0] - document)))
-    return table
-
-
-def parts_table(title: str, parts: list[dict[str, Any]], total: dict[str, Any]) -> Table:
-    """Show parameters and ternary weights of each part, see :func:`pnbx_snn.metrics.counts.parameter_parts`."""
-    table = Table("part", "parameters", "ternary bytes", "zeros", "gamma", title=title)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for part in parts:
-        ternary = (
-            (f"{part['weight_bytes']:,}", f"{part['zeros'] / part['weights']:.1%}", f"{part['gamma']:.4f}")
-            if "gamma" in part
-            else ()
-        )
-        table.add_row(part["name"], f"{part['parameters']:,}", *ternary)
-    table.add_section()
-    sums = (
-        [f"{total['weight_bytes']:,} (2 bits each)", f"{total['zero_fraction']:.1%}"]
-        if "zero_fraction" in total
-        else []
-    )
-    table.add_row("all", f"{total['parameters']:,}", *sums)
-    return table
-
-
-def plain_table(table: page.Table) -> Table:
-    """Show a table of a report on a terminal."""
-    shown = Table(title=table.title)
-    for number, name in enumerate(table.columns):
+def show(table: Table, total: Sequence[str] = ()) -> None:
+    """Show a table on the terminal; the row of totals stands below a line."""
+    shown = terminal.Table(title=table.title, show_header=bool(table.columns))
+    for number, name in enumerate(table.columns or [""] * len(table.rows[0])):
         shown.add_column(name, justify="right" if number in table.numbers else "left")
     for row in table.rows:
         shown.add_row(*row)
-    return shown
+    if total:
+        shown.add_section()
+        shown.add_row(*total)
+    out.print(shown)
+
+
+def show_evaluation(title: str, measured: dict[str, Any], names: list[str]) -> None:
+    """Show what :func:`pnbx_snn.training.evaluate.evaluate` measured."""
+    rows = [["accuracy", f"{measured['accuracy']:.2%}"]]
+    if measured["firing_rate"] is not None:
+        rows.append(["firing rate, spikes per neuron and step", f"{measured['firing_rate']:.2%}"])
+    rates = zip(names, measured["firing_rate_layers"], strict=True)
+    show(Table(title, [], [*rows, *([f"  {name}", f"{rate:.2%}"] for name, rate in rates)]))
+
+
+def show_neurobench(title: str, measured: dict[str, Any]) -> None:
+    """Show what :func:`pnbx_snn.metrics.neurobench.neurobench` measured."""
+    operations = measured["synaptic_operations"]
+    rows = [
+        ["accuracy", f"{measured['accuracy']:.2%}"],
+        ["footprint, packed", f"{measured['footprint']:,} bytes"],
+        ["footprint, as trained (float32)", f"{measured['footprint_float32']:,} bytes"],
+        ["connection sparsity", f"{measured['connection_sparsity']:.4f}"],
+        ["activation sparsity", f"{measured['activation_sparsity']:.4f}"],
+        ["synaptic operations a sample: additions", f"{operations['Effective_ACs']:,.0f}"],
+        ["  multiply-accumulates", f"{operations['Effective_MACs']:,.0f}"],
+        ["  if nothing were zero", f"{operations['Dense']:,.0f}"],
+    ]
+    show(Table(title, [], rows))
+
+
+def show_summary(title: str, rows: list[dict[str, Any]], mean: float, sd: float | None) -> None:
+    """Show several runs, one a row, and their mean accuracy."""
+    cells = []
+    for row in rows:
+        rates = " ".join(f"{rate:.2%}" for rate in row["firing_rate_layers"])
+        cells.append([row["run"], str(row["seed"]), f"{row['accuracy']:.2%}", rates, f"{row['hours']:.2f}"])
+    spread = f" ± {sd:.2%}" if sd is not None else ""
+    columns = ["run", "seed", "accuracy", "firing rates", "hours"]
+    show(Table(title, columns, cells), ["mean ± sd", "", f"{mean:.2%}{spread}"])
+
+
+def show_document(counts: list[PartCount]) -> None:
+    """Show the numbers of a PNB-X network beside the source document's column."""
+    figures = [[row.total, row.by_gradient, row.document, row.total - row.document] for row in counts]
+    cells = [[row.part, row.formula, *map("{:,}".format, own)] for row, own in zip(counts, figures, strict=True)]
+    columns = ["part", "numbers", "here", "by gradient", "document", "difference"]
+    sums = (f"{sum(column):,}" for column in zip(*figures, strict=True))
+    show(Table("Parameters as the document counts them", columns, cells), ["all", "", *sums])
+
+
+def show_parts(title: str, parts: list[dict[str, Any]], total: dict[str, Any]) -> None:
+    """Show parameters and ternary weights of each part, see :func:`pnbx_snn.metrics.counts.parameter_parts`."""
+    rows = []
+    for part in parts:
+        ternary = ["", "", ""]
+        if "gamma" in part:
+            zeros = f"{part['zeros'] / part['weights']:.1%}"
+            ternary = [f"{part['weight_bytes']:,}", zeros, f"{part['gamma']:.4f}"]
+        rows.append([part["name"], f"{part['parameters']:,}", *ternary])
+    sums = ["all", f"{total['parameters']:,}"]
+    if "zero_fraction" in total:
+        sums += [f"{total['weight_bytes']:,} (2 bits each)", f"{total['zero_fraction']:.1%}"]
+    show(Table(title, ["part", "parameters", "ternary bytes", "zeros", "gamma"], rows), sums)
 
 
 def save_picture(figure: Any, path: Path) -> None:
@@ -106,4 +94,4 @@ def save_picture(figure: Any, path: Path) -> None:
         figure.savefig(path, dpi=120)
     except OSError as error:
         raise StorageError(f"{path}: the picture could not be written ({error.strerror})") from error
-    out.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    say(f"wrote {path}")

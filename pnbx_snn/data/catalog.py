@@ -18,7 +18,8 @@ from pnbx_snn.data.events import SENSORS, load_events
 from pnbx_snn.data.fsdd import download_fsdd, load_fsdd
 from pnbx_snn.data.mnist import download_mnist, load_mnist
 from pnbx_snn.data.split import Part, Sequences, Split
-from pnbx_snn.errors import DataError, PnbxValueError, StorageError
+from pnbx_snn.errors import DataError, PnbxValueError
+from pnbx_snn.files.atomic_write import make_folder
 
 DataName = Literal["digits", "mnist", "mnist_rows", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture", "arrays"]
 DATA_VARIABLE = "PNBX_DATA"
@@ -229,9 +230,5 @@ def download(
     base_url = row.url if base_url is None else base_url
     if not (base_url.startswith("https://") and base_url.endswith("/")):
         raise PnbxValueError(f"download: base_url must start with https:// and end in /, got {base_url!r}")
-    target = Path(folder) / name
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{target}: the folder cannot be made ({error.strerror})") from error
+    target = make_folder(Path(folder) / name)
     return row.download(target, Mirror(base_url, open_url=open_url, progress=progress))

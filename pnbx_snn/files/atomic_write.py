@@ -60,6 +60,16 @@ def _remove_abandoned(folder: Path) -> None:
             continue
 
 
+def make_folder(path: str | Path) -> Path:
+    """Make a folder, and those above it, where it is not there; a :class:`StorageError` if it cannot be made."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: the folder cannot be made ({error.strerror})") from error
+    return path
+
+
 @contextmanager
 def locked_folder(path: str | Path) -> Iterator[None]:
     """Make a folder and hold it for one process: two trainings in one folder would mix their files.

@@ -20,14 +20,9 @@ from pnbx_snn.training.settings import DataConfig
 
 
 class Activity(NamedTuple):
-    """Firing of one layer.
+    """Firing of one layer, in spikes per neuron and step: by neuron ``[N]``, step ``[T]`` and class ``[C]``.
 
-    Parameters
-    ----------
-    name
-        Of the layer.
-    by_neuron, by_step, by_class
-        Spikes per neuron and step: of each neuron ``[N]``, each step ``[T]``, each class ``[C]`` (NaN without samples).
+    A class without samples has NaN.
     """
 
     name: str
@@ -37,7 +32,7 @@ class Activity(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Mean."""
+        """The mean over neurons and steps."""
         return float(self.by_neuron.mean())
 
 
@@ -60,20 +55,16 @@ class Costs(NamedTuple):
 def analyze_run(
     run: Path, model: Network, data: DataConfig, *, part: Part = "test", samples: int = 256, sample: int = 0
 ) -> Costs:
-    """Run a network on its data and count.
+    """Run a network on the first ``samples`` of its data and count; the mode the network was in comes back.
 
     Parameters
     ----------
     run
-        Where it came from, for messages.
-    model, data
-        Network and data of the run; the network's mode comes back.
-    part
-        Of the data.
-    samples
-        The first so many are looked at.
+        Where the network came from, for messages.
+    model, data, part
+        Network and data section of the run, and the part of the data.
     sample
-        Which one the raster shows.
+        The one that the raster shows.
 
     Raises
     ------
@@ -94,7 +85,7 @@ def analyze_run(
     number = min(samples, len(split.labels))
     if not 0 <= sample < number:
         raise PnbxValueError(f"analyze: sample must be in [0, {number - 1}] of the {number} looked at, got {sample}")
-    few = Split(split.images[:number], split.labels[:number])
+    few = split.first(number)
     was_training = model.training
     model.eval()
     try:
@@ -144,6 +135,8 @@ def activity(model: Network, split: Split, *, batch_size: int = 64) -> list[Acti
 def one_sample(model: Network, split: Split, sample: int) -> dict[str, Any]:
     """Return what one sample evokes: inputs, spikes of each layer, the label and what was read."""
     images = split.images[sample : sample + 1]
+    if split.lengths is not None:
+        images = images[:, : int(split.lengths[sample])]
     x = model.encode(images, generator=torch.Generator().manual_seed(0))
     logits, spikes = model.classify(images, generator=torch.Generator().manual_seed(0))
     layers = {name: layer[:, 0].numpy() for name, layer in zip(model.layer_names, spikes, strict=True)}

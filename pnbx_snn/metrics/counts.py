@@ -24,21 +24,11 @@ REFERENCE = {
 
 
 class PartCount(NamedTuple):
-    """Numbers of one part.
+    """Numbers of one part of a network, named as in the configuration; the formula is in the letters of the document.
 
-    Parameters
-    ----------
-    part : str
-        Name of the part, as in the configuration.
-    formula : str
-        How many, in the letters of the document.
-    by_gradient : int
-        Parameters that the gradient trains.
-    by_rule : int
-        Numbers that the document counts and that change by a rule of their own: glia's controllers, and the fast half
-        of a hippocampus, which is state.
-    document : int
-        What the document says for its configuration.
+    ``by_gradient`` are parameters that the gradient trains; ``by_rule`` are numbers that the document counts and that
+    change by a rule of their own: glia's controllers, and the fast half of a hippocampus, which is state. ``document``
+    is what the document says for its configuration.
     """
 
     part: str
@@ -56,17 +46,9 @@ class PartCount(NamedTuple):
 def parameter_table(model: PNBX) -> list[PartCount]:
     """Count the numbers of a network by part, as the source document does.
 
-    Parameters
-    ----------
-    model
-        The network.
-
-    Returns
-    -------
-    list of PartCount
-        One for each part of the document, and two that it does not count: ``"messages"`` for learned edges, and
-        ``"norm"`` for gain and bias of ``norm="affine"``, which fold into thresholds and biases at compile time. A part
-        that the network does not have counts 0.
+    Besides the parts of the document there are two that it does not count: ``"messages"`` for learned edges, and
+    ``"norm"`` for gain and bias of ``norm="affine"``, which fold into thresholds and biases at compile time. A part
+    that the network does not have counts 0.
 
     Examples
     --------

@@ -7,13 +7,13 @@ leakage, no interconnect, so every number is a lower bound of what a chip takes;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.metrics.operations import Operations, totals
 
 Memory = Literal["none", "SRAM 8 KB", "SRAM 32 KB", "SRAM 1 MB", "DRAM"]
-MEMORIES: tuple[Memory, ...] = ("none", "SRAM 8 KB", "SRAM 32 KB", "SRAM 1 MB", "DRAM")
+MEMORIES: tuple[Memory, ...] = get_args(Memory)
 PLACES: tuple[Memory, ...] = ("none", "SRAM 1 MB", "DRAM")
 """Where weights and state lie in the scenarios."""
 
@@ -39,14 +39,7 @@ class Interval(NamedTuple):
 class Table(NamedTuple):
     """Published energies of one process.
 
-    Parameters
-    ----------
-    name, source
-        Of the process, and where the numbers stand.
-    operations
-        pJ an operation.
-    access
-        pJ for 64 bits from a memory, lowest and highest.
+    ``operations`` are pJ an operation, ``access`` pJ for 64 bits from a memory, lowest and highest.
     """
 
     name: str
@@ -90,12 +83,7 @@ multiplication by a 12-bit gate lies between the int8 and the int32 one."""
 
 
 def compute_energy(work: Mapping[str, float | int]) -> Interval:
-    """Return the energy of counted work, from the cheaper to the dearer table.
-
-    Parameters
-    ----------
-    work
-        How many of each kind of :data:`WORK`.
+    """Return the energy of counted work, ``{kind of WORK: how many}``, from the cheaper to the dearer table.
 
     Raises
     ------
@@ -145,12 +133,8 @@ def traffic_energy(num_bytes: float | int, memory: Memory) -> Interval:
 class Scenario(NamedTuple):
     """Modelled energy of one step or token.
 
-    Parameters
-    ----------
-    who, sparsity, memory
-        What was modelled: ``sparsity`` is ``"dense"`` or ``"events"`` (what is skipped costs nothing).
-    compute, traffic
-        Both intervals; ``traffic`` of weights and state.
+    ``sparsity`` is ``"dense"`` or ``"events"`` (what is skipped costs nothing); ``traffic`` is that of weights and
+    state.
     """
 
     who: str
@@ -161,7 +145,7 @@ class Scenario(NamedTuple):
 
     @property
     def total(self) -> Interval:
-        """Compute and traffic."""
+        """The sum of compute and traffic."""
         return self.compute + self.traffic
 
 
@@ -179,16 +163,9 @@ def step_traffic(rows: Sequence[Operations], state: int, *, events: bool) -> flo
 
 
 def step_scenarios(rows: Sequence[Operations], state: int, *, who: str = "ternary, integers") -> list[Scenario]:
-    """Return a step of a ternary network in every scenario.
+    """Return a step of a ternary network in every scenario, from the operations of a step as they were executed.
 
-    Parameters
-    ----------
-    rows
-        Operations of a step, with what was executed.
-    state
-        Bytes from step to step; read and written in each.
-    who
-        Name.
+    ``state`` bytes are carried from step to step, read and written in each.
     """
     found, kinds = [], totals(rows)
     for pick, sparsity in enumerate(("dense", "events")):

@@ -62,14 +62,7 @@ class _Others(nn.Module):
 
 
 def matrices_of(model: Network) -> dict[str, BitLinear | Hippocampus]:
-    """Return the ternary matrices that read something, by name; the edges of messages are no matrix.
-
-    Examples
-    --------
-    >>> from pnbx_snn import PNBX
-    >>> list(matrices_of(PNBX(in_features=4, num_classes=2, num_steps=1, d_hidden=16, rnn="none", hippocampus="none")))
-    ['encoder.linear', 'blocks.0.ssm.A', 'blocks.0.ssm.B', 'blocks.0.ssm.D', 'blocks.0.ssm.C', ...]
-    """
+    """Return the ternary matrices that read something, by name; the edges of messages are no matrix."""
     return {name: module for name, module in model.named_modules() if isinstance(module, (BitLinear, Hippocampus))}
 
 

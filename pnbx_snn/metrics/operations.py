@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from pnbx_snn.neurons.lif import LIFState
 from pnbx_snn.quantization import keep_ternary, quantize_int8
 
 Kind = Literal["additions from events", "additions from values", "multiply-accumulates", "elementwise"]
-KINDS: tuple[Kind, ...] = ("additions from events", "additions from values", "multiply-accumulates", "elementwise")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 FROM_VALUES = ("C", "V", "Q", "readout")
 """Matrices that read states or means; all others read events, or what a sample has, at the first layer."""
 
@@ -29,19 +30,17 @@ FROM_VALUES = ("C", "V", "Q", "readout")
 class Operations(NamedTuple):
     """Operations of one step of one sample.
 
+    An addition is one ternary weight met by one input: added, subtracted, or (a zero weight, a silent input) skipped.
+    Elementwise: one multiplication, addition, comparison or table look-up of a number.
+
     Parameters
     ----------
-    part, name
-        Whose they are.
-    kind
-        See :data:`KINDS`. An addition is one ternary weight met by one input: added, subtracted, or (a zero weight, a
-        silent input) skipped. Elementwise: one multiplication, addition, comparison or table look-up of a number.
+    part, name, kind
+        Whose they are; see :data:`KINDS`.
     dense
         If nothing were skipped.
-    executed
-        On data; ``None``: not counted.
-    density
-        Share of the inputs that are not 0, on data; ``None``: not counted.
+    executed, density
+        On data: operations, and the share of the inputs that are not 0; ``None``: not counted.
     """
 
     part: str
@@ -52,15 +51,8 @@ class Operations(NamedTuple):
     density: float | int | None = None
 
 
-class Additions(NamedTuple):
-    """Additions of ternary weights: ``dense`` if nothing were skipped, ``executed`` where neither factor is 0."""
-
-    dense: float
-    executed: float
-
-
-def additions(weights: Tensor, inputs: Tensor) -> Additions:
-    """Count the additions of a ternary product.
+def additions(weights: Tensor, inputs: Tensor) -> tuple[float, float]:
+    """Count the additions of a ternary product: all, and those where neither factor is 0.
 
     Parameters
     ----------
@@ -77,7 +69,7 @@ def additions(weights: Tensor, inputs: Tensor) -> Additions:
     Examples
     --------
     >>> additions(torch.tensor([[1, 0], [-1, 1]]), torch.tensor([[1, 0], [1, 1]]))
-    Additions(dense=8.0, executed=5.0)
+    (8.0, 5.0)
     """
     if weights.ndim != 2 or inputs.shape[-1] != weights.shape[1]:
         raise PnbxValueError(
@@ -87,20 +79,13 @@ def additions(weights: Tensor, inputs: Tensor) -> Additions:
     rows = inputs.reshape(-1, inputs.shape[-1])
     met = (rows != 0).sum(dim=0, dtype=torch.float64)  # [in]
     present = (weights != 0).sum(dim=0, dtype=torch.float64)  # [in]
-    return Additions(float(len(rows) * weights.numel()), float(met @ present))
+    return float(len(rows) * weights.numel()), float(met @ present)
 
 
 class Counted(NamedTuple):
-    """What :func:`count_operations` counted.
+    """What :func:`count_operations` counted: operations of one step of one sample, by matrix, as means over the data.
 
-    Parameters
-    ----------
-    rows
-        Operations of one step of one sample, by matrix; ``executed`` is the mean over the samples and steps.
-    samples, steps
-        How many samples it saw, and steps of a sample.
-    input_density
-        Share of the inputs that are not 0 after quantisation.
+    ``input_density`` is the share of the inputs that are not 0 after quantisation.
     """
 
     rows: list[Operations]
@@ -111,24 +96,21 @@ class Counted(NamedTuple):
 
 @torch.no_grad()
 def count_operations(model: Network, split: Split, *, batch_size: int = 64, seed: int = 0) -> Counted:
-    """Run a network on samples and count.
+    """Run a network on samples and count; the mode the network was in comes back.
+
+    An input that is constant over the steps is multiplied once a sample, and the mean spikes are read once: those rows
+    are an n-th of a step's.
 
     Parameters
     ----------
     model
-        A calibrated network with ternary weights; the mode it was in comes back.
+        A calibrated network with ternary weights.
     split
         Samples and classes; the classes are not looked at.
     batch_size
         Samples at a time; the numbers do not depend on it.
     seed
         Of rate-coded inputs.
-
-    Returns
-    -------
-    Counted
-        An input that is constant over the steps is multiplied once a sample, and the mean spikes are read once: those
-        rows are an n-th of a step's.
 
     Raises
     ------
@@ -225,35 +207,25 @@ def _watched(model: nn.Module, tally: dict[tuple[str, str, Kind], list[float]]) 
         found = *additions(weights, inputs), float((inputs != 0).sum()), float(inputs.numel())
         tally[part, name, kind] = [a + b for a, b in zip(tally.get((part, name, kind), [0.0] * 4), found, strict=True)]
 
+    def asked(part: str, matrix: str, ternary: Tensor, memory: Any, given: Any) -> None:
+        add(part, f"{matrix}, asked", "additions from events", ternary, given[0])
+        add(part, f"{matrix}, recalled", "additions from values", ternary.T, memory._ask(given[0])[1])
+
+    def read(part: str, matrix: str, kind: Kind, ternary: Tensor, layer: Any, given: Any) -> None:
+        x = quantize_int8(given[0], layer.input_scale) if layer.input_range == "int8" else given[0]
+        add(part, matrix, kind, ternary, x)
+
     num_blocks = len(model.blocks) if isinstance(model, PNBX) else 1
     loops = {name: module for name, module in model.named_modules() if isinstance(module, SpikingRNN)}
     with ExitStack() as undo:
         for name, module in matrices_of(model).items():  # type: ignore[arg-type]
             ternary, (part, matrix) = module.rounded()[0], _place(name, num_blocks)
             if isinstance(module, Hippocampus):
-
-                def asked(
-                    memory: Any, given: Any, matrix: str = matrix, part: str = part, ternary: Tensor = ternary
-                ) -> None:
-                    add(part, f"{matrix}, asked", "additions from events", ternary, given[0])
-                    answers = memory._ask(given[0])[1]
-                    add(part, f"{matrix}, recalled", "additions from values", ternary.T, answers)
-
-                undo.callback(module.register_forward_pre_hook(asked).remove)
+                undo.callback(module.register_forward_pre_hook(partial(asked, part, matrix, ternary)).remove)
             elif name.rpartition(".")[0] not in loops or matrix[-1] == "W":
                 spikes = module.input_range == "spikes" and name.rpartition(".")[2] not in FROM_VALUES
                 kind: Kind = "additions from events" if spikes else "additions from values"
-
-                def read(
-                    layer: Any,
-                    given: Any,
-                    key: tuple[str, str, Kind] = (part, matrix, kind),
-                    ternary: Tensor = ternary,
-                ) -> None:
-                    x = given[0]
-                    add(*key, ternary, quantize_int8(x, layer.input_scale) if layer.input_range == "int8" else x)
-
-                undo.callback(module.register_forward_pre_hook(read).remove)
+                undo.callback(module.register_forward_pre_hook(partial(read, part, matrix, kind, ternary)).remove)
         for name, rnn in loops.items():
             _watch_loop(add, rnn, _place(f"{name}.", num_blocks)[1], undo)
         yield
@@ -274,13 +246,7 @@ def _watch_loop(add: Callable[..., None], rnn: SpikingRNN, prefix: str, undo: Ex
 
 
 def totals(rows: Sequence[Operations]) -> dict[Kind, tuple[float | int, float | int]]:
-    """Return dense and executed operations of a step by kind; what was not counted on data is executed whole.
-
-    Examples
-    --------
-    >>> totals([Operations("ssm", "A", "additions from events", 10, 4)])["additions from events"]
-    (10, 4)
-    """
+    """Return dense and executed operations of a step by kind; what was not counted on data is executed whole."""
     found: dict[Kind, tuple[float | int, float | int]] = {}
     for kind in KINDS:
         of = [row for row in rows if row.kind == kind]

@@ -17,14 +17,9 @@ from pnbx_snn.training.packed import pack_sign_bits
 
 
 class Packing(NamedTuple):
-    """Bytes of all weights of a network, packed in one way.
+    """Bytes of all weights of a network, packed in one way with so many bits for a ternary weight.
 
-    Parameters
-    ----------
-    name, bits
-        For example ``"2 bits"``, and bits of a ternary weight.
-    ternary_bytes, other_bytes
-        Of the ternary weights, and of all other parameters, which stay fp32 (fp16 in ``"fp16"``).
+    ``other_bytes`` are those of all other parameters, which stay fp32 (fp16 in ``"fp16"``).
     """
 
     name: str
@@ -34,7 +29,7 @@ class Packing(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All weights together."""
+        """The bytes of all weights together."""
         return self.ternary_bytes + self.other_bytes
 
 
@@ -48,8 +43,8 @@ def entropy_bits(weights: Tensor) -> float:
 
     Examples
     --------
-    >>> entropy_bits(torch.tensor([-1, 0, 1])), entropy_bits(torch.zeros(5))
-    (1.584962500721156, 0.0)
+    >>> entropy_bits(torch.tensor([-1, 0, 1]))
+    1.584962500721156
     """
     if weights.numel() == 0:
         raise PnbxTypeError("entropy_bits: weights must not be empty")
@@ -58,13 +53,7 @@ def entropy_bits(weights: Tensor) -> float:
 
 
 def ternary_weights(model: Network) -> dict[str, Tensor]:
-    """Return the ternary matrices of a network, int8, by name.
-
-    Raises
-    ------
-    PnbxTypeError
-        If it has none.
-    """
+    """Return the ternary matrices of a network, int8, by name; a :class:`PnbxTypeError` if it has none."""
     if not model.is_ternary:
         raise PnbxTypeError(f"packing: a [{model.section}] has no ternary weights")
     with torch.no_grad():
@@ -105,12 +94,9 @@ def zero_share(model: Network) -> float:
 
 @torch.no_grad()
 def state_bytes(model: Network) -> dict[str, int]:
-    """Return the bytes that one stream keeps from step to step, by part, counted on the state of one step.
+    """Return the bytes that one stream carries from step to step, by part, counted on the state of one step.
 
-    Parameters
-    ----------
-    model
-        A calibrated spiking network in evaluation mode.
+    The network is calibrated and in evaluation mode.
 
     Examples
     --------

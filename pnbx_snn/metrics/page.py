@@ -77,24 +77,19 @@ class Section(NamedTuple):
     data: dict[str, Any]
 
 
-def words(text: str, column: str = "") -> str:
-    """Return a text, or a cell of a column, as HTML."""
-    return escape(text)
-
-
 def render(
     title: str,
     lead: Sequence[str],
     sections: Sequence[Section],
     *,
-    cell: Callable[[str, str], str] = words,
+    cell: Callable[[str, str], str] = lambda text, column: escape(text),
     style: str = "",
 ) -> str:
     """Return a page; ``cell`` makes HTML of a text and the column it stands in, ``style`` comes after the page's."""
-    links = "".join(f'<a href="#{section.name}">{words(section.title)}</a>' for section in sections)
+    links = "".join(f'<a href="#{section.name}">{escape(section.title)}</a>' for section in sections)
     body = []
     for section in sections:
-        body.append(f'<section id="{section.name}"><h2>{words(section.title)}</h2>{_paragraphs(section.text)}')
+        body.append(f'<section id="{section.name}"><h2>{escape(section.title)}</h2>{_paragraphs(section.text)}')
         figures = [_figure(part) for part in section.parts if isinstance(part, Figure)]
         body.append(f'<div class="figures">{"".join(figures)}</div>' if figures else "")
         body += [_table(part, cell) for part in section.parts if isinstance(part, Table)]
@@ -102,29 +97,29 @@ def render(
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{words(title)}</title><style>{STYLE}{style}</style></head>\n<body><main><h1>{words(title)}</h1>"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n<body><main><h1>{escape(title)}</h1>"
         f"{_paragraphs(lead)}<nav>{links}</nav>{''.join(body)}</main></body></html>\n"
     )
 
 
 def _paragraphs(texts: Sequence[str]) -> str:
-    return "".join(f"<p>{words(text)}</p>" for text in texts)
+    return "".join(f"<p>{escape(text)}</p>" for text in texts)
 
 
 def _figure(figure: Figure) -> str:
-    alt = words(figure.alt)
+    alt = escape(figure.alt)
     picture = f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(figure.png).decode()}">'
     if figure.svg:
         picture = figure.svg.replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)
-    title = f"<figcaption><b>{words(figure.title)}</b></figcaption>"
+    title = f"<figcaption><b>{escape(figure.title)}</b></figcaption>"
     wide = "" if figure.svg else ' class="wide"'
-    return f"<figure{wide}>{title}{picture}<figcaption>{words(figure.note)}</figcaption></figure>"
+    return f"<figure{wide}>{title}{picture}<figcaption>{escape(figure.note)}</figcaption></figure>"
 
 
 def _table(table: Table, cell: Callable[[str, str], str]) -> str:
     right = [' class="n"' if i in table.numbers else "" for i in range(len(table.columns))]
-    heads = "".join(f"<th{side}>{words(name)}</th>" for side, name in zip(right, table.columns, strict=True))
-    labels = [f' data-label="{words(name)}"' if table.cards and i > 1 else "" for i, name in enumerate(table.columns)]
+    heads = "".join(f"<th{side}>{escape(name)}</th>" for side, name in zip(right, table.columns, strict=True))
+    labels = [f' data-label="{escape(name)}"' if table.cards and i > 1 else "" for i, name in enumerate(table.columns)]
     rows = []
     for row in table.rows:
         cells = [
@@ -134,11 +129,11 @@ def _table(table: Table, cell: Callable[[str, str], str]) -> str:
         rows.append(f"<tr>{''.join(cells)}</tr>")
     kind = "cards" if table.cards else "plain"
     inner = f'<div class="scroll"><table class="{kind}"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody>'
-    inner += "</table></div>" + (f'<p class="note">{words(table.note)}</p>' if table.note else "")
+    inner += "</table></div>" + (f'<p class="note">{escape(table.note)}</p>' if table.note else "")
     if table.cards or table.folded:
         opened = "" if table.folded else " open"
-        return f"<details{opened}><summary>{words(table.title)}</summary>{inner}</details>"
-    return f"<h3>{words(table.title)}</h3>{inner}"
+        return f"<details{opened}><summary>{escape(table.title)}</summary>{inner}</details>"
+    return f"<h3>{escape(table.title)}</h3>{inner}"
 
 
 @contextmanager

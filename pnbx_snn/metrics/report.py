@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from pnbx_snn.errors import PnbxValueError, StorageError
-from pnbx_snn.files.atomic_write import write_atomically
+from pnbx_snn.errors import PnbxValueError
+from pnbx_snn.files.atomic_write import make_folder, write_atomically
 from pnbx_snn.metrics import page
 from pnbx_snn.metrics.analysis import Costs
 from pnbx_snn.metrics.counts import REFERENCE, parameter_parts, parameter_table
@@ -78,10 +78,7 @@ def write_json(data: dict[str, Any], built: Sequence[Section], path: Path) -> No
     StorageError
         If the folder cannot be made or the file not be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path.parent}: the folder could not be made ({error.strerror})") from error
+    make_folder(path.parent)
     whole = _plain({**data, "sections": {section.name: section.data for section in built}})
     write_atomically(path, (json.dumps(whole, indent=1, allow_nan=False) + "\n").encode(), what="report")
 

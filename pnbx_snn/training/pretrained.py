@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pnbx_snn.errors import CheckpointError, StorageError
-from pnbx_snn.files.atomic_write import write_atomically
+from pnbx_snn.errors import CheckpointError
+from pnbx_snn.files.atomic_write import make_folder, write_atomically
 from pnbx_snn.networks.base import Network
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import Config
@@ -38,12 +38,8 @@ def save_pretrained(run_dir: str | Path, folder: str | Path, *, measured: dict[s
     StorageError
         If a file cannot be written.
     """
-    folder = Path(folder)
     model, config = load_run(run_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
+    folder = make_folder(folder)
     size = pack_run(run_dir, folder / WEIGHTS, measured=measured, loaded=(model, config))
     shown = {"architecture": type(model).__name__, "library": "pnbx-snn", **sections(config)}
     write_atomically(folder / CONFIG, (json.dumps(shown, indent=2) + "\n").encode())

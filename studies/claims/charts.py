@@ -10,8 +10,8 @@ import numpy as np
 
 from pnbx_snn.metrics.energy import Scenario
 from pnbx_snn.metrics.page import COLORS, Figure, drawn
-from pnbx_snn.metrics.words import bytes_words
 from pnbx_snn.plot import ACCENT, INK
+from studies.claims.words import bytes_words
 from studies.measurements.fits import Fit
 
 

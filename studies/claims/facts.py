@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 from pnbx_snn.metrics.energy import HOROWITZ_45, JOUPPI_7, TABLES, Interval
 from pnbx_snn.metrics.operations import skipped_share, totals
-from pnbx_snn.metrics.words import amount, bytes_words, interval_words, seconds
+from pnbx_snn.metrics.words import amount, interval_words
 from studies.claims import document as doc
 from studies.claims.closed_forms import DOCUMENT, EQUAL, operations, parameters, state_bytes, transformer_parameters
 from studies.claims.energy_scenarios import landauer, pnbx_scenarios, prefill_energy, transformer_scenarios
 from studies.claims.evidence import BENCH, MEASURE, NATIVE, QUOTED, Benchmarks, Measurements, missing
 from studies.claims.evidence import EQUAL as TRANSFORMER
 from studies.claims.trained import Trained
+from studies.claims.words import bytes_words, seconds
 from studies.measurements.fits import Fit, fit
 
 LENGTHS = (256, 512, 784, 1024, 2048, 4096, 8192)

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import torch
 
-from pnbx_snn.metrics.words import bytes_words, seconds
 from studies.claims.closed_forms import parameters, state_bytes
 from studies.claims.evidence import BENCH, MEASURE, NATIVE, QUOTED, Benchmarks, Measurements, missing
 from studies.claims.spike_formats import DENSITIES, FORMATS, Timed, break_even, stored_bytes
 from studies.claims.trained import Trained
+from studies.claims.words import bytes_words, seconds
 
 RUN = "python -m studies.claims RUN"
 ONE, MANY = "2048 x 2048 ternary x spikes, batch 1", "2048 x 2048 ternary x spikes, batch 128"

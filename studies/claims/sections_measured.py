@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pnbx_snn.metrics.page import Figure, Section, Table
-from pnbx_snn.metrics.words import amount, bytes_words, seconds
+from pnbx_snn.metrics.words import amount
 from studies.claims import charts
 from studies.claims.evidence import EQUAL, MEASURE, NATIVE, Measurements, missing
 from studies.claims.facts import GPU, total_fits
 from studies.claims.trained import Trained
+from studies.claims.words import bytes_words, seconds
 from studies.measurements.fits import Fit, crossing
 from studies.measurements.process import ONNX
 

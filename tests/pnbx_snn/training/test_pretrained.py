@@ -78,5 +78,5 @@ def test_what_is_not_there_is_named(run, shared, tmp_path):
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         from_pretrained(shared)
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="file: cannot be made"):
+    with pytest.raises(StorageError, match="file: the folder cannot be made"):
         save_pretrained(run, tmp_path / "file")
