@@ -46,13 +46,9 @@ class Header(NamedTuple):
 def read_headers(path: Path, *, kinds: str = "fiub") -> dict[str, Header]:
     """Read the headers of all arrays and check their sizes against the file's.
 
-    The kinds are those of the dtypes that may be there, as NumPy abbreviates them.
-
-    Raises
-    ------
-    DataError
-        If there is no such file or folder, it is something else, cut short or altered, an array is no plain array of
-        numbers, or all of them together are larger than :data:`MAX_BYTES`.
+    ``kinds`` are those of the dtypes that may be there, as NumPy abbreviates them. A :class:`DataError` if there is no
+    such file or folder, it is something else, cut short or altered, an array is no plain array of numbers, or all of
+    them together are larger than :data:`MAX_BYTES`.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; data.path names a .npz or a folder of .npy")

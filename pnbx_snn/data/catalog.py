@@ -120,10 +120,7 @@ assert set(DATA_SETS) == set(get_args(DataName))
 def data_folder(data: Section) -> Path:
     """Return the folder of the data sets: ``data.folder``, or what the environment variable ``PNBX_DATA`` says.
 
-    Raises
-    ------
-    DataError
-        If neither names one.
+    A :class:`DataError` if neither names one.
     """
     folder = data.folder or os.environ.get(DATA_VARIABLE, "")
     if folder:
@@ -167,12 +164,7 @@ def augment(
 ) -> Float[Tensor, "B *shape"]:
     """Change samples of :func:`load_split` at random, with a strength of 0 (as they are) to 1.
 
-    Images: affine and elastic distortion; spoken digits: shifts, masks and noise.
-
-    Raises
-    ------
-    PnbxValueError
-        If samples of this data set cannot be changed.
+    Images: affine and elastic distortion; spoken digits: shifts, masks and noise; a :class:`PnbxValueError` for others.
     """
     if strength == 0:
         return x

@@ -18,17 +18,10 @@ _CHUNK = 1 << 16
 
 
 class Mirror:
-    """Reads whole files of one mirror into memory, where they can be checked before anything is written.
+    """Reads whole files below an address into memory, where they can be checked before anything is written.
 
     ``pooch`` would write what arrives to the disk first, of any size and after any redirect; bounded by a downloader
-    of our own it took as many lines.
-
-    Parameters
-    ----------
-    base_url
-        In front of the file's name.
-    open_url, progress
-        See :func:`pnbx_snn.data.catalog.download`.
+    of our own it took as many lines. See :func:`pnbx_snn.data.catalog.download` for the parameters.
     """
 
     def __init__(self, base_url: str, *, open_url: OpenUrl | None = None, progress: Progress | None = None) -> None:

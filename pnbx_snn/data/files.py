@@ -17,10 +17,7 @@ MAX_FILE_BYTES = 4 << 30
 def find_file(folder: Path, data_set: str, name: str, *, endings: tuple[str, ...] = ("",)) -> Path:
     """Return the file of a data set, with one of the endings: from the folder of its name, or from here.
 
-    Raises
-    ------
-    DataError
-        If there is no such file; the message says how to get it.
+    A :class:`DataError` if there is no such file; the message says how to get it.
     """
     for path in (base / (name + ending) for base in (folder / data_set, folder) for ending in endings):
         if path.exists():
@@ -38,11 +35,6 @@ def reading(path: Path, kind: str) -> Iterator[int]:
     """Yield the size of a file that is read inside, and turn what goes wrong there into a :class:`DataError`.
 
     The kind (``"gzip"``, ``"npz"``) is what the file must be, for the message.
-
-    Raises
-    ------
-    DataError
-        If it is no regular file, cannot be read, or is cut short or altered.
     """
     try:
         with open_regular(path, DataError, max_bytes=MAX_FILE_BYTES) as (_, size):

@@ -26,16 +26,7 @@ class Samples(Protocol):
 class Sequences:
     """Sequences ``[n, T, N]`` of different lengths ``[n]``, in 1..T, padded with zeros to the longest.
 
-    Raises
-    ------
-    ShapeError, PnbxValueError
-        If the shapes do not fit, or a length is out of its range.
-
-    Examples
-    --------
-    >>> samples = Sequences(torch.ones(2, 3, 1), torch.tensor([1, 3]))
-    >>> samples[:1].flatten().tolist()
-    [1.0, 0.0, 0.0]
+    A :class:`ShapeError` or :class:`PnbxValueError` if the shapes do not fit, or a length is out of its range.
     """
 
     def __init__(self, values: Float[Tensor, "n T N"], lengths: Int64[Tensor, " n"]) -> None:

@@ -20,10 +20,8 @@ logger = logging.getLogger(__name__)
 def write_atomically(path: str | Path, data: bytes, *, what: str = "file") -> None:
     """Replace a file in one step: at any moment the old or a new one is there, whole, however many write it at once.
 
-    Raises
-    ------
-    StorageError
-        If it cannot be written, with ``what`` as its name; the old file is then untouched.
+    A :class:`StorageError`, with ``what`` as the name of the file, if it cannot be written; the old one is then
+    untouched.
     """
     path = Path(path)
     # A name of its own for every write; a short one, as the path's may have the most letters that a name can have.
@@ -74,19 +72,8 @@ def make_folder(path: str | Path) -> Path:
 def locked_folder(path: str | Path) -> Iterator[None]:
     """Make a folder and hold it for one process: two trainings in one folder would mix their files.
 
-    On Windows, which has no such locks, a warning says that the folder is not held.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be made, or another process holds it.
-
-    Examples
-    --------
-    >>> folder = getfixture("tmp_path") / "run"
-    >>> with locked_folder(folder):
-    ...     folder.is_dir()
-    True
+    A :class:`StorageError` if it cannot be made, or another process holds it. On Windows, which has no such locks, a
+    warning says that the folder is not held.
     """
     path = Path(path)
     try:

@@ -34,14 +34,6 @@ def open_regular(
     PnbxError
         Of the class ``error``, also for what the system says while the file is read: when there is no such file, it is
         a folder, pipe, device or socket, it has more than ``max_bytes``, or it cannot be read.
-
-    Examples
-    --------
-    >>> from pnbx_snn.errors import CheckpointError
-    >>> with open_regular("/dev/zero", CheckpointError, max_bytes=100):
-    ...     pass
-    Traceback (most recent call last):
-    pnbx_snn.errors.CheckpointError: /dev/zero: cannot be read: must be a regular file, is a device
     """
     if "\0" in str(path):
         raise error(f"{path!r}: no such file: a name cannot hold a zero byte")

@@ -58,16 +58,9 @@ def write_tensors(path: str | Path, tensors: Tensors, description: dict[str, Any
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Any], Tensors]:
-    """Read a file of :func:`write_tensors` and check its size, header, format version and sha256.
+    """Read description and tensors of :func:`write_tensors`; check size, header, format version and sha256.
 
-    Returns
-    -------
-    description, tensors
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, cut short, altered, of a newer format, or something else.
+    A :class:`CheckpointError` if the file is missing, cut short, altered, of a newer format, or something else.
     """
     path = Path(path)
     with open_regular(path, CheckpointError, max_bytes=MAX_FILE_BYTES) as (file, size):
@@ -85,13 +78,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], Tensors]:
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """Read the description alone, without the tensors; the sha256 is not checked.
-
-    Raises
-    ------
-    CheckpointError
-        As :func:`read_tensors`, as far as the header shows it.
-    """
+    """Read the description alone: what is wrong beyond the header is not seen, nor is the sha256 checked."""
     path = Path(path)
     with open_regular(path, CheckpointError, max_bytes=MAX_FILE_BYTES) as (file, size):
         return _description(path, _read_header(path, file, size)[0])

@@ -15,7 +15,7 @@ from pnbx_snn.metrics.operations import Counted, count_operations
 from pnbx_snn.metrics.packing import Packing, packings, state_bytes, zero_share
 from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary
-from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.evaluate import evaluate, evaluating
 from pnbx_snn.training.settings import DataConfig
 
 
@@ -86,9 +86,7 @@ def analyze_run(
     if not 0 <= sample < number:
         raise PnbxValueError(f"analyze: sample must be in [0, {number - 1}] of the {number} looked at, got {sample}")
     few = split.first(number)
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         return Costs(
             run=str(run),
             part=part,
@@ -102,8 +100,6 @@ def analyze_run(
             state=state_bytes(model),
             raster=one_sample(model, few, sample),
         )
-    finally:
-        model.train(was_training)
 
 
 @torch.no_grad()
@@ -115,15 +111,15 @@ def activity(model: Network, split: Split, *, batch_size: int = 64) -> list[Acti
     neurons: list[Any] = [0.0] * len(names)
     steps: list[Any] = [0.0] * len(names)
     classes = [torch.zeros(num_classes).double() for _ in names]
-    with keep_ternary(model):
-        for first in range(0, number, batch_size):
-            labels = split.labels[first : first + batch_size]
+    for first in range(0, number, batch_size):
+        labels = split.labels[first : first + batch_size]
+        with keep_ternary(model):
             _, spikes = model.classify(split.images[first : first + batch_size], generator=generator)
-            for i, layer in enumerate(spikes):  # [T, B, N]
-                flat = layer.flatten(2).double()
-                neurons[i] = neurons[i] + flat.sum(dim=(0, 1)).numpy()
-                steps[i] = steps[i] + flat.sum(dim=(1, 2)).numpy()
-                classes[i].index_add_(0, labels, flat.mean(dim=(0, 2)))
+        for i, layer in enumerate(spikes):  # [T, B, N]
+            flat = layer.flatten(2).double()
+            neurons[i] = neurons[i] + flat.sum(dim=(0, 1)).numpy()
+            steps[i] = steps[i] + flat.sum(dim=(1, 2)).numpy()
+            classes[i].index_add_(0, labels, flat.mean(dim=(0, 2)))
     counts = torch.bincount(split.labels, minlength=num_classes)  # 0 / 0 is NaN: no sample of this class
     return [
         Activity(name, of / (len(time) * number), time / (len(of) * number), (by_class / counts).numpy())

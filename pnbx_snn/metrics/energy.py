@@ -85,10 +85,7 @@ multiplication by a 12-bit gate lies between the int8 and the int32 one."""
 def compute_energy(work: Mapping[str, float | int]) -> Interval:
     """Return the energy of counted work, ``{kind of WORK: how many}``, from the cheaper to the dearer table.
 
-    Raises
-    ------
-    PnbxValueError
-        Another kind, or a negative number.
+    A :class:`PnbxValueError` for another kind, or a negative number.
 
     Examples
     --------
@@ -109,12 +106,9 @@ def compute_energy(work: Mapping[str, float | int]) -> Interval:
 
 
 def traffic_energy(num_bytes: float | int, memory: Memory) -> Interval:
-    """Return the energy of moving bytes from or to a memory, in accesses of 64 bits.
+    """Return the energy of moving bytes from or to a memory, from the cheaper to the dearer table.
 
-    Raises
-    ------
-    PnbxValueError
-        Another memory, or negative bytes.
+    A :class:`PnbxValueError` for another memory, or negative bytes.
 
     Examples
     --------

@@ -49,16 +49,10 @@ class PackedNetwork(nn.Module):
             ternary, gamma = module.rounded()
             self.matrices.append(TernaryMatrix(ternary, gamma))
             del others[f"{name}.{'K' if isinstance(module, Hippocampus) else 'weight'}"]
-        self.others = _Others(others)
-
-
-class _Others(nn.Module):
-    """Everything that is not packed: batch norms, leaks, biases, thresholds, the state of glia."""
-
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        super().__init__()
-        for name, tensor in tensors.items():
-            self.register_buffer(name.replace(".", "_"), tensor)
+        # Everything that is not packed: batch norms, leaks, biases, thresholds, the state of glia.
+        self.others = nn.Module()
+        for name, tensor in others.items():
+            self.others.register_buffer(name.replace(".", "_"), tensor)
 
 
 def matrices_of(model: Network) -> dict[str, BitLinear | Hippocampus]:
@@ -127,8 +121,11 @@ def neurobench(model: Network, split: Split, *, batch_size: int = 64, seed: int 
         ) from error
     model.eval()
     wrapped = _wrap(model, seed)
-    samples = _Numbers(split)
-    loader = torch.utils.data.DataLoader(samples, batch_size=batch_size)
+    loader: Any = torch.utils.data.DataLoader(
+        range(len(split.labels)),  # type: ignore[arg-type]  # samples are read when they are asked for
+        batch_size=batch_size,
+        collate_fn=lambda numbers: (split.images[torch.tensor(numbers)], split.labels[numbers]),
+    )
     static, workload = [Footprint, ConnectionSparsity], [ActivationSparsity, SynapticOperations, ClassificationAccuracy]
     benchmark = Benchmark(wrapped, loader, [], [], [static, workload])
     # It prints what goes wrong in a metric and returns 0: what it says is read instead of shown.
@@ -149,22 +146,9 @@ def neurobench(model: Network, split: Split, *, batch_size: int = 64, seed: int 
         "activation_sparsity": found["ActivationSparsity"],
         "synaptic_operations": dict(found["SynapticOperations"]),
         "accuracy": found["ClassificationAccuracy"],
-        "n": len(samples),
+        "n": len(split.labels),
         "neurobench": __version__,
     }
-
-
-class _Numbers(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
-    """Samples one by one, read when they are asked for."""
-
-    def __init__(self, split: Split) -> None:
-        self._split = split
-
-    def __len__(self) -> int:
-        return len(self._split.labels)
-
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        return self._split.images[number : number + 1][0], self._split.labels[number]
 
 
 def _wrap(model: Network, seed: int) -> Any:

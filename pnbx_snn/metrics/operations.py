@@ -19,7 +19,8 @@ from pnbx_snn.metrics.neurobench import matrices_of
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.lif import LIFState
-from pnbx_snn.quantization import keep_ternary, quantize_int8
+from pnbx_snn.quantization import quantize_int8
+from pnbx_snn.training.evaluate import evaluating
 
 Kind = Literal["additions from events", "additions from values", "multiply-accumulates", "elementwise"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -94,7 +95,6 @@ class Counted(NamedTuple):
     input_density: float
 
 
-@torch.no_grad()
 def count_operations(model: Network, split: Split, *, batch_size: int = 64, seed: int = 0) -> Counted:
     """Run a network on samples and count; the mode the network was in comes back.
 
@@ -124,19 +124,14 @@ def count_operations(model: Network, split: Split, *, batch_size: int = 64, seed
     split = split.of_equal_lengths("count_operations")
     if len(split.labels) == 0:
         raise PnbxValueError("count_operations: split must have at least one sample, got none")
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     tally: dict[tuple[str, str, Kind], list[float]] = {}  # dense, executed, inputs that are not 0, inputs
     steps = 0
-    try:
-        with keep_ternary(model), _watched(model, tally):
-            for first in range(0, len(split.labels), batch_size):
-                x = split.images[first : first + batch_size].to(device)
-                steps = len(model.classify(x, generator=generator)[1][0])
-    finally:
-        model.train(was_training)
+    with evaluating(model), _watched(model, tally):
+        for first in range(0, len(split.labels), batch_size):
+            x = split.images[first : first + batch_size].to(device)
+            steps = len(model.classify(x, generator=generator)[1][0])
     places = len(split.labels) * steps
     rows = [
         Operations(*key, dense / places, executed / places, active / seen)

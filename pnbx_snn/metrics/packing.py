@@ -36,10 +36,7 @@ class Packing(NamedTuple):
 def entropy_bits(weights: Tensor) -> float:
     """Return the Shannon entropy of ternary weights in bits each, as if they were independent.
 
-    Raises
-    ------
-    PnbxTypeError
-        If there are none.
+    A :class:`PnbxTypeError` if there are none.
 
     Examples
     --------

@@ -26,12 +26,9 @@ SECTIONS = ("parameters", "operations", "memory", "energy", "activity")
 
 
 def sections(costs: Costs, names: Sequence[str] = ()) -> list[Section]:
-    """Return the sections of a report of a run; ``names``: only these of :data:`SECTIONS`.
+    """Return the sections of a report of a run, or only those of these names.
 
-    Raises
-    ------
-    PnbxValueError
-        If there is no section of a name.
+    A :class:`PnbxValueError` if one is not of :data:`SECTIONS`.
     """
     for name in names:
         if name not in SECTIONS:
@@ -53,13 +50,7 @@ def sections(costs: Costs, names: Sequence[str] = ()) -> list[Section]:
 
 
 def write_report(costs: Costs, built: Sequence[Section], output: Path) -> Path:
-    """Write ``index.html`` and ``report.json`` into a folder; return the page.
-
-    Raises
-    ------
-    StorageError
-        If they cannot be written.
-    """
+    """Write ``index.html`` and ``report.json`` into a folder; return the page. A :class:`StorageError` if it cannot."""
     lead = [
         f"{len(costs.split.labels)} {costs.part} samples: accuracy {costs.accuracy:.2%}.",
         "Every number says how it came to be: counted in the network, modelled from published energies, or measured.",
@@ -71,13 +62,7 @@ def write_report(costs: Costs, built: Sequence[Section], output: Path) -> Path:
 
 
 def write_json(data: dict[str, Any], built: Sequence[Section], path: Path) -> None:
-    """Write a report's numbers; those that are none become null.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be made or the file not be written.
-    """
+    """Write a report's numbers; those that are none become null. A :class:`StorageError` if it cannot."""
     make_folder(path.parent)
     whole = _plain({**data, "sections": {section.name: section.data for section in built}})
     write_atomically(path, (json.dumps(whole, indent=1, allow_nan=False) + "\n").encode(), what="report")

@@ -101,22 +101,13 @@ def load_checkpoint(
 def read_meta(path: str | Path) -> CheckpointMeta:
     """Read what a checkpoint says about itself, from its header alone; only :func:`load_checkpoint` checks the sha256.
 
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, or its header is not that of a checkpoint this version can read.
+    A :class:`CheckpointError` if the file is missing, or its header is not that of a checkpoint this version can read.
     """
     return _meta(Path(path), read_description(path))
 
 
 def build_model(config: Config) -> Network:
-    """Build the network that a configuration describes, with fresh weights from torch's global generator.
-
-    Examples
-    --------
-    >>> build_model(Config()).layers[0].linear
-    BitLinear(64, 256, bias=False, scale='absmean', input_range='int8')
-    """
+    """Build the network that a configuration describes, with fresh weights from torch's global generator."""
     return config.kind.build(config.data, config.network)
 
 
@@ -136,13 +127,7 @@ class _LargeOnMeta(TorchFunctionMode):
 
 
 def planned_model(config: Config) -> Network:
-    """Build the network that a configuration describes, without memory for its matrices: to see their names and shapes.
-
-    Examples
-    --------
-    >>> planned_model(make_config({"model": {"hidden": [65536, 65536]}})).layers[1].linear.weight.shape
-    torch.Size([65536, 65536])
-    """
+    """Build the network of a configuration without memory for its matrices: to see their names and shapes."""
     with torch.random.fork_rng(devices=[]), _LargeOnMeta():
         return build_model(config)
 
@@ -182,12 +167,8 @@ def restored_model(config: Config, state: Tensors) -> Network:
 def saved_config(path: str | Path) -> Config:
     """Read the configuration inside a checkpoint.
 
-    Raises
-    ------
-    CheckpointError
-        If the file is no checkpoint or holds no configuration.
-    ConfigError
-        If the configuration is not one that this version knows.
+    A :class:`CheckpointError` if the file is no checkpoint or holds no configuration, a :class:`ConfigError` if the
+    configuration is not one that this version knows.
     """
     values = read_meta(path).config
     if values is None:

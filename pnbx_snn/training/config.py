@@ -232,13 +232,7 @@ def to_toml(config: Config) -> str:
 
 
 def differing_keys(saved: Config, new: Config) -> list[str]:
-    """List what differs between two configurations, as ``"section.key: saved value, now value"``.
-
-    Examples
-    --------
-    >>> differing_keys(Config(), make_config({"train": {"epochs": 3}}))
-    ['train.epochs: saved 60, now 3']
-    """
+    """List what differs between two configurations, as ``'train.epochs: saved 60, now 3'``."""
     before, after = (flat_keys(config) for config in (saved, new))
     return [
         f"{key}: saved {before.get(key, NOT_THERE)!r}, now {after.get(key, NOT_THERE)!r}"

@@ -48,6 +48,8 @@ class Workers(AbstractContextManager["Workers"]):
 
     Attributes
     ----------
+    accelerator : accelerate.Accelerator
+        What runs the processes.
     device : torch.device
         Of this process: cuda or xpu where there is one, else cpu.
     rank, num_processes : int
@@ -68,10 +70,10 @@ class Workers(AbstractContextManager["Workers"]):
             mixed_precision = "bf16" if bf16_is_fast() else "no"
         self.mixed_precision: MixedPrecision = mixed_precision
         AcceleratorState._reset_state()  # it keeps the precision of an earlier training in this process
-        self._accelerator = Accelerator(mixed_precision=mixed_precision, cpu=on_cpu)
-        self.device: torch.device = self._accelerator.device
-        self.rank: int = self._accelerator.process_index
-        self.num_processes: int = self._accelerator.num_processes
+        self.accelerator = Accelerator(mixed_precision=mixed_precision, cpu=on_cpu)
+        self.device: torch.device = self.accelerator.device
+        self.rank: int = self.accelerator.process_index
+        self.num_processes: int = self.accelerator.num_processes
         self.is_main = self.rank == 0
 
     def prepare(self, learner: Learner, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
@@ -81,13 +83,8 @@ class Workers(AbstractContextManager["Workers"]):
         """
         if self.num_processes > 1:
             share_batch_norms(learner)
-        learner_, optimizer_ = self._accelerator.prepare(learner, optimizer)
+        learner_, optimizer_ = self.accelerator.prepare(learner, optimizer)
         return learner_, optimizer_
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context in which products are computed in half precision, as inside the prepared learner."""
-        context: AbstractContextManager[Any] = self._accelerator.autocast()
-        return context
 
     def share(self, batch: Tensor) -> Tensor:
         """Return this process's part of a batch of sample numbers."""
@@ -95,9 +92,7 @@ class Workers(AbstractContextManager["Workers"]):
 
     def total(self, x: Tensor) -> Tensor:
         """Return the sum of all processes' tensors, without gradients, the same in each process; ``x`` if alone."""
-        if self.num_processes == 1:
-            return x
-        summed: Tensor = self._accelerator.reduce(x.detach(), reduction="sum")
+        summed: Tensor = self.accelerator.reduce(x.detach(), reduction="sum")
         return summed
 
     def gathered(self, value: Any) -> list[Any]:
@@ -106,21 +101,17 @@ class Workers(AbstractContextManager["Workers"]):
 
     def collecting(self, learner: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
         """Return the context of one piece of a batch: gradients add up here and are averaged with the ``last`` one."""
-        context: AbstractContextManager[Any] = nullcontext() if last else self._accelerator.no_sync(learner)
+        context: AbstractContextManager[Any] = nullcontext() if last else self.accelerator.no_sync(learner)
         return context
 
     def backward(self, loss: Tensor) -> None:
         """Compute gradients and add them to those that are there."""
-        self._accelerator.backward(loss)
+        self.accelerator.backward(loss)
 
     def clip(self, learner: nn.Module, clip_norm: float) -> None:
         """Scale gradients down to ``clip_norm`` where they are longer (0: leave them as they are)."""
         if clip_norm:
-            self._accelerator.clip_grad_norm_(learner.parameters(), clip_norm)
-
-    def wait(self) -> None:
-        """Wait until every process is here."""
-        self._accelerator.wait_for_everyone()
+            self.accelerator.clip_grad_norm_(learner.parameters(), clip_norm)
 
     def __exit__(self, *_: object) -> None:
         """Let the next training in this process choose anew."""

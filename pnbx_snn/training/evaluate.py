@@ -1,6 +1,7 @@
 """Evaluation: accuracy and firing rates of a network, added up over batches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,15 +14,7 @@ from pnbx_snn.quantization import keep_ternary
 
 
 class Tally:
-    """Samples, hits and one number for each layer, added up over batches; the layers' sums count by their ``weight``.
-
-    Examples
-    --------
-    >>> tally = Tally()
-    >>> tally.add(torch.eye(2), torch.tensor([0, 0]), [0.5, 2.0])
-    >>> tally.samples, tally.correct, tally.layers
-    (2, 1, [0.5, 2.0])
-    """
+    """Samples, hits and one number for each layer, added up over batches; ``weight`` divides the layers' sums."""
 
     def __init__(self) -> None:
         self.samples = self.correct = self.weight = 0
@@ -36,7 +29,18 @@ class Tally:
         self.layers = [a + b for a, b in zip(self.layers or [0.0] * len(layers), layers, strict=True)]
 
 
-@torch.no_grad()
+@contextmanager
+def evaluating(model: Network) -> Iterator[None]:
+    """Compute in evaluation mode, without gradients, with weights that are rounded once; the old mode comes back."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), keep_ternary(model):
+            yield
+    finally:
+        model.train(was_training)
+
+
 def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 256) -> dict[str, Any]:
     """Measure accuracy and firing rates in evaluation mode; the mode the model was in comes back afterwards.
 
@@ -68,20 +72,14 @@ def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 2
         raise PnbxValueError("evaluate: split must have at least one sample, got none")
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    was_training = model.training
-    model.eval()
-    tally = Tally()
-    lengths = split.lengths
-    try:
-        with keep_ternary(model):
-            for first in range(0, num_samples, batch_size):
-                images = split.images[first : first + batch_size].to(device)
-                labels = split.labels[first : first + batch_size].to(device)
-                own = None if lengths is None else lengths[first : first + batch_size].to(device)
-                logits, layers = model.classify(images, generator=generator, lengths=own)
-                tally.add(logits, labels, (layer.sum(dtype=torch.float64).item() for layer in layers))
-    finally:
-        model.train(was_training)
+    tally, lengths = Tally(), split.lengths
+    with evaluating(model):
+        for first in range(0, num_samples, batch_size):
+            images = split.images[first : first + batch_size].to(device)
+            labels = split.labels[first : first + batch_size].to(device)
+            own = None if lengths is None else lengths[first : first + batch_size].to(device)
+            logits, layers = model.classify(images, generator=generator, lengths=own)
+            tally.add(logits, labels, (layer.sum(dtype=torch.float64).item() for layer in layers))
     # Neurons times steps, the same in every batch; beyond their lengths samples have no spikes and no steps.
     num_steps = [num_samples * len(layer) if lengths is None else int(lengths.sum()) for layer in layers]
     places = [steps * layer.shape[2] for steps, layer in zip(num_steps, layers, strict=True)]

@@ -26,14 +26,10 @@ def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
 
 @torch.no_grad()
 def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> None:
-    """Raise unless every number is finite; what is None or holds whole numbers is passed over.
+    """Raise a :class:`PnbxValueError` unless every number is finite; None and whole numbers are passed over.
 
-    A network of NaN goes on without an error: its neurons are silent and its loss is that of a guess.
-
-    Raises
-    ------
-    PnbxValueError
-        With the name of the first tensor that is not finite, and ``where`` behind the message.
+    A network of NaN goes on without an error: its neurons are silent and its loss is that of a guess. The message names
+    the first tensor that is not finite, and ends in ``where``.
     """
     found = {name: x for name, x in tensors if x is not None and x.is_floating_point() and x.numel()}
     # The largest magnitudes of all of them first: a GPU is asked once. NaN is the largest of all.
@@ -66,12 +62,9 @@ def split_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str
 
 
 def load_optimizer(path: Path, optimizer: torch.optim.Optimizer, tensors: Tensors, settings: Any) -> None:
-    """Give an optimiser the state that :func:`split_optimizer` left in a file, after checking that it is whole.
+    """Load the state that :func:`split_optimizer` left in a file into an optimiser, after checking that it is whole.
 
-    Raises
-    ------
-    CheckpointError
-        If there is none, it does not fit the optimiser or is altered.
+    A :class:`CheckpointError` if there is none, it does not fit the optimiser or is altered.
     """
     if settings is None:
         raise CheckpointError(f"{path}: holds no optimiser state, so a training cannot go on from it")

@@ -115,7 +115,7 @@ def train(
         run = Trainer(initial_model(config), config, data, workers, teacher=teacher)
         if saved_epoch:
             load_checkpoint(out / CHECKPOINT_NAME, run.model, optimizer=run.optimizer)
-        workers.wait()  # everybody has read what the first process is about to write
+        workers.accelerator.wait_for_everyone()  # everybody has read what the first process is about to write
         if workers.is_main:
             write_atomically(out / "config.toml", to_toml(config).encode(), what="configuration")
         metrics: Metrics | None = None
@@ -140,7 +140,7 @@ def train(
                 logger.info("epoch %d of %d: %s", epoch, config.train.epochs, metrics)
                 if progress is not None:
                     progress(metrics)
-        workers.wait()
+        workers.accelerator.wait_for_everyone()
     return TrainResult(run.model.eval(), config.train.epochs, metrics, out / CHECKPOINT_NAME)
 
 

@@ -21,22 +21,11 @@ _CURVES = ("loss", "accuracy_train", "accuracy_validation", "firing_rate", "lear
 
 
 class RunLog(AbstractContextManager["RunLog"]):
-    """Appends one JSON object for each epoch to ``metrics.jsonl`` and the same numbers to a tracker.
+    """Appends one JSON object for each epoch to ``metrics.jsonl`` of a run and the same numbers to a tracker.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of the run; it exists.
-    last_epoch
-        The epoch of the checkpoint from which the training goes on, 0 for a new one. What was logged after it is
-        dropped: those epochs will be trained again. So is a line that a kill cut short.
-    tracker, settings
-        See :func:`pnbx_snn.training.trackers.start_tracker`.
-
-    Raises
-    ------
-    StorageError
-        If something cannot be written.
+    ``last_epoch`` is that of the checkpoint from which the training goes on, 0 for a new one. What was logged after it
+    is dropped, as those epochs will be trained again; so is a line that a kill cut short. ``tracker`` and ``settings``
+    are those of :func:`pnbx_snn.training.trackers.start_tracker`. What cannot be written is a :class:`StorageError`.
 
     Examples
     --------
@@ -65,13 +54,7 @@ class RunLog(AbstractContextManager["RunLog"]):
             raise self._storage_error(error) from error
 
     def write(self, metrics: Mapping[str, Any]) -> None:
-        """Append the metrics of an epoch; when this returns, they are on the disk.
-
-        Raises
-        ------
-        StorageError
-            If they cannot be written.
-        """
+        """Append the metrics of an epoch; when this returns, they are on the disk."""
         try:
             self._file.write(json.dumps(metrics) + "\n")
             self._file.flush()
@@ -101,10 +84,7 @@ class RunLog(AbstractContextManager["RunLog"]):
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """Read ``metrics.jsonl``, in the order of the epochs; a last line that a kill cut short is left out.
 
-    Raises
-    ------
-    CheckpointError
-        If the file cannot be read.
+    A :class:`CheckpointError` if the file cannot be read.
     """
     path = Path(path)
     if not path.exists():

@@ -22,10 +22,7 @@ class Section(BaseModel):
 def allowed(field: FieldInfo) -> str | None:
     """Say in words what a key may be, from its type and range; ``None`` where pydantic's own words do.
 
-    Examples
-    --------
-    >>> allowed(TrainConfig.model_fields["epochs"]), allowed(TrainConfig.model_fields["rate_weight"])
-    ('a whole number in [1, 1000000]', 'a number of 0 or more')
+    For example ``'a whole number in [1, 1000000]'``.
     """
     if field.description is not None:
         return field.description

@@ -200,13 +200,7 @@ class Trainer:
         self.model.train()
 
     def save(self, path: Path, epoch: int) -> None:
-        """Write the checkpoint of a finished epoch.
-
-        Raises
-        ------
-        PnbxValueError
-            If a weight, a running statistic or a threshold of glia is not finite; nothing is written.
-        """
+        """Write the checkpoint of a finished epoch; nothing, but a :class:`PnbxValueError`, unless all is finite."""
         check_finite(self.model.state_dict().items(), f"after epoch {epoch}; nothing was saved")
         meta = CheckpointMeta(
             epoch=epoch,
@@ -220,7 +214,7 @@ class Trainer:
         settings, distill = self.config.train, self.config.distill
         loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         if self.teacher is not None:
-            with torch.no_grad(), self.workers.autocast():
+            with torch.no_grad(), self.workers.accelerator.autocast():
                 wanted, _ = self.teacher.classify(images, lengths=lengths)
             loss = torch.lerp(
                 loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight

@@ -131,7 +131,7 @@ def test_auto_takes_bf16_only_where_it_has_instructions(monkeypatch, instruction
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
     with Workers("auto") as workers:
         assert workers.mixed_precision == taken
-        assert workers._accelerator.mixed_precision == taken
+        assert workers.accelerator.mixed_precision == taken
 
 
 def test_fp16_without_a_gpu_says_so():
