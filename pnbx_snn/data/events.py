@@ -181,10 +181,8 @@ def load_events(
     part
         ``"test"`` is the official one. ``"validation"`` is SSC's own; of the others it is every tenth recording of the
         training part, and ``"train"`` the rest. ``"train_all"`` is both.
-    num_steps, step_ms
-        Steps, and their length in milliseconds; later events are left out.
-    pool
-        So many neighbouring channels, or pixels each way, are one input.
+    num_steps, step_ms, pool
+        Steps and their length, behind which events are left out; see :func:`bin_events`.
 
     Raises
     ------
@@ -197,12 +195,6 @@ def load_events(
     ----------
     Lenz et al. 2021, Tonic, doi:10.5281/zenodo.5079802. Cramer et al. 2020 (SHD, SSC), arXiv:1910.07407; Orchard et al.
     2015 (N-MNIST), arXiv:1507.07629; Amir et al. 2017 (DVS Gesture).
-
-    Examples
-    --------
-    >>> load_events("nowhere", "shd", part="test", num_steps=100)
-    Traceback (most recent call last):
-    pnbx_snn.errors.DataError: nowhere/SHD/shd_test.h5: no such file; to get it: python -c "import tonic; ...
     """
     check_part("load_events", part)
     if name not in SENSORS:
@@ -214,10 +206,9 @@ def load_events(
         )
     sensor = SENSORS[name]
     own_validation = bool(sensor.places[1])
-    kinds: tuple[str, ...] = ("test",)
-    if part != "test":
+    kinds: tuple[str, ...] = ("test" if part == "test" else "train",)
+    if own_validation and part != "test":
         kinds = {"train": ("train",), "validation": ("valid",), "train_all": ("train", "valid")}[part]
-        kinds = kinds if own_validation else ("train",)
     recordings: list[tuple[Any, int]] = []
     labels = []
     for kind in kinds:

@@ -57,14 +57,7 @@ def analyze_run(
 ) -> Costs:
     """Run a network on the first ``samples`` of its data and count; the mode the network was in comes back.
 
-    Parameters
-    ----------
-    run
-        Where the network came from, for messages.
-    model, data, part
-        Network and data section of the run, and the part of the data.
-    sample
-        The one that the raster shows.
+    ``run`` is where it came from, for messages; the raster shows sample number ``sample``.
 
     Raises
     ------

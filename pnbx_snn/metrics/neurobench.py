@@ -61,18 +61,9 @@ def matrices_of(model: Network) -> dict[str, BitLinear | Hippocampus]:
 
 
 def neurobench(model: Network, split: Split, *, batch_size: int = 64, seed: int = 0) -> dict[str, Any]:
-    """Measure a network with NeuroBench.
+    """Measure a calibrated network with ternary weights by NeuroBench; it is left in evaluation mode.
 
-    Parameters
-    ----------
-    model
-        A calibrated network with ternary weights; it is left in evaluation mode.
-    split
-        Samples and classes.
-    batch_size
-        Samples at a time; the numbers do not depend on it, but for rounding.
-    seed
-        Of rate-coded inputs.
+    The numbers depend on ``batch_size`` by rounding only; ``seed`` is that of rate-coded inputs.
 
     Returns
     -------

@@ -53,19 +53,9 @@ class Operations(NamedTuple):
 
 
 def additions(weights: Tensor, inputs: Tensor) -> tuple[float, float]:
-    """Count the additions of a ternary product: all, and those where neither factor is 0.
+    """Count the additions of ternary weights ``[out, in]`` times inputs ``[..., in]``: all, and those without a 0.
 
-    Parameters
-    ----------
-    weights : Tensor, ``[out, in]``
-        -1, 0 and 1.
-    inputs : Tensor, ``[..., in]``
-        Whatever it multiplies; 0 costs nothing.
-
-    Raises
-    ------
-    PnbxValueError
-        If the sizes do not fit.
+    A :class:`PnbxValueError` if the sizes do not fit.
 
     Examples
     --------
@@ -96,21 +86,10 @@ class Counted(NamedTuple):
 
 
 def count_operations(model: Network, split: Split, *, batch_size: int = 64, seed: int = 0) -> Counted:
-    """Run a network on samples and count; the mode the network was in comes back.
+    """Run a calibrated network with ternary weights on samples and count; the mode it was in comes back.
 
     An input that is constant over the steps is multiplied once a sample, and the mean spikes are read once: those rows
-    are an n-th of a step's.
-
-    Parameters
-    ----------
-    model
-        A calibrated network with ternary weights.
-    split
-        Samples and classes; the classes are not looked at.
-    batch_size
-        Samples at a time; the numbers do not depend on it.
-    seed
-        Of rate-coded inputs.
+    are an n-th of a step's. The numbers do not depend on ``batch_size``; ``seed`` is that of rate-coded inputs.
 
     Raises
     ------

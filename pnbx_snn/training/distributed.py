@@ -48,8 +48,6 @@ class Workers(AbstractContextManager["Workers"]):
 
     Attributes
     ----------
-    accelerator : accelerate.Accelerator
-        What runs the processes.
     device : torch.device
         Of this process: cuda or xpu where there is one, else cpu.
     rank, num_processes : int

@@ -28,8 +28,8 @@ class Kind:
     Parameters
     ----------
     network
-        The class. Its parameters become the section's keys, with their defaults and ranges; its ``section`` is the
-        section's name.
+        The class, whose ``section`` is the section's name. Its parameters become the keys, with their defaults and
+        ranges.
     arguments
         Parameters that are no keys, because the data decide them: each is made from ``data`` and the section.
     reads
@@ -42,11 +42,6 @@ class Kind:
         Of the section: what checks keys together.
     command
         What trains it on the command line.
-
-    Examples
-    --------
-    >>> KINDS["cnn"].section()
-    SmallCNNSection(channels=32, dropout=0.3)
     """
 
     network: type[Network]

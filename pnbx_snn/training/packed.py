@@ -79,16 +79,9 @@ def pack_run(
     """Write the trained network of a run as one packed file, and return the size of the file in bytes.
 
     Each ternary matrix becomes its codes (:func:`pack_sign_bits`) and its scale; all else (batch norm, leaks, biases,
-    thresholds' controllers) stays as it is, in float32.
-
-    Parameters
-    ----------
-    run_dir, path
-        Folder of the run; the file, by custom ``.safetensors``.
-    measured
-        What is known of the network, for example its accuracy; plain JSON, stored in the file.
-    loaded
-        What :func:`pnbx_snn.training.checkpoint.load_run` returned for the run, where the caller has it already.
+    thresholds' controllers) stays as it is, in float32. ``measured`` is what is known of the network, for example its
+    accuracy: plain JSON, stored in the file. ``loaded`` is the network and configuration of the run, where the caller
+    has them already.
 
     Raises
     ------

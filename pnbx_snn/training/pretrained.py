@@ -19,15 +19,7 @@ def save_pretrained(run_dir: str | Path, folder: str | Path, *, measured: dict[s
     """Write a run's network as a folder in the format of the Hugging Face Hub, and return the folder.
 
     It gets ``model.safetensors`` (:func:`pnbx_snn.training.packed.pack_run`: two bits a weight), ``config.json`` and
-    ``README.md`` (the model card); other files in it are left alone.
-
-    Parameters
-    ----------
-    run_dir, folder
-        A folder left by ``pnbx-snn train``; where to write.
-    measured
-        What is known of the network, for example its accuracy: plain JSON, stored with the weights and shown on the
-        card.
+    ``README.md``, the model card, which shows what was ``measured``; other files in it are left alone.
 
     Raises
     ------
@@ -50,15 +42,9 @@ def save_pretrained(run_dir: str | Path, folder: str | Path, *, measured: dict[s
 def from_pretrained(name: str | Path, *, revision: str | None = None) -> tuple[Network, Config, dict[str, Any]]:
     """Load a network from a folder, or from the Hugging Face Hub, as :func:`pnbx_snn.training.packed.load_packed` does.
 
-    Only ``model.safetensors`` is read: no code, no pickle.
-
-    Parameters
-    ----------
-    name
-        A folder that :func:`save_pretrained` left, or ``"owner/name"`` of a repository of the Hub, whose file is
-        fetched once into the Hub's cache.
-    revision
-        Branch, tag or commit of a repository.
+    ``name`` is a folder that :func:`save_pretrained` left, or ``"owner/name"`` of a repository of the Hub, whose file
+    is fetched once into the Hub's cache; ``revision`` is a branch, tag or commit of it. Only ``model.safetensors`` is
+    read: no code, no pickle.
 
     Raises
     ------

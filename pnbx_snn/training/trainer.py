@@ -35,16 +35,8 @@ MOST_SKIPPED = 32
 class Trainer:
     """A network, its optimiser, its teacher and its data: everything that an epoch changes or needs.
 
-    Parameters
-    ----------
-    model
-        With its initial weights; it is calibrated here and goes to the device of the workers.
-    config
-        How it is trained; of the network's own section nothing is asked.
-    data, workers
-        What is learned, and the processes.
-    teacher
-        Its answers are learned together with the labels; ``None``: the labels alone.
+    The model comes with its initial weights; it is calibrated here and goes to the device of the workers. Nothing is
+    asked of its own section of the configuration. The answers of a teacher are learned together with the labels.
 
     Raises
     ------
@@ -123,9 +115,7 @@ class Trainer:
             share = len(labels) / len(batch)
             with self.workers.collecting(self.learner, last=piece is pieces[-1]):
                 logits, spikes = self.learner(seen, generator=draws.encoder, lengths=lengths)
-                if lengths is not None:  # rates are of the samples' own steps: [steps, N]
-                    own = own_steps("training", lengths, *spikes[0].shape[:2])
-                    spikes = tuple(layer[own] for layer in spikes)
+                spikes = _in_own_steps(spikes, lengths)
                 counted = len(labels) if lengths is None else int(lengths.sum())
                 # Averaged over the processes, these losses are the mean over all samples of the batch.
                 loss = self._loss(logits, labels, images, lengths) * (share * self.workers.num_processes)
@@ -193,21 +183,14 @@ class Trainer:
                 if self.data.lengths is not None:
                     lengths = self.data.lengths[batch].to(images.device)
                 _, spikes = self.model.classify(images, lengths=lengths)
-            if lengths is not None:
-                own = own_steps("settling", lengths, *spikes[0].shape[:2])
-                spikes = tuple(layer[own] for layer in spikes)
-            self.model.adapt_to(self.model.domain_rates(spikes))
+            self.model.adapt_to(self.model.domain_rates(_in_own_steps(spikes, lengths)))
         self.model.train()
 
     def save(self, path: Path, epoch: int) -> None:
         """Write the checkpoint of a finished epoch; nothing, but a :class:`PnbxValueError`, unless all is finite."""
         check_finite(self.model.state_dict().items(), f"after epoch {epoch}; nothing was saved")
-        meta = CheckpointMeta(
-            epoch=epoch,
-            step=epoch * self.num_batches,
-            seed=self.config.train.seed,
-            config=self.config.model_dump(),
-        )
+        seed, step = self.config.train.seed, epoch * self.num_batches
+        meta = CheckpointMeta(epoch=epoch, step=step, seed=seed, config=self.config.model_dump())
         save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer)
 
     def _loss(self, logits: Tensor, labels: Tensor, images: Tensor, lengths: Tensor | None) -> Tensor:
@@ -216,9 +199,8 @@ class Trainer:
         if self.teacher is not None:
             with torch.no_grad(), self.workers.accelerator.autocast():
                 wanted, _ = self.teacher.classify(images, lengths=lengths)
-            loss = torch.lerp(
-                loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight
-            )
+            divergence = distillation(logits, wanted.float(), temperature=distill.temperature)
+            loss = torch.lerp(loss, divergence, distill.weight)
         return loss
 
     def _penalty(self, spikes: tuple[Tensor, ...], share: float) -> Tensor | float:
@@ -255,7 +237,7 @@ class Trainer:
 
 
 class _Draws:
-    """Where an epoch's random numbers come from: one generator a purpose.
+    """Where an epoch's random numbers come from: one generator for each purpose.
 
     How samples are changed is the same in every process, what is drawn inside the network differs between them.
     """
@@ -266,6 +248,14 @@ class _Draws:
         self.shifts = torch.Generator().manual_seed(shift_seed)
         self.changes = torch.Generator().manual_seed(change_seed)
         self.encoder = torch.Generator(workers.device).manual_seed(encoder_seed)
+
+
+def _in_own_steps(spikes: tuple[Tensor, ...], lengths: Tensor | None) -> tuple[Tensor, ...]:
+    """Return the spikes of which rates are taken: those of the samples' own steps, ``[steps, N]``."""
+    if lengths is None:
+        return spikes
+    own = own_steps("training", lengths, *spikes[0].shape[:2])
+    return tuple(layer[own] for layer in spikes)
 
 
 def _typical(samples: Samples) -> Tensor:
