@@ -87,7 +87,7 @@ def train(
     settings = load_config(config, overrides)
     folder = Path("runs") / config.stem if out_dir is None else out_dir
     try:
-        with console.stoppable(), console.shown(settings.train.epochs, quiet=quiet) as progress:
+        with console.stoppable(), console.epoch_progress(settings.train.epochs, quiet=quiet) as progress:
             result = run_training(settings, folder, resume=resume, progress=progress)
     except Stopped as stopped:
         changes = [word for text in overrides for word in ("--set", text)]
@@ -359,7 +359,7 @@ def download(
     """
     from pnbx_snn.data.catalog import download as fetch
 
-    with console.bytes_shown() as progress:
+    with console.download_progress() as progress:
         fetch(name, data, progress=progress)
     say(f"{name} is in {data}. Next: pnbx-snn train examples/configs/{name}.toml --data {data}")
 

@@ -79,7 +79,7 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def shown(epochs: int, *, quiet: bool) -> Iterator[Callable[[Metrics], None] | None]:
+def epoch_progress(epochs: int, *, quiet: bool) -> Iterator[Callable[[Metrics], None] | None]:
     """Yield a callback that shows each epoch on standard error: a bar on a terminal, about ten lines elsewhere."""
     if quiet:
         yield None
@@ -89,14 +89,14 @@ def shown(epochs: int, *, quiet: bool) -> Iterator[Callable[[Metrics], None] | N
 
         def show_line(metrics: Metrics) -> None:
             if metrics["epoch"] % every == 0 or metrics["epoch"] == epochs:
-                say(f"epoch {metrics['epoch']} of {epochs}: {in_words(metrics)}", err)
+                say(f"epoch {metrics['epoch']} of {epochs}: {metrics_line(metrics)}", err)
 
         yield show_line
         return
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs {task.fields[note]}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=True) as bar:
         task = bar.add_task("training", total=epochs, note="")
-        yield lambda metrics: bar.update(task, completed=metrics["epoch"], note=in_words(metrics))
+        yield lambda metrics: bar.update(task, completed=metrics["epoch"], note=metrics_line(metrics))
 
 
 def show_stop(stopped: Stopped, folder: Path, arguments: Sequence[str]) -> None:
@@ -112,13 +112,13 @@ def show_result(result: TrainResult, folder: Path) -> None:
     if result.metrics is None:
         say(f"Nothing to do: all {result.epoch} epochs are trained.")
     else:
-        say(f"Trained {result.epoch} epochs: {in_words(result.metrics)}")
+        say(f"Trained {result.epoch} epochs: {metrics_line(result.metrics)}")
     command = KINDS[result.model.section].command
     say(f"Everything is in {folder}/. Next: {command} eval {shlex.quote(str(folder))}")
 
 
 @contextmanager
-def bytes_shown() -> Iterator[Callable[[str, int, int | None], None]]:
+def download_progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """Yield a callback that shows, file by file, how much of a download is there."""
     with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True) as bar:
         tasks: dict[str, TaskID] = {}
@@ -131,7 +131,7 @@ def bytes_shown() -> Iterator[Callable[[str, int, int | None], None]]:
         yield show_bytes
 
 
-def in_words(metrics: Metrics) -> str:
+def metrics_line(metrics: Metrics) -> str:
     """Return the metrics of an epoch as one line."""
     accuracy = f"accuracy {metrics['accuracy_train']:.1%}"
     if metrics["accuracy_validation"] is not None:

@@ -11,8 +11,8 @@ import torch
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.split import Part, Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
+from pnbx_snn.metrics.memory import Packing, packings, state_bytes, zero_share
 from pnbx_snn.metrics.operations import Counted, count_operations
-from pnbx_snn.metrics.packing import Packing, packings, state_bytes, zero_share
 from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary
 from pnbx_snn.training.evaluate import evaluate, evaluating

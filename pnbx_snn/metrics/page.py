@@ -137,7 +137,7 @@ def _table(table: Table, cell: Callable[[str, str], str]) -> str:
 
 
 @contextmanager
-def drawn(title: str, size: tuple[float, float] = (4.3, 3.3)) -> Iterator[tuple[Any, list[str]]]:
+def svg_axes(title: str, size: tuple[float, float] = (4.3, 3.3)) -> Iterator[tuple[Any, list[str]]]:
     """Yield axes, and a list that holds the SVG when the block has ended."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt
@@ -162,7 +162,7 @@ def drawn(title: str, size: tuple[float, float] = (4.3, 3.3)) -> Iterator[tuple[
 def histogram(values: Mapping[str, np.ndarray], *, title: str, target: float | None = None) -> Figure:
     """Draw how often neurons fire, one outline a layer."""
     top = max(float(rates.max()) for rates in values.values()) or 1.0
-    with drawn(title) as (ax, svg):
+    with svg_axes(title) as (ax, svg):
         for i, (name, rates) in enumerate(values.items()):
             bins = np.linspace(0, 100 * top, 31)
             ax.hist(100 * rates, bins=bins, histtype="step", color=COLORS[i % 10], linewidth=1.4, label=name)
@@ -176,7 +176,7 @@ def by_step(values: Mapping[str, np.ndarray], *, title: str) -> Figure:
     """Draw the firing rate of each layer over the steps of a sample."""
     from matplotlib.ticker import MaxNLocator
 
-    with drawn(title) as (ax, svg):
+    with svg_axes(title) as (ax, svg):
         for i, (name, rates) in enumerate(values.items()):
             ax.plot(range(len(rates)), 100 * rates, "o-", color=COLORS[i % 10], markersize=2.5, label=name)
         ax.set(xlabel="step", ylabel="% of the neurons fire", ylim=(0, None))

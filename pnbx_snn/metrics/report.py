@@ -16,8 +16,8 @@ from pnbx_snn.metrics import page
 from pnbx_snn.metrics.analysis import Costs
 from pnbx_snn.metrics.counts import REFERENCE, parameter_parts, parameter_table
 from pnbx_snn.metrics.energy import TABLES, Scenario, step_scenarios
+from pnbx_snn.metrics.memory import Packing
 from pnbx_snn.metrics.operations import KINDS, Operations, skipped_share, totals
-from pnbx_snn.metrics.packing import Packing
 from pnbx_snn.metrics.page import Figure, Section, Table
 from pnbx_snn.metrics.words import interval_words
 from pnbx_snn.networks.pnbx import PNBX
@@ -89,10 +89,10 @@ def parameter_section(model: nn.Module) -> Section:
         rows = [(part["name"], [part["parameters"], part.get("weights", 0)]) for part in parts]
         columns, note = ["part", "counted", "of them ternary"], "Batch norms fold into thresholds when it is compiled."
         data = {part["name"]: part["parameters"] for part in parts}
-    return Section("parameters", "Parameters", [], [summed(columns, rows, note)], {"counted": data})
+    return Section("parameters", "Parameters", [], [table_with_sums(columns, rows, note)], {"counted": data})
 
 
-def summed(columns: list[str], rows: Sequence[tuple[str, list[int]]], note: str) -> Table:
+def table_with_sums(columns: list[str], rows: Sequence[tuple[str, list[int]]], note: str) -> Table:
     """Return a table of the numbers of each part, and below them their sums."""
     sums = [sum(column) for column in zip(*(numbers for _, numbers in rows), strict=True)]
     cells = [[name, *(f"{number:,}" for number in numbers)] for name, numbers in [*rows, ("all", sums)]]

@@ -15,8 +15,8 @@ from pnbx_snn.data.arrays import array_sizes
 from pnbx_snn.data.catalog import arrays_path
 from pnbx_snn.errors import ConfigError
 from pnbx_snn.files.regular_files import read_regular
-from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, naming
-from pnbx_snn.training.settings import AugmentConfig, DataConfig, DistillConfig, Section, TrainConfig, allowed
+from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, section_names
+from pnbx_snn.training.settings import AugmentConfig, DataConfig, DistillConfig, Section, TrainConfig, allowed_values
 
 MAX_TOML_BYTES = 1 << 20
 NOT_THERE = "not there"
@@ -55,12 +55,14 @@ class Config:
         elif data.path:
             raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
         if data.name in ("mnist_rows", "fsdd") and "sequences" not in self.kind.reads:
-            raise ConfigError(f"{shown} is a sequence and needs {naming('sequences')}, got [{self.section}]")
+            raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
         self.kind.check(data, self.network)
         if not data.is_events:
             return
         if "events" not in self.kind.reads and data.name != "arrays":
-            raise ConfigError(f"{shown} is sequences of spikes and needs {naming('events')}, got [{self.section}]")
+            raise ConfigError(
+                f"{shown} is sequences of spikes and needs {section_names('events')}, got [{self.section}]"
+            )
         self._check_unchanged(
             ("strength", "strength_end", "input_noise"),
             f"changes values and {shown} is spikes: must be 0",
@@ -88,7 +90,7 @@ class Config:
             raise ConfigError("data.name = 'arrays' needs data.path: a .npz, or a folder of .npy")
         if "arrays" not in self.kind.reads:
             raise ConfigError(
-                f"[{self.section}] needs images of a known size: data.name = 'arrays' needs {naming('arrays')}"
+                f"[{self.section}] needs images of a known size: data.name = 'arrays' needs {section_names('arrays')}"
             )
         self._check_unchanged(
             ("strength", "strength_end"),
@@ -99,7 +101,7 @@ class Config:
             raise ConfigError(f"data.window is for sequences: must be 1 for static samples, got {data.window}")
         if data.steps > 1 and "sequences" not in self.kind.reads:
             raise ConfigError(
-                f"data.path = {data.path!r} holds sequences and needs {naming('sequences', 'arrays')}, "
+                f"data.path = {data.path!r} holds sequences and needs {section_names('sequences', 'arrays')}, "
                 f"got [{self.section}]"
             )
 
@@ -170,7 +172,7 @@ def make_config(
     named = [name for name in KINDS if values.get(name) is not None]
     if len(named) > 1:
         got = " and ".join(f"[{name}]" for name in named)
-        raise ConfigError(f"{where}: only one of {naming(last='and')} may be there, got {got}")
+        raise ConfigError(f"{where}: only one of {section_names(last='and')} may be there, got {got}")
     section = named[0] if named else "model"
     lines, made = [], {}
     for name, cls in known.items():
@@ -217,8 +219,8 @@ def resolve(config: Config) -> Config:
             raise ConfigError(f"data.{key} is {wanted} and {arrays_path(data)} has {size}; 0 takes what is there")
     values, chosen = config.model_dump(), config.network.model_fields_set
     values["data"].update(found._asdict())
-    suited = config.kind.suited(found.steps, config.network)
-    values[config.section].update({key: value for key, value in suited.items() if key not in chosen})
+    defaults = config.kind.array_defaults(found.steps, config.network)
+    values[config.section].update({key: value for key, value in defaults.items() if key not in chosen})
     return make_config(values)
 
 
@@ -274,8 +276,8 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
 def _unknown(section: str, known: dict[str, type[Section]]) -> str:
     if section in ELSEWHERE:
         return (
-            f"unknown section [{section}], networks here are {naming(last='and')}; the repository's studies register "
-            f"[{section}]: run `{ELSEWHERE[section]}` in its folder in place of `pnbx-snn`"
+            f"unknown section [{section}], networks here are {section_names(last='and')}; the repository's studies "
+            f"register [{section}]: run `{ELSEWHERE[section]}` in its folder in place of `pnbx-snn`"
         )
     return f"unknown section [{section}], the nearest known one is [{_nearest(section, list(known))}]"
 
@@ -293,7 +295,7 @@ def _explain(section: str, key: str, problem: Any, values: dict[str, Any]) -> st
     got = reprlib.repr(values.get(section, {}).get(key, fields[key].default))
     if problem["type"] == "value_error":
         return f"{section}.{key} is not usable: {message}, got {got}"
-    return f"{section}.{key} must be {allowed(fields[key]) or message}, got {got}"
+    return f"{section}.{key} must be {allowed_values(fields[key]) or message}, got {got}"
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -36,7 +36,7 @@ class Kind:
         What samples it takes.
     check
         Raises a ``ValueError`` if section and data do not fit together.
-    suited
+    array_defaults
         Returns what suits a user's arrays of so many steps better than the defaults.
     base
         Of the section: what checks keys together.
@@ -48,7 +48,7 @@ class Kind:
     arguments: Mapping[str, Callable[[DataConfig, Any], Any]]
     reads: tuple[Reads, ...] = ()
     check: Callable[[DataConfig, Any], None] = lambda data, options: None
-    suited: Callable[[int, Any], dict[str, Any]] = lambda num_steps, options: {}
+    array_defaults: Callable[[int, Any], dict[str, Any]] = lambda num_steps, options: {}
     base: type[Section] = Section
     command: str = "pnbx-snn"
 
@@ -101,7 +101,7 @@ def register(kind: Kind) -> Kind:
     return kind
 
 
-def naming(*reads: Reads, last: str = "or") -> str:
+def section_names(*reads: Reads, last: str = "or") -> str:
     """Name the sections of the kinds that read all of these, as a message does: ``'[model], [pnbx] or [cnn]'``."""
     names = [f"[{name}]" for name, kind in KINDS.items() if set(reads) <= set(kind.reads)]
     return f" {last} ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
@@ -129,7 +129,7 @@ class _PNBXSection(Section):
         return size
 
 
-def _suited(num_steps: int, options: Any) -> dict[str, Any]:
+def _array_defaults(num_steps: int, options: Any) -> dict[str, Any]:
     """Return the keys of ``[pnbx]`` that suit arrays, see :func:`pnbx_snn.training.config.resolve`."""
     shown = num_steps if num_steps > 1 else options.num_steps
     return {"norm": "affine", "tau_max": float(max(2, shown)), "quantize": True}
@@ -158,7 +158,7 @@ register(
         PNBX,
         SIZES | {"input_range": lambda data, _: "spikes" if data.is_events else "int8"},
         reads=("sequences", "events", "arrays"),
-        suited=_suited,
+        array_defaults=_array_defaults,
         base=_PNBXSection,
     )
 )

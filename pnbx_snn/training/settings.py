@@ -19,7 +19,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def allowed(field: FieldInfo) -> str | None:
+def allowed_values(field: FieldInfo) -> str | None:
     """Say in words what a key may be, from its type and range; ``None`` where pydantic's own words do.
 
     For example ``'a whole number in [1, 1000000]'``.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pnbx_snn.metrics.energy import Scenario
-from pnbx_snn.metrics.page import COLORS, Figure, drawn
+from pnbx_snn.metrics.page import COLORS, Figure, svg_axes
 from pnbx_snn.plot import ACCENT, INK
 from studies.claims.words import bytes_words
 from studies.measurements.fits import Fit
@@ -33,7 +33,7 @@ def lines(
     """Draw curves on two logarithmic axes; ``dashed`` ones are counted or fitted, the others have points."""
     dashed = dashed or {}
     colors = _colors(list(dict.fromkeys([*series, *dashed])))
-    with drawn(title) as (ax, svg):
+    with svg_axes(title) as (ax, svg):
         for name, points in series.items():
             ax.plot(*zip(*points, strict=True), "o-", color=colors[name], markersize=3, linewidth=1.4, label=name)
         for name, points in dashed.items():
@@ -64,7 +64,7 @@ def _length_ticks(ax: Any) -> None:
 
 def intervals(scenarios: Sequence[Scenario], *, title: str, note: str = "") -> Figure:
     """Draw the energy of each scenario as a bar from its lowest to its highest estimate."""
-    with drawn(title, size=(4.3, 0.9 + 0.27 * len(scenarios))) as (ax, svg):
+    with svg_axes(title, size=(4.3, 0.9 + 0.27 * len(scenarios))) as (ax, svg):
         for place, scenario in enumerate(reversed(scenarios)):
             low, high = scenario.total
             color = ACCENT if scenario.who.startswith("PNB-X") else INK
@@ -89,7 +89,7 @@ def scatter(
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     colors = _colors(list(points))
-    with drawn(title) as (ax, svg):
+    with svg_axes(title) as (ax, svg):
         for number, (name, pairs) in enumerate(points.items()):
             ax.plot(*zip(*pairs, strict=True), "os^Dv"[number % 5], color=colors[name], markersize=5, label=name)
         ax.set(xscale="log", xlabel=x, ylabel=y)

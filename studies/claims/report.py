@@ -11,7 +11,7 @@ from torch import nn
 from pnbx_snn.errors import PnbxValueError, StorageError
 from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.metrics import report as product
-from pnbx_snn.metrics.packing import packings
+from pnbx_snn.metrics.memory import packings
 from pnbx_snn.metrics.page import Section
 from pnbx_snn.metrics.words import amount
 from pnbx_snn.networks.cnn import SmallCNN

@@ -10,9 +10,9 @@ import torch
 
 from pnbx_snn.metrics.counts import REFERENCE as DOCUMENT_PARTS
 from pnbx_snn.metrics.counts import parameter_table
-from pnbx_snn.metrics.packing import packings, zero_share
+from pnbx_snn.metrics.memory import packings, zero_share
 from pnbx_snn.metrics.page import Figure, Section, Table
-from pnbx_snn.metrics.report import energy_section, memory_section, operations_section, summed
+from pnbx_snn.metrics.report import energy_section, memory_section, operations_section, table_with_sums
 from pnbx_snn.networks.pnbx import PNBX
 from studies.claims import charts, claims_costs, claims_sizes, claims_text
 from studies.claims import document as doc
@@ -58,7 +58,7 @@ def reference_sections(model: PNBX, m: Measurements) -> dict[str, Section]:
         for part, expected in parameters().items()
     ]
     note = "As the document counts: glia's numbers and the fast half of a hippocampus, which are state, included."
-    numbers = summed(["part", "closed form", "counted", "by gradient", "document"], rows, note)
+    numbers = table_with_sums(["part", "closed form", "counted", "by gradient", "document"], rows, note)
     data = {"closed_form": parameters(), "counted": {part: counted[part].total for part in parameters()}}
     how = "Executed: assumed at 18.8 % activity, 19 % inputs and a quarter of zeros; a run shows what really happens."
     packed, state = packings(model), state_bytes()

@@ -16,7 +16,7 @@ from pnbx_snn.data.split import Split
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.rnn import SpikingRNN
 from pnbx_snn.metrics.analysis import Costs
-from pnbx_snn.metrics.packing import packings, ternary_weights
+from pnbx_snn.metrics.memory import packings, ternary_weights
 from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary, quantize_int8
 from pnbx_snn.training.evaluate import evaluate

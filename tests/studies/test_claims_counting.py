@@ -13,8 +13,8 @@ from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxValueError
 from pnbx_snn.metrics.counts import parameter_table
+from pnbx_snn.metrics.memory import state_bytes
 from pnbx_snn.metrics.operations import count_operations
-from pnbx_snn.metrics.packing import state_bytes
 from studies.claims import closed_forms as forms
 from studies.claims import energy_scenarios, spike_formats
 from studies.measurements import gpu_energy

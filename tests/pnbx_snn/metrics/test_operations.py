@@ -13,7 +13,7 @@ from pnbx_snn import PNBX, SpikingClassifier
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
-from pnbx_snn.metrics import energy, packing
+from pnbx_snn.metrics import energy, memory
 from pnbx_snn.metrics.operations import KINDS, Operations, additions, count_operations, skipped_share, totals
 from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.training.packed import pack_sign_bits
@@ -113,7 +113,7 @@ def test_operations_of_a_run_are_those_worked_out_by_hand(name):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_state_is_what_a_stream_carries(name):
     options, *_, state = EXPECTED[name]
-    assert sum(packing.state_bytes(network(**options)).values()) == state
+    assert sum(memory.state_bytes(network(**options)).values()) == state
 
 
 def test_the_batch_size_does_not_matter():
@@ -192,14 +192,14 @@ def test_totals_take_what_was_not_counted_as_executed():
 
 def test_packings_are_as_long_as_they_say():
     model = network()
-    found = {p.name: p for p in packing.packings(model)}
-    weights = packing.ternary_weights(model)
+    found = {p.name: p for p in memory.packings(model)}
+    weights = memory.ternary_weights(model)
     number = sum(w.numel() for w in weights.values())
     assert found["2 bits"].ternary_bytes == sum(pack_sign_bits(w).numel() for w in weights.values())
     assert found["int8"].ternary_bytes == number
     assert found["int8"].other_bytes == 4 * 2 * 32  # leaks and biases
     values = torch.cat([w.flatten() for w in weights.values()]).numpy()
-    assert packing.zero_share(model) == pytest.approx((values == 0).mean())
+    assert memory.zero_share(model) == pytest.approx((values == 0).mean())
     entropy = next(p for name, p in found.items() if name.startswith("entropy"))
     slow = 0.0
     for weight in weights.values():
@@ -208,7 +208,7 @@ def test_packings_are_as_long_as_they_say():
     assert entropy.ternary_bytes == math.ceil(slow / 8)
     assert found["fp16"].total == 2 * (number + 64)
     with pytest.raises(PnbxTypeError, match="a \\[cnn\\] has no ternary weights"):
-        packing.ternary_weights(SmallCNN(8, 8, 2, channels=2))
+        memory.ternary_weights(SmallCNN(8, 8, 2, channels=2))
 
 
 def test_energy_is_count_times_table(unchecked):

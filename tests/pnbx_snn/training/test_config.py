@@ -20,7 +20,7 @@ from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import Config, differing_keys, load_config, make_config, section_classes, to_toml
 from pnbx_snn.training.kinds import KINDS, SIZES, Kind, register
 from pnbx_snn.training.run import train
-from pnbx_snn.training.settings import allowed
+from pnbx_snn.training.settings import allowed_values
 
 CONFIGS = Path(__file__).parents[3] / "examples" / "configs"
 DIGITS = CONFIGS / "digits.toml"
@@ -211,7 +211,7 @@ def test_the_stated_ranges_are_the_ranges(section):
     """The text of an error and the check are written apart: the borders must agree."""
     checked = 0
     for key, field in SECTIONS[section].model_fields.items():
-        text = allowed(field) or ""
+        text = allowed_values(field) or ""
         borders = re.search(r"(?:a|whole) number in ([\[(])([\d.]+), ([\d.]+)([\])])", text)
         if borders is None:
             continue
