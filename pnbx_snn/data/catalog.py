@@ -195,10 +195,9 @@ def download(
         Made if it is not there. Files in it that are right stay, so a second call continues the first one.
     progress
         Told about every 64 KiB that arrives.
-    base_url
-        Another mirror, an ``https://`` address that ends in ``/``, with files of the same names.
-    open_url
-        Another way to open an address, for tests and for networks with rules of their own.
+    base_url, open_url
+        Another mirror, an ``https://`` address that ends in ``/``, with files of the same names; another way to open an
+        address, for tests and for networks with rules of their own.
 
     Raises
     ------

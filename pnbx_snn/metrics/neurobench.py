@@ -6,6 +6,7 @@ real one, and every layer of spikes as an activation. What it counts from them a
 """
 
 import io
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -58,6 +59,17 @@ class PackedNetwork(nn.Module):
 def matrices_of(model: Network) -> dict[str, BitLinear | Hippocampus]:
     """Return the ternary matrices that read something, by name; the edges of messages are no matrix."""
     return {name: module for name, module in model.named_modules() if isinstance(module, (BitLinear, Hippocampus))}
+
+
+def values_read(matrix: nn.Module, x: Tensor) -> Tensor:
+    """Return what a ternary matrix multiplies when it is given ``x``."""
+    is_int8 = isinstance(matrix, BitLinear) and matrix.input_range == "int8"
+    return quantize_int8(x, matrix.input_scale) if is_int8 else x
+
+
+def slots_answering(memory: Hippocampus, x: Tensor) -> Tensor:
+    """Return what a hippocampus reads its slots with: how much each of them answers."""
+    return memory._ask(x)[1]
 
 
 def neurobench(model: Network, split: Split, *, batch_size: int = 64, seed: int = 0) -> dict[str, Any]:
@@ -152,28 +164,18 @@ def _wrap(model: Network, seed: int) -> Any:
     generator = torch.Generator(device).manual_seed(seed)
 
     class Inputs(LayerHook):  # type: ignore[misc]
-        """Inputs of a real matrix, counted on its stand-in."""
+        """What a real matrix multiplies, counted on its stand-in."""
 
-        def __init__(self, module: nn.Module, layer: TernaryMatrix) -> None:
+        def __init__(self, module: nn.Module, layer: TernaryMatrix, read: Callable[..., Tensor] = values_read) -> None:
             super().__init__(None)
-            self.module, self.layer = module, layer
+            self.module, self.layer, self.read = module, layer, read
             self.register_hook()
 
         def register_hook(self) -> None:
             self.hook = self.module.register_forward_pre_hook(self.hook_fn)
 
         def hook_fn(self, module: nn.Module, given: tuple[Any, ...]) -> None:
-            x = given[0]
-            if isinstance(module, BitLinear) and module.input_range == "int8":
-                x = quantize_int8(x, module.input_scale)
-            self.inputs.append((x.double(),))
-
-    class Recalled(Inputs):
-        """What a hippocampus reads its slots with: how much each of them answers."""
-
-        def hook_fn(self, module: nn.Module, given: tuple[Any, ...]) -> None:
-            assert isinstance(module, Hippocampus)
-            self.inputs.append((module._ask(given[0])[1].double(),))
+            self.inputs.append((self.read(module, given[0]).double(),))
 
     class Wrapped(NeuroBenchModel):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -194,6 +196,6 @@ def _wrap(model: Network, seed: int) -> Any:
                 self.connection_hooks.append(Inputs(module, layer))
                 if isinstance(module, Hippocampus):
                     ternary, gamma = module.rounded()
-                    self.connection_hooks.append(Recalled(module, TernaryMatrix(ternary.T, gamma)))
+                    self.connection_hooks.append(Inputs(module, TernaryMatrix(ternary.T, gamma), slots_answering))
 
     return Wrapped()

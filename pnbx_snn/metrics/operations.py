@@ -15,11 +15,10 @@ from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import SpikingRNN
 from pnbx_snn.layers.ssm import LTISSM
-from pnbx_snn.metrics.neurobench import matrices_of
+from pnbx_snn.metrics.neurobench import matrices_of, slots_answering, values_read
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.lif import LIFState
-from pnbx_snn.quantization import quantize_int8
 from pnbx_snn.training.evaluate import evaluating
 
 Kind = Literal["additions from events", "additions from values", "multiply-accumulates", "elementwise"]
@@ -183,11 +182,10 @@ def _watched(model: nn.Module, tally: dict[tuple[str, str, Kind], list[float]]) 
 
     def asked(part: str, matrix: str, ternary: Tensor, memory: Any, given: Any) -> None:
         add(part, f"{matrix}, asked", "additions from events", ternary, given[0])
-        add(part, f"{matrix}, recalled", "additions from values", ternary.T, memory._ask(given[0])[1])
+        add(part, f"{matrix}, recalled", "additions from values", ternary.T, slots_answering(memory, given[0]))
 
     def read(part: str, matrix: str, kind: Kind, ternary: Tensor, layer: Any, given: Any) -> None:
-        x = quantize_int8(given[0], layer.input_scale) if layer.input_range == "int8" else given[0]
-        add(part, matrix, kind, ternary, x)
+        add(part, matrix, kind, ternary, values_read(layer, given[0]))
 
     num_blocks = len(model.blocks) if isinstance(model, PNBX) else 1
     loops = {name: module for name, module in model.named_modules() if isinstance(module, SpikingRNN)}

@@ -113,15 +113,10 @@ class Config:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    r"""Read a TOML file and put overrides on top.
+    r"""Read a TOML file and put overrides on top; a key that neither has gets its default.
 
-    Parameters
-    ----------
-    path
-        The file. A key that it leaves out has its default.
-    overrides
-        Each ``"section.key=value"``, the value written as in TOML; what is no TOML is taken as a string, so that
-        ``model.reset=zero`` needs no quotes.
+    An override is ``"section.key=value"``, the value written as in TOML; what is no TOML is taken as a string, so that
+    ``model.reset=zero`` needs no quotes.
 
     Raises
     ------
