@@ -1,4 +1,4 @@
-"""Glia that stay alive in a program: a layer's PID controllers in integers."""
+"""Glia that go on moving thresholds in a program: a layer's PID controllers in integers."""
 
 from __future__ import annotations
 
@@ -16,28 +16,21 @@ from neuromorphic.ops.numbers import DECAY_ONE
 from pnbx_snn.neurons.glia import Glia, Loop
 
 OCTAVES = math.log2(math.e)
-"""Octaves of an e-fold: glia count offsets in the latter."""
+"""Octaves of an e-fold: glia count offsets in e-folds."""
 
 
-def homeostatic(lif: LIF, glia: Glia, loop: Loop, period: int) -> HomeostaticLIF:
-    """Return neurons whose thresholds glia go on moving, from where training left them.
+def with_live_glia(lif: LIF, glia: Glia | None, loop: Loop, period: int | None) -> LIF:
+    """Return neurons whose glia move the thresholds every ``period`` steps, from where training left them.
 
-    Parameters
-    ----------
-    lif : LIF
-        The neurons with their base thresholds.
-    glia : Glia
-        Whose target, gains, time constant, limits and present state.
-    loop : {"encoder", "membrane"}
-        Which of its two loops.
-    period : int
-        Steps of a chunk: one update each, as one call of ``Glia.update``.
+    ``loop`` is which of the two loops of the glia is meant. Without glia or period the neurons stay as they are.
 
     Raises
     ------
     CompileError
         When a gain, a limit or the period has no place in the integers.
     """
+    if glia is None or period is None:
+        return lif
     first = 0 if loop == "encoder" else glia.state.shape[1] // 2
     average, integral, error, offset = to_numpy(glia.state)[:, first : first + 4].T
     gains: Any = tuple(round(gain * OCTAVES * 2.0**GAIN_BITS) for gain in (glia.kp, glia.ki, glia.kd))

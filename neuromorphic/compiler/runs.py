@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from neuromorphic.compiler.layers import compile_classifier
+from neuromorphic.compiler.layers import compile_layers, layers_of, origin_of
+from neuromorphic.compiler.notes import warn_user
 from neuromorphic.compiler.pnbx import compile_pnbx
-from neuromorphic.errors import CompileError, CompileWarning
+from neuromorphic.errors import CompileError
 from neuromorphic.execution import run
 from neuromorphic.ops import LIF
 from neuromorphic.program import Program
@@ -28,6 +28,8 @@ SMOOTH = (
     "the network was made with quantize=False: its gates, its decays and the softmax of its hippocampus become the "
     "program's here and were not in training; neuromorphic.compiler.measure_agreement says how often labels change"
 )
+NETWORKS = (PNBX, SpikingClassifier)
+"""What is compiled as a whole, without a sample that shows how its modules are connected."""
 Progress = Callable[[int, int], None]
 BATCH = 128
 """Samples that are compared at a time: slots of a hippocampus take memory for each."""
@@ -46,25 +48,34 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
     num_steps : int, optional
         Steps of a sample, for the bounds; ``None``: those the model shows a static input for.
     glia_period : int, optional
-        Of a :class:`pnbx_snn.PNBX`: see :func:`neuromorphic.compiler.pnbx.compile_pnbx`.
+        Of a :class:`pnbx_snn.PNBX`: glia go on moving the thresholds of each sample after every so many of its steps;
+        ``None``: thresholds are frozen as training left them.
 
     Returns
     -------
     Program
-        Bit for bit the same on every executor.
+        Of a :class:`pnbx_snn.PNBX`: ``input``, ``encoder``, ``block1``, ..., ``readout``, and the operations of each
+        pathway by name. With ``readout="step"`` also ``readout_step``, an ``LI`` without memory: the logits of each
+        step, which ``readout`` adds up. Of a :class:`pnbx_snn.SpikingClassifier`: as :func:`compile_layers` names them.
 
     Raises
     ------
     CompileError
-        When the network, or a part of it, cannot be compiled.
+        When the network, or a part of it, cannot be compiled; the message names it, the reason and what can be.
+
+    Notes
+    -----
+    Softmax competition in a hippocampus becomes winner-take-all, which is what integers do; how much that changes is
+    part of the measured agreement.
     """
     if isinstance(model, PNBX):
-        program = compile_pnbx(model, num_steps=num_steps, glia_period=glia_period)
-        return program if model.quantize else _assuming(program, SMOOTH)
+        program = compile_pnbx(model, model.num_steps if num_steps is None else num_steps, glia_period)
+        return program if model.quantize else _with_assumption(program, SMOOTH)
     if isinstance(model, SpikingClassifier):
         if glia_period is not None:
             raise CompileError("SpikingClassifier: has no glia that could stay alive; a pnbx_snn.PNBX has")
-        program = compile_classifier(model)
+        layers, origin = layers_of(model), origin_of("pnbx_snn.SpikingClassifier")
+        program = compile_layers(layers, model.readout, num_steps=model.num_steps, metadata=origin)
         return program if num_steps is None else replace(program, num_steps=num_steps)
     raise CompileError(
         f"{type(model).__name__} cannot be compiled as a whole; compile a pnbx_snn.PNBX or SpikingClassifier, "
@@ -146,14 +157,14 @@ def measure_agreement(
         "spikes_equal": spikes_equal / total,
         "firing_rate": fired / total,
     }
-    sentence = disagreement(model, agreement["labels_equal"])
+    sentence = too_few_equal(model, agreement["labels_equal"])
     if sentence:
-        warnings.warn(sentence, CompileWarning, stacklevel=2)
+        warn_user(sentence)
     return agreement
 
 
-def disagreement(model: PNBX | SpikingClassifier, labels_equal: float) -> str:
-    """Say that a program too often answers otherwise than its network, and what helps; nothing where it does not."""
+def too_few_equal(model: PNBX | SpikingClassifier, labels_equal: float) -> str:
+    """Return a sentence where fewer than 99 % of the labels are equal that says what helps, else ``""``."""
     if labels_equal >= MIN_LABELS_EQUAL:
         return ""
     remedy = "its decays have 12 fractional bits and its inputs 8; more samples tell whether the difference lasts"
@@ -166,7 +177,7 @@ def disagreement(model: PNBX | SpikingClassifier, labels_equal: float) -> str:
 
 
 def spiking_layers(program: Program) -> list[str]:
-    """Return the ``LIF`` that are layers of the network; a block's interneurons belong to its inside."""
+    """Return the names of the ``LIF`` that are layers of the network; the interneurons of a block are not."""
     return [op.name for op in program.of_type(LIF) if not op.name.endswith("_rnn")]
 
 
@@ -206,7 +217,7 @@ def compile_run(
     """
     try:
         model, config = load_run(Path(run_dir))
-        if not isinstance(model, (PNBX, SpikingClassifier)):
+        if not isinstance(model, NETWORKS):
             raise CompileError(
                 f"{run_dir}: a {type(model).__name__} cannot be compiled; what can is a PNBX ([pnbx] in the "
                 "configuration) or a SpikingClassifier ([model])"
@@ -222,12 +233,12 @@ def compile_run(
     measured = measure_agreement(model, program, inputs, split.labels, progress, lengths=split.lengths)
     agreement = {"part": part, **measured}
     metadata = {**program.metadata, "run": Path(run_dir).name, "config": config.model_dump(), "agreement": agreement}
-    sentence = disagreement(model, measured["labels_equal"])
+    sentence = too_few_equal(model, measured["labels_equal"])
     compared = replace(program, metadata=metadata)
-    return _assuming(compared, sentence) if sentence else compared
+    return _with_assumption(compared, sentence) if sentence else compared
 
 
-def _assuming(program: Program, sentence: str) -> Program:
-    """Add a sentence to what a program assumes."""
+def _with_assumption(program: Program, sentence: str) -> Program:
+    """Return a program with one more sentence in its assumptions."""
     assumptions = [*program.metadata.get("assumptions", ()), sentence]
     return replace(program, metadata={**program.metadata, "assumptions": assumptions})

@@ -1,8 +1,8 @@
-"""snnTorch and Norse networks to NIR graphs that keep what NIR's own tools lose, and to programs.
+"""snnTorch and Norse networks to NIR graphs with what NIR's own tools lose.
 
 The network is run once on a sample while its tensors are followed (:mod:`neuromorphic.compiler.modules.trace`), so
 classes as the tutorials write them work as they are. What NIR has no field for is metadata: the step ``dt``, each
-neuron's reset, whether it comes a step late, and whose step it is (:mod:`neuromorphic.compiler.modules.nodes`).
+neuron's reset, whether it comes a step late, and whose step it is (:mod:`neuromorphic.compiler.modules.neurons`).
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ import numpy as np
 import snntorch
 from torch import Tensor, nn
 
-from neuromorphic.compiler.modules.endings import Ending, check_ends, check_returned
 from neuromorphic.compiler.modules.layers import layer_node
-from neuromorphic.compiler.modules.nodes import (
+from neuromorphic.compiler.modules.neurons import (
     LAYERS,
     NORMS,
     Nodes,
-    features_of,
     is_leaf,
     neuron_nodes,
     refuse_unless_supported,
 )
+from neuromorphic.compiler.modules.outputs import Ending, check_ends, check_returned
 from neuromorphic.compiler.modules.tensors import INPUT
 from neuromorphic.compiler.modules.timing import Timing, is_neuron, timing_of
 from neuromorphic.compiler.modules.trace import STATES, Edge, Leaf, Trace, trace
+from neuromorphic.compiler.nir.nodes import reaches
+from neuromorphic.compiler.nir.time_step import DEFAULT_DT
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.ops import LI, LIF, Readout
 from neuromorphic.program import Program
 from pnbx_snn.layers.bitlinear import BitLinear
-
-DEFAULT_DT = 1e-4
 
 
 def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> Any:
@@ -94,8 +93,9 @@ def traced_graph(module: nn.Module, sample: Tensor, dt: float | None) -> ModuleG
             leaves[name] = leaf
     with as_evaluated(module):
         for name, leaf in leaves.items():
-            _early_check(name, leaf)
-        found = trace(module, sample.detach().contiguous(), leaves, _checked_features)
+            if isinstance(leaf, snntorch.SpikingNeuron):  # whose options may make the run fail
+                refuse_unless_supported(f"{name} ({type(leaf).__name__})", leaf)
+        found = trace(module, sample.detach().contiguous(), leaves)
     if found.input_features is None:
         raise CompileError("no module reads the sample; the network must hand it, or a step of it, to a module")
     modules: list[Any] = [leaf.module for leaf in found.leaves.values()]
@@ -115,17 +115,6 @@ def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         return
     for key, child in module.named_children():
         yield from _leaves(child, f"{name}.{key}" if name else key)
-
-
-def _early_check(name: str, leaf: nn.Module) -> None:
-    """Refuse neurons by their options before the run, which may fail because of them."""
-    if isinstance(leaf, snntorch.SpikingNeuron):
-        refuse_unless_supported(f"{name} ({type(leaf).__name__})", leaf)
-
-
-def _checked_features(where: str, leaf: nn.Module, tensor: Tensor) -> tuple[int, ...]:
-    refuse_unless_supported(where, leaf)
-    return features_of(where, leaf, tensor)
 
 
 @contextmanager
@@ -159,7 +148,7 @@ class ModuleGraph:
         self.leaves, self.dt = found.leaves, dt
         assert found.input_features is not None
         self.input_features = found.input_features
-        self.edges = {name: self._settled(leaf) for name, leaf in self.leaves.items()}
+        self.edges = {name: self._edges_of(leaf) for name, leaf in self.leaves.items()}
         self.made: dict[str, Nodes] = {}
         self.nodes: dict[str, Any] = {}
         self.links: list[tuple[str, str]] = []
@@ -181,11 +170,12 @@ class ModuleGraph:
             if name not in norms:
                 for edge in sorted(self.edges[name], key=lambda edge: edge.node):
                     self._join(edge, leaf)
+        now = [(edge.node, name) for name, edges in self.edges.items() for edge in edges if edge.delay == 0]
         read = {
             edge.node
             for name, edges in self.edges.items()
             for edge in edges
-            if edge.delay == 0 or not self._loops(name, edge.node)
+            if edge.delay == 0 or not (name == edge.node or reaches(now, name, edge.node))  # else it closes a loop
         }
         ends = [name for name in self.leaves if name not in read]
         for name in ends:
@@ -245,9 +235,9 @@ class ModuleGraph:
             )
         return before
 
-    def _settled(self, leaf: Leaf) -> frozenset[Edge]:
+    def _edges_of(self, leaf: Leaf) -> frozenset[Edge]:
         """Return the edges of every call but the first, in which a loop has not come round yet."""
-        edges = [frozenset(self._timed(leaf, edge) for edge in call) for call in leaf.edges]
+        edges = [frozenset(self._edge_late_by_steps(leaf, edge) for edge in call) for call in leaf.edges]
         last = edges[-1]
         if not last:
             raise CompileError(
@@ -262,7 +252,7 @@ class ModuleGraph:
             )
         return last
 
-    def _timed(self, leaf: Leaf, edge: Edge) -> Edge:
+    def _edge_late_by_steps(self, leaf: Leaf, edge: Edge) -> Edge:
         if edge.node != INPUT and edge.delay > 0 and self.leaves[edge.node].calls == 1:
             return Edge(edge.node, 0)  # computed once, before the loop over time
         if edge.delay not in (0, 1):
@@ -301,16 +291,6 @@ class ModuleGraph:
         """Say whether a layer reads a module and feeds that module only."""
         readers = [reader for reader, edges in self.edges.items() if any(edge.node == name for edge in edges)]
         return isinstance(self.leaves[name].module, LAYERS) and readers == [source]
-
-    def _loops(self, start: str, end: str) -> bool:
-        """Say whether ``start`` feeds ``end`` within a step."""
-        reached, waiting = {start}, [start]
-        while waiting:
-            node = waiting.pop()
-            after = {name for name, edges in self.edges.items() if Edge(node, 0) in edges} - reached
-            reached |= after
-            waiting += after
-        return end in reached
 
 
 def _key(name: str) -> str:

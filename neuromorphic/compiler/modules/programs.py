@@ -84,7 +84,7 @@ def compile_module(
         input_scale = graph.metadata["input_scale"]
         input_range = input_range or (graph.metadata["input_low"], graph.metadata["input_high"])
     elif input_scale is None and input_range is None:
-        input_scale, input_range, rounded = _port_of(sample)
+        input_scale, input_range, rounded = _input_units(sample)
         chosen = True
     options: dict[str, Any] = {"num_steps": num_steps, "input_scale": input_scale, "input_range": input_range}
     options["membranes"] = traced.membranes
@@ -99,8 +99,8 @@ def compile_module(
             if weight_bits is None:
                 notes.append("Weights have 15 bits: with 8 the program was too far from the network on the sample.")
     if chosen and (program.input.scale != 1.0 or (program.input.low, program.input.high) != (0, 1)):
-        traced.notes.append(_port_chosen(sample, program))
-    sentences = [*notes.give(stacklevel=2), *traced.notes.give(stacklevel=2)]
+        traced.notes.append(_input_sentence(sample, program))
+    sentences = [*notes.issue(), *traced.notes.issue()]
     return replace(program, metadata={**program.metadata, "assumptions": sentences})
 
 
@@ -114,14 +114,14 @@ def _measured(
     return replace(program, metadata={**program.metadata, "agreement": found}), notes, len(notes.warnings) - before
 
 
-def _port_of(sample: Tensor) -> tuple[float | None, tuple[int, int] | None, bool]:
+def _input_units(sample: Tensor) -> tuple[float | None, tuple[int, int] | None, bool]:
     """Choose scale and range of an input that nobody stated, and say whether fractions are rounded by it."""
     sample = sample.detach().to(torch.float64)
     low, high = float(sample.min()), float(sample.max())
     if not math.isfinite(low) or not math.isfinite(high):
         raise CompileError("the sample holds NaN or infinity")
     whole = bool((sample == sample.round()).all())
-    if not whole and (parts := _parts_of(sample)):  # such as gray values k / 255
+    if not whole and (parts := _common_parts(sample)):  # such as gray values k / 255
         return max(-low, high) / parts, (-parts if low < 0 else 0, parts), False
     if not whole or max(-low, high) > MAX_COUNT:
         return max(-low, high) / 127.0, (-127, 127), True
@@ -130,8 +130,8 @@ def _port_of(sample: Tensor) -> tuple[float | None, tuple[int, int] | None, bool
     return None, (min(int(low), 0), max(int(high), 1)), False
 
 
-def _parts_of(sample: Tensor) -> int:
-    """Return into how many parts the largest value falls of which all others are multiples; 0 where there are none."""
+def _common_parts(sample: Tensor) -> int:
+    """Return into how many equal parts the largest value falls so that all values are multiples of one; 0: into none."""
     values = np.unique(np.abs(sample.numpy()))
     values = values[values > 0]
     if not 0 < len(values) <= MAX_COUNT:
@@ -150,7 +150,7 @@ def _are_whole(parts: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((np.abs(parts - whole) <= EQUAL * whole) & (whole > 0))
 
 
-def _port_chosen(sample: Tensor, program: Program) -> str:
+def _input_sentence(sample: Tensor, program: Program) -> str:
     """Say which input was chosen for a sample whose scale and range nobody stated."""
     low, high, port = float(sample.min()), float(sample.max()), program.input
     if port.scale == 1.0:

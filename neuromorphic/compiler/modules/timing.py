@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import pnbx_snn
-from neuromorphic.compiler.modules.nodes import NORSE_CELLS, NORSE_SEQUENCES, SNNTORCH, in_norse
+from neuromorphic.compiler.modules.neurons import NORSE_CELLS, NORSE_SEQUENCES, SNNTORCH, is_norse
 from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.errors import CompileError
 
@@ -42,12 +42,12 @@ class Timing:
 
 def is_sequence(module: nn.Module) -> bool:
     """Say whether a neuron takes all its steps in one call."""
-    return isinstance(module, pnbx_snn.LIF) or in_norse(module, NORSE_SEQUENCES)
+    return isinstance(module, pnbx_snn.LIF) or is_norse(module, NORSE_SEQUENCES)
 
 
 def is_neuron(module: nn.Module) -> bool:
     """Say whether a module has a state."""
-    return is_sequence(module) or isinstance(module, SNNTORCH) or in_norse(module, NORSE_CELLS)
+    return is_sequence(module) or isinstance(module, SNNTORCH) or is_norse(module, NORSE_CELLS)
 
 
 def timing_of(found: Trace, sample: Tensor) -> Timing:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuromorphic.compiler.modules.tensors import INPUT, Following, Known, Lost, Part, Source, tensors_of
+from neuromorphic.compiler.modules.neurons import features_of, refuse_unless_supported
+from neuromorphic.compiler.modules.tensors import INPUT, Entry, Following, Lost, Part, Source, tensors_of
 from neuromorphic.errors import CompileError
 
 STATES = ("spk", "syn", "mem")
-"""States that snnTorch's neurons keep themselves where they are told to."""
+"""States that snnTorch's neurons store themselves where they are told to."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Leaf:
     outputs: list[Tensor] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)  # of its input, call by call
     input_rows: list[Tensor] = field(default_factory=list)  # rows of the sample, where it reads that
-    hidden: dict[str, Tensor] = field(default_factory=dict)  # states that it keeps itself, as the last call left them
+    hidden: dict[str, Tensor] = field(default_factory=dict)  # states that it stores itself, as the last call left them
 
     @property
     def rows(self) -> list[int]:
@@ -58,16 +58,17 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         super().__init__()
         self.leaves: dict[str, Leaf] = {}
         self.input_features: tuple[int, ...] | None = None
-        self.returned_tensors: list[tuple[Tensor, Known | None]] = []
+        self.returned_tensors: list[tuple[Tensor, Entry | None]] = []
 
-    def enter(self, leaf: Leaf, features_of: Callable[[Tensor], tuple[int, ...]], given: Any) -> None:
+    def enter(self, leaf: Leaf, given: Any) -> None:
         """Note what a leaf is called with."""
         self.inside += 1
         leaf.calls += 1
         tensors = list(tensors_of(given))
         if not tensors:
             raise CompileError(f"{leaf.where}: is called without a tensor")
-        features = features_of(tensors[0])
+        refuse_unless_supported(leaf.where, leaf.module)
+        features = features_of(leaf.where, leaf.module, tensors[0])
         if leaf.calls > 1 and features != leaf.features_in:
             raise CompileError(
                 f"{leaf.where}: is called with features {list(leaf.features_in)} and {list(features)}; "
@@ -115,7 +116,7 @@ class Trace(Following):  # type: ignore[no-untyped-call]
             raise CompileError(f"{leaf.where}: its input adds the output of a module to itself; scale its weights")
         return frozenset(edges)
 
-    def _edge(self, leaf: Leaf, part: Part, entry: Known, tensor: Tensor) -> Edge:
+    def _edge(self, leaf: Leaf, part: Part, entry: Entry, tensor: Tensor) -> Edge:
         if part.port:
             raise CompileError(
                 f"{leaf.where}: its input is a state of {self.leaves[part.node].where}; spikes travel between "
@@ -175,7 +176,7 @@ class Trace(Following):  # type: ignore[no-untyped-call]
 
 
 def hidden_states(module: nn.Module) -> dict[str, Tensor]:
-    """Return the states that one of snnTorch's neurons keeps itself."""
+    """Return the states that one of snnTorch's neurons stores itself."""
     if not getattr(module, "init_hidden", False):
         return {}
     states = {name: getattr(module, name, None) for name in STATES}
@@ -198,23 +199,8 @@ def _check_untouched(leaf: Leaf, raw: list[Tensor], returned: Any) -> None:
         )
 
 
-def trace(
-    module: nn.Module,
-    sample: Tensor,
-    leaves: dict[str, nn.Module],
-    features_of: Callable[[str, nn.Module, Tensor], tuple[int, ...]],
-) -> Trace:
-    """Run ``module`` on ``sample`` and return what was seen.
-
-    Parameters
-    ----------
-    module, sample
-        The network and what it is called with.
-    leaves : dict
-        Its modules that become nodes, by name.
-    features_of : callable
-        ``(where, leaf, input)`` to the shape of the input without time and batch.
-    """
+def trace(module: nn.Module, sample: Tensor, leaves: dict[str, nn.Module]) -> Trace:
+    """Run a network on a sample and return what was seen; ``leaves`` are its modules that become nodes, by name."""
     found = Trace()
     handles = []
     for name, part in leaves.items():
@@ -223,7 +209,7 @@ def trace(
         def enter(_: nn.Module, args: Any, kwargs: Any, leaf: Leaf = leaf) -> None:
             found.leaves.setdefault(leaf.name, leaf)
             found.names[leaf.name] = leaf.where
-            found.enter(leaf, lambda tensor: features_of(leaf.where, leaf.module, tensor), (args, kwargs))
+            found.enter(leaf, (args, kwargs))
 
         raw: list[Tensor] = []
 

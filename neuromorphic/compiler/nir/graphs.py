@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from neuromorphic.compiler.draft import Draft
 from neuromorphic.compiler.nir.neurons import note_decays
 from neuromorphic.compiler.nir.operations import Operations
-from neuromorphic.compiler.nir.step import step_of
+from neuromorphic.compiler.nir.time_step import step_of
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import FINE_BITS, LARGEST, SMALLEST
@@ -27,13 +28,8 @@ from neuromorphic.ops.numbers import INT32_MAX
 from neuromorphic.program import Program
 
 
-def _plain(value: Any) -> Any:
-    """Return Python's integer for NumPy's, as a file gives it."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _port(graph: Any, scale: float | None, limits: tuple[int, int] | None) -> tuple[float, Any, Any]:
-    """Return what an input unit is worth and its range: as asked for, else as our own export wrote it."""
+def _input_units(graph: Any, scale: float | None, limits: tuple[int, int] | None) -> tuple[float, tuple[Any, Any]]:
+    """Return the real value of an input unit and its range: as asked for, else as our own export wrote it."""
     metadata = getattr(graph, "metadata", None)
     written = metadata if isinstance(metadata, dict) and scale is None and limits is None else {}
     if "input_scale" in written:
@@ -45,20 +41,13 @@ def _port(graph: Any, scale: float | None, limits: tuple[int, int] | None) -> tu
     except (TypeError, ValueError) as error:
         raise CompileError(f"input_range must be (lowest, highest), got {limits!r}") from error
     try:
-        worth = 1.0 if scale is None else float(np.asarray(scale).reshape(()))
+        unit = 1.0 if scale is None else float(np.asarray(scale).reshape(()))
     except (TypeError, ValueError) as error:
         raise CompileError(f"input_scale must be a number, got {scale!r}") from error
-    if not SMALLEST <= worth <= LARGEST:
+    if not SMALLEST <= unit <= LARGEST:
         raise CompileError(f"input_scale must lie in {SMALLEST:g}..{LARGEST:g}, got {scale!r}")
-    return worth, _plain(low), _plain(high)
-
-
-def _largest(scale: float, low: Any, high: Any) -> float:
-    """Return the largest input in real units; ranges that are none are refused later, by name."""
-    try:
-        return scale * max(-float(low), float(high))
-    except (TypeError, ValueError):
-        return scale
+    low, high = (end.item() if isinstance(end, np.generic) else end for end in (low, high))  # as a file holds integers
+    return unit, (low, high)
 
 
 def compile_nir(
@@ -89,8 +78,8 @@ def compile_nir(
         ``input_high`` of ``graph.metadata``.
     weight_bits : {8, 15}, optional
         Weights that 8 bits hold exactly, or ternary ones, take no more. Others are rounded to 8 bits, or to 15, which
-        are two matrices for each and twice the synapses. ``None``: 15 in loops, which need them to stay near, and where
-        8 bits would lose 3 % of a neuron's weights; else 8.
+        are two matrices and twice the synapses. ``None``: 15 in loops, and where 8 bits would lose 3 % of a neuron's
+        weights; else 8.
     reset : {"zero", "subtract"}
         In the same step, of neurons whose metadata do not say.
 
@@ -98,8 +87,8 @@ def compile_nir(
     -------
     Program
         An operation for each population, by its node's name, those of sub-graphs joined with ``_``; a ``Readout`` where
-        the graph ends in weights. Its metadata hold ``dt``, ``assumptions`` (sentences) and ``units``: what one unit of
-        an ``LI`` or ``Readout`` is worth.
+        the graph ends in weights. Its metadata hold ``dt``, ``assumptions`` (sentences) and ``units``: the real value
+        of one unit of an ``LI`` or ``Readout``.
 
     Raises
     ------
@@ -131,16 +120,9 @@ def compile_nir(
     """
     nir_package()
     graph = read_nir(graph_or_path) if isinstance(graph_or_path, (str, os.PathLike)) else graph_or_path
-    program, notes = compile_graph(
-        graph,
-        num_steps=num_steps,
-        dt=dt,
-        input_scale=input_scale,
-        input_range=input_range,
-        weight_bits=weight_bits,
-        reset=reset,
-    )
-    notes.give(stacklevel=2)
+    options: dict[str, Any] = {"dt": dt, "input_scale": input_scale, "input_range": input_range}
+    program, notes = compile_graph(graph, num_steps=num_steps, weight_bits=weight_bits, reset=reset, **options)
+    notes.issue()
     return program
 
 
@@ -155,9 +137,13 @@ def compile_graph(
     reset: str = "zero",
     membranes: Collection[str] = (),
 ) -> tuple[Program, Notes]:
-    """Compile a graph, and return what to warn of; of ``membranes``, neurons, the units are told too."""
+    """Return the program of a graph, with the units of the neurons in ``membranes``, and its notes with the warnings."""
     nir = nir_package()
-    scale, low, high = _port(graph, input_scale, input_range)
+    unit, (low, high) = _input_units(graph, input_scale, input_range)
+    try:
+        largest = unit * max(-float(low), float(high))
+    except (TypeError, ValueError):  # a range that is none is refused below, by name
+        largest = unit
     choices = (("weight_bits", weight_bits, (8, FINE_BITS, None)), ("reset", reset, ("zero", "subtract")))
     for name, value, allowed in choices:
         if value not in allowed:
@@ -165,22 +151,23 @@ def compile_graph(
     try:
         checked_integer("program", "num_steps", num_steps, 1, INT32_MAX)
         with np.errstate(over="raise", divide="raise", invalid="raise", under="ignore"):
-            step, sentence = step_of(graph, dt, _largest(scale, low, high))
+            step, sentence = step_of(graph, dt, largest)
             wiring = Wiring(graph, step)
             for node in wiring.nodes.values():
                 note_decays(node, step, num_steps, wiring.notes)
-            entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, scale)
-            made = Operations(wiring, entry, num_steps, step, weight_bits=weight_bits, reset=reset, membranes=membranes)
-            made.build()
+            entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, unit)
+            draft = Draft(entry, num_steps, wiring.notes)
+            operations = Operations(wiring, draft, step, weight_bits=weight_bits, reset=reset, membranes=membranes)
+            operations.build()
         wiring.notes.insert(0, sentence)
         metadata = {
             "source": "nir",
             "versions": {"nir": str(nir.version), "numpy": np.__version__},
             "dt": step,
             "assumptions": list(wiring.notes),
-            "units": made.units,
+            "units": operations.units,
         }
-        return Program(tuple(made.ops), num_steps=num_steps, metadata=metadata), wiring.notes
+        return Program(tuple(draft.ops), num_steps=num_steps, metadata=metadata), wiring.notes
     except (ProgramError, BoundError) as error:
         raise CompileError(str(error)) from error
     except FloatingPointError as error:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neuromorphic.compiler.nir.nodes import ELEMENTWISE, MAX_WEIGHTS, Map, Node
+from neuromorphic.compiler.nir.nodes import ELEMENTWISE, MAX_WEIGHTS, Map, Node, rounded_mantissa
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.weight_integers import LARGEST, Float64
 
-KEPT_BITS = 44
+MANTISSA_BITS = 44
+"""With so many bits, a whole number times a factor, and divided by it, is whole again."""
 PUSHED = 1 << 22
 """Values that are pushed through a node at a time."""
 
@@ -39,17 +40,12 @@ def unfolded(node: Node, signal: Signal) -> Signal:
     size = len(signal.offset)
     factor = np.broadcast_to(node.factor.reshape(-1), (size,))
     surplus = np.broadcast_to(node.surplus.reshape(-1), (size,))
-    terms = {key: kept(m / factor.reshape((-1,) + (1,) * (m.ndim - 1))) for key, m in signal.terms.items()}
+    terms = {}
+    for key, matrix in signal.terms.items():
+        terms[key] = rounded_mantissa(matrix / factor.reshape((-1,) + (1,) * (matrix.ndim - 1)), MANTISSA_BITS)
     offset = signal.offset / factor
-    left = np.where(np.abs(offset - surplus) <= 2.0**-KEPT_BITS * np.abs(surplus), 0.0, offset - surplus)
+    left = np.where(np.abs(offset - surplus) <= 2.0**-MANTISSA_BITS * np.abs(surplus), 0.0, offset - surplus)
     return Signal(terms, left)
-
-
-def kept(values: Float64) -> Float64:
-    """Return numbers of ``KEPT_BITS`` bits: a whole number times a factor, and divided by it, is whole again."""
-    mantissa, exponent = np.frexp(values)
-    short: Float64 = np.ldexp(np.rint(mantissa * 2.0**KEPT_BITS) / 2.0**KEPT_BITS, exponent)
-    return short
 
 
 class Signals:
@@ -61,10 +57,7 @@ class Signals:
     def reaching(self, name: str) -> Signal:
         """Return what reaches a node, all linear nodes on the way multiplied out; of a linear node, what it gives.
 
-        Raises
-        ------
-        CompileError
-            When a matrix would have more than ``2**26`` weights.
+        A matrix of more than ``2**26`` weights is refused.
         """
         region, sources = self._region(name)
         target = self.wiring.nodes[name]

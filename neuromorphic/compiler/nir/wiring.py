@@ -18,11 +18,11 @@ from neuromorphic.compiler.nir.nodes import (
     Map,
     Node,
     Shape,
-    alike,
-    fitted,
     linear_map,
     numbers,
+    same_but_for_ones,
     shape_of,
+    shape_taken,
 )
 from neuromorphic.compiler.nir.portable import unfold
 from neuromorphic.compiler.notes import Notes
@@ -34,14 +34,7 @@ NEURON_FIELDS = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_r
 
 
 class Wiring:
-    """A graph as nodes and edges whose shapes fit.
-
-    Parameters
-    ----------
-    graph : nir.NIRGraph
-        With sub-graphs or without.
-    dt : float
-        Seconds of a step; delays are whole numbers of them.
+    """A graph as nodes and edges whose shapes fit; delays are whole numbers of steps of ``dt`` seconds.
 
     Raises
     ------
@@ -127,7 +120,7 @@ class Wiring:
                 self.shapes[name] = self._population(node, shape)
         for source, target in self.edges:
             got, wanted = self.shapes[source], self.shape_in(target)
-            fitted(self.nodes[target], got, wanted)
+            shape_taken(self.nodes[target], got, wanted)
             if got != wanted:
                 self.note(
                     f"{target} takes {list(wanted)} where {source} gives {list(got)}: axes of 1 count for nothing."
@@ -146,11 +139,16 @@ class Wiring:
             self.notes.append(f"{node.name}: its parameters are single numbers; each of its neurons has them.")
             return shape
         own = shapes.pop()
-        return shape if alike(own, shape) and len(shape) > len(own) else own
+        return shape if same_but_for_ones(own, shape) and len(shape) > len(own) else own
+
+    @property
+    def delays(self) -> set[str]:
+        """Names of the nodes that delay all their values by a step or more."""
+        return {name for name, m in self.maps.items() if m.steps is not None and int(m.steps.min()) >= 1}
 
     def _closing_edges(self) -> set[Edge]:
         """Return the edges that act one step later: those that close a loop which no ``Delay`` makes causal."""
-        delays = {name for name, m in self.maps.items() if m.steps is not None and int(m.steps.min()) >= 1}
+        delays = self.delays
         after = {name: [n for n in self.after[name] if n not in delays] for name in self.nodes}
         _, closing = self.search(after, [self.input, *sorted(delays, key=self.order.__getitem__)])
         for source, target in closing:
@@ -159,7 +157,7 @@ class Wiring:
 
     def populations(self) -> list[Node]:
         """Return neurons so that each stands after those that it reads without a delay."""
-        delayed = {name for name, m in self.maps.items() if m.steps is not None and int(m.steps.min()) >= 1}
+        delayed = self.delays
         now = [e for e in self.edges if e not in self.late and e[1] not in delayed]
         waiting = dict.fromkeys(self.nodes, 0)
         onward: dict[str, list[str]] = {name: [] for name in self.nodes}
@@ -190,7 +188,7 @@ class Wiring:
         return not node.is_linear
 
     def note(self, text: str) -> None:
-        """Keep a sentence about what is assumed, once."""
+        """Store a sentence about what is assumed, once."""
         if text not in self.notes:
             self.notes.append(text)
 
