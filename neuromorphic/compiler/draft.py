@@ -27,7 +27,7 @@ class Draft:
         self.ranges: dict[str, Range] = {entry.name: uniform(entry.size, entry.low, entry.high)}
 
     def declare_spikes(self, name: str, size: int) -> None:
-        """State that an operation, which may come later, gives spikes."""
+        """State that an operation, which may come later, puts out spikes."""
         self.ranges[name] = uniform(size, 0, 1)
 
     def add(self, ops: Sequence[Operation]) -> None:

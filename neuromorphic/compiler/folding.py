@@ -74,7 +74,7 @@ def quantised_weights(linear: nn.Module, where: str, *, own_units: bool) -> list
 
 
 def input_of(linear: nn.Module, where: str, scale: float | None = None) -> Input:
-    """Return the input that a first layer reads: int8 where it or ``scale`` says what a unit is worth, else spikes."""
+    """Return the input of a first layer: int8 where the layer or ``scale`` says the value of a unit, else spikes."""
     size = quantised_weights(linear, where, own_units=True)[0].weights.shape[1]
     if quantises_input(linear):
         scale = float(linear.input_scale)  # type: ignore[arg-type]
@@ -186,7 +186,7 @@ def add_running_sum(currents: Currents, offset: Float64, draft: Draft) -> float:
     Raises
     ------
     CompileError
-        When no number of fractional bits keeps the sum in 24 bits.
+        When the sum leaves 24 bits with any number of fractional bits.
     """
     unit = float(currents.unit[0])
 

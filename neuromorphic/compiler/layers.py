@@ -10,16 +10,8 @@ import torch
 from torch import nn
 
 import pnbx_snn
+from neuromorphic.compiler import folding
 from neuromorphic.compiler.draft import Draft
-from neuromorphic.compiler.folding import (
-    add_readout,
-    compile_neurons,
-    fold_affine,
-    input_of,
-    lif_parameters,
-    quantises_input,
-    reset_of,
-)
 from neuromorphic.errors import CompileError
 from neuromorphic.program import Program
 from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
@@ -32,7 +24,7 @@ def check_layers(layers: Sequence[LayerParts], what: str, neurons: str) -> None:
     if not layers:
         raise CompileError(f"{what} needs at least one spiking layer, got none")
     for number, (linear, _, neuron) in enumerate(layers, start=1):
-        if number > 1 and quantises_input(linear):
+        if number > 1 and folding.quantises_input(linear):
             raise CompileError(f'lif{number}: quantises its input to int8, but its input is spikes; use "spikes"')
         if not isinstance(neuron, pnbx_snn.LIF):
             raise CompileError(f"lif{number}: {type(neuron).__name__} cannot be {neurons}")
@@ -58,8 +50,7 @@ def compile_layers(
     num_steps : int
         Steps a sample runs; bounds are proven for this many.
     input_scale : float, optional
-        Real value of one input unit (int8) where the first linear layer does not know it itself; ``None`` means that
-        the input is spikes, unless the first layer is a ``BitLinear`` with ``input_range="int8"``.
+        Real value of one input unit (int8); ``None``: spikes, or what the first ``BitLinear`` is calibrated to.
     metadata : dict, optional
         Stored in the program.
 
@@ -74,16 +65,16 @@ def compile_layers(
         When a part cannot be compiled; the message names it, the reason and what can be compiled instead.
     """
     check_layers(layers, "a program", "compiled; use pnbx_snn.LIF")
-    draft = Draft(input_of(layers[0][0], "lif1", input_scale), num_steps)
+    draft = Draft(folding.input_of(layers[0][0], "lif1", input_scale), num_steps)
     for number, (linear, norm, neuron) in enumerate(layers, start=1):
         assert isinstance(neuron, pnbx_snn.LIF)
         name, source = f"lif{number}", draft.ops[-1]
-        affine = fold_affine(linear, norm, name)
-        beta, theta, gain = lif_parameters(neuron, len(affine.gain))
-        where: dict[str, Any] = {"name": name, "source": source, "reset": reset_of(neuron), "draft": draft}
-        draft.add(compile_neurons(affine.scaled(gain), beta, theta, **where))
+        affine = folding.fold_affine(linear, norm, name)
+        beta, theta, gain = folding.lif_parameters(neuron, len(affine.gain))
+        where: dict[str, Any] = {"name": name, "source": source, "reset": folding.reset_of(neuron), "draft": draft}
+        draft.add(folding.compile_neurons(affine.scaled(gain), beta, theta, **where))
     if readout is not None:
-        add_readout(readout, "readout", draft)
+        folding.add_readout(readout, "readout", draft)
     return draft.program(metadata or {})
 
 

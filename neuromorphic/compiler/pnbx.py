@@ -23,47 +23,24 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from neuromorphic import ops
 from neuromorphic.bounds import prove
+from neuromorphic.compiler import folding
 from neuromorphic.compiler.currents import scale_op
 from neuromorphic.compiler.draft import Draft
-from neuromorphic.compiler.folding import (
-    add_readout,
-    compile_neurons,
-    fold_affine,
-    fold_norm,
-    input_of,
-    lif_parameters,
-    reset_of,
-    ternary_weights,
-    to_numpy,
-)
+from neuromorphic.compiler.folding import ternary_weights, to_numpy
 from neuromorphic.compiler.layers import origin_of
 from neuromorphic.compiler.live_glia import with_live_glia
 from neuromorphic.compiler.spiking import check_thresholds
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import BoundError, CompileError
-from neuromorphic.ops import (
-    LI,
-    LIF,
-    Delay,
-    Dense,
-    FastWeights,
-    Gate,
-    GatedState,
-    Multiply,
-    Operation,
-    Readout,
-    Resonator,
-    Slots,
-    Torus,
-)
 from neuromorphic.ops.fast_weights import KEY_BITS
 from neuromorphic.ops.gate import GATE_INPUT_BITS
 from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops.slots import MEMORY_BITS
 from neuromorphic.program import Program
 from pnbx_snn.layers.bitlinear import BitLinear
-from pnbx_snn.layers.fast_weights import FastWeights as FastWeightsLayer
+from pnbx_snn.layers.fast_weights import FastWeights
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import MinGRU, SpikingRNN
 from pnbx_snn.layers.ssm import LTISSM, SelectiveSSM
@@ -81,27 +58,27 @@ class _Block:
     def __init__(self, block: BitBrain, name: str, events: str, bits: int, glia_period: int | None) -> None:
         self.block, self.name, self.events, self.bits = block, name, events, bits
         self.last_spikes, self.glia_period = f"{name}_last", glia_period
-        self.ops: list[Operation] = []
+        self.ops: list[ops.Operation] = []
         self.size = block.d_hidden
-        self.norm_gain, self.norm_offset = fold_norm(block.norm, self.size, name)
+        self.norm_gain, self.norm_offset = folding.fold_norm(block.norm, self.size, name)
         # A norm with a negative gain turns a neuron's current around: what feeds it changes sign instead.
         self.sign = np.where(self.norm_gain < 0, -1, 1)
         self.beta = to_numpy(block.membrane.beta)
         self.unit = 2.0**bits / ((1.0 - self.beta) * np.maximum(np.abs(self.norm_gain), 1e-30))  # of V per real v
 
-    def add(self, op: Operation) -> str:
+    def add(self, op: ops.Operation) -> str:
         self.ops.append(op)
         return op.name
 
     def dense(self, name: str, linear: BitLinear, source: str, *, shift: int = 0) -> tuple[str, float]:
         """Add a ternary product; return its name and the real value of one unit of it."""
         weights, gamma = ternary_weights(linear, f"{self.name}_{name}")
-        return self.add(Dense(f"{self.name}_{name}", source, weights, shift)), gamma
+        return self.add(ops.Dense(f"{self.name}_{name}", source, weights, shift)), gamma
 
     def current(self, name: str, linear: BitLinear, source: str) -> str:
         """Add the ternary product that makes a pathway's current, its source scaled to current units already."""
         weights, _ = ternary_weights(linear, f"{self.name}_{name}")
-        return self.add(Dense(f"{self.name}_{name}", source, weights * self.sign.astype(np.int8)[:, None]))
+        return self.add(ops.Dense(f"{self.name}_{name}", source, weights * self.sign.astype(np.int8)[:, None]))
 
     def scaled(self, name: str, source: str, factor: Float64 | float, size: int, *, shift: int = 0) -> str:
         return self.add(scale_op(f"{self.name}_{name}", source, factor, size, shift=shift))
@@ -112,7 +89,7 @@ class _Block:
         acc, gamma = self.dense(name, linear, self.events)
         x = self.scaled(f"{name}_scaled", acc, factor * gamma * 2.0**GATE_INPUT_BITS, size)
         shifted = np.zeros(size) if offset is None else np.rint(offset * 2.0**GATE_INPUT_BITS)
-        return self.add(Gate(f"{self.name}_{name}_gate", x, shifted.astype(np.int32)))
+        return self.add(ops.Gate(f"{self.name}_{name}_gate", x, shifted.astype(np.int32)))
 
     def state_bits(self, linear: BitLinear, factor: Float64 | float) -> int:
         """Return how many bits finer than a current a state may be counted without ever meeting its limit."""
@@ -127,14 +104,14 @@ class _Block:
         fine = self.state_bits(write, gamma * gamma_read)
         size = write.weight.shape[0]
         x = self.scaled(f"{name}_{letter}_scaled", acc, gamma * gamma_read * 2.0 ** (self.bits + fine), size)
-        return self.add(GatedState(f"{self.name}_{name}", x, gate, size)), fine
+        return self.add(ops.GatedState(f"{self.name}_{name}", x, gate, size)), fine
 
     def selective(self, ssm: SelectiveSSM) -> str:
         """Add a state-space model with gates that depend on the input; return its current."""
         forget = self.gate("ssm_A", ssm.A, to_numpy(ssm.a0))
         state, fine = self.gated_state("ssm", ssm.B, ssm.C, forget, "B")
         shown = self.gate("ssm_D", ssm.D, None)
-        y = self.add(Multiply(f"{self.name}_ssm_shown", state, shown, ssm.d_ssm, shift=fine))
+        y = self.add(ops.Multiply(f"{self.name}_ssm_shown", state, shown, ssm.d_ssm, shift=fine))
         return self.current("ssm_C", ssm.C, y)
 
     def linear_time_invariant(self, ssm: LTISSM) -> str:
@@ -151,9 +128,9 @@ class _Block:
             keep = decay / DECAY_ONE  # the gain stays 1 for the decay as rounded
         x = self.scaled("ssm_B_scaled", acc, (1.0 - keep) * gamma_b * gamma_c * 2.0 ** (self.bits + fine), size)
         if ssm.kind == "real":
-            state = self.add(LI(f"{self.name}_ssm", (x,), decay, np.zeros(size, dtype=np.int32)))
+            state = self.add(ops.LI(f"{self.name}_ssm", (x,), decay, np.zeros(size, dtype=np.int32)))
         else:
-            state = self.add(Resonator(f"{self.name}_ssm", x, *_rotation(eigenvalue)))
+            state = self.add(ops.Resonator(f"{self.name}_ssm", x, *_rotation(eigenvalue)))
         return self.current("ssm_C", ssm.C, self.scaled("ssm_shown", state, 1.0, size, shift=fine))
 
     def min_gru(self, rnn: MinGRU) -> str:
@@ -171,85 +148,67 @@ class _Block:
             raise CompileError(f"{self.name}_rnn_W: its weight scale is {gamma_w}; all weights are zero")
         heard = self.scaled("rnn_U_scaled", heard, gamma_u / gamma_w * 2.0**INTERNEURON_BITS, size)
         unit = 2.0**INTERNEURON_BITS / gamma_w
-        beta, theta, _ = lif_parameters(rnn.lif, size)
+        beta, theta, _ = folding.lif_parameters(rnn.lif, size)
         threshold = np.floor(theta * unit)
         if threshold.max() > STATE_MAX or threshold.min() < 0:
             raise CompileError(f"{self.name}_rnn: a threshold of {threshold.max():.3g} units does not fit {STATE_MAX}")
         decay, no_bias = np.rint(beta * DECAY_ONE).astype(np.int32), np.zeros(size, dtype=np.int32)
-        name, reset = f"{self.name}_rnn", reset_of(rnn.lif)
-        spikes = self.add(LIF(name, (driven, heard), decay, threshold.astype(np.int32), no_bias, 0, reset))
+        name, reset = f"{self.name}_rnn", folding.reset_of(rnn.lif)
+        spikes = self.add(ops.LIF(name, (driven, heard), decay, threshold.astype(np.int32), no_bias, 0, reset))
         acc, gamma_v = self.dense("rnn_V", rnn.V, spikes)
         return self.scaled("rnn_V_scaled", acc, gamma_v * (1.0 - self.beta) * self.unit, self.size)
 
-    def fast_weights(self, layer: FastWeightsLayer) -> str:
+    def fast_weights(self, layer: FastWeights) -> str:
+        """Add weights that change while they run; return their current."""
         rank = layer.rank
         acc, gamma_p = self.dense("fast_P", layer.P, self.events)
         key = self.scaled("fast_P_scaled", acc, gamma_p * 2.0**KEY_BITS, rank)
         decay_bits, rate_bits = round(-math.log2(1.0 - layer.decay)), round(-math.log2(layer.rate))
-        frac = 22 - max(0, decay_bits - rate_bits) if layer.rule == "hebbian" else 20
-        read = self.add(
-            FastWeights(
-                f"{self.name}_fast",
-                key,
-                rank,
-                decay=DECAY_ONE - (DECAY_ONE >> decay_bits),
-                rate_bits=rate_bits,
-                frac=max(0, frac),
-                rule=layer.rule,
-            )
-        )
+        frac = max(0, 22 - max(0, decay_bits - rate_bits)) if layer.rule == "hebbian" else 20
+        decay = DECAY_ONE - (DECAY_ONE >> decay_bits)
+        integers = {"decay": decay, "rate_bits": rate_bits, "frac": frac}
+        read = self.add(ops.FastWeights(f"{self.name}_fast", key, rank, **integers, rule=layer.rule))
         _, gamma_q = ternary_weights(layer.Q, self.name)
         y = self.scaled("fast_shown", read, gamma_q * 2.0 ** (self.bits - KEY_BITS), rank)
         return self.current("fast_Q", layer.Q, y)
 
     def hippocampus(self, memory: Hippocampus) -> str:
+        """Add a memory that is searched and written; return its current."""
         ternary, gamma = memory.rounded()
-        fast = None
+        options: dict[str, Any] = {"plastic": memory.scope == "sequence"}
         if memory.scope == "persistent":
-            fast = np.rint(np.clip(to_numpy(memory.fast), 0.0, 1.0) * 2.0**MEMORY_BITS).astype(np.int32)
-        slots = self.add(
-            Slots(
-                f"{self.name}_memory",
-                self.events,
-                keys=ternary.detach().cpu().numpy().astype(np.int8),
-                gain=round(float(gamma) * 2.0**self.bits),
-                shift=MEMORY_BITS - self.bits,
-                decay_bits=round(-math.log2(memory.decay)),
-                rate_bits=round(-math.log2(memory.rate)),
-                fast=fast,
-                plastic=memory.scope == "sequence",
-            )
-        )
+            fast = np.rint(np.clip(to_numpy(memory.fast), 0.0, 1.0) * 2.0**MEMORY_BITS)
+            options["fast"] = fast.astype(np.int32)
+        options["keys"] = ternary.detach().cpu().numpy().astype(np.int8)
+        options |= {"gain": round(float(gamma) * 2.0**self.bits), "shift": MEMORY_BITS - self.bits}
+        options["decay_bits"] = round(-math.log2(memory.decay))
+        options["rate_bits"] = round(-math.log2(memory.rate))
+        slots = self.add(ops.Slots(f"{self.name}_memory", self.events, **options))
         return slots if (self.sign > 0).all() else self.scaled("memory_signed", slots, self.sign, self.size)
 
     def messages(self) -> str:
+        """Add what neurons hear of their neighbours' last spikes."""
         torus = self.block.membrane.messages
         assert torus is not None
         edges = torus.ternary_edges()
-        heard = self.add(
-            Torus(
-                f"{self.name}_neighbours",
-                self.last_spikes,
-                torus.rows,
-                torus.columns,
-                edges=None if edges is None else edges.detach().cpu().numpy().astype(np.int8),
-            )
-        )
+        learned = None if edges is None else edges.detach().cpu().numpy().astype(np.int8)
+        name = f"{self.name}_neighbours"
+        heard = self.add(ops.Torus(name, self.last_spikes, torus.rows, torus.columns, edges=learned))
         return self.scaled("messages", heard, 2.0 ** -(torus.kappa_shift + 3) * self.unit, self.size)
 
-    def compile(self) -> list[Operation]:
+    def compile(self) -> list[ops.Operation]:
         """Return all operations of the block, its neurons last."""
         block, sources = self.block, []
         threshold, bias = self.threshold_and_bias()
         if block.skip:
             sources.append(self.scaled("skip", self.events, self.sign * 2.0**self.bits, self.size))
         if isinstance(block.rnn, SpikingRNN) or block.membrane.messages is not None:
-            self.add(Delay(self.last_spikes, self.name, self.size))
+            self.add(ops.Delay(self.last_spikes, self.name, self.size))
         sources += [self.pathway(part) for part in block.pathways.values()]
         if block.membrane.messages is not None:
             sources.append(self.messages())
         decay = np.rint(self.beta * DECAY_ONE).astype(np.int32)
-        neurons = LIF(self.name, tuple(sources), decay, threshold, bias, shift=0, reset=block.membrane.reset)
+        neurons = ops.LIF(self.name, tuple(sources), decay, threshold, bias, shift=0, reset=block.membrane.reset)
         self.add(with_live_glia(neurons, block.glia, "membrane", self.glia_period))
         return self.ops
 
@@ -275,7 +234,7 @@ class _Block:
             (LTISSM, self.linear_time_invariant),
             (MinGRU, self.min_gru),
             (SpikingRNN, self.spiking),
-            (FastWeightsLayer, self.fast_weights),
+            (FastWeights, self.fast_weights),
             (Hippocampus, self.hippocampus),
         )
         for kind, compiler in compilers:
@@ -318,25 +277,25 @@ def _add_block(draft: Draft, block: BitBrain, name: str, glia_period: int | None
 def compile_pnbx(model: PNBX, num_steps: int, glia_period: int | None) -> Program:
     """Compile a PNB-X network; see :func:`neuromorphic.compiler.compile_model`."""
     encoder = model.encoder
-    draft = Draft(input_of(encoder.linear, "encoder"), num_steps)
-    affine = fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - encoder.beta)
+    draft = Draft(folding.input_of(encoder.linear, "encoder"), num_steps)
+    affine = folding.fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - encoder.beta)
     glia: Any = model.blocks[0].glia
     theta = np.full(model.d_hidden, float(encoder.threshold))
     if glia is not None and glia_period is None:
         theta = to_numpy(glia.thresholds(encoder.threshold, "encoder"))
     beta, source = np.full(model.d_hidden, encoder.beta), draft.ops[0]
-    *synapses, neurons = compile_neurons(
+    *synapses, neurons = folding.compile_neurons(
         affine, beta, theta, reset=encoder.reset, name="encoder", source=source, draft=draft
     )
-    assert isinstance(neurons, LIF)
+    assert isinstance(neurons, ops.LIF)
     draft.add([*synapses, with_live_glia(neurons, glia, "encoder", glia_period)])
     for number, block in enumerate(model.blocks, start=1):
         assert isinstance(block, BitBrain)
         _add_block(draft, block, f"block{number}", glia_period)
-    add_readout(model.readout, "readout", draft)
+    folding.add_readout(model.readout, "readout", draft)
     if model.readout_kind == "step":
         total = draft.ops[-1]
-        assert isinstance(total, Readout)
+        assert isinstance(total, ops.Readout)
         forgets = np.zeros(total.size, dtype=np.int32)
-        draft.add([LI("readout_step", total.sources, forgets, total.bias, total.shift)])
+        draft.add([ops.LI("readout_step", total.sources, forgets, total.bias, total.shift)])
     return draft.program(origin_of("pnbx_snn.PNBX"))

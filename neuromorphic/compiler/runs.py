@@ -35,7 +35,7 @@ BATCH = 128
 """Samples that are compared at a time: slots of a hippocampus take memory for each."""
 
 MIN_LABELS_EQUAL = 0.99
-"""A program that gives the network's label less often is compiled with a warning."""
+"""Fraction of equal labels below which a program is compiled with a warning."""
 
 
 def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period: int | None = None) -> Program:
@@ -43,8 +43,8 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
 
     Parameters
     ----------
-    model : nn.Module
-        A :class:`pnbx_snn.PNBX` or :class:`pnbx_snn.SpikingClassifier`, its input scale calibrated.
+    model : pnbx_snn.PNBX or pnbx_snn.SpikingClassifier
+        Trained, its input scale calibrated.
     num_steps : int, optional
         Steps of a sample, for the bounds; ``None``: those the model shows a static input for.
     glia_period : int, optional
@@ -65,8 +65,7 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
 
     Notes
     -----
-    Softmax competition in a hippocampus becomes winner-take-all, which is what integers do; how much that changes is
-    part of the measured agreement.
+    The softmax of a hippocampus becomes winner-take-all; how much that changes is part of the measured agreement.
     """
     if isinstance(model, PNBX):
         program = compile_pnbx(model, model.num_steps if num_steps is None else num_steps, glia_period)
@@ -96,10 +95,6 @@ def measure_agreement(
 
     Parameters
     ----------
-    model : PNBX or SpikingClassifier
-        The trained network.
-    program : Program
-        Its program.
     inputs : Tensor
         ``[T, B, N]`` as the network sees them: real currents or spikes.
     labels : Tensor
@@ -107,23 +102,18 @@ def measure_agreement(
     progress : callable, optional
         Called with (samples compared, samples in all).
     lengths : Tensor, optional
-        ``[B]``, steps that belong to each sample: nothing after them is compared. Of a :class:`pnbx_snn.PNBX`.
-
-    Warns
-    -----
-    CompileWarning
-        When fewer than 99 % of the labels are equal; the message says what helps.
-
-    Raises
-    ------
-    CompileError
-        When a network without lengths is given some.
+        ``[B]``, steps that belong to each sample: nothing after them is compared. Of a :class:`pnbx_snn.PNBX` only.
 
     Returns
     -------
     dict
         ``samples``, ``accuracy_network``, ``accuracy_program``, ``labels_equal`` (fraction), ``spikes_equal`` (fraction
         of all neuron-steps), ``firing_rate`` of the program.
+
+    Warns
+    -----
+    CompileWarning
+        When fewer than 99 % of the labels are equal; the message says what helps.
     """
     model.eval()
     if lengths is not None and not isinstance(model, PNBX):
@@ -145,8 +135,7 @@ def measure_agreement(
         for ours, theirs in zip(spiking_layers(program), output.spikes, strict=True):
             fires = spikes[ours][own]
             spikes_equal += int((fires == theirs.cpu().numpy()[own]).sum())
-            fired += int(fires.sum())
-            total += fires.size
+            fired, total = fired + int(fires.sum()), total + fires.size
         if progress is not None:
             progress(min(first + BATCH, len(labels)), len(labels))
     agreement = {
@@ -199,16 +188,14 @@ def compile_run(
         The samples on which the agreement is measured: ``"validation"``, or ``"test"`` for the last measurement.
     data : str or Path, optional
         Folder of the data sets; ``None``: that of the run, else the environment variable ``PNBX_DATA``.
-    glia_period : int, optional
-        As in :func:`compile_model`. The agreement is with the trained network, whose thresholds are frozen.
-    progress : callable, optional
-        Called with (samples compared, samples in all).
+    glia_period, progress
+        As in :func:`compile_model` and :func:`measure_agreement`. The thresholds of the trained network are frozen.
 
     Returns
     -------
     Program
-        With ``metadata["agreement"]`` and ``metadata["run"]``; a sentence in ``metadata["assumptions"]`` where fewer
-        than 99 % of the labels are equal, which is also a :class:`neuromorphic.errors.CompileWarning`.
+        With ``metadata["agreement"]`` and ``metadata["run"]``; where fewer than 99 % of the labels are equal, a
+        sentence in ``metadata["assumptions"]``, which is also a :class:`neuromorphic.errors.CompileWarning`.
 
     Raises
     ------
@@ -225,16 +212,13 @@ def compile_run(
         split = load_split(config.data if data is None else config.data.model_copy(update={"folder": str(data)}), part)
     except PnbxError as error:
         raise CompileError(str(error)) from error
-    if isinstance(model, PNBX):
-        inputs = model.encode(split.images[:])
-    else:
-        inputs = model.encode(split.images[:], generator=torch.Generator().manual_seed(0))
+    seeded = {} if isinstance(model, PNBX) else {"generator": torch.Generator().manual_seed(0)}
+    inputs = model.encode(split.images[:], **seeded)
     program = compile_model(model, num_steps=len(inputs), glia_period=glia_period)
     measured = measure_agreement(model, program, inputs, split.labels, progress, lengths=split.lengths)
-    agreement = {"part": part, **measured}
-    metadata = {**program.metadata, "run": Path(run_dir).name, "config": config.model_dump(), "agreement": agreement}
+    about = {"run": Path(run_dir).name, "config": config.model_dump(), "agreement": {"part": part, **measured}}
     sentence = too_few_equal(model, measured["labels_equal"])
-    compared = replace(program, metadata=metadata)
+    compared = replace(program, metadata={**program.metadata, **about})
     return _with_assumption(compared, sentence) if sentence else compared
 
 

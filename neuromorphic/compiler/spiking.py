@@ -26,7 +26,7 @@ from neuromorphic.ops import LIF, Operation
 from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 
 RESOLUTION = 2.0**10
-"""Units that a threshold shall have at least: rounding a decay loses up to one of them a step."""
+"""Units that a threshold should have at least: rounding a decay loses up to one of them a step."""
 COARSEST = 2.0**14
 """Units that a threshold has left where a current is made coarser, so that its membrane does not saturate."""
 SNAP = 5e-7

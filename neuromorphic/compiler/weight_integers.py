@@ -62,18 +62,9 @@ def integers_of(
 ) -> list[list[Plane]]:
     """Return the weights of one population as integers: one matrix for each source, or two.
 
-    Parameters
-    ----------
-    weights : sequence of Float64
-        For each source ``[out, in]``, or ``[N]`` where each neuron has one weight.
-    bases : sequence of float
-        Real value of what the weights of each source multiply: a power of two, or an input's scale.
-    where : sequence of str
-        Names of them, for messages.
-    own_units : bool
-        Whether each row may have its own unit.
-    bits : {8, 15}, optional
-        ``None``: 8, or 15 where 8 lose more of a row than ``COARSE`` and ``FEWER`` say.
+    ``weights`` are ``[out, in]`` for each source, or ``[N]`` where each neuron has one weight; ``bases`` are the real
+    values of what they multiply, and ``where`` their names for messages. ``own_units`` says whether each row may have
+    its own unit. ``bits`` is 8 or 15; ``None``: 8, or 15 where 8 lose more of a row than ``COARSE`` and ``FEWER`` say.
 
     Raises
     ------
@@ -197,7 +188,7 @@ def _row_units(weights: Float64) -> Float64:
 
 
 def _are_multiples(magnitude: Float64, unit: Float64) -> NDArray[np.bool_]:
-    """Say of each row whether its weights are multiples of its unit."""
+    """Return for each row whether its weights are multiples of its unit."""
     parts = magnitude / unit[:, None]
     near = np.abs(parts - np.rint(parts)) <= EQUAL * np.maximum(parts, 1.0)
     return np.asarray(near.all(axis=1))
@@ -222,7 +213,7 @@ def real_weights(planes: Sequence[Plane]) -> Float64:
 
 
 def _loses_too_much(weights: Float64, planes: Sequence[Plane]) -> bool:
-    """Say whether rounding loses too much of some row."""
+    """Return whether rounding loses too much of some row."""
     real = real_weights(planes)
     total, count = np.abs(weights).sum(axis=1), (weights != 0).sum(axis=1)
     lost = np.abs(weights - real).sum(axis=1) > COARSE * total

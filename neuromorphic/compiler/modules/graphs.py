@@ -72,11 +72,8 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
     --------
     >>> import snntorch, torch
     >>> net = nn.Sequential(nn.Linear(4, 3), snntorch.Leaky(beta=0.75, init_hidden=True))
-    >>> graph = graph_of(net, torch.zeros(1, 4))
-    >>> graph.edges
+    >>> graph_of(net, torch.zeros(1, 4)).edges
     [('input', '0'), ('0', '1'), ('1', 'output')]
-    >>> graph.nodes["1"].metadata["reset_mechanism"], graph.nodes["1"].metadata["reset_delay"]
-    ('subtract', True)
     """
     return traced_graph(module, sample, dt).build()
 
@@ -201,7 +198,7 @@ class ModuleGraph:
         return Nodes(name, name, {name: layer_node(leaf.where, leaf.module, leaf.features_in, norm)})
 
     def goes_on(self) -> bool:
-        """Say whether the next call goes on where one ended: states are hidden or returned, or there are none."""
+        """Return whether the next call goes on where one ended: states are hidden or returned, or there are none."""
         neurons = [leaf.module for leaf in self.leaves.values() if is_neuron(leaf.module)]
         hidden = all(getattr(neuron, "init_hidden", False) for neuron in neurons)
         return hidden or any(ending.is_state for ending in self.endings)
@@ -288,7 +285,7 @@ class ModuleGraph:
         self.links.append((source, entry))
 
     def _is_own_loop(self, name: str, source: str) -> bool:
-        """Say whether a layer reads a module and feeds that module only."""
+        """Return whether a layer reads a module and feeds that module only."""
         readers = [reader for reader, edges in self.edges.items() if any(edge.node == name for edge in edges)]
         return isinstance(self.leaves[name].module, LAYERS) and readers == [source]
 

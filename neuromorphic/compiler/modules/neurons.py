@@ -80,13 +80,13 @@ class Nodes:
 
 
 def is_norse(module: nn.Module, names: tuple[str, ...]) -> bool:
-    """Say whether a module is one of these classes of Norse, without importing Norse."""
+    """Return whether a module is one of these classes of Norse, without importing Norse."""
     kind = type(module)
     return kind.__module__.startswith("norse.") and kind.__name__ in names
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Say whether a module becomes nodes of its own."""
+    """Return whether a module becomes nodes of its own."""
     if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)):
         return True
     return is_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (

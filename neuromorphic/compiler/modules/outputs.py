@@ -1,4 +1,4 @@
-"""What a network returns: outputs and states of modules, or what keeps the order of read-outs; else it is refused."""
+"""What a network returns: outputs and states of modules, and what leaves the order of read-outs as it is."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Ending:
         return self.part.port > 0
 
     def is_like(self, other: Ending) -> bool:
-        """Say whether both are the same, or steps of the same output that are returned one by one."""
+        """Return whether both are the same, or steps of the same output that are returned one by one."""
         step = self.part.call is not None and not (self.origin.operations or other.origin.operations)
         return self is other or (step and (self.node, self.is_state) == (other.node, other.is_state))
 
@@ -94,7 +94,7 @@ def check_returned(found: Trace, notes: Notes) -> list[Ending]:
         origin = found.returned(entry.source) if isinstance(entry.source, Source | Returnable) else None
         if origin is not None:
             if origin.source.parts[0].node != INPUT:
-                endings.append(Ending(number, origin, found.indices(entry, tensor)))
+                endings.append(Ending(number, origin, entry.indices(tensor)))
             continue
         if tensor.numel() == 1 and len(found.returned_tensors) > 1:
             notes.append(f"{what} is one number and is not in the program.")
@@ -135,7 +135,7 @@ def _why_no_sum(found: Trace, source: Source) -> str:
 
 
 def _ends_in_sum(leaf: Leaf, timing: Timing) -> bool:
-    """Say whether a program ends this module in a sum over several steps."""
+    """Return whether a program ends this module in a sum over several steps."""
     return isinstance(leaf.module, (*LAYERS, *NORMS)) and timing.num_steps > 1
 
 

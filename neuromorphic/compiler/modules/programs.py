@@ -40,8 +40,8 @@ def compile_module(
     Parameters
     ----------
     module, sample, dt
-        As for :func:`graph_of`. On the same sample the program is compared with the network: give one of full length,
-        with as many samples as shall be counted.
+        As for :func:`graph_of`. The program is compared with the network on the same sample: it should have the full
+        length, and as many samples as should be counted.
     num_steps : int, optional
         Steps a sample runs; bounds are proven for this many. ``None``: those of the sample. No other number is allowed,
         unless a call is one step and the neurons' states last from call to call, hidden or returned.
@@ -131,7 +131,7 @@ def _input_units(sample: Tensor) -> tuple[float | None, tuple[int, int] | None, 
 
 
 def _common_parts(sample: Tensor) -> int:
-    """Return into how many equal parts the largest value falls so that all values are multiples of one; 0: into none."""
+    """Return how many equal parts of the largest value make all values multiples of a part; 0 where none do."""
     values = np.unique(np.abs(sample.numpy()))
     values = values[values > 0]
     if not 0 < len(values) <= MAX_COUNT:
@@ -145,7 +145,7 @@ def _common_parts(sample: Tensor) -> int:
 
 
 def _are_whole(parts: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say which numbers are whole, as nearly as float32 holds them, and not 0."""
+    """Return which numbers are whole, as nearly as float32 holds them, and not 0."""
     whole = np.rint(parts)
     return np.asarray((np.abs(parts - whole) <= EQUAL * whole) & (whole > 0))
 

@@ -82,6 +82,20 @@ class Entry:
     source: Source | Lost
     ids: Tensor  # of each element of the storage: where it lies in the output, -1 where it does not
 
+    def indices(self, tensor: Tensor) -> Tensor:
+        """Return where each element of a tensor lies in the output that it is a view of."""
+        return self.ids.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+
+    def is_whole(self, tensor: Tensor, source: Source | None = None) -> bool:
+        """Return whether a tensor is all of an output, in its order."""
+        source = self.source if source is None and isinstance(self.source, Source) else source
+        ids = self.indices(tensor).reshape(-1)
+        return source is not None and len(ids) == source.numel and torch.equal(ids, torch.arange(len(ids)))
+
+    def part(self) -> Part | None:
+        """Return the one output that the tensor is a part of, ``None`` where it is none or a sum."""
+        return self.source.parts[0] if isinstance(self.source, Source) and len(self.source.parts) == 1 else None
+
 
 class Following(TorchDispatchMode):
     """Follows tensors while it is active and ``inside`` is 0."""
@@ -113,7 +127,7 @@ class Following(TorchDispatchMode):
         if self._changes_nothing(name, args, kwargs) or (schema.name in _COPIES and _is_copy(known[0], out)):
             entry = self.find(known[0])
             assert entry is not None
-            self.remember(out, entry.source, self.indices(entry, known[0]))
+            self.remember(out, entry.source, entry.indices(known[0]))
         elif name in ("stack", "cat"):
             self._join(args[0], out, name, int(kwargs.get("dim", args[1] if len(args) > 1 else 0)))
         elif name in ("add", "add_") and len(args) == 2 and isinstance(args[1], Tensor) and not kwargs:
@@ -131,9 +145,8 @@ class Following(TorchDispatchMode):
         size = listed[0].numel()
         if (
             first is not None
-            and [end and replace(end[0], call=0) for end in ends] == [replace(first[0], call=0)] * len(ends)
+            and [end and (replace(end[0], call=first[0].call), end[1]) for end in ends] == [first] * len(ends)
             and [end and end[0].call for end in ends] == list(range(1, len(ends) + 1))
-            and [end and end[1] for end in ends] == [first[1]] * len(ends)
             and (name == "stack" or all(tensor.shape[dim] == 1 for tensor in listed))
         ):
             ids = [torch.arange(size).reshape(listed[0].shape) + step * size for step in range(len(listed))]
@@ -144,9 +157,9 @@ class Following(TorchDispatchMode):
             self._lose(out, [tensor for tensor in listed if self.find(tensor) is not None], name)
 
     def _fill(self, target: Tensor, step: Tensor) -> bool:
-        """Follow one call's output into its place in a tensor made before; say whether that is what happens."""
+        """Follow one call's output into its place in a tensor made before; return whether that is what happens."""
         entry = self.find(step)
-        part = None if entry is None or not self.is_whole(entry, step) else self._one_part(entry.source)
+        part = None if entry is None or not entry.is_whole(step) else entry.part()
         known = self.find(target)
         if part is None or part.call is None or target.shape != step.shape:
             return False
@@ -157,20 +170,15 @@ class Following(TorchDispatchMode):
             known = self._known[storage._cdata] = Entry(target, source, torch.full((numel,), -1))
         if known.source != source:
             return False
-        places = torch.arange(numel).as_strided(target.size(), target.stride(), target.storage_offset())
-        known.ids[places.reshape(-1)] = torch.arange(step.numel()) + (part.call - 1) * step.numel()
+        known.ids[_places(target).reshape(-1)] = torch.arange(step.numel()) + (part.call - 1) * step.numel()
         return True
-
-    @staticmethod
-    def _one_part(source: Source | Lost) -> Part | None:
-        return source.parts[0] if isinstance(source, Source) and len(source.parts) == 1 else None
 
     def _step_of(self, entry: Entry | None, tensor: Tensor) -> Source | None:
         """Return one step cut out of a whole sequence as what that call gave."""
-        part = None if entry is None else self._one_part(entry.source)
+        part = None if entry is None else entry.part()
         if entry is None or part is None or part.call is not None or part.node == INPUT:
             return None
-        ids = self.indices(entry, tensor).reshape(-1)
+        ids = entry.indices(tensor).reshape(-1)
         first, size = int(ids[0]), len(ids)
         if first % size or not torch.equal(ids, torch.arange(size) + first):
             return None
@@ -183,8 +191,7 @@ class Following(TorchDispatchMode):
         source = source if origin is None else origin.source
         if entry is None or not isinstance(source, Source) or len(source.parts) > 1 or source.parts[0].call is None:
             return None
-        ids = self.indices(entry, tensor).reshape(-1)
-        if ids.numel() != source.numel or not torch.equal(ids, torch.arange(len(ids))):
+        if not entry.is_whole(tensor, source):
             return None
         return source.parts[0], None if origin is None else replace(origin, source=Source((), 0))
 
@@ -196,7 +203,7 @@ class Following(TorchDispatchMode):
             return False
         assert tensor is not None
         origin = self.returned(entry.source)
-        ids = self.indices(entry, tensor)
+        ids = entry.indices(tensor)
         values = out[0] if name == "max" and isinstance(out, tuple) else out
         axes = args[1] if len(args) > 1 else None
         axis = axes[0] if isinstance(axes, list | tuple) and len(axes) == 1 else axes
@@ -219,7 +226,7 @@ class Following(TorchDispatchMode):
 
     @staticmethod
     def _changes_nothing(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
-        """Say whether a tensor is added to 0 or multiplied by 1, as by Python's ``sum``."""
+        """Return whether a tensor is added to 0 or multiplied by 1, as by Python's ``sum``."""
         neutral = {"add": 0, "sub": 0, "mul": 1, "div": 1}.get(name)
         other = args[1] if len(args) == 2 and not kwargs else None
         if isinstance(other, Tensor):
@@ -242,7 +249,7 @@ class Following(TorchDispatchMode):
         return Returnable(reason, Source((first,), source.numel), ("sum",), (Axis(source.numel, len(calls)),))
 
     def _is_scaled(self, name: str, args: Any, kwargs: dict[str, Any]) -> bool:
-        """Say whether a tensor is scaled by a positive number, or moved by one that is the same for all classes."""
+        """Return whether a tensor is scaled by a positive number, or moved by one that is the same for all classes."""
         other = args[1] if len(args) == 2 and not kwargs else None
         if isinstance(other, Tensor):
             other = other.item() if other.numel() == 1 and self.find(other) is None else None
@@ -255,7 +262,7 @@ class Following(TorchDispatchMode):
             if entry is None and not bool(tensor.any()):
                 continue  # zeros stand for what a loop has not computed yet
             step = self._step_of(entry, tensor)
-            if entry is None or isinstance(entry.source, Lost) or not (step or self.is_whole(entry, tensor)):
+            if entry is None or isinstance(entry.source, Lost) or not (step or entry.is_whole(tensor)):
                 break
             if tensor.shape != out.shape:
                 break
@@ -273,46 +280,36 @@ class Following(TorchDispatchMode):
         """Return what is known of a tensor's storage."""
         return self._known.get(tensor.untyped_storage()._cdata)
 
-    def indices(self, entry: Entry, tensor: Tensor) -> Tensor:
-        """Return where each element of a tensor lies in the output that it is a view of."""
-        return entry.ids.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
-
-    def is_whole(self, entry: Entry, tensor: Tensor) -> bool:
-        """Say whether a tensor is all of an output, in its order."""
-        if isinstance(entry.source, Lost):
-            return False
-        ids = self.indices(entry, tensor).reshape(-1)
-        return ids.numel() == entry.source.numel and torch.equal(ids, torch.arange(len(ids)))
-
     def remember(self, tensor: Tensor, source: Source | Lost, indices: Tensor | None = None) -> None:
         """Make a tensor known; ``indices`` are needed where it is in another order than its source."""
         storage = tensor.untyped_storage()
         ids = torch.full((storage.nbytes() // tensor.element_size(),), -1)
         if indices is None:
             indices = torch.arange(tensor.numel()).reshape(tensor.shape)
-        places = torch.arange(len(ids)).as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
-        ids[places.reshape(-1).flip(0)] = indices.reshape(-1).flip(0)  # the first one counts where places repeat
+        # The first one counts where places repeat.
+        ids[_places(tensor).reshape(-1).flip(0)] = indices.reshape(-1).flip(0)
         self._known[storage._cdata] = Entry(tensor, source, ids)
 
     def _lose(self, tensor: Tensor, known: list[Tensor], operation: str) -> None:
         first = self.find(known[0])
         assert first is not None
-        lost = first.source
+        lost, what = first.source, f"goes through torch's {operation.rstrip('_')!r}{self._inside}"
         if isinstance(lost, Source):
             nodes = [self.names[part.node] for part in lost.parts]
-            lost = Lost(
-                f"{' + '.join(dict.fromkeys(nodes))} goes through torch's {operation.rstrip('_')!r}"
-                f"{self._inside}, which is no module"
-            )
+            lost = Lost(f"{' + '.join(dict.fromkeys(nodes))} {what}, which is no module")
         elif isinstance(lost, Returnable):
-            lost = Lost(
-                f"{self.names[lost.source.parts[0].node]} goes through torch's {operation.rstrip('_')!r}{self._inside}"
-            )
+            lost = Lost(f"{self.names[lost.source.parts[0].node]} {what}")
         self.remember(tensor, lost)
 
 
+def _places(tensor: Tensor) -> Tensor:
+    """Return where each element of a tensor lies in its storage."""
+    count = tensor.untyped_storage().nbytes() // tensor.element_size()
+    return torch.arange(count).as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+
+
 def _is_copy(tensor: Tensor, out: Tensor) -> bool:
-    """Say whether a copy has the values of what it was made from, as far as floats hold them."""
+    """Return whether a copy has the values of what it was made from, as far as floats hold them."""
     return out.is_floating_point() or bool((tensor == out).all())
 
 

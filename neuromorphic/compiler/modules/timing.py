@@ -41,12 +41,12 @@ class Timing:
 
 
 def is_sequence(module: nn.Module) -> bool:
-    """Say whether a neuron takes all its steps in one call."""
+    """Return whether a neuron takes all its steps in one call."""
     return isinstance(module, pnbx_snn.LIF) or is_norse(module, NORSE_SEQUENCES)
 
 
 def is_neuron(module: nn.Module) -> bool:
-    """Say whether a module has a state."""
+    """Return whether a module has a state."""
     return is_sequence(module) or isinstance(module, SNNTORCH) or is_norse(module, NORSE_CELLS)
 
 

@@ -123,7 +123,7 @@ class Trace(Following):  # type: ignore[no-untyped-call]
                 "modules, and a membrane that is read is a leaky integrator (norse.torch.LIBoxCell)"
             )
         width = math.prod(leaf.features_in)
-        ids = self.indices(entry, tensor)
+        ids = entry.indices(tensor)
         rows = ids.reshape(-1, width) if ids.numel() % width == 0 else ids[:0].reshape(0, width)
         starts = rows[:, 0]
         if part.node == INPUT:
@@ -167,7 +167,7 @@ class Trace(Following):  # type: ignore[no-untyped-call]
                 continue
             entry = self.find(tensor)
             own = self.find(before[number]) if len(before) == len(given) else None
-            if entry is None or own is None or entry.source != own.source or not self.is_whole(entry, tensor):
+            if entry is None or own is None or entry.source != own.source or not entry.is_whole(tensor):
                 raise CompileError(
                     f"{leaf.where}: in its step {leaf.calls} it is not given the state that it returned in the step "
                     "before; a neuron's state is its own, and a reset between samples belongs between two calls of "

@@ -19,16 +19,8 @@ import torch
 from torch import nn
 
 import pnbx_snn
-from neuromorphic.compiler.folding import (
-    Affine,
-    fold_affine,
-    fold_norm,
-    input_of,
-    lif_parameters,
-    quantised_weights,
-    quantises_input,
-    to_numpy,
-)
+from neuromorphic.compiler import folding
+from neuromorphic.compiler.folding import quantised_weights, to_numpy
 from neuromorphic.compiler.layers import LayerParts, check_layers, layers_of
 from neuromorphic.compiler.nir.neurons import lif_node, reset_metadata
 from neuromorphic.compiler.nir.portable import Form, portable
@@ -59,13 +51,14 @@ def to_nir(
     model_or_program
         A :class:`pnbx_snn.SpikingClassifier`, its input scale calibrated; a :class:`pnbx_snn.PNBX` whose pathways are
         ``ssm="real"`` and ``rnn="spiking"`` at most, without messages; a sequence of layers as ``compile_layers`` takes
-        it; or a :class:`neuromorphic.Program` of ``Input``, ``Dense``, ``LIF``, ``LI``, ``Scale``, ``Delay`` and
-        ``Readout``.
+        it; or a program of ``Input``, ``Dense``, ``LIF``, ``LI``, ``Scale``, ``Delay`` and ``Readout``.
     dt : float
         Seconds a step is taken for; it scales time constants and changes no spike.
     round_trip : {"exact", "close"}
         Of a program: ``"exact"`` compiles its graph back and refuses it unless all integers are the same, so that no
         spike differs; ``"close"`` does not ask. A network has no integers; its graph means the same in float64.
+    form : {"portable", "integer"}
+        Whether scales stand in the weights, where other tools look for them, or in the neurons.
 
     Returns
     -------
@@ -83,8 +76,7 @@ def to_nir(
     --------
     >>> model = pnbx_snn.SpikingClassifier(in_features=4, hidden=[16], num_classes=3, num_steps=5)
     >>> model.calibrate(torch.rand(8, 4))
-    >>> graph = to_nir(model)
-    >>> list(graph.nodes)
+    >>> list(to_nir(model).nodes)
     ['input', 'lif1_synapses', 'lif1', 'readout_synapses', 'readout']
     """
     _check_form(form)
@@ -115,17 +107,10 @@ def _check_form(form: str) -> None:
 
 
 def save_nir(graph: Any, path: str | os.PathLike[str], *, form: Form | None = None) -> None:
-    """Write a graph to a ``.nir`` file (HDF5), whole or not at all.
+    """Write a graph of :func:`to_nir` or ``graph_of`` to a ``.nir`` file (HDF5), whole or not at all.
 
-    Parameters
-    ----------
-    graph : nir.NIRGraph
-        From :func:`to_nir` or ``graph_of``.
-    path : str or Path
-        Where to; an existing file is replaced.
-    form : {"portable", "integer"}, optional
-        ``None``: that of ``graph.metadata["form"]``, else ``"portable"``, as :func:`to_nir` has it; ``"integer"``: as
-        the graph is.
+    An existing file is replaced. ``form`` is as for :func:`to_nir`; ``None``: that of ``graph.metadata["form"]``, else
+    ``"portable"``. An ``"integer"`` graph is written as it is.
 
     Raises
     ------
@@ -178,13 +163,13 @@ class _Network:
 
     def input(self, first: nn.Module, where: str) -> str:
         """Add the input that a first layer reads."""
-        entry = input_of(first, where)
-        if quantises_input(first):
+        entry = folding.input_of(first, where)
+        if folding.quantises_input(first):
             self.metadata |= {"input_scale": entry.scale, "input_low": entry.low, "input_high": entry.high}
         return self.add("input", self.nir.Input(input_type=np.array([entry.size])))
 
     def driven(
-        self, name: str, affine: Affine, source: str, beta: Float64, theta: Float64, metadata: dict[str, Any]
+        self, name: str, affine: folding.Affine, source: str, beta: Float64, theta: Float64, metadata: dict[str, Any]
     ) -> str:
         """Add weights, whole numbers, and the neurons that they drive."""
         weights, unit = affine.whole_weights()
@@ -208,8 +193,8 @@ class _Network:
         last = self.input(layers[0][0], "lif1")
         for number, (layer, norm, neuron) in enumerate(layers, start=1):
             assert isinstance(neuron, pnbx_snn.LIF)
-            affine = fold_affine(layer, norm, f"lif{number}")
-            beta, theta, gain = lif_parameters(neuron, len(affine.gain))
+            affine = folding.fold_affine(layer, norm, f"lif{number}")
+            beta, theta, gain = folding.lif_parameters(neuron, len(affine.gain))
             metadata = reset_metadata(neuron.reset, neuron.primitive)
             last = self.driven(f"lif{number}", affine.scaled(gain), last, beta, theta, metadata)
         return self.finish(last, readout)
@@ -226,7 +211,7 @@ class _Network:
             theta = to_numpy(glia.thresholds(encoder.threshold, "encoder"))
         beta = np.full(size, encoder.beta)
         last = self.input(encoder.linear, "encoder")
-        affine = fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - beta)
+        affine = folding.fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - beta)
         last = self.driven("encoder", affine, last, beta, theta, reset_metadata(encoder.reset, "lif_box"))
         for number, block in enumerate(model.blocks, start=1):
             assert isinstance(block, BitBrain)
@@ -240,7 +225,7 @@ class _Network:
                 f"{name}: messages between neighbours on a torus have no node in NIR; train with messages=False"
             )
         sources = [events] if block.skip else []
-        norm_gain, norm_offset = fold_norm(block.norm, block.d_hidden, name)
+        norm_gain, norm_offset = folding.fold_norm(block.norm, block.d_hidden, name)
         for key, pathway in block.pathways.items():
             sources.append(self.pathway(f"{name}_{key}", name, pathway, events, norm_gain))
         glia = block.threshold()
@@ -259,7 +244,7 @@ class _Network:
             self.add(name, state, self.linear(f"{name}_B", part.B, events))
             return self.linear(f"{name}_C", part.C, name)
         if isinstance(part, SpikingRNN):
-            beta, theta, _ = lif_parameters(part.lif, part.d_rnn)
+            beta, theta, _ = folding.lif_parameters(part.lif, part.d_rnn)
             metadata = reset_metadata(part.lif.reset, part.lif.primitive)
             late = self.add(f"{name}_last", self.nir.Delay(delay=np.full(len(norm_gain), self.dt)), block)
             heard = self.linear(f"{name}_U", part.U, late)

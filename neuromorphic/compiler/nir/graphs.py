@@ -96,11 +96,6 @@ def compile_nir(
         When the file is damaged, or a node or an edge cannot be compiled; the message names it, the reason and what
         can be.
 
-    Notes
-    -----
-    Integer counterpart: :class:`neuromorphic.LIF` and :class:`neuromorphic.LI`, weights of 8 or 15 bits with one scale
-    for each source and population, or ternary.
-
     References
     ----------
     Pedersen et al. 2024, Neuromorphic intermediate representation, Nature Communications 15, 8122.
@@ -137,7 +132,7 @@ def compile_graph(
     reset: str = "zero",
     membranes: Collection[str] = (),
 ) -> tuple[Program, Notes]:
-    """Return the program of a graph, with the units of the neurons in ``membranes``, and its notes with the warnings."""
+    """Return the program of a graph, with the units of the neurons in ``membranes``, and the notes on it."""
     nir = nir_package()
     unit, (low, high) = _input_units(graph, input_scale, input_range)
     try:

@@ -59,7 +59,7 @@ class Node:
 class Map:
     """What a linear node does: ``y = apply(x) + offset``, later by ``steps``.
 
-    ``apply`` takes ``[B, *shape_in]`` and gives ``[B, *shape_out]``, float64; ``steps`` is ``[*shape_out]``.
+    ``apply`` takes ``[B, *shape_in]`` and returns ``[B, *shape_out]``, float64; ``steps`` is ``[*shape_out]``.
     """
 
     shape_in: Shape

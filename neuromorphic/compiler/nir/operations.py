@@ -81,7 +81,7 @@ class Operations:
     def integrate(
         self, node: Node, name: str, signal: Signal, what: Integrator, *, own_units: bool = False
     ) -> tuple[Source, Float64]:
-        """Add leaky integrators; return what they give, its unit that of the largest, and the unit of each, ``[N]``.
+        """Add leaky integrators; return them as a source, with the largest unit, and the unit of each, ``[N]``.
 
         They have one unit for all, unless each is read by one neuron alone, as a synaptic current is.
         """

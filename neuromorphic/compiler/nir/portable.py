@@ -1,4 +1,4 @@
-"""The form of a NIR graph that other tools read alike: every scale in the weights, none in the neurons.
+"""The form of a NIR graph that all other tools understand: every scale in the weights, none in the neurons.
 
 NIR's ``LIF`` with ``r``, ``v_leak`` and ``v_threshold`` per neuron says everything, but few readers take all of it:
 Norse leaves ``r`` out, snnTorch and SpikingJelly want one ``r`` and ``v_threshold`` for all and ``v_leak = 0``. With
@@ -49,7 +49,7 @@ def portable(graph: Any) -> Any:
     -------
     nir.NIRGraph
         ``metadata["form"]`` is ``"portable"``; ``metadata["notes"]`` says, a sentence a line, what snnTorch's, Norse's
-        and SpikingJelly's readers make of it. The graph given is not changed; a portable one is returned as it is.
+        and SpikingJelly's readers make of it. ``graph`` is not changed; a portable one is returned as it is.
     """
     if text_of(graph.metadata.get("form")) == "portable" or "dt" not in graph.metadata:
         return graph
@@ -210,7 +210,7 @@ def _rows(node: Any, values: Float64) -> Float64:
 
 
 def _fits(node: Any, factor: Float64, offset: Float64, direct: bool) -> bool:
-    """Say whether rows or channels of weights can take a factor, and a bias, per neuron."""
+    """Return whether rows or channels of weights can take a factor, and a bias, per neuron."""
     uniform = factor.size == 1 or np.unique(factor).size == 1
     if not direct:
         return uniform or factor.shape == (len(node.weight),)

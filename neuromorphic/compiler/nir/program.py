@@ -1,4 +1,4 @@
-"""An integer program as a NIR graph, in its own integers, if compiling that graph gives the same integers again."""
+"""An integer program as a NIR graph in its own integers, which must compile to the same integers again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from neuromorphic.program import Program
 
 RoundTrip = Literal["exact", "close"]
 TIE = 2.0**-12
-"""Put on a threshold, between the integers it tells apart, so that no rounding of a scale moves it."""
+"""Added to a threshold, which then lies between two integers, so that no rounding of a scale moves it."""
 
 
 def program_graph(program: Program, dt: float, round_trip: RoundTrip, form: Form) -> Any:

@@ -1,6 +1,6 @@
 """What the readers of other tools make of a NIR graph, in sentences: snnTorch 1.0, Norse 1.1, SpikingJelly 2.0.
 
-Each was run (``tests/test_nir_portable.py``). All reset to zero in the same step, whatever the metadata say. snnTorch's
+Each was run (``tests/neuromorphic/compiler/nir/test_nir_portable.py``). All reset to zero in the same step, whatever the metadata say. snnTorch's
 step is always 1e-4 s, the others take ``dt``; snnTorch and Norse spike above the threshold, SpikingJelly also at it.
 """
 

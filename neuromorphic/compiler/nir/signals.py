@@ -105,31 +105,26 @@ class Signals:
         order, _ = self.wiring.search(onward, sorted(inside, key=self.wiring.order.__getitem__))
         return order, sorted(sources, key=self.wiring.order.__getitem__)
 
-    def _gather(self, name: str, given: dict[str, dict[int, torch.Tensor]]) -> dict[int, torch.Tensor]:
-        """Add up what the edges into a node bring, by steps of delay."""
-        total: dict[int, torch.Tensor] = {}
-        for source in self.wiring.before[name]:
-            late = int((source, name) in self.wiring.late)
-            for steps, given_x in given.get(source, {}).items():
-                x = given_x.reshape(-1, *self.wiring.shape_in(name))
-                total[steps + late] = total[steps + late] + x if steps + late in total else x
-        return total
-
     def _push(self, region: list[str], name: str, source: str, x: torch.Tensor) -> dict[int, torch.Tensor]:
-        given = {source: {0: x}}
+        """Return what values of a source are at a node, by steps of delay."""
+        values = {source: {0: x}}
         for step in region:
-            arrived = self._gather(step, given)
+            arrived: dict[int, torch.Tensor] = {}
+            for before in self.wiring.before[step]:
+                late = int((before, step) in self.wiring.late)
+                for steps, y in values.get(before, {}).items():
+                    _add(arrived, steps + late, y.reshape(-1, *self.wiring.shape_in(step)))
             if not self.wiring.nodes[step].is_linear:
                 return arrived
-            given[step] = _through(self.wiring.maps[step], arrived)
-        return given[name]
+            values[step] = _through(self.wiring.maps[step], arrived)
+        return values[name]
 
     def _offset(self, region: list[str], name: str) -> Float64:
         """Return what biases alone bring; they are there from the first step, whatever delays there are."""
-        given: dict[str, torch.Tensor] = {}
+        values: dict[str, torch.Tensor] = {}
         for step in region:
             shape = self.wiring.shape_in(step)
-            arrived = [given[source].reshape(shape) for source in self.wiring.before[step] if source in given]
+            arrived = [values[source].reshape(shape) for source in self.wiring.before[step] if source in values]
             total = torch.stack(arrived).sum(dim=0) if arrived else None
             if self.wiring.nodes[step].is_linear:
                 m = self.wiring.maps[step]
@@ -140,9 +135,9 @@ class Signals:
                 if m.offset is not None:
                     total = m.offset if total is None else total + m.offset
             if total is not None:
-                given[step] = total
+                values[step] = total
         size = math.prod(self.wiring.shapes[name])
-        offset = given[name].reshape(size).numpy() if name in given else np.zeros(size)
+        offset = values[name].reshape(size).numpy() if name in values else np.zeros(size)
         if not float(np.abs(offset).max()) <= LARGEST:
             raise self.wiring.nodes[name].refuse(
                 f"biases add up to {float(np.abs(offset).max()):.3g}; at most {LARGEST:.0e}"
@@ -152,13 +147,16 @@ class Signals:
 
 def _through(m: Map, arrived: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
     """Apply a linear node to what arrived, by steps of delay."""
-    given: dict[int, torch.Tensor] = {}
+    values: dict[int, torch.Tensor] = {}
     for steps, x in arrived.items():
         y = m.apply(x)
         if m.steps is None:
-            given[steps] = given[steps] + y if steps in given else y
+            _add(values, steps, y)
             continue
         for more in np.unique(m.steps.numpy()).tolist():
-            part = y * (m.steps == more)
-            given[steps + more] = given[steps + more] + part if steps + more in given else part
-    return given
+            _add(values, steps + more, y * (m.steps == more))
+    return values
+
+
+def _add(values: dict[int, torch.Tensor], steps: int, x: torch.Tensor) -> None:
+    values[steps] = values[steps] + x if steps in values else x
