@@ -1,7 +1,7 @@
 """What flows into one population of neurons, in integers, and how that becomes operations.
 
-A source puts out events (spikes, graded inputs) or values (the state of an integrator), and :mod:`weight_integers` makes
-integers of its weights. With ``e[n]`` the real current of one unit of weight and one unit of the source, the unit of
+A source puts out events (spikes, graded inputs) or values (the state of an integrator). :mod:`weight_integers` makes
+its weights integers. With ``e[n]`` the real current of one unit of weight and one unit of the source, the unit of
 neuron ``n`` is ``u[n]``, the smallest of its ``e``, and
 
     current[n] / u[n] = sum over the sources of (e[n] / u[n]) * (weights @ source)[n]

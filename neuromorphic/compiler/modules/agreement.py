@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neuromorphic.compiler.modules.graphs import ModuleGraph
 from neuromorphic.compiler.modules.tensors import tensors_of
 from neuromorphic.compiler.modules.timing import is_sequence
 from neuromorphic.compiler.notes import Notes
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.execution import run
 from neuromorphic.ops import LIF, Readout
 from neuromorphic.program import Program
@@ -38,16 +38,15 @@ def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Modul
     # A network that stores its states itself takes one step a call: several calls say more than one.
     hidden = any(getattr(part, "init_hidden", False) for part in module.modules())
     repeats = min(program.num_steps, REPEATED) if timing.num_steps == 1 and hidden else 1
-    theirs, returned = _values_given(
-        module, sample, {op: traced.leaves[name].module for op, name in names.items()}, repeats
-    )
+    modules = {op: traced.leaves[name].module for op, name in names.items()}
+    theirs, returned = _values_given(module, sample, modules, repeats)
     steps, batch = timing.num_steps * repeats, timing.batch
     shown = timing.shown(sample.detach().to(torch.float64), program.input.size).repeat(repeats, 1, 1).numpy()
     units = program.metadata.get("units", {})
     recording = run(program, shown)
     layers: dict[str, float] = {}
     readouts: dict[str, float] = {}
-    raw: dict[str, NDArray[np.float64]] = {}
+    raw: dict[str, Float64] = {}
     compared = equal = 0
     for name, calls in theirs.items():
         op = program[name]
@@ -77,23 +76,23 @@ def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Modul
 
 
 def _labels(
-    program: Program, recording: Recording, traced: ModuleGraph, operations: dict[str, str], returned: list[Tensor]
+    program: Program, recording: Recording, traced: ModuleGraph, ops: dict[str, str], returned: list[Tensor]
 ) -> dict[str, float]:
     """Compare the labels of the first returned tensor that has classes: the largest value of each sample."""
-    for ending in traced.endings:
-        op = program[operations[ending.node]] if ending.node in operations else None
-        ends_late = ending.is_state and is_sequence(traced.leaves[ending.node].module)  # a state after all steps
+    for output in traced.outputs:
+        op = program[ops[output.node]] if output.node in ops else None
+        ends_late = output.is_state and is_sequence(traced.leaves[output.node].module)  # a state after all steps
         if op is None or op.size < 2 or ends_late:
             continue
         # Steps that are returned one by one are added up, as those of one recording are.
-        steps = [other for other in traced.endings if other.is_like(ending)]
+        steps = [other for other in traced.outputs if other.is_like(output)]
         scores = [other.scores(returned[other.number - 1], traced.timing.batch, op.size) for other in steps]
         if any(score is None for score in scores):
             continue
         theirs = np.sum([score for score in scores if score is not None], axis=0)
         if isinstance(op, Readout):
             same = theirs.argmax(axis=1) == recording.variables[f"{op.name}.y"][-1].argmax(axis=1)
-        elif isinstance(op, LIF) and not ending.is_state:
+        elif isinstance(op, LIF) and not output.is_state:
             spikes = recording.variables[f"{op.name}.spikes"].astype(np.float64)
             ours = np.sum([other.select(spikes) for other in steps], axis=0)
             # The neuron that fires most in the program is one of those that fire most in the network.
@@ -106,20 +105,16 @@ def _labels(
 
 
 def _check_returned(
-    traced: ModuleGraph,
-    operations: dict[str, str],
-    raw: dict[str, NDArray[np.float64]],
-    returned: list[Tensor],
-    notes: Notes,
+    traced: ModuleGraph, ops: dict[str, str], raw: dict[str, Float64], returned: list[Tensor], notes: Notes
 ) -> None:
     """Warn where a returned output is not what its module gave: something changed it unseen, as through NumPy."""
-    for ending in traced.endings:
-        value = raw.get(operations.get(ending.node, ""))
-        if value is None or ending.is_state or ending.origin.operations:
+    for output in traced.outputs:
+        value = raw.get(ops.get(output.node, ""))
+        if value is None or output.is_state or output.origin.operations:
             continue
-        scores = ending.scores(returned[ending.number - 1], traced.timing.batch, value.shape[2])
-        if scores is not None and not np.allclose(scores, ending.select(value), rtol=1e-3, atol=1e-6):
-            notes.warn(f"{operations[ending.node]}: what the network returns is not what this module gave.")
+        scores = output.scores(returned[output.number - 1], traced.timing.batch, value.shape[2])
+        if scores is not None and not np.allclose(scores, output.select(value), rtol=1e-3, atol=1e-6):
+            notes.warn(f"{ops[output.node]}: what the network returns is not what this module gave.")
 
 
 def _values_given(
@@ -142,7 +137,7 @@ def _values_given(
     return seen, returned
 
 
-def _in_steps(calls: list[Tensor | None], steps: int, batch: int, size: int) -> NDArray[np.float64] | None:
+def _in_steps(calls: list[Tensor | None], steps: int, batch: int, size: int) -> Float64 | None:
     """Return the calls of a module, whole sequences or single steps, as ``[T, B, N]``."""
     given = [call.reshape(-1).to(torch.float64) for call in calls if call is not None]
     if not given or sum(len(call) for call in given) != steps * batch * size:
@@ -152,15 +147,16 @@ def _in_steps(calls: list[Tensor | None], steps: int, batch: int, size: int) -> 
 
 def _warn(measured: dict[str, Any], notes: Notes) -> None:
     """Warn of what agrees too little, and say what helps."""
-    layers, readouts = measured["layers"], measured["readouts"]
-    worst = min(layers, key=layers.__getitem__, default="")
-    if worst and layers[worst] < SPIKES:
+    layers = {name: part for name, part in measured["layers"].items() if part < SPIKES}
+    if layers:
+        worst = min(layers, key=layers.__getitem__)
         notes.warn(
             f"{worst}: {layers[worst]:.2%} of its spikes equal the network's on the sample (of each neuron and step), "
             f"less than {SPIKES:.0%}. {_REMEDY}"
         )
-    worst = max(readouts, key=readouts.__getitem__, default="")
-    if worst and readouts[worst] > READOUTS:
+    readouts = {name: error for name, error in measured["readouts"].items() if error > READOUTS}
+    if readouts:
+        worst = max(readouts, key=readouts.__getitem__)
         notes.warn(
             f"{worst}: its values differ from the network's by up to {readouts[worst]:.2%} of the largest on the "
             f"sample, more than {READOUTS:.0%}. {_REMEDY}"

@@ -25,7 +25,7 @@ from neuromorphic.compiler.modules.neurons import (
     neuron_nodes,
     refuse_unless_supported,
 )
-from neuromorphic.compiler.modules.outputs import Ending, check_ends, check_returned
+from neuromorphic.compiler.modules.outputs import NetworkOutput, check_ends, check_returned
 from neuromorphic.compiler.modules.tensors import INPUT
 from neuromorphic.compiler.modules.timing import Timing, is_neuron, timing_of
 from neuromorphic.compiler.modules.trace import STATES, Edge, Leaf, Trace, trace
@@ -101,8 +101,8 @@ def traced_graph(module: nn.Module, sample: Tensor, dt: float | None) -> ModuleG
     if not 0.0 < seconds < math.inf:
         raise CompileError(f"dt must be a positive number of seconds, got {dt}")
     notes = Notes()
-    endings = check_returned(found, notes)
-    return ModuleGraph(found, timing_of(found, sample), endings, seconds, notes)
+    outputs = check_returned(found, notes)
+    return ModuleGraph(found, timing_of(found, sample), outputs, seconds, notes)
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -140,11 +140,9 @@ def as_evaluated(module: nn.Module) -> Iterator[None]:
 class ModuleGraph:
     """NIR nodes and edges of what a trace saw."""
 
-    def __init__(self, found: Trace, timing: Timing, endings: list[Ending], dt: float, notes: Notes) -> None:
-        self.found, self.timing, self.endings, self.notes = found, timing, endings, notes
-        self.leaves, self.dt = found.leaves, dt
-        assert found.input_features is not None
-        self.input_features = found.input_features
+    def __init__(self, found: Trace, timing: Timing, outputs: list[NetworkOutput], dt: float, notes: Notes) -> None:
+        self.found, self.timing, self.outputs, self.notes = found, timing, outputs, notes
+        self.leaves, self.dt, self.input_features = found.leaves, dt, found.input_features or ()
         self.edges = {name: self._edges_of(leaf) for name, leaf in self.leaves.items()}
         self.made: dict[str, Nodes] = {}
         self.nodes: dict[str, Any] = {}
@@ -182,7 +180,7 @@ class ModuleGraph:
         if not ends:
             raise CompileError("every module feeds another one; a network needs a module whose output it returns")
         folded = [norm for norm, layer in norms.items() if layer in ends]
-        check_ends(self.found, self.timing, self.endings, [*ends, *folded], self.notes)
+        check_ends(self.found, self.timing, self.outputs, [*ends, *folded], self.notes)
         return nir.NIRGraph(self.nodes, self.links, metadata=self.metadata)
 
     def _nodes(self, leaf: Leaf, norm: nn.Module | None) -> Nodes:
@@ -201,12 +199,12 @@ class ModuleGraph:
         """Return whether the next call goes on where one ended: states are hidden or returned, or there are none."""
         neurons = [leaf.module for leaf in self.leaves.values() if is_neuron(leaf.module)]
         hidden = all(getattr(neuron, "init_hidden", False) for neuron in neurons)
-        return hidden or any(ending.is_state for ending in self.endings)
+        return hidden or any(output.is_state for output in self.outputs)
 
     @property
     def membranes(self) -> set[str]:
         """Return the names of neurons whose states the network returns."""
-        return {self.made[ending.node].exit for ending in self.endings if ending.is_state}
+        return {self.made[output.node].exit for output in self.outputs if output.is_state}
 
     def operations(self, program: Program) -> dict[str, str]:
         """Return the modules whose values can be compared, neurons and read-outs, by the name of their operation."""

@@ -28,7 +28,7 @@ from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.neurons.leaky import Leaky
 
 TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-ENDINGS = (nn.Softmax, nn.LogSoftmax)
+SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 """Modules that are followed like the functions they call, which only a network's end may use."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
@@ -90,7 +90,7 @@ def is_leaf(module: nn.Module) -> bool:
     if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)):
         return True
     return is_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (
-        not isinstance(module, (*TRANSPARENT, *ENDINGS))
+        not isinstance(module, (*TRANSPARENT, *SOFTMAXES))
         and not is_norse(module, NORSE_CONTAINERS)
         and (
             isinstance(module, snntorch.SpikingNeuron) or type(module).__name__ in _NEAREST or not [*module.children()]

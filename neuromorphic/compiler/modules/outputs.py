@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neuromorphic.compiler.modules.neurons import LAYERS, NORMS
-from neuromorphic.compiler.modules.tensors import INPUT, Axis, Lost, Part, Returnable, Source
+from neuromorphic.compiler.modules.tensors import INPUT, Axis, Lost, Part, Returnable, Source, rows_of
 from neuromorphic.compiler.modules.timing import Timing
 from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.compiler.notes import Notes
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 
 _SUMMABLE = {"_log_softmax", "mul", "div", "add", "sub"}
@@ -26,7 +26,7 @@ _ALLOWED = (
 
 
 @dataclass(frozen=True, eq=False)
-class Ending:
+class NetworkOutput:
     """One returned tensor that stems from a module: which output or state of it, and where its axes lie in it."""
 
     number: int  # among the returned tensors
@@ -48,12 +48,12 @@ class Ending:
         """Whether it is a state of the module, not its output."""
         return self.part.port > 0
 
-    def is_like(self, other: Ending) -> bool:
+    def is_like(self, other: NetworkOutput) -> bool:
         """Return whether both are the same, or steps of the same output that are returned one by one."""
         step = self.part.call is not None and not (self.origin.operations or other.origin.operations)
         return self is other or (step and (self.node, self.is_state) == (other.node, other.is_state))
 
-    def scores(self, returned: Tensor, batch: int, width: int) -> NDArray[np.float64] | None:
+    def scores(self, returned: Tensor, batch: int, width: int) -> Float64 | None:
         """Return the value of each class, ``[B, N]``, added up over time as users do; ``None`` where there is none."""
         axis = _class_axis(self.ids, width)
         if axis is None or returned.shape != self.ids.shape or not returned.is_floating_point():
@@ -62,7 +62,7 @@ class Ending:
         values = returned.detach().movedim(axis, -1).reshape(-1, width).to(torch.float64)[rows.argsort()]
         return None if len(rows) % batch else values.reshape(-1, batch, width).sum(dim=0).cpu().numpy()
 
-    def select(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def select(self, values: Float64) -> Float64:
         """Return of a program's values ``[T, B, N]`` what the network returns of its own."""
         batch, width = values.shape[1:]
         if {"max", "amax"} & {*self.origin.operations}:
@@ -74,7 +74,7 @@ class Ending:
         return np.asarray(values[steps + (0 if call is None else call - 1)].sum(axis=0))
 
 
-def check_returned(found: Trace, notes: Notes) -> list[Ending]:
+def check_returned(found: Trace, notes: Notes) -> list[NetworkOutput]:
     """Return the tensors that stem from modules, in the order in which the network returns them.
 
     Raises
@@ -82,9 +82,9 @@ def check_returned(found: Trace, notes: Notes) -> list[Ending]:
     CompileError
         When it returns something else, by the name of the operation that made it so.
     """
-    endings = []
+    outputs = []
     for number, (tensor, entry) in enumerate(found.returned_tensors, start=1):
-        what = f"the network's output {number}" if len(found.returned_tensors) > 1 else "the network's output"
+        what = _output_name(found, number)
         if entry is None:
             if number == 1 and tensor.numel() > 1 and tensor.is_floating_point():
                 raise CompileError(f"{what} has no known origin: it comes from no module. {_ALLOWED}")
@@ -94,17 +94,17 @@ def check_returned(found: Trace, notes: Notes) -> list[Ending]:
         origin = found.returned(entry.source) if isinstance(entry.source, Source | Returnable) else None
         if origin is not None:
             if origin.source.parts[0].node != INPUT:
-                endings.append(Ending(number, origin, entry.indices(tensor)))
+                outputs.append(NetworkOutput(number, origin, entry.indices(tensor)))
             continue
         if tensor.numel() == 1 and len(found.returned_tensors) > 1:
             notes.append(f"{what} is one number and is not in the program.")
             continue
         reason = entry.source.reason if isinstance(entry.source, Lost) else _why_no_sum(found, entry.source)
         raise CompileError(f"{what} is not one of a module: {reason}. {_ALLOWED}")
-    return endings
+    return outputs
 
 
-def check_ends(found: Trace, timing: Timing, endings: list[Ending], ends: list[str], notes: Notes) -> None:
+def check_ends(found: Trace, timing: Timing, outputs: list[NetworkOutput], ends: list[str], notes: Notes) -> None:
     """Check what was done to the outputs of modules that a network returns, and that its ends are among them.
 
     Raises
@@ -112,18 +112,22 @@ def check_ends(found: Trace, timing: Timing, endings: list[Ending], ends: list[s
     CompileError
         When features or steps are left out, mixed or compared with others, or no end of the network is returned.
     """
-    calls = collections.Counter((ending.node, ending.is_state) for ending in endings if not ending.origin.operations)
-    for ending in endings:
-        what = f"the network's output {ending.number}" if len(found.returned_tensors) > 1 else "the network's output"
-        leaf, told = found.leaves[ending.node], ", ".join(ending.origin.operations)
-        _check_kept(timing, what, leaf, ending.origin)
-        listed = calls[ending.node, ending.is_state] == leaf.calls  # every step is an output of its own
-        _check_rows(what, leaf, ending, listed=listed)
-        if told:
-            notes.append(f"{what} is {leaf.where} after {told}, which keeps the order of its values.")
-    if found.returned_tensors and not any(ending.node in ends for ending in endings):
+    calls = collections.Counter((output.node, output.is_state) for output in outputs if not output.origin.operations)
+    for output in outputs:
+        what = _output_name(found, output.number)
+        leaf, operations = found.leaves[output.node], ", ".join(output.origin.operations)
+        _check_operations(timing, what, leaf, output.origin)
+        listed = calls[output.node, output.is_state] == leaf.calls  # every step is an output of its own
+        _check_rows(what, leaf, output, listed=listed)
+        if operations:
+            notes.append(f"{what} is {leaf.where} after {operations}, which keeps the order of its values.")
+    if found.returned_tensors and not any(output.node in ends for output in outputs):
         names = ", ".join(found.leaves[name].where for name in ends)
         raise CompileError(f"the network returns nothing of its last module, {names}. {_ALLOWED}")
+
+
+def _output_name(found: Trace, number: int) -> str:
+    return f"the network's output {number}" if len(found.returned_tensors) > 1 else "the network's output"
 
 
 def _why_no_sum(found: Trace, source: Source) -> str:
@@ -139,26 +143,27 @@ def _ends_in_sum(leaf: Leaf, timing: Timing) -> bool:
     return isinstance(leaf.module, (*LAYERS, *NORMS)) and timing.num_steps > 1
 
 
-def _check_kept(timing: Timing, what: str, leaf: Leaf, origin: Returnable) -> None:
-    width, told = math.prod(leaf.features_out), ", ".join(origin.operations)
+def _check_operations(timing: Timing, what: str, leaf: Leaf, origin: Returnable) -> None:
+    """Refuse operations on other axes than time and features, and what a read-out cannot be."""
+    width, ops = math.prod(leaf.features_out), ", ".join(origin.operations)
     elements = timing.batch * width
     for axis in origin.steps:
         whole = origin.source.parts[0].call is not None and axis.stride == origin.source.numel  # a sum over the loop
         if axis != Axis(axis.stride, timing.num_steps) or not (whole or axis.stride in (elements, 0)):
             raise CompileError(
                 f"{what} adds up {axis.length} elements of {leaf.where} that are not its {timing.num_steps} steps "
-                f"({told}). {_ALLOWED}"
+                f"({ops}). {_ALLOWED}"
             )
         if axis.stride == 0 and axis.length > 1:
             raise CompileError(f"{what} adds up elements of {leaf.where} that are not its steps. {_ALLOWED}")
     for axis in origin.classes:
         if (axis.length != leaf.features_out[-1] and axis.length != width) or axis.stride not in (0, 1):
             raise CompileError(
-                f"{what} compares {axis.length} elements of {leaf.where} that are not its features ({told}). {_ALLOWED}"
+                f"{what} compares {axis.length} elements of {leaf.where} that are not its features ({ops}). {_ALLOWED}"
             )
     if _ends_in_sum(leaf, timing) and not origin.steps and {*origin.operations} - _SUMMABLE:
         raise CompileError(
-            f"{what} is {told} of {leaf.where} in each step, and a program's read-out is the sum over time; return the "
+            f"{what} is {ops} of {leaf.where} in each step, and a program's read-out is the sum over time; return the "
             "sum over time, or what is made of it"
         )
     if _ends_in_sum(leaf, timing) and {"max", "amax"} & {*origin.operations}:
@@ -168,12 +173,12 @@ def _check_kept(timing: Timing, what: str, leaf: Leaf, origin: Returnable) -> No
         )
 
 
-def _check_rows(what: str, leaf: Leaf, ending: Ending, *, listed: bool) -> None:
+def _check_rows(what: str, leaf: Leaf, output: NetworkOutput, *, listed: bool) -> None:
     """Refuse a part of the features or of the steps of a sum, and features that are mixed with samples."""
-    width, origin = math.prod(leaf.features_out), ending.origin
+    width, origin = math.prod(leaf.features_out), output.origin
     if "argmax" in origin.operations:
         return
-    ids = ending.ids.reshape(-1).sort().values
+    ids = output.ids.reshape(-1).sort().values
     one_of_many = origin.source.parts[0].call is not None and leaf.calls > 1 and not listed
     is_sum = isinstance(leaf.module, (*LAYERS, *NORMS)) and not origin.steps
     if is_sum and (one_of_many or len(ids) < origin.source.numel):
@@ -181,12 +186,11 @@ def _check_rows(what: str, leaf: Leaf, ending: Ending, *, listed: bool) -> None:
             f"{what} is only some steps of {leaf.where}, and a program's read-out is the sum over all of them; return "
             "all steps, or end in a neuron without reset"
         )
-    rows = ids.reshape(-1, width) if ids.numel() % width == 0 else ids[:0].reshape(0, width)
-    if len(rows) == 0 or not torch.equal(rows, rows[:, :1] + torch.arange(width)) or bool((rows[:, 0] % width).any()):
+    if rows_of(ids, width) is None:
         raise CompileError(
             f"{what} is a part of the features of {leaf.where}; return all and choose in the program's recording"
         )
-    if len(leaf.features_out) == 1 and _class_axis(ending.ids, width) is None:
+    if len(leaf.features_out) == 1 and _class_axis(output.ids, width) is None:
         raise CompileError(f"{what} mixes the features of {leaf.where} with its samples or steps. {_ALLOWED}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from neuromorphic.compiler.modules.agreement import agreement
 from neuromorphic.compiler.modules.graphs import ModuleGraph, as_evaluated, traced_graph
 from neuromorphic.compiler.nir.graphs import compile_graph
+from neuromorphic.compiler.nir.operations import Options
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import EQUAL, FINE_BITS
 from neuromorphic.errors import CompileError
@@ -86,14 +86,14 @@ def compile_module(
     elif input_scale is None and input_range is None:
         input_scale, input_range, rounded = _input_units(sample)
         chosen = True
-    options: dict[str, Any] = {"num_steps": num_steps, "input_scale": input_scale, "input_range": input_range}
-    options["membranes"] = traced.membranes
-    program, notes, far = _measured(module, sample, traced, *compile_graph(graph, weight_bits=weight_bits, **options))
+    options = Options(num_steps, None, input_scale, input_range, weight_bits, membranes=traced.membranes)
+    program, notes, far = _measured(module, sample, traced, *compile_graph(graph, options))
     if far and (weight_bits is None or rounded):
+        options = replace(options, weight_bits=weight_bits or FINE_BITS)
         if rounded and input_scale is not None:
-            options |= {"input_scale": input_scale * 127 / FINE_COUNT, "input_range": (-FINE_COUNT, FINE_COUNT)}
-        graded = compile_graph(graph, weight_bits=weight_bits or FINE_BITS, **options)
-        finer, better, still_far = _measured(module, sample, traced, *graded)
+            scale = input_scale * 127 / FINE_COUNT
+            options = replace(options, input_scale=scale, input_range=(-FINE_COUNT, FINE_COUNT))
+        finer, better, still_far = _measured(module, sample, traced, *compile_graph(graph, options))
         if still_far < far:
             program, notes = finer, better
             if weight_bits is None:
@@ -107,7 +107,7 @@ def compile_module(
 def _measured(
     module: nn.Module, sample: Tensor, traced: ModuleGraph, program: Program, notes: Notes
 ) -> tuple[Program, Notes, int]:
-    """Return a program with its agreement, ``notes`` with what to say of that, and how many warnings that adds."""
+    """Return a program with its agreement, its notes with those on that, and how many warnings that adds."""
     before = len(notes.warnings)
     with as_evaluated(module):
         found = agreement(module, sample, program, traced, notes)

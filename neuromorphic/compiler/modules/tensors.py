@@ -323,6 +323,14 @@ def _axis(ids: Tensor, dim: int) -> Axis:
     return Axis(stride if bool((steps == stride).all()) else 0, length)
 
 
+def rows_of(ids: Tensor, width: int) -> Tensor | None:
+    """Return which rows of ``width`` features elements are, ``None`` where they are no whole rows in their order."""
+    rows = ids.reshape(-1, width) if ids.numel() % width == 0 else ids[:0].reshape(0, width)
+    if len(rows) == 0 or not torch.equal(rows, rows[:, :1] + torch.arange(width)) or bool((rows[:, 0] % width).any()):
+        return None
+    return rows[:, 0] // width
+
+
 def tensors_of(value: Any) -> Iterator[Tensor]:
     """Yield the tensors in nested lists, tuples and dictionaries, in order."""
     if isinstance(value, Tensor):

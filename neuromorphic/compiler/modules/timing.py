@@ -59,11 +59,13 @@ def timing_of(found: Trace, sample: Tensor) -> Timing:
         When neurons run different numbers of steps, or the sample's steps are not read once each and in order.
     """
     neurons = [leaf for leaf in found.leaves.values() if is_neuron(leaf.module)]
-    steps = {leaf.name: _steps(leaf) for leaf in neurons}
+    steps = {}
+    for leaf in neurons:
+        steps[leaf.name] = sum(shape[0] for shape in leaf.shapes) if is_sequence(leaf.module) else leaf.calls
     if len(set(steps.values())) > 1:
-        told = ", ".join(f"{found.leaves[name].where}: {count}" for name, count in steps.items())
+        counts = ", ".join(f"{found.leaves[name].where}: {count}" for name, count in steps.items())
         raise CompileError(
-            f"neurons run different numbers of steps ({told}); in a program all of them run in every step, so call "
+            f"neurons run different numbers of steps ({counts}); in a program all of them run in every step, so call "
             "each once in every step of the sample"
         )
     assert found.input_features is not None
@@ -80,12 +82,6 @@ def timing_of(found: Trace, sample: Tensor) -> Timing:
                 "to all modules at once"
             )
     return timings[0]
-
-
-def _steps(leaf: Leaf) -> int:
-    if not is_sequence(leaf.module):
-        return leaf.calls
-    return sum(shape[0] for shape in leaf.shapes)
 
 
 def _rows(leaf: Leaf, num_steps: int, batch: int, total: int) -> Tensor:

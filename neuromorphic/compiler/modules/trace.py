@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuromorphic.compiler.modules.neurons import features_of, refuse_unless_supported
-from neuromorphic.compiler.modules.tensors import INPUT, Entry, Following, Lost, Part, Source, tensors_of
+from neuromorphic.compiler.modules.tensors import INPUT, Entry, Following, Lost, Part, Source, rows_of, tensors_of
 from neuromorphic.errors import CompileError
 
 STATES = ("spk", "syn", "mem")
@@ -94,10 +94,6 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         leaf.hidden = {name: state.clone() for name, state in hidden_states(leaf.module).items()}
         self.inside -= 1
 
-    def watch_input(self, sample: Tensor) -> None:
-        """Make the sample known."""
-        self.remember(sample, Source((Part(INPUT),), sample.numel()))
-
     def _edges(self, leaf: Leaf, tensor: Tensor) -> frozenset[Edge]:
         entry = self.find(tensor)
         if entry is None:
@@ -123,39 +119,34 @@ class Trace(Following):  # type: ignore[no-untyped-call]
                 "modules, and a membrane that is read is a leaky integrator (norse.torch.LIBoxCell)"
             )
         width = math.prod(leaf.features_in)
-        ids = entry.indices(tensor)
-        rows = ids.reshape(-1, width) if ids.numel() % width == 0 else ids[:0].reshape(0, width)
-        starts = rows[:, 0]
+        rows = rows_of(entry.indices(tensor), width)
         if part.node == INPUT:
-            self._check_input(leaf, rows)
+            self._check_input(leaf, rows, width)
             return Edge(INPUT, 0)
         producer = self.leaves[part.node]
         assert isinstance(entry.source, Source)
-        total = entry.source.numel // width
-        ordered = torch.equal(rows, starts[:, None] + torch.arange(width)) and bool((starts % width == 0).all())
-        block = starts // width
-        same = width == math.prod(producer.features_out) and ordered and len(block) > 0
-        if same and len(block) % total == 0 and torch.equal(block, torch.arange(total).repeat(len(block) // total)):
-            return Edge(part.node, 0 if part.call is None else leaf.calls - part.call)
-        in_order = (part.call or 1) == 1 and len(block) > 0 and int(block[0]) == (leaf.calls - 1) * len(block)
-        if same and in_order and torch.equal(block, torch.arange(len(block)) + block[0]):
-            return Edge(part.node, 0)  # one step of a sequence, the next one at every call
+        if rows is not None and width == math.prod(producer.features_out):
+            total = entry.source.numel // width
+            if len(rows) % total == 0 and torch.equal(rows, torch.arange(total).repeat(len(rows) // total)):
+                return Edge(part.node, 0 if part.call is None else leaf.calls - part.call)
+            in_order = (part.call or 1) == 1 and int(rows[0]) == (leaf.calls - 1) * len(rows)
+            if in_order and torch.equal(rows, torch.arange(len(rows)) + rows[0]):
+                return Edge(part.node, 0)  # one step of a sequence, the next one at every call
         raise CompileError(
             f"{leaf.where}: its input is a part of the output of {producer.where}, or that output in another order "
             "or at another step; NIR joins whole outputs"
         )
 
-    def _check_input(self, leaf: Leaf, rows: Tensor) -> None:
-        width = rows.shape[1]
-        aligned = torch.equal(rows, rows[:, :1] + torch.arange(width)) and bool((rows[:, 0] % width == 0).all())
-        if not aligned or len(rows) == 0 or width != math.prod(self.input_features or leaf.features_in):
+    def _check_input(self, leaf: Leaf, rows: Tensor | None, width: int) -> None:
+        """Note which rows of the sample a leaf reads."""
+        if rows is None or width != math.prod(self.input_features or leaf.features_in):
             raise CompileError(
                 f"{leaf.where}: its input is a part of the sample's features, or they are in another order; "
                 "a graph has one input, read as a whole"
             )
         if self.input_features is None:
             self.input_features = leaf.features_in
-        leaf.input_rows.append(rows[:, 0] // width)
+        leaf.input_rows.append(rows)
 
     def _check_states(self, leaf: Leaf, given: list[Tensor]) -> None:
         """Refuse a state that is not the one which the module returned a step before, or not zero at first."""
@@ -189,9 +180,8 @@ def _parameters(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items() if name.split(".")[-1] not in STATES}
 
 
-def _check_untouched(leaf: Leaf, raw: list[Tensor], returned: Any) -> None:
+def _check_untouched(leaf: Leaf, raw: list[Tensor], now: list[Tensor]) -> None:
     """Refuse a hook of the user's that changes what a module returns."""
-    now = list(tensors_of(returned))
     if len(raw) != len(now) or any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(raw, now, strict=True)):
         raise CompileError(
             f"{leaf.where}: a forward hook changes what it returns, which no graph can say; do so in its weights, or "
@@ -216,12 +206,9 @@ def trace(module: nn.Module, sample: Tensor, leaves: dict[str, nn.Module]) -> Tr
         def first(_: nn.Module, args: Any, returned: Any, raw: list[Tensor] = raw) -> None:
             raw[:] = [tensor.clone() for tensor in tensors_of(returned)]
 
-        def leave(
-            _: nn.Module, args: Any, kwargs: Any, returned: Any, leaf: Leaf = leaf, raw: list[Tensor] = raw
-        ) -> None:
-            _check_untouched(leaf, raw, returned)
-            lead = next(tensors_of((args, kwargs))).ndim - len(leaf.features_in)
-            found.leave(leaf, lead, returned)
+        def leave(_: Any, args: Any, kwargs: Any, returned: Any, leaf: Leaf = leaf, raw: list[Tensor] = raw) -> None:
+            _check_untouched(leaf, raw, list(tensors_of(returned)))
+            found.leave(leaf, next(tensors_of((args, kwargs))).ndim - len(leaf.features_in), returned)
 
         handles.append(part.register_forward_pre_hook(enter, with_kwargs=True))
         handles.append(part.register_forward_hook(first, prepend=True))
@@ -236,7 +223,7 @@ def trace(module: nn.Module, sample: Tensor, leaves: dict[str, nn.Module]) -> Tr
     try:
         with torch.no_grad(), found:
             found.inside += 1
-            found.watch_input(sample)
+            found.remember(sample, Source((Part(INPUT),), sample.numel()))
             found.inside -= 1
             returned = module(sample)
             found.inside += 1
@@ -246,11 +233,7 @@ def trace(module: nn.Module, sample: Tensor, leaves: dict[str, nn.Module]) -> Tr
             handle.remove()
     for leaf in found.leaves.values():
         after = _parameters(leaf.module)
-        moved = [
-            name
-            for name, tensor in before[leaf.name].items()
-            if not torch.equal(tensor.nan_to_num(), after[name].nan_to_num())
-        ]
-        if moved:
-            raise CompileError(f"{leaf.where}: its {moved[0]} changes while the network runs; a program's stay")
+        for name, tensor in before[leaf.name].items():
+            if not torch.equal(tensor.nan_to_num(), after[name].nan_to_num()):
+                raise CompileError(f"{leaf.where}: its {name} changes while the network runs; a program's stay")
     return found

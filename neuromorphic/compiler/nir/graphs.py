@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection
 from typing import Any, Literal
 
 import numpy as np
 
 from neuromorphic.compiler.draft import Draft
 from neuromorphic.compiler.nir.neurons import note_decays
-from neuromorphic.compiler.nir.operations import Operations
+from neuromorphic.compiler.nir.operations import Operations, Options
 from neuromorphic.compiler.nir.time_step import step_of
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.notes import Notes
@@ -70,7 +69,7 @@ def compile_nir(
         Steps a sample runs; bounds are proven for this many.
     dt : float, optional
         Seconds of a step; ``None``: ``graph.metadata["dt"]``, else 1e-4, snnTorch's, unless the neurons fit another
-        convention only (:mod:`neuromorphic.compiler.nir.step`).
+        convention only (:mod:`neuromorphic.compiler.nir.time_step`).
     input_scale : float, optional
         Real value of one input unit; ``None``: the input is spikes, unless ``graph.metadata`` says ``input_scale``.
     input_range : tuple of int, optional
@@ -115,44 +114,34 @@ def compile_nir(
     """
     nir_package()
     graph = read_nir(graph_or_path) if isinstance(graph_or_path, (str, os.PathLike)) else graph_or_path
-    options: dict[str, Any] = {"dt": dt, "input_scale": input_scale, "input_range": input_range}
-    program, notes = compile_graph(graph, num_steps=num_steps, weight_bits=weight_bits, reset=reset, **options)
+    options = Options(num_steps, dt, input_scale, input_range, weight_bits, reset)
+    program, notes = compile_graph(graph, options)
     notes.issue()
     return program
 
 
-def compile_graph(
-    graph: Any,
-    *,
-    num_steps: int,
-    dt: float | None = None,
-    input_scale: float | None = None,
-    input_range: tuple[int, int] | None = None,
-    weight_bits: int | None = None,
-    reset: str = "zero",
-    membranes: Collection[str] = (),
-) -> tuple[Program, Notes]:
-    """Return the program of a graph, with the units of the neurons in ``membranes``, and the notes on it."""
+def compile_graph(graph: Any, options: Options) -> tuple[Program, Notes]:
+    """Return the program of a graph, and the notes on it."""
     nir = nir_package()
-    unit, (low, high) = _input_units(graph, input_scale, input_range)
+    unit, (low, high) = _input_units(graph, options.input_scale, options.input_range)
     try:
         largest = unit * max(-float(low), float(high))
     except (TypeError, ValueError):  # a range that is none is refused below, by name
         largest = unit
-    choices = (("weight_bits", weight_bits, (8, FINE_BITS, None)), ("reset", reset, ("zero", "subtract")))
-    for name, value, allowed in choices:
+    for name, allowed in (("weight_bits", (8, FINE_BITS, None)), ("reset", ("zero", "subtract"))):
+        value = getattr(options, name)
         if value not in allowed:
             raise CompileError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
     try:
-        checked_integer("program", "num_steps", num_steps, 1, INT32_MAX)
+        checked_integer("program", "num_steps", options.num_steps, 1, INT32_MAX)
         with np.errstate(over="raise", divide="raise", invalid="raise", under="ignore"):
-            step, sentence = step_of(graph, dt, largest)
+            step, sentence = step_of(graph, options.dt, largest)
             wiring = Wiring(graph, step)
             for node in wiring.nodes.values():
-                note_decays(node, step, num_steps, wiring.notes)
+                note_decays(node, step, options.num_steps, wiring.notes)
             entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, unit)
-            draft = Draft(entry, num_steps, wiring.notes)
-            operations = Operations(wiring, draft, step, weight_bits=weight_bits, reset=reset, membranes=membranes)
+            draft = Draft(entry, options.num_steps, wiring.notes)
+            operations = Operations(wiring, draft, step, options)
             operations.build()
         wiring.notes.insert(0, sentence)
         metadata = {
@@ -162,7 +151,7 @@ def compile_graph(
             "assumptions": list(wiring.notes),
             "units": operations.units,
         }
-        return Program(tuple(draft.ops), num_steps=num_steps, metadata=metadata), wiring.notes
+        return Program(tuple(draft.ops), num_steps=options.num_steps, metadata=metadata), wiring.notes
     except (ProgramError, BoundError) as error:
         raise CompileError(str(error)) from error
     except FloatingPointError as error:

@@ -171,6 +171,11 @@ def linear_map(node: Node, shape: Shape, dt: float) -> Map:
         return _delay(node, shape, dt)
     if node.kind in ("Affine", "Linear"):
         return _affine(node, shape)
+    return _with_leading_ones(node, shape)
+
+
+def _with_leading_ones(node: Node, shape: Shape) -> Map:
+    """Return a convolution or pool, of an input that may lack the channels or have axes of 1 before them."""
     axes = 2 if node.kind == "Conv1d" else 3
     lead = shape[: max(0, len(shape) - axes)]
     if max(lead, default=1) > 1 or len(shape) < axes - 1:
@@ -239,10 +244,9 @@ def _bias(node: Node, size: int) -> torch.Tensor:
 
 
 def _convolution(node: Node, shape: Shape) -> Map:
-    pool = node.kind in ("SumPool2d", "AvgPool2d")
     dims = 1 if node.kind == "Conv1d" else 2
     offset = None
-    if pool:
+    if node.kind in ("SumPool2d", "AvgPool2d"):
         kernel = integers(node, "kernel_size", dims, 1)
         if shape[0] * math.prod(kernel) > MAX_WEIGHTS:
             raise node.refuse(f"a kernel of {kernel} is too large")
@@ -260,9 +264,9 @@ def _convolution(node: Node, shape: Shape) -> Map:
             check_shape(node, shape, (shape[0], *shape_of(node, node.nir.input_shape, "input_shape")))
         offset = _bias(node, len(weight)).reshape(-1, *[1] * dims)
     stride = integers(node, "stride", dims, 1)
-    before, after = _padding(node, dims, stride, [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)])
-    padded = [size + b + a for size, b, a in zip(shape[1:], before, after, strict=True)]
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    before, after = _padding(node, dims, stride, [r - 1 for r in reach])
+    padded = [size + b + a for size, b, a in zip(shape[1:], before, after, strict=True)]
     if shape[0] * math.prod(padded) > MAX_WEIGHTS or any(r > p for r, p in zip(reach, padded, strict=True)):
         raise node.refuse(
             f"a kernel that reaches {reach} does not fit an input of {list(shape[1:])} padded to {padded}"
@@ -279,8 +283,7 @@ def _convolution(node: Node, shape: Shape) -> Map:
         result: torch.Tensor = convolve(wide, kernels, stride=stride, dilation=dilation, groups=groups)
         return result
 
-    full = None if offset is None else offset.expand(out).clone()
-    return Map(shape, out, apply, full)
+    return Map(shape, out, apply, None if offset is None else offset.expand(out).clone())
 
 
 def _padding(node: Node, dims: int, stride: list[int], span: list[int]) -> tuple[list[int], list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,21 +27,24 @@ FINEST = 2.0**12
 """Units that the largest event has left where an integrator's current is made coarser, so that it does not saturate."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """What is asked of the compiler of a graph, as :func:`compile_nir` describes it."""
+
+    num_steps: int
+    dt: float | None = None
+    input_scale: float | None = None
+    input_range: tuple[int, int] | None = None
+    weight_bits: int | None = None
+    reset: str = "zero"
+    membranes: Collection[str] = ()  # neurons whose units are stored although they spike
+
+
 class Operations:
     """Adds the operations of a graph to a draft; ``units`` are the real values of one unit of those that are read."""
 
-    def __init__(
-        self,
-        wiring: Wiring,
-        draft: Draft,
-        dt: float,
-        *,
-        weight_bits: int | None,
-        reset: str,
-        membranes: Collection[str],
-    ) -> None:
-        self.wiring, self.draft, self.dt = wiring, draft, dt
-        self.weight_bits, self.reset, self.membranes = weight_bits, reset, membranes
+    def __init__(self, wiring: Wiring, draft: Draft, dt: float, options: Options) -> None:
+        self.wiring, self.draft, self.dt, self.options = wiring, draft, dt, options
         self.signals = Signals(wiring)
         self.units: dict[str, Any] = {}
         self.late: dict[tuple[str, int], Source] = {}
@@ -73,7 +76,7 @@ class Operations:
     def currents(self, node: Node, name: str, signal: Signal, **options: Any) -> Currents:
         """Return the synapses of a population; of 15 bits, unless asked for 8, where the graph has a loop."""
         parts = [(self.delayed(node, source, steps), matrix) for (source, steps), matrix in signal.terms.items()]
-        bits = self.weight_bits
+        bits = self.options.weight_bits
         if bits is None and (self.wiring.late or any(steps > 0 for _, steps in signal.terms)):
             bits = FINE_BITS
         return currents_of(name, parts, bits=bits, **options)
@@ -143,7 +146,7 @@ class Operations:
             draft=self.draft,
         )
         self.draft.add(ops)
-        if what.reset == "none" or node.name in self.membranes:  # read by its membrane
+        if what.reset == "none" or node.name in self.options.membranes:  # read by its membrane
             self.units[node.name] = _one_or_each(units)
 
     def sum_up(self, node: Node) -> None:
@@ -155,7 +158,7 @@ class Operations:
     def neurons(self, node: Node) -> None:
         """Add one population, its synaptic currents first where it has some."""
         shape = self.wiring.shapes[node.name]
-        what = population(node, shape, self.dt, self.wiring.notes, self.reset)
+        what = population(node, shape, self.dt, self.wiring.notes, self.options.reset)
         signal = self.signals.reaching(node.name)
         if what.synaptic is not None:
             spikes = what.theta is not None

@@ -40,16 +40,9 @@ POOLED = ("Flatten", "AvgPool2d", "SumPool2d")
 def portable(graph: Any) -> Any:
     """Return a graph of the same meaning whose neurons have ``r = 1``, ``v_leak = 0`` and ``v_threshold = 1``.
 
-    Parameters
-    ----------
-    graph : nir.NIRGraph
-        Its ``metadata`` hold ``dt``. Sub-graphs, and neurons whose scales no weights can take, stay as they are.
-
-    Returns
-    -------
-    nir.NIRGraph
-        ``metadata["form"]`` is ``"portable"``; ``metadata["notes"]`` says, a sentence a line, what snnTorch's, Norse's
-        and SpikingJelly's readers make of it. ``graph`` is not changed; a portable one is returned as it is.
+    ``graph`` is not changed; a portable one, or one without ``metadata["dt"]``, is returned as it is. Sub-graphs, and
+    neurons whose scales no weights can take, stay as they are. ``metadata["form"]`` becomes ``"portable"``, and
+    ``metadata["notes"]`` says, a sentence a line, what snnTorch's, Norse's and SpikingJelly's readers make of it.
     """
     if text_of(graph.metadata.get("form")) == "portable" or "dt" not in graph.metadata:
         return graph
@@ -218,6 +211,5 @@ def _fits(node: Any, factor: Float64, offset: Float64, direct: bool) -> bool:
         return True
     if factor.ndim == 0 or len(factor) != len(node.weight):
         return False
-    return all(
-        (value.reshape(len(value), -1) == value.reshape(len(value), -1)[:, :1]).all() for value in (factor, offset)
-    )
+    rows = [value.reshape(len(value), -1) for value in (factor, offset)]
+    return all((value == value[:, :1]).all() for value in rows)

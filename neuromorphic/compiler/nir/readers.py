@@ -1,12 +1,12 @@
 """What the readers of other tools make of a NIR graph, in sentences: snnTorch 1.0, Norse 1.1, SpikingJelly 2.0.
 
-Each was run (``tests/neuromorphic/compiler/nir/test_nir_portable.py``). All reset to zero in the same step, whatever the metadata say. snnTorch's
-step is always 1e-4 s, the others take ``dt``; snnTorch and Norse spike above the threshold, SpikingJelly also at it.
+Each was run, in ``tests/neuromorphic/compiler/nir/test_nir_portable.py``. All reset to zero in the same step, whatever
+the metadata say. The step of snnTorch is always 1e-4 s, the others take ``dt``. snnTorch and Norse spike above the
+threshold, SpikingJelly also at it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,7 @@ NAMED = 6
 """Names of nodes that a note lists."""
 
 
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
+def _listed(names: list[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
