@@ -19,7 +19,7 @@ from torch import nn
 import pnbx_snn
 from neuromorphic.compiler.currents import Currents, Source, synapses_of
 from neuromorphic.compiler.draft import Draft, state_integers
-from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, decay_error, spiking_population
+from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Integrator, decay_error, spiking_population
 from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, real_weights
 from neuromorphic.errors import CompileError
 from neuromorphic.ops import Input, Operation, Readout
@@ -160,8 +160,8 @@ def compile_neurons(
             f"{DECAY_ONE} in Q0.12: its membrane is up to {error[worst]:.2%} off within {draft.num_steps} steps."
         )
     currents = Currents(name, synapses_of(event_source(source), affine.planes), own_units=True)
-    neurons = {"beta": beta, "theta": theta, "gain": affine.gain, "offset": affine.offset}
-    return spiking_population(currents, **neurons, reset=reset, draft=draft)[0]
+    membrane = Integrator(beta, affine.gain, affine.offset)
+    return spiking_population(currents, membrane, theta, reset, draft)[0]
 
 
 def event_source(op: Operation) -> Source:

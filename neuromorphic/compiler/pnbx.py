@@ -115,6 +115,7 @@ class _Block:
         return self.current("ssm_C", ssm.C, y)
 
     def linear_time_invariant(self, ssm: LTISSM) -> str:
+        """Add a state-space model with fixed decays or rotations; return its current."""
         size = ssm.d_ssm
         _, gamma_c = ternary_weights(ssm.C, self.name)
         eigenvalue = ssm.eigenvalue().detach().cpu().to(torch.complex128).numpy()
@@ -140,7 +141,7 @@ class _Block:
         return self.current("rnn_V", rnn.V, self.scaled("rnn_shown", state, 1.0, rnn.d_rnn, shift=fine))
 
     def spiking(self, rnn: SpikingRNN) -> str:
-        """Interneurons in a loop with the block's own spikes; their current comes after the norm."""
+        """Add interneurons in a loop with the block's own spikes; their current comes after the norm."""
         size = rnn.d_rnn
         driven, gamma_w = self.dense("rnn_W", rnn.W, self.events, shift=INTERNEURON_BITS)
         heard, gamma_u = self.dense("rnn_U", rnn.U, self.last_spikes)

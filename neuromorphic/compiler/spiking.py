@@ -13,7 +13,7 @@ weights are counted in finer units, or a ``Scale`` makes the current of a neuron
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,15 @@ RESTING = 2.0**12
 """Units of a threshold that no input reaches."""
 
 
+@dataclass(frozen=True)
+class Integrator:
+    """``v = beta v + gain I + offset``, ``[N]`` each."""
+
+    beta: Float64
+    gain: Float64
+    offset: Float64
+
+
 def check_thresholds(name: str, theta: Float64) -> None:
     """Refuse thresholds that are not positive."""
     if not (theta > 0).all():
@@ -53,19 +62,12 @@ def check_thresholds(name: str, theta: Float64) -> None:
 
 
 def spiking_population(
-    currents: Currents,
-    *,
-    beta: Float64,
-    theta: Float64,
-    gain: Float64,
-    offset: Float64,
-    reset: str,
-    draft: Draft,
+    currents: Currents, membrane: Integrator, theta: Float64, reset: str, draft: Draft
 ) -> tuple[list[Operation], Float64]:
-    """Return synapses and neurons for ``v = beta v + gain I + offset``, and the real value of a unit of each membrane.
+    """Return synapses and neurons with thresholds ``theta``, and the real value of a unit of each membrane, ``[N]``.
 
-    All are ``[N]``; a negative ``gain`` turns the weights of its neuron around. ``currents`` have their own units for
-    each neuron, ``reset`` is one of :data:`neuromorphic.ops.resets.RESETS`, and ``draft`` is the program so far.
+    A negative gain turns the weights of its neuron around. ``currents`` have their own units for each neuron, ``reset``
+    is one of :data:`neuromorphic.ops.resets.RESETS`, and ``draft`` is the program so far.
 
     Raises
     ------
@@ -74,11 +76,11 @@ def spiking_population(
     """
     name = currents.name
     check_thresholds(name, theta)
-    currents = currents.times(np.sign(gain).astype(np.int8))
-    magnitude = np.abs(gain)
-    decay = np.rint(beta * DECAY_ONE).astype(np.int32)
-    currents, theta = _share_bits(currents, magnitude, offset, theta, decay)
-    unit = magnitude * currents.unit / (1.0 if currents.rows is None else currents.rows)  # [N], real v of one unit
+    currents = currents.times(np.sign(membrane.gain).astype(np.int8))
+    gain, offset = np.abs(membrane.gain), membrane.offset
+    decay = np.rint(membrane.beta * DECAY_ONE).astype(np.int32)
+    currents, theta = _share_bits(currents, gain, offset, theta, decay)
+    unit = gain * currents.unit / (1.0 if currents.rows is None else currents.rows)  # [N], real v of one unit
     live = (unit > 0) & (currents.peak() > 0)
     need = np.maximum(theta, np.abs(offset))
     unreached = max(float((need / np.where(live, unit, np.inf)).max()), RESTING)

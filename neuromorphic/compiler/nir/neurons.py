@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.compiler.nir.nodes import Node, Shape, numbers, rounded_mantissa, text_of
-from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, decay_error
+from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Integrator, decay_error
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.ops.numbers import DECAY_ONE
@@ -49,15 +49,6 @@ LEAKY = {"LI": ("tau",), "LIF": ("tau",), "CubaLI": ("tau_mem", "tau_syn"), "Cub
 
 
 @dataclass(frozen=True)
-class Integrator:
-    """``v = beta v + gain I + offset``, ``[N]`` each."""
-
-    beta: Float64
-    gain: Float64
-    offset: Float64
-
-
-@dataclass(frozen=True)
 class Population:
     """Neurons of one node: the synaptic current or ``None``, the membrane, and its threshold or ``None``."""
 
@@ -68,13 +59,7 @@ class Population:
 
 
 def lif_node(
-    beta: Float64,
-    theta: Float64,
-    dt: float,
-    metadata: dict[str, Any],
-    *,
-    gain: Float64 | float = 1.0,
-    offset: Any = 0.0,
+    beta: Float64, theta: Float64, dt: float, metadata: dict[str, Any], *, gain: Any = 1.0, offset: Any = 0.0
 ) -> Any:
     """Return a NIR neuron with ``v = beta v + gain I + offset`` a step: an ``IF`` where none has a leak."""
     nir = nir_package()
@@ -105,7 +90,7 @@ def snap_to_short(values: Float64) -> Float64:
 
 
 def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str = "zero") -> Population:
-    """Return the neurons of a node that is no linear one; ``reset`` is that of neurons whose metadata name none.
+    """Return the neurons of a node that is not linear; ``reset`` is that of neurons whose metadata name none.
 
     ``notes`` takes a sentence for whatever is assumed. A parameter or a reset that cannot be compiled is refused.
     """

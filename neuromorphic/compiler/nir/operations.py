@@ -12,11 +12,11 @@ import numpy as np
 from neuromorphic.compiler.currents import Currents, Source, currents_of
 from neuromorphic.compiler.draft import Draft, state_integers
 from neuromorphic.compiler.folding import add_running_sum, event_source
-from neuromorphic.compiler.nir.neurons import SPIKING, Integrator, Population, population
+from neuromorphic.compiler.nir.neurons import SPIKING, Population, population
 from neuromorphic.compiler.nir.nodes import Node
 from neuromorphic.compiler.nir.signals import Signal, Signals
 from neuromorphic.compiler.nir.wiring import Wiring
-from neuromorphic.compiler.spiking import spiking_population
+from neuromorphic.compiler.spiking import Integrator, spiking_population
 from neuromorphic.compiler.weight_integers import FINE_BITS, Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.ops import LI, Delay, Operation
@@ -136,15 +136,7 @@ class Operations:
         if node.kind == "Threshold":  # without a memory, only the distance to the threshold counts
             low = np.where(theta > 0, 0.0, np.abs(membrane.gain) * currents.unit - theta)
             theta, offset = theta + low, offset + low
-        ops, units = spiking_population(
-            currents,
-            beta=membrane.beta,
-            theta=theta,
-            gain=membrane.gain,
-            offset=offset,
-            reset=what.reset,
-            draft=self.draft,
-        )
+        ops, units = spiking_population(currents, replace(membrane, offset=offset), theta, what.reset, self.draft)
         self.draft.add(ops)
         if what.reset == "none" or node.name in self.options.membranes:  # read by its membrane
             self.units[node.name] = _one_or_each(units)
