@@ -29,8 +29,8 @@ from neuromorphic.compiler import folding
 from neuromorphic.compiler.currents import scale_op
 from neuromorphic.compiler.draft import Draft
 from neuromorphic.compiler.folding import ternary_weights, to_numpy
+from neuromorphic.compiler.glia import block_thresholds, encoder_thresholds, with_live_glia
 from neuromorphic.compiler.layers import origin_of
-from neuromorphic.compiler.live_glia import with_live_glia
 from neuromorphic.compiler.spiking import check_thresholds
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import BoundError, CompileError
@@ -215,8 +215,7 @@ class _Block:
 
     def threshold_and_bias(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Fold norm, leak, learned bias and glia's thresholds into the neurons' own parameters."""
-        glia = None if self.glia_period is not None else self.block.threshold()
-        theta = np.full(self.size, self.block.membrane.threshold) if glia is None else to_numpy(glia)
+        theta = block_thresholds(self.block, frozen=self.glia_period is None)
         bias = (self.norm_offset + to_numpy(self.block.membrane.bias)) * (1.0 - self.beta) * self.unit
         check_thresholds(self.name, theta)
         for what, values in (("threshold", theta * self.unit), ("bias", bias)):
@@ -229,7 +228,7 @@ class _Block:
         return np.floor(theta * self.unit).astype(np.int32), np.rint(bias).astype(np.int32)
 
     def pathway(self, part: nn.Module) -> str:
-        """Add the operations of a pathway; return the one that gives its current."""
+        """Add the operations of a pathway; return the one of its current."""
         compilers: tuple[tuple[type[nn.Module], Callable[[Any], str]], ...] = (
             (SelectiveSSM, self.selective),
             (LTISSM, self.linear_time_invariant),
@@ -281,9 +280,7 @@ def compile_pnbx(model: PNBX, num_steps: int, glia_period: int | None) -> Progra
     draft = Draft(folding.input_of(encoder.linear, "encoder"), num_steps)
     affine = folding.fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - encoder.beta)
     glia: Any = model.blocks[0].glia
-    theta = np.full(model.d_hidden, float(encoder.threshold))
-    if glia is not None and glia_period is None:
-        theta = to_numpy(glia.thresholds(encoder.threshold, "encoder"))
+    theta = encoder_thresholds(model, frozen=glia_period is None)
     beta, source = np.full(model.d_hidden, encoder.beta), draft.ops[0]
     *synapses, neurons = folding.compile_neurons(
         affine, beta, theta, reset=encoder.reset, name="encoder", source=source, draft=draft

@@ -21,6 +21,7 @@ from torch import nn
 import pnbx_snn
 from neuromorphic.compiler import folding
 from neuromorphic.compiler.folding import quantised_weights, to_numpy
+from neuromorphic.compiler.glia import block_thresholds, encoder_thresholds
 from neuromorphic.compiler.layers import LayerParts, check_layers, layers_of
 from neuromorphic.compiler.nir.neurons import lif_node, reset_metadata
 from neuromorphic.compiler.nir.portable import Form, portable
@@ -204,12 +205,8 @@ class _Network:
         if model.readout_kind != "mean":
             raise CompileError("readout: logits of every step are no sum over time; the mean over time can be exported")
         self.metadata["num_steps"] = model.num_steps
-        encoder, size = model.encoder, model.d_hidden
-        glia: Any = model.blocks[0].glia
-        theta = np.full(size, encoder.threshold)
-        if glia is not None:
-            theta = to_numpy(glia.thresholds(encoder.threshold, "encoder"))
-        beta = np.full(size, encoder.beta)
+        encoder, theta = model.encoder, encoder_thresholds(model)
+        beta = np.full(model.d_hidden, encoder.beta)
         last = self.input(encoder.linear, "encoder")
         affine = folding.fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - beta)
         last = self.driven("encoder", affine, last, beta, theta, reset_metadata(encoder.reset, "lif_box"))
@@ -228,15 +225,13 @@ class _Network:
         norm_gain, norm_offset = folding.fold_norm(block.norm, block.d_hidden, name)
         for key, pathway in block.pathways.items():
             sources.append(self.pathway(f"{name}_{key}", name, pathway, events, norm_gain))
-        glia = block.threshold()
-        theta = np.full(block.d_hidden, block.membrane.threshold) if glia is None else to_numpy(glia)
-        beta = to_numpy(block.membrane.beta)
+        theta, beta = block_thresholds(block), to_numpy(block.membrane.beta)
         offset = (1.0 - beta) * (norm_offset + to_numpy(block.membrane.bias))
         metadata, gain = reset_metadata(block.membrane.reset, "lif_box"), (1.0 - beta) * norm_gain
         return self.add(name, lif_node(beta, theta, self.dt, metadata, gain=gain, offset=offset), *sources)
 
     def pathway(self, name: str, block: str, part: nn.Module, events: str, norm_gain: Float64) -> str:
-        """Add a pathway; return the node that gives its current."""
+        """Add a pathway; return the node of its current."""
         if isinstance(part, LTISSM) and part.kind == "real":
             keep = part.eigenvalue().detach().cpu().to(torch.complex128).numpy().real
             one, zero = np.ones(part.d_ssm), np.zeros(part.d_ssm)

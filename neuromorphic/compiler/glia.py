@@ -1,4 +1,4 @@
-"""Glia that go on moving thresholds in a program: a layer's PID controllers in integers."""
+"""Glia in a program: thresholds as they left them, or a layer's PID controllers in integers that go on moving them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,31 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.compiler.folding import to_numpy
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.ops import LIF, HomeostaticLIF
 from neuromorphic.ops.homeostatic_lif import GAIN_BITS, MAX_GAIN, MAX_INTEGRAL, MAX_OFFSET, RATE_BITS, RATE_ONE
 from neuromorphic.ops.numbers import DECAY_ONE
+from pnbx_snn.networks.block import BitBrain
+from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.glia import Glia, Loop
 
 OCTAVES = math.log2(math.e)
 """Octaves of an e-fold: glia count offsets in e-folds."""
+
+
+def encoder_thresholds(model: PNBX, *, frozen: bool = True) -> Float64:
+    """Return the thresholds of the encoder, where glia left them if they are ``frozen``."""
+    glia: Any = model.blocks[0].glia
+    if glia is None or not frozen:
+        return np.full(model.d_hidden, float(model.encoder.threshold))
+    return to_numpy(glia.thresholds(model.encoder.threshold, "encoder"))
+
+
+def block_thresholds(block: BitBrain, *, frozen: bool = True) -> Float64:
+    """Return the thresholds of a block, where glia left them if they are ``frozen``."""
+    glia = block.threshold() if frozen else None
+    return np.full(block.d_hidden, block.membrane.threshold) if glia is None else to_numpy(glia)
 
 
 def with_live_glia(lif: LIF, glia: Glia | None, loop: Loop, period: int | None) -> LIF:
