@@ -110,7 +110,7 @@ def fold_norm(norm: nn.Module | None, size: int, where: str) -> tuple[Float64, F
 def batch_norm(norm: Any, where: str) -> tuple[Float64, Float64]:
     """Return gain and offset of a BatchNorm in evaluation mode, ``[channels]`` each."""
     if norm.running_mean is None or norm.running_var is None:
-        raise CompileError(f"{where}: BatchNorm keeps no running statistics; train with track_running_stats=True")
+        raise CompileError(f"{where}: its BatchNorm keeps no running statistics; train with track_running_stats=True")
     gain = 1.0 / np.sqrt(to_numpy(norm.running_var) + norm.eps)
     if norm.affine:
         gain = gain * to_numpy(norm.weight)

@@ -123,14 +123,13 @@ def _with_one_unit(matrices: Sequence[Float64], whole: Sequence[Plane | None], b
     """Return integers with one unit for all rows of a source; a power of two where several sources meet."""
     found = []
     for weights, plane in zip(matrices, whole, strict=True):
-        peak = float(np.abs(weights).max())
         if plane is not None:
             found.append([plane])
-        elif len(matrices) == 1 and bits == 8:
-            found.append(_rounded(weights, np.full(len(weights), peak / WEIGHT_MAX), bits))
-        else:
-            unit = _power_of_two(peak / WEIGHT_MAX) / (1 if bits == 8 else 1 << FINE_SHIFT)
-            found.append(_rounded(weights, np.full(len(weights), unit), bits))
+            continue
+        unit = float(np.abs(weights).max()) / WEIGHT_MAX
+        if len(matrices) > 1 or bits != 8:
+            unit = _power_of_two(unit) / (1 if bits == 8 else 1 << FINE_SHIFT)
+        found.append(_rounded(weights, np.full(len(weights), unit), bits))
     return found
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import snntorch
 from torch import Tensor, nn
 
+from neuromorphic.compiler.folding import quantises_input
 from neuromorphic.compiler.modules.layers import layer_node
 from neuromorphic.compiler.modules.neurons import (
     LAYERS,
@@ -30,13 +31,12 @@ from neuromorphic.compiler.modules.tensors import INPUT
 from neuromorphic.compiler.modules.timing import Timing, is_neuron, timing_of
 from neuromorphic.compiler.modules.trace import STATES, Edge, Leaf, Trace, trace
 from neuromorphic.compiler.nir.nodes import reaches
-from neuromorphic.compiler.nir.time_step import DEFAULT_DT
+from neuromorphic.compiler.nir.time_step import DEFAULT_DT, checked_dt
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.ops import LI, LIF, Readout
 from neuromorphic.program import Program
-from pnbx_snn.layers.bitlinear import BitLinear
 
 
 def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> Any:
@@ -97,9 +97,7 @@ def traced_graph(module: nn.Module, sample: Tensor, dt: float | None) -> ModuleG
         raise CompileError("no module reads the sample; the network must hand it, or a step of it, to a module")
     modules: list[Any] = [leaf.module for leaf in found.leaves.values()]
     steps = [part.dt for part in modules if hasattr(part, "dt")]
-    seconds = float(dt if dt is not None else steps[0] if steps else DEFAULT_DT)
-    if not 0.0 < seconds < math.inf:
-        raise CompileError(f"dt must be a positive number of seconds, got {dt}")
+    seconds = checked_dt(dt if dt is not None else steps[0] if steps else DEFAULT_DT)
     notes = Notes()
     outputs = check_returned(found, notes)
     return ModuleGraph(found, timing_of(found, sample), outputs, seconds, notes)
@@ -187,12 +185,13 @@ class ModuleGraph:
         name = _key(leaf.name)
         if not isinstance(leaf.module, LAYERS):
             return neuron_nodes(name, leaf.where, leaf.module, leaf.features_in, self.dt)
-        if isinstance(leaf.module, BitLinear) and leaf.module.input_range == "int8":
+        if quantises_input(leaf.module):
             if self.edges[leaf.name] != {Edge(INPUT, 0)}:
                 raise CompileError(
                     f'{leaf.where}: quantises its input to int8, but its input is no sample; use input_range="spikes"'
                 )
-            self.metadata |= {"input_scale": float(leaf.module.input_scale), "input_low": -128, "input_high": 127}
+            scale = float(leaf.module.input_scale)  # type: ignore[arg-type]
+            self.metadata |= {"input_scale": scale, "input_low": -128, "input_high": 127}
         return Nodes(name, name, {name: layer_node(leaf.where, leaf.module, leaf.features_in, norm)})
 
     def goes_on(self) -> bool:

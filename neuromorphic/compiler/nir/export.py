@@ -26,7 +26,7 @@ from neuromorphic.compiler.layers import LayerParts, check_layers, layers_of
 from neuromorphic.compiler.nir.neurons import lif_node, reset_metadata
 from neuromorphic.compiler.nir.portable import Form, portable
 from neuromorphic.compiler.nir.program import RoundTrip, program_graph
-from neuromorphic.compiler.nir.time_step import DEFAULT_DT
+from neuromorphic.compiler.nir.time_step import DEFAULT_DT, checked_dt
 from neuromorphic.compiler.weight_integers import Float64, real_weights
 from neuromorphic.errors import CompileError, StorageError
 from neuromorphic.formats.nir import nir_package
@@ -81,24 +81,24 @@ def to_nir(
     ['input', 'lif1_synapses', 'lif1', 'readout_synapses', 'readout']
     """
     _check_form(form)
-    if isinstance(model_or_program, Program):
-        return program_graph(model_or_program, dt, round_trip, form)
+    model = model_or_program
+    if isinstance(model, Program):
+        return program_graph(model, dt, round_trip, form)
     network = _Network(dt)
-    if isinstance(model_or_program, PNBX):
-        graph = network.pnbx(model_or_program)
-    elif isinstance(model_or_program, SpikingClassifier):
-        network.metadata["num_steps"] = model_or_program.num_steps
-        graph = network.layers(layers_of(model_or_program), model_or_program.readout)
-    elif isinstance(model_or_program, SpikingLayer):
-        layer = model_or_program
-        graph = network.layers([(layer.linear, layer.norm, layer.neuron)])
-    elif isinstance(model_or_program, nn.Module):
+    if isinstance(model, PNBX):
+        graph = network.pnbx(model)
+    elif isinstance(model, SpikingClassifier):
+        network.metadata["num_steps"] = model.num_steps
+        graph = network.layers(layers_of(model), model.readout)
+    elif isinstance(model, SpikingLayer):
+        graph = network.layers([(model.linear, model.norm, model.neuron)])
+    elif isinstance(model, nn.Module):
         raise CompileError(
-            f"{type(model_or_program).__name__} cannot be exported as a whole: what can is a pnbx_snn."
+            f"{type(model).__name__} cannot be exported as a whole: what can is a pnbx_snn."
             "SpikingClassifier, PNBX or SpikingLayer, or a program; other networks go through graph_of(module, sample)"
         )
     else:
-        graph = network.layers(list(model_or_program))
+        graph = network.layers(list(model))
     return portable(graph) if form == "portable" else graph
 
 
@@ -140,9 +140,7 @@ class _Network:
     """Nodes and edges of a network as they are made."""
 
     def __init__(self, dt: float) -> None:
-        self.nir, self.dt = nir_package(), float(dt)
-        if not 0.0 < self.dt < float("inf"):
-            raise CompileError(f"dt must be a positive number of seconds, got {dt}")
+        self.nir, self.dt = nir_package(), checked_dt(dt)
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
         self.metadata: dict[str, Any] = {"dt": self.dt, "form": "integer"}
@@ -157,10 +155,9 @@ class _Network:
         weights = real_weights(quantised_weights(layer, name, own_units=False))
         weight = weights * np.broadcast_to(factor, (len(weights),))[:, None]
         bias = getattr(layer, "bias", None)
-        node = self.nir.Linear(weight=weight)
-        if bias is not None:
-            node = self.nir.Affine(weight=weight, bias=to_numpy(bias) * factor)
-        return self.add(name, node, source)
+        if bias is None:
+            return self.add(name, self.nir.Linear(weight=weight), source)
+        return self.add(name, self.nir.Affine(weight=weight, bias=to_numpy(bias) * factor), source)
 
     def input(self, first: nn.Module, where: str) -> str:
         """Add the input that a first layer reads."""

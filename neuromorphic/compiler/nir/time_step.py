@@ -65,6 +65,13 @@ def step_of(graph: Any, dt: float | None, largest: float) -> tuple[float, str]:
     return step, f"A step is {step:.6g} s: {origin}."
 
 
+def checked_dt(dt: float) -> float:
+    """Return the seconds of a step for a graph that is written."""
+    if not 0.0 < float(dt) < math.inf:
+        raise CompileError(f"dt must be a positive number of seconds, got {dt}")
+    return float(dt)
+
+
 def _convention(graph: Any, largest: float) -> tuple[float, str]:
     """Return the step of the convention that all neurons fit, snnTorch's where none says otherwise."""
     nodes = list(_nodes(graph, ""))

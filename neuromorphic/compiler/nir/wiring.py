@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from graphlib import TopologicalSorter
 from typing import Any
 
 from neuromorphic.compiler.nir import nodes as linear_nodes
@@ -202,23 +203,19 @@ class Wiring:
     def populations(self) -> list[Node]:
         """Return neurons so that each stands after those that it reads without a delay."""
         delayed = self.delays
-        now = [e for e in self.edges if e not in self.late and e[1] not in delayed]
-        waiting = dict.fromkeys(self.nodes, 0)
-        onward: dict[str, list[str]] = {name: [] for name in self.nodes}
-        for source, target in now:
-            waiting[target] += 1
-            onward[source].append(target)
-        ready = [(self.order[name], name) for name, count in waiting.items() if count == 0]
-        heapq.heapify(ready)
-        found = []
-        while ready:
+        sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(self.nodes, ()))
+        for source, target in self.edges:
+            if (source, target) not in self.late and target not in delayed:
+                sorter.add(target, source)
+        sorter.prepare()  # closing edges cut every loop
+        found: list[Node] = []
+        ready: list[tuple[int, str]] = []
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                heapq.heappush(ready, (self.order[name], name))
             _, name = heapq.heappop(ready)
             found.append(self.nodes[name])
-            for target in onward[name]:
-                waiting[target] -= 1
-                if waiting[target] == 0:
-                    heapq.heappush(ready, (self.order[target], target))
-        assert len(found) == len(self.nodes), "closing edges cut every loop"
+            sorter.done(name)
         return [node for node in found if node.kind in NEURONS]
 
     def readouts(self) -> list[Node]:
