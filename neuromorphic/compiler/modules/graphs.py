@@ -141,7 +141,7 @@ class ModuleGraph:
     def __init__(self, found: Trace, timing: Timing, outputs: list[NetworkOutput], dt: float, notes: Notes) -> None:
         self.found, self.timing, self.outputs, self.notes = found, timing, outputs, notes
         self.leaves, self.dt, self.input_features = found.leaves, dt, found.input_features or ()
-        self.edges = {name: self._edges_of(leaf) for name, leaf in self.leaves.items()}
+        self.edges = {name: self._steady_edges(leaf) for name, leaf in self.leaves.items()}
         self.made: dict[str, Nodes] = {}
         self.nodes: dict[str, Any] = {}
         self.links: list[tuple[str, str]] = []
@@ -229,9 +229,9 @@ class ModuleGraph:
             )
         return before
 
-    def _edges_of(self, leaf: Leaf) -> frozenset[Edge]:
+    def _steady_edges(self, leaf: Leaf) -> frozenset[Edge]:
         """Return the edges of every call but the first, in which a loop has not come round yet."""
-        edges = [frozenset(self._edge_late_by_steps(leaf, edge) for edge in call) for call in leaf.edges]
+        edges = [frozenset(self._edge_of_step(leaf, edge) for edge in call) for call in leaf.edges]
         last = edges[-1]
         if not last:
             raise CompileError(
@@ -246,7 +246,7 @@ class ModuleGraph:
             )
         return last
 
-    def _edge_late_by_steps(self, leaf: Leaf, edge: Edge) -> Edge:
+    def _edge_of_step(self, leaf: Leaf, edge: Edge) -> Edge:
         if edge.node != INPUT and edge.delay > 0 and self.leaves[edge.node].calls == 1:
             return Edge(edge.node, 0)  # computed once, before the loop over time
         if edge.delay not in (0, 1):
