@@ -165,13 +165,7 @@ class Currents:
         return exponent if exact else None
 
     def ops(self, bits: int) -> tuple[list[Operation], tuple[str, ...], int]:
-        """Return operations for ``bits`` fractional bits, their outputs, and the part of the bits that the state adds.
-
-        Raises
-        ------
-        BoundError
-            When a factor or a shift leaves its range.
-        """
+        """Return operations for ``bits`` fractional bits, their outputs, and how many of the bits the state adds."""
         made: list[Operation] = []
         outputs = []
         exact = all(s.source.kind == "events" and self._shift(s) is not None for s in self.synapses)
@@ -225,13 +219,7 @@ def currents_of(
     rows: Float64 | None = None,
     bits: int | None = None,
 ) -> Currents:
-    """Quantise the weights of each source, ``[out, in]`` or ``[N]``; one whose weights are all 0 is left out.
-
-    Raises
-    ------
-    CompileError
-        When a weight is not finite or too large.
-    """
+    """Quantise the weights of each source, ``[out, in]`` or ``[N]``; one whose weights are all 0 is left out."""
     found = integers_of(
         [weights for _, weights in parts],
         [source.base for source, _ in parts],

@@ -43,13 +43,7 @@ class Draft:
             self.ops.append(op)
 
     def bound_last(self, ops: Sequence[Operation]) -> tuple[Bound, list[Range]]:
-        """Return the bound of the last of some operations that are not added yet, and the ranges of its sources.
-
-        Raises
-        ------
-        BoundError
-            When an accumulator could overflow.
-        """
+        """Return the bound of the last of some operations that are not added yet, and the ranges of its sources."""
         ranges = dict(self.ranges)
         for op in ops:
             sources = [ranges[source] for source in op.sources]

@@ -181,13 +181,7 @@ def add_readout(linear: nn.Module, name: str, draft: Draft) -> None:
 
 
 def add_running_sum(currents: Currents, offset: Float64, draft: Draft) -> float:
-    """Add synapses and a running sum ``y = y + I + offset``, and return the real value of its unit.
-
-    Raises
-    ------
-    CompileError
-        When the sum leaves 24 bits with any number of fractional bits.
-    """
+    """Add synapses and a running sum ``y = y + I + offset``, and return the real value of its unit."""
     unit = float(currents.unit[0])
 
     def at_bits(bits: int) -> list[Operation] | None:

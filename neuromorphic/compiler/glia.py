@@ -40,11 +40,6 @@ def with_live_glia(lif: LIF, glia: Glia | None, loop: Loop, period: int | None) 
     """Return neurons whose glia move the thresholds every ``period`` steps, from where training left them.
 
     ``loop`` is which of the two loops of the glia is meant. Without glia or period the neurons stay as they are.
-
-    Raises
-    ------
-    CompileError
-        When a gain, a limit or the period has no place in the integers.
     """
     if glia is None or period is None:
         return lif

@@ -68,11 +68,6 @@ def spiking_population(
 
     A negative gain turns the weights of its neuron around. ``currents`` have their own units for each neuron, ``reset``
     is one of :data:`neuromorphic.ops.resets.RESETS`, and ``draft`` is the program so far.
-
-    Raises
-    ------
-    CompileError
-        When no number of fractional bits fits.
     """
     name = currents.name
     check_thresholds(name, theta)

@@ -65,11 +65,6 @@ def integers_of(
     ``weights`` are ``[out, in]`` for each source, or ``[N]`` where each neuron has one weight; ``bases`` are the real
     values of what they multiply, and ``where`` their names for messages. ``own_units`` says whether each row may have
     its own unit. ``bits`` is 8 or 15; ``None``: 8, or 15 where 8 lose more of a row than ``COARSE`` and ``FEWER`` say.
-
-    Raises
-    ------
-    CompileError
-        When a weight is not finite or too large.
     """
     matrices = [_checked_matrix(w, name) for w, name in zip(weights, where, strict=True)]
     whole = [_exact_plane(w) for w in matrices]

@@ -18,14 +18,7 @@ from torch import Tensor, nn
 
 from neuromorphic.compiler.folding import quantises_input
 from neuromorphic.compiler.modules.layers import layer_node
-from neuromorphic.compiler.modules.neurons import (
-    LAYERS,
-    NORMS,
-    Nodes,
-    is_leaf,
-    neuron_nodes,
-    refuse_unless_supported,
-)
+from neuromorphic.compiler.modules.neurons import LAYERS, NORMS, Nodes, is_leaf, neuron_nodes, refuse_unless_supported
 from neuromorphic.compiler.modules.outputs import NetworkOutput, check_ends, check_returned
 from neuromorphic.compiler.modules.tensors import INPUT
 from neuromorphic.compiler.modules.timing import Timing, is_neuron, timing_of

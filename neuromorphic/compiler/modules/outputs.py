@@ -75,13 +75,7 @@ class NetworkOutput:
 
 
 def check_returned(found: Trace, notes: Notes) -> list[NetworkOutput]:
-    """Return the tensors that stem from modules, in the order in which the network returns them.
-
-    Raises
-    ------
-    CompileError
-        When it returns something else, by the name of the operation that made it so.
-    """
+    """Return the tensors that stem from modules, in the order in which the network returns them; refuse all others."""
     outputs = []
     for number, (tensor, entry) in enumerate(found.returned_tensors, start=1):
         what = _output_name(found, number)
@@ -105,13 +99,7 @@ def check_returned(found: Trace, notes: Notes) -> list[NetworkOutput]:
 
 
 def check_ends(found: Trace, timing: Timing, outputs: list[NetworkOutput], ends: list[str], notes: Notes) -> None:
-    """Check what was done to the outputs of modules that a network returns, and that its ends are among them.
-
-    Raises
-    ------
-    CompileError
-        When features or steps are left out, mixed or compared with others, or no end of the network is returned.
-    """
+    """Refuse features or steps that are left out, mixed or compared with others, and a network that returns no end."""
     calls = collections.Counter((output.node, output.is_state) for output in outputs if not output.origin.operations)
     for output in outputs:
         what = _output_name(found, output.number)

@@ -124,7 +124,8 @@ class Following(TorchDispatchMode):
             return
         if name == "copy_" and args[0] is not args[1] and self._fill(args[0], args[1]):
             return
-        if self._changes_nothing(name, args, kwargs) or (schema.name in _COPIES and _is_copy(known[0], out)):
+        is_copy = schema.name in _COPIES and (out.is_floating_point() or bool((known[0] == out).all()))
+        if is_copy or self._changes_nothing(name, args, kwargs):
             entry = self.find(known[0])
             assert entry is not None
             self.remember(out, entry.source, entry.indices(known[0]))
@@ -306,11 +307,6 @@ def _places(tensor: Tensor) -> Tensor:
     """Return where each element of a tensor lies in its storage."""
     count = tensor.untyped_storage().nbytes() // tensor.element_size()
     return torch.arange(count).as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
-
-
-def _is_copy(tensor: Tensor, out: Tensor) -> bool:
-    """Return whether a copy has the values of what it was made from, as far as floats hold them."""
-    return out.is_floating_point() or bool((tensor == out).all())
 
 
 def _axis(ids: Tensor, dim: int) -> Axis:

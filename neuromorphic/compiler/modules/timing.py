@@ -51,13 +51,7 @@ def is_neuron(module: nn.Module) -> bool:
 
 
 def timing_of(found: Trace, sample: Tensor) -> Timing:
-    """Return the steps of a network, from what its modules read.
-
-    Raises
-    ------
-    CompileError
-        When neurons run different numbers of steps, or the sample's steps are not read once each and in order.
-    """
+    """Return the steps of a network; the sample's steps must be read once each and in order, and equally by all modules."""
     neurons = [leaf for leaf in found.leaves.values() if is_neuron(leaf.module)]
     steps = {}
     for leaf in neurons:

@@ -45,11 +45,6 @@ def step_of(graph: Any, dt: float | None, largest: float) -> tuple[float, str]:
     """Return the seconds of a step and a sentence that says where they come from.
 
     ``dt`` is what is asked for and goes before the graph's own; ``largest`` is the largest magnitude of an input.
-
-    Raises
-    ------
-    CompileError
-        When the step is no number in range, or the graph names none and its neurons fit no one convention.
     """
     metadata = getattr(graph, "metadata", None)
     given = metadata.get("dt") if isinstance(metadata, dict) else None

@@ -24,14 +24,7 @@ NEURON_FIELDS = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_r
 
 
 class Wiring:
-    """A graph as nodes and edges whose shapes fit; delays are whole numbers of steps of ``dt`` seconds.
-
-    Raises
-    ------
-    CompileError
-        When a node cannot be compiled, an edge names none, two names fall together, a shape does not fit, or a loop
-        passes through no neuron.
-    """
+    """A graph as nodes and edges whose shapes fit; delays are whole numbers of steps of ``dt`` seconds."""
 
     def __init__(self, graph: Any, dt: float) -> None:
         self.nodes: dict[str, Node] = {}
@@ -94,7 +87,8 @@ class Wiring:
                     raise CompileError(f"{'.'.join(full)}: a sub-graph has exactly one {what}, got {len(found)}")
                 ends.append(found[0])
             return ends[0][0], ends[1][1]
-        name = _legal("_".join(full))
+        name = "".join(c if c.isalnum() else "_" for c in "_".join(full))  # as operations may be named
+        name = name if any(c.isalnum() for c in name) else f"node{name}"
         if kind not in (*LINEAR[1:], *NEURONS, "Input"):
             raise CompileError(
                 f"{name} ({kind}): has no integer operations here; what has is {', '.join(LINEAR[1:])}, "
@@ -232,9 +226,3 @@ class Wiring:
         """Store a sentence about what is assumed, once."""
         if text not in self.notes:
             self.notes.append(text)
-
-
-def _legal(text: str) -> str:
-    """Return a name of letters, digits and underscores."""
-    name = "".join(c if c.isalnum() else "_" for c in text)
-    return name if any(c.isalnum() for c in name) else f"node{name}"
