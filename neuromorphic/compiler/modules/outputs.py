@@ -27,7 +27,7 @@ _ALLOWED = (
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutput:
-    """One returned tensor that stems from a module: which output or state of it, and where its axes lie in it."""
+    """One returned tensor: the output or state of a module from which it stems, and where its elements lie in that."""
 
     number: int  # among the returned tensors
     origin: Returnable

@@ -235,7 +235,7 @@ class Following(TorchDispatchMode):
         return neutral is not None and other == neutral
 
     def returned(self, source: Source | Returnable) -> Returnable | None:
-        """Return how what a network returns stands to a module: its output, or the sum of it over steps, or neither."""
+        """Return a source as what a network may return: an output of a module or its sum over steps; ``None`` otherwise."""
         if isinstance(source, Returnable):
             return source
         first = source.parts[0]

@@ -51,7 +51,7 @@ def is_neuron(module: nn.Module) -> bool:
 
 
 def timing_of(found: Trace, sample: Tensor) -> Timing:
-    """Return the steps of a network; the sample's steps must be read once each and in order, and equally by all modules."""
+    """Return the steps of a network, whose modules must read all steps of the sample once each and in order."""
     neurons = [leaf for leaf in found.leaves.values() if is_neuron(leaf.module)]
     steps = {}
     for leaf in neurons:

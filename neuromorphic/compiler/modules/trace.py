@@ -27,7 +27,7 @@ class Edge:
 
 @dataclass
 class Leaf:
-    """A module that becomes a node, and what was seen of it."""
+    """A module that becomes a node, and what the run showed of it."""
 
     name: str
     module: nn.Module

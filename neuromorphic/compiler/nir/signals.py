@@ -20,7 +20,7 @@ from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.weight_integers import LARGEST, Float64
 
 MANTISSA_BITS = 44
-"""With so many bits, a whole number times a factor, and divided by it, is whole again."""
+"""Bits to which a matrix is rounded, so that a whole number times a factor, divided by it, is whole again."""
 PUSHED = 1 << 22
 """Values that are pushed through a node at a time."""
 
