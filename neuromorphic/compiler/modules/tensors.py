@@ -235,7 +235,7 @@ class Following(TorchDispatchMode):
         return neutral is not None and other == neutral
 
     def returned(self, source: Source | Returnable) -> Returnable | None:
-        """Return a source as what a network may return: an output of a module or its sum over steps; ``None`` otherwise."""
+        """Return a source as what a network may return: an output of a module or its sum over steps; else ``None``."""
         if isinstance(source, Returnable):
             return source
         first = source.parts[0]

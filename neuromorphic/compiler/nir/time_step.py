@@ -6,8 +6,8 @@ NIR has no field for a step. A file without ``metadata["dt"]`` follows the tool 
     1        sinabs, Spyx, Norse's IF: time counts in steps, tau = 1 / (1 - beta), r = 1
     1e-6 s   Norse 1.1, whose export writes tau = 1e-3 / tau_mem_inv for its own step of 1e-3 s
 
-A leaky neuron fits a step that is not longer than its ``tau``, nor shorter than an 8192th of it: other decays round to 0
-or 1 in Q0.12. 1e-4 s and 1 exclude each other. An ``IF`` of ``r = 1`` adds its whole input in a step of 1, and a ten
+A leaky neuron fits a step that is not longer than its ``tau``, nor shorter than an 8192th of it: other decays round to
+0 or 1 in Q0.12. 1e-4 s and 1 exclude each other. An ``IF`` of ``r = 1`` adds its whole input in a step of 1, and a ten
 thousandth of it in a step of 1e-4 s, where its weights would vanish.
 """
 
