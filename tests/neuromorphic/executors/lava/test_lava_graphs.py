@@ -47,7 +47,7 @@ def _recurrent(steps: int, *, through_two: bool) -> Program:
 
 
 @pytest.mark.parametrize(
-    ("steps", "through_two", "process"), [(1, False, "Dense"), (1, True, "ProgramDense"), (2, True, "Dense")]
+    ("steps", "through_two", "process"), [(1, False, "Dense"), (1, True, "ProgramOperation"), (2, True, "Dense")]
 )
 def test_a_loop_uses_stock_synapses_where_it_has_the_time(steps, through_two, process, lava_session):
     program = _recurrent(steps, through_two=through_two)
