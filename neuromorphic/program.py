@@ -91,7 +91,7 @@ def _check_memory(ops: tuple[Operation, ...]) -> None:
     """Refuse programs of which a few bytes ask for all memory: sizes that no array of theirs backs."""
     held = {}
     for op in ops:
-        sizes = {name: math.prod(state.shape) for name, state in op.states().items()}
+        sizes = {name: math.prod(state.shape) for name, state in op.states().items() if len(state.shape) > 1}
         sizes |= {variable.name: variable.size for variable in op.variables}
         held[op.name] = op.size + sum(sizes.values())
     if sum(held.values()) > MAX_VALUES:

@@ -172,7 +172,7 @@ class Symbols:
 
     def product(self, weights: Symbol, x: Symbol) -> Symbol:
         """Sum weights times values, which must fit int32."""
-        low, high = _sums(weights.facts["array"], x.range)
+        low, high = sums(weights.facts["array"], x.range)
         require_int32("the sum", low, high)
         return Symbol("product", (weights, x), weights.shape[:1], low, high)
 
@@ -290,7 +290,7 @@ def bound_by_step(op: Operation, inputs: list[Range], num_steps: int) -> Bound:
         lowest, highest = op.event_range
         assert lowest <= int(low.min()), op
         assert int(high.max()) <= highest, op
-        low, high = next(iter(found.values()))
+        low, high = found.get("v", next(iter(found.values())))
     else:
         require_int32(f"{op.name}: the value", low, high)
     return Bound(low, high, {name: _hull(first[name], span) for name, span in found.items()}, _saturates(traced))
@@ -366,17 +366,18 @@ def uniform(size: int, low: int, high: int) -> Range:
     return low_end, high_end
 
 
-def require_int32(what: str, low: NDArray[Any], high: NDArray[Any]) -> None:
-    """Refuse what leaves int32."""
+def require_int32(what: str, low: NDArray[Any], high: NDArray[Any], shift: int = 0) -> None:
+    """Refuse what leaves int32 once it is shifted to the left, as a Python integer: that cannot wrap."""
     peaks = np.maximum(np.abs(low), np.abs(high))
-    if int(peaks.max()) > INT32_MAX:
+    worst = int(peaks.max()) << shift
+    if worst > INT32_MAX:
         raise BoundError(
-            f"{what} of neuron {int(np.argmax(peaks))} can reach {int(peaks.max())}, int32 holds {INT32_MAX}; "
+            f"{what} of neuron {int(np.argmax(peaks))} can reach {worst}, int32 holds {INT32_MAX}; "
             "lower the shift, the fan-in or the input range"
         )
 
 
-def _sums(weights: NDArray[Any], x: Range) -> tuple[NDArray[Any], NDArray[Any]]:
+def sums(weights: NDArray[Any], x: Range) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the lowest and highest ``weights @ x``, exact: in float64, int64 or Python integers, whichever holds it.
 
     Of ``m = x[0] + x[1]`` and ``d = x[1] - x[0]`` the ends are ``(weights @ m -+ |weights| @ d) / 2``.

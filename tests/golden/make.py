@@ -34,10 +34,22 @@ import old_files
 from neuromorphic import LIF, Dense, Input, Program, Readout, Recording, prove, run
 from neuromorphic.errors import BoundError
 from neuromorphic.files.container import write_container
-from neuromorphic.fixed_point import INT32_MAX, RESETS, STATE_MAX
-from neuromorphic.neuron_ops import HomeostaticLIF
-from neuromorphic.ops import OP_TYPES
-from neuromorphic.pathway_ops import LI, Delay, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots, Torus
+from neuromorphic.ops import (
+    LI,
+    OP_TYPES,
+    Delay,
+    FastWeights,
+    Gate,
+    GatedState,
+    HomeostaticLIF,
+    Multiply,
+    Resonator,
+    Scale,
+    Slots,
+    Torus,
+)
+from neuromorphic.ops.numbers import INT32_MAX, STATE_MAX
+from neuromorphic.ops.resets import RESETS
 from programs import repeated_sources, small_program
 from random_graphs import random_graph
 from random_networks import random_network

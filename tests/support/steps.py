@@ -103,7 +103,7 @@ def moved_threshold(threshold, offset, per_domain):
 
 
 def controlled(control, count, **fields):
-    """Return average, integral, error and offset ``[B, domains, 4]`` after an update; ``shots`` is one of the fields."""
+    """Return average, integral, error and offset ``[B, domains, 4]`` after an update of ``shots`` and other fields."""
     op = SimpleNamespace(per_domain=fields.pop("shots"), period=1, **fields)
     names = HomeostaticLIF.fields_of_control
     state = SimpleNamespace(count=np.asarray(count, dtype=np.int64))
