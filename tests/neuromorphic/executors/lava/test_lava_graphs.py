@@ -23,7 +23,7 @@ def test_random_programs_of_every_operation(lava_session):
         seen |= {type(op).__name__ for op in program.ops}
         moved |= {name.rsplit(".", 1)[1] for name, array in recording.variables.items() if array.any()}
         spikes += sum(int(array.sum()) for array in recording.spikes().values())
-    assert seen == set(OP_TYPES)
+    assert seen == set(OP_TYPES) - {"ShiftLIF"}  # which test_conformance.py draws
     assert moved == {"spikes", "v", "y", "s", "re", "im", "F", "key", "winner", "read", "E", "offset"}
     assert spikes > 50_000
 
