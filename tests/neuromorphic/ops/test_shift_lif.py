@@ -93,7 +93,7 @@ def test_lava_runs_it_by_its_step(lava_session):
 
 def test_native_names_what_it_lacks():
     program, inputs = xylo_network(0)
-    with pytest.raises(ExecutorError, match=r"native: does not know the operation ShiftLIF \(lif\)"):
+    with pytest.raises(ExecutorError, match=r"executor 'native' lacks ShiftLIF \(of lif\); run it on numpy"):
         run(program, inputs, "native")
 
 
