@@ -98,11 +98,12 @@ class LIF(Operation):
         """Make a step with these thresholds."""
         before, after = RESETS[self.reset]
         v = state.v
-        above = v > threshold  # before the step
-        lowered = xp.where(above, threshold, 0) if before == "lower" else 0
+        above = v > threshold if before != "nothing" else None  # before the step
         if before == "forget":
             v = xp.where(above, 0, v)
-        u = xp.saturate(xp.toward_zero(v * self.decay, DECAY_BITS) + (current << self.shift) + self.bias - lowered)
+        u = xp.toward_zero(v * self.decay, DECAY_BITS) + (current << self.shift) + self.bias
+        lowered = xp.where(above, threshold, 0) if before == "lower" else None
+        u = xp.saturate(u - lowered if before == "lower" else u)
         if before == "lose":
             u = xp.where(above, 0, u)
         spiked = u > threshold

@@ -7,6 +7,7 @@ for any inputs and states inside the ranges of the leaves.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -221,6 +222,16 @@ class Traced:
     value: Symbol
     after: dict[str, Symbol]
 
+    def symbols(self) -> Iterator[Symbol]:
+        """Yield every symbol of the graph once."""
+        waiting, seen = [self.value, *self.after.values()], set()
+        while waiting:
+            symbol = waiting.pop()
+            if id(symbol) not in seen:
+                seen.add(id(symbol))
+                waiting += symbol.args
+                yield symbol
+
 
 def trace(op: Operation, inputs: list[Range], states: dict[str, Range]) -> Traced:
     """Run one step on symbols.
@@ -267,7 +278,7 @@ def bound_by_step(op: Operation, inputs: list[Range], num_steps: int) -> Bound:
     """
     first = {
         name: (np.broadcast_to(np.asarray(start, dtype=np.int64), shape),) * 2
-        for name, (shape, start) in op.states().items()
+        for name, (shape, start, _) in op.states().items()
     }
     ranges: dict[str, Range] = dict(first)
     for step in range(num_steps):
@@ -306,16 +317,10 @@ def constant(value: Any) -> Symbol:
 
 def _saturates(traced: Traced) -> bool:
     """Whether some value that is limited to 24 bits can be larger."""
-    waiting, seen = [traced.value, *traced.after.values()], set()
-    while waiting:
-        symbol = waiting.pop()
-        if id(symbol) in seen:
-            continue
-        seen.add(id(symbol))
-        if symbol.kind == "clip" and symbol.facts["most"] == STATE_MAX and symbol.args[0].peak > STATE_MAX:
-            return True
-        waiting += symbol.args
-    return False
+    return any(
+        symbol.kind == "clip" and symbol.facts["most"] == STATE_MAX and symbol.args[0].peak > STATE_MAX
+        for symbol in traced.symbols()
+    )
 
 
 def _hull(a: Range, b: Range) -> Range:
@@ -378,13 +383,14 @@ def require_int32(what: str, low: NDArray[Any], high: NDArray[Any], shift: int =
 
 
 def sums(weights: NDArray[Any], x: Range) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the lowest and highest ``weights @ x``, exact: in float64, int64 or Python integers, whichever holds it.
+    """Return the lowest and highest ``weights @ x``, exact: in floats, int64 or Python integers, whichever holds it.
 
     Of ``m = x[0] + x[1]`` and ``d = x[1] - x[0]`` the ends are ``(weights @ m -+ |weights| @ d) / 2``.
     """
     heaviest = int(np.abs(weights.astype(np.int16)).max())
     widest = 2 * heaviest * weights.shape[1] * int(max(np.abs(x[0]).max(), np.abs(x[1]).max()))
-    wide: Any = np.float64 if widest < 1 << 53 else np.int64 if widest < 1 << 63 else object
+    kinds: tuple[tuple[int, Any], ...] = ((24, np.float32), (53, np.float64), (63, np.int64))
+    wide: Any = next((kind for bits, kind in kinds if widest < 1 << bits), object)
     both, apart = (end.astype(wide) for end in (x[0] + x[1], x[1] - x[0]))
     rows = max(1, _BLOCK // weights.shape[1])
     ends: list[tuple[Any, Any]] = []
