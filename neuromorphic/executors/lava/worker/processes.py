@@ -60,12 +60,12 @@ class ProgramOperation(AbstractProcess):
         self.out = OutPort(shape=(op.size,))
         if op.variables:
             self.record_out = OutPort(shape=(sum(variable.size for variable in op.variables),))
-        for name, (shape, first) in op.states().items():
+        for name, state in op.states().items():
             if hasattr(self, name) or hasattr(PyLoihiProcessModel, name):
                 raise ExecutorError(
                     f"{op.name}: a state cannot be named {name!r} on Lava, whose processes have that name"
                 )
-            setattr(self, name, Var(shape=shape, init=first))
+            setattr(self, name, Var(shape=state.shape, init=state.first))
 
 
 class _Ports(type(PyLoihiProcessModel)):  # type: ignore[misc]
@@ -96,7 +96,7 @@ class PyProgramOperationModel(PyLoihiProcessModel, metaclass=_Ports):
         self._xp = NumPy()
         self._op = op.placed(self._xp.constant)
         self._inputs = [f"in_{k}" for k in range(len(op.sources))]
-        self._first = {name: first for name, (_, first) in op.states().items()}
+        self._first = {name: state.first for name, state in op.states().items()}
         self._variables = [variable.name for variable in op.variables]
         self._interval: int = proc_params["reset_interval"]
         self._offset: int = proc_params["reset_offset"]
