@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 import neuromorphic
-from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.run import train

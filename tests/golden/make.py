@@ -346,7 +346,7 @@ def inputs_of(name, program):
 
 def demo_images():
     """The first images of the demo's test."""
-    from pnbx_snn.data.split import load_digits_split
+    from pnbx_snn.data.digits import load_digits_split
 
     return load_digits_split(part="test").images[:4].numpy()
 
