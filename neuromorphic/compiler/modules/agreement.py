@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuromorphic.compiler.modules.graphs import ModuleGraph
-from neuromorphic.compiler.modules.tensors import tensors_of
+from neuromorphic.compiler.modules.sources import tensors_of
 from neuromorphic.compiler.modules.timing import is_sequence
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import Float64

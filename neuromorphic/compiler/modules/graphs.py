@@ -20,10 +20,10 @@ from neuromorphic.compiler.folding import quantises_input
 from neuromorphic.compiler.modules.layers import layer_node
 from neuromorphic.compiler.modules.neurons import LAYERS, NORMS, Nodes, is_leaf, neuron_nodes, refuse_unless_supported
 from neuromorphic.compiler.modules.outputs import NetworkOutput, check_ends, check_returned
-from neuromorphic.compiler.modules.tensors import INPUT
+from neuromorphic.compiler.modules.sources import INPUT
 from neuromorphic.compiler.modules.timing import Timing, is_neuron, timing_of
 from neuromorphic.compiler.modules.trace import STATES, Edge, Leaf, Trace, trace
-from neuromorphic.compiler.nir.nodes import reaches
+from neuromorphic.compiler.nir.readers import reaches
 from neuromorphic.compiler.nir.time_step import DEFAULT_DT, checked_dt
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError

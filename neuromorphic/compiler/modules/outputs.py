@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuromorphic.compiler.modules.neurons import LAYERS, NORMS
-from neuromorphic.compiler.modules.tensors import INPUT, Axis, Lost, Part, Returnable, Source, rows_of
+from neuromorphic.compiler.modules.sources import INPUT, Axis, Lost, Part, Returnable, Source, rows_of
 from neuromorphic.compiler.modules.timing import Timing
 from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.compiler.notes import Notes

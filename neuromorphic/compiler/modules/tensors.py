@@ -1,4 +1,4 @@
-"""Where tensors come from: each one is known by its storage, through whatever operations leave its values as they are.
+"""Follows tensors: each one is known by its storage, through whatever operations leave its values as they are.
 
 Behind each known storage stands an index that says which element of a module's output lies where, so views, flattening
 and a step cut out of a sequence are followed exactly, and a part of an output or another order of it is noticed.
@@ -9,92 +9,21 @@ its last module, because it does not change the order of read-outs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-INPUT = "input"
+from neuromorphic.compiler.modules.sources import INPUT, Axis, Entry, Lost, Part, Returnable, Source, tensors_of
+
 _COPIES = {"aten::clone", "aten::_to_copy"}
 _CLASSES = {"_softmax", "_log_softmax", "argmax"}
 _RISING = {"exp", "sigmoid", "tanh"}
 _OVER_STEPS = {"sum", "mean", "max", "amax"}
 _SCALED = {"mul", "div", "add", "sub"}
 _VALUELESS = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "new_zeros", "new_ones", "new_full"}
-
-
-@dataclass(frozen=True)
-class Part:
-    """Output of a module, or ``INPUT``.
-
-    ``call`` numbers the calls from 1, ``None`` is all of them, stacked; ``port`` 0 is the output, others are states.
-    """
-
-    node: str
-    call: int | None = None
-    port: int = 0
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a known tensor is: the sum of its parts, ``numel`` elements in all."""
-
-    parts: tuple[Part, ...]
-    numel: int
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A tensor made from known ones by an operation that is no module."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Axis:
-    """An axis that an operation took together: how far apart its elements lie in the source, and how many they are."""
-
-    stride: int
-    length: int
-
-
-@dataclass(frozen=True)
-class Returnable(Lost):
-    """A tensor with the order of a module's read-outs; a network may return it, but no module may read it.
-
-    ``steps`` are the axes that were added up, which must be time; ``classes`` those among which it chose or normalised.
-    """
-
-    source: Source
-    operations: tuple[str, ...] = ()
-    steps: tuple[Axis, ...] = ()
-    classes: tuple[Axis, ...] = ()
-
-
-@dataclass
-class Entry:
-    """A tensor whose storage is known."""
-
-    tensor: Tensor  # stored, so that nothing else gets its storage
-    source: Source | Lost
-    ids: Tensor  # of each element of the storage: where it lies in the output, -1 where it does not
-
-    def indices(self, tensor: Tensor) -> Tensor:
-        """Return where each element of a tensor lies in the output that it is a view of."""
-        return self.ids.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
-
-    def is_whole(self, tensor: Tensor, source: Source | None = None) -> bool:
-        """Return whether a tensor is all of an output, in its order."""
-        source = self.source if source is None and isinstance(self.source, Source) else source
-        ids = self.indices(tensor).reshape(-1)
-        return source is not None and len(ids) == source.numel and torch.equal(ids, torch.arange(len(ids)))
-
-    def part(self) -> Part | None:
-        """Return the one output that the tensor is a part of, ``None`` where it is none or a sum."""
-        return self.source.parts[0] if isinstance(self.source, Source) and len(self.source.parts) == 1 else None
 
 
 class Following(TorchDispatchMode):
@@ -317,23 +246,3 @@ def _axis(ids: Tensor, dim: int) -> Axis:
     steps = ids.diff(dim=dim)
     stride = int(steps.reshape(-1)[0])
     return Axis(stride if bool((steps == stride).all()) else 0, length)
-
-
-def rows_of(ids: Tensor, width: int) -> Tensor | None:
-    """Return which rows of ``width`` features elements are, ``None`` where they are no whole rows in their order."""
-    rows = ids.reshape(-1, width) if ids.numel() % width == 0 else ids[:0].reshape(0, width)
-    if len(rows) == 0 or not torch.equal(rows, rows[:, :1] + torch.arange(width)) or bool((rows[:, 0] % width).any()):
-        return None
-    return rows[:, 0] // width
-
-
-def tensors_of(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested lists, tuples and dictionaries, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from tensors_of(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from tensors_of(inner)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from neuromorphic.compiler.modules.neurons import features_of, refuse_unless_supported
-from neuromorphic.compiler.modules.tensors import INPUT, Entry, Following, Lost, Part, Source, rows_of, tensors_of
+from neuromorphic.compiler.modules.sources import INPUT, Entry, Lost, Part, Source, rows_of, tensors_of
+from neuromorphic.compiler.modules.tensors import Following
 from neuromorphic.errors import CompileError
 
 STATES = ("spk", "syn", "mem")

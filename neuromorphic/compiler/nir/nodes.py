@@ -7,7 +7,7 @@ A node is applied, never written down as a matrix: that of a whole chain comes f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,18 +141,6 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, bytes):
         return value.decode("utf8", "replace")
     return None if value is None else str(value)
-
-
-def reaches(edges: Iterable[tuple[str, str]], start: str, end: str) -> bool:
-    """Return whether one edge or more lead from one node to another."""
-    seen: set[str] = set()
-    waiting = [start]
-    while waiting:
-        here = waiting.pop()
-        onward = {target for source, target in edges if source == here} - seen
-        seen |= onward
-        waiting += onward
-    return end in seen
 
 
 def linear_map(node: Node, shape: Shape, dt: float) -> Map:

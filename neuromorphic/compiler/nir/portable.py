@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from neuromorphic.compiler.nir.nodes import Node, numbers, reaches, text_of
-from neuromorphic.compiler.nir.readers import reader_notes
+from neuromorphic.compiler.nir.nodes import Node, numbers, text_of
+from neuromorphic.compiler.nir.readers import reaches, reader_notes
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.formats.nir import nir_package
 

@@ -7,17 +7,30 @@ threshold, SpikingJelly also at it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from neuromorphic.compiler.nir.nodes import reaches, text_of
+from neuromorphic.compiler.nir.nodes import text_of
 
 READERS_DT = 1e-4
 UNREAD = ("LI", "I", "CubaLI", "Threshold", "IF", "Scale", "Delay")
 """Kinds that snnTorch's and SpikingJelly's readers refuse, or take for something else."""
 NAMED = 6
 """Names of nodes that a note lists."""
+
+
+def reaches(edges: Iterable[tuple[str, str]], start: str, end: str) -> bool:
+    """Return whether one edge or more lead from one node to another."""
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        here = waiting.pop()
+        onward = {target for source, target in edges if source == here} - seen
+        seen |= onward
+        waiting += onward
+    return end in seen
 
 
 def _listed(names: list[str]) -> str:
