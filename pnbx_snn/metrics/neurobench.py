@@ -63,8 +63,9 @@ def matrices_of(model: Network) -> dict[str, BitLinear | Hippocampus]:
 
 def values_read(matrix: nn.Module, x: Tensor) -> Tensor:
     """Return what a ternary matrix multiplies when it is given ``x``."""
-    is_int8 = isinstance(matrix, BitLinear) and matrix.input_range == "int8"
-    return quantize_int8(x, matrix.input_scale) if is_int8 else x
+    if isinstance(matrix, BitLinear) and matrix.input_range == "int8":
+        return quantize_int8(x, matrix.input_scale)
+    return x
 
 
 def slots_answering(memory: Hippocampus, x: Tensor) -> Tensor:
