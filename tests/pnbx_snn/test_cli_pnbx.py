@@ -118,6 +118,13 @@ def test_pictures(run, tmp_path, arguments):
     assert pixels.std() > 0.01  # something is drawn
 
 
+@pytest.mark.parametrize("network", ["[model]", '[pnbx]\nrnn = "spiking"'])
+def test_info_counts_a_configuration(tmp_path, network):
+    """Both ended in a RuntimeError: their neurons look at their settings while they are built."""
+    (tmp_path / "config.toml").write_text(network)
+    assert json.loads(pnbx("info", tmp_path / "config.toml", "--json").stdout)["parameters"] > 10_000
+
+
 def test_info_counts_parameters_and_weights(run):
     result = json.loads(pnbx("info", run, "--json").stdout)
     parts = {part["name"]: part for part in result["parts"]}
