@@ -126,20 +126,20 @@ class Graph:
         """Change the shape; 0 keeps an axis, -1 is what remains."""
         return self.op("Reshape", a, np.array(shape, dtype=np.int64))
 
-    def keep_only(self, results: Iterable[Tensor]) -> set[Tensor]:
-        """Drop nodes on which no result depends, and return all tensors that are left."""
-        needed, kept = set(results), []
+    def needed(self, results: Iterable[Tensor]) -> set[Tensor]:
+        """Return all tensors on which results depend, with them."""
+        found = set(results)
         for node in reversed(self.nodes):
-            if needed.intersection(node.output):
-                needed.update(node.input)
-                kept.append(node)
-        self.nodes = kept[::-1]
-        return needed
+            if found.intersection(node.output):
+                found.update(node.input)
+        return found
 
     def build(
         self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: dict[str, tuple[Tensor, onnx.ValueInfoProto]]
     ) -> onnx.GraphProto:
         """Return the graph; ``outputs`` says by which tensor each output, under its own name, is given."""
+        needed = self.needed(tensor for tensor, _ in outputs.values())
+        self.nodes = [node for node in self.nodes if needed.intersection(node.output)]
         renamed: dict[Tensor, str] = {}
         taken = {value.name for value in inputs}
         for output, (tensor, _) in outputs.items():

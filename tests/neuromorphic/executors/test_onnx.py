@@ -14,7 +14,7 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run, veri
 from neuromorphic.cli import app
 from neuromorphic.compiler import compile_model
 from neuromorphic.errors import CompileError, ExecutorError
-from neuromorphic.executors.onnx.model import MAKERS, to_onnx
+from neuromorphic.executors.onnx.model import to_onnx
 from neuromorphic.executors.onnx.onnxruntime import onnxruntime_runtime
 from neuromorphic.executors.onnx.openvino import SETTINGS, openvino_runtime
 from neuromorphic.executors.onnx.stepper import run_model
