@@ -111,10 +111,9 @@ class Symbol:
         return _elementwise("right", self, bits, *_corners(np.right_shift, self, bits))
 
     def __and__(self, mask: int) -> Symbol:
+        low, high = (0, np.minimum(self.high, mask)) if self.span[0] >= 0 else (0, mask)
         if np.array_equal(self.low, self.high):
-            low = high = self.low & mask
-        else:
-            low, high = (0, np.minimum(self.high, mask)) if self.span[0] >= 0 else (0, mask)
+            return Symbol("and", (self, constant(mask)), self.shape, self.low & mask, self.low & mask)
         return Symbol("and", (self, constant(mask)), self.shape, low, high)
 
     def __gt__(self, other: Any) -> Symbol:

@@ -78,10 +78,6 @@ class Graph:
                 total = self.op("Add", total, other)
         return total
 
-    def sub(self, a: Operand, b: Operand) -> Tensor:
-        """Difference."""
-        return self.constant(a) if isinstance(b, int) and b == 0 else self.op("Sub", a, b)
-
     def mul(self, a: Tensor, b: Operand) -> Tensor:
         """Product."""
         return a if isinstance(b, int) and b == 1 else self.op("Mul", a, b)
@@ -89,10 +85,6 @@ class Graph:
     def bits(self, a: Tensor, mask: int) -> Tensor:
         """Return ``a & mask``."""
         return self.op("BitwiseAnd", a, mask)
-
-    def quotient(self, a: Tensor, divisor: Operand) -> Tensor:
-        """Divide toward zero: only exact everywhere where ``|a|`` has at most 24 significant bits."""
-        return a if isinstance(divisor, int) and divisor == 1 else self.op("Div", a, divisor)
 
     def clip(self, a: Tensor, low: int, high: int) -> Tensor:
         """Limit to ``low..high``."""
@@ -105,22 +97,6 @@ class Graph:
     def cast(self, a: Tensor, to: int) -> Tensor:
         """Change the type."""
         return self.op("Cast", a, to=to)
-
-    def whole(self, a: Tensor) -> Tensor:
-        """Return as int32."""
-        return self.cast(a, INT32)
-
-    def rounded(self, a: Tensor) -> Tensor:
-        """Return whole numbers in float32 as int32."""
-        return self.sealed(self.whole(a))
-
-    def sealed(self, a: Tensor) -> Tensor:
-        """Return an int32 as it is, behind a mask that changes no bit.
-
-        OpenVINO fuses chains of nodes, and computes a chain with a division or a matrix product in it in float32
-        throughout; it fuses no masks. So a seal stands between float32 and numbers that need more than 24 bits.
-        """
-        return self.bits(a, -1)
 
     def reshape(self, a: Tensor, *shape: int) -> Tensor:
         """Change the shape; 0 keeps an axis, -1 is what remains."""

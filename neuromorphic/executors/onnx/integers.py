@@ -14,7 +14,7 @@ and computes a chain with a division or a conversion to float32 in it in float32
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Integers(Graph):
         return self.sealed(x) if x in self.wide else x
 
     def integer(self, kind: str, *operands: Operand, peak: int, shared: bool = False) -> Tensor:
-        """Add a node that int32 computes; ``peak`` is that of operands and result, ``shared`` that it has two readers."""
+        """Add a node that int32 computes; ``peak`` is that of operands and result, ``shared``: it has two readers."""
         inputs = [self.exact(x) if peak > EXACT else self.constant(x) for x in operands]
         result = self.op(kind, *inputs)
         if self.soft.intersection(inputs):
@@ -144,20 +144,21 @@ class Limbs:
         self._carried: tuple[list[int], list[Tensor]] | None = None
 
     @classmethod
-    def of(cls, g: Integers, digits: Sequence[Tensor]) -> Limbs:
+    def of(cls, g: Integers, digits: Sequence[Operand]) -> Limbs:
         """Return the number of these digits of 12 bits."""
-        return cls(g, {LIMB * i: [digit] for i, digit in enumerate(digits)})
+        return cls(g, {LIMB * i: [g.constant(digit)] for i, digit in enumerate(digits)})
 
     def __add__(self, other: Limbs) -> Limbs:
         places = {*self.columns, *other.columns}
         return Limbs(self.g, {p: [*self.columns.get(p, ()), *other.columns.get(p, ())] for p in places})
 
-    def mapped(self, function: Callable[[Tensor], Tensor]) -> Limbs:
-        """Apply what is linear to every digit."""
-        return Limbs(self.g, {place: [function(t) for t in terms] for place, terms in self.columns.items()})
+    def negative(self) -> Limbs:
+        """Return ``-x``."""
+        g = self.g
+        return Limbs(g, {place: [g.op("Sub", 0, g.exact(t)) for t in terms] for place, terms in self.columns.items()})
 
     def carried(self) -> tuple[list[int], list[Tensor]]:
-        """Return places, and limbs that fill the bits from one place to the next; the last has the rest and the sign."""
+        """Return places, and limbs that fill the bits from one to the next; the last has the rest and the sign."""
         if self._carried is None:
             g, places = self.g, sorted({0, *self.columns})
             limbs: list[Tensor] = []

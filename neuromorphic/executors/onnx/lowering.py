@@ -1,17 +1,18 @@
 """The traced step of an operation as ONNX nodes: one rule for each primitive, and none for any operation.
 
 A symbol becomes an int32 tensor ``[B, *shape]``, modulo ``2**32``: that is its value where its proven range fits int32,
-and all that sums, products and masks need where it does not. Whatever needs more than that of a symbol which leaves
-int32 (a shift, a limit, a comparison) asks for its limbs. Whole numbers of a large state that is shifted are float32,
-which both runtimes shift as vectors.
+and all that sums, products and masks need where it does not. What needs more of a symbol that leaves int32 (a shift, a
+limit, a comparison) asks for its limbs. Whole numbers of a large state that is shifted are float32, which both runtimes
+shift as vectors.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,19 @@ from neuromorphic.ops.symbols import Symbol
 
 _INT32 = 1 << 31
 _SHORT = 1 << 15  # a vector that leaves digits of a matrix some bits
+_SUMS = ("add", "subtract")
 
 
+class Term(NamedTuple):
+    """What a sum adds (``sign`` 1) or subtracts (-1): a tensor, its largest magnitude, and what becomes of it."""
+
+    tensor: Operand
+    peak: int
+    sign: int
+    order: int  # integers 0, constants 1, what float32 computes 2
+
+
+@dataclass
 class Lowering:
     """The nodes of one operation.
 
@@ -41,42 +53,33 @@ class Lowering:
     inputs : sequence of Tensor
         What its sources give, int32.
     states : mapping of str to Tensor
-        Its states before the step.
-    real : container of str
-        Those that are float32.
-    roots : sequence of Symbol
-        What is asked for: it counts as read once more than the graph of symbols shows.
+        Its states before the step; those named in ``real_states`` are float32.
+    reads : Counter
+        How often each symbol is read, by its identity: see :func:`reads_of`.
     """
 
-    def __init__(
-        self,
-        g: Integers,
-        op: str,
-        products: Products,
-        inputs: Sequence[Tensor],
-        states: Mapping[str, Tensor],
-        real: frozenset[str],
-        roots: Sequence[Symbol],
-    ) -> None:
-        self.g, self.op, self.products = g, op, products
-        self.inputs, self.states, self.real_states = inputs, states, real
-        self._tensors: dict[int, Tensor] = {}
-        self._limbs: dict[int, Limbs] = {}
-        self._reals: dict[int, Tensor] = {}
-        self.reads = reads_of(roots)
+    g: Integers
+    op: str
+    products: Products
+    inputs: Sequence[Tensor]
+    states: Mapping[str, Tensor]
+    real_states: frozenset[str]
+    reads: Counter[int]
+    _tensors: dict[int, Tensor] = field(default_factory=dict)
+    _reals: dict[int, Tensor] = field(default_factory=dict)
+    _limbs: dict[int, Limbs] = field(default_factory=dict)
 
     # Symbols as tensors ------------------------------------------------------------------------------------------
 
     def tensor(self, s: Symbol) -> Tensor:
-        """Return a symbol as int32, modulo ``2**32``."""
+        """Return a symbol as int32, modulo ``2**32``; a constant without the axis of samples."""
         if id(s) not in self._tensors:
             fixed = fixed_value(s)
             if fixed is not None:
-                self._tensors[id(s)] = self.g.constant(fixed.astype(np.int32))
-            elif self._is_real(s):
-                self._tensors[id(s)] = self.g.to_integer(self.real(s))
+                made = self.g.constant(fixed.astype(np.int32))
             else:
-                self._tensors[id(s)] = RULES[s.kind](self, s)
+                made = self.g.to_integer(self.real(s)) if self._is_real(s) else RULES[s.kind](self, s)
+            self._tensors[id(s)] = made
         return self._tensors[id(s)]
 
     def real(self, s: Symbol) -> Tensor:
@@ -84,99 +87,96 @@ class Lowering:
         if id(s) not in self._reals:
             fixed = fixed_value(s)
             if fixed is not None:
-                self._reals[id(s)] = self.g.constant(fixed.astype(np.float32))
+                made = self.g.constant(fixed.astype(np.float32))
             else:
-                is_real = self._is_real(s)
-                self._reals[id(s)] = REAL_RULES[s.kind](self, s) if is_real else self.g.to_float(self.tensor(s))
+                made = REAL_RULES[s.kind](self, s) if self._is_real(s) else self.g.to_float(self.tensor(s))
+            self._reals[id(s)] = made
         return self._reals[id(s)]
 
     def _is_real(self, s: Symbol) -> bool:
         if s.kind == "state":
             return s.facts["name"] in self.real_states
-        if s.kind not in REAL_RULES or max(s.peak, *(a.peak for a in s.args)) > EXACT:
-            return False
-        return any(self._is_real(a) for a in s.args)
+        exact = s.kind in REAL_RULES and max(s.peak, *(a.peak for a in s.args)) <= EXACT
+        return exact and any(self._is_real(a) for a in s.args)
 
     def _shared(self, s: Symbol) -> bool:
         return self.reads[id(s)] > 1
 
     def _operands(self, s: Symbol, args: Sequence[Symbol]) -> list[Operand]:
-        """Return tensors that broadcast to the shape of ``s``: constants as one integer where they are."""
+        """Return tensors that broadcast to the shape of ``s``, a constant as one integer where that is enough."""
         return [self._operand(a, s.shape, [b for b in args if b is not a]) for a in args]
 
-    def _operand(self, a: Symbol, shape: tuple[int, ...], others: Sequence[Symbol]) -> Operand:
+    def _operand(self, a: Symbol, shape: tuple[int, ...], others: Sequence[Symbol] = ()) -> Operand:
         fixed = fixed_value(a)
         if fixed is None:
             return self._ranked(self.tensor(a), a, len(shape))
-        spread = any(b.shape == shape and fixed_value(b) is None for b in others)
-        return int(fixed.flat[0]) if spread and (fixed == fixed.flat[0]).all() else self.tensor(a)
+        enough = any(b.shape == shape and fixed_value(b) is None for b in others)
+        return int(fixed.flat[0]) if enough and (fixed == fixed.flat[0]).all() else self.tensor(a)
 
     def _ranked(self, tensor: Tensor, s: Symbol, rank: int) -> Tensor:
         missing = rank - len(s.shape)
         return self.g.reshape(tensor, -1, *[1] * missing, *s.shape) if missing else tensor
 
+    def _leaf(self, s: Symbol) -> Tensor:
+        return self.inputs[s.facts["number"]] if s.kind == "input" else self.states[s.facts["name"]]
+
     # Sums --------------------------------------------------------------------------------------------------------
 
-    def _terms(self, s: Symbol, sign: int = 1, *, root: bool = True) -> list[tuple[int, Symbol]]:
-        """Return the symbols that a sum adds and subtracts, where nothing else reads its partial sums."""
-        if s.kind not in ("add", "subtract") or (not root and self._shared(s)) or fixed_value(s) is not None:
-            return [(sign, s)]
-        a, b = s.args
-        return [
-            *self._terms(a, sign, root=False),
-            *self._terms(b, sign if s.kind == "add" else -sign, root=False),
-        ]
+    def _terms(self, s: Symbol, sign: int = 1, *, inner: bool = False) -> Iterator[tuple[int, Symbol]]:
+        """Yield the symbols that a sum adds and subtracts, where nothing else reads its partial sums."""
+        if s.kind not in _SUMS or (inner and self._shared(s)) or fixed_value(s) is not None:
+            yield sign, s
+        else:
+            yield from self._terms(s.args[0], sign, inner=True)
+            yield from self._terms(s.args[1], sign if s.kind == "add" else -sign, inner=True)
 
     def _sum(self, s: Symbol) -> Tensor:
-        return self._total(s, self._terms(s))
+        return self._total(s, list(self._terms(s)))
 
     def _total(
         self,
         s: Symbol,
         terms: Sequence[tuple[int, Symbol]],
         limit: int = EXACT,
-        replaced: Mapping[int, tuple[Tensor, int]] = MappingProxyType({}),
+        cut: Mapping[int, tuple[Tensor, int]] = MappingProxyType({}),
     ) -> Tensor:
         """Sum terms: integers first, constants, then what float32 computes.
 
         Where the sum is limited to ``limit``, float32 may add the last: it only rounds what is beyond the limit.
         """
-        g = self.g
-        parts: list[tuple[int, int, Operand, int]] = []  # when, sign, tensor, peak
+        g, parts = self.g, []
         for sign, term in terms:
             others = [t for _, t in terms if t is not term]
-            tensor, peak = replaced.get(id(term)) or (self._operand(term, s.shape, others), term.peak)
-            when = 2 if tensor in g.soft else 1 if fixed_value(term) is not None else 0
-            parts.append((when, sign, tensor, peak))
-        parts.sort(key=lambda part: (part[0], -part[1]))
+            tensor, peak = cut.get(id(term)) or (self._operand(term, s.shape, others), term.peak)
+            order = 2 if tensor in g.soft else 0 if fixed_value(term) is None else 1
+            parts.append(Term(tensor, peak, sign, order))
+        soft = [part for part in parts if part.order == 2]
+        hard = [part for part in parts if part.order < 2]
+        soft_peak = sum(part.peak for part in soft)
         shared = self._shared(s)
-        soft_peak, hard_peak = (sum(p[3] for p in parts if (p[0] == 2) is soft) for soft in (True, False))
-        if soft_peak and soft_peak + hard_peak > EXACT:
-            if soft_peak > EXACT:  # each by itself, among the integers
-                parts = [(0, sign, g.exact(tensor), peak) for _, sign, tensor, peak in parts]
-            else:
-                late = self._added([p for p in parts if p[0] == 2], shared=True)
-                parts = [p for p in parts if p[0] < 2]
-                if soft_peak + limit > EXACT:
-                    late = g.exact(late)
-                whole = g.op("Add", self._added(parts, shared=True), late)
-                if late in g.soft:
-                    g.soft.add(whole)
-                if not shared:
-                    g.wide.add(whole)
-                return whole
-        return self._added(parts, shared=shared)
+        if not soft or soft_peak + sum(part.peak for part in hard) <= EXACT:
+            return self._added(parts, shared=shared)
+        if soft_peak > EXACT or not hard:
+            return self._added([part._replace(tensor=g.exact(part.tensor), order=0) for part in parts], shared=shared)
+        late = self._added(soft, shared=True)
+        if soft_peak + limit > EXACT:
+            late = g.exact(late)
+        total = g.op("Add", self._added(hard, shared=True), late)
+        if late in g.soft:
+            g.soft.add(total)
+        if not shared:
+            g.wide.add(total)
+        return total
 
-    def _added(self, parts: Sequence[tuple[int, int, Operand, int]], *, shared: bool) -> Tensor:
-        parts = sorted(parts, key=lambda part: part[1] < 0 and part is parts[0])  # not a negative one first
-        _, sign, total, peak = parts[0]
-        if sign < 0:
-            total = self.g.integer("Sub", 0, total, peak=peak)
-        for place, (_, sign, tensor, more) in enumerate(parts[1:], 2):
-            peak += more
-            if not (isinstance(tensor, int) and tensor == 0):
-                kind = "Add" if sign > 0 else "Sub"
-                total = self.g.integer(kind, total, tensor, peak=peak, shared=shared and place == len(parts))
+    def _added(self, parts: Sequence[Term], *, shared: bool) -> Tensor:
+        added = [part for part in parts if part.sign > 0]
+        first = min(added, key=lambda part: part.order) if added else Term(0, 0, 1, 1)
+        total, peak = first.tensor, first.peak
+        for part in sorted((p for p in parts if p is not first), key=lambda part: part.order):
+            peak += part.peak
+            if not (isinstance(part.tensor, int) and part.tensor == 0):
+                kind = "Add" if part.sign > 0 else "Sub"
+                total = self.g.integer(kind, total, part.tensor, peak=peak, shared=shared)
         return self.g.constant(total)
 
     # Elementwise -------------------------------------------------------------------------------------------------
@@ -191,65 +191,52 @@ class Lowering:
         x, mask = s.args
         if mask.peak >= _INT32:
             raise self._refused("a mask")
-        return self.tensor(x) if 0 <= x.span[0] and x.peak <= mask.peak else self.g.bits(self.tensor(x), mask.peak)
+        return self.tensor(x) if x.span[0] >= 0 and x.peak <= mask.peak else self.g.bits(self.tensor(x), mask.peak)
 
     def _right(self, s: Symbol) -> Tensor:
         x, bits = s.args
-        shift = fixed_value(bits)
-        if shift is None:
-            if s.peak > EXACT:
-                raise self._refused("a shift by a variable")
+        if fixed_value(bits) is None:
             return self._shifted(s, EXACT)
         if x.peak >= _INT32:
-            return self.limbs(x).floor(int(shift.flat[0]))
-        if x.span[0] >= 0:
-            return self._nonnegative_shift(x, int(shift.flat[0]))
-        return self.g.floor_shift(self.tensor(x), int(shift.flat[0]), x.peak)
-
-    def _nonnegative_shift(self, x: Symbol, bits: int) -> Tensor:
-        if x.peak <= EXACT:
-            return self.g.toward_zero(self.tensor(x), bits, x.peak)
-        return self.g.floor_shift(self.tensor(x), bits, x.peak)
+            return self.limbs(x).floor(bits.peak)
+        shift = self.g.toward_zero if x.span[0] >= 0 and x.peak <= EXACT else self.g.floor_shift
+        return shift(self.tensor(x), bits.peak, x.peak)
 
     def _toward_zero(self, s: Symbol) -> Tensor:
         (x,), bits = s.args, s.facts["bits"]
-        if x.peak <= EXACT:
-            return self.g.toward_zero(self.tensor(x), bits, x.peak)
-        if x.kind == "multiply":
-            weighed = self._weighed_by_constant(s) or self._weighed(s)
+        if x.kind == "multiply" and x.peak > EXACT:
+            weighed = self._weighed_by_constant(s, x, bits) or self._weighed(x, bits)
             if weighed:
                 return weighed
-        if x.peak >= _INT32 or (x.kind == "sum" and self._vector_of(x.args[0])):
+        if x.peak >= _INT32 or self._matrix_and_vector(x):
             return self.limbs(x).toward_zero(bits)
         return self.g.toward_zero(self.tensor(x), bits, x.peak)
 
-    def _weighed_by_constant(self, s: Symbol) -> Tensor:
-        """Return ``x * c / 2**bits`` toward zero: of ``c = high * 2**bits + low``, ``x * high + x * low / 2**bits``."""
-        g, ((product,), bits) = self.g, (s.args, s.facts["bits"])
-        for x, factor in (product.args, product.args[::-1]):
-            fixed = fixed_value(factor)
-            if fixed is not None and x.peak << bits <= EXACT:  # both parts have the sign of c: so has what is lost
-                high = np.sign(fixed) * (np.abs(fixed) >> bits)
-                tensor, low = self._ranked(self.tensor(x), x, len(s.shape)), fixed - (high << bits)
-                high, low = (plain(part) if x.shape == s.shape else part.astype(np.int32) for part in (high, low))
+    def _weighed_by_constant(self, s: Symbol, x: Symbol, bits: int) -> Tensor:
+        """Return ``y * c / 2**bits`` toward zero: of ``c = high * 2**bits + low``, ``y * high + y * low / 2**bits``."""
+        g = self.g
+        for y, factor in (x.args, x.args[::-1]):
+            c = fixed_value(factor)
+            if c is not None and y.peak << bits <= EXACT:  # both parts have the sign of c: so has what is lost
+                high = np.sign(c) * (np.abs(c) >> bits)
+                parts = high, c - (high << bits)
+                whole, low = (plain(p) if y.shape == s.shape else p.astype(np.int32) for p in parts)
+                tensor, peak = self._ranked(self.tensor(y), y, len(s.shape)), max(s.peak, factor.peak >> bits)
                 rest = g.quotient(g.integer("Mul", tensor, low, peak=EXACT), 1 << bits)
-                if not np.any(high):
+                if not high.any():
                     return rest
-                peak = max(s.peak, factor.peak >> bits)
-                whole = g.integer("Mul", tensor, high, peak=peak)
-                return g.integer("Add", whole, rest, peak=peak, shared=self._shared(s))
+                return g.integer("Add", g.integer("Mul", tensor, whole, peak=peak), rest, peak=peak)
         return ""
 
-    def _weighed(self, s: Symbol) -> Tensor:
+    def _weighed(self, x: Symbol, bits: int) -> Tensor:
         """Return a product with a Q0.12 number, shifted by at least 12 bits toward zero."""
-        ((product,), bits) = s.args, s.facts["bits"]
-        for place, factor in enumerate(product.args if bits >= DECAY_BITS else ()):
-            x = product.args[1 - place]
-            narrow = x.peak < EXACT >> 1 or (x.peak < _INT32 and factor.span[0] >= 0)
-            if factor.peak <= DECAY_ONE and narrow and fixed_value(x) is None:
-                operands = self._operands(product, product.args)
-                weighed = self.g.weigh(self.g.constant(operands[1 - place]), operands[place], x.peak)
-                return self.g.toward_zero(weighed, bits - DECAY_BITS, product.peak >> DECAY_BITS)
+        for place, factor in enumerate(x.args if bits >= DECAY_BITS else ()):
+            y = x.args[1 - place]
+            narrow = y.peak < EXACT >> 1 or (y.peak < _INT32 and factor.span[0] >= 0)
+            if factor.peak <= DECAY_ONE and narrow and fixed_value(y) is None:
+                operands = self._operands(x, x.args)
+                weighed = self.g.weigh(self.g.constant(operands[1 - place]), operands[place], y.peak)
+                return self.g.toward_zero(weighed, bits - DECAY_BITS, x.peak >> DECAY_BITS)
         return ""
 
     def _clip(self, s: Symbol) -> Tensor:
@@ -259,36 +246,34 @@ class Lowering:
         return self._clipped(x, least, most, shared=self._shared(s))
 
     def _clipped(self, x: Symbol, least: int, most: int, *, shared: bool = False) -> Tensor:
-        g, limit = self.g, max(abs(least), abs(most))
-        alone = x.kind in ("add", "subtract") and not self._shared(x) and fixed_value(x) is None
-        inside = x.peak < _INT32
-        bits = x.args[1] if x.kind == "right" else None
-        if bits is not None and fixed_value(bits) is None and fixed_value(x) is None:
+        limit, inside = max(abs(least), abs(most)), x.peak < _INT32
+        terms = list(self._terms(x)) if x.kind in _SUMS and not self._shared(x) and not self._is_real(x) else []
+        cut = {} if inside or not terms else self._cut(terms, least, most)
+        if x.kind == "right" and fixed_value(x.args[1]) is None:
             wide = self._shifted(x, limit)
-        elif alone and not self._is_real(x) and (inside or self._cut(x, least, most)):
-            replaced = {} if inside else self._cut(x, least, most)
-            wide = self._total(x, self._terms(x), limit, replaced)
+        elif cut or (terms and inside):
+            wide = self._total(x, terms, limit, cut)
         elif inside:
             wide = self.tensor(x)
-        elif bits is not None:
-            wide = self.limbs(x.args[0]).floor(bits.peak, limit)
+        elif x.kind == "right":
+            wide = self.limbs(x.args[0]).floor(x.args[1].peak, limit)
         elif x.kind == "toward_zero":
             wide = self.limbs(x.args[0]).toward_zero(x.facts["bits"], limit)
         else:
             wide = self.limbs(x).floor(0, limit)
-        return g.integer("Clip", wide, least, most, peak=0, shared=shared)  # what is soft is exact, or beyond the limit
+        # What float32 computed is exact, or beyond the limit: no seal.
+        return self.g.integer("Clip", wide, least, most, peak=0, shared=shared)
 
-    def _cut(self, x: Symbol, least: int, most: int) -> dict[int, tuple[Tensor, int]]:
+    def _cut(self, terms: Sequence[tuple[int, Symbol]], least: int, most: int) -> dict[int, tuple[Tensor, int]]:
         """Limit the widest term of a sum to what the limits of the sum let through whatever the other terms are."""
-        terms = self._terms(x)
         sign, widest = max(terms, key=lambda term: term[1].peak)
-        low = sum(min(s * end for end in t.span) for s, t in terms if t is not widest)
-        high = sum(max(s * end for end in t.span) for s, t in terms if t is not widest)
-        ends = sorted((sign * (least - high), sign * (most - low)))
-        peak = max(map(abs, ends))
-        if peak + max(abs(low), abs(high)) >= _INT32 or [t for _, t in terms].count(widest) > 1:
+        ends = [sorted(other * end for end in t.span) for other, t in terms if t is not widest]
+        low, high = (sum(end[side] for end in ends) for side in (0, 1))
+        limits = sorted((sign * (least - high), sign * (most - low)))
+        peak = max(map(abs, limits))
+        if peak + max(abs(low), abs(high)) >= _INT32 or len(ends) < len(terms) - 1:
             return {}
-        return {id(widest): (self._clipped(widest, *ends), peak)}
+        return {id(widest): (self._clipped(widest, *limits), peak)}
 
     def _shifted(self, s: Symbol, limit: int) -> Tensor:
         """Return ``x >> bits`` for bits that differ by element, of a number of at most 43 bits, limited to ``limit``.
@@ -297,9 +282,9 @@ class Lowering:
         result is above the limit anyway, so that what is divided has 24 significant bits.
         """
         g, (x, bits) = self.g, s.args
-        if x.peak >> LIMB >= _INT32 or limit > EXACT or s.span[0] < -EXACT or bits.span[1] > 31:
+        if x.peak >> LIMB >= _INT32 or s.span[0] < -EXACT or (s.peak > EXACT and limit >= EXACT):
             raise self._refused("a shift by a variable")
-        at = np.arange(32)
+        at = np.arange(bits.span[1] + 1)
         right, left = np.maximum(at - LIMB, 0), np.maximum(LIMB - at, 0)
         tables = {
             "cap": np.minimum(1 << np.maximum(limit.bit_length() + right - left, 0), _INT32 - 1),
@@ -308,13 +293,13 @@ class Lowering:
             "left": 1 << left,
             "low": 1 << np.minimum(at, LIMB),
         }
-        index = self._operand(bits, s.shape, ())
-        of = {name: g.op("Gather", g.constant(table.astype(np.int32)), index) for name, table in tables.items()}
-        low = g.bits(self.tensor(x), MASK)
-        high = self.limbs(x).floor(LIMB) if x.peak >= _INT32 else g.floor_shift(self.tensor(x), LIMB, x.peak)
+        index = self._operand(bits, s.shape)
+        of = {name: g.op("Gather", table.astype(np.int32), index) for name, table in tables.items()}
+        tensor = self._ranked(self.tensor(x), x, len(s.shape))
+        high = self.limbs(x).floor(LIMB) if x.peak >= _INT32 else g.floor_shift(tensor, LIMB, x.peak)
         kept = g.op("BitwiseAnd", g.op("Min", g.exact(high), of["cap"]), of["mask"])
         shifted = g.op("Mul", g.quotient(kept, of["right"]), of["left"])
-        return g.softened(g.op("Add", shifted, g.quotient(low, of["low"])))
+        return g.softened(g.op("Add", shifted, g.quotient(g.bits(tensor, MASK), of["low"])))
 
     def _absolute(self, s: Symbol) -> Tensor:
         (x,) = s.args
@@ -322,10 +307,12 @@ class Lowering:
             raise self._refused("a magnitude")
         return self.g.integer("Abs", self.tensor(x), peak=x.peak, shared=self._shared(s))
 
+    def _comparison(self, s: Symbol) -> Tensor:
+        return self.g.softened(self.g.cast(self._compared(s), INT32))
+
     def _compared(self, s: Symbol) -> Tensor:
         """Return a comparison as booleans."""
-        g, (a, b) = self.g, s.args
-        strict = s.kind == "greater"
+        g, (a, b), strict = self.g, s.args, s.kind == "greater"
         if max(a.peak, b.peak) <= EXACT:
             x, y = (g.narrow(g.constant(t)) for t in self._operands(s, s.args))
             return g.op("Greater" if strict else "GreaterOrEqual", x, y)
@@ -334,38 +321,29 @@ class Lowering:
         if a.peak + b.peak < _INT32:
             apart = g.sealed(g.op("Sub", *(g.exact(t) for t in self._operands(s, (a, b)))))
         else:
-            apart = (self.limbs(a) + self.limbs(b).mapped(lambda t: g.op("Sub", 0, g.exact(t)))).carried()[1][-1]
+            apart = (self.limbs(a) + self.limbs(b).negative()).carried()[1][-1]
         less = g.op("Less", g.exact(apart), 0)
         return less if strict else g.op("Equal", g.cast(less, INT32), 0)
 
-    def _comparison(self, s: Symbol) -> Tensor:
-        return self.g.softened(self.g.cast(self._compared(s), INT32))
-
-    def _condition(self, s: Symbol) -> Tensor:
-        if s.kind in ("greater", "greater_equal") and fixed_value(s) is None:
-            return self._compared(s)
-        return self.g.cast(self.tensor(s), BOOL)
-
     def _where(self, s: Symbol) -> Tensor:
-        condition, x, y = s.args
-        ends = [fixed_value(a) for a in (x, y)]
+        g, (condition, x, y) = self.g, s.args
+        ends = fixed_value(x), fixed_value(y)
         if condition.shape == s.shape and all(
             e is not None and (e == n).all() for e, n in zip(ends, (1, 0), strict=True)
         ):
             return self.tensor(condition)
-        chosen = self._condition(condition)
-        if s.peak > EXACT and not self._shared(condition):  # no chain from a comparison to numbers of more bits
-            chosen = self.g.cast(self.g.sealed(self.g.cast(chosen, INT32)), BOOL)
+        compared = condition.kind in ("greater", "greater_equal") and fixed_value(condition) is None
+        chosen = self._compared(condition) if compared else g.cast(self.tensor(condition), BOOL)
+        if max(x.peak, y.peak) > EXACT and not self._shared(condition):  # no chain from float32 to more bits
+            chosen = g.cast(g.sealed(g.cast(chosen, INT32)), BOOL)
         chosen = self._ranked(chosen, condition, len(s.shape))
-        return self.g.integer(
-            "Where", chosen, *self._operands(s, (x, y)), peak=max(x.peak, y.peak), shared=self._shared(s)
-        )
+        return g.integer("Where", chosen, *self._operands(s, (x, y)), peak=max(x.peak, y.peak), shared=self._shared(s))
 
     # Whole arrays ------------------------------------------------------------------------------------------------
 
     def _take(self, s: Symbol) -> Tensor:
         index, table = s.args
-        return self.g.op("Gather", self.g.constant(table.facts["array"].astype(np.int32)), self.tensor(index))
+        return self.g.op("Gather", table.facts["array"].astype(np.int32), self.tensor(index))
 
     def _product(self, s: Symbol) -> Tensor:
         weights, x = s.args
@@ -375,66 +353,62 @@ class Lowering:
         return self._shaped(s, s.shape)
 
     def _shaped(self, s: Symbol, shape: tuple[int, ...]) -> Tensor:
-        """Return a symbol with another shape; a round trip through a shape costs nothing."""
-        while s.kind == "reshape" and fixed_value(s) is None and s.shape != shape:
+        """Return a symbol with another shape; a way through other shapes and back costs nothing."""
+        while s.kind == "reshape" and fixed_value(s) is None:
             s = s.args[0]
+        found, tensor = s.shape, ""
         if s.kind == "roll" and fixed_value(s) is None:
-            size = int(np.prod(s.shape))
-            places = np.arange(size, dtype=np.int32).reshape(s.shape)
+            places = np.arange(np.prod(s.shape), dtype=np.int32).reshape(s.shape)
             places = np.roll(places, (s.facts["rows"], s.facts["columns"]), (-2, -1)).ravel()
-            rolled = self.g.op("Gather", self._shaped(s.args[0], (size,)), places, axis=1)
-            return rolled if shape == (size,) else self.g.reshape(rolled, -1, *shape)
-        if s.shape == shape and s.kind != "reshape":
-            return self.tensor(s)
-        x = s.args[0] if s.kind == "reshape" else s
-        return self.tensor(x) if x.shape == shape else self.g.reshape(self.tensor(x), -1, *shape)
+            found, tensor = places.shape, self.g.op("Gather", self._shaped(s.args[0], places.shape), places, axis=1)
+        tensor = tensor or self.tensor(s)
+        return tensor if found == shape else self.g.reshape(tensor, -1, *shape)
 
     def _repeat(self, s: Symbol) -> Tensor:
-        (x,), times = s.args, s.facts["times"]
-        spread = self.g.op("Expand", self.g.reshape(self.tensor(x), -1, *x.shape, 1), np.array([times], dtype=np.int64))
-        return self.g.reshape(spread, -1, *s.shape)
+        (x,), times = s.args, np.array([s.facts["times"]], dtype=np.int64)
+        return self.g.reshape(self.g.op("Expand", self.g.reshape(self.tensor(x), -1, *x.shape, 1), times), -1, *s.shape)
 
     def _accumulated(self, s: Symbol) -> Tensor:
         (x,) = s.args
         if x.peak * x.shape[-1] <= EXACT:
             axes = np.array([-1], dtype=np.int64)
             return self.g.sealed(self.g.op("ReduceSum", self.g.narrow(self.tensor(x)), axes, keepdims=0))
-        if self._vector_of(x) is not None:
+        if self._matrix_and_vector(s):
             return self.limbs(s).floor(0)
         return self.g.reshape(self.g.halved_sum(self.tensor(x), x.shape[-1]), -1, *s.shape)
 
-    def _vector_of(self, x: Symbol) -> tuple[Symbol, Symbol] | None:
-        """Return a matrix and the vector that weighs each of its rows, if that is what is summed."""
-        if x.kind == "multiply" and len(x.shape) == 2:
+    def _matrix_and_vector(self, s: Symbol) -> tuple[Symbol, ...]:
+        """Return a matrix and the vector that weighs each of its rows, if those are what is summed."""
+        (x, *_) = s.args or (s,)
+        if s.kind == "sum" and x.kind == "multiply" and len(x.shape) == 2 and x.peak * x.shape[1] > EXACT:
             for matrix, vector in (x.args, x.args[::-1]):
-                if matrix.shape == x.shape and vector.shape == (1, x.shape[1]) and vector.peak <= _SHORT:
-                    if matrix.peak < _INT32 and fixed_value(matrix) is None and fixed_value(vector) is None:
-                        return matrix, vector
-        return None
+                fits = matrix.peak < _INT32 and vector.peak <= _SHORT
+                shapes = matrix.shape == x.shape and vector.shape == (1, x.shape[1])
+                if fits and shapes and fixed_value(matrix) is None and fixed_value(vector) is None:
+                    return matrix, vector
+        return ()
 
     def _argmax(self, s: Symbol) -> Tensor:
-        """Return the place of the first of the largest: by its highest digit, then by the next."""
+        """Return the place of the first of the largest: by the highest digit, then by the next."""
         g, (x,) = self.g, s.args
-        places, last = np.arange(x.shape[0], dtype=np.int32), np.array([1], dtype=np.int64)
-        tensor, out = self.tensor(x), x.shape[0]
-        digits = [tensor] if x.peak <= EXACT else g.digits(tensor, x.peak)
+        none, last = x.shape[0], np.array([1], dtype=np.int64)
+        places, tensor = np.arange(none, dtype=np.int32), self.tensor(x)
         candidates: Operand = places
-        for place, digit in reversed(list(enumerate(digits))):
-            if place < len(digits) - 1:  # only what was best so far
-                digit = g.where(g.op("Equal", candidates, out), -1, digit)
+        digits = [tensor] if x.peak <= EXACT else g.digits(tensor, x.peak)
+        for digit in reversed(digits):
+            if candidates is not places:  # only what was best so far
+                digit = g.where(g.op("Equal", candidates, none), -1, digit)
             best = g.op("ReduceMax", g.narrow(digit), last, keepdims=1)
-            candidates = g.where(g.op("Equal", digit, best), places, out)
+            candidates = g.where(g.op("Equal", digit, best), places, none)
         return g.sealed(g.op("ReduceMin", candidates, last, keepdims=1))
 
     def _row(self, s: Symbol) -> Tensor:
-        g, (matrix, index) = self.g, s.args
+        matrix, index = s.args
         fixed = fixed_value(matrix)
         if fixed is None:
             return self._row_of(self.tensor(matrix), index)
-        bytes_suffice = fixed.min() >= -128 and fixed.max() <= 127
-        table = np.ascontiguousarray(fixed.astype(np.int8 if bytes_suffice else np.int32))
-        chosen = g.op("Gather", g.constant(table), g.reshape(self.tensor(index), -1))
-        return g.cast(chosen, INT32) if bytes_suffice else chosen
+        table = fixed.astype(np.int8 if matrix.peak < 128 else np.int32)
+        return self.g.cast(self.g.op("Gather", table, self.g.reshape(self.tensor(index), -1)), INT32)
 
     def _row_of(self, matrix: Tensor, index: Symbol) -> Tensor:
         fixed = fixed_value(index)
@@ -447,9 +421,8 @@ class Lowering:
         return self._with_row(s, self.tensor(matrix), index, self.tensor(row))
 
     def _with_row(self, s: Symbol, matrix: Tensor, index: Symbol, row: Tensor) -> Tensor:
-        rows, columns = s.shape
-        here = self.g.op("Equal", self.tensor(index), np.arange(rows, dtype=np.int32))
-        return self.g.where(self.g.reshape(here, -1, rows, 1), self.g.reshape(row, -1, 1, columns), matrix)
+        here = self.g.op("Equal", self.tensor(index), np.arange(s.shape[0], dtype=np.int32))
+        return self.g.where(self.g.reshape(here, -1, s.shape[0], 1), self.g.reshape(row, -1, 1, s.shape[1]), matrix)
 
     # Whole numbers of a large state, in float32 ------------------------------------------------------------------
 
@@ -457,12 +430,8 @@ class Lowering:
         return self.g.op("Add" if s.kind == "add" else "Sub", *(self.real(a) for a in s.args))
 
     def _real_right(self, s: Symbol) -> Tensor:
-        scale = np.array(2.0 ** -s.args[1].peak, dtype=np.float32)
-        return (
-            self.g.op("Floor", self.g.op("Mul", self.real(s.args[0]), scale))
-            if s.args[1].peak
-            else self.real(s.args[0])
-        )
+        x, bits = self.real(s.args[0]), s.args[1].peak
+        return self.g.op("Floor", self.g.op("Mul", x, np.array(2.0**-bits, dtype=np.float32))) if bits else x
 
     def _real_row(self, s: Symbol) -> Tensor:
         return self._row_of(self.real(s.args[0]), s.args[1])
@@ -470,45 +439,34 @@ class Lowering:
     def _real_set_row(self, s: Symbol) -> Tensor:
         return self._with_row(s, self.real(s.args[0]), s.args[1], self.real(s.args[2]))
 
-    # Leaves ------------------------------------------------------------------------------------------------------
-
-    def _input(self, s: Symbol) -> Tensor:
-        return self.inputs[s.facts["number"]]
-
-    def _state(self, s: Symbol) -> Tensor:
-        return self.states[s.facts["name"]]
-
     # More than 32 bits -------------------------------------------------------------------------------------------
 
     def limbs(self, s: Symbol) -> Limbs:
         """Return a symbol whole, whatever its range."""
         if id(s) not in self._limbs:
-            self._limbs[id(s)] = self._cut_up(s)
+            self._limbs[id(s)] = self._whole(s)
         return self._limbs[id(s)]
 
-    def _cut_up(self, s: Symbol) -> Limbs:
-        g, fixed = self.g, fixed_value(s)
-        if s.kind == "sum" and fixed is None:
-            (x,) = s.args
-            found = self._vector_of(x)
-            if found is not None:
-                (matrix, vector), width = found, x.shape[1]
-                return matrix_times_vector(g, self.tensor(matrix), matrix.peak, self.tensor(vector), vector.peak, width)
-        if fixed is not None or s.peak < _INT32:
-            return Limbs(g, {LIMB * i: [g.constant(digit)] for i, digit in enumerate(self._digits(s))})
-        if s.kind in ("add", "subtract"):
+    def _whole(self, s: Symbol) -> Limbs:
+        g, found = self.g, self._matrix_and_vector(s)
+        if found:
+            (matrix, vector), width = found, s.args[0].shape[1]
+            return matrix_times_vector(g, self.tensor(matrix), matrix.peak, self.tensor(vector), vector.peak, width)
+        if fixed_value(s) is not None or s.peak < _INT32:
+            return Limbs.of(g, self._digits(s))
+        if s.kind in _SUMS:
             a, b = (self.limbs(x) for x in s.args)
-            return a + (b if s.kind == "add" else b.mapped(lambda t: g.op("Sub", 0, g.exact(t))))
+            return a + (b if s.kind == "add" else b.negative())
         if s.kind == "multiply":
             return self._long_product(s)
+        x = s.args[0]
         if s.kind == "sum":
-            (x,) = s.args
-            digits = [g.reshape(g.halved_sum(d, x.shape[-1]), -1, *s.shape) for d in self.limbs(x).digits(x.peak)]
-            return Limbs.of(g, digits)
-        if s.kind in ("toward_zero", "right"):
-            x, bits = self.limbs(s.args[0]), s.facts["bits"] if s.kind == "toward_zero" else s.args[1].peak
-            shifted = Limbs.of(g, x.digits(s.peak + 1, bits))
-            up = x.correction(bits) if s.kind == "toward_zero" else ""
+            digits = self.limbs(x).digits(x.peak)
+            return Limbs.of(g, [g.reshape(g.halved_sum(d, x.shape[-1]), -1, *s.shape) for d in digits])
+        if s.kind in ("toward_zero", "right") and (s.kind == "toward_zero" or fixed_value(s.args[1]) is not None):
+            bits = s.facts["bits"] if s.kind == "toward_zero" else s.args[1].peak
+            up = self.limbs(x).correction(bits) if s.kind == "toward_zero" else ""
+            shifted = Limbs.of(g, self.limbs(x).digits(s.peak + 1, bits))
             return shifted + Limbs.of(g, [up]) if up else shifted
         raise self._refused(s.kind)
 
@@ -516,8 +474,7 @@ class Lowering:
         """Return digits of 12 bits: of a constant each with its sign."""
         fixed = fixed_value(s)
         if fixed is None:
-            found = self.g.digits(self.tensor(s), s.peak) if s.peak < _INT32 else self.limbs(s).digits(s.peak)
-            return list(found)
+            return [*(self.g.digits(self.tensor(s), s.peak) if s.peak < _INT32 else self.limbs(s).digits(s.peak))]
         size, sign = np.abs(fixed), np.sign(fixed)
         return [(sign * (size >> LIMB * i & MASK)).astype(np.int32) for i in range(num_digits(s.peak))]
 
@@ -525,16 +482,13 @@ class Lowering:
         a, b = s.args
         if fixed_value(a) is not None or (fixed_value(b) is None and a.peak > b.peak):
             a, b = b, a
-        whole = a.peak <= 1 << 16  # a digit of b times it has 28 bits
-        first: list[Operand] = [self.tensor(a)] if whole else self._digits(a)
+        short = a.peak <= 1 << 16  # a digit of b times it has 28 bits
         columns: dict[int, list[Tensor]] = {}
-        for i, x in enumerate(first):
+        for i, x in enumerate([self.tensor(a)] if short else self._digits(a)):
             for j, y in enumerate(self._digits(b)):
                 if isinstance(y, str) or np.any(y):  # zeros add nothing
-                    ranked = [
-                        self._ranked(t, z, len(s.shape)) if isinstance(t, str) else t for t, z in ((x, a), (y, b))
-                    ]
-                    columns.setdefault(LIMB * (i + j), []).append(self.g.integer("Mul", *ranked, peak=_INT32))
+                    pair = [self._ranked(t, z, len(s.shape)) if isinstance(t, str) else t for t, z in ((x, a), (y, b))]
+                    columns.setdefault(LIMB * (i + j), []).append(self.g.integer("Mul", *pair, peak=_INT32))
         return Limbs(self.g, columns)
 
     def _refused(self, what: str) -> CompileError:
@@ -543,9 +497,7 @@ class Lowering:
 
 def fixed_value(s: Symbol) -> NDArray[np.int64] | None:
     """Return the value of a symbol that has only one."""
-    if s.low is not s.high and not np.array_equal(s.low, s.high):
-        return None
-    return np.broadcast_to(s.low, s.shape)
+    return np.broadcast_to(s.low, s.shape) if s.low is s.high or np.array_equal(s.low, s.high) else None
 
 
 def plain(value: NDArray[np.int64]) -> Operand:
@@ -553,24 +505,27 @@ def plain(value: NDArray[np.int64]) -> Operand:
     return int(value.flat[0]) if (value == value.flat[0]).all() else value.astype(np.int32)
 
 
-def reads_of(roots: Sequence[Symbol]) -> Counter[int]:
-    """Return how often each symbol is read, by its identity."""
-    reads = Counter(map(id, roots))
+def symbols_of(roots: Sequence[Symbol]) -> Iterator[Symbol]:
+    """Yield every symbol on which others depend, with those, each once."""
     waiting, seen = list(roots), set()
     while waiting:
         symbol = waiting.pop()
         if id(symbol) not in seen:
             seen.add(id(symbol))
-            reads.update(map(id, symbol.args))
             waiting += symbol.args
-    return reads
+            yield symbol
+
+
+def reads_of(roots: Sequence[Symbol]) -> Counter[int]:
+    """Return how often each symbol is read, by its identity; what is asked for is read once more."""
+    return Counter(map(id, [*roots, *(a for symbol in symbols_of(roots) for a in symbol.args)]))
 
 
 Rule = Callable[[Lowering, Symbol], Tensor]
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "input": Lowering._input,
-        "state": Lowering._state,
+        "input": Lowering._leaf,
+        "state": Lowering._leaf,
         "add": Lowering._sum,
         "subtract": Lowering._sum,
         "multiply": Lowering._multiply,
@@ -596,7 +551,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 """What makes the nodes of each primitive; a constant is known by its range."""
 REAL_RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "state": Lowering._state,
+        "state": Lowering._leaf,
         "add": Lowering._real_sum,
         "subtract": Lowering._real_sum,
         "right": Lowering._real_right,

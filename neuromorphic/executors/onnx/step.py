@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.bounds import event_range, prove_ranges
 from neuromorphic.executors.onnx.graph import FLOAT, INT32, UINT8, Tensor
 from neuromorphic.executors.onnx.integers import EXACT, Integers
-from neuromorphic.executors.onnx.lowering import Lowering, fixed_value
+from neuromorphic.executors.onnx.lowering import Lowering, fixed_value, reads_of, symbols_of
 from neuromorphic.executors.onnx.products import Products
 from neuromorphic.ops import Delay, FastWeights, Input, Operation, Slots
 from neuromorphic.ops.symbols import Range, Symbol, Traced, trace
@@ -84,7 +82,7 @@ class Step:
         g, traced = self.graph, self._traced(op)
         after = traced.after
         starts = {name: np.broadcast_to(np.asarray(first), shape) for name, (shape, first) in op.states().items()}
-        real = shifted_matrices([traced.value, *after.values()])
+        real = _shifted_matrices([traced.value, *after.values()])
         found: dict[str, Tensor] = {}
         for name, start in starts.items():
             field, shape = _port(op, name, start.shape)
@@ -95,7 +93,7 @@ class Step:
                 found[name] = g.op("Add", found[name], start.astype(DTYPES[port.dtype]))
         wanted = {v.name: v for v in op.variables if f"{op.name}.{v.name}" in self.record}
         roots = [traced.value, *(after[name] for name in (*starts, *wanted))]
-        lowering = Lowering(g, op.name, self.products, inputs, found, real, roots)
+        lowering = Lowering(g, op.name, self.products, inputs, found, real, reads_of(roots))
         for name, start in starts.items():
             field, shape = _port(op, name, start.shape)
             symbol = after[name]
@@ -111,17 +109,16 @@ class Step:
     def _traced(self, op: Operation) -> Traced:
         """Return the step of an operation on its proven ranges; a state that no step changes is a constant."""
         inputs = [self._range(source) for source in op.sources]
-        states = {
-            name: tuple(np.broadcast_to(end, op.states()[name].shape) for end in ends)
-            for name, ends in self._bounds[op.name].states.items()
-        }
+        states = dict(self._bounds[op.name].states)
+        for name, (low, high) in states.items():
+            shape = op.states()[name].shape
+            states[name] = np.broadcast_to(low, shape), np.broadcast_to(high, shape)
         traced = trace(op, inputs, states)
-        still = {
-            name: (np.broadcast_to(np.asarray(first, dtype=np.int64), shape),) * 2
-            for name, (shape, first) in op.states().items()
-            if traced.after[name].kind == "state" and traced.after[name].facts["name"] == name
-        }
-        return trace(op, inputs, {**states, **still}) if still else traced
+        still = [name for name in states if traced.after[name].facts.get("name") == name]
+        for name in still:
+            shape, first = op.states()[name]
+            states[name] = (np.broadcast_to(np.asarray(first, dtype=np.int64), shape),) * 2
+        return trace(op, inputs, states) if still else traced
 
     def _batched(self, lowering: Lowering, symbol: Symbol) -> Tensor:
         """Return a symbol with the axis of samples, which a constant lacks."""
@@ -186,15 +183,7 @@ def _port(op: Operation, name: str, shape: tuple[int, ...]) -> tuple[str, tuple[
     return "fast" if isinstance(op, Slots) else name, shape
 
 
-def shifted_matrices(roots: Sequence[Symbol]) -> frozenset[str]:
+def _shifted_matrices(roots: Sequence[Symbol]) -> frozenset[str]:
     """Return the states that are whole matrices of at most 24 bits and are shifted: those are float32."""
-    waiting, seen, found = list(roots), set(), set()
-    while waiting:
-        symbol = waiting.pop()
-        if id(symbol) not in seen:
-            seen.add(id(symbol))
-            waiting += symbol.args
-            first = symbol.args[0] if symbol.kind == "right" else symbol
-            if first.kind == "state" and first is not symbol and len(first.shape) == 2 and first.peak <= EXACT:
-                found.add(first.facts["name"])
-    return frozenset(found)
+    shifted = (symbol.args[0] for symbol in symbols_of(roots) if symbol.kind == "right")
+    return frozenset(x.facts["name"] for x in shifted if x.kind == "state" and len(x.shape) == 2 and x.peak <= EXACT)
