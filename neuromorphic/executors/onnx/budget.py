@@ -14,7 +14,7 @@ NODES = frozenset(
     (
         *("Abs", "Add", "ArgMax", "BitwiseAnd", "Cast", "Clip", "Concat"),
         *("ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "GatherND", "Greater"),
-        *("GreaterOrEqual", "Identity", "Less", "MatMul", "MatMulInteger", "Min", "Mul", "ReduceMax"),
+        *("GreaterOrEqual", "Identity", "Less", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "ReduceMax"),
         *("ReduceMin", "ReduceSum", "Reshape", "Scan", "Shape", "Sign", "Slice", "Split"),
         *("Sub", "Where"),
     )

@@ -86,10 +86,6 @@ class Graph:
         """Return ``a & mask``."""
         return self.op("BitwiseAnd", a, mask)
 
-    def clip(self, a: Tensor, low: int, high: int) -> Tensor:
-        """Limit to ``low..high``."""
-        return self.op("Clip", a, low, high)
-
     def where(self, condition: Tensor, a: Operand, b: Operand) -> Tensor:
         """Choose ``a`` where the condition, a bool, holds."""
         return self.op("Where", condition, a, b)

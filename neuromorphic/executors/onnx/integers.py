@@ -26,6 +26,7 @@ EXACT = 1 << 24
 LIMB = 12
 MASK = (1 << LIMB) - 1
 _HALF = 15
+_HUGE = 1 << 31
 
 
 class Integers(Graph):
@@ -58,6 +59,16 @@ class Integers(Graph):
         if not shared and (peak > EXACT or self.wide.intersection(inputs)):
             self.wide.add(result)
         return result
+
+    def clip(self, x: Tensor, least: int, most: int, *, shared: bool = True) -> Tensor:
+        """Limit to ``least..most``; what float32 computed of ``x`` is exact, or beyond the limits: it needs no seal.
+
+        OpenVINO holds the limits of a ``Clip`` in float32, and makes one of a ``Max`` and a ``Min`` in a row.
+        """
+        if all(int(np.float32(limit)) == limit for limit in (least, most)):
+            return self.integer("Clip", x, least, most, peak=0, shared=shared)
+        raised = self.sealed(self.integer("Max", x, least, peak=_HUGE))
+        return self.integer("Min", raised, most, peak=_HUGE, shared=shared)
 
     def softened(self, x: Tensor) -> Tensor:
         """Mark the result of a node that float32 computes."""
@@ -160,7 +171,8 @@ class Limbs:
     def carried(self) -> tuple[list[int], list[Tensor]]:
         """Return places, and limbs that fill the bits from one to the next; the last has the rest and the sign."""
         if self._carried is None:
-            g, places = self.g, sorted({0, *self.columns})
+            g, last = self.g, max(self.columns)
+            places = sorted({*range(0, last, LIMB), *self.columns})
             limbs: list[Tensor] = []
             carry: list[Tensor] = []
             for place, after in zip(places, [*places[1:], 0], strict=True):
@@ -174,7 +186,7 @@ class Limbs:
         return self._carried
 
     def floor(self, shift: int, limit: int | None = None) -> Tensor:
-        """Return ``x >> shift`` modulo ``2**32``, or else clipped to at least ``limit`` in magnitude."""
+        """Return ``x >> shift`` modulo ``2**32``, or clipped to what is beyond ``limit``, at most ``2**30``."""
         g, (places, limbs) = self.g, self.carried()
         total = g.exact(g.floor_shift(limbs[-1], max(shift - places[-1], 0)))
         for i in reversed(range(len(limbs) - 1)):
@@ -182,8 +194,8 @@ class Limbs:
             if room <= 0:
                 break
             if limit is not None:
-                most = 2 * limit >> room
-                total = g.clip(total, -most - 1, most + 1)
+                most = (limit >> room) + 2  # times 2**room it is beyond the limit
+                total = g.clip(total, -most, most)
             limb = g.exact(g.floor_shift(limbs[i], max(shift - places[i], 0), EXACT))
             total = g.add(g.mul(total, 1 << room), limb)
         g.wide.add(total)

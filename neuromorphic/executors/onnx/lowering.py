@@ -248,6 +248,8 @@ class Lowering:
     def _clipped(self, x: Symbol, least: int, most: int, *, shared: bool = False) -> Tensor:
         limit, inside = max(abs(least), abs(most)), x.peak < _INT32
         terms = list(self._terms(x)) if x.kind in _SUMS and not self._shared(x) and not self._is_real(x) else []
+        if not inside and limit > 1 << 30:
+            raise self._refused(f"a limit of {limit}")
         cut = {} if inside or not terms else self._cut(terms, least, most)
         if x.kind == "right" and fixed_value(x.args[1]) is None:
             wide = self._shifted(x, limit)
@@ -261,8 +263,7 @@ class Lowering:
             wide = self.limbs(x.args[0]).toward_zero(x.facts["bits"], limit)
         else:
             wide = self.limbs(x).floor(0, limit)
-        # What float32 computed is exact, or beyond the limit: no seal.
-        return self.g.integer("Clip", wide, least, most, peak=0, shared=shared)
+        return self.g.clip(wide, least, most, shared=shared)
 
     def _cut(self, terms: Sequence[tuple[int, Symbol]], least: int, most: int) -> dict[int, tuple[Tensor, int]]:
         """Limit the widest term of a sum to what the limits of the sum let through whatever the other terms are."""
@@ -271,7 +272,7 @@ class Lowering:
         low, high = (sum(end[side] for end in ends) for side in (0, 1))
         limits = sorted((sign * (least - high), sign * (most - low)))
         peak = max(map(abs, limits))
-        if peak + max(abs(low), abs(high)) >= _INT32 or len(ends) < len(terms) - 1:
+        if peak > 1 << 30 or peak + max(abs(low), abs(high)) >= _INT32 or len(ends) < len(terms) - 1:
             return {}
         return {id(widest): (self._clipped(widest, *limits), peak)}
 
@@ -392,10 +393,9 @@ class Lowering:
         """Return the place of the first of the largest: by the highest digit, then by the next."""
         g, (x,) = self.g, s.args
         none, last = x.shape[0], np.array([1], dtype=np.int64)
-        places, tensor = np.arange(none, dtype=np.int32), self.tensor(x)
+        places = np.arange(none, dtype=np.int32)
         candidates: Operand = places
-        digits = [tensor] if x.peak <= EXACT else g.digits(tensor, x.peak)
-        for digit in reversed(digits):
+        for digit in [self.tensor(x)] if x.peak <= EXACT else reversed(self._digits(x)):
             if candidates is not places:  # only what was best so far
                 digit = g.where(g.op("Equal", candidates, none), -1, digit)
             best = g.op("ReduceMax", g.narrow(digit), last, keepdims=1)

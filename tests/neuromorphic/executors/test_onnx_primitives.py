@@ -1,0 +1,115 @@
+"""Operations that nobody has written nodes for: what is drawn from the primitives at random runs on both runtimes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from neuromorphic import Dense, Input, Program, Readout, verify
+from neuromorphic.errors import CompileError
+from neuromorphic.executors.onnx.lowering import RULES
+from neuromorphic.executors.onnx.model import to_onnx
+from neuromorphic.ops.base import OneSource, State, Variable
+from neuromorphic.ops.numbers import NumPy
+
+ROWS, COLUMNS = 3, 4
+SIZE = ROWS * COLUMNS
+RUNTIMES = ("onnxruntime", "openvino")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn(OneSource):
+    """A step of a dozen random primitives, with numbers of up to 60 bits between them."""
+
+    name: str
+    source: str
+    seed: int
+    size: ClassVar[int] = SIZE
+    kind: ClassVar[str] = "values"
+
+    def states(self):
+        return {"a": State((SIZE,)), "m": State((ROWS, COLUMNS), np.arange(SIZE).reshape(ROWS, COLUMNS) << 14)}
+
+    @property
+    def variables(self):
+        return (Variable("a", "int32", SIZE), Variable("seen", "int32", SIZE), Variable("place", "int32", 1))
+
+    def step(self, xp, state, x):
+        rng = np.random.default_rng(self.seed)
+        pool = [(x, 20), (state.a, 23)]  # with the bits that they have at most
+
+        def pick(most):
+            found = [entry for entry in pool if entry[1] <= most]
+            return found[int(rng.integers(len(found)))] if found else (xp.clip(pool[-1][0], -(1 << most), 1 << most), most)
+
+        def constant(bits):
+            array = rng.integers(-(1 << bits), (1 << bits) + 1, SIZE)
+            return xp.constant(np.where(rng.random(SIZE) < 0.2, 0, array) if rng.random() < 0.8 else np.full(SIZE, array[0]))
+
+        for _ in range(12):
+            kind = str(rng.choice(["add", "sub", "times", "mul", "tz", "shr", "clip", "abs", "where", "and", "roll"]))
+            a, bits = pick(57)
+            if kind in ("add", "sub"):
+                b, more = pick(57)
+                found = (a + b if kind == "add" else a - b), max(bits, more) + 1
+            elif kind == "times":
+                width = int(rng.integers(0, min(31, 59 - bits)))
+                found = a * constant(width), bits + width + 1
+            elif kind == "mul":
+                a, bits = pick(30)
+                b, more = pick(28)
+                found = a * b, bits + more
+            elif kind in ("tz", "shr"):
+                shift = int(rng.integers(0, 45))
+                found = (xp.toward_zero(a, shift) if kind == "tz" else a >> shift), max(bits - shift, 0) + 1
+            elif kind == "clip":
+                most = int(rng.integers(1, 30))
+                found = xp.clip(a, -(1 << most), (1 << most) - 7 % (1 << most)), most
+            elif kind == "abs":
+                a, bits = pick(30)
+                found = xp.absolute(a), bits
+            elif kind == "where":
+                (b, _), (c, first), (d, second) = pick(57), pick(30), pick(30)
+                found = xp.where(a > b if rng.random() < 0.5 else a >= b, c, d), max(first, second)
+            elif kind == "and":
+                found = a & ((1 << int(rng.integers(1, 32))) - 1), 31
+            else:
+                a, bits = pick(30)
+                turned = xp.roll(xp.reshape(a, ROWS, COLUMNS), int(rng.integers(-2, 3)), int(rng.integers(-2, 3)))
+                found = xp.reshape(turned, SIZE), bits
+            pool.append(found)
+        last, seen = pool[-1][0], xp.clip(pool[-2][0], -(1 << 30), (1 << 30) - 1)
+        grid = xp.reshape(xp.clip(last, -(1 << 29), 1 << 29), ROWS, COLUMNS)
+        state.place = xp.argmax(xp.sum(grid))
+        row = xp.clip(xp.row(state.m, state.place) + xp.sum(xp.reshape(seen, COLUMNS, ROWS)), 0, 1 << 22)
+        state.m = xp.set_row(state.m - (state.m >> 3), state.place, row)
+        state.seen = seen
+        state.a = xp.saturate(last + state.a)
+        return xp.clip(xp.repeat(row, ROWS) + seen, -(1 << 30), 1 << 30)
+
+
+def drawn_program(seed):
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-127, 128, (SIZE, 5)).astype(np.int8)
+    drawn = Drawn("drawn", "fc", seed)
+    ops = (Input("x", 5, low=-128, high=127), Dense("fc", "x", weights, int(rng.integers(0, 4))), drawn)
+    ops += (Dense("out", "drawn", np.eye(SIZE, dtype=np.int8)[:2]), Readout("sum", ("out",), np.zeros(2, np.int32), 0))
+    return Program(ops, num_steps=6), rng.integers(-128, 128, (6, 3, 5)).astype(np.int32)
+
+
+@pytest.mark.parametrize("executor", RUNTIMES)
+def test_what_is_drawn_from_the_primitives_is_exact(executor):
+    # 300 were run once for each runtime.
+    for seed in range(12):
+        comparison, expected, _ = verify(*drawn_program(seed), executor, products=("int8", "float32")[seed % 2])
+        assert comparison.equal, (seed, str(comparison.first))
+        assert expected.variables["drawn.seen"].any()
+
+
+def test_every_primitive_has_a_rule():
+    methods = {name for name in vars(NumPy) if not name.startswith("_")}
+    operators = {"add", "subtract", "multiply", "right", "and", "greater", "greater_equal"}
+    assert set(RULES) == (methods - {"constant", "saturate"}) | operators | {"input", "state"}
