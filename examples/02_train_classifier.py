@@ -19,7 +19,7 @@ import matplotlib as mpl
 import torch
 
 from pnbx_snn import BitLinear, SpikingClassifier, plot
-from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.losses import firing_rate, rate_penalty
 
 mpl.use("Agg")

@@ -21,7 +21,7 @@ import matplotlib as mpl
 import torch
 
 from pnbx_snn import PNBX, plot
-from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.losses import firing_rate
 
 mpl.use("Agg")

@@ -20,7 +20,6 @@ import nir
 import numpy as np
 
 import neuromorphic
-from neuromorphic.compiler import compile_nir
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -65,7 +64,7 @@ nir.write(folder / "08_recurrent.nir", graph)
 # ----------------
 # The file is not trusted: its sizes, shapes and numbers are checked before anything is allocated. ``dt`` is not part of
 # NIR and the kind of reset neither, so the program says what it took for granted.
-program = compile_nir(folder / "08_recurrent.nir", num_steps=num_steps, dt=dt)
+program = neuromorphic.compile(folder / "08_recurrent.nir", num_steps=num_steps, dt=dt)
 for sentence in program.metadata["assumptions"]:
     print(f"assumed: {sentence}")
 print("operations:", ", ".join(f"{op.name} ({type(op).__name__})" for op in program.ops))

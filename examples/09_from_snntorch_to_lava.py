@@ -21,8 +21,8 @@ from sklearn.datasets import load_digits
 from snntorch import functional as SF  # noqa: N812 (the tutorials' name)
 from torch import nn
 
-from neuromorphic import run, verify
-from neuromorphic.compiler import compile_module, graph_of
+import neuromorphic
+from neuromorphic.compiler import graph_of
 from neuromorphic.errors import LavaNotFoundError
 from neuromorphic.executors.lava.mapping import lava_mapping
 
@@ -75,7 +75,7 @@ for _ in range(epochs):
 # Two steps show which module feeds which; a longer sample is also compared with the program.
 spikes_in = torch.bernoulli(images[test].expand(num_steps, -1, -1))
 print("lif1:", graph_of(net, spikes_in[:2, :1]).nodes["lif1"].metadata)
-program = compile_module(net, spikes_in[:, :8], num_steps=num_steps)
+program = neuromorphic.compile(net, spikes_in[:, :8], num_steps=num_steps)
 print(f"of 8 digits' spikes equal: {100 * program.metadata['agreement']['spikes_equal']:.2f} %")
 print("on Lava:", ", ".join(f"{placement.op} is {placement.process}" for placement in lava_mapping(program)))
 
@@ -85,7 +85,7 @@ print("on Lava:", ", ".join(f"{placement.op} is {placement.process}" for placeme
 # Weights of 8 bits are what moves a spike by a step here and there: measured.
 with torch.no_grad():
     expected = {name: spikes.numpy() for name, spikes in zip(("lif1", "lif2"), net(spikes_in), strict=True)}
-spikes = run(program, spikes_in.numpy().astype(np.int8)).spikes()
+spikes = neuromorphic.run(program, spikes_in.numpy().astype(np.int8)).spikes()
 for name, theirs in expected.items():
     print(f"{name}: fires {100 * theirs.mean():.1f} %, spikes equal {100 * (spikes[name] == theirs).mean():.2f} %")
 for what, fired in (("snnTorch", expected), ("program", spikes)):
@@ -95,7 +95,7 @@ for what, fired in (("snnTorch", expected), ("program", spikes)):
 # The program against Lava
 # ------------------------
 try:
-    comparison, _, recording = verify(program, spikes_in[:, :num_shown].numpy().astype(np.int8), "lava")
+    comparison, _, recording = neuromorphic.verify(program, spikes_in[:, :num_shown].numpy().astype(np.int8), "lava")
 except LavaNotFoundError as error:
     sys.exit(f"\nThis example needs Lava.\n{error}")
 print(f"Lava: {comparison.spikes_different} of {comparison.spikes_compared:,} spikes differ from the program's")

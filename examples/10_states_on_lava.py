@@ -20,8 +20,7 @@ import numpy as np
 import torch
 
 import neuromorphic
-from neuromorphic.compiler import compile_run
-from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.run import train
@@ -56,7 +55,7 @@ model, _ = load_run(run_dir)
 # Compile
 # -------
 # Every pathway becomes integer operations; how well the program agrees is measured on the validation images.
-program = compile_run(run_dir)
+program = neuromorphic.compile(run_dir)
 agreement = program.metadata["agreement"]
 print(
     f"{len(program.ops)} operations; on {agreement['samples']} validation images {agreement['labels_equal']:.1%} of "

@@ -19,8 +19,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from neuromorphic import run
-from neuromorphic.compiler import compile_model
+import neuromorphic
 from neuromorphic.executors.native import NativeNetwork
 from pnbx_snn import PNBX
 
@@ -42,7 +41,7 @@ with torch.no_grad():
     for _ in range(10 if fast else 40):
         model.adapt(model(signal[:64].expand(-1, 8, -1)).spikes)
 model.eval()
-program = compile_model(model, num_steps=num_steps)
+program = neuromorphic.compile(model, num_steps=num_steps)
 network = NativeNetwork(program)
 print(f"{len(program.ops)} operations; {network.weight_bytes:,} bytes of weights, {network.state_bytes:,} of state")
 
@@ -51,7 +50,7 @@ print(f"{len(program.ops)} operations; {network.weight_bytes:,} bytes of weights
 # ---------------
 # Before anything is timed: the executor must equal the NumPy reference in every bit.
 inputs = program.prepare_inputs(signal[:50].numpy())
-expected, got = run(program, inputs), run(program, inputs, executor="native")
+expected, got = neuromorphic.run(program, inputs), neuromorphic.run(program, inputs, executor="native")
 assert all(np.array_equal(expected.variables[name], got.variables[name]) for name in expected.variables)
 print(f"native equals the reference: {sum(a.size for a in expected.variables.values()):,} values")
 

@@ -18,10 +18,9 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from neuromorphic import run, verify
-from neuromorphic.compiler import compile_model
+import neuromorphic
 from pnbx_snn import plot
-from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.run import train
 
@@ -41,7 +40,7 @@ sizes = {"num_steps": num_steps, "d_hidden": 128, "d_ssm": 32, "d_rnn": 16, "ran
 learning = {"epochs": 1 if fast else 12, "batch_size": 64, "threads": 1, "settle": 20}
 config = make_config({"data": {"part": "train"}, "pnbx": sizes, "train": learning})
 model = train(config, Path(tempfile.mkdtemp()) / "run").model.eval()
-program = compile_model(model, num_steps=num_steps)
+program = neuromorphic.compile(model, num_steps=num_steps)
 split = load_digits_split(part="validation")
 images, truth = split.images.numpy(), split.labels.numpy()
 
@@ -49,9 +48,9 @@ images, truth = split.images.numpy(), split.labels.numpy()
 # Four executors, one answer
 # --------------------------
 codes = program.prepare_inputs(images)  # int32 [T, B, 64]
-expected = run(program, codes)
+expected = neuromorphic.run(program, codes)
 for executor in ("native", "onnxruntime", "openvino"):
-    comparison, _, _ = verify(program, codes[:, :20], executor)
+    comparison, _, _ = neuromorphic.verify(program, codes[:, :20], executor)
     print(
         f"{executor}: {comparison.spikes_different} of {comparison.spikes_compared:,} spikes, "
         f"{comparison.states_different} of {comparison.states_compared:,} states differ from the reference's"
@@ -93,7 +92,7 @@ assert np.array_equal(fired, expected.variables["block1.spikes"][:, shown])
 one, times = codes[:, :1], {"native": [], "onnxruntime": [], "openvino": []}
 for _ in range(3 if fast else 9):
     for executor, seconds in times.items():
-        seconds.append(run(program, one, executor, record=["readout.y"]).metadata["seconds"] / num_steps)
+        seconds.append(neuromorphic.run(program, one, executor, record=["readout.y"]).metadata["seconds"] / num_steps)
 micros = {executor: 1e6 * float(np.median(seconds)) for executor, seconds in times.items()}
 print("a step: " + ", ".join(f"{executor} {us:,.0f} us" for executor, us in micros.items()))
 

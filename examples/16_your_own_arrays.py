@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neuromorphic import run, verify
-from neuromorphic.compiler import compile_run
+import neuromorphic
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.run import train
 from pnbx_snn.training.tasks import load_split
@@ -62,7 +61,7 @@ if not (folder / "run" / "checkpoint.safetensors").exists():
 # ------------------
 # The network learned on the program's grid (``quantize``, which is on for arrays), so the program should answer as it
 # does. A label is read after a sample's last own step, on every executor.
-program = compile_run(folder / "run", part="test")
+program = neuromorphic.compile(folder / "run", part="test")
 agreement = program.metadata["agreement"]
 print(
     f"{agreement['samples']} test samples: network {agreement['accuracy_network']:.1%}, program "
@@ -76,12 +75,12 @@ resolved = program.metadata["config"]["data"]
 print(f"found in the arrays: {resolved['features']} values, {resolved['steps']} steps, {resolved['classes']} classes")
 test = load_split(config.data, "test")
 inputs, few = test.images[:20].transpose(0, 1).numpy(), test.lengths[:20].numpy()
-comparison, expected, got = verify(program, inputs, "native", lengths=few)
+comparison, expected, got = neuromorphic.verify(program, inputs, "native", lengths=few)
 assert comparison.equal
 print(f"native executor: {comparison.spikes_different} of {comparison.spikes_compared} spikes differ from NumPy's")
 
 # %%
 # Padding changes nothing: the first sample alone, cut to its own steps, has the label that it has in the batch.
-alone = run(program, inputs[: few[0], :1])
+alone = neuromorphic.run(program, inputs[: few[0], :1])
 assert alone.labels()[0] == expected.labels()[0] == got.labels()[0]
 print(f"sample 0, {few[0]} steps: class {alone.labels()[0]}, alone and in a batch of sequences of up to 40 steps")

@@ -23,12 +23,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import neuromorphic
-from neuromorphic.compiler import compile_run
 from neuromorphic.errors import NeuromorphicError
 from neuromorphic.executors.lava.environment import find_lava_python
 from neuromorphic.files.atomic_write import write_atomically
 from pnbx_snn import plot
-from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import load_config
@@ -121,7 +120,7 @@ def main() -> int:
     with stage("draw raster.png and training.png", seconds):
         draw(out, model, test)
     with stage("compile to an integer program", seconds):
-        program = compile_run(out)
+        program = neuromorphic.compile(out)
         program.save(out / "program.npz")
         images = test.images.numpy()
         np.save(out / "inputs.npy", images)

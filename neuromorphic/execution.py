@@ -1,7 +1,8 @@
-"""Run a program on an executor, and verify an executor against the reference."""
+"""Load a program, run it on an executor, and verify an executor against the reference."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -9,11 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from neuromorphic.bounds import prove, proven_for
-from neuromorphic.errors import InputError
-from neuromorphic.executors import get_executor
+from neuromorphic.errors import ExecutorError, InputError
+from neuromorphic.executors import EXECUTORS, get_executor
 from neuromorphic.inputs import as_array
 from neuromorphic.program import Program
 from neuromorphic.recording import Comparison, Recording, compare
+
+
+def load(path: str | os.PathLike[str]) -> Program:
+    """Load a program from a ``.npz`` file; see :meth:`Program.load`."""
+    return Program.load(path)
 
 
 def run(
@@ -34,8 +40,7 @@ def run(
         ``[T, B, N]`` or ``[B, N]``, integers or floats; see :meth:`Program.prepare_inputs`. ``T`` may be more than
         ``num_steps`` where the bounds are proven for ``T`` steps too: :func:`neuromorphic.bounds.most_steps`.
     executor : str
-        One of :data:`neuromorphic.executors.NAMES`: ``"numpy"``, ``"lava"``, ``"native"``, ``"torch"``,
-        ``"onnxruntime"``, ``"openvino"``.
+        One of :data:`neuromorphic.executors.NAMES`.
     lengths : ArrayLike, optional
         ``[B]``: steps that belong to each sample, in 1..T; ``None``: all. Inputs after them are not looked at (zeros
         stand in, so NaN may be there), and :meth:`Recording.labels` is read after a sample's last own step: the label
@@ -53,7 +58,7 @@ def run(
     ------
     InputError, BoundError, ExecutorError
         Inputs that do not fit or have more steps than the program is proven for, a program that could overflow, an
-        executor that fails.
+        executor that fails or lacks an operation of the program.
 
     Examples
     --------
@@ -67,6 +72,7 @@ def run(
     [0, 1, 0, 1]
     """
     execute = get_executor(executor)
+    _check_operations(program, executor)
     prove(program)
     own = None
     if lengths is not None:
@@ -78,6 +84,15 @@ def run(
     if own is None:
         return recording
     return replace(recording, metadata={**recording.metadata, "lengths": own.sum(axis=0).tolist()})
+
+
+def _check_operations(program: Program, executor: str) -> None:
+    """Refuse a program with an operation that the executor lacks, and say which executors have them all."""
+    kinds = {type(op).__name__: op.name for op in program.ops}
+    missing = [f"{kind} (of {kinds[kind]})" for kind in EXECUTORS[executor].lacks if kind in kinds]
+    if missing:
+        others = [name for name, entry in EXECUTORS.items() if not kinds.keys() & set(entry.lacks)]
+        raise ExecutorError(f"executor {executor!r} lacks {', '.join(missing)}; run it on {', '.join(others)}")
 
 
 def _own_steps(lengths: ArrayLike, num_steps: int, batch: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import ExecutorError, FileFormatError, ProgramError
 from neuromorphic.files.canonical import plain_json
 from neuromorphic.files.container import complete_header, read_container, write_container
-from neuromorphic.files.ternary import is_ternary, pack_ternary, unpack_ternary
+from neuromorphic.files.ternary import is_ternary, pack_offset_binary, unpack_offset_binary
 from neuromorphic.inputs import prepared
 from neuromorphic.ops import OP_TYPES, Delay, Input, Operation, Variable, Wanted
 from neuromorphic.ops.base import checked_integer
@@ -41,7 +41,7 @@ def _unpacked(name: str, array: NDArray[Any], entry: Any) -> NDArray[Any]:
     shape = entry["ternary"]
     if not isinstance(shape, list) or any(type(n) is not int or n < 1 for n in shape):
         raise ProgramError(f"{name}: a shape must be whole numbers of 1 or more, got {shape!r}")
-    return unpack_ternary(name, array, tuple(shape))
+    return unpack_offset_binary(name, array, tuple(shape))
 
 
 def _check_wiring(ops: tuple[Operation, ...]) -> None:
@@ -91,7 +91,7 @@ def _check_memory(ops: tuple[Operation, ...]) -> None:
     """Refuse programs of which a few bytes ask for all memory: sizes that no array of theirs backs."""
     held = {}
     for op in ops:
-        sizes = {name: math.prod(state.shape) for name, state in op.states().items()}
+        sizes = {name: math.prod(state.shape) for name, state in op.states().items() if len(state.shape) > 1}
         sizes |= {variable.name: variable.size for variable in op.variables}
         held[op.name] = op.size + sum(sizes.values())
     if sum(held.values()) > MAX_VALUES:
@@ -253,7 +253,7 @@ class Program:
             for f in fields(op):  # type: ignore[arg-type]
                 value = getattr(op, f.name)
                 if isinstance(value, np.ndarray) and value.dtype == np.int8 and is_ternary(value):
-                    arrays[f"{op.name}.{f.name}"] = pack_ternary(value)
+                    arrays[f"{op.name}.{f.name}"] = pack_offset_binary(value)
                     entry[f.name] = {"ternary": list(value.shape)}
                 elif isinstance(value, np.ndarray):
                     arrays[f"{op.name}.{f.name}"] = value

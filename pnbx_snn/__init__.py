@@ -6,7 +6,9 @@ Everything is time first: ``[T, B, N]`` steps, samples, neurons. State goes in a
 Norse scripts.
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.fast_weights import FastWeights
@@ -26,6 +28,13 @@ from pnbx_snn.neurons.noise import OUNoise
 from pnbx_snn.neurons.reset import reset
 from pnbx_snn.quantization import keep_ternary, ternarize
 from pnbx_snn.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    from pnbx_snn.training.checkpoint import load_run
+    from pnbx_snn.training.evaluate import evaluate
+    from pnbx_snn.training.run import train
+
+_TRAINING = {"train": "run", "load_run": "checkpoint", "evaluate": "evaluate"}
 
 try:
     __version__ = version("pnbx-snn")
@@ -54,8 +63,18 @@ __all__ = [
     "TorusMessages",
     "__version__",
     "beta_from_tau",
+    "evaluate",
     "keep_ternary",
     "lift",
+    "load_run",
     "reset",
     "ternarize",
+    "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what trains when it is asked for: accelerate and pydantic take longer than all layers together."""
+    if name not in _TRAINING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"pnbx_snn.training.{_TRAINING[name]}"), name)

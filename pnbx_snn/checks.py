@@ -1,12 +1,37 @@
 """The checks of what a layer is made of and of what goes into it, in the same words everywhere, on every device."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+
+# Ranges stand in the signatures of the networks; a configuration reads and states them from there. Their upper ends are
+# for files from elsewhere: a layer itself takes any size that memory has room for.
+Size = Annotated[int, Interval(ge=1, le=65_536)]
+Steps = Annotated[int, Interval(ge=1, le=100_000)]
+Share = Annotated[float, Interval(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class Written:
+    """How a configuration writes an option that takes more in Python: ``Annotated[type in Python, Written(...)]``.
+
+    Parameters
+    ----------
+    type
+        What stands in the file.
+    read
+        What makes the option of it, with a ``ValueError`` for what is not allowed; ``None``: the type, from a list.
+    """
+
+    type: Any
+    read: Callable[[Any], Any] | None = None
 
 
 def check_sizes(where: str, **sizes: int) -> None:

@@ -21,29 +21,31 @@ from pnbx_snn.console import (
     shown,
     stoppable,
 )
-from pnbx_snn.metrics.counts import parameter_table
+from pnbx_snn.metrics import page
+from pnbx_snn.metrics.analysis import analyze_run
+from pnbx_snn.metrics.counts import parameter_parts, parameter_table
 from pnbx_snn.metrics.neurobench import neurobench as measure_neurobench
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.metrics.report import SECTIONS, sections, write_report
+from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.plot import without_display
 from pnbx_snn.report import (
     document_table,
     evaluation_table,
-    layer_names,
     neurobench_table,
-    parameter_parts,
     parts_table,
+    plain_table,
     save_picture,
     summary_table,
-    without_display,
 )
-from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, Network, build_model, load_run, read_meta
-from pnbx_snn.training.config import load_config
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
+from pnbx_snn.training.config import Config, load_config
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.packed import load_packed, pack_run
 from pnbx_snn.training.pretrained import WEIGHTS, save_pretrained
 from pnbx_snn.training.run import train as run_training
 from pnbx_snn.training.run_log import METRICS_NAME, read_metrics
-from pnbx_snn.training.settings import Config, DataConfig
+from pnbx_snn.training.settings import DataConfig
 from pnbx_snn.training.tasks import load_split, resolve
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
@@ -105,8 +107,8 @@ def train(
         with stoppable(), shown(settings.train.epochs, quiet=quiet) as progress:
             result = run_training(settings, folder, resume=resume, progress=progress)
     except Stopped as stopped:
-        arguments = ["pnbx-snn", "train", str(config), *(word for text in overrides for word in ("--set", text))]
-        arguments += ["--out", str(folder), "--resume"]
+        changes = [word for text in overrides for word in ("--set", text)]
+        arguments = [*settings.kind.command.split(), "train", str(config), *changes, "--out", str(folder), "--resume"]
         show_stop(stopped, folder, arguments)
         raise typer.Exit(128 + stopped.signal) from None
     if not quiet and os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
@@ -129,7 +131,7 @@ def evaluate_run(run: Run, part: Part = "test", data: DataFolder = None, as_json
     if as_json:
         typer.echo(json.dumps(result))
         return
-    out.print(evaluation_table(f"{run}: {result['n']} {part} samples", result, layer_names(model)))
+    out.print(evaluation_table(f"{run}: {result['n']} {part} samples", result, model.layer_names))
     if seen:
         err.print("note: this run was trained on data.part='train_all', the validation images among them")
 
@@ -151,7 +153,7 @@ def raster(
     from pnbx_snn import plot
 
     model, config = _load(run)
-    if isinstance(model, FloatNetwork):
+    if not model.layer_names:
         fail(f"{run}: a [{model.section}] has no spikes to draw", 2)
     split = load_split(_data(config, data), part)
     if sample >= len(split.labels):
@@ -160,9 +162,9 @@ def raster(
     if split.lengths is not None:
         shown = shown[:, : int(split.lengths[sample])]
     with torch.no_grad():
-        x = model.encode(shown) if isinstance(model, PNBX) else model.encode(shown, generator=_generator())
+        x = model.encode(shown, generator=_generator())
         logits, spikes = model.classify(shown, generator=_generator())
-    layers = {name: layer[:, 0] for name, layer in zip(layer_names(model), spikes, strict=True)}
+    layers = {name: layer[:, 0] for name, layer in zip(model.layer_names, spikes, strict=True)}
     title = f"{part} sample {sample}, a {split.labels[sample].item()}, read as {logits.argmax().item()}"
     with without_display():
         save_picture(plot.raster_layers(layers, input=x[:, 0], title=title), picture)
@@ -326,58 +328,62 @@ def pack(
     out.print(f"wrote {file}: {size:,} bytes{accuracy}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _moved(given: bool) -> bool:
+    """Refuse the options that went with the study of the document."""
+    if given:
+        fail(
+            "--reference, --claims, --measure, --quick and --measurements are about the source document and moved, in "
+            "a clone of the repository, to: python -m studies.claims [RUN] -o report [--measure]; see its --help",
+            2,
+        )
+    return given
+
+
 @app.command()
 def analyze(
-    run: Annotated[
-        Path | None, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")
-    ] = None,
+    run: Run,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.", metavar="DIR")] = Path(
         "report"
     ),
-    reference: Annotated[bool, typer.Option("--reference", help="The document's network in place of a run.")] = False,
-    claims: Annotated[bool, typer.Option("--claims", help="Add every claim of the source document.")] = False,
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Measure PNB-X against its rivals first, ten minutes or more.")
-    ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure only to see that it runs.")] = False,
     section: Annotated[
-        list[str] | None, typer.Option("--section", help="Only this section; may be given more than once.")
+        list[str] | None,
+        typer.Option("--section", help=f"Only this one of {', '.join(SECTIONS)}; may be given more than once."),
     ] = None,
     part: Part = "test",
     data: DataFolder = None,
     samples: Annotated[int, typer.Option(min=1, help="How many samples are looked at.")] = 256,
     sample: Annotated[int, typer.Option(min=0, help="Number of the sample whose spikes are drawn.")] = 0,
-    measurements: Annotated[
-        Path | None, typer.Option(help="A measurements.json; default: that in the report's folder.", metavar="FILE")
-    ] = None,
+    moved: Annotated[
+        bool,
+        typer.Option(
+            "--reference",
+            "--claims",
+            "--measure",
+            "--quick",
+            "--measurements",
+            hidden=True,
+            callback=_moved,
+        ),
+    ] = False,
 ) -> None:
-    """Report what a network costs: counted, modelled and measured, beside what the source document claims.
+    """Report what a network costs: parameters, operations, bytes, energy (modelled) and how its neurons fire.
 
-    The report is one HTML file that opens without a network, and the same as Markdown and JSON.
+    The report is one HTML file that opens without the internet, and the same numbers as JSON.
 
     For example:
 
     - `pnbx-snn analyze runs/digits -o report`
-    - `pnbx-snn analyze --reference --claims -o report`
-    - `pnbx-snn analyze --reference --claims --measure -o report`
     - `pnbx-snn analyze runs/mnist --data DIR --section activity --sample 3`
     """
-    from studies.counted.run_analysis import analyze_run
-    from studies.measurements.measuring import measure_all
-    from studies.report.build import build_report
-
-    if (run is None) != reference:
-        fail("analyze needs either a RUN or --reference" + (", got both" if reference else ", got neither"), 2)
-    if quick and not measure:
-        fail("--quick is for --measure", 2)
-    analysis = None
-    if run is not None:
-        model, config = _load(run)
-        analysis = analyze_run(run, model, _data(config, data), part=part, samples=samples, sample=sample)
-    if measure:
-        measure_all(output, quick=quick)
-    written = build_report(output, run=analysis, claims=claims, sections=section or (), measurements=measurements)
-    out.print(f"wrote {written.html}, report.md and report.json", markup=False, highlight=False, soft_wrap=True)
+    model, config = _load(run)
+    costs = analyze_run(run, model, _data(config, data), part=part, samples=samples, sample=sample)
+    built = sections(costs, section or ())
+    for table in (part for one in built for part in one.parts if isinstance(part, page.Table)):
+        if not table.folded:
+            out.print(plain_table(table))
+    out.print(
+        f"wrote {write_report(costs, built, output)} and report.json", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 @app.command()
@@ -391,7 +397,7 @@ def download(
 
     - `pnbx-snn download mnist --data data`
     """
-    from pnbx_snn.data.download import download as fetch
+    from pnbx_snn.data.catalog import download as fetch
 
     with bytes_shown() as progress:
         fetch(name, data, progress=progress)

@@ -23,6 +23,7 @@ from rich.progress import (
 
 from pnbx_snn.errors import ConfigError, PnbxError
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, read_meta
+from pnbx_snn.training.kinds import KINDS
 from pnbx_snn.training.run import TrainResult
 from pnbx_snn.training.trainer import Metrics
 
@@ -108,7 +109,7 @@ def show_result(result: TrainResult, folder: Path) -> None:
     else:
         out.print(f"Trained {result.epoch} epochs: {in_words(result.metrics)}", highlight=False, soft_wrap=True)
     out.print(
-        f"Everything is in {folder}/. Next: pnbx-snn eval {shlex.quote(str(folder))}",
+        f"Everything is in {folder}/. Next: {KINDS[result.model.section].command} eval {shlex.quote(str(folder))}",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -6,7 +6,8 @@ each step. matplotlib is imported when the first picture is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,21 @@ QUIET = "#8a8f98"
 
 MOST_ROWS = 500
 """A layer of more neurons is drawn with groups of neighbours as rows, unless its spikes are few."""
+
+
+@contextmanager
+def without_display() -> Iterator[None]:
+    """Draw without a display."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    before = mpl.get_backend()
+    plt.switch_backend("agg")
+    try:
+        yield
+    finally:
+        plt.close("all")
+        plt.switch_backend(before)
 
 
 def _numpy(where: str, name: str, values: Values, ndim: tuple[int, ...]) -> np.ndarray:
@@ -112,13 +128,7 @@ def _draw_shares(ax: Axes, spikes: np.ndarray, color: str) -> None:
     ax.set_ylim(*_limits(num_neurons))
 
 
-def raster(
-    spikes: Values,
-    *,
-    title: str | None = None,
-    color: str = INK,
-    ax: Axes | None = None,
-) -> Axes:
+def raster(spikes: Values, *, title: str | None = None, color: str = INK, ax: Axes | None = None) -> Axes:
     """Draw which neuron spikes at which step; of many neurons that spike often, the share of each group of neighbours.
 
     Parameters
@@ -241,11 +251,7 @@ def _draw_input(ax: Axes, values: np.ndarray) -> None:
 
 
 def membrane(
-    v: Values,
-    *,
-    threshold: float | Tensor | None = None,
-    spikes: Values | None = None,
-    ax: Axes | None = None,
+    v: Values, *, threshold: float | Tensor | None = None, spikes: Values | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the membrane potential over time, with its threshold and spikes.
 

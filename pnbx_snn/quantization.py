@@ -151,7 +151,7 @@ def keep_ternary(model: nn.Module) -> Iterator[None]:
             layer.__dict__.pop(_KEPT, None)
 
 
-def kept(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
+def kept_ternary(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
     """Return what :func:`keep_ternary` keeps for a layer at the moment, if anything."""
     value: tuple[Tensor, Tensor] | None = layer.__dict__.get(_KEPT)
     return value

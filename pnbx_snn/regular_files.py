@@ -27,22 +27,13 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 def open_regular(
     path: str | os.PathLike[str], error: type[PnbxError], *, max_bytes: int
 ) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a file that nobody vouches for, and yield it with its size in bytes.
-
-    Parameters
-    ----------
-    path : path
-        The file; symbolic links are followed.
-    error : type
-        The class of this package's errors that is raised, also for what the system says while the file is read.
-    max_bytes : int
-        Largest size.
+    """Open a file that nobody vouches for, and yield it with its size in bytes; symbolic links are followed.
 
     Raises
     ------
     PnbxError
-        Of the given class: when there is no such file, it is a folder, pipe, device or socket, it is larger, or it
-        cannot be read.
+        Of the class ``error``, also for what the system says while the file is read: when there is no such file, it is
+        a folder, pipe, device or socket, it has more than ``max_bytes``, or it cannot be read.
 
     Examples
     --------
@@ -80,9 +71,3 @@ def _check_kind(path: str | os.PathLike[str], mode: int, error: type[PnbxError])
     if not stat.S_ISREG(mode):
         kind = next((name for test, name in _KINDS if test(mode)), "something else")
         raise error(f"{path}: cannot be read: must be a regular file, is {kind}")
-
-
-def check_regular(path: str | os.PathLike[str], error: type[PnbxError], *, max_bytes: int) -> Path:
-    """Return the path of a file that a library opens itself, once it has passed :func:`open_regular`."""
-    with open_regular(path, error, max_bytes=max_bytes):
-        return Path(path)

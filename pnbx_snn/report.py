@@ -1,7 +1,5 @@
 """Tables and pictures of the ``pnbx-snn`` command."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +7,8 @@ from rich.table import Table
 
 from pnbx_snn.console import fail, out
 from pnbx_snn.errors import StorageError
-from pnbx_snn.layers.bitlinear import BitLinear
-from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.metrics import page
 from pnbx_snn.metrics.counts import PartCount
-from pnbx_snn.networks.base import FloatNetwork
-from pnbx_snn.networks.pnbx import PNBX
-from pnbx_snn.neurons.messages import TorusMessages
-from pnbx_snn.training.checkpoint import Network
-
-
-def layer_names(model: Network) -> list[str]:
-    """Return a name for each layer whose spikes ``classify`` returns."""
-    if isinstance(model, PNBX):
-        return ["encoder", *(f"block {i}" for i in range(1, len(model.blocks) + 1))]
-    return [] if isinstance(model, FloatNetwork) else [f"layer {i}" for i in range(1, len(model.layers) + 1)]
 
 
 def evaluation_table(title: str, measured: dict[str, Any], names: list[str]) -> Table:
@@ -63,29 +49,6 @@ def summary_table(title: str, rows: list[dict[str, Any]], mean: float, sd: float
     return table
 
 
-def parameter_parts(model: Network) -> list[dict[str, Any]]:
-    """Return name and parameters of each part, and for ternary weights their number, bytes, zeros and scale."""
-    parts: list[dict[str, Any]] = []
-    for name, module in model.named_modules():
-        own = list(module.parameters(recurse=False))
-        if not own:
-            continue
-        part: dict[str, Any] = {"name": name, "parameters": sum(parameter.numel() for parameter in own)}
-        if isinstance(module, BitLinear | Hippocampus | TorusMessages):
-            rounded = module.rounded()
-            assert rounded is not None  # it has parameters of its own
-            weight, gamma = rounded
-            part |= {
-                "weights": weight.numel(),
-                "weight_bytes": (weight.numel() + 3) // 4,  # four weights in a byte
-                "zeros": int((weight == 0).sum()),
-                # Edges are rounded by a scale of their own, but what multiplies them is kappa / 8.
-                "gamma": 2.0 ** -(module.kappa_shift + 3) if isinstance(module, TorusMessages) else gamma.item(),
-            }
-        parts.append(part)
-    return parts
-
-
 def document_table(counts: list[PartCount]) -> Table:
     """Show the numbers of a PNB-X network beside the source document's column."""
     table = Table("part", "numbers", "here", "by gradient", "document", "difference")
@@ -103,7 +66,7 @@ def document_table(counts: list[PartCount]) -> Table:
 
 
 def parts_table(title: str, parts: list[dict[str, Any]], total: dict[str, Any]) -> Table:
-    """Show parameters and ternary weights of each part, see :func:`parameter_parts`."""
+    """Show parameters and ternary weights of each part, see :func:`pnbx_snn.metrics.counts.parameter_parts`."""
     table = Table("part", "parameters", "ternary bytes", "zeros", "gamma", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
@@ -124,19 +87,14 @@ def parts_table(title: str, parts: list[dict[str, Any]], total: dict[str, Any]) 
     return table
 
 
-@contextmanager
-def without_display() -> Iterator[None]:
-    """Draw without a display."""
-    import matplotlib as mpl
-    from matplotlib import pyplot as plt
-
-    before = mpl.get_backend()
-    plt.switch_backend("agg")
-    try:
-        yield
-    finally:
-        plt.close("all")
-        plt.switch_backend(before)
+def plain_table(table: page.Table) -> Table:
+    """Show a table of a report on a terminal."""
+    shown = Table(title=table.title)
+    for number, name in enumerate(table.columns):
+        shown.add_column(name, justify="right" if number in table.numbers else "left")
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
 
 
 def save_picture(figure: Any, path: Path) -> None:

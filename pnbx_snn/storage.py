@@ -43,26 +43,10 @@ logger = logging.getLogger(__name__)
 def write_atomically(path: str | Path, data: bytes, *, what: str = "file") -> None:
     """Replace a file in one step: at any moment the old or a new one is there, whole, however many write it at once.
 
-    Parameters
-    ----------
-    path
-        The file.
-    data
-        Its new content.
-    what
-        What to call it in errors.
-
     Raises
     ------
     StorageError
-        If it cannot be written; the old file is then untouched.
-
-    Examples
-    --------
-    >>> path = getfixture("tmp_path") / "note.txt"
-    >>> write_atomically(path, b"done")
-    >>> path.read_bytes()
-    b'done'
+        If it cannot be written, with ``what`` as its name; the old file is then untouched.
     """
     path = Path(path)
     # A name of its own for every write; a short one, as the path's may have the most letters that a name can have.
@@ -100,23 +84,12 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def write_tensors(path: str | Path, tensors: Tensors, description: dict[str, Any], *, what: str = "checkpoint") -> None:
-    """Write tensors and a description to one file, atomically.
-
-    Parameters
-    ----------
-    path
-        The file.
-    tensors
-        By name; copied to the CPU.
-    description
-        Plain JSON.
-    what
-        What to call the file in errors.
+    """Write tensors, copied to the CPU, and a description in plain JSON to one file, atomically.
 
     Raises
     ------
     StorageError
-        If it cannot be written.
+        If it cannot be written, with ``what`` as its name.
     PnbxTypeError
         If the description is not plain JSON.
 
@@ -148,12 +121,6 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Any], Tensors]:
     ------
     CheckpointError
         If the file is missing, cut short, altered, of a newer format, or something else.
-
-    Examples
-    --------
-    >>> read_tensors("nowhere.safetensors")
-    Traceback (most recent call last):
-    pnbx_snn.errors.CheckpointError: nowhere.safetensors: no such file
     """
     path = Path(path)
     with open_regular(path, CheckpointError, max_bytes=MAX_FILE_BYTES) as (file, size):
@@ -177,13 +144,6 @@ def read_description(path: str | Path) -> dict[str, Any]:
     ------
     CheckpointError
         As :func:`read_tensors`, as far as the header shows it.
-
-    Examples
-    --------
-    >>> path = getfixture("tmp_path") / "a.safetensors"
-    >>> write_tensors(path, {"a": torch.zeros(2)}, {"epoch": 3})
-    >>> read_description(path)
-    {'format_version': 1, 'epoch': 3}
     """
     path = Path(path)
     with open_regular(path, CheckpointError, max_bytes=MAX_FILE_BYTES) as (file, size):

@@ -6,13 +6,13 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pnbx_snn.checks import wide
+from pnbx_snn.checks import Written, wide
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 
 SpikeFunction = Callable[[Tensor], Tensor]
@@ -250,6 +250,10 @@ def resolve(spike_grad: str | SpikeFunction | None) -> SpikeFunction:
     if not callable(spike_grad):
         raise PnbxTypeError(f"surrogate: spike_grad must be a name, a callable or None, got {spike_grad!r}")
     return _from_snntorch(spike_grad) or spike_grad
+
+
+SpikeGrad = Annotated[str | SpikeFunction | None, Written(str, read=lambda name: Surrogate(name).name)]
+"""What :func:`resolve` takes; a configuration gives a name."""
 
 
 def _from_snntorch(function: SpikeFunction) -> Surrogate | None:

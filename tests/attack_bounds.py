@@ -12,20 +12,22 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic import LIF, Dense, Readout
-from neuromorphic.bounds import bound_op
 from neuromorphic.errors import BoundError
-from neuromorphic.fixed_point import lif_step, shift_right_toward_zero
-from neuromorphic.homeostasis import moved_threshold
 from neuromorphic.ops import LI, FastWeights, Gate, GatedState, HomeostaticLIF, Multiply, Resonator, Scale, Slots, Torus
-from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
+from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX, NumPy
 from neuromorphic.ops.resets import RESETS
-from neuromorphic.pathway_arithmetic import fast_weights_step, gated_step, resonate_step, slots_step
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+from steps import fast_weights_step, gated_step, lif_step, moved_threshold, resonate_step, slots_step
+
+shift_right_toward_zero = NumPy().toward_zero
 
 STEPS = (1, 2, 25, 4095, 4096, 4097, 4500)
 EDGES = (1, 2, 127, 4096, 32_768, STATE_MAX, 1 << 30, INT32_MAX)
@@ -49,10 +51,10 @@ def source(rng: np.random.Generator, size: int, most: int = INT32_MAX) -> tuple[
 def bounds_of(op: Any, sources: list[Any], num_steps: int = 1) -> tuple[list[int], list[int]] | None:
     """Return what is proven of each unit, as Python integers, or ``None`` if nothing is."""
     try:
-        (low, high), _ = bound_op(op, sources, num_steps)
+        bound = op.bound(sources, num_steps)
     except BoundError:
         return None
-    return low.tolist(), high.tolist()
+    return bound.low.tolist(), bound.high.tolist()
 
 
 def judge(op: Any, proven: Any, lows: Any, highs: Any, *, limit: int = INT32_MAX, tight: bool = False) -> str | None:
@@ -104,7 +106,8 @@ def map_ends(corners: list[list[int]]) -> tuple[list[int], list[int]]:
 def multiply(rng: np.random.Generator) -> str | None:
     x, fc = source(rng, 8), source(rng, 8, STATE_MAX)
     gate = Gate("g", "fc", i32(rng.choice([0, 4095, -4095, STATE_MAX, -STATE_MAX], 8)))
-    g = bound_op(gate, [fc], 1)[0]
+    bound = gate.bound([fc], 1)
+    g = bound.low, bound.high
     op = Multiply("m", "x", "g", 8, int(rng.integers(0, 17)))
     corners = [shift_right_toward_zero(end * gates, 12 + op.shift).tolist() for end in x for gates in g]
     proven = bounds_of(op, [x, g])

@@ -1,5 +1,6 @@
 """A trained network to an integer program. The only place here that sees torch and ``pnbx_snn``."""
 
+from neuromorphic.compiler.dispatch import compile  # noqa: A004
 from neuromorphic.compiler.layers import compile_layers
 from neuromorphic.compiler.modules.graphs import graph_of
 from neuromorphic.compiler.modules.programs import compile_module
@@ -8,6 +9,7 @@ from neuromorphic.compiler.nir.graphs import compile_nir
 from neuromorphic.compiler.runs import compile_model, compile_run, measure_agreement
 
 __all__ = [
+    "compile",
     "compile_layers",
     "compile_model",
     "compile_module",

@@ -98,7 +98,7 @@ def compile_layers(
         _lif(layer, f"lif{number}", ranges.ops[-1], ranges, notes)
     if readout is not None:
         ranges.add(compile_readout(readout, "readout", ranges.ops[-1], ranges))
-    sentences = notes.give(stacklevel=2)
+    sentences = notes.give()
     about = {**(metadata or {}), **({"assumptions": sentences} if sentences else {})}
     return Program(tuple(ranges.ops), num_steps=num_steps, metadata=about)
 

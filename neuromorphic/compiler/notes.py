@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 from neuromorphic.errors import CompileWarning
@@ -19,8 +20,16 @@ class Notes(list[str]):
         self.append(sentence)
         self.warnings.append(sentence)
 
-    def give(self, *, stacklevel: int) -> list[str]:
+    def give(self) -> list[str]:
         """Issue the warnings, and return all sentences."""
         for sentence in self.warnings:
-            warnings.warn(sentence, CompileWarning, stacklevel=stacklevel + 1)
+            warn_user(sentence)
         return list(self)
+
+
+def warn_user(sentence: str) -> None:
+    """Issue a warning at the line outside the compiler that asked for the program."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("neuromorphic.compiler"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(sentence, CompileWarning, stacklevel=level)

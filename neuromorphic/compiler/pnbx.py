@@ -401,6 +401,6 @@ def compile_pnbx(model: PNBX, *, num_steps: int | None = None, glia_period: int 
         ranges.add([LI("readout_step", total.sources, forgets, total.bias, total.shift)])
     versions = {"pnbx-snn": pnbx_snn.__version__, "torch": torch.__version__, "numpy": np.__version__}
     metadata: dict[str, Any] = {"source": "pnbx_snn.PNBX", "versions": versions}
-    sentences = notes.give(stacklevel=2)
+    sentences = notes.give()
     metadata |= {"assumptions": sentences} if sentences else {}
     return Program(tuple(ranges.ops), num_steps=steps, metadata=metadata)

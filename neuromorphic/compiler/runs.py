@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,9 @@ import torch
 from torch import nn
 
 from neuromorphic.compiler.layers import compile_classifier
+from neuromorphic.compiler.notes import warn_user
 from neuromorphic.compiler.pnbx import compile_pnbx
-from neuromorphic.errors import CompileError, CompileWarning
+from neuromorphic.errors import CompileError
 from neuromorphic.execution import run
 from neuromorphic.ops import LIF
 from neuromorphic.program import Program
@@ -28,6 +28,8 @@ SMOOTH = (
     "the network was made with quantize=False: its gates, its decays and the softmax of its hippocampus become the "
     "program's here and were not in training; neuromorphic.compiler.measure_agreement says how often labels change"
 )
+NETWORKS = (PNBX, SpikingClassifier)
+"""What is compiled as a whole, without a sample that shows how its modules are connected."""
 Progress = Callable[[int, int], None]
 BATCH = 128
 """Samples that are compared at a time: slots of a hippocampus take memory for each."""
@@ -148,7 +150,7 @@ def measure_agreement(
     }
     sentence = disagreement(model, agreement["labels_equal"])
     if sentence:
-        warnings.warn(sentence, CompileWarning, stacklevel=2)
+        warn_user(sentence)
     return agreement
 
 
@@ -206,7 +208,7 @@ def compile_run(
     """
     try:
         model, config = load_run(Path(run_dir))
-        if not isinstance(model, (PNBX, SpikingClassifier)):
+        if not isinstance(model, NETWORKS):
             raise CompileError(
                 f"{run_dir}: a {type(model).__name__} cannot be compiled; what can is a PNBX ([pnbx] in the "
                 "configuration) or a SpikingClassifier ([model])"

@@ -1,29 +1,44 @@
-"""Executors by name. Each is imported only when it is asked for."""
+"""The registry of executors. Everything that lists, checks or starts executors reads it.
+
+An executor is added by one module or package, its room, and one line here. The room's ``ENTRIES`` say what it runs and
+what that needs; it imports nothing but NumPy and the standard library until a program is run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import cast
 
 from neuromorphic.errors import ExecutorError
+from neuromorphic.executors.entry import Entry
 from neuromorphic.recording import Recording
 
-_MODULES = MappingProxyType(
-    {
-        "numpy": "neuromorphic.executors.reference",
-        "lava": "neuromorphic.executors.lava.executor",
-        "native": "neuromorphic.executors.native.executor",
-        "torch": "neuromorphic.executors.torch.executor",
-        "onnxruntime": "neuromorphic.executors.onnx.onnxruntime",
-        "openvino": "neuromorphic.executors.onnx.openvino",
-    }
+ROOMS = (
+    "neuromorphic.executors.reference",
+    "neuromorphic.executors.lava",
+    "neuromorphic.executors.native",
+    "neuromorphic.executors.torch",
+    "neuromorphic.executors.onnx",
 )
 
-NAMES = tuple(_MODULES)
-_EXTRAS = MappingProxyType({"onnxruntime": "onnx", "openvino": "onnx"})
-"""Extras of this package that bring what an executor needs."""
+EXECUTORS: Mapping[str, Entry] = MappingProxyType(
+    {entry.name: entry for room in ROOMS for entry in import_module(room).ENTRIES}
+)
+NAMES = tuple(EXECUTORS)
+
+
+def find_executor(name: str) -> Entry:
+    """Return the entry of an executor.
+
+    Raises
+    ------
+    ExecutorError
+        When there is no executor of that name.
+    """
+    if name not in EXECUTORS:
+        raise ExecutorError(f"executor must be one of {', '.join(EXECUTORS)}, got {name!r}")
+    return EXECUTORS[name]
 
 
 def get_executor(name: str) -> Callable[..., Recording]:
@@ -39,20 +54,4 @@ def get_executor(name: str) -> Callable[..., Recording]:
     ExecutorError
         When there is no executor of that name, or what it needs is not installed.
     """
-    if name not in _MODULES:
-        raise ExecutorError(f"executor must be one of {', '.join(_MODULES)}, got {name!r}")
-    try:
-        module = import_module(_MODULES[name])
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] == "neuromorphic":
-            raise
-        package = f"'pnbx-snn[{_EXTRAS[name]}]'" if name in _EXTRAS else error.name
-        raise ExecutorError(f"executor {name!r} needs {error.name}: pip install {package}") from error
-    except ImportError as error:
-        if name not in _EXTRAS:
-            raise
-        raise ExecutorError(
-            f"executor {name!r} cannot load what it needs, perhaps too old: {error}; "
-            f"pip install --upgrade 'pnbx-snn[{_EXTRAS[name]}]'"
-        ) from error
-    return cast("Callable[..., Recording]", module.execute)
+    return find_executor(name).load()

@@ -29,22 +29,13 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 def open_regular(
     path: str | os.PathLike[str], error: type[NeuromorphicError], *, max_bytes: int
 ) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a file that nobody vouches for, and yield it with its size in bytes.
-
-    Parameters
-    ----------
-    path : path
-        The file; symbolic links are followed.
-    error : type
-        The class of this package's errors that is raised, also for what the system says while the file is read.
-    max_bytes : int
-        Largest size.
+    """Open a file that nobody vouches for, and yield it with its size in bytes; symbolic links are followed.
 
     Raises
     ------
     NeuromorphicError
-        Of the given class: when there is no such file, it is a folder, pipe, device or socket, it is larger, or it
-        cannot be read.
+        Of the class ``error``, also for what the system says while the file is read: when there is no such file, it is
+        a folder, pipe, device or socket, it has more than ``max_bytes``, or it cannot be read.
 
     Examples
     --------

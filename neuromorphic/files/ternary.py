@@ -17,12 +17,12 @@ def is_ternary(array: NDArray[np.int8]) -> bool:
     return int(array.min()) >= -1 and int(array.max()) <= 1
 
 
-def pack_ternary(array: NDArray[np.int8]) -> NDArray[np.uint8]:
+def pack_offset_binary(array: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Return the values in C order, ``[ceil(size / 4)]``; what the last byte has over is 0.
 
     Examples
     --------
-    >>> pack_ternary(np.array([[1, 0, -1], [1, -1, 0]], dtype=np.int8)).tolist()  # 10 01 00 10 from the right, 00 01
+    >>> pack_offset_binary(np.array([[1, 0, -1], [1, -1, 0]], dtype=np.int8)).tolist()  # 10 01 00 10 from the right
     [134, 4]
     """
     codes = np.zeros(-(-array.size // PER_BYTE) * PER_BYTE, dtype=np.uint8)
@@ -34,7 +34,7 @@ def pack_ternary(array: NDArray[np.int8]) -> NDArray[np.uint8]:
     return packed
 
 
-def unpack_ternary(name: str, packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.int8]:
+def unpack_offset_binary(name: str, packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.int8]:
     """Return the int8 array of that shape.
 
     Raises
@@ -44,7 +44,7 @@ def unpack_ternary(name: str, packed: NDArray[np.uint8], shape: tuple[int, ...])
 
     Examples
     --------
-    >>> unpack_ternary("w", np.array([134, 4], dtype=np.uint8), (2, 3)).tolist()
+    >>> unpack_offset_binary("w", np.array([134, 4], dtype=np.uint8), (2, 3)).tolist()
     [[1, 0, -1], [1, -1, 0]]
     """
     size = math.prod(shape)

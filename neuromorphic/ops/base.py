@@ -42,10 +42,15 @@ class Variable:
 
 
 class State(NamedTuple):
-    """What an operation carries from step to step: its shape for one sample, and its value before the first step."""
+    """What an operation carries from step to step: its shape for one sample, and its value before the first step.
+
+    ``counts_steps`` says that it is one number, the same for all samples whatever arrives. A back end may hold it as a
+    Python integer, so that comparisons with it are Booleans.
+    """
 
     shape: tuple[int, ...]
     first: NDArray[Any] | int = 0
+    counts_steps: bool = False
 
 
 class Operation(ABC):
@@ -186,7 +191,7 @@ def first_states(op: Operation, batch: int) -> SimpleNamespace:
     return SimpleNamespace(
         **{
             name: np.array(np.broadcast_to(np.asarray(first, dtype=np.int64), (batch, *shape)))
-            for name, (shape, first) in op.states().items()
+            for name, (shape, first, _) in op.states().items()
         }
     )
 

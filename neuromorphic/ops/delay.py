@@ -43,7 +43,7 @@ class Delay(OneSource):
 
     def states(self) -> dict[str, State]:
         """Return a ring of the last events, and the place of the oldest."""
-        return {"ring": State((self.steps, self.size)), "place": State((1,))}
+        return {"ring": State((self.steps, self.size)), "place": State((1,), counts_steps=True)}
 
     def read(self, xp: Any, state: Any) -> Any:
         """Return the oldest events."""

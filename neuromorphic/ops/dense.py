@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.ops.base import MAX_SHIFT, OneSource, Wanted, checked_array, checked_integer, operation
+from neuromorphic.ops.symbols import Bound, Range, require_int32, sums
 
 
 @operation
@@ -41,6 +42,13 @@ class Dense(OneSource):
     def step(self, xp: Any, state: Any, x: Any) -> Any:
         """Sum weights times what arrives."""
         return xp.product(self.weights, x) << self.shift
+
+    def bound(self, inputs: list[Range], num_steps: int) -> Bound:
+        """Bound the sum, exact for any ranges, and refuse it by that name."""
+        low, high = sums(self.weights, inputs[0])
+        require_int32(f"{self.name}: the sum", low, high, self.shift)
+        low, high = (np.left_shift(end.astype(np.int64), np.int64(self.shift)) for end in (low, high))
+        return Bound(low, high, {})
 
     @property
     def size(self) -> int:

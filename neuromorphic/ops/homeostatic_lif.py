@@ -143,7 +143,7 @@ class HomeostaticLIF(LIF):
         """Return the membrane, what each domain holds, its spikes since the last update, and the steps since then."""
         per_domain = (self.num_domains,)
         control = {name: State(per_domain, self.control[:, i]) for i, name in enumerate(self.fields_of_control)}
-        return {**super().states(), **control, "count": State(per_domain), "place": State((1,))}
+        return {**super().states(), **control, "count": State(per_domain), "place": State((1,), counts_steps=True)}
 
     def step(self, xp: Any, state: Any, *currents: Any) -> Any:
         """Fire with the moved thresholds, count, and at the end of a period move them again."""
@@ -151,8 +151,9 @@ class HomeostaticLIF(LIF):
         state.count = state.count + xp.sum(xp.reshape(spikes, self.num_domains, self.per_domain))
         state.place = state.place + 1
         due = state.place >= self.period  # not "equal": so intervals prove that the count of steps ends
-        for name, moved in self._controlled(xp, state).items():
-            setattr(state, name, xp.where(due, moved, getattr(state, name)))
+        if due is not False:  # a Boolean where the back end counts steps in Python
+            for name, moved in self._controlled(xp, state).items():
+                setattr(state, name, xp.where(due, moved, getattr(state, name)))
         return spikes
 
     def moved_threshold(self, xp: Any, threshold: Any, offset: Any) -> Any:

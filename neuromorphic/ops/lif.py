@@ -29,21 +29,22 @@ from neuromorphic.ops.symbols import Bound, Range
 @operation
 @dataclass(frozen=True, eq=False)
 class LIF(Operation):
-    """Leaky integrate-and-fire neurons. With ``n`` the sum of what its sources send, in this order.
+    """Leaky integrate-and-fire neurons. A step does this in order, ``n`` the sum of what its sources send.
 
-    1. the first word of the reset, where ``v > threshold`` before the step
-    2. ``u = sat(tz(v * decay, 12) + (n << shift) + bias)``
-    3. ``spike = u > threshold``: a membrane exactly at the threshold does not spike
-    4. the second word of the reset, where it spiked; what is left is the new ``v``
+    1. ``r = v > threshold``, of the membrane before the step
+    2. ``v = 0`` where ``r``, if the reset forgets (``zero_delayed``)
+    3. ``u = sat(tz(v * decay, 12) + (n << shift) + bias - l)``, where ``l`` is 0, or the threshold where ``r`` if the
+       reset lowers (``subtract_snntorch``, ``subtract_delayed``)
+    4. ``u = 0`` where ``r``, if the reset loses the input (``zero_with_input``)
+    5. ``spike = u > threshold``: a membrane exactly at the threshold does not spike
+    6. the new ``v`` is 0 where it spiked (``zero``); ``sat(u - spike * threshold + l)`` (``subtract``,
+       ``subtract_snntorch``); else ``u``
 
-    The words of each reset are in :data:`neuromorphic.ops.resets.RESETS`. ``zero`` sets ``v = 0`` where it spiked,
-    ``subtract`` sets ``v = u - threshold``, ``none`` leaves ``v = u``.
-
-    ``subtract_snntorch`` asks whether the membrane is above the threshold *before* the step: with
-    ``r = v > threshold``, ``u`` is lowered by ``r * threshold`` before the comparison, and
-    ``v = sat(u - (spike - r) * threshold)``. It differs from ``subtract`` only where a membrane is still above the
-    threshold after its reset, by an input worth more than two thresholds. ``subtract_delayed`` lowers ``u`` alike and
-    leaves ``v = u``. ``zero_delayed`` counts ``v`` as 0 where ``r``. ``zero_with_input`` sets ``u = 0`` where ``r``.
+    What each reset does is one line of the table :data:`neuromorphic.ops.resets.RESETS`. ``subtract_snntorch`` is
+    snnTorch's ``Leaky(reset_mechanism="subtract", reset_delay=False)``: it differs from ``subtract`` only where a
+    membrane is still above the threshold after its reset, by an input worth more than two thresholds.
+    ``subtract_delayed`` and ``zero_delayed`` are snnTorch's ``Leaky(reset_delay=True)``, which resets one step late.
+    ``zero_with_input`` is the late reset to zero of snnTorch's other neurons.
 
     Parameters
     ----------
@@ -97,11 +98,12 @@ class LIF(Operation):
         """Make a step with these thresholds."""
         before, after = RESETS[self.reset]
         v = state.v
-        above = v > threshold  # before the step
-        lowered = xp.where(above, threshold, 0) if before == "lower" else 0
+        above = v > threshold if before != "nothing" else None  # before the step
         if before == "forget":
             v = xp.where(above, 0, v)
-        u = xp.saturate(xp.toward_zero(v * self.decay, DECAY_BITS) + (current << self.shift) + self.bias - lowered)
+        u = xp.toward_zero(v * self.decay, DECAY_BITS) + (current << self.shift) + self.bias
+        lowered = xp.where(above, threshold, 0) if before == "lower" else None
+        u = xp.saturate(u - lowered if before == "lower" else u)
         if before == "lose":
             u = xp.where(above, 0, u)
         spiked = u > threshold

@@ -7,6 +7,7 @@ for any inputs and states inside the ranges of the leaves.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -174,7 +175,7 @@ class Symbols:
 
     def product(self, weights: Symbol, x: Symbol) -> Symbol:
         """Sum weights times values, which must fit int32."""
-        low, high = _sums(weights.facts["array"], x.range)
+        low, high = sums(weights.facts["array"], x.range)
         require_int32("the sum", low, high)
         return Symbol("product", (weights, x), weights.shape[:1], low, high)
 
@@ -226,6 +227,16 @@ class Traced:
     value: Symbol
     after: dict[str, Symbol]
 
+    def symbols(self) -> Iterator[Symbol]:
+        """Yield every symbol of the graph once."""
+        waiting, seen = [self.value, *self.after.values()], set()
+        while waiting:
+            symbol = waiting.pop()
+            if id(symbol) not in seen:
+                seen.add(id(symbol))
+                waiting += symbol.args
+                yield symbol
+
 
 def trace(op: Operation, inputs: list[Range], states: dict[str, Range]) -> Traced:
     """Run one step on symbols.
@@ -272,7 +283,7 @@ def bound_by_step(op: Operation, inputs: list[Range], num_steps: int) -> Bound:
     """
     first = {
         name: (np.broadcast_to(np.asarray(start, dtype=np.int64), shape),) * 2
-        for name, (shape, start) in op.states().items()
+        for name, (shape, start, _) in op.states().items()
     }
     ranges: dict[str, Range] = dict(first)
     for step in range(num_steps):
@@ -295,7 +306,7 @@ def bound_by_step(op: Operation, inputs: list[Range], num_steps: int) -> Bound:
         lowest, highest = op.event_range
         assert lowest <= int(low.min()), op
         assert int(high.max()) <= highest, op
-        low, high = next(iter(found.values()))
+        low, high = found.get("v", next(iter(found.values())))
     else:
         require_int32(f"{op.name}: the value", low, high)
     return Bound(low, high, {name: _hull(first[name], span) for name, span in found.items()}, _saturates(traced))
@@ -311,16 +322,10 @@ def constant(value: Any) -> Symbol:
 
 def _saturates(traced: Traced) -> bool:
     """Whether some value that is limited to 24 bits can be larger."""
-    waiting, seen = [traced.value, *traced.after.values()], set()
-    while waiting:
-        symbol = waiting.pop()
-        if id(symbol) in seen:
-            continue
-        seen.add(id(symbol))
-        if symbol.kind == "clip" and symbol.facts["most"] == STATE_MAX and symbol.args[0].peak > STATE_MAX:
-            return True
-        waiting += symbol.args
-    return False
+    return any(
+        symbol.kind == "clip" and symbol.facts["most"] == STATE_MAX and symbol.args[0].peak > STATE_MAX
+        for symbol in traced.symbols()
+    )
 
 
 def _hull(a: Range, b: Range) -> Range:
@@ -371,24 +376,26 @@ def uniform(size: int, low: int, high: int) -> Range:
     return low_end, high_end
 
 
-def require_int32(what: str, low: NDArray[Any], high: NDArray[Any]) -> None:
-    """Refuse what leaves int32."""
+def require_int32(what: str, low: NDArray[Any], high: NDArray[Any], shift: int = 0) -> None:
+    """Refuse what leaves int32 once it is shifted to the left, as a Python integer: that cannot wrap."""
     peaks = np.maximum(np.abs(low), np.abs(high))
-    if int(peaks.max()) > INT32_MAX:
+    worst = int(peaks.max()) << shift
+    if worst > INT32_MAX:
         raise BoundError(
-            f"{what} of neuron {int(np.argmax(peaks))} can reach {int(peaks.max())}, int32 holds {INT32_MAX}; "
+            f"{what} of neuron {int(np.argmax(peaks))} can reach {worst}, int32 holds {INT32_MAX}; "
             "lower the shift, the fan-in or the input range"
         )
 
 
-def _sums(weights: NDArray[Any], x: Range) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the lowest and highest ``weights @ x``, exact: in float64, int64 or Python integers, whichever holds it.
+def sums(weights: NDArray[Any], x: Range) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the lowest and highest ``weights @ x``, exact: in floats, int64 or Python integers, whichever holds it.
 
     Of ``m = x[0] + x[1]`` and ``d = x[1] - x[0]`` the ends are ``(weights @ m -+ |weights| @ d) / 2``.
     """
     heaviest = int(np.abs(weights.astype(np.int16)).max())
     widest = 2 * heaviest * weights.shape[1] * int(max(np.abs(x[0]).max(), np.abs(x[1]).max()))
-    wide: Any = np.float64 if widest < 1 << 53 else np.int64 if widest < 1 << 63 else object
+    kinds: tuple[tuple[int, Any], ...] = ((24, np.float32), (53, np.float64), (63, np.int64))
+    wide: Any = next((kind for bits, kind in kinds if widest < 1 << bits), object)
     both, apart = (end.astype(wide) for end in (x[0] + x[1], x[1] - x[0]))
     rows = max(1, _BLOCK // weights.shape[1])
     ends: list[tuple[Any, Any]] = []

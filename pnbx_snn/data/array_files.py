@@ -26,7 +26,6 @@ _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[a-zA-Z]\d{0,4})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,18},? ?){0,8})\), ?\}\s*"
 )
-_KINDS = "fiub"
 
 
 class Header(NamedTuple):
@@ -44,8 +43,10 @@ class Header(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_headers(path: Path) -> dict[str, Header]:
+def read_headers(path: Path, *, kinds: str = "fiub") -> dict[str, Header]:
     """Read the headers of all arrays and check their sizes against the file's.
+
+    The kinds are those of the dtypes that may be there, as NumPy abbreviates them.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def read_headers(path: Path) -> dict[str, Header]:
     headers: dict[str, Header] = {}
     for name in _array_names(path):
         with _opened(path, name) as (file, size):
-            headers[name] = _read_header(_where(path, name), name, file, size)
+            headers[name] = _read_header(_where(path, name), name, file, size, kinds)
     total = sum(header.num_bytes for header in headers.values())
     if total > MAX_BYTES:
         raise DataError(f"{path}: the arrays take {total} bytes, at most {MAX_BYTES} are held in memory")
@@ -112,7 +113,7 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Any, int]]:
             yield member, info.file_size
 
 
-def _read_header(where: str, name: str, file: Any, size: int) -> Header:
+def _read_header(where: str, name: str, file: Any, size: int, kinds: str) -> Header:
     start = file.read(8)
     version = tuple(start[6:])
     if start[:6] != _MAGIC or version not in ((1, 0), (2, 0), (3, 0)):
@@ -130,7 +131,7 @@ def _read_header(where: str, name: str, file: Any, size: int) -> Header:
         dtype = np.dtype(descr.decode())
     except TypeError as error:
         raise DataError(f"{where}: must hold numbers, got dtype {descr.decode()}") from error
-    if dtype.kind not in _KINDS:
+    if dtype.kind not in kinds:
         pickled = " (pickled Python objects are never read)" if dtype.kind == "O" else ""
         raise DataError(f"{where}: must hold numbers, got dtype {descr.decode()}{pickled}")
     header = Header(

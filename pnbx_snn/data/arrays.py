@@ -218,7 +218,7 @@ def _samples(path: Path, part: str, arrays: dict[str, Header], values: Values) -
     if "lengths" in arrays:
         lengths = _lengths(path, arrays["lengths"].name, read_named(path, arrays["lengths"]), name, stored.shape)
         if stored.ndim == 2:
-            stored = _padded(stored, lengths)
+            stored = _padded(path, stored, lengths)
     with np.errstate(over="ignore"):  # what is too large becomes infinite and is refused
         x = stored.astype(np.float32)
     if lengths is not None:
@@ -252,13 +252,13 @@ def _lengths(path: Path, name: str, lengths: NDArray[Any], of: str, shape: tuple
     return counted
 
 
-def _padded(steps: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
+def _padded(path: Path, steps: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
     """Make ``[S, T, N]`` of sequences that stand end to end, ``[sum(lengths), N]``."""
     longest = int(lengths.max())
     if len(lengths) * longest * steps.shape[1] > 64 * steps.size:
         raise DataError(
-            f"sequences of {int(lengths.min())} to {longest} steps: padded to the longest they take 64 times their own "
-            "size; cut the longest ones"
+            f"{path}: sequences of {int(lengths.min())} to {longest} steps: padded to the longest they take 64 times "
+            "their own size; cut the longest ones"
         )
     x = np.zeros((len(lengths), longest, steps.shape[1]), dtype=steps.dtype)
     x[np.arange(longest) < lengths[:, None]] = steps

@@ -11,28 +11,19 @@ from jaxtyping import Float
 from snntorch import spikegen
 from torch import Tensor
 
+from pnbx_snn.checks import check_finite, check_sizes
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
 Encoder = Literal["direct", "rate", "latency"]
 
 
-def _check_values(where: str, x: Tensor, num_steps: int) -> None:
-    if num_steps < 1:
-        raise PnbxValueError(f"{where}: num_steps must be at least 1, got {num_steps}")
+def _check_values(where: str, x: Tensor, num_steps: int, *, unit: bool = True) -> None:
+    check_sizes(where, num_steps=num_steps)
     if x.ndim != 2 or x.numel() == 0:
         raise ShapeError(f"{where}: x must be [B, N] with at least one sample and one value, got {list(x.shape)}")
-    _check_finite(where, x)
-
-
-def _check_finite(where: str, x: Tensor) -> None:
-    broken = int((~torch.isfinite(x)).sum())
-    if broken:
-        raise PnbxValueError(f"{where}: x must be finite, got {broken} of {x.numel()} values that are not")
-
-
-def _check_unit_interval(where: str, x: Tensor) -> None:
+    check_finite(where, "x", x)
     low, high = x.min().item(), x.max().item()
-    if low < 0.0 or high > 1.0:
+    if unit and (low < 0.0 or high > 1.0):
         raise PnbxValueError(f"{where}: x must be in [0, 1], got values from {low:g} to {high:g}")
 
 
@@ -53,13 +44,8 @@ def direct(x: Float[Tensor, "B N"], num_steps: int) -> Float[Tensor, "T B N"]:
     Returns
     -------
     Tensor
-        A read-only view of ``x`` (stride 0 over time, no copy). ``SpikingLayer`` notices and computes its product once.
-
-    Notes
-    -----
-    Shapes: ``[B, N]`` to ``[T, B, N]``.
-
-    Integer counterpart: the same int8 codes at each step.
+        ``[T, B, N]``, a read-only view of ``x`` (stride 0 over time, no copy). ``SpikingLayer`` notices and computes
+        its product once. Integer counterpart: the same int8 codes at each step.
 
     Raises
     ------
@@ -75,7 +61,7 @@ def direct(x: Float[Tensor, "B N"], num_steps: int) -> Float[Tensor, "T B N"]:
     >>> direct(torch.tensor([[0.0, 0.5]]), 3).shape
     torch.Size([3, 1, 2])
     """
-    _check_values("encoding.direct", x, num_steps)
+    _check_values("encoding.direct", x, num_steps, unit=False)
     return x.expand(num_steps, *x.shape)
 
 
@@ -100,13 +86,7 @@ def rate(x: Float[Tensor, "B N"], num_steps: int, *, generator: torch.Generator)
     Returns
     -------
     Tensor
-        Spikes 0 or 1.
-
-    Notes
-    -----
-    Shapes: ``[B, N]`` to ``[T, B, N]``.
-
-    Integer counterpart: the spikes, drawn on the host.
+        Spikes 0 or 1, ``[T, B, N]``. Integer counterpart: the spikes, drawn on the host.
 
     Raises
     ------
@@ -125,7 +105,6 @@ def rate(x: Float[Tensor, "B N"], num_steps: int, *, generator: torch.Generator)
             [[0., 1.]]])
     """
     _check_values("encoding.rate", x, num_steps)
-    _check_unit_interval("encoding.rate", x)
     return torch.bernoulli(x.expand(num_steps, *x.shape), generator=generator)
 
 
@@ -151,13 +130,7 @@ def latency(x: Float[Tensor, "B N"], num_steps: int, *, threshold: float = 0.01)
     Returns
     -------
     Tensor
-        At most one spike for each value.
-
-    Notes
-    -----
-    Shapes: ``[B, N]`` to ``[T, B, N]``.
-
-    Integer counterpart: the spikes, made on the host.
+        At most one spike for each value, ``[T, B, N]``. Integer counterpart: the spikes, made on the host.
 
     Raises
     ------
@@ -177,7 +150,6 @@ def latency(x: Float[Tensor, "B N"], num_steps: int, *, threshold: float = 0.01)
             [0., 0., 1., 0.]])
     """
     _check_values("encoding.latency", x, num_steps)
-    _check_unit_interval("encoding.latency", x)
     if not 0 < threshold < 1:
         raise PnbxValueError(f"encoding.latency: threshold must be in (0, 1), got {threshold}")
     spikes: Tensor = spikegen.latency(x, num_steps, threshold=threshold, linear=True, normalize=True, clip=True)
@@ -204,13 +176,7 @@ def delta(x: Float[Tensor, "T B N"], *, threshold: float = 0.1) -> Float[Tensor,
     Returns
     -------
     Tensor
-        Spikes 0 or 1.
-
-    Notes
-    -----
-    Shapes: ``[T, B, N]`` to ``[T, B, N]``.
-
-    Integer counterpart: the spikes, made on the host.
+        Spikes 0 or 1, ``[T, B, N]``. Integer counterpart: the spikes, made on the host.
 
     Raises
     ------
@@ -230,6 +196,6 @@ def delta(x: Float[Tensor, "T B N"], *, threshold: float = 0.1) -> Float[Tensor,
         raise PnbxValueError(f"encoding.delta: threshold must be positive, got {threshold}")
     if x.ndim != 3 or x.numel() == 0:
         raise ShapeError(f"encoding.delta: x must be [T, B, N] and not empty, got {list(x.shape)}")
-    _check_finite("encoding.delta", x)
+    check_finite("encoding.delta", "x", x)
     spikes: Tensor = spikegen.delta(x, threshold=threshold, padding=True)
     return spikes  # [T, B, N]

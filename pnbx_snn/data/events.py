@@ -59,6 +59,9 @@ SENSORS: dict[str, Sensor] = {
 }
 assert set(SENSORS) == set(get_args(EventData))
 
+# What h5py and Tonic's readers raise for a damaged file; a hole in an index of theirs is an IndexError or KeyError.
+_DAMAGED = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+
 
 def bin_events(
     t_us: NDArray[Any],
@@ -161,47 +164,26 @@ class EventFrames:
     """
 
     def __init__(
-        self,
-        sources: list[Any],
-        where: list[tuple[int, int]],
-        sensor: Sensor,
-        num_steps: int,
-        step_us: float | Fraction,
-        pool: int,
+        self, recordings: list[tuple[Any, int]], sensor: Sensor, num_steps: int, step_us: float | Fraction, pool: int
     ) -> None:
-        self._sources, self._where, self._sensor = sources, where, sensor
-        self._num_steps, self._step_us, self._pool = num_steps, step_us, pool
-
-    @property
-    def shape(self) -> torch.Size:
-        """``[n, T, C]``."""
-        return torch.Size((len(self._where), self._num_steps, self._sensor.num_inputs(self._pool)))
+        self._recordings, self._has_polarity = recordings, sensor.polarities > 1
+        self._bin = functools.partial(bin_events, sensor=sensor, num_steps=num_steps, step_us=step_us, pool=pool)
+        self.shape = torch.Size((len(recordings), num_steps, sensor.num_inputs(pool)))  # [n, T, C]
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._recordings)
 
     def __getitem__(self, index: "slice | Int64[Tensor, ' n']") -> Float[Tensor, "n T C"]:
         numbers = torch.arange(len(self))[index].tolist()
         frames = torch.empty(len(numbers), *self.shape[1:])
         for place, number in enumerate(numbers):
-            source, recording = self._where[number]
-            frames[place] = torch.from_numpy(self._read(self._sources[source], recording))
+            source, recording = self._recordings[number]
+            with _reading(source, recording):
+                events, _ = source[recording]
+                rows = events["y"] if "y" in events.dtype.names else None
+                polarities = events["p"] if self._has_polarity else None
+                frames[place] = torch.from_numpy(self._bin(events["t"], events["x"], rows, polarities))
         return frames
-
-    def _read(self, source: Any, recording: int) -> NDArray[np.float32]:
-        with _reading(source, recording):
-            events, _ = source[recording]
-            names = events.dtype.names
-            return bin_events(
-                events["t"],
-                events["x"],
-                events["y"] if "y" in names else None,
-                events["p"] if self._sensor.polarities > 1 else None,
-                sensor=self._sensor,
-                num_steps=self._num_steps,
-                step_us=self._step_us,
-                pool=self._pool,
-            )
 
 
 def load_events(
@@ -260,8 +242,9 @@ def load_events(
     if part != "test":
         kinds = {"train": ("train",), "validation": ("valid",), "train_all": ("train", "valid")}[part]
         kinds = kinds if own_validation else ("train",)
-    sources, where, labels = [], [], []
-    for number, kind in enumerate(kinds):
+    recordings: list[tuple[Any, int]] = []
+    labels = []
+    for kind in kinds:
         source = _open(Path(folder), name, kind)
         classes = _labels(source, sensor)
         # As the files are named, not as a disk happens to list them.
@@ -269,12 +252,11 @@ def load_events(
         order = sorted(range(len(paths)), key=paths.__getitem__) if paths else list(range(len(classes)))
         if part in ("train", "validation") and not own_validation:
             order = [i for place, i in enumerate(order) if (place % VALIDATION_EVERY == 9) == (part == "validation")]
-        sources.append(source)
-        where += [(number, recording) for recording in order]
+        recordings += [(source, number) for number in order]
         labels.append(classes[order])
-    if not where:
+    if not recordings:
         raise DataError(f"{_place(Path(folder), name, kinds[0])}: has no recordings for the part {part!r}")
-    frames = EventFrames(sources, where, sensor, num_steps, 1000 * _exact(step_ms), pool)
+    frames = EventFrames(recordings, sensor, num_steps, 1000 * _exact(step_ms), pool)
     return frames, torch.from_numpy(np.concatenate(labels))
 
 
@@ -347,15 +329,5 @@ def _reading(source: Any, recording: int | None = None) -> Iterator[None]:
             yield
     except DataError as error:
         raise DataError(f"{place}: {error}") from error
-    # What h5py and Tonic's readers raise for a damaged file; a hole in an index of theirs is an IndexError or KeyError.
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:
+    except _DAMAGED as error:
         raise DataError(f"{place}: is cut short, altered or of another format ({error})") from error

@@ -15,27 +15,12 @@ MAX_FILE_BYTES = 4 << 30
 
 
 def find_file(folder: Path, data_set: str, name: str, *, endings: tuple[str, ...] = ("",)) -> Path:
-    """Return the file of a data set: in the folder of its name if there is one, else in the folder itself.
-
-    Parameters
-    ----------
-    folder
-        Where ``pnbx-snn download`` put the data sets, or the folder of this one.
-    data_set
-        For example ``"mnist"``.
-    name, endings
-        The file's name, and what may come after it.
+    """Return the file of a data set, with one of the endings: from the folder of its name, or from here.
 
     Raises
     ------
     DataError
         If there is no such file; the message says how to get it.
-
-    Examples
-    --------
-    >>> find_file(Path("nowhere"), "fsdd", "fsdd.npz")
-    Traceback (most recent call last):
-    pnbx_snn.errors.DataError: nowhere/fsdd/fsdd.npz: no such file; to get it: pnbx-snn download fsdd --data nowhere...
     """
     for path in (base / (name + ending) for base in (folder / data_set, folder) for ending in endings):
         if path.exists():
@@ -52,24 +37,12 @@ def find_file(folder: Path, data_set: str, name: str, *, endings: tuple[str, ...
 def reading(path: Path, kind: str) -> Iterator[int]:
     """Yield the size of a file that is read inside, and turn what goes wrong there into a :class:`DataError`.
 
-    Parameters
-    ----------
-    path
-        The file.
-    kind
-        What it must be, for the message: ``"gzip"``, ``"npz"``.
+    The kind (``"gzip"``, ``"npz"``) is what the file must be, for the message.
 
     Raises
     ------
     DataError
         If it is no regular file, cannot be read, or is cut short or altered.
-
-    Examples
-    --------
-    >>> with reading(Path("."), "npz"):
-    ...     pass
-    Traceback (most recent call last):
-    pnbx_snn.errors.DataError: .: cannot be read: must be a regular file, is a folder
     """
     try:
         with open_regular(path, DataError, max_bytes=MAX_FILE_BYTES) as (_, size):

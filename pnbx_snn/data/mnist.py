@@ -1,20 +1,37 @@
 """MNIST from its IDX files, each of them checked before anything is allocated for it."""
 
 import gzip
+import hashlib
+import io
+import logging
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from pnbx_snn.data.download import Mirror
 from pnbx_snn.data.files import find_file, reading
 from pnbx_snn.data.split import Part, Split, check_part
 from pnbx_snn.errors import DataError
+from pnbx_snn.storage import write_atomically
+
+_log = logging.getLogger(__name__)
 
 SIDE = 28
 NUM_CLASSES = 10
 NUM_VALIDATION = 5_000
 """The last images of the training file; the order of that file is the same for everybody."""
+
+FILES = {
+    "train-images-idx3-ubyte": (16 + 60_000 * 784, "6bbc9ace898e44ae57da46a324031adb"),
+    "train-labels-idx1-ubyte": (8 + 60_000, "a25bea736e30d166cdddb491f175f624"),
+    "t10k-images-idx3-ubyte": (16 + 10_000 * 784, "2646ac647ad5339dbf082846283269ea"),
+    "t10k-labels-idx1-ubyte": (8 + 10_000, "27ae3e4e09519cfbb04c329615203637"),
+}
+"""Bytes and md5 of the uncompressed files."""
+MAX_FILE_BYTES = 16 << 20
 
 _COUNTS = {"train": 60_000, "t10k": 10_000}
 _UINT8 = 0x08
@@ -38,12 +55,10 @@ def load_mnist(folder: str | Path, *, part: Part) -> Split:
     Returns
     -------
     Split
-        Images and labels in the order of the files: pixels / 255, digits 0 to 9.
+        Images ``[n, 784]`` and labels ``[n]`` in the order of the files: pixels / 255, digits 0 to 9.
 
     Notes
     -----
-    Shapes: images ``[n, 784]``, labels ``[n]``.
-
     The files are not trusted: magic number, element type, dimensions and size must be those of MNIST, and no more than
     that is ever decompressed.
 
@@ -93,7 +108,12 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
     num_bytes = header_bytes + int(np.prod(shape))
     compressed = path.suffix == ".gz"
     with reading(path, "gzip") as size:
-        _check_size(path, size, num_bytes, compressed=compressed)
+        if compressed and size > num_bytes + _GZIP_OVERHEAD_BYTES:
+            raise DataError(
+                f"{path}: is no file of MNIST: compressed must be smaller than {num_bytes} bytes, got {size}"
+            )
+        if not compressed and size != num_bytes:
+            raise DataError(f"{path}: is cut short or no file of MNIST: must have {num_bytes} bytes, got {size}")
         with gzip.open(path) if compressed else path.open("rb") as file:
             _check_header(path, file.read(header_bytes), shape)
             # One byte more than allowed shows whether more follows, and lets gzip reach and check its checksum.
@@ -102,13 +122,6 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> UInt8[np.ndarray, "..."]:
         problem = "is cut short" if len(data) < num_bytes - header_bytes else "goes on after its data"
         raise DataError(f"{path}: {problem}: must have {num_bytes} bytes uncompressed")
     return np.frombuffer(bytearray(data), dtype=np.uint8).reshape(shape)
-
-
-def _check_size(path: Path, size: int, num_bytes: int, *, compressed: bool) -> None:
-    if compressed and size > num_bytes + _GZIP_OVERHEAD_BYTES:
-        raise DataError(f"{path}: is no file of MNIST: compressed must be smaller than {num_bytes} bytes, got {size}")
-    if not compressed and size != num_bytes:
-        raise DataError(f"{path}: is cut short or no file of MNIST: must have {num_bytes} bytes, got {size}")
 
 
 def _check_header(path: Path, header: bytes, shape: tuple[int, ...]) -> None:
@@ -123,3 +136,43 @@ def _check_header(path: Path, header: bytes, shape: tuple[int, ...]) -> None:
     got = tuple(np.frombuffer(header[4:], dtype=">u4").tolist())
     if got != shape:
         raise DataError(f"{path}: must have the shape {list(shape)}, got {list(got)}")
+
+
+def download_mnist(folder: Path, mirror: Mirror) -> list[Path]:
+    """Put the four files of MNIST into a folder; those that are there and right stay."""
+    return [_download_file(name, folder, mirror) for name in FILES]
+
+
+def _download_file(name: str, folder: Path, mirror: Mirror) -> Path:
+    num_bytes, md5 = FILES[name]
+    plain, path = folder / name, folder / f"{name}.gz"
+    if plain.exists():
+        if not _is_mnist(plain, num_bytes, md5):
+            raise DataError(f"{plain}: is not MNIST's (its md5 must be {md5}); move it away to have it downloaded")
+        return plain
+    if path.exists() and _is_mnist(path, num_bytes, md5):
+        return path
+    data = mirror.read(path.name, max_bytes=MAX_FILE_BYTES)
+    try:
+        with gzip.open(io.BytesIO(data)) as file:
+            got = _md5(file, num_bytes)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{mirror.base_url}{path.name}: is cut short, altered or no gzip file ({error})") from error
+    if got != md5:
+        raise DataError(f"{mirror.base_url}{path.name}: is not MNIST's: its md5 uncompressed must be {md5}, is {got}")
+    write_atomically(path, data, what="data file")
+    return path
+
+
+def _is_mnist(path: Path, num_bytes: int, md5: str) -> bool:
+    try:
+        with reading(path, "gzip"), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return _md5(file, num_bytes) == md5
+    except DataError as problem:
+        _log.info("%s", problem)
+        return False
+
+
+def _md5(file: io.BufferedIOBase, num_bytes: int) -> str:
+    """Return the md5 of at most this many bytes and one more, which makes a longer file a wrong one."""
+    return hashlib.md5(file.read(num_bytes + 1), usedforsecurity=False).hexdigest()

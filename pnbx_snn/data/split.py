@@ -1,4 +1,4 @@
-"""The handwritten digits that ship inside scikit-learn, split once and for all, and their augmentation."""
+"""What every data set gives: samples and labels of one of its parts, and perhaps the length of each sample."""
 
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
@@ -9,11 +9,6 @@ from torch import Tensor
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
 Part = Literal["train", "validation", "train_all", "test"]
-
-NUM_TEST = 360
-NUM_VALIDATION = 180
-SPLIT_SEED = 0
-"""Of the two stratified splits. A constant, not an option: a test set that moves with the seed is no test set."""
 
 
 @runtime_checkable
@@ -112,135 +107,6 @@ class Split(NamedTuple):
 
 
 def check_part(where: str, part: str) -> None:
-    """Raise unless a part of a data set is one of the four.
-
-    Raises
-    ------
-    PnbxValueError
-        Another name.
-
-    Examples
-    --------
-    >>> check_part("load_mnist", "all")
-    Traceback (most recent call last):
-    pnbx_snn.errors.PnbxValueError: load_mnist: part must be 'train', 'validation', 'train_all' or 'test', got 'all'
-    """
+    """Raise a :class:`PnbxValueError` unless a part of a data set is one of the four."""
     if part not in get_args(Part):
         raise PnbxValueError(f"{where}: part must be 'train', 'validation', 'train_all' or 'test', got {part!r}")
-
-
-def load_digits_split(*, part: Part) -> Split:
-    """Load a part of the 1,797 handwritten 8x8 digits of scikit-learn. Nothing is downloaded.
-
-    Parameters
-    ----------
-    part
-        ``"train"`` (1,257 images) and ``"validation"`` (180) are for choosing; ``"train_all"`` (1,437) is both, for
-        the last training; ``"test"`` (360) is for the last measurement and never for choosing. Each part has the
-        classes in equal shares.
-
-    Returns
-    -------
-    Split
-        The same images in the same order at each call: pixels / 16, digits 0 to 9.
-
-    Notes
-    -----
-    Shapes: images ``[n, 64]``, labels ``[n]``.
-
-    Raises
-    ------
-    PnbxValueError
-        If the part is not one of the four.
-
-    References
-    ----------
-    Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository (CC BY 4.0);
-    the copy in scikit-learn is the test file of that data set.
-
-    Examples
-    --------
-    >>> {part: len(load_digits_split(part=part).labels) for part in ("train", "validation", "train_all", "test")}
-    {'train': 1257, 'validation': 180, 'train_all': 1437, 'test': 360}
-    """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    check_part("load_digits_split", part)
-    images, labels = load_digits(return_X_y=True)
-    train_all, test = train_test_split(range(len(labels)), test_size=NUM_TEST, stratify=labels, random_state=SPLIT_SEED)
-    train, validation = train_test_split(
-        train_all, test_size=NUM_VALIDATION, stratify=labels[train_all], random_state=SPLIT_SEED
-    )
-    index = {"train": train, "validation": validation, "train_all": train_all, "test": test}[part]
-    return Split(
-        images=torch.tensor(images[index] / 16.0, dtype=torch.float32),
-        labels=torch.tensor(labels[index], dtype=torch.int64),
-    )
-
-
-def shift_images(
-    images: Float[Tensor, "B N"],
-    side: int,
-    *,
-    generator: torch.Generator,
-    max_shift: int = 1,
-    probability: float = 1.0,
-) -> Float[Tensor, "B N"]:
-    """Shift each image by whole pixels, at random; what comes in over the edge is 0.
-
-    Parameters
-    ----------
-    images
-        Square images, rows of pixels one after the other.
-    side
-        Height and width in pixels.
-    generator
-        Source of the random numbers (a CPU generator).
-    max_shift
-        Each direction moves by -max_shift ... max_shift pixels, all equally likely (0 among them).
-    probability
-        Share of the images that is shifted at all: lower it towards the end of a training to anneal the augmentation.
-
-    Returns
-    -------
-    Tensor
-        New images; the input is not changed.
-
-    Notes
-    -----
-    Shapes: ``[B, side²]`` to ``[B, side²]``.
-
-    Raises
-    ------
-    PnbxValueError
-        If ``max_shift`` is not in [0, side) or ``probability`` not in [0, 1].
-    ShapeError
-        If the images do not have ``side²`` pixels.
-
-    References
-    ----------
-    Own.
-
-    Examples
-    --------
-    >>> image = torch.tensor([[0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
-    >>> shifted = shift_images(image, 3, generator=torch.Generator().manual_seed(0))
-    >>> shifted.shape, shifted.sum()
-    (torch.Size([1, 9]), tensor(1.))
-    """
-    if images.ndim != 2 or images.shape[1] != side * side:
-        raise ShapeError(f"shift_images: images must be [B, {side * side}] for side={side}, got {list(images.shape)}")
-    if not 0 <= max_shift < side:
-        raise PnbxValueError(f"shift_images: max_shift must be in [0, {side}), got {max_shift}")
-    if not 0.0 <= probability <= 1.0:
-        raise PnbxValueError(f"shift_images: probability must be in [0, 1], got {probability}")
-    num_images = len(images)
-    shift = torch.randint(-max_shift, max_shift + 1, (num_images, 2), generator=generator)  # [B, (down, right)]
-    shift *= torch.rand(num_images, 1, generator=generator) < probability
-    padded = torch.nn.functional.pad(images.reshape(num_images, side, side), [max_shift] * 4)
-    source = max_shift + torch.arange(side) - shift[:, :, None]  # [B, 2, side]: where each row and column comes from
-    source = source.to(images.device)
-    image = torch.arange(num_images, device=images.device)
-    shifted = padded[image[:, None, None], source[:, 0, :, None], source[:, 1, None, :]]  # [B, side, side]
-    return shifted.reshape(num_images, side * side)

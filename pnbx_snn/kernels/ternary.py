@@ -18,7 +18,7 @@ FEWEST_ROWS = 64
 """Rows below which packing the weights costs more than the product."""
 
 
-def worth(x: Tensor, num_outputs: int) -> bool:
+def faster_than_torch(x: Tensor, num_outputs: int) -> bool:
     """Whether :func:`ternary_products` is faster than what torch makes of the plain equation."""
     kind = x.device.type
     if transformed():  # torch.func cannot look into the operator
@@ -97,7 +97,7 @@ def packed_product(x: Shaped[Tensor, "*batch K"], codes: UInt8[Tensor, " bytes"]
     x : Tensor, ``[..., K]``
         Events (bool) or int8.
     codes : Tensor, ``[ceil(N * K / 4)]``
-        :math:`\tilde W`, ``[N, K]``, as :func:`pnbx_snn.training.packed.pack_ternary` packs it and packed files hold
+        :math:`\tilde W`, ``[N, K]``, as :func:`pnbx_snn.training.packed.pack_sign_bits` packs it and packed files hold
         it.
     num_outputs : int
         N.

@@ -11,8 +11,8 @@ from torch.nn.functional import linear
 
 from pnbx_snn.checks import check_sizes, has_values
 from pnbx_snn.errors import PnbxValueError, ShapeError
-from pnbx_snn.kernels.ternary import ternary_products, worth
-from pnbx_snn.quantization import INT8_MAX, WeightScale, kept, quantize_int8, ternarize
+from pnbx_snn.kernels.ternary import faster_than_torch, ternary_products
+from pnbx_snn.quantization import INT8_MAX, WeightScale, kept_ternary, quantize_int8, ternarize
 
 InputRange = Literal["spikes", "int8"]
 
@@ -126,7 +126,7 @@ class BitLinear(nn.Module):
                 )
             step = self.input_scale
             x = quantize_int8(x, step)
-        if worth(x, self.out_features):
+        if faster_than_torch(x, self.out_features):
             return _products(x, [self], step)[0]
         ternary, gamma = self.rounded()
         scale = gamma if step is None else gamma * step
@@ -138,7 +138,7 @@ class BitLinear(nn.Module):
 
     def rounded(self) -> tuple[Float[Tensor, "n_out n_in"], Float[Tensor, ""]]:
         """Return ternary weights and their scale, see :func:`pnbx_snn.quantization.ternarize`."""
-        return kept(self) or ternarize(self.weight, scale=self.scale)
+        return kept_ternary(self) or ternarize(self.weight, scale=self.scale)
 
     @torch.no_grad()
     def calibrate_input(self, x: Float[Tensor, "*batch n_in"]) -> None:
@@ -226,7 +226,7 @@ def apply_all(layers: Sequence[BitLinear], x: Float[Tensor, "*batch n_in"]) -> l
     fits = not watched and all(
         layer.input_range == "spikes" and x.ndim and x.shape[-1] == layer.in_features for layer in layers
     )
-    if not fits or not worth(x, sum(layer.out_features for layer in layers)):
+    if not fits or not faster_than_torch(x, sum(layer.out_features for layer in layers)):
         return [layer(x) for layer in layers]
     return _products(x, layers, None)
 
@@ -235,7 +235,7 @@ def _products(x: Tensor, layers: Sequence[BitLinear], step: Tensor | None) -> li
     """Answers of all layers by :func:`pnbx_snn.kernels.ternary.ternary_products`."""
     constants, latents = [], []
     for layer in layers:
-        unchanged = kept(layer)
+        unchanged = kept_ternary(layer)
         latent = layer.weight.detach()
         latents.append(layer.weight if unchanged is None else latent)  # kept weights have no gradient
         constants.append(unchanged or ternarize(latent, scale=layer.scale))

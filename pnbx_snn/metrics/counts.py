@@ -1,11 +1,14 @@
-"""How many numbers a PNB-X network holds, by part, beside what the source document says."""
+"""How many numbers a network holds, by part; those of a PNB-X network beside what the source document says."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.networks.block import BitBrain
 from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.neurons.messages import TorusMessages
 
 REFERENCE = {
     "encoder": 1_605_632,
@@ -101,6 +104,29 @@ def parameter_table(model: PNBX) -> list[PartCount]:
         if block.hippocampus is not None:
             rule["hippocampus"] += _parameters(block.hippocampus)  # E has the shape of K
     return [PartCount(name, formulas[name], gradient[name], rule[name], REFERENCE.get(name, 0)) for name in formulas]
+
+
+def parameter_parts(model: nn.Module) -> list[dict[str, Any]]:
+    """Return name and parameters of each part, and for ternary weights their number, bytes, zeros and scale."""
+    parts: list[dict[str, Any]] = []
+    for name, module in model.named_modules():
+        own = list(module.parameters(recurse=False))
+        if not own:
+            continue
+        part: dict[str, Any] = {"name": name, "parameters": sum(parameter.numel() for parameter in own)}
+        if isinstance(module, BitLinear | Hippocampus | TorusMessages):
+            rounded = module.rounded()
+            assert rounded is not None  # it has parameters of its own
+            weight, gamma = rounded
+            part |= {
+                "weights": weight.numel(),
+                "weight_bytes": (weight.numel() + 3) // 4,  # four weights in a byte
+                "zeros": int((weight == 0).sum()),
+                # Edges are rounded by a scale of their own, but what multiplies them is kappa / 8.
+                "gamma": 2.0 ** -(module.kappa_shift + 3) if isinstance(module, TorusMessages) else gamma.item(),
+            }
+        parts.append(part)
+    return parts
 
 
 def _parameters(module: nn.Module | None) -> int:

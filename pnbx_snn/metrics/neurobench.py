@@ -17,10 +17,9 @@ from pnbx_snn.errors import PnbxError, PnbxTypeError
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import SpikingRNN
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary, quantize_int8
-from pnbx_snn.training.checkpoint import Network
-from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.packed import pack_sign_bits
 
 
 class TernaryMatrix(nn.Linear):
@@ -35,7 +34,7 @@ class TernaryMatrix(nn.Linear):
         self.out_features, self.in_features = ternary.shape
         self.bias = None  # type: ignore[assignment]
         self.weight = ternary.detach().double()
-        self.register_buffer("codes", pack_ternary(ternary.detach().to(torch.int8)))
+        self.register_buffer("codes", pack_sign_bits(ternary.detach().to(torch.int8)))
         self.register_buffer("gamma", gamma.detach().clone())
 
 
@@ -116,7 +115,7 @@ def neurobench(model: Network, split: Split, *, batch_size: int = 64, seed: int 
     Yik et al. 2025, "The neurobench framework for benchmarking neuromorphic computing algorithms and systems",
     Nature Communications 16, 1545; arXiv:2304.04640.
     """
-    if isinstance(model, FloatNetwork):
+    if not model.is_ternary:
         raise PnbxTypeError(
             f"neurobench: a [{model.section}] has no ternary weights; neurobench.models.TorchModel takes it as it is"
         )

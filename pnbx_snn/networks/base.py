@@ -1,25 +1,83 @@
-"""What networks in floating point, without spikes, have in common with those that are trained here."""
+"""What a network answers about itself: who trains, measures, saves or draws one never asks which class it is."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from pnbx_snn.errors import PnbxTypeError
 
-class FloatNetwork(nn.Module):
-    """A network without spikes and ternary weights that is trained and evaluated as the others are; abstract.
 
-    A kind of it says in ``section`` where a configuration describes it, and in ``forward`` what its logits are.
+class Network(nn.Module):
+    """A classifier that can be trained, measured, saved and drawn; abstract.
+
+    The answers given here are those of a network in floating point without spikes, which needs to define ``forward``
+    (samples to logits) and ``section`` only. A spiking network overrides what is different for it.
+
+    Attributes
+    ----------
+    section : str
+        Name of the section that describes the network in a configuration, see :mod:`pnbx_snn.training.kinds`.
+    is_ternary : bool
+        Whether weights are ternary and neurons spike.
+    takes_lengths : bool
+        Whether samples of one batch may have different numbers of steps.
     """
 
     section: ClassVar[str]
+    is_ternary: ClassVar[bool] = False
+    takes_lengths: ClassVar[bool] = False
 
-    def calibrate(self, x: Float[Tensor, "B *shape"]) -> None:
-        """Do nothing: floating point has no input scale."""
+    @property
+    def layer_names(self) -> list[str]:
+        """A name for each layer whose spikes :meth:`classify` returns."""
+        return []
+
+    @property
+    def regulators(self) -> list[nn.Module]:
+        """The parts that move by what is fired, and in training mode only: see :meth:`adapt_to`."""
+        return []
+
+    def encode(
+        self, x: Float[Tensor, "B *shape"], *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "T B N"]:
+        """Return the input of all steps, ``[T, B, N]``; ``generator`` is for an encoder that draws spikes."""
+        raise PnbxTypeError(f"{type(self).__name__}.encode: a [{self.section}] has no steps to encode samples for")
+
+    def calibrate(self, x: Float[Tensor, "B *shape"], *, lengths: Int64[Tensor, " B"] | None = None) -> None:
+        """Measure the input scale on typical samples; there is none in floating point."""
+        self.check_lengths(lengths)
 
     def classify(
-        self, x: Float[Tensor, "B *shape"], *, generator: torch.Generator | None = None
-    ) -> tuple[Float[Tensor, "B C"], tuple[()]]:
-        """Return logits and no spikes."""
+        self,
+        x: Float[Tensor, "B *shape"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B _"], ...]]:
+        """Return logits ``[B, C]`` and the spikes ``[T, B, N_l]`` of every layer; none without spikes.
+
+        ``generator`` is for what the network draws, ``lengths`` ``[B]`` are the steps that are a sample's own.
+        """
+        self.check_lengths(lengths)
         return self(x), ()
+
+    def domain_rates(self, spikes: Sequence[Float[Tensor, "*batch _"]]) -> Float[Tensor, "..."]:
+        """Return what :meth:`adapt_to` needs to know of ``spikes``; rates of pieces of a batch may be averaged."""
+        return torch.zeros(0)
+
+    def adapt_to(self, rates: Float[Tensor, "..."]) -> None:
+        """Let the regulators move by the rates of a batch."""
+
+    def keep_in_range(self) -> None:
+        """Move learned parameters back to where they are allowed, after a step of the optimiser."""
+
+    def check_lengths(self, lengths: Int64[Tensor, " B"] | None) -> None:
+        """Raise a :class:`~pnbx_snn.errors.PnbxTypeError` for lengths that the network does not take."""
+        if lengths is not None and not self.takes_lengths:
+            raise PnbxTypeError(
+                f"{type(self).__name__}: samples must all have the same number of steps, got lengths of "
+                f"{int(lengths.min())} to {int(lengths.max())}"
+            )

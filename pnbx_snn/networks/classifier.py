@@ -2,20 +2,25 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from annotated_types import Gt, Interval, Len
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_finite
+from pnbx_snn.checks import Size, Steps, Written, check_finite
 from pnbx_snn.data.encoding import Encoder, direct, latency, rate
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
+from pnbx_snn.networks.base import Network
 from pnbx_snn.neurons.cells import Primitive, Reset
 from pnbx_snn.neurons.lif import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
-from pnbx_snn.surrogate import SpikeFunction
+from pnbx_snn.surrogate import SpikeGrad
+
+MIN_THRESHOLD = 0.01
+"""A learned threshold stays above this: LIF neurons and compiled programs need it positive."""
 
 
 class SpikingLayer(nn.Module):
@@ -112,7 +117,7 @@ class ClassifierOutput(NamedTuple):
     state: tuple[LIFState, ...]
 
 
-class SpikingClassifier(nn.Module):
+class SpikingClassifier(Network):
     r"""Feed-forward spiking classifier with ternary weights.
 
     .. math::
@@ -128,6 +133,8 @@ class SpikingClassifier(nn.Module):
         Neurons of each hidden layer, at least one layer.
     num_steps
         Steps ``T`` for which :meth:`encode` makes inputs. :meth:`forward` takes any number.
+    encoder
+        ``"direct"``, ``"rate"`` or ``"latency"``: what :meth:`encode` does.
     beta, threshold, reset, primitive, spike_grad, learn_beta, learn_threshold
         Of every LIF neuron, see :class:`pnbx_snn.neurons.lif.LIF`. A learned one is learned per neuron.
     scale
@@ -135,8 +142,6 @@ class SpikingClassifier(nn.Module):
     input_range
         What the first layer sees: ``"int8"`` for values (then :meth:`calibrate` comes before the first call),
         ``"spikes"`` for 0 and 1.
-    encoder
-        ``"direct"``, ``"rate"`` or ``"latency"``: what :meth:`encode` does.
 
     Attributes
     ----------
@@ -170,23 +175,26 @@ class SpikingClassifier(nn.Module):
     (torch.Size([8, 3]), torch.Size([5, 8, 16]))
     """
 
+    section: ClassVar[str] = "model"
+    is_ternary: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
         in_features: int,
-        hidden: Sequence[int],
         num_classes: int,
-        num_steps: int,
-        beta: float = 0.9,
-        threshold: float = 1.0,
+        hidden: Annotated[Sequence[int], Written(Annotated[tuple[Size, ...], Len(1, 64)])] = (256,),
+        num_steps: Steps = 8,
+        encoder: Encoder = "direct",
+        beta: Annotated[float, Interval(ge=0, le=1)] = 0.9,
+        threshold: Annotated[float, Gt(0)] = 1.0,
         reset: Reset = "zero",
         primitive: Primitive = "leaky",
-        spike_grad: str | SpikeFunction | None = "atan",
+        spike_grad: SpikeGrad = "atan",
         learn_beta: bool = False,
         learn_threshold: bool = False,
         scale: WeightScale = "absmean",
         input_range: InputRange = "int8",
-        encoder: Encoder = "direct",
     ) -> None:
         super().__init__()
         if len(hidden) == 0:
@@ -241,19 +249,27 @@ class SpikingClassifier(nn.Module):
             )
         return rate(x, self.num_steps, generator=generator)
 
-    def calibrate(self, x: Float[Tensor, "*batch N"]) -> None:
+    @property
+    def layer_names(self) -> list[str]:
+        """``"layer 1"`` and so on."""
+        return [f"layer {i}" for i in range(1, len(self.layers) + 1)]
+
+    def calibrate(self, x: Float[Tensor, "*batch N"], *, lengths: Int64[Tensor, " B"] | None = None) -> None:
         """Measure the input scale of the first layer on typical values; with ``input_range="spikes"`` there is none.
 
         Parameters
         ----------
         x
             ``[..., in_features]``, for example the training images.
+        lengths
+            Refused: all samples have the same steps.
 
         Raises
         ------
         PnbxValueError, ShapeError
             See :meth:`pnbx_snn.layers.bitlinear.BitLinear.calibrate_input`.
         """
+        self.check_lengths(lengths)
         first: BitLinear = self.layers[0].linear  # type: ignore[assignment]  # ModuleList forgets the type
         if first.input_range == "int8":
             first.calibrate_input(x)
@@ -279,11 +295,26 @@ class SpikingClassifier(nn.Module):
         return ClassifierOutput(self.readout(x.mean(dim=0)), tuple(all_spikes), tuple(last_states))
 
     def classify(
-        self, x: Float[Tensor, "B N"], *, generator: torch.Generator | None = None
+        self,
+        x: Float[Tensor, "B N"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
     ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B _"], ...]]:
-        """Encode values ``[B, in_features]`` and return logits and the spikes of every layer."""
+        """Encode values ``[B, in_features]`` and return logits and the spikes of every layer; lengths are refused."""
+        self.check_lengths(lengths)
         output = self(self.encode(x, generator=generator))
         return output.logits, output.spikes
+
+    @torch.no_grad()
+    def keep_in_range(self) -> None:
+        """Clip learned decays to [0, 1], learned thresholds to 0.01 and more."""
+        for layer in self.layers:
+            neuron: LIF = layer.neuron  # type: ignore[assignment]  # ModuleList forgets the type
+            if isinstance(neuron.beta, nn.Parameter):
+                neuron.beta.clamp_(0.0, 1.0)
+            if isinstance(neuron.threshold, nn.Parameter):
+                neuron.threshold.clamp_(min=MIN_THRESHOLD)
 
     def _check_input(self, x: Tensor) -> None:
         if x.ndim != 3 or x.shape[2] != self.in_features:

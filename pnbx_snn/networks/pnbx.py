@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
+from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_input
+from pnbx_snn.checks import Share, Size, Steps, check_input
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.layers.hippocampus import Competition
@@ -22,6 +23,7 @@ from pnbx_snn.layers.pathways import (
     make_rnn,
     make_ssm,
 )
+from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.block import BitBrain, BitBrainState
 from pnbx_snn.networks.event_encoder import EventEncoder
 from pnbx_snn.networks.masks import own_steps, zeroed
@@ -31,7 +33,7 @@ from pnbx_snn.neurons.membrane import Membrane, MembraneState
 from pnbx_snn.neurons.messages import Edges, TorusMessages
 from pnbx_snn.neurons.noise import OUNoise
 from pnbx_snn.quantization import DECAY_ONE, WeightScale
-from pnbx_snn.surrogate import SpikeFunction
+from pnbx_snn.surrogate import SpikeGrad
 
 Readout = Literal["mean", "step"]
 
@@ -75,7 +77,7 @@ class PNBXOutput(NamedTuple):
     state: PNBXState | None
 
 
-class PNBX(nn.Module):
+class PNBX(Network):
     r"""The PNB-X network.
 
     .. math::
@@ -86,11 +88,13 @@ class PNBX(nn.Module):
 
     Parameters
     ----------
-    in_features, num_classes, num_steps
-        Inputs, classes, and the steps for which :meth:`encode` shows a static input; at least 1 each.
+    in_features, num_classes
+        Inputs and classes, at least 1 each. All sizes that follow default to those of the source document.
     d_hidden
         H, neurons of the encoder and of each block; a multiple of ``neurons_per_domain`` with glia, and the size of a
         torus with messages.
+    num_steps
+        Steps for which :meth:`encode` shows a static input, at least 1.
     num_blocks
         BitBrain blocks, at least 1.
     ssm, d_ssm
@@ -174,42 +178,46 @@ class PNBX(nn.Module):
     ...     logits, state = model.stream(x_t, state)
     """
 
+    section: ClassVar[str] = "pnbx"
+    is_ternary: ClassVar[bool] = True
+    takes_lengths: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
         in_features: int,
         num_classes: int,
-        num_steps: int,
-        d_hidden: int,
-        num_blocks: int = 1,
+        d_hidden: Size = 2048,
+        num_steps: Steps = 4,
+        num_blocks: Annotated[int, Interval(ge=1, le=64)] = 1,
         ssm: SSMKind = "selective",
-        d_ssm: int = 256,
+        d_ssm: Size = 256,
         rnn: RNNKind = "min_gru",
-        d_rnn: int = 128,
+        d_rnn: Size = 128,
         fast_weights: FastWeightsRule = "hebbian",
-        rank: int = 32,
+        rank: Annotated[int, Interval(ge=1, le=4096)] = 32,
         hippocampus: HippocampusScope = "sequence",
-        slots: int = 125,
+        slots: Size = 125,
         competition: Competition = "softmax",
         messages: bool = True,
         edges: Edges = "equal",
         glia: bool = True,
-        neurons_per_domain: int = 16,
-        rate_target: float = 0.188,
-        noise_sigma: float = 0.0,
-        noise_tau: float = 10.0,
-        tau_max: float = 1000.0,
-        beta_encoder: float = 0.5,
-        beta: float = 0.5,
-        threshold: float = 1.0,
+        neurons_per_domain: Size = 16,
+        rate_target: Annotated[float, Interval(gt=0, lt=1)] = 0.188,
+        noise_sigma: Annotated[float, Interval(ge=0, le=100)] = 0.0,
+        noise_tau: Annotated[float, Gt(0)] = 10.0,
+        tau_max: Annotated[float, Ge(2)] = 1000.0,
+        beta_encoder: Share = 0.5,
+        beta: Annotated[float, Interval(gt=0, lt=1)] = 0.5,
+        threshold: Annotated[float, Gt(0)] = 1.0,
         reset: Reset = "zero",
-        spike_grad: str | SpikeFunction | None = "atan",
+        spike_grad: SpikeGrad = "atan",
         skip: bool = True,
         norm: Literal["plain", "affine"] = "plain",
         scale: WeightScale = "absmean",
         input_range: InputRange = "int8",
         readout: Readout = "mean",
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
         quantize: bool = False,
     ) -> None:
         super().__init__()
@@ -269,8 +277,22 @@ class PNBX(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.readout = BitLinear(d_hidden, num_classes, scale=scale)
 
-    def encode(self, x: Float[Tensor, "B *rest"]) -> Float[Tensor, "T B N"]:
+    @property
+    def layer_names(self) -> list[str]:
+        """``"encoder"``, ``"block 1"`` and so on."""
+        return ["encoder", *(f"block {i}" for i in range(1, len(self.blocks) + 1))]
+
+    @property
+    def regulators(self) -> list[nn.Module]:
+        """The glia of each block; none without glia."""
+        return [block.glia for block in self.blocks if block.glia is not None]  # type: ignore[misc]
+
+    def encode(
+        self, x: Float[Tensor, "B *rest"], *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "T B N"]:
         """Make the input of all steps: ``[B, N]`` is shown for ``num_steps``, a sequence ``[B, T, N]`` as it is.
+
+        Nothing is drawn, so there is no use for a generator.
 
         Raises
         ------
@@ -456,8 +478,8 @@ class PNBX(nn.Module):
 
     def adapt_to(self, rates: Float[Tensor, "blocks loops domains"]) -> None:
         """Let glia move the thresholds by rates of :meth:`domain_rates`."""
-        regulators: list[Any] = [block.glia for block in self.blocks if block.glia is not None]
-        for glia, (events, z) in zip(regulators, rates, strict=True):
+        glia: Any
+        for glia, (events, z) in zip(self.regulators, rates, strict=True):
             glia.update(events, z)
 
     def _encoder_threshold(self) -> Tensor | None:

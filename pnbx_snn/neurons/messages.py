@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.quantization import kept, ternarize
+from pnbx_snn.quantization import kept_ternary, ternarize
 
 Edges = Literal["equal", "ternary"]
 
@@ -292,7 +292,7 @@ class TorusMessages(nn.Module):
         """
         if self.weight is None:
             return None
-        return kept(self) or ternarize(self.weight)
+        return kept_ternary(self) or ternarize(self.weight)
 
     def extra_repr(self) -> str:
         """Show the options in ``print(messages)``."""

@@ -4,11 +4,8 @@ The tensors are those of the model (``model.<name>``) and of the optimiser (``op
 description holds a :class:`CheckpointMeta` and the optimiser's settings. See :mod:`pnbx_snn.storage` for the file.
 """
 
-import copy
-import json
 import math
 import platform
-from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,21 +17,14 @@ from torch.overrides import TorchFunctionMode
 
 import pnbx_snn
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
-from pnbx_snn.networks.base import FloatNetwork
-from pnbx_snn.networks.classifier import SpikingClassifier
-from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.networks.base import Network
 from pnbx_snn.storage import Tensors, read_description, read_tensors, write_tensors
-from pnbx_snn.training.config import make_config
-from pnbx_snn.training.settings import Config
-from pnbx_snn.training.teacher import SmallCNN
-from studies.rivals import Baseline
+from pnbx_snn.training.config import Config, make_config
+from pnbx_snn.training.optimizer import load_optimizer, split_optimizer
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 LARGE = 1 << 20
 """Elements of a tensor that is not made only to see its shape."""
-
-Network = SpikingClassifier | PNBX | FloatNetwork
-"""What a configuration can describe: each has ``calibrate(x)`` and ``classify(x) -> (logits, spikes)``."""
 
 
 class CheckpointMeta(BaseModel):
@@ -95,7 +85,7 @@ def save_checkpoint(
     tensors = _model_tensors(model)
     settings = None
     if optimizer is not None:
-        optimizer_tensors, settings = _split_optimizer(optimizer)
+        optimizer_tensors, settings = split_optimizer(optimizer)
         tensors |= optimizer_tensors
     meta = meta.model_copy(update={"versions": _versions()})
     write_tensors(path, tensors, {"meta": meta.model_dump(), "optimizer": settings})
@@ -127,7 +117,7 @@ def load_checkpoint(
     of_model = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
     _check_fit(path, of_model, _model_tensors(model))
     if optimizer is not None:
-        _load_optimizer(path, optimizer, tensors, description.get("optimizer"))
+        load_optimizer(path, optimizer, tensors, description.get("optimizer"))
     model.load_state_dict({name.removeprefix("model."): tensor for name, tensor in of_model.items()})
     return meta
 
@@ -158,28 +148,7 @@ def build_model(config: Config) -> Network:
     >>> build_model(Config()).layers[0].linear
     BitLinear(64, 256, bias=False, scale='absmean', input_range='int8')
     """
-    data = config.data
-    if config.cnn is not None:
-        height, width = {"fsdd": (data.num_frames, data.num_bands), "digits": (8, 8)}.get(data.name, (28, 28))
-        return SmallCNN(height, width, data.num_classes, **config.cnn.model_dump())
-    if config.baseline is not None:
-        kind, rest = config.baseline.kind, config.baseline.model_dump(exclude={"kind"})
-        return Baseline(kind, data.num_steps, data.in_features, data.num_classes, **rest)
-    if config.pnbx is not None:
-        return PNBX(
-            in_features=data.in_features,
-            num_classes=data.num_classes,
-            input_range="spikes" if data.is_events else "int8",
-            **config.pnbx.model_dump(),
-        )
-    assert config.model is not None  # the configuration sees to it
-    return SpikingClassifier(
-        in_features=data.in_features,
-        num_classes=data.num_classes,
-        # Values enter as 8-bit integers, spikes as they are.
-        input_range="int8" if config.model.encoder == "direct" else "spikes",
-        **config.model.model_dump(),
-    )
+    return config.kind.build(config.data, config.network)
 
 
 class _LargeOnMeta(TorchFunctionMode):
@@ -202,8 +171,7 @@ def planned_model(config: Config) -> Network:
     >>> planned_model(make_config({"model": {"hidden": [65536, 65536]}})).layers[1].linear.weight.shape
     torch.Size([65536, 65536])
     """
-    # snnTorch's neurons look at their settings while they are built, so theirs must be there.
-    place = torch.device("meta") if config.model is None else _LargeOnMeta()
+    place = torch.device("meta") if config.kind.on_meta else _LargeOnMeta()
     with torch.random.fork_rng(devices=[]), place:
         return build_model(config)
 
@@ -297,77 +265,6 @@ def _check_fit(path: Path, found: Tensors, expected: Tensors) -> None:
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise CheckpointError(f"{path}: does not fit the model: {'; '.join(problems[:3])}{more}")
-
-
-def _layout(optimizer: torch.optim.Optimizer) -> list[list[list[int]]]:
-    """Shape of each parameter of each group: two optimisers with the same layout can exchange their states."""
-    return [[list(parameter.shape) for parameter in group["params"]] for group in optimizer.param_groups]
-
-
-def _split_optimizer(optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Any]]:
-    """Return the state's tensors and everything else, which must be plain JSON."""
-    state = optimizer.state_dict()
-    tensors: Tensors = {}
-    others: dict[str, dict[str, Any]] = {}
-    for index, values in state["state"].items():
-        others[str(index)] = {key: value for key, value in values.items() if not isinstance(value, Tensor)}
-        tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items() if isinstance(value, Tensor)}
-    return tensors, {"state": others, "param_groups": state["param_groups"], "layout": _layout(optimizer)}
-
-
-def _load_optimizer(path: Path, optimizer: torch.optim.Optimizer, tensors: Tensors, settings: Any) -> None:
-    if settings is None:
-        raise CheckpointError(f"{path}: holds no optimiser state, so a training cannot go on from it")
-    try:
-        layout = settings["layout"]
-        state = {int(index): dict(values) for index, values in settings["state"].items()}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, key = name.split(".", 2)
-                state[int(index)][key] = tensor
-        # JSON has no tuples, and torch expects them in settings such as betas.
-        groups = [
-            {
-                key: tuple(value) if isinstance(value, list) and key != "params" else value
-                for key, value in group.items()
-            }
-            for group in settings["param_groups"]
-        ]
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: is altered: its optimiser state cannot be read") from error
-    if layout != _layout(optimizer):
-        raise CheckpointError(
-            f"{path}: does not fit the optimiser: parameter groups of shapes {layout} in the file, "
-            f"{_layout(optimizer)} in the optimiser"
-        )
-    _try_optimizer(path, optimizer, state, groups)
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _try_optimizer(
-    path: Path, optimizer: torch.optim.Optimizer, state: dict[int, dict[str, Any]], groups: list[dict[str, Any]]
-) -> None:
-    """Let another optimiser of the same kind take the state and make a step: only that shows whether it is whole."""
-    trial = copy.copy(optimizer)
-    trial.state = defaultdict(dict)
-    trial.param_groups = [
-        {**group, "params": [torch.zeros_like(parameter, requires_grad=True) for parameter in group["params"]]}
-        for group in optimizer.param_groups
-    ]
-    copied = {index: {key: copy.deepcopy(value) for key, value in values.items()} for index, values in state.items()}
-    try:
-        json.dumps(groups, allow_nan=False)  # a rate of 1e999 is infinite
-        trial.load_state_dict({"state": copied, "param_groups": copy.deepcopy(groups)})
-        if copied:
-            for group in trial.param_groups:
-                for parameter in group["params"]:
-                    parameter.grad = torch.zeros_like(parameter)
-            trial.step()
-    except Exception as error:  # whatever an optimiser says of a state that is not one of its own
-        raise CheckpointError(
-            f"{path}: is altered: {type(optimizer).__name__} cannot go on from its optimiser state "
-            f"({type(error).__name__}: {' '.join(str(error).split())})"
-        ) from error
 
 
 def _versions() -> dict[str, str]:

@@ -1,10 +1,11 @@
-"""The configuration of a training: one TOML file, each section a class of ``settings``, checked first."""
+"""The configuration of a training: one TOML file, each section a class, checked before anything else happens."""
 
 import difflib
 import json
 import reprlib
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,111 @@ from pydantic import ValidationError
 
 from pnbx_snn.errors import ConfigError
 from pnbx_snn.regular_files import read_regular
-from pnbx_snn.training.settings import (
-    AugmentConfig,
-    BaselineConfig,
-    CNNConfig,
-    Config,
-    DataConfig,
-    DistillConfig,
-    ModelConfig,
-    PNBXConfig,
-    Section,
-    TrainConfig,
-)
+from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, naming
+from pnbx_snn.training.settings import AugmentConfig, DataConfig, DistillConfig, Section, TrainConfig, allowed
 
 __all__ = ["Config", "differing_keys", "load_config", "make_config", "to_toml"]
 
 MAX_TOML_BYTES = 1 << 20
 NOT_THERE = "not there"
 
-_SECTIONS: dict[str, type[Section]] = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "pnbx": PNBXConfig,
-    "cnn": CNNConfig,
-    "baseline": BaselineConfig,
-    "augment": AugmentConfig,
-    "distill": DistillConfig,
-    "train": TrainConfig,
-}
+
+def section_classes() -> dict[str, type[Section]]:
+    """Return the class of every section by name, in the order in which they are written."""
+    networks = {name: kind.section for name, kind in KINDS.items()}
+    return {"data": DataConfig, **networks, "augment": AugmentConfig, "distill": DistillConfig, "train": TrainConfig}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration; :func:`load_config` makes one and says what is wrong with it.
+
+    Parameters
+    ----------
+    data, augment, distill, train
+        The sections of these names.
+    section
+        Name of the section that says which network: one of :data:`pnbx_snn.training.kinds.KINDS`.
+    network
+        That section.
+
+    Notes
+    -----
+    ``config.pnbx`` is the network's section if it is ``[pnbx]`` and else ``None``; so for every kind.
+
+    Raises
+    ------
+    ConfigError
+        If the sections do not fit together.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    section: str = "model"
+    network: Section = field(default_factory=lambda: KINDS["model"].section())
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        data, shown = self.data, f"data.name = {self.data.name!r}"
+        if data.name == "arrays":
+            self._check_arrays()
+        elif data.path:
+            raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
+        if data.name in ("mnist_rows", "fsdd") and "sequences" not in self.kind.reads:
+            raise ConfigError(f"{shown} is a sequence and needs {naming('sequences')}, got [{self.section}]")
+        self.kind.check(data, self.network)
+        if not data.is_events:
+            return
+        if "events" not in self.kind.reads and data.name != "arrays":
+            raise ConfigError(f"{shown} is sequences of spikes and needs {naming('events')}, got [{self.section}]")
+        self._check_unchanged(
+            ("strength", "strength_end", "input_noise"),
+            f"changes values and {shown} is spikes: must be 0",
+            "augment.input_dropout silences inputs",
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in KINDS:
+            return self.network if name == self.section else None
+        raise AttributeError(f"a configuration has no section [{name}]")
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the network."""
+        return KINDS[self.section]
+
+    def model_dump(self) -> dict[str, dict[str, Any]]:
+        """Return ``{section: {key: value}}`` of the sections that are there."""
+        parts = {name: getattr(self, name) for name in section_classes()}
+        return {name: part.model_dump() for name, part in parts.items() if part is not None}
+
+    def _check_arrays(self) -> None:
+        data = self.data
+        if not data.path:
+            raise ConfigError("data.name = 'arrays' needs data.path: a .npz, or a folder of .npy")
+        if "arrays" not in self.kind.reads:
+            raise ConfigError(
+                f"[{self.section}] needs images of a known size: data.name = 'arrays' needs {naming('arrays')}"
+            )
+        self._check_unchanged(
+            ("strength", "strength_end"),
+            "distorts images and spoken digits: must be 0 with data.name = 'arrays'",
+            "augment.input_noise and input_dropout fit any values",
+        )
+        if data.window > 1 and data.steps == 1:
+            raise ConfigError(f"data.window is for sequences: must be 1 for static samples, got {data.window}")
+        if data.steps > 1 and "sequences" not in self.kind.reads:
+            raise ConfigError(
+                f"data.path = {data.path!r} holds sequences and needs {naming('sequences', 'arrays')}, "
+                f"got [{self.section}]"
+            )
+
+    def _check_unchanged(self, keys: tuple[str, ...], why: str, instead: str) -> None:
+        for key in keys:
+            value = getattr(self.augment, key)
+            if value:
+                raise ConfigError(f"augment.{key} {why}, got {value} ({instead})")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -108,17 +186,30 @@ def make_config(
     Traceback (most recent call last):
     pnbx_snn.errors.ConfigError: configuration: model.beta must be a number in [0, 1], got 1.3
     """
+    places, known = places or {}, section_classes()
+    named = [name for name in KINDS if values.get(name) is not None]
+    if len(named) > 1:
+        got = " and ".join(f"[{name}]" for name in named)
+        raise ConfigError(f"{where}: only one of {naming(last='and')} may be there, got {got}")
+    section = named[0] if named else "model"
+    lines, made = [], {}
+    for name, cls in known.items():
+        if name in KINDS and name != section:
+            continue
+        try:
+            made[name] = cls.model_validate(values.get(name, {}) if named or name != section else {})
+        except ValidationError as error:
+            for problem in error.errors():
+                key = str(problem["loc"][0]) if problem["loc"] else ""
+                lines.append(f"{places.get((name, key), where)}: {_explain(name, key, problem, values)}")
+    lines += [f"{places.get((name, ''), where)}: {_unknown(name, known)}" for name in values if name not in known]
+    if lines:
+        raise ConfigError("\n".join(dict.fromkeys(lines)))  # each bad entry of a list is a problem of the list
+    network = made.pop(section)
     try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            section, key = (*map(str, problem["loc"]), "", "")[:2]
-            place = (places or {}).get((section, key), where)
-            line = f"{place}: {_explain(problem['type'], problem['msg'], problem['loc'], values)}"
-            if line not in lines:  # each bad entry of a list is a problem of the list
-                lines.append(line)
-        raise ConfigError("\n".join(lines)) from None
+        return Config(section=section, network=network, **made)  # type: ignore[arg-type]
+    except ValueError as error:  # of several sections together
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def to_toml(config: Config) -> str:
@@ -181,24 +272,29 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
     return section, key, parsed["value"] if parsed.keys() == {"value"} else text.strip()
 
 
-def _explain(kind: str, message: str, loc: tuple[int | str, ...], values: dict[str, Any]) -> str:
-    if not loc:
-        return message.removeprefix("Value error, ")  # of several sections together
-    section = str(loc[0])
-    if section not in _SECTIONS:
-        return f"unknown section [{section}], the nearest known one is [{_nearest(section, list(_SECTIONS))}]"
-    if len(loc) == 1:
+def _unknown(section: str, known: dict[str, type[Section]]) -> str:
+    if section in ELSEWHERE:
+        return (
+            f"unknown section [{section}], networks here are {naming(last='and')}; the repository's studies register "
+            f"[{section}]: run `{ELSEWHERE[section]}` in its folder in place of `pnbx-snn`"
+        )
+    return f"unknown section [{section}], the nearest known one is [{_nearest(section, list(known))}]"
+
+
+def _explain(section: str, key: str, problem: Any, values: dict[str, Any]) -> str:
+    if not key:
         return f"{section} must be a section [{section}], got {reprlib.repr(values[section])}"
-    key, fields = str(loc[1]), _SECTIONS[section].model_fields
+    known = section_classes()
+    fields = known[section].model_fields
     if key not in fields:
-        homes = [f"{key} belongs to [{other}]" for other, known in _SECTIONS.items() if key in known.model_fields]
+        homes = [f"{key} belongs to [{other}]" for other, cls in known.items() if key in cls.model_fields]
         hint = homes[0] if homes else f"the nearest known one is {section}.{_nearest(key, list(fields))}"
         return f"unknown key {section}.{key}, {hint}"
-    message = message.removeprefix("Input should be ").removeprefix("Value error, ")
-    got = reprlib.repr(values[section].get(key, fields[key].default))
-    if kind == "value_error":
+    message = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    got = reprlib.repr(values.get(section, {}).get(key, fields[key].default))
+    if problem["type"] == "value_error":
         return f"{section}.{key} is not usable: {message}, got {got}"
-    return f"{section}.{key} must be {fields[key].description or message}, got {got}"
+    return f"{section}.{key} must be {allowed(fields[key]) or message}, got {got}"
 
 
 def _nearest(name: str, known: list[str]) -> str:

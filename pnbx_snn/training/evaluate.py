@@ -8,8 +8,8 @@ from torch import Tensor
 
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxValueError
+from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary
-from pnbx_snn.training.checkpoint import Network
 
 
 class Tally:
@@ -94,8 +94,8 @@ def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 2
             for first in range(0, num_samples, batch_size):
                 images = split.images[first : first + batch_size].to(device)
                 labels = split.labels[first : first + batch_size].to(device)
-                options = {} if lengths is None else {"lengths": lengths[first : first + batch_size].to(device)}
-                logits, layers = model.classify(images, generator=generator, **options)
+                own = None if lengths is None else lengths[first : first + batch_size].to(device)
+                logits, layers = model.classify(images, generator=generator, lengths=own)
                 tally.add(logits, labels, (layer.sum(dtype=torch.float64).item() for layer in layers))
     finally:
         model.train(was_training)

@@ -10,19 +10,18 @@ from torch import Tensor, nn
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.hippocampus import Hippocampus
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.base import Network
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.quantization import ternarize
 from pnbx_snn.storage import read_tensors, write_tensors
-from pnbx_snn.training.checkpoint import Network, build_model, load_run, planned_model, read_meta
-from pnbx_snn.training.config import make_config
-from pnbx_snn.training.settings import Config
+from pnbx_snn.training.checkpoint import build_model, load_run, planned_model, read_meta
+from pnbx_snn.training.config import Config, make_config
 
 KIND = "packed network"
 CODES, GAMMA = ".codes", ".gamma"
 
 
-def pack_ternary(ternary: Int8[Tensor, "*shape"]) -> UInt8[Tensor, " bytes"]:
+def pack_sign_bits(ternary: Int8[Tensor, "*shape"]) -> UInt8[Tensor, " bytes"]:
     """Put four values in a byte: 0 as 00, 1 as 01, -1 as 10, the first in the lowest bits.
 
     Parameters
@@ -37,19 +36,19 @@ def pack_ternary(ternary: Int8[Tensor, "*shape"]) -> UInt8[Tensor, " bytes"]:
 
     Examples
     --------
-    >>> pack_ternary(torch.tensor([1, -1, 0, 0, 1], dtype=torch.int8)).tolist()
+    >>> pack_sign_bits(torch.tensor([1, -1, 0, 0, 1], dtype=torch.int8)).tolist()
     [9, 1]
     """
     flat = ternary.flatten().to(torch.int16)
     if flat.numel() and int(flat.abs().max()) > 1:
-        raise PnbxTypeError(f"pack_ternary: values must be -1, 0 and 1, got {int(flat.abs().max())} among them")
+        raise PnbxTypeError(f"pack_sign_bits: values must be -1, 0 and 1, got {int(flat.abs().max())} among them")
     codes = torch.where(flat < 0, 2, flat)
     codes = nn.functional.pad(codes, (0, -len(codes) % 4)).reshape(-1, 4)
     return (codes << torch.tensor([0, 2, 4, 6], dtype=torch.int16)).sum(dim=1).to(torch.uint8)
 
 
-def unpack_ternary(codes: UInt8[Tensor, " bytes"], shape: torch.Size) -> Int8[Tensor, "*shape"]:
-    """Undo :func:`pack_ternary`.
+def unpack_sign_bits(codes: UInt8[Tensor, " bytes"], shape: torch.Size) -> Int8[Tensor, "*shape"]:
+    """Undo :func:`pack_sign_bits`.
 
     Raises
     ------
@@ -58,7 +57,7 @@ def unpack_ternary(codes: UInt8[Tensor, " bytes"], shape: torch.Size) -> Int8[Te
 
     Examples
     --------
-    >>> unpack_ternary(torch.tensor([9, 1], dtype=torch.uint8), torch.Size([5])).tolist()
+    >>> unpack_sign_bits(torch.tensor([9, 1], dtype=torch.uint8), torch.Size([5])).tolist()
     [1, -1, 0, 0, 1]
     """
     size = shape.numel()
@@ -110,12 +109,12 @@ def pack_run(
 
     Notes
     -----
-    Each ternary matrix becomes its codes (:func:`pack_ternary`) and its scale; all else (batch norm, leaks, biases,
+    Each ternary matrix becomes its codes (:func:`pack_sign_bits`) and its scale; all else (batch norm, leaks, biases,
     thresholds' controllers) stays as it is, in float32.
     """
     model, config = load_run(run_dir) if loaded is None else loaded
     meta = read_meta(Path(run_dir) / "checkpoint.safetensors")
-    if isinstance(model, FloatNetwork):
+    if not model.is_ternary:
         raise PnbxTypeError(f"{run_dir}: a [{model.section}] has no ternary weights to pack")
     tensors = dict(model.state_dict())
     for name, module in model.named_modules():
@@ -124,13 +123,10 @@ def pack_run(
             key, weight, scale = f"{name}.{latent[0]}", latent[1], latent[2]
             ternary, gamma = ternarize(weight.detach(), scale=scale)
             del tensors[key]
-            tensors |= {key + CODES: pack_ternary(ternary.to(torch.int8)), key + GAMMA: gamma}
+            tensors |= {key + CODES: pack_sign_bits(ternary.to(torch.int8)), key + GAMMA: gamma}
     description = {
         "kind": KIND,
-        "config": {
-            **config.model_dump(),
-            "data": {**config.data.model_dump(), "folder": ""},
-        },  # whose disk is no matter
+        "config": sections(config),
         "measured": measured or {},
         "epoch": meta.epoch,
         "seed": meta.seed,
@@ -181,7 +177,7 @@ def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
                 f"{path}: is altered: {key} must be uint8 codes and one {latent[1].dtype} scale, got {codes.dtype} "
                 f"{list(codes.shape)} and {gamma.dtype}"
             )
-        ternary = unpack_ternary(codes, latent[1].shape).to(latent[1].dtype)
+        ternary = unpack_sign_bits(codes, latent[1].shape).to(latent[1].dtype)
         if gamma.ndim or not bool(gamma > 0):
             raise CheckpointError(f"{path}: is altered: {key + GAMMA} must be one number above 0")
         share = ternary.abs().mean().clamp_min(torch.finfo(ternary.dtype).tiny)
@@ -197,6 +193,13 @@ def load_packed(path: str | Path) -> tuple[Network, Config, dict[str, Any]]:
     model.load_state_dict(state)
     measured = description.get("measured")
     return model.eval(), config, measured if isinstance(measured, dict) else {}
+
+
+def sections(config: Config) -> dict[str, Any]:
+    """Return the sections of a configuration without the folder of the data: whose disk is no matter."""
+    found: dict[str, Any] = config.model_dump()
+    found["data"]["folder"] = ""
+    return found
 
 
 def _latent(module: nn.Module) -> tuple[str, Tensor, Any] | None:

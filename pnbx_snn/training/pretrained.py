@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from pnbx_snn.errors import CheckpointError, StorageError
+from pnbx_snn.networks.base import Network
 from pnbx_snn.storage import write_atomically
-from pnbx_snn.training.checkpoint import Network, load_run
-from pnbx_snn.training.packed import load_packed, pack_run
-from pnbx_snn.training.settings import Config
+from pnbx_snn.training.checkpoint import load_run
+from pnbx_snn.training.config import Config
+from pnbx_snn.training.packed import load_packed, pack_run, sections
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 MAX_NAME = 96
@@ -48,7 +49,7 @@ def save_pretrained(run_dir: str | Path, folder: str | Path, *, measured: dict[s
     except OSError as error:
         raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
     size = pack_run(run_dir, folder / WEIGHTS, measured=measured, loaded=(model, config))
-    shown = {"architecture": type(model).__name__, "library": "pnbx-snn", **_sections(config)}
+    shown = {"architecture": type(model).__name__, "library": "pnbx-snn", **sections(config)}
     write_atomically(folder / CONFIG, (json.dumps(shown, indent=2) + "\n").encode())
     write_atomically(folder / CARD, _card(type(model).__name__, config, measured or {}, size).encode())
     return folder
@@ -99,11 +100,6 @@ def _fetched(name: str, revision: str | None) -> str:
     except (OSError, ValueError) as error:  # the Hub's errors are among these: no such repository, no connection
         raise CheckpointError(f"{name}: cannot be fetched from the Hub ({error})") from error
     return path
-
-
-def _sections(config: Config) -> dict[str, Any]:
-    sections = config.model_dump()
-    return {**sections, "data": {**sections["data"], "folder": ""}}  # whose disk is no matter
 
 
 def _card(kind: str, config: Config, measured: dict[str, Any], size: int) -> str:

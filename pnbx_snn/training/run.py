@@ -10,16 +10,23 @@ from typing import NamedTuple
 import torch
 
 from pnbx_snn.errors import CheckpointError, ConfigError
+from pnbx_snn.networks.base import Network
 from pnbx_snn.storage import locked_folder, write_atomically
-from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, Network, load_checkpoint, read_meta, saved_config
-from pnbx_snn.training.config import differing_keys, to_toml
-from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.checkpoint import (
+    CHECKPOINT_NAME,
+    build_model,
+    load_checkpoint,
+    load_run,
+    read_meta,
+    saved_config,
+)
+from pnbx_snn.training.config import Config, differing_keys, to_toml
+from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.run_log import RunLog
-from pnbx_snn.training.settings import Config
 from pnbx_snn.training.tasks import load_split, resolve
 from pnbx_snn.training.trackers import check_tracker
-from pnbx_snn.training.trainer import Metrics, Trainer
+from pnbx_snn.training.trainer import Metrics, Trainer, epoch_seeds
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +124,8 @@ def train(
         _check_shared(out, workers.gathered(saved_epoch))
         data = load_split(config.data, config.data.part)
         validation = load_split(config.data, "validation") if config.data.part == "train" else None
-        run = Trainer(config, data, workers)
+        teacher = _load_teacher(config) if config.distill.teacher else None
+        run = Trainer(initial_model(config), config, data, workers, teacher=teacher)
         if saved_epoch:
             load_checkpoint(out / CHECKPOINT_NAME, run.model, optimizer=run.optimizer)
         workers.wait()  # everybody has read what the first process is about to write
@@ -144,6 +152,30 @@ def train(
                     progress(metrics)
         workers.wait()
     return TrainResult(run.model.eval(), config.train.epochs, metrics, out / CHECKPOINT_NAME)
+
+
+def initial_model(config: Config) -> Network:
+    """Return the network with the weights from which a training of this seed starts.
+
+    Examples
+    --------
+    >>> first, again = (initial_model(Config()).readout.weight for _ in range(2))
+    >>> bool((first == again).all())
+    True
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(epoch_seeds(config.train.seed, epoch=0)[0])
+        return build_model(config)
+
+
+def _load_teacher(config: Config) -> Network:
+    teacher, learned = load_run(config.distill.teacher)
+    if learned.data.num_classes != config.data.num_classes:
+        raise ConfigError(
+            f"distill.teacher: {config.distill.teacher} knows {learned.data.num_classes} classes, "
+            f"the data has {config.data.num_classes}"
+        )
+    return teacher
 
 
 def _saved_epoch(config: Config, out: Path, resume: bool) -> int:

@@ -81,15 +81,15 @@ class RunLog:
             self._file.flush()
             os.fsync(self._file.fileno())
             curves = {name: metrics[name] for name in _CURVES if metrics.get(name) is not None}
-            self._tracker.log(curves, metrics["epoch"])
+            self._tracker.log(curves, step=metrics["epoch"])
         except OSError as error:
             raise self._storage_error(error) from error
 
     def close(self) -> None:
         """Close the files; what was written is on the disk already."""
-        for file in (self._file, self._tracker):
+        for close in (self._file.close, self._tracker.finish):
             try:
-                file.close()
+                close()
             except OSError as error:  # a full disk was reported by write() already
                 logger.warning("%s: closing the log failed (%s)", self._path, error.strerror)
 

@@ -1,36 +1,15 @@
-"""What can be configured: one class a section, each key with its range."""
+"""The sections of a configuration that are no network: data, their changes, the teacher, how it learns."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from pnbx_snn.data.arrays import Values
-from pnbx_snn.data.encoding import Encoder
+from pnbx_snn.data.catalog import DATA_SETS, DataName
 from pnbx_snn.data.events import SENSORS
-from pnbx_snn.errors import ConfigError, PnbxValueError
-from pnbx_snn.layers.pathways import FastWeightsRule, HippocampusScope, RNNKind, SSMKind
-from pnbx_snn.networks.pnbx import Readout
-from pnbx_snn.neurons.cells import Primitive, Reset
-from pnbx_snn.neurons.messages import Edges, TorusMessages
-from pnbx_snn.quantization import WeightScale
-from pnbx_snn.surrogate import Surrogate
-from studies.rivals.classifier import SEQUENCES, Kind
-
-NETWORKS = ("model", "pnbx", "cnn", "baseline")
-"""The sections of which one says which network."""
-
-NUM_CLASSES = 10
-"""Of every data set that is digits."""
-
-Flag = Annotated[bool, Field(description="true or false")]
-
-
-def _whole(default: int, low: int, high: int, **options: Any) -> Any:
-    return Field(default=default, ge=low, le=high, description=f"a whole number in [{low}, {high}]", **options)
-
-
-def _share(default: float, **options: Any) -> Any:
-    return Field(default=default, ge=0, le=1, description="a number in [0, 1]", **options)
+from pnbx_snn.errors import ConfigError
 
 
 class Section(BaseModel):
@@ -38,6 +17,47 @@ class Section(BaseModel):
 
     # strict: a TOML 3.0 is no whole number and "3" is no number, whatever pydantic could make of them.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def allowed(field: FieldInfo) -> str | None:
+    """Say in words what a key may be, from its type and range; ``None`` where pydantic's own words do.
+
+    Examples
+    --------
+    >>> allowed(TrainConfig.model_fields["epochs"]), allowed(TrainConfig.model_fields["rate_weight"])
+    ('a whole number in [1, 1000000]', 'a number of 0 or more')
+    """
+    if field.description is not None:
+        return field.description
+    kind = field.annotation
+    if kind is bool:
+        return "true or false"
+    if kind in (int, float):
+        return f"a {_NOUNS[kind]}{_range(field.metadata)}"
+    if get_origin(kind) is tuple:
+        (number, *ranges), length = get_args(get_args(kind)[0]), _bounds(field.metadata)
+        numbers = f"{_NOUNS[number]}s{_range(ranges)}"
+        return f"a list of {length['min_length']} to {length['max_length']} {numbers}"
+    return None
+
+
+_NOUNS: dict[Any, str] = {int: "whole number", float: "number"}
+
+
+def _bounds(metadata: Iterable[Any]) -> dict[str, Any]:
+    names = ("gt", "ge", "lt", "le", "min_length", "max_length")
+    found = ((name, getattr(part, name, None)) for part in metadata for name in names)
+    return {name: value for name, value in found if value is not None}
+
+
+def _range(metadata: Iterable[Any]) -> str:
+    bounds = _bounds(metadata)
+    low, high = (
+        next((bounds[name] for name in names if name in bounds), None) for names in (("ge", "gt"), ("le", "lt"))
+    )
+    if high is not None:
+        return f" in {'[' if 'ge' in bounds else '('}{low}, {high}{']' if 'le' in bounds else ')'}"
+    return "" if low is None else f" of {low} or more" if "ge" in bounds else f" above {low}"
 
 
 class DataConfig(Section):
@@ -79,23 +99,23 @@ class DataConfig(Section):
         found, and from then on they must be so.
     """
 
-    name: Literal["digits", "mnist", "mnist_rows", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture", "arrays"] = "digits"
+    name: DataName = "digits"
     part: Literal["train", "train_all"] = "train_all"
     folder: str = ""
     held_out_speaker: str = ""
-    num_frames: int = _whole(64, 8, 1000)
-    num_bands: int = _whole(40, 4, 100)
-    step_ms: float = Field(default=10.0, gt=0, le=10_000, description="a number in (0, 10000]")
-    pool: int = _whole(1, 1, 128)
+    num_frames: int = Field(default=64, ge=8, le=1000)
+    num_bands: int = Field(default=40, ge=4, le=100)
+    step_ms: float = Field(default=10.0, gt=0, le=10_000)
+    pool: int = Field(default=1, ge=1, le=128)
     path: str = ""
     values: Values = "real"
-    window: int = _whole(1, 1, 1000)
-    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="a number in (0, 0.5)")
-    test_share: float = Field(default=0.2, gt=0, lt=0.5, description="a number in (0, 0.5)")
-    split_seed: int = _whole(0, 0, 2**63 - 1)
-    features: int = _whole(0, 0, 65_536)
-    steps: int = _whole(0, 0, 100_000)
-    classes: int = _whole(0, 0, 65_536)
+    window: int = Field(default=1, ge=1, le=1000)
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5)
+    test_share: float = Field(default=0.2, gt=0, lt=0.5)
+    split_seed: int = Field(default=0, ge=0, le=2**63 - 1)
+    features: int = Field(default=0, ge=0, le=65_536)
+    steps: int = Field(default=0, ge=0, le=100_000)
+    classes: int = Field(default=0, ge=0, le=65_536)
 
     @property
     def is_events(self) -> bool:
@@ -110,136 +130,25 @@ class DataConfig(Section):
     @property
     def in_features(self) -> int:
         """Values in a sample, or in a step of a sequence."""
-        if self.name in SENSORS:
-            return SENSORS[self.name].num_inputs(self.pool)
-        if self.name == "arrays":
-            return self._known("features") * self.window
-        return {"digits": 64, "mnist": 784, "mnist_rows": 28, "fsdd": self.num_bands}[self.name]
+        return self._known("features")
 
     @property
     def num_steps(self) -> int:
         """Steps of a sample; 1 of a static one."""
-        if self.name == "arrays":
-            return self._known("steps")
-        return {"digits": 1, "mnist": 1, "mnist_rows": 28}.get(self.name, self.num_frames)
+        return self._known("steps")
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
-        if self.name == "arrays":
-            return self._known("classes")
-        return SENSORS[self.name].num_classes if self.name in SENSORS else NUM_CLASSES
+        return self._known("classes")
 
     def _known(self, key: str) -> int:
-        size: int = getattr(self, key)
+        size: int = getattr(DATA_SETS[self.name].sizes(self), key)
         if size == 0:
             raise ConfigError(
                 f"data.{key} is not known before the arrays are looked at: training.tasks.resolve(config) does that"
             )
         return size
-
-
-class ModelConfig(Section):
-    """A feed-forward network: the arguments of :class:`~pnbx_snn.networks.classifier.SpikingClassifier`."""
-
-    hidden: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=65_536)], ...],
-        Field(strict=False, min_length=1, max_length=64, description="a list of 1 to 64 whole numbers in [1, 65536]"),
-    ] = (256,)
-    num_steps: int = _whole(8, 1, 100_000)
-    encoder: Encoder = "direct"
-    beta: float = _share(0.9)
-    threshold: float = Field(default=1.0, gt=0, description="a number above 0")
-    reset: Reset = "zero"
-    primitive: Primitive = "leaky"
-    spike_grad: str = "atan"
-    learn_beta: Flag = False
-    learn_threshold: Flag = False
-    scale: WeightScale = "absmean"
-
-    @field_validator("spike_grad")
-    @classmethod
-    def _known_surrogate(cls, name: str) -> str:
-        return Surrogate(name).name
-
-
-class PNBXConfig(Section):
-    """A PNB-X network: the arguments of :class:`pnbx_snn.networks.pnbx.PNBX`, under the same names.
-
-    The defaults are the sizes of the source document.
-    """
-
-    d_hidden: int = _whole(2048, 1, 65_536)
-    num_steps: int = _whole(4, 1, 100_000)
-    num_blocks: int = _whole(1, 1, 64)
-    ssm: SSMKind = "selective"
-    d_ssm: int = _whole(256, 1, 65_536)
-    rnn: RNNKind = "min_gru"
-    d_rnn: int = _whole(128, 1, 65_536)
-    fast_weights: FastWeightsRule = "hebbian"
-    rank: int = _whole(32, 1, 4096)
-    hippocampus: HippocampusScope = "sequence"
-    slots: int = _whole(125, 1, 65_536)
-    competition: Literal["softmax", "winner"] = "softmax"
-    messages: Flag = Field(default=True, validate_default=True)
-    edges: Edges = "equal"
-    glia: Flag = True
-    neurons_per_domain: int = _whole(16, 1, 65_536, validate_default=True)
-    rate_target: float = Field(default=0.188, gt=0, lt=1, description="a number in (0, 1)")
-    noise_sigma: float = Field(default=0.0, ge=0, le=100, description="a number in [0, 100]")
-    noise_tau: float = Field(default=10.0, gt=0, description="a number above 0")
-    tau_max: float = Field(default=1000.0, ge=2, description="a number of 2 or more")
-    beta_encoder: float = Field(default=0.5, ge=0, lt=1, description="a number in [0, 1)")
-    beta: float = Field(default=0.5, gt=0, lt=1, description="a number in (0, 1)")
-    threshold: float = Field(default=1.0, gt=0, description="a number above 0")
-    reset: Reset = "zero"
-    spike_grad: str = "atan"
-    skip: Flag = True
-    norm: Literal["plain", "affine"] = "plain"
-    scale: WeightScale = "absmean"
-    readout: Readout = "mean"
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
-    quantize: Flag = False
-
-    @field_validator("spike_grad")
-    @classmethod
-    def _known_surrogate(cls, name: str) -> str:
-        return Surrogate(name).name
-
-    @field_validator("messages")
-    @classmethod
-    def _torus_fits(cls, messages: bool, info: Any) -> bool:
-        if messages and "d_hidden" in info.data:
-            try:
-                TorusMessages(info.data["d_hidden"])
-            except PnbxValueError as error:
-                raise ValueError(f"pnbx.d_hidden must fit a torus when messages = true ({error})") from error
-        return messages
-
-    @field_validator("neurons_per_domain")
-    @classmethod
-    def _domains_fit(cls, size: int, info: Any) -> int:
-        d_hidden = info.data.get("d_hidden", size)
-        if info.data.get("glia") and d_hidden % size:
-            raise ValueError(f"must divide pnbx.d_hidden = {d_hidden} when glia = true")
-        return size
-
-
-class CNNConfig(Section):
-    """A small convolutional network, for a teacher: the arguments of :class:`pnbx_snn.training.teacher.SmallCNN`."""
-
-    channels: int = _whole(32, 1, 1024)
-    dropout: float = Field(default=0.3, ge=0, lt=1, description="a number in [0, 1)")
-
-
-class BaselineConfig(Section):
-    """A rival without spikes, of a wanted size: the arguments of :class:`studies.rivals.Baseline`."""
-
-    kind: Kind = "mlp"
-    parameters: int = _whole(0, 0, 10**9)
-    num_layers: int = _whole(2, 1, 64)
-    num_heads: int = _whole(4, 1, 64)
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
 
 
 class AugmentConfig(Section):
@@ -250,17 +159,17 @@ class AugmentConfig(Section):
     strength, strength_end
         ``strength`` holds for the first half of the epochs, then it falls along a line to ``strength_end``; 0 is off.
         Images: :func:`pnbx_snn.data.augment.affine_elastic`; spoken digits:
-        :func:`pnbx_snn.data.fsdd.augment_features`.
+        :func:`pnbx_snn.data.augment.augment_features`.
     input_dropout
         Share of the values that are set to 0 (without rescaling), everywhere in a sample alike.
     input_noise
         Standard deviation of the Gaussian noise that is added to every value.
     """
 
-    strength: float = _share(0.0)
-    strength_end: float = _share(0.0)
-    input_dropout: float = Field(default=0.0, ge=0, lt=1, description="a number in [0, 1)")
-    input_noise: float = Field(default=0.0, ge=0, le=100, description="a number in [0, 100]")
+    strength: float = Field(default=0.0, ge=0, le=1)
+    strength_end: float = Field(default=0.0, ge=0, le=1)
+    input_dropout: float = Field(default=0.0, ge=0, lt=1)
+    input_noise: float = Field(default=0.0, ge=0, le=100)
 
 
 class DistillConfig(Section):
@@ -277,8 +186,8 @@ class DistillConfig(Section):
     """
 
     teacher: str = ""
-    weight: float = _share(0.5)
-    temperature: float = Field(default=4.0, gt=0, le=100, description="a number in (0, 100]")
+    weight: float = Field(default=0.5, ge=0, le=1)
+    temperature: float = Field(default=4.0, gt=0, le=100)
 
 
 class TrainConfig(Section):
@@ -319,119 +228,20 @@ class TrainConfig(Section):
         Threads of torch, 0 for its default. Results repeat to the bit for the same machine and number of threads.
     """
 
-    epochs: int = _whole(60, 1, 1_000_000)
-    batch_size: int = _whole(64, 2, 65_536)
-    accumulate: int = _whole(1, 1, 65_536)
-    learning_rate: float = Field(default=5e-3, gt=0, le=10, description="a number in (0, 10]")
-    weight_decay: float = Field(default=1e-2, ge=0, le=10, description="a number in [0, 10]")
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="a number in [0, 1)")
-    rate_target: float = _share(0.188)
-    rate_weight: float = Field(default=1.0, ge=0, description="a number of 0 or more")
-    max_shift: int = _whole(1, 0, 7)
-    shift_share: float = _share(0.5)
-    clip_norm: float = Field(default=0.0, ge=0, description="a number of 0 or more")
+    epochs: int = Field(default=60, ge=1, le=1_000_000)
+    batch_size: int = Field(default=64, ge=2, le=65_536)
+    accumulate: int = Field(default=1, ge=1, le=65_536)
+    learning_rate: float = Field(default=5e-3, gt=0, le=10)
+    weight_decay: float = Field(default=1e-2, ge=0, le=10)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    rate_target: float = Field(default=0.188, ge=0, le=1)
+    rate_weight: float = Field(default=1.0, ge=0)
+    max_shift: int = Field(default=1, ge=0, le=7)
+    shift_share: float = Field(default=0.5, ge=0, le=1)
+    clip_norm: float = Field(default=0.0, ge=0)
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
-    settle: int = _whole(0, 0, 100_000)
-    checkpoint_every: int = _whole(1, 1, 1_000_000)
+    settle: int = Field(default=0, ge=0, le=100_000)
+    checkpoint_every: int = Field(default=1, ge=1, le=1_000_000)
     tracker: str = Field(default="tensorboard", min_length=1, max_length=64, description="a name of 1 to 64 letters")
-    seed: int = _whole(0, 0, 2**63 - 1)
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
     threads: int = Field(default=0, ge=0, le=1024, description="a whole number in [0, 1024]; 0 is torch's default")
-
-
-class Config(Section):
-    """A whole configuration; :func:`pnbx_snn.training.config.load_config` makes one and says what is wrong with it.
-
-    At most one of ``[model]``, ``[pnbx]``, ``[cnn]`` and ``[baseline]`` says which network; with none, it is the
-    default ``[model]``.
-    """
-
-    data: DataConfig = DataConfig()
-    model: ModelConfig | None = None
-    pnbx: PNBXConfig | None = None
-    cnn: CNNConfig | None = None
-    baseline: BaselineConfig | None = None
-    augment: AugmentConfig = AugmentConfig()
-    distill: DistillConfig = DistillConfig()
-    train: TrainConfig = TrainConfig()
-
-    def model_dump(self, **options: Any) -> dict[str, Any]:
-        """Return ``{section: {key: value}}`` of the sections that are there."""
-        return super().model_dump(**{"exclude_none": True, **options})
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_network(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            named = [name for name in NETWORKS if values.get(name) is not None]
-            if len(named) > 1:
-                raise ValueError(
-                    "only one of [model], [pnbx], [cnn] and [baseline] may be there, "
-                    f"got {' and '.join(f'[{name}]' for name in named)}"
-                )
-            if not named:
-                values = {**values, "model": {}}
-        return values
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> "Config":
-        if self.data.name == "arrays":
-            self._arrays_fit()
-        elif self.data.path:
-            raise ValueError(f"data.path is for data.name = 'arrays', got {self.data.path!r} and {self.data.name!r}")
-        if self.model is not None and self.data.name in ("mnist_rows", "fsdd"):
-            raise ValueError(
-                f"data.name = {self.data.name!r} is a sequence and needs [pnbx], [cnn] or [baseline], got [model]"
-            )
-        if self.baseline is not None:
-            self._baseline_fits(self.baseline)
-        if self.data.is_events:
-            if self.pnbx is None and self.data.name != "arrays":
-                kind = next(name for name in NETWORKS if getattr(self, name) is not None)
-                raise ValueError(
-                    f"data.name = {self.data.name!r} is sequences of spikes and needs [pnbx], got [{kind}]"
-                )
-            for key in ("strength", "strength_end", "input_noise"):
-                if getattr(self.augment, key):
-                    raise ValueError(
-                        f"augment.{key} changes values and data.name = {self.data.name!r} is spikes: must be 0, got "
-                        f"{getattr(self.augment, key)} (augment.input_dropout silences inputs)"
-                    )
-        return self
-
-    def _arrays_fit(self) -> None:
-        if not self.data.path:
-            raise ValueError("data.name = 'arrays' needs data.path: a .npz, or a folder of .npy")
-        if self.cnn is not None:
-            raise ValueError(
-                "[cnn] needs images of a known size: data.name = 'arrays' needs [pnbx], [model] or [baseline]"
-            )
-        for key in ("strength", "strength_end"):
-            if getattr(self.augment, key):
-                raise ValueError(
-                    f"augment.{key} distorts images and spoken digits: must be 0 with data.name = 'arrays', got "
-                    f"{getattr(self.augment, key)} (augment.input_noise and input_dropout fit any values)"
-                )
-        if self.data.window > 1 and self.data.steps == 1:
-            raise ValueError(f"data.window is for sequences: must be 1 for static samples, got {self.data.window}")
-        if self.data.steps > 1 and self.model is not None:
-            raise ValueError(
-                f"data.path = {self.data.path!r} holds sequences and needs [pnbx] or [baseline], got [model]"
-            )
-
-    def _baseline_fits(self, baseline: BaselineConfig) -> None:
-        kind, data = baseline.kind, self.data.name
-        if kind in SEQUENCES and self.data.is_resolved and self.data.num_steps == 1:
-            raise ValueError(
-                f"baseline.kind = {kind!r} reads sequences: data.name must be 'mnist_rows' or 'fsdd', or 'arrays' with "
-                f"sequences, got {data!r}"
-            )
-        if kind != "lenet5":
-            return
-        if data not in ("mnist", "mnist_rows"):
-            raise ValueError(
-                f"baseline.kind = 'lenet5' reads images of 28 x 28: data.name must be 'mnist' or 'mnist_rows', "
-                f"got {data!r}"
-            )
-        for key in ("parameters", "dropout"):
-            if getattr(baseline, key):
-                raise ValueError(f"baseline.{key} must be 0 with kind = 'lenet5', got {getattr(baseline, key)}")

@@ -2,22 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pnbx_snn.errors import ConfigError
 
 TENSORBOARD = "tensorboard"
-
-
-@runtime_checkable
-class Tracker(Protocol):
-    """Takes the numbers of each epoch."""
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Take the numbers of an epoch."""
-
-    def close(self) -> None:
-        """Finish."""
 
 
 def check_tracker(name: str) -> None:
@@ -46,7 +35,7 @@ def check_tracker(name: str) -> None:
         raise ConfigError(f"train.tracker = {name!r} needs its package, which is not installed: pip install {name}")
 
 
-def start_tracker(name: str, run_dir: Path, *, last_epoch: int, settings: Mapping[str, Any]) -> Tracker:
+def start_tracker(name: str, run_dir: Path, *, last_epoch: int, settings: Mapping[str, Any]) -> Any:
     """Start the tracker of a run that goes on after ``last_epoch`` (0: a new one).
 
     Parameters
@@ -57,41 +46,22 @@ def start_tracker(name: str, run_dir: Path, *, last_epoch: int, settings: Mappin
     run_dir
         Folder of the run; its name is that of the project.
     settings
-        What the tracker keeps as the run's parameters.
+        What the tracker keeps as the run's parameters; not TensorBoard, which would make a folder for each start.
+
+    Returns
+    -------
+    accelerate.tracking.GeneralTracker
+        Its ``log(values, step)`` takes the numbers of an epoch, ``finish()`` ends it.
     """
-    if name == TENSORBOARD:
-        return _TensorBoard(run_dir, last_epoch)
     check_tracker(name)
-    return _OfAccelerate(name, run_dir, settings)
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-
-class _TensorBoard:
-    def __init__(self, run_dir: Path, last_epoch: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # importing it takes a second
-
-        self._writer = SummaryWriter(run_dir / TENSORBOARD, purge_step=last_epoch + 1)
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-        self._writer.flush()
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _OfAccelerate:
-    def __init__(self, name: str, run_dir: Path, settings: Mapping[str, Any]) -> None:
-        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
-        kind = LOGGER_TYPE_TO_CLASS[name]
-        place = [str(run_dir)] if kind.requires_logging_directory else []
-        self._tracker = kind(run_dir.name, *place)
-        self._tracker.start()
-        self._tracker.store_init_configuration(dict(settings))
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        self._tracker.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self._tracker.finish()
+    kind = LOGGER_TYPE_TO_CLASS[name]
+    if name == TENSORBOARD:
+        tracker = kind(TENSORBOARD, str(run_dir), purge_step=last_epoch + 1)
+        tracker.start()
+        return tracker
+    tracker = kind(run_dir.name, *([str(run_dir)] if kind.requires_logging_directory else []))
+    tracker.start()
+    tracker.store_init_configuration(dict(settings))
+    return tracker

@@ -1,7 +1,6 @@
 """What an epoch of training changes and needs: network, optimiser, teacher, data, and the seeds of what is random."""
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pnbx_snn.data.split import Samples, Sequences, Split, shift_images
+from pnbx_snn.data.augment import shift_images
+from pnbx_snn.data.split import Samples, Sequences, Split
 from pnbx_snn.errors import ConfigError, PnbxValueError
-from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
+from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.masks import own_steps
-from pnbx_snn.networks.pnbx import PNBX
-from pnbx_snn.neurons.glia import Glia
-from pnbx_snn.training.checkpoint import CheckpointMeta, Network, build_model, load_run, save_checkpoint
-from pnbx_snn.training.collectives import shared_sum
-from pnbx_snn.training.devices import Learner, Workers
+from pnbx_snn.training.checkpoint import CheckpointMeta, save_checkpoint
+from pnbx_snn.training.config import Config
+from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty
-from pnbx_snn.training.settings import Config, TrainConfig
+from pnbx_snn.training.optimizer import adamw, check_finite
 from pnbx_snn.training.tasks import add_noise, augment, drop_inputs
 
 Metrics = dict[str, Any]
@@ -33,14 +31,33 @@ CALIBRATION_SAMPLES = 512
 MOST_SKIPPED = 32
 """Steps with a scaled loss that may overflow in turn: then its scale has fallen from 65,536 to less than 1/10,000."""
 
-MIN_THRESHOLD = 0.01
-"""A learned threshold stays above this: LIF neurons and compiled programs need it positive."""
-
 
 class Trainer:
-    """A model, its optimiser, its teacher and its data: everything that an epoch changes or needs."""
+    """A network, its optimiser, its teacher and its data: everything that an epoch changes or needs.
 
-    def __init__(self, config: Config, data: Split, workers: Workers) -> None:
+    Parameters
+    ----------
+    model
+        With its initial weights; it is calibrated here and goes to the device of the workers.
+    config
+        How it is trained; of the network's own section nothing is asked.
+    data
+        What is learned.
+    workers
+        The processes.
+    teacher
+        Its answers are learned together with the labels; ``None``: the labels alone.
+
+    Raises
+    ------
+    ConfigError
+        If a batch has fewer samples than there are processes, or the network or its teacher cannot read samples of
+        different lengths and there are some.
+    """
+
+    def __init__(
+        self, model: Network, config: Config, data: Split, workers: Workers, *, teacher: Network | None = None
+    ) -> None:
         self.config = config
         self.data = data
         self.workers = workers
@@ -54,34 +71,28 @@ class Trainer:
                 f"batch, got pieces of {smallest} (train.batch_size = {config.train.batch_size}, train.accumulate = "
                 f"{config.train.accumulate}, {len(data.labels)} samples)"
             )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seeds(config.train.seed, epoch=0)[0])
-            self.model = build_model(config)
-        self._calibrate()
-        self.model.to(workers.device)
-        self.optimizer = _optimizer(self.model, config.train)
-        self.learner, self.stepper = workers.prepare(Learner(self.model), self.optimizer)
-        self.teacher = _load_teacher(config).to(workers.device).eval() if config.distill.teacher else None
-        for network in (self.model, self.teacher):
-            if data.lengths is not None and network is not None and not isinstance(network, PNBX):
+        for network in (model, teacher):
+            if data.lengths is not None and network is not None and not network.takes_lengths:
                 raise ConfigError(
                     f"data: samples of {int(data.lengths.min())} to {int(data.lengths.max())} steps need [pnbx], also "
                     f"as a teacher, got {type(network).__name__}"
                 )
-
-    def _calibrate(self) -> None:
-        samples = self.data.images
-        if isinstance(samples, Sequences) and isinstance(self.model, PNBX):
-            self.model.calibrate(samples.values, lengths=samples.lengths)
+        self.model = model
+        if isinstance(data.images, Sequences):
+            model.calibrate(data.images.values, lengths=data.images.lengths)
         else:
-            self.model.calibrate(_typical(samples))
+            model.calibrate(_typical(data.images))
+        model.to(workers.device)
+        self.optimizer = adamw(model, config.train)
+        self.learner, self.stepper = workers.prepare(Learner(model), self.optimizer)
+        self.teacher = None if teacher is None else teacher.requires_grad_(False).to(workers.device).eval()
 
     def train_epoch(self, epoch: int) -> Metrics:
         """Train one epoch; everything random in it depends on the seed and the epoch's number only.
 
         What is drawn inside the network (noise, dropout, rate coding) also depends on the number of processes.
         """
-        order_seed, *_ = _seeds(self.config.train.seed, epoch)
+        order_seed, *_ = epoch_seeds(self.config.train.seed, epoch)
         order = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(order_seed))
         draws = _Draws(self.config.train.seed, epoch, self.workers)
         self.model.train()
@@ -108,7 +119,7 @@ class Trainer:
         self.optimizer.zero_grad()
         pieces = batch.tensor_split(self.config.train.accumulate)
         loss_sum: Tensor | float = 0.0
-        rates: Tensor | float = 0.0
+        rates: Tensor | float = 0.0  # what the network's regulators watch
         for piece in pieces:
             images, seen, labels, lengths = self._samples(piece, epoch, draws)
             share = len(labels) / len(batch)
@@ -123,15 +134,14 @@ class Trainer:
                 loss = loss + len(piece) / len(batch) * self._penalty(spikes, counted / self._weight(piece))
                 self.workers.backward(loss)
             loss_sum = loss_sum + loss.detach()
-            if isinstance(self.model, PNBX):
-                rates = rates + counted / self._weight(batch) * self.model.domain_rates(spikes)
+            rates = rates + counted / self._weight(batch) * self.model.domain_rates(spikes)
             tally.add(logits, labels, (layer.mean().item() * counted for layer in spikes), weight=counted)
         self._layer_sizes = [layer.shape[-1] for layer in spikes]
         assert isinstance(loss_sum, Tensor)
+        assert isinstance(rates, Tensor)
         mean_loss = self.workers.total(loss_sum).item() / self.workers.num_processes
         self._step(mean_loss, epoch, number)
-        if isinstance(self.model, PNBX):
-            assert isinstance(rates, Tensor)
+        if rates.numel():
             self.model.adapt_to(self.workers.total(rates).clamp(max=1.0))  # weights may add up to a rounding above 1
         return mean_loss
 
@@ -171,14 +181,13 @@ class Trainer:
         return images.to(device), seen.to(device), self.data.labels[piece[share]].to(device), lengths
 
     def settle(self) -> None:
-        """Let glia settle on unchanged samples in evaluation mode: the state in which the network will be used."""
-        if not isinstance(self.model, PNBX) or self.config.train.settle == 0:
+        """Let regulators settle on unchanged samples in evaluation mode: the state in which the network is used."""
+        if not self.model.regulators:
             return
         self.model.eval()
-        order = torch.Generator().manual_seed(_seeds(self.config.train.seed, 0)[1])
-        for module in self.model.modules():
-            if isinstance(module, Glia):
-                module.train()
+        order = torch.Generator().manual_seed(epoch_seeds(self.config.train.seed, 0)[1])
+        for regulator in self.model.regulators:
+            regulator.train()
         for _ in range(self.config.train.settle):
             batch = torch.randint(len(self.data.labels), (self.config.train.batch_size,), generator=order)
             images, lengths = self.data.images[batch].to(self.workers.device), None
@@ -189,7 +198,7 @@ class Trainer:
             if lengths is not None:
                 own = own_steps("settling", lengths, *spikes[0].shape[:2])
                 spikes = tuple(layer[own] for layer in spikes)
-            self.model.adapt(spikes)
+            self.model.adapt_to(self.model.domain_rates(spikes))
         self.model.train()
 
     def save(self, path: Path, epoch: int) -> None:
@@ -214,8 +223,7 @@ class Trainer:
         loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         if self.teacher is not None:
             with torch.no_grad(), self.workers.autocast():
-                options: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
-                wanted, _ = self.teacher.classify(images, **options)
+                wanted, _ = self.teacher.classify(images, lengths=lengths)
             loss = torch.lerp(
                 loss, distillation(logits, wanted.float(), temperature=distill.temperature), distill.weight
             )
@@ -250,50 +258,8 @@ class Trainer:
         self.workers.clip(self.learner, self.config.train.clip_norm)
         self.stepper.step()
         self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
-        if isinstance(self.model, SpikingClassifier):
-            self._keep_in_range(self.model)
+        self.model.keep_in_range()
         check_finite(self.model.named_parameters(), where)
-
-    @torch.no_grad()
-    def _keep_in_range(self, model: SpikingClassifier) -> None:
-        for layer in model.layers:
-            assert isinstance(layer, SpikingLayer)
-            if isinstance(layer.neuron.beta, torch.nn.Parameter):
-                layer.neuron.beta.clamp_(0.0, 1.0)
-            if isinstance(layer.neuron.threshold, torch.nn.Parameter):
-                layer.neuron.threshold.clamp_(min=MIN_THRESHOLD)
-
-
-@torch.no_grad()
-def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> None:
-    """Raise unless every number is finite.
-
-    A network of NaN goes on without an error: its neurons are silent and its loss is that of a guess.
-
-    Parameters
-    ----------
-    tensors
-        By name; what is None or holds whole numbers is passed over.
-    where
-        Behind the message.
-
-    Raises
-    ------
-    PnbxValueError
-        With the name of the first tensor that is not finite.
-    """
-    found = {name: x for name, x in tensors if x is not None and x.is_floating_point() and x.numel()}
-    # The largest magnitudes of all of them first: a GPU is asked once. NaN is the largest of all.
-    largest = torch._foreach_norm(list(found.values()), torch.inf) if found else []
-    if not largest or bool(torch.stack([magnitude.float() for magnitude in largest]).isfinite().all()):
-        return
-    for name, tensor in found.items():
-        broken = tensor.numel() - int(tensor.isfinite().sum())
-        if broken:
-            raise PnbxValueError(
-                f"training: the {name} must be finite, got {broken} of {tensor.numel()} numbers that are not, {where}; "
-                "a smaller train.learning_rate or a train.clip_norm may help"
-            )
 
 
 class _Draws:
@@ -303,8 +269,8 @@ class _Draws:
     """
 
     def __init__(self, seed: int, epoch: int, workers: Workers) -> None:
-        _, shift_seed, _, _, change_seed = _seeds(seed, epoch)
-        _, _, encoder_seed, self.torch_seed, _ = _seeds(seed, epoch, workers.rank)
+        _, shift_seed, _, _, change_seed = epoch_seeds(seed, epoch)
+        _, _, encoder_seed, self.torch_seed, _ = epoch_seeds(seed, epoch, workers.rank)
         self.shifts = torch.Generator().manual_seed(shift_seed)
         self.changes = torch.Generator().manual_seed(change_seed)
         self.encoder = torch.Generator(workers.device).manual_seed(encoder_seed)
@@ -318,25 +284,7 @@ def _typical(samples: Samples) -> Tensor:
     return samples[numbers.round().long()]
 
 
-def _load_teacher(config: Config) -> Network:
-    teacher, learned = load_run(config.distill.teacher)
-    if learned.data.num_classes != config.data.num_classes:
-        raise ConfigError(
-            f"distill.teacher: {config.distill.teacher} knows {learned.data.num_classes} classes, "
-            f"the data has {config.data.num_classes}"
-        )
-    return teacher.requires_grad_(False)
-
-
-def _optimizer(model: Network, settings: TrainConfig) -> torch.optim.AdamW:
-    # Only weight matrices decay: for biases, batch norm, beta and threshold zero is no natural value.
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
-    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
-
-
-def _seeds(seed: int, epoch: int, rank: int = 0) -> list[int]:
+def epoch_seeds(seed: int, epoch: int, rank: int = 0) -> list[int]:
     """Independent seeds for an epoch of a process; those of epoch 0 are for the initial weights and the settling."""
     key = (epoch, rank) if rank else (epoch,)
     children = np.random.SeedSequence(seed, spawn_key=key).spawn(5)

@@ -1,4 +1,11 @@
-"""``python -m studies.bench``: measure, print, and write JSON, tables and figures."""
+"""Measure PNB-X against other libraries on this processor; print tables, and write them with JSON and figures.
+
+    python -m studies.bench                               writes docs/performance; some ten minutes
+    python -m studies.bench --quick --out /tmp/bench      small sizes, to see that it runs
+    python -m studies.bench.gpu                           neurons on a GPU
+
+Rivals take turns in one run; medians and quartiles. `make bench` installs the rivals first.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +22,9 @@ DEFAULT_OUT = Path(__file__).resolve().parents[2] / "docs" / "performance"
 
 def main() -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m studies.bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m studies.bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument(
         "--out", type=Path, default=DEFAULT_OUT, help="folder of the results (default: docs/performance)"
     )
@@ -42,14 +51,15 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     """Run everything, the training rows with the threads asked for, the rest with one."""
     import torch
 
-    from studies.bench import curves, deployment, first_call, limits, machine, memory, neurons, scans, step
+    from studies.bench import curves, deployment, first_call, limits, memory, neurons, scans, step
+    from studies.measurements.machine import facts
 
     def say(what: str) -> None:
         sys.stderr.write(f"{what} ...\n")
 
     seconds = options.seconds or (0.5 if options.quick else 20.0)
     quick = options.quick
-    results: dict[str, Any] = {"machine": machine.facts(), "threads": options.threads, "quick": quick}
+    results: dict[str, Any] = {"machine": facts(), "threads": options.threads, "quick": quick}
     torch.set_num_threads(options.threads)
     rows = []
     for name, part in (("neurons", neurons), ("scans", scans), ("training step", step)):

@@ -12,10 +12,11 @@ import torch
 from neuromorphic.compiler import compile_model
 from neuromorphic.executors.native import NativeNetwork
 from pnbx_snn.kernels.scan import diagonal_scan
-from studies.bench.neurons import currents, pnbx_lif, trained
+from studies.bench.lif_rivals import pnbx_lif
+from studies.bench.neurons import currents, trained
 from studies.bench.step import reference
 from studies.bench.timing import interleave
-from studies.measurements.models import images, settled
+from studies.measurements.reference import images, settled
 
 LENGTHS = (256, 1024, 4096, 16_384, 100_000)
 WIDTHS = (64, 256, 1024, 4096)
@@ -25,7 +26,7 @@ BLOCK = 256
 
 def _neuron_seconds(T: int, B: int, N: int, seconds: float) -> float:
     x = currents(T, B, N).requires_grad_()
-    case = trained(pnbx_lif(), x, torch.ones_like(x))
+    case = trained(pnbx_lif("cpu"), x, torch.ones_like(x))
     return interleave({"": case}, seconds=seconds)[""].median_s
 
 

@@ -27,7 +27,7 @@ from neuromorphic.ops import LI, Scale
 from pnbx_snn.quantization import keep_ternary
 from studies.bench.step import reference
 from studies.bench.timing import Row, interleave
-from studies.measurements.models import images, settled
+from studies.measurements.reference import images, settled
 
 RATE = 0.188
 

@@ -16,10 +16,21 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from studies.bench.lif_rivals import NEURONS, Layer, compare, has_spyx, spyx
+from studies.bench.report import readable
+from studies.bench.timing import Row, Timing, interleave
+from studies.measurements.machine import facts, version
+
+OURS, RIVALS = "PNB-X LIF", {"snnTorch": "snntorch", "SpikingJelly": "spikingjelly"}
 SHAPES = ((500, 16, 16384), (100, 128, 2048))
 TINY = ((10, 2, 24),)
 ACTIVITY = 0.2
@@ -58,15 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def choose_device(name: str | None, *, interpret: bool) -> str:
-    """Return the device to measure on.
-
-    Raises
-    ------
-    RuntimeError
-        If it is not there, or has no kernels.
-    """
-    import torch
-
+    """Return the device to measure on."""
     from pnbx_snn.kernels.dispatch import interpreted, kernels
 
     if interpret:
@@ -89,12 +92,7 @@ def choose_device(name: str | None, *, interpret: bool) -> str:
 
 def measure(device: str, seconds: float, *, interpret: bool) -> dict[str, Any]:
     """Return everything that was measured; ``interpret``: that it runs."""
-    from contextlib import nullcontext
-
-    import torch
-
     from pnbx_snn.kernels.dispatch import interpreted
-    from studies.bench import machine
 
     shapes = TINY if interpret else SHAPES
     seconds = 0.0 if interpret else seconds
@@ -108,21 +106,17 @@ def measure(device: str, seconds: float, *, interpret: bool) -> dict[str, Any]:
     return {
         "measured": not interpret,
         "device": name,
-        "machine": machine.facts() | {"triton": machine._version("triton"), "spyx": machine._version("spyx")},
+        "machine": facts() | {"triton": version("triton"), "spyx": version("spyx")},
         "copied_bytes_per_second": bandwidth,
         "rows": [asdict(row) | {"best_rival": row.best_rival, "speedup": row.speedup} for row in rows],
     }
 
 
-def neuron_row(device: str, shape: tuple[int, int, int], seconds: float, bandwidth: float) -> Any:
+def neuron_row(device: str, shape: tuple[int, int, int], seconds: float, bandwidth: float) -> Row:
     """Measure neurons alone: gradients of the current."""
-    import torch
-
-    from studies.bench.gpu_rivals import OURS, has_spyx, layers, spyx
-
     x = 0.3 * torch.randn(shape, device=device, generator=generator(device)) + 0.1
     grad = torch.randn(shape, device=device, generator=generator(device))
-    row = new_row(f"LIF {shape}", (OURS,))
+    row = Row("gpu", f"LIF {shape}", (OURS,))
     cases: dict[str, Callable[[], Any]] = {}
     found: dict[str, Any] = {}
     for name, make in layers(device).items():
@@ -147,12 +141,9 @@ def neuron_row(device: str, shape: tuple[int, int, int], seconds: float, bandwid
     return row
 
 
-def linear_row(device: str, shape: tuple[int, int, int], seconds: float) -> Any:
+def linear_row(device: str, shape: tuple[int, int, int], seconds: float) -> Row:
     """Measure a linear layer and neurons on spikes: gradients of the weights."""
-    import torch
-
     from pnbx_snn.layers.bitlinear import BitLinear
-    from studies.bench.gpu_rivals import OURS, has_spyx, layers, spyx
 
     N = shape[2]
     x = (torch.rand(shape, device=device, generator=generator(device)) < ACTIVITY).float()
@@ -161,7 +152,7 @@ def linear_row(device: str, shape: tuple[int, int, int], seconds: float) -> Any:
     with torch.no_grad():
         dense.weight.mul_(3.0)
         ternary.weight.copy_(dense.weight)
-    row = new_row(f"Linear + LIF {shape}", (f"{OURS}, Linear", f"{OURS}, BitLinear"))
+    row = Row("gpu", f"Linear + LIF {shape}", (f"{OURS}, Linear", f"{OURS}, BitLinear"))
     cases: dict[str, Callable[[], Any]] = {}
     for name, make in layers(device).items():
         kinds: dict[str, Any] = (
@@ -182,9 +173,8 @@ def linear_row(device: str, shape: tuple[int, int, int], seconds: float) -> Any:
     return row
 
 
-def interleaved(device: str, cases: dict[str, Callable[[], Any]], seconds: float) -> Any:
+def interleaved(device: str, cases: dict[str, Callable[[], Any]], seconds: float) -> dict[str, Timing]:
     """Time all cases in turns; a call ends when the device has done its work."""
-    from studies.bench.timing import interleave
 
     def until_done(case: Callable[[], Any]) -> Callable[[], None]:
         def run() -> None:
@@ -198,8 +188,6 @@ def interleaved(device: str, cases: dict[str, Callable[[], Any]], seconds: float
 
 def copied_bytes_per_second(device: str, size: int) -> float:
     """Return how many bytes the device reads and writes in a second when it copies."""
-    import torch
-
     source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
     times = interleaved(device, {"copy": lambda: target.copy_(source)}, 0.5)
@@ -208,8 +196,6 @@ def copied_bytes_per_second(device: str, size: int) -> float:
 
 def peak(device: str, run: Callable[[], Any]) -> int | None:
     """Return how far a call raises the memory in use; None where the device does not say."""
-    import torch
-
     if device == "cpu":
         return None
     run()
@@ -222,20 +208,8 @@ def peak(device: str, run: Callable[[], Any]) -> int | None:
     return int(module.max_memory_allocated() - before)
 
 
-def compare(ours: tuple[Any, Any], theirs: tuple[Any, Any]) -> str:
-    """Say by how much spikes and gradients differ; snnTorch's default reset comes one step later."""
-    (spikes, slope), (other, other_slope) = ours, theirs
-    error = float((slope - other_slope).abs().max() / other_slope.abs().max())
-    return (
-        f"{int((spikes != other).sum())} of {spikes.numel():,} spikes differ at "
-        f"{100 * float(spikes.mean()):.1f} % activity, gradients by {error:.1e} of the largest"
-    )
-
-
 def table(results: dict[str, Any]) -> str:
     """Return the results in Markdown."""
-    from studies.bench.report import readable
-
     label = "Measured" if results["measured"] else "NOT A MEASUREMENT, interpreted"
     lines = [
         f"{label} on {results['device']}, which copies {results['copied_bytes_per_second'] / 1e9:,.0f} GB/s; fp32, "
@@ -259,24 +233,19 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def new_row(work: str, ours: tuple[str, ...]) -> Any:
-    """Return an empty row."""
-    from studies.bench.timing import Row
+def layers(device: str) -> dict[str, Callable[[], Layer]]:
+    """Return what makes the neuron of each library that is installed, ours first."""
+    there = [OURS, *(name for name, package in RIVALS.items() if find_spec(package) is not None)]
+    return {name: partial(NEURONS[name], device) for name in there}
 
-    return Row("gpu", work, ours)
 
-
-def generator(device: str) -> Any:
+def generator(device: str) -> torch.Generator:
     """Return a generator of its own with a fixed seed."""
-    import torch
-
     return torch.Generator(device).manual_seed(0)
 
 
 def synchronize(device: str) -> None:
     """Wait until the device has done its work."""
-    import torch
-
     if device != "cpu":
         torch.get_device_module(device).synchronize()
 

@@ -22,14 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def _in_process(*arguments: str) -> dict[str, Any]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "studies.bench.memory", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env=environment,
-    )
+    command = [sys.executable, "-m", "studies.bench.memory", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     if done.returncode:
         raise RuntimeError(f"studies.bench.memory {' '.join(arguments)}: {done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -56,10 +50,11 @@ def _neuron(name: str, T: int, B: int, N: int) -> dict[str, Any]:
     """Return by how much one forward and backward pass raises the peak, inputs being there already."""
     import torch
 
-    from studies.bench.neurons import NEURONS, currents, trained
+    from studies.bench.lif_rivals import NEURONS
+    from studies.bench.neurons import currents, trained
 
     torch.set_num_threads(1)
-    layer = NEURONS[name]()
+    layer = NEURONS[name]("cpu")
     small = currents(4, 2, N).requires_grad_()
     trained(layer, small, torch.ones_like(small))()  # what is compiled or imported at the first call
     x = currents(T, B, N).requires_grad_()
@@ -106,7 +101,7 @@ def _deployed(path: str, num_steps: int) -> dict[str, Any]:
 
 def training_peaks(T: int, B: int, N: int) -> dict[str, float]:
     """Return the peak of each neuron, in tensors of ``[T, B, N]``."""
-    from studies.bench.neurons import NEURONS
+    from studies.bench.lif_rivals import NEURONS
 
     return {name: _in_process("neuron", name, str(T), str(B), str(N))["tensors"] for name in NEURONS}
 

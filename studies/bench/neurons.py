@@ -1,93 +1,18 @@
-"""LIF neurons in training: whole sequences, forward and backward, against the loops of other libraries.
-
-Every rival in the form that was fastest of those tried: snnTorch's ``Leaky`` in the loop of its tutorials over
-``unbind``, Norse's ``LIFBoxCell`` in such a loop, SpikingJelly's multi-step ``LIFNode``. Decay 0.9, threshold 1, reset
-to zero, on which all agree (snnTorch, and our replacement of it: its default, by subtraction one step late), surrogate
-atan (Norse: its own).
-"""
+"""LIF neurons in training: whole sequences, forward and backward, against the loops of other libraries."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import norse.torch as norse
-import snntorch
 import torch
-from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import Tensor, nn
 
-import pnbx_snn
 from pnbx_snn.layers.bitlinear import BitLinear
+from studies.bench.lif_rivals import NEURONS, Layer, compare
 from studies.bench.timing import Row, interleave
 
-Layer = Callable[[Tensor], Tensor]
-BETA = 0.9
 ACTIVITY = 0.2
 PRODUCTS = "the two products alone, fp32"
-
-
-def snntorch_loop() -> Layer:
-    """Return snnTorch's default neuron, reset one step late."""
-    lif = snntorch.Leaky(beta=BETA)
-
-    def run(current: Tensor) -> Tensor:
-        mem, spikes = lif.init_leaky(), []
-        for step in current.unbind(0):
-            spk, mem = lif(step, mem)
-            spikes.append(spk)
-        return torch.stack(spikes)
-
-    return run
-
-
-def norse_loop() -> Layer:
-    """Return Norse's box neuron, its input scaled so that the equations are the others'."""
-    parameters = norse.LIFBoxParameters(tau_mem_inv=torch.tensor(1 - BETA), v_th=torch.tensor(1.0))
-    cell = norse.LIFBoxCell(parameters, dt=1.0)
-
-    def run(current: Tensor) -> Tensor:
-        state, spikes = None, []
-        for step in (current / (1 - BETA)).unbind(0):
-            z, state = cell(step, state)
-            spikes.append(z)
-        return torch.stack(spikes)
-
-    return run
-
-
-def spikingjelly() -> Layer:
-    """Return SpikingJelly's multi-step neuron."""
-    lif = neuron.LIFNode(
-        tau=1 / (1 - BETA), decay_input=False, v_reset=0.0, surrogate_function=surrogate.ATan(), step_mode="m"
-    )
-
-    def run(current: Tensor) -> Tensor:
-        functional.reset_net(lif)
-        spikes: Tensor = lif(current)
-        return spikes
-
-    return run
-
-
-def pnbx_leaky() -> Layer:
-    """Return our replacement of snnTorch's neuron, reset one step late."""
-    lif = pnbx_snn.Leaky(beta=BETA)
-    return lambda current: lif.forward_sequence(current)[0]
-
-
-def pnbx_lif() -> Layer:
-    """Return our neuron with the reset in its own step."""
-    lif = pnbx_snn.LIF(beta=BETA)
-    return lambda current: lif(current)[0]
-
-
-NEURONS: dict[str, Callable[[], Layer]] = {
-    "PNB-X Leaky": pnbx_leaky,
-    "PNB-X LIF": pnbx_lif,
-    "snnTorch": snntorch_loop,
-    "SpikingJelly": spikingjelly,
-    "Norse": norse_loop,
-}
 OURS = ("PNB-X Leaky", "PNB-X LIF")
 
 
@@ -110,7 +35,7 @@ def neuron_row(T: int, B: int, N: int, seconds: float, goal: str) -> Row:
     """Measure neurons alone: gradients of the current."""
     x = currents(T, B, N).requires_grad_()
     grad = torch.randn(T, B, N, generator=torch.Generator().manual_seed(1))
-    layers = {name: make() for name, make in NEURONS.items()}
+    layers = {name: make("cpu") for name, make in NEURONS.items()}
     row = Row("training", f"LIF ({T}, {B}, {N})", OURS, goal=goal)
     row.checks += _compare(layers, x, grad, "PNB-X Leaky", "snnTorch")
     row.checks += _compare(layers, x, grad, "PNB-X LIF", "SpikingJelly")
@@ -126,13 +51,7 @@ def _compare(layers: dict[str, Layer], x: Tensor, grad: Tensor, ours: str, their
         spikes.backward(grad)
         assert x.grad is not None
         results.append((spikes.detach(), x.grad.clone()))
-    (spikes, slope), (other, other_slope) = results
-    different = int((spikes != other).sum())
-    error = float((slope - other_slope).abs().max() / other_slope.abs().max())
-    return [
-        f"{ours} against {theirs}: {different} of {spikes.numel():,} spikes differ at {100 * spikes.mean():.1f} % "
-        f"activity, gradients by {error:.1e} of the largest"
-    ]
+    return [f"{ours} against {theirs}: {compare(*results)}"]
 
 
 def linear_row(T: int, B: int, N: int, seconds: float, goal: str, *, forward_only: bool = False) -> Row:
@@ -150,7 +69,7 @@ def linear_row(T: int, B: int, N: int, seconds: float, goal: str, *, forward_onl
         for kind, linear in kinds.items():
             if name == "PNB-X Leaky":
                 continue
-            layer = make()
+            layer = make("cpu")
             label = f"{name}, {kind}" if name in OURS else name
             cases[label] = _layer_case(linear, layer, x, grad, forward_only)
     if not forward_only:

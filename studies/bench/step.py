@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from pnbx_snn.networks.pnbx import PNBX
 from studies.bench.timing import Row, interleave
-from studies.measurements.models import images
+from studies.measurements.reference import images
 
 BATCH, STEPS = 128, 8
 

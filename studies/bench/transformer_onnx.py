@@ -48,13 +48,6 @@ class OnnxTransformer:
     largest
         With ``stored="int8"``: keys and values are cut off at this size.
 
-    Raises
-    ------
-    PnbxValueError
-        For a model or an option that is not allowed.
-    UnavailableError
-        If ONNX Runtime cannot run the graph.
-
     References
     ----------
     ONNX Runtime, ``docs/ContribOperators.md``.
@@ -105,15 +98,7 @@ class OnnxTransformer:
         return KVCache(**self.sizes, batch=batch, capacity=capacity, dtype=self.dtype)
 
     def step(self, token: Int[Tensor, " B"], cache: KVCache) -> tuple[Float[Tensor, "B C"], KVCache]:
-        """One step: ``token`` ``[B]``, logits ``[B, C]``; the cache is one step longer afterwards.
-
-        Raises
-        ------
-        ShapeError
-            Another batch, or no room left in the cache.
-        PnbxValueError
-            A cache of another form.
-        """
+        """One step: ``token`` ``[B]``, logits ``[B, C]``; the cache is one step longer afterwards."""
         check_step("OnnxTransformer", token, cache, self.dtype)
         if self.bound is None or self.bound.cache is not cache:
             self.bound = _Bound(self, cache)

@@ -21,7 +21,7 @@ VERDICTS: dict[Verdict, str] = {
 }
 TOLERANCE = 0.01
 """Up to here a figure counts as rounded."""
-RECOMPUTE = "pnbx-snn analyze --reference --claims"
+RECOMPUTE = "python -m studies.claims"
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
@@ -67,11 +67,6 @@ class Claim(NamedTuple):
 def printed(claimed: str) -> tuple[list[float], float]:
     """Return the numbers of a printed figure and half a unit of its last digit.
 
-    Raises
-    ------
-    PnbxValueError
-        If there is no number in it.
-
     Examples
     --------
     >>> printed("88.0 %"), printed("10 to 20 times"), printed("2.87e-21 J")[1] < 1e-23
@@ -107,13 +102,7 @@ def arithmetic(claimed: str, value: float | int) -> Literal["right", "rounded", 
 
 
 def verdict(claim: Claim) -> Verdict:
-    """Return the verdict of a claim: its figure's, unless something else than its figure is at fault.
-
-    Raises
-    ------
-    PnbxValueError
-        If a claim without a formula has no verdict of its own.
-    """
+    """Return the verdict of a claim: its figure's, unless something else than its figure is at fault."""
     if claim.recompute is None:
         if claim.judged is None:
             raise PnbxValueError(f"claims: {claim.id} has neither a formula nor a verdict")

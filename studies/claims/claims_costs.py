@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from pnbx_snn.metrics.energy import HOROWITZ_45, JOUPPI_7
 from studies.claims import document as doc
 from studies.claims.claims import Claim
 from studies.claims.closed_forms import DOCUMENT, REFERENCE
-from studies.claims.energy import HOROWITZ_45, JOUPPI_7
 
 C = Claim
-MEASURE = "python -m studies.measurements.run FOLDER"
+MEASURE = "python -m studies.measurements FOLDER"
 COUNT = "pnbx-snn analyze RUN"
 _D = DOCUMENT
 _FULL = doc.whole_step_macs() / 1e6

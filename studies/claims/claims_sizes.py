@@ -6,11 +6,11 @@ import math
 
 from studies.claims import document as doc
 from studies.claims.claims import Claim
-from studies.claims.closed_forms import DOCUMENT, REFERENCE, cache_bytes, parameters, state_bytes
+from studies.claims.closed_forms import DOCUMENT, cache_bytes, parameters, state_bytes
 
 C = Claim
 INFO = "pnbx-snn info examples/configs/reference.toml"
-MEASURE = "python -m studies.measurements.run FOLDER"
+MEASURE = "python -m studies.measurements FOLDER"
 TRAIN = "pnbx-snn train examples/configs/mnist.toml --data DIR && pnbx-snn eval runs/mnist --data DIR"
 
 _LITERAL_MB = doc.weights_mb(32)
@@ -107,7 +107,7 @@ PARAMETERS = (
       lambda: doc.transformer_parameters() / doc.total_parameters(), counted="parameter ratio"),
     C("P19", "2.3", "a Transformer needs that many for similar performance", "3.74 times", judged="unsupported",
       reason="no accuracy of a Transformer appears anywhere; the size was chosen", contradictions=("X1",),
-      check="python -m studies.recall.run --out runs/recall.jsonl"),
+      check="python -m studies.recall --out runs/recall.jsonl"),
 )  # fmt: skip
 
 _GAP = doc.SAID_MEASURED_MB - doc.inference_mb()
@@ -210,4 +210,3 @@ SCALING_MEMORY = (
 )  # fmt: skip
 
 CLAIMS = (*SUMMARY, *CONFIGURATION, *PARAMETERS, *MEMORY, *SCALING_MEMORY)
-assert REFERENCE.blocks == 1

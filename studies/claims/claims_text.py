@@ -8,12 +8,12 @@ from studies.claims import document as doc
 from studies.claims.claims import Claim
 from studies.claims.claims_costs import COUNT, MEASURE
 from studies.claims.closed_forms import EQUAL, cache_bytes, state_bytes
-from studies.claims.energy import landauer
+from studies.claims.energy_scenarios import landauer
 from studies.claims.spike_formats import break_even, stored_bytes
 
 C = Claim
 BENCH = "make bench"
-RECALL = "python -m studies.recall.run --out runs/recall.jsonl"
+RECALL = "python -m studies.recall --out runs/recall.jsonl"
 _STATE = sum(state_bytes().values())
 _BYTES = stored_bytes(2048, doc.ACTIVITY)
 
@@ -109,8 +109,8 @@ LIMITS = (
     C("T05", "9.1", "architecture search", judged="no claim"),
     C("T06", "9.1", "distillation", judged="no claim", measured="distillation"),
     C("T07", "9.1", "dynamic sparse training", judged="no claim"),
-    C("T08", "9.2", "Landauer at 300 K", "2.87e-21 J", doc.landauer_j),
-    C("T09", "9.2", "5 M bit operations", "1.44e-14 J", lambda: 5e6 * doc.landauer_j(), judged="misleading",
+    C("T08", "9.2", "Landauer at 300 K", "2.87e-21 J", landauer),
+    C("T09", "9.2", "5 M bit operations", "1.44e-14 J", lambda: 5e6 * landauer(), judged="misleading",
       reason="an int8 MAC is not the erasure of one bit", contradictions=("X34",), modelled="landauer"),
     C("T10", "9.2", "above the limit", "2.4e9 times", lambda: 3.4e-5 / 1.44e-14, judged="misleading",
       reason=f"3.57 G operations over 5 M; with one count {_MATCHED:.1e}", contradictions=("X34",),

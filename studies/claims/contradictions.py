@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from pnbx_snn.metrics.energy import HOROWITZ_45
 from studies.claims import document as doc
 from studies.claims.closed_forms import EQUAL, cache_bytes, state_bytes
-from studies.claims.energy import HOROWITZ_45
 from studies.claims.spike_formats import break_even, stored_bytes
 
 _RATIO = doc.transformer_parameters() / doc.total_parameters()

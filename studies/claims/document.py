@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 
+from scipy.stats import binomtest  # type: ignore[import-untyped]
+
+from pnbx_snn.metrics.energy import HOROWITZ_45, JOUPPI_7, Table
 from studies.claims.closed_forms import DOCUMENT, EQUAL, REFERENCE, TransformerSizes, cache_bytes, parameters
 from studies.claims.closed_forms import transformer_macs as _macs
 from studies.claims.closed_forms import transformer_parameters as _transformer_parameters
-from studies.claims.energy import BOLTZMANN, HOROWITZ_45, JOUPPI_7, Table
 
 MB = 1e6
 SAID_MEASURED_MB = 12.1
@@ -204,27 +206,16 @@ def traffic_mj(bits: int, table: Table = HOROWITZ_45) -> float:
     return 784 * weights_mb(bits) * MB / 8 * table.access["SRAM 1 MB"][1] * 1e-12 * 1e3
 
 
-def landauer_j() -> float:
-    """Return k T ln 2 at 300 K."""
-    return BOLTZMANN * 300 * math.log(2)
-
-
-def wilson(correct: int, of: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(correct: int, of: int) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share.
-
-    References
-    ----------
-    Wilson 1927, Journal of the American Statistical Association 22.
 
     Examples
     --------
     >>> [round(100 * end, 2) for end in wilson(9915, 10_000)]
     [98.95, 99.31]
     """
-    share = correct / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return middle - half, middle + half
+    low, high = binomtest(correct, of).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def equal_memory_mb(length: int, *, weight_bits: int = 8, cache_bytes_per_number: int = 1) -> float:

@@ -13,7 +13,7 @@ import pnbx_snn
 from pnbx_snn.errors import StorageError
 
 FILE = "measurements.json"
-MEASURE = "python -m studies.measurements.run FOLDER"
+MEASURE = "python -m studies.measurements FOLDER"
 BENCH = "make bench"
 FIELDS = {"quantity", "model", "form", "length", "value", "unit", "low", "high", "command"}
 NATIVE = "PNB-X"
@@ -53,11 +53,6 @@ class Measurements:
     ----------
     path
         The file.
-
-    Raises
-    ------
-    StorageError
-        If it is there and holds something else.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -139,11 +134,12 @@ QUOTED: dict[str, Quoted] = {
     ),
     "mnist perceptron": Quoted(
         "98.84 ± 0.08 % (784-1908-1908-10, fp32, 3 seeds, no distortion, no teacher)", "98.84 ± 0.08 %",
-        "pnbx-snn train examples/configs/mnist_baseline.toml --data DIR",
+        "python -m studies.rivals train studies/rivals/configs/mnist_baseline.toml --data DIR",
     ),
     "mnist lenet5": Quoted(
         "99.07 ± 0.11 % (fp32, 3 seeds, no distortion, no teacher)", "99.07 ± 0.11 %",
-        "pnbx-snn train examples/configs/mnist_baseline.toml --data DIR --set baseline.kind=lenet5",
+        "python -m studies.rivals train studies/rivals/configs/mnist_baseline.toml --data DIR "
+        "--set baseline.kind=lenet5",
     ),
     "teacher": Quoted(
         "99.40 % (one run of 12 epochs)", "(99.40 % on the test images, one run of 12 epochs)",
@@ -173,11 +169,6 @@ class Benchmarks:
     ----------
     path
         The file; ``None``: that of the source tree that this package lies in.
-
-    Raises
-    ------
-    StorageError
-        If it is there and cannot be read.
     """
 
     def __init__(self, path: Path | None = None) -> None:

@@ -1,39 +1,26 @@
-"""What stands beside a claim: counted, modelled and measured values of the reference network, each as a sentence."""
+"""What stands beside a claim: counted, modelled and measured values of the reference network, each as a sentence.
+
+And what a report says first: the goals of the comparison, met or missed, and where the rivals win.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
+from pnbx_snn.metrics.energy import HOROWITZ_45, JOUPPI_7, TABLES, Interval
+from pnbx_snn.metrics.operations import skipped_share, totals
+from pnbx_snn.metrics.words import amount, bytes_words, interval_words, seconds
 from studies.claims import document as doc
-from studies.claims.closed_forms import (
-    DOCUMENT,
-    EQUAL,
-    Operations,
-    operations,
-    parameters,
-    state_bytes,
-    transformer_parameters,
-)
-from studies.claims.energy import HOROWITZ_45, JOUPPI_7, TABLES, Interval, landauer
-from studies.claims.energy_scenarios import (
-    assumed_step,
-    pnbx_scenarios,
-    prefill_energy,
-    reference_state,
-    scaled,
-    transformer_scenarios,
-)
+from studies.claims.closed_forms import DOCUMENT, EQUAL, operations, parameters, state_bytes, transformer_parameters
+from studies.claims.energy_scenarios import landauer, pnbx_scenarios, prefill_energy, transformer_scenarios
 from studies.claims.evidence import BENCH, MEASURE, NATIVE, QUOTED, Benchmarks, Measurements, missing
-from studies.claims.evidence import EQUAL as EQUAL_NAME
-from studies.counted.operations import totals
-from studies.counted.run_analysis import RunAnalysis
+from studies.claims.evidence import EQUAL as TRANSFORMER
+from studies.claims.trained import Trained
 from studies.measurements.fits import Fit, fit
-from studies.report.words import amount, bytes_words, interval_words, seconds
 
 LENGTHS = (256, 512, 784, 1024, 2048, 4096, 8192)
-RUN = "pnbx-snn analyze RUN"
-GPU = "pnbx-snn analyze --reference --measure"
+ANALYZE, RUN, GPU = "pnbx-snn analyze RUN", "python -m studies.claims RUN", "python -m studies.claims --measure"
 
 
 class Facts:
@@ -51,13 +38,13 @@ class Facts:
     counted, modelled, measured : dict of str to str
     """
 
-    def __init__(self, measurements: Measurements, benchmarks: Benchmarks, run: RunAnalysis | None = None) -> None:
+    def __init__(self, measurements: Measurements, benchmarks: Benchmarks, run: Trained | None = None) -> None:
         self.counted = _counted(run, benchmarks)
         self.modelled = _modelled(measurements)
         self.measured = _measured(measurements, benchmarks, run)
 
 
-def _counted(run: RunAnalysis | None, benchmarks: Benchmarks) -> dict[str, str]:
+def _counted(run: Trained | None, benchmarks: Benchmarks) -> dict[str, str]:
     listed, state, rows = parameters(), state_bytes(), operations()
     kinds = totals(rows)
     ternary = listed["encoder"] + listed["ssm"] + listed["rnn"] + listed["fast_weights"] + listed["readout"]
@@ -76,7 +63,7 @@ def _counted(run: RunAnalysis | None, benchmarks: Benchmarks) -> dict[str, str]:
         "operations": ", ".join(f"{amount(dense)} {kind}" for kind, (dense, _) in kinds.items()) + " a step",
         "operations messages": f"{amount(9 * 2048)} elementwise: 8 spikes, a shift, a sum",
         "native memory": _native(benchmarks),
-        "skipped": missing(RUN),
+        "skipped": missing(ANALYZE),
         "mixed precision": missing(RUN),
     }
     for part in ("encoder", "ssm", "rnn", "membrane"):
@@ -84,9 +71,11 @@ def _counted(run: RunAnalysis | None, benchmarks: Benchmarks) -> dict[str, str]:
         words = [f"{amount(dense)} {kind}" for kind, (dense, _) in totals(of).items() if dense]
         found[f"operations {part}"] = ", ".join(words)
     if run is not None:
-        found["skipped"] = f"{skipped_share(run.counted.rows):.1%} of the ternary additions in {run.run}"
+        found["skipped"] = f"{skipped_share(run.costs.counted.rows):.1%} of the ternary additions in {run.costs.run}"
         best = max(run.mixed, key=lambda mixed: (mixed.accuracy, -mixed.weight_bytes))
-        found["mixed precision"] = f"{run.run}: best is {best.name}, {best.accuracy:.2%} at {best.weight_bytes:,} B"
+        found["mixed precision"] = (
+            f"{run.costs.run}: best is {best.name}, {best.accuracy:.2%} at {best.weight_bytes:,} B"
+        )
     return found
 
 
@@ -102,16 +91,8 @@ def _native(benchmarks: Benchmarks) -> str:
     return f"{bytes_words(weights)} packed weights and {bytes_words(state)} state (native executor)"
 
 
-def skipped_share(rows: list[Operations]) -> float:
-    """Return the share of the ternary additions that silent inputs and zero weights spare."""
-    kinds = totals(rows)
-    dense = kinds["additions from events"][0] + kinds["additions from values"][0]
-    executed = kinds["additions from events"][1] + kinds["additions from values"][1]
-    return 1 - executed / dense if dense else 0.0
-
-
 def _modelled(measurements: Measurements) -> dict[str, str]:
-    step = {(s.sparsity, s.memory): s.total for s in pnbx_scenarios(assumed_step(), reference_state())}
+    step = {(s.sparsity, s.memory): s.total for s in pnbx_scenarios()}
     rival = {s.memory: s.total for s in transformer_scenarios(784)}
     ours, theirs = step["events", "SRAM 1 MB"], rival["SRAM 1 MB"]
     low, high = theirs.over(ours)
@@ -133,13 +114,12 @@ def _modelled(measurements: Measurements) -> dict[str, str]:
 
 
 def _steps(bare: Interval, whole: Interval, number: int) -> str:
-    return (
-        f"{interval_words(scaled(bare, number))} of arithmetic, {interval_words(scaled(whole, number))} with weights "
-        "and state in SRAM"
-    )
+    """Return the energy of so many steps."""
+    times = [interval_words(Interval(number * low, number * high)) for low, high in (bare, whole)]
+    return f"{times[0]} of arithmetic, {times[1]} with weights and state in SRAM"
 
 
-def _measured(m: Measurements, benchmarks: Benchmarks, run: RunAnalysis | None) -> dict[str, str]:
+def _measured(m: Measurements, benchmarks: Benchmarks, run: Trained | None) -> dict[str, str]:
     found = {
         "file size": _row(m, "file_size", NATIVE, "native", None, lambda v: bytes_words(v)),
         "state bytes": _row(m, "memory_state", NATIVE, "native", 8192, lambda v: f"{v:,.0f} B (native)"),
@@ -166,12 +146,12 @@ def _measured(m: Measurements, benchmarks: Benchmarks, run: RunAnalysis | None) 
             found[f"{key} {length}"] = _row(m, quantity, None, None, length, lambda v: f"{v:.1f} times (equal size)")
         found[f"total time ratio {length}"] = _total_ratio(m, length)
     if run is not None:
-        rates = ", ".join(f"{layer.name} {layer.rate:.1%}" for layer in run.activity)
-        found["firing rate"] = f"{rates} ({run.run}, {run.samples} {run.part} samples)"
+        rates = ", ".join(f"{layer.name} {layer.rate:.1%}" for layer in run.costs.activity)
+        found["firing rate"] = f"{rates} ({run.costs.run}, {len(run.costs.split.labels)} {run.costs.part} samples)"
         ends = run.throughput[0], run.throughput[-1]
         found["batch throughput"] = (
             f"{ends[0].samples_per_s:,.0f} samples/s at batch {ends[0].batch}, "
-            f"{ends[1].samples_per_s:,.0f} at {ends[1].batch} ({run.run})"
+            f"{ends[1].samples_per_s:,.0f} at {ends[1].batch} ({run.costs.run})"
         )
     return found
 
@@ -203,7 +183,7 @@ def _growth(m: Measurements) -> str:
 
 
 def _latency_growth(m: Measurements) -> str:
-    rows = m.all("latency_p50", model=EQUAL_NAME, form="int8")
+    rows = m.all("latency_p50", model=TRANSFORMER, form="int8")
     ours = m.all("latency_p50", model=NATIVE, form="native")
     if len(rows) < 2 or len(ours) < 2:
         return missing(MEASURE)
@@ -229,18 +209,15 @@ def total_fits(m: Measurements) -> dict[str, Fit]:
 
 def _total_fit(m: Measurements) -> str:
     fits = total_fits(m)
-    names = [f"{NATIVE}, native", f"{EQUAL_NAME}, fp32"]
+    names = [f"{NATIVE}, native", f"{TRANSFORMER}, fp32"]
     if not all(name in fits for name in names):
         return missing(MEASURE)
-    words = []
-    for name in names:
-        words.append(f"{name}: {fits[name].words(8192)}")
-    return "; ".join(words)
+    return "; ".join(f"{name}: {fits[name].words(8192)}" for name in names)
 
 
 def _total_ratio(m: Measurements, length: int) -> str:
     ours = m.find("total_time", model=NATIVE, form="native", length=length)
-    rows = [r for r in m.all("total_time", model=EQUAL_NAME) if r.length == length and "decoding" not in r.form]
+    rows = [r for r in m.all("total_time", model=TRANSFORMER) if r.length == length and "decoding" not in r.form]
     if ours is None or not rows:
         return missing(MEASURE)
     best = min(rows, key=lambda row: row.value)
@@ -261,3 +238,67 @@ def _bench(benchmarks: Benchmarks, name: str, other: str) -> str:
     if one is None or two is None:
         return missing(BENCH)
     return f"{work}: {name} {seconds(one)}, {other} {seconds(two)}"
+
+
+GOALS: tuple[tuple[str, int, float, str], ...] = (
+    ("latency_ratio", 2048, 20, "a step at 2,048"),
+    ("latency_ratio", 8192, 20, "a step at 8,192"),
+    ("memory_ratio", 8192, 10, "resident memory at 8,192"),
+    ("memory_ratio", 100_000, 100, "resident memory at 100,000"),
+)
+
+
+def findings(m: Measurements) -> list[str]:
+    """Return sentences on what was measured: goals first, then what the rivals do better.
+
+    Examples
+    --------
+    >>> findings(Measurements())
+    ['Nothing here was timed: not measured on this machine: python -m studies.measurements FOLDER']
+    """
+    if not m:
+        return [f"Nothing here was timed: {missing(MEASURE)}"]
+    met = []
+    for quantity, length, goal, words in GOALS:
+        row = m.find(quantity, length=length)
+        if row is not None:
+            said = f"goal {goal:g}: {'met' if row.value >= goal else 'missed'}"
+            met.append(f"{words}: the best equal Transformer takes {row.value:,.1f} times as much ({said})")
+    growth = m.all("state_growth", model=NATIVE)
+    if growth:
+        said = "met" if growth[-1].value == 0 else "missed"
+        met.append(f"growth up to {growth[-1].length:,} steps: {growth[-1].value:,.0f} bytes (goal 0: {said})")
+    found = [f"PNB-X native, one stream: {'; '.join(met)}."] if met else []
+    return found + _rivals(m)
+
+
+def _rivals(m: Measurements) -> list[str]:
+    """Return where others are better, or nearly as good."""
+    better = []
+    ours = m.find("training_throughput", model=NATIVE)
+    for row in m.all("training_throughput"):
+        if ours is not None and row.model != NATIVE and not row.model.startswith(NATIVE) and row.value > ours.value:
+            better.append(f"{row.model} trains {row.value / ours.value:.2f} times faster")
+    step = m.find("latency_p50", model=NATIVE, form="native")
+    gru = m.find("latency_p50", model="GRU", form="int8")
+    if step is not None and gru is not None:
+        better.append(
+            f"a GRU of equal size in int8 has a constant state too, and takes {gru.value / step.value:.1f} times as "
+            f"long a step ({seconds(float(gru.value))})"
+        )
+    length = min((row.length or 0 for row in m.all("total_time", model=NATIVE)), default=0)
+    rows = [r for r in m.all("total_time", model=TRANSFORMER) if r.length == length and "decoding" not in r.form]
+    whole = m.find("total_time", model=NATIVE, form="native", length=length)
+    if rows and whole is not None:
+        best = min(rows, key=lambda row: row.value)
+        ratio = best.value / whole.value
+        words = f"reading {length:,} tokens at once narrows the gap: {best.form} {ratio:.1f} times PNB-X's time"
+        better.append(words if ratio >= 1 else f"{words}: the Transformer wins")
+    mlp = m.find("image_p50", model="MLP", form="int8")
+    image = m.find("image_p50", model=NATIVE)
+    if mlp is not None and image is not None:
+        better.append(f"for one static image an int8 perceptron takes {mlp.value / image.value:.1f} times as long")
+    if not better:
+        return []
+    return [f"Where the gap is small or rivals win: {'; '.join(better)}. What networks remember is another question: "
+            "see the memory tasks of docs/results.md."]  # fmt: skip

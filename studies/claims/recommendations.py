@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import torch
 
+from pnbx_snn.metrics.words import bytes_words, seconds
 from studies.claims.closed_forms import parameters, state_bytes
 from studies.claims.evidence import BENCH, MEASURE, NATIVE, QUOTED, Benchmarks, Measurements, missing
 from studies.claims.spike_formats import DENSITIES, FORMATS, Timed, break_even, stored_bytes
-from studies.counted.run_analysis import RunAnalysis
-from studies.report.words import bytes_words, seconds
+from studies.claims.trained import Trained
 
-RUN = "pnbx-snn analyze RUN"
+RUN = "python -m studies.claims RUN"
 ONE, MANY = "2048 x 2048 ternary x spikes, batch 1", "2048 x 2048 ternary x spikes, batch 128"
 
 
@@ -41,7 +41,7 @@ class Recommendation(NamedTuple):
 
 
 def recommendations(
-    measurements: Measurements, benchmarks: Benchmarks, run: RunAnalysis | None, formats: Sequence[Timed]
+    measurements: Measurements, benchmarks: Benchmarks, run: Trained | None, formats: Sequence[Timed]
 ) -> list[Recommendation]:
     """Return a row for each recommendation."""
     return [
@@ -81,10 +81,10 @@ def _formats(formats: Sequence[Timed]) -> Recommendation:
     verdict = f"no: at 18.8 % CSR is the largest; a bitmap is smaller than an index list from {break_even():.2%} on"
     if fastest:
         verdict += f"; of these, with torch's products, the {fastest} is fastest at 18.8 %"
-    return Recommendation("R02", "CSR for spikes", words, "counted, measured", verdict, "pnbx-snn analyze --reference")
+    return Recommendation("R02", "CSR for spikes", words, "counted, measured", verdict, "python -m studies.claims")
 
 
-def _mixed(run: RunAnalysis | None) -> Recommendation:
+def _mixed(run: Trained | None) -> Recommendation:
     says = "key layers in fp16"
     if run is None:
         return Recommendation("R03", says, missing(RUN), "not measured", "-", RUN)
@@ -104,7 +104,7 @@ def _hardware() -> Recommendation:
     return Recommendation("R05", "Arc or Xeon for XMX", words, "not measured", "XMX has no ternary mode", BENCH)
 
 
-def _batches(benchmarks: Benchmarks, run: RunAnalysis | None) -> Recommendation:
+def _batches(benchmarks: Benchmarks, run: Trained | None) -> Recommendation:
     state = sum(state_bytes().values())
     words = f"state {bytes_words(state)} a sequence, {bytes_words(128 * state)} for 128"
     one, many = benchmarks.seconds(ONE, "PNB-X native"), benchmarks.seconds(MANY, "PNB-X native")
@@ -114,7 +114,7 @@ def _batches(benchmarks: Benchmarks, run: RunAnalysis | None) -> Recommendation:
         words += f"; native product {seconds(one)} a sample alone, {seconds(many / 128)} in a batch of 128"
     if run is not None:
         rates = ", ".join(f"{x.samples_per_s:,.0f}/s at {x.batch}" for x in run.throughput)
-        words += f"; {run.run} in torch: {rates}"
+        words += f"; {run.costs.run} in torch: {rates}"
         gain = run.throughput[-1].samples_per_s / run.throughput[0].samples_per_s
         verdict += f", {gain:.0f} times at {run.throughput[-1].batch} in torch"
     return Recommendation("R06", "large batches", words, "counted, measured", verdict, RUN)

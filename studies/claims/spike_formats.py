@@ -25,11 +25,6 @@ def stored_bytes(neurons: int, density: float) -> dict[str, float]:
     ``int8``: a byte a neuron. ``bitmap``: a bit. ``index list``: a 16-bit number a spike (32 beyond 65,536 neurons).
     ``CSR``: the same and an int8 value a spike, and one 32-bit offset a row.
 
-    Raises
-    ------
-    PnbxValueError
-        A size below 1, or a density outside [0, 1].
-
     Examples
     --------
     >>> found = stored_bytes(2048, 0.188)
@@ -90,11 +85,6 @@ def measure_products(
     -------
     list of Timed
         For each density and format; int8 is the dense product of the converted bytes.
-
-    Raises
-    ------
-    PnbxValueError
-        If two formats give different sums (a defect of this function or of torch).
     """
     generator = torch.Generator().manual_seed(seed)
     weights = torch.randint(-1, 2, (outputs, neurons), generator=generator).float()  # [out, in]

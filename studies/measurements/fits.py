@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import nnls  # type: ignore[import-untyped]
 
 from pnbx_snn.errors import PnbxValueError
 
@@ -50,17 +51,12 @@ class Fit(NamedTuple):
 
 
 def fit(lengths: Sequence[int], values: Sequence[float]) -> Fit:
-    """Fit by least squares of the relative errors; a term that would be negative is left out.
+    """Fit by least squares of the relative errors; no term is negative.
 
     Parameters
     ----------
     lengths, values
         At least three points, all above 0.
-
-    Raises
-    ------
-    PnbxValueError
-        If there are fewer, or one is not above 0.
 
     Examples
     --------
@@ -74,18 +70,10 @@ def fit(lengths: Sequence[int], values: Sequence[float]) -> Fit:
             f"fit: lengths and values must be at least 3 numbers above 0 each, got {list(lengths)} and {list(values)}"
         )
     columns = np.stack([np.ones_like(x), x, x * x], axis=1) / y[:, None]
-    used = [0, 1, 2]
-    best = np.zeros(3)
-    while used:
-        # Columns differ by many powers of ten.
-        size = np.linalg.norm(columns[:, used], axis=0)
-        part = np.linalg.lstsq(columns[:, used] / size, np.ones_like(y), rcond=None)[0] / size
-        if (part >= 0).all():
-            best[used] = part
-            break
-        del used[int(np.argmin(part * size))]
+    size = np.linalg.norm(columns, axis=0)  # columns differ by many powers of ten
+    best = nnls(columns / size, np.ones_like(y))[0] / size
     worst = float(np.abs(columns @ best - 1).max())
-    a, b, c = (float(value) for value in best)
+    a, b, c = map(float, best)
     return Fit(a, b, c, worst)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pnbx_snn.errors import PnbxError
+from studies.measurements.record import row
 
 LIBRARY = "libnvidia-ml.so.1"
 SUPPORTED = "Volta or newer"
@@ -22,11 +23,6 @@ class Counter:
     ----------
     index
         Number of the GPU.
-
-    Raises
-    ------
-    PnbxError
-        If there is no NVIDIA device or it has no counter; the message says which.
     """
 
     def __init__(self, index: int = 0) -> None:
@@ -111,7 +107,7 @@ def gpu_rows(*, seconds: float = 10.0, length: int = 784, batch: int = 32) -> li
         return str(error)
     if not torch.cuda.is_available():
         return f"{counter.name} is there, but this torch has no CUDA"
-    from studies.measurements.models import settled_reference
+    from studies.measurements.reference import settled_reference
     from studies.rivals import equal_transformer
 
     device = torch.device("cuda")
@@ -134,10 +130,5 @@ def gpu_rows(*, seconds: float = 10.0, length: int = 784, batch: int = 32) -> li
     for name, work in (("PNB-X, torch", ours), ("Transformer, equal", theirs)):
         found = measure_energy(counter, work, seconds=seconds)
         value = found.joules / (found.calls * length * batch)
-        rows.append(
-            {
-                "quantity": "gpu_joules_token", "model": name, "form": "fp32", "length": length, "value": value,
-                "unit": "J", "low": None, "high": None, "command": "pnbx-snn analyze --reference --measure",
-            }
-        )  # fmt: skip
+        rows.append(row("gpu_joules_token", name, "fp32", length, value, "J"))
     return rows

@@ -5,33 +5,38 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "numpy", "numba", "onnxruntime")
+PACKAGES = ("torch", "numpy", "numba", "snntorch", "norse", "spikingjelly", "onnxruntime", "openvino")
 
 
-def machine() -> dict[str, Any]:
-    """Return processor, vector instructions, versions, and how many processes wanted to run in the last minutes."""
-    return {
-        "processor": processor(),
-        "vectors": torch.backends.cpu.get_cpu_capability(),
-        "logical_cpus": os.cpu_count(),
-        "threads": 1,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES if find_spec(name) is not None},
-        "load_average": [round(value, 2) for value in os.getloadavg()],
-    }
-
-
-def processor() -> str:
-    """Return the name of the processor, its family and model."""
+def facts() -> dict[str, Any]:
+    """Return processor, its family and model, vector instructions, and versions."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     named = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     name = named.get("model name") or platform.processor() or "unknown"
-    return f"{name} (family {named.get('cpu family', '?')}, model {named.get('model', '?')})"
+    return {
+        "processor": f"{name} (family {named.get('cpu family', '?')}, model {named.get('model', '?')})",
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "logical_cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Return the facts of measurements on one thread, and how many processes wanted to run in the last minutes."""
+    return {**facts(), "threads": 1, "load_average": [round(value, 2) for value in os.getloadavg()]}
+
+
+def version(name: str) -> str:
+    """Return the version of a package."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.quantization import keep_ternary
-from pnbx_snn.training.packed import pack_ternary
-from studies.measurements.forms import Runtimes, formed
+from pnbx_snn.training.packed import pack_sign_bits
 from studies.measurements.process import ONNX
-from studies.rivals import SEQUENCE_MODELS, KVCache, Transformer
+from studies.measurements.reference import images, settled_reference
+from studies.rivals import GRU, SEQUENCE_MODELS, DiagonalStateSpaces, KVCache, Transformer, in_form
+from studies.rivals.cache import StoredAs
+from studies.rivals.compiled_form import CompiledTransformer
+from studies.rivals.forms import FORMS, Form
 
 NATIVE, TORCH_PNBX = "PNB-X", "PNB-X, torch"
 FULL: tuple[tuple[str, str], ...] = (
@@ -29,41 +32,62 @@ FULL: tuple[tuple[str, str], ...] = (
     *(("GRU", form) for form in ("fp32", "int8")),
     *(("SSM", form) for form in ("fp32", "int8")),
 )
-QUICK: tuple[tuple[str, str], ...] = (
-    (NATIVE, "native"),
-    ("Transformer, equal", "int8, int8 KV"),
-)
+QUICK: tuple[tuple[str, str], ...] = ((NATIVE, "native"), ("Transformer, equal", "int8, int8 KV"))
 PIECE = 256
+WEIGHTS: dict[str, Form] = {form: form for form in FORMS}
+ONLY_RUNTIMES = ("int4",)
+"""Weights that a runtime may have and torch has not."""
+BYTES = "int8 KV"
+
+MakeCache = Callable[[int], KVCache]
+Runtimes = Mapping[str, Callable[..., Any]]
 
 
-def images(number: int) -> Tensor:
-    """Return ``[n, 784]``, as sparse as MNIST: 19 % of the values are not 0."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(number, 784, generator=generator) * (torch.rand(number, 784, generator=generator) < 0.19)
+def _compiled(model: Transformer, *, weights: Any, stored: StoredAs) -> CompiledTransformer:
+    if stored == "int8":
+        raise PnbxValueError(f"measure: compiled has no form '{weights}, {BYTES}, compiled'")
+    return CompiledTransformer(model, weights=weights)
 
 
-@torch.no_grad()
-def settled(model: PNBX, inputs: Tensor) -> PNBX:
-    """Let glia bring the firing rates to 18.8 % on ``[T, B, N]``, as in a trained network, for evaluation."""
-    model.eval()
-    for block in model.blocks:
-        block.glia.train()  # type: ignore[union-attr]
-    for _ in range(40):
-        model.adapt(model(inputs, keep_state=False).spikes)
-    return model.eval()
+def formed(model: nn.Module, form: str, runtimes: Runtimes) -> tuple[Any, MakeCache | None]:
+    """Return a model in a form, and what makes its cache for so many steps, if it is a Transformer.
 
+    Parameters
+    ----------
+    model
+        In fp32.
+    form
+        ``"WEIGHTS"``, ``"WEIGHTS, int8 KV"`` and, of a Transformer, one of them with ``", compiled"`` or the name of
+        one of the ``runtimes`` behind it.
+    runtimes
+        By name, what makes a step of another library: called with the model, ``weights`` and ``stored``.
 
-def settled_reference(d_hidden: int = 2048) -> PNBX:
-    """Return the reference network with random weights, its firing rates settled on a stream.
-
-    Slow states fill for a thousand steps, and the rates with them: settled on 32 steps, the block fires at 26.6 % in a
-    stream of 2,048, settled on 1,024 at 19.1 %.
+    Returns
+    -------
+    tuple
+        The model has ``step``; the second part is ``None`` for networks without a cache.
     """
-    torch.manual_seed(0)
-    model = PNBX(in_features=784, num_classes=10, num_steps=8, d_hidden=d_hidden)
-    shown = images(128)
-    model.calibrate(shown)
-    return settled(model, shown.repeat(8, 1).unsqueeze(1))
+    known: Runtimes = {"compiled": _compiled, **runtimes}
+    weights, *rest = form.split(", ")
+    allowed = (*WEIGHTS, *ONLY_RUNTIMES)
+    if weights not in allowed:
+        raise PnbxValueError(f"measure: weights must be one of {', '.join(allowed)}, got {weights!r}")
+    stored: StoredAs = "model"
+    if rest[:1] == [BYTES]:
+        stored, rest = "int8", rest[1:]
+    if rest not in ([], *([runtime] for runtime in known)):
+        raise PnbxValueError(f"measure: a form ends in {BYTES}, {' or '.join(known)}, got {form!r}")
+    if weights in ONLY_RUNTIMES and rest in ([], ["compiled"]):
+        raise PnbxValueError(f"measure: torch has no form {form!r}")
+    if not isinstance(model, Transformer):
+        if rest or stored == "int8":
+            raise PnbxValueError(f"measure: only a Transformer has the form {form!r}")
+        return in_form(model, WEIGHTS[weights]), None
+    if not rest:
+        eager = in_form(model, WEIGHTS[weights])
+        return eager, lambda capacity: eager.cache(1, capacity=capacity, stored=stored)
+    made = known[rest[0]](model, weights=weights, stored=stored)
+    return made, lambda capacity: made.cache(1, capacity=capacity)
 
 
 class Stepped:
@@ -76,14 +100,7 @@ class Stepped:
     small
         ``True``: the smallest network of the kind, to have the same code run once.
     runtimes
-        See :func:`studies.measurements.forms.formed`.
-
-    Raises
-    ------
-    PnbxValueError
-        Another name or form.
-    UnavailableError
-        A form that this machine lacks a package or a compiler for.
+        See :func:`formed`.
     """
 
     def __init__(self, name: str, form: str, *, small: bool = False, runtimes: Runtimes | None = None) -> None:
@@ -167,9 +184,8 @@ class Stepped:
     def file_bytes(self) -> int:
         """Return the size of the saved weights; ternary ones packed at two bits."""
         if isinstance(self.model, PNBX):
-            return int(
-                sum(pack_ternary(p.sign().to(torch.int8)).nbytes for p in self.model.parameters() if p.ndim == 2)
-            )
+            matrices = (p.sign().to(torch.int8) for p in self.model.parameters() if p.ndim == 2)
+            return sum(pack_sign_bits(matrix).nbytes for matrix in matrices)
         if not isinstance(self.model, nn.Module):  # of another runtime
             return int(self.model.file_bytes)
         buffer = io.BytesIO()
@@ -186,8 +202,6 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _small(name: str) -> nn.Module:
-    from studies.rivals import GRU, DiagonalStateSpaces
-
     if name == "GRU":
         return GRU(num_tokens=10, num_classes=10, d_model=8, d_hidden=8)
     if name == "SSM":

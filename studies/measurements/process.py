@@ -21,18 +21,15 @@ ONNX = "ONNX Runtime"
 ONE_THREAD = dict.fromkeys((*THREADS, "TORCHINDUCTOR_COMPILE_THREADS"), "1")
 
 
-def run(arguments: Sequence[str]) -> float:
-    """Run ``python ARGUMENTS`` with one thread and return the seconds that it had the processor.
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join([str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, **ONE_THREAD, "PYTHONPATH": path}
 
-    Raises
-    ------
-    PnbxError
-        If it fails; with the end of what it said.
-    """
+
+def run(arguments: Sequence[str]) -> float:
+    """Run ``python ARGUMENTS`` with one thread and return the seconds that it had the processor."""
     before = os.times()
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, env={**os.environ, **ONE_THREAD}
-    )
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
         raise PnbxError(f"measure: python {' '.join(arguments)} failed: {done.stderr.strip()[-1000:]}")
     after = os.times()
@@ -48,11 +45,6 @@ class Rival:
         Of the network, for rows.
     arguments
         ``-m module ...``; the module answers as :mod:`neuromorphic.executors.native.stepping` says.
-
-    Raises
-    ------
-    PnbxError
-        If it ends, or answers something else; with the end of what it said.
     """
 
     def __init__(self, name: str, form: str, arguments: Sequence[str]) -> None:
@@ -65,12 +57,7 @@ class Rival:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env={
-                **os.environ,
-                **ONE_THREAD,
-                "TORCHINDUCTOR_CACHE_DIR": self.compiled.name,
-                "PYTHONPATH": os.pathsep.join([str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])]),
-            },
+            env={**_environment(), "TORCHINDUCTOR_CACHE_DIR": self.compiled.name},
         )
         self._first: dict[str, Any] | None = None
 

@@ -16,7 +16,7 @@ from typing import Any
 from studies.measurements import training as measure_training
 from studies.measurements.models import FULL, NATIVE, QUICK, TORCH_PNBX
 from studies.measurements.process import ONNX, Rival, native_arguments, run, torch_arguments, why_not
-from studies.measurements.run import Row, row
+from studies.measurements.record import Row, row
 
 LENGTHS = (256, 512, 784, 1024, 2048, 4096, 8192)
 LONG = (100_000, 1_000_000)
@@ -26,11 +26,9 @@ INT8 = ("Transformer, equal", "int8, int8 KV")
 ONNX_BYTES = [("Transformer, equal", f"{weights}, int8 KV, {ONNX}") for weights in ("int8", "int4")]
 TOTAL: tuple[tuple[str, str], ...] = (
     NATIVE_KEY,
-    ("Transformer, equal", "fp32"),
-    ("Transformer, equal", "int8"),
-    ("Transformer, document", "fp32"),
+    *(("Transformer, equal", form) for form in ("fp32", "int8")),
+    *((name, "fp32") for name in ("Transformer, document", "GRU", "SSM")),
 )
-TOTAL += (("GRU", "fp32"), ("SSM", "fp32"))
 
 Measure = Callable[["Bench", Sequence[Row]], list[Row]]
 
@@ -78,7 +76,7 @@ class Bench:
         if key != NATIVE_KEY:
             return torch_arguments(*key)
         if not (self.folder / "inputs.npy").exists():
-            run(["-m", "neuromorphic.compiler.reference", str(self.folder), "256" if self.quick else "2048"])
+            run(["-m", "studies.measurements.reference", str(self.folder), "256" if self.quick else "2048"])
         return native_arguments(self.folder)
 
 
@@ -277,11 +275,7 @@ def training(bench: Bench, rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-RATIOS = {
-    "latency_ratio": "latency_p50",
-    "memory_ratio": "memory_resident",
-    "memory_counted_ratio": "memory_counted",
-}
+RATIOS = {"latency_ratio": "latency_p50", "memory_ratio": "memory_resident", "memory_counted_ratio": "memory_counted"}
 
 
 def ratios(bench: Bench, rows: Sequence[Row]) -> list[Row]:

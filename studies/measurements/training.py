@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from pnbx_snn.networks.pnbx import PNBX
-from studies.measurements.models import images
+from studies.measurements.reference import images
 from studies.rivals import (
     GRU,
     SEQUENCE_MODELS,

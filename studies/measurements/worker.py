@@ -19,8 +19,7 @@ from typing import Any
 
 import torch
 
-from studies.measurements.forms import Runtimes
-from studies.measurements.models import Stepped
+from studies.measurements.models import Runtimes, Stepped
 from studies.rivals.other_forms import UnavailableError
 
 
@@ -45,7 +44,7 @@ def _used(name: str, form: str, runtimes: Runtimes, *, small: bool) -> Stepped:
 
 
 def main(name: str, form: str, *, runtimes: Runtimes | None = None) -> None:
-    """Answer requests until there are no more; ``runtimes`` see :func:`studies.measurements.forms.formed`."""
+    """Answer requests until there are no more; ``runtimes`` see :func:`studies.measurements.models.formed`."""
     torch.set_num_threads(1)
     try:
         _used(name, form, runtimes or {}, small=True)

@@ -82,11 +82,6 @@ def make_model(name: str, task: Task, *, seed: int) -> nn.Module:
     seed
         Of the initial weights.
 
-    Raises
-    ------
-    PnbxValueError
-        An unknown name.
-
     Examples
     --------
     >>> from studies.recall.tasks import make_task

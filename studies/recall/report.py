@@ -161,21 +161,11 @@ def _bars(ax: Any, runs: Mapping[str, Sequence[Line]], task: Task) -> None:
 
 
 def write(lines: Sequence[Line], folder: Path) -> None:
-    """Write ``recall.json`` (all lines and the machine), ``recall.md`` and ``recall.png`` into a folder.
-
-    Raises
-    ------
-    PnbxValueError
-        If there is no full training among the lines.
-    """
+    """Write ``recall.json`` (all lines and the machine), ``recall.md`` and ``recall.png`` into a folder."""
     if not any(full(lines, make_task(name)) for name in TASKS):
         raise PnbxValueError("recall: no full training to report; run without --report first")
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {
-        "machine": machine(),
-        "command": "python -m studies.recall.run --out runs/recall.jsonl",
-        "runs": lines,
-    }
+    kept = {"machine": machine(), "command": "python -m studies.recall --out runs/recall.jsonl", "runs": lines}
     write_atomically(folder / "recall.json", (json.dumps(kept, indent=1) + "\n").encode())
     write_atomically(folder / "recall.md", markdown(lines).encode())
     figure(lines, folder / "recall.png")

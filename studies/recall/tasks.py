@@ -138,11 +138,6 @@ def language(length: int, batch: int, generator: torch.Generator, part: str = "t
 def make_task(name: str) -> Task:
     """Return the task of this name.
 
-    Raises
-    ------
-    PnbxValueError
-        An unknown name.
-
     Examples
     --------
     >>> make_task("flip_flop").tested

@@ -1,39 +1,44 @@
 """The rivals as classifiers that are trained like PNB-X: the same data, augmentation, teacher, optimiser and epochs."""
 
-from typing import Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
+from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_sizes
+from pnbx_snn.checks import Share, check_sizes
 from pnbx_snn.errors import PnbxValueError, ShapeError
-from pnbx_snn.networks.base import FloatNetwork
+from pnbx_snn.networks.base import Network
+from pnbx_snn.training.kinds import SIZES, Kind, register
+from pnbx_snn.training.settings import DataConfig
 from studies.rivals.forms import EQUAL_PARAMETERS
 from studies.rivals.recurrent import GRU, DiagonalStateSpaces
 from studies.rivals.sizes import nearest
 from studies.rivals.static import LeNet5, mlp
 from studies.rivals.transformer import Transformer
 
-Kind = Literal["mlp", "lenet5", "gru", "ssm", "transformer"]
-SEQUENCES: tuple[Kind, ...] = ("gru", "ssm", "transformer")
+Rival = Literal["mlp", "lenet5", "gru", "ssm", "transformer"]
+SEQUENCES: tuple[Rival, ...] = ("gru", "ssm", "transformer")
+Layers = Annotated[int, Interval(ge=1, le=64)]
+COMMAND = "python -m studies.rivals"
 LARGEST = 20_000
 """Above every width that is tried."""
 
 
-class Baseline(FloatNetwork):
+class Baseline(Network):
     r"""A network in floating point, without spikes, as wide as it takes to have a wanted number of parameters.
 
     A sequence model answers with the mean of its logits over all steps, as PNB-X does.
 
     Parameters
     ----------
+    num_steps, in_features, num_classes
+        Of a sample ``[T, N]`` (``num_steps`` is 1 for a static one) and its labels.
     kind
         ``"mlp"``: two hidden layers of equal width, ReLU; a sequence enters as one vector. ``"lenet5"``: images of
         28 x 28 only. ``"gru"``, ``"ssm"`` (:class:`~studies.rivals.DiagonalStateSpaces`, inner width
         :math:`2d`), ``"transformer"`` (causal, norms before each part, learned positions, inner width
         :math:`4d`): layers of width d.
-    num_steps, in_features, num_classes
-        Of a sample ``[T, N]`` (``num_steps`` is 1 for a static one) and its labels.
     parameters
         The width is the one whose number of parameters is nearest. 0: that of the PNB-X reference, 5,157,888; LeNet-5
         has its own 61,706 and takes nothing else.
@@ -59,7 +64,7 @@ class Baseline(FloatNetwork):
     Examples
     --------
     >>> import torch
-    >>> model = Baseline("gru", 28, 28, 10, parameters=20_000)
+    >>> model = Baseline(28, 28, 10, kind="gru", parameters=20_000)
     >>> model(torch.rand(2, 28, 28)).shape, sum(p.numel() for p in model.parameters())
     (torch.Size([2, 10]), 20251)
     """
@@ -68,19 +73,19 @@ class Baseline(FloatNetwork):
 
     def __init__(
         self,
-        kind: Kind,
         num_steps: int,
         in_features: int,
         num_classes: int,
         *,
-        parameters: int = 0,
-        num_layers: int = 2,
-        num_heads: int = 4,
-        dropout: float = 0.0,
+        kind: Rival = "mlp",
+        parameters: Annotated[int, Interval(ge=0, le=10**9)] = 0,
+        num_layers: Layers = 2,
+        num_heads: Layers = 4,
+        dropout: Share = 0.0,
     ) -> None:
         super().__init__()
-        if kind not in get_args(Kind):
-            raise PnbxValueError(f"Baseline: kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+        if kind not in get_args(Rival):
+            raise PnbxValueError(f"Baseline: kind must be one of {', '.join(get_args(Rival))}, got {kind!r}")
         check_sizes("Baseline", num_steps=num_steps, in_features=in_features, num_classes=num_classes)
         check_sizes("Baseline", num_layers=num_layers, num_heads=num_heads)
         if parameters < 0 or not 0 <= dropout < 1:
@@ -134,3 +139,34 @@ class Baseline(FloatNetwork):
             return every.mean(dim=0)
         logits: Tensor = self.net(steps.flatten(1))
         return logits
+
+
+def _fits(data: DataConfig, options: Any) -> None:
+    """Raise unless a rival can read these samples."""
+    kind = options.kind
+    if kind in SEQUENCES and data.is_resolved and data.num_steps == 1:
+        raise ValueError(
+            f"baseline.kind = {kind!r} reads sequences: data.name must be 'mnist_rows' or 'fsdd', or 'arrays' with "
+            f"sequences, got {data.name!r}"
+        )
+    if kind != "lenet5":
+        return
+    if data.name not in ("mnist", "mnist_rows"):
+        raise ValueError(
+            f"baseline.kind = 'lenet5' reads images of 28 x 28: data.name must be 'mnist' or 'mnist_rows', "
+            f"got {data.name!r}"
+        )
+    for key in ("parameters", "dropout"):
+        if getattr(options, key):
+            raise ValueError(f"baseline.{key} must be 0 with kind = 'lenet5', got {getattr(options, key)}")
+
+
+register(
+    Kind(
+        Baseline,
+        SIZES | {"num_steps": lambda data, _: data.num_steps},
+        reads=("sequences", "arrays"),
+        check=_fits,
+        command=COMMAND,
+    )
+)

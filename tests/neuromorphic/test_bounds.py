@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from attack_bounds import ATTACKS
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove, run
-from neuromorphic.bounds import ANY_STEPS, _followed_state, _settled_state, bound_op, most_steps, proven_for
+from neuromorphic.bounds import ANY_STEPS, most_steps, proven_for
 from neuromorphic.errors import BoundError, InputError, ProgramError
 from neuromorphic.executors import NAMES, get_executor
-from neuromorphic.executors.reference import STEPS, initial_state
 from neuromorphic.ops import LI, Delay, FastWeights, Resonator, Scale
-from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
+from neuromorphic.ops.base import first_states
+from neuromorphic.ops.membranes import _followed, _settled
+from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX, NumPy
 from neuromorphic.ops.resets import RESETS
 from programs import small_inputs, small_program
 from random_graphs import random_graph
@@ -108,21 +109,22 @@ def test_no_value_of_any_operation_leaves_its_proven_range():
         program = random_graph(rng, num_steps=25)
         bounds = {bound.name: bound for bound in prove(program)}
         inputs = random_inputs(program, rng, 3)
-        states = {op.name: initial_state(op, 3) for op in program.ops}
+        states, xp = {op.name: first_states(op, 3) for op in program.ops}, NumPy()
         delays = program.of_type(Delay)
         for t in range(25):
-            values = {op.name: states[op.name]["queue"][t % op.steps].copy() for op in delays}
+            values = {op.name: op.read(xp, states[op.name]) for op in delays}
             for op in program.ops:
                 if isinstance(op, Input):
-                    values[op.name] = inputs[t]
+                    values[op.name] = inputs[t].astype(np.int64)
                 elif not isinstance(op, Delay):
-                    values[op.name] = STEPS[type(op)](op, states[op.name], *(values[s] for s in op.sources))
+                    placed = op.placed(xp.constant)
+                    values[op.name] = placed.step(xp, states[op.name], *(values[s] for s in op.sources))
                     if op.kind != "events":
                         low, high = int(values[op.name].min()), int(values[op.name].max())
                         assert bounds[op.name].low <= low <= high <= bounds[op.name].high, (seed, op)
                         reached.append(max(high, -low) / max(bounds[op.name].high, -bounds[op.name].low, 1))
             for op in delays:
-                states[op.name]["queue"][t % op.steps] = values[op.source]
+                op.step(xp, states[op.name], values[op.source])
     assert max(reached) == 1.0
     assert np.mean(np.array(reached) > 0.25) > 0.1  # and the ranges are not just wide
 
@@ -160,7 +162,7 @@ def test_a_sum_beyond_int64_before_its_shift_is_exact():
     """The operations themselves cannot go there, their ranges can: Python integers take over."""
     far = np.full(3, 1 << 61, dtype=np.int64)
     with pytest.raises(BoundError, match=f"fc: the sum of neuron 1 can reach {3 * 127 << 61},"):
-        bound_op(Dense("fc", "x", i32([[0, 0, 0], [127, 127, 127]]).astype(np.int8)), [(-far, far)], 1)
+        Dense("fc", "x", i32([[0, 0, 0], [127, 127, 127]]).astype(np.int8)).bound([(-far, far)], 1)
 
 
 def hebbian(num_steps, *, size=200, decay=4095):
@@ -199,9 +201,9 @@ def test_where_a_state_settles_is_where_its_steps_lead(reset):
     drive = np.sort(rng.integers(-(1 << 20), 1 << 20, (2, size)) >> rng.integers(0, 20, size), axis=0)
     theta = np.sort(rng.choice([0, 1, 77, 5000, 1 << 20, STATE_MAX], (2, size)), axis=0)
     for limits in (None, (theta[0], theta[0]), (theta[0], theta[1])):
-        options = {"theta": limits, "reset": reset}
-        followed = _followed_state(decay, (drive[0], drive[1]), steps, **options)
-        settled = _settled_state(decay, (drive[0], drive[1]), steps, **options)
+        options = {"theta": limits, "reset": RESETS[reset]}
+        followed = _followed(decay, (drive[0], drive[1]), steps, **options)
+        settled = _settled(decay, (drive[0], drive[1]), steps, **options)
         for a, b in zip(followed, settled, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -213,9 +215,9 @@ def test_where_a_state_settles_is_an_upper_bound_while_it_grows(steps):
     drive = np.sort(rng.integers(-5000, 5000, (2, 60)), axis=0)
     theta = np.sort(rng.choice([0, 77, 5000, 1 << 20], (2, 60)), axis=0)
     for reset in RESETS:
-        options = {"theta": (theta[0], theta[1]), "reset": reset}
-        followed = _followed_state(decay, (drive[0], drive[1]), steps, **options)
-        settled = _settled_state(decay, (drive[0], drive[1]), steps, **options)
+        options = {"theta": (theta[0], theta[1]), "reset": RESETS[reset]}
+        followed = _followed(decay, (drive[0], drive[1]), steps, **options)
+        settled = _settled(decay, (drive[0], drive[1]), steps, **options)
         assert (settled[0] <= followed[0]).all()
         assert (settled[1] >= followed[1]).all()
 
@@ -224,12 +226,12 @@ def test_a_resonator_is_bounded_in_integers():
     """A factor of length 1 gathers for ever; one a little shorter than 1 settles at ``(|x| + 2) / (1 - r)``."""
     turning = Resonator("r", "x", cosine=i32([4096, 0, 4095, 0, 0]), sine=i32([0, -4096, 0, 0, 2048]))
     ones = np.ones(5, dtype=np.int64)
-    (low, high), saturates = bound_op(turning, [(-100 * ones, 100 * ones)], 1000)
+    low, high, _, saturates = turning.bound([(-100 * ones, 100 * ones)], 1000)
     assert not saturates
     assert high[:2].tolist() == [102 * 1000] * 2
     assert high[2:].tolist() == [102 * 1000, 102, 102 * 2]  # the first would settle at 102 * 4096
     assert low.tolist() == (-high).tolist()
-    assert bound_op(turning, [(-100 * ones, 100 * ones)], ANY_STEPS)[1]
+    assert turning.bound([(-100 * ones, 100 * ones)], ANY_STEPS).saturates
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.errors import FileFormatError, InputError, ProgramError, StorageError
 from neuromorphic.files.container import complete_header, read_container, write_container
-from neuromorphic.files.ternary import pack_ternary, unpack_ternary
+from neuromorphic.files.ternary import pack_offset_binary, unpack_offset_binary
 from neuromorphic.ops import Delay, Scale
 from neuromorphic.program import FORMAT_VERSION, KIND
 from programs import small_inputs, small_program
@@ -131,7 +131,7 @@ def test_a_file_of_version_2_is_read(tmp_path):
 @given(st.lists(st.integers(-1, 1), min_size=1, max_size=40))
 def test_packing_is_the_identity(values):
     array = np.array([values], dtype=np.int8)
-    assert np.array_equal(unpack_ternary("w", pack_ternary(array), array.shape), array)
+    assert np.array_equal(unpack_offset_binary("w", pack_offset_binary(array), array.shape), array)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_packing_is_the_identity(values):
 )
 def test_bytes_that_are_no_ternary_values_are_refused(packed, shape, message):
     with pytest.raises(ProgramError, match=message):
-        unpack_ternary("w", np.array(packed, dtype=np.uint8), shape)
+        unpack_offset_binary("w", np.array(packed, dtype=np.uint8), shape)
 
 
 def test_every_truncation_is_refused(tmp_path):

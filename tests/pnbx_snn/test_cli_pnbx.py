@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pnbx_snn import cli
-from pnbx_snn.data.split import load_digits_split
+from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_run, read_meta
 from pnbx_snn.training.config import load_config
 from pnbx_snn.training.run import evaluate

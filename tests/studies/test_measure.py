@@ -9,12 +9,13 @@ import torch
 
 from neuromorphic import LIF, Dense, Input, Program
 from pnbx_snn.errors import PnbxError, PnbxValueError, StorageError
-from pnbx_snn.training.packed import pack_ternary
-from studies.measurements import run as measure
+from pnbx_snn.training.packed import pack_sign_bits
+from studies.measurements import __main__ as measure
 from studies.measurements import stages as measure_stages
 from studies.measurements.models import FULL, NATIVE, QUICK, Stepped
 from studies.measurements.process import Rival, native_arguments, run
-from studies.measurements.tables import markdown
+from studies.measurements.record import markdown
+from studies.measurements.record import row as measured_row
 
 FOLDER = Path(__file__).parents[2] / "docs" / "analysis"
 FIELDS = {"quantity", "model", "form", "length", "value", "unit", "low", "high", "command"}
@@ -42,34 +43,35 @@ def test_stages_that_ended_are_kept(tmp_path, monkeypatch):
             asked.append((name, len(rows)))
             if error is not None:
                 raise error
-            return [measure.row("file_size", name, "int8", None, 7.0, "bytes", low=6.0, high=8.0)]
+            return [measured_row("file_size", name, "int8", None, 7.0, "bytes", low=6.0, high=8.0)]
 
         return name, ask
 
     monkeypatch.setattr(measure_stages, "Bench", Still)
+    monkeypatch.setattr(measure, "gpu_rows", lambda **_: [])
     monkeypatch.setattr(measure_stages, "stages", lambda *, quick: [stage("a"), stage("b", KeyboardInterrupt())])
     with pytest.raises(KeyboardInterrupt):
-        measure.main(tmp_path, quick=True)
+        measure.measure(tmp_path, quick=True)
     kept = json.loads((tmp_path / "measurements.json").read_text())
     assert [row["model"] for row in kept["rows"]] == ["a"]
     monkeypatch.setattr(measure_stages, "stages", lambda *, quick: [stage("a"), stage("b")])
     lines = []
-    path = measure.main(tmp_path, quick=True, say=lines.append)
+    path = measure.measure(tmp_path, quick=True, say=lines.append)
     assert asked == [("a", 0), ("b", 1), ("b", 1)]
     assert lines == ["[2/2] b ...", f"written: {path} and measurements.md"]
     assert "| b, int8 | 0.00 |" in path.with_suffix(".md").read_text()
     assert path.with_suffix(".md").read_text().count("equal, fp32, compiled: not measured: no compiler\n") == 1
     found = json.loads(path.read_text())
     assert [set(row) for row in found["rows"]] == [FIELDS, FIELDS]
-    assert found["rows"][1]["command"] == "python -m studies.measurements.run FOLDER --quick"
+    assert found["rows"][1]["command"] == "python -m studies.measurements FOLDER --quick"
     assert (found["rows"][1]["low"], found["rows"][1]["high"]) == (6.0, 8.0)
-    assert set(found["machine"]["stages"]) == {"a", "b"}
+    assert set(found["machine"]["stages"]) == {"a", "b", measure.GPU}
     assert found["machine"]["versions"]["torch"] == torch.__version__
     with pytest.raises(StorageError, match="holds a quick measurement; give another folder"):
-        measure.main(tmp_path)
+        measure.measure(tmp_path)
     path.write_text("{}")
     with pytest.raises(StorageError, match="holds no measurements"):
-        measure.main(tmp_path, quick=True)
+        measure.measure(tmp_path, quick=True)
 
 
 def test_the_native_process_steps_a_program(tmp_path):
@@ -162,11 +164,11 @@ def test_a_network_that_is_not_there_is_refused():
             Stepped("Transformer, equal", form, small=True)
     assert FULL[0] == (NATIVE, "native")
     assert not any("ONNX" in form or "compiled" in form for _, form in QUICK)
-    assert pack_ternary(torch.ones(5, dtype=torch.int8)).nbytes == 2
+    assert pack_sign_bits(torch.ones(5, dtype=torch.int8)).nbytes == 2
 
 
 def latency(model, form, length, value):
-    return measure.row("latency_p50", model, form, length, value, "s")
+    return measured_row("latency_p50", model, form, length, value, "s")
 
 
 def test_ratios_are_of_the_best_form_and_decoding_is_summed():

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pnbx_snn.errors import PnbxValueError
+from studies.recall import __main__ as recall
 from studies.recall import report as recall_report
-from studies.recall import run as recall
 from studies.recall.models import MODELS, make_model
 from studies.recall.tasks import TASKS, Task, copy, flip_flop, language, make_task, text
 from studies.recall.tasks import recall as pairs_task

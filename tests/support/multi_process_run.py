@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from pnbx_snn import storage
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.training import run as training
 from pnbx_snn.training import run_log, trainer
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.trainer import Trainer
 
 SIZES = {"d_hidden": 64, "num_steps": 2, "d_ssm": 8, "d_rnn": 8, "rank": 4, "slots": 4, "tau_max": 8.0}
@@ -38,7 +39,8 @@ def exact_epoch(sections, seen=None):
         data = load_digits_split(part="train")
         data = Split(data.images[:NUM_EXACT].double(), data.labels[:NUM_EXACT])
         with Workers() as workers:
-            run = Trainer(make_config(sections), data, workers)
+            config = make_config(sections)
+            run = Trainer(training.initial_model(config), config, data, workers)
             if seen is not None:
                 record(run, seen)
             metrics = run.train_epoch(1)

@@ -22,6 +22,7 @@ from neuromorphic.ops import (
 )
 from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops.resets import RESETS
+from neuromorphic.ops.shift_lif import ShiftLIF
 from random_programs import INPUT_RANGES, random_weights
 
 SIZES = (1, 2, 9, 12, 31, 33, 64, 65, 130)
@@ -156,11 +157,24 @@ class _Draw:
             fields = {"decay": int(rng.choice([0, 2048, 4000, 4096])), "rate_bits": int(rng.integers(0, 13))}
             rule = str(rng.choice(["hebbian", "delta"]))
             self.add(FastWeights, source=x.name, size=x.size, frac=int(rng.integers(0, 23)), rule=rule, **fields)
+        elif name == "ShiftLIF":
+            self.shift_lif()
         elif name == "Slots":
             source = self.pick("events")
             if not self.is_spikes(source):
                 source = self.neurons()
             self.slots(source)
+
+    def shift_lif(self):
+        rng, x = self.rng, self.dense()
+        self.add(
+            ShiftLIF,
+            sources=(x.name, x.name)[: int(rng.integers(1, 3))],
+            synapse_shift=self.ints(0, 15, x.size),
+            membrane_shift=self.ints(0, 15, x.size),
+            threshold=self.ints(1, int(rng.choice([3, 100, 32767])), x.size),
+            bias=self.ints(-(1 << 15), (1 << 15) - 1, x.size) >> int(rng.integers(0, 12)),
+        )
 
     def slots(self, source):
         rng, shape = self.rng, (int(self.rng.integers(1, 6)), source.size)
@@ -190,7 +204,8 @@ class _Draw:
         return Program(tuple(self.ops), num_steps=self.num_steps)
 
 
-KINDS = tuple(name for name in OP_TYPES if name not in ("Input", "Readout"))
+KINDS = tuple(sorted(name for name in OP_TYPES if name not in ("Input", "Readout", "ShiftLIF")))
+"""Operations that every executor knows; each can also be asked for by name."""
 
 
 def random_network(rng, *, num_steps=12, num_ops=6, kinds=KINDS):

@@ -159,7 +159,7 @@ class ModuleGraph:
         self.leaves, self.dt = found.leaves, dt
         assert found.input_features is not None
         self.input_features = found.input_features
-        self.edges = {name: self._settled(leaf) for name, leaf in self.leaves.items()}
+        self.edges = {name: self._steady_edges(leaf) for name, leaf in self.leaves.items()}
         self.made: dict[str, Nodes] = {}
         self.nodes: dict[str, Any] = {}
         self.links: list[tuple[str, str]] = []
@@ -245,7 +245,7 @@ class ModuleGraph:
             )
         return before
 
-    def _settled(self, leaf: Leaf) -> frozenset[Edge]:
+    def _steady_edges(self, leaf: Leaf) -> frozenset[Edge]:
         """Return the edges of every call but the first, in which a loop has not come round yet."""
         edges = [frozenset(self._timed(leaf, edge) for edge in call) for call in leaf.edges]
         last = edges[-1]

@@ -100,7 +100,7 @@ def compile_module(
                 notes.append("Weights have 15 bits: with 8 the program was too far from the network on the sample.")
     if chosen and (program.input.scale != 1.0 or (program.input.low, program.input.high) != (0, 1)):
         traced.notes.append(_port_chosen(sample, program))
-    sentences = [*notes.give(stacklevel=2), *traced.notes.give(stacklevel=2)]
+    sentences = [*notes.give(), *traced.notes.give()]
     return replace(program, metadata={**program.metadata, "assumptions": sentences})
 
 

@@ -140,7 +140,7 @@ def compile_nir(
         weight_bits=weight_bits,
         reset=reset,
     )
-    notes.give(stacklevel=2)
+    notes.give()
     return program
 
 

@@ -39,13 +39,13 @@ def unfolded(node: Node, signal: Signal) -> Signal:
     size = len(signal.offset)
     factor = np.broadcast_to(node.factor.reshape(-1), (size,))
     surplus = np.broadcast_to(node.surplus.reshape(-1), (size,))
-    terms = {key: kept(m / factor.reshape((-1,) + (1,) * (m.ndim - 1))) for key, m in signal.terms.items()}
+    terms = {key: round_mantissas(m / factor.reshape((-1,) + (1,) * (m.ndim - 1))) for key, m in signal.terms.items()}
     offset = signal.offset / factor
     left = np.where(np.abs(offset - surplus) <= 2.0**-KEPT_BITS * np.abs(surplus), 0.0, offset - surplus)
     return Signal(terms, left)
 
 
-def kept(values: Float64) -> Float64:
+def round_mantissas(values: Float64) -> Float64:
     """Return numbers of ``KEPT_BITS`` bits: a whole number times a factor, and divided by it, is whole again."""
     mantissa, exponent = np.frexp(values)
     short: Float64 = np.ldexp(np.rint(mantissa * 2.0**KEPT_BITS) / 2.0**KEPT_BITS, exponent)

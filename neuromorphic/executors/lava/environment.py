@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neuromorphic.errors import LavaNotFoundError
+from neuromorphic.executors.entry import Finding
 
 ENVIRONMENT_VARIABLE = "PNBX_LAVA_PYTHON"
 WORKER = Path(__file__).resolve().parent / "worker" / "worker.py"
@@ -53,16 +54,6 @@ class LavaPython:
         """Return its versions in one line."""
         shim = ", with the import shim" if self.shim else ""
         return f"Python {self.python_version}, lava-nc {self.lava_version}, NumPy {self.numpy_version}{shim}"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One place that was looked at, whether Lava runs there, and which versions do or why not."""
-
-    source: str
-    path: Path | None
-    usable: bool
-    detail: str
 
 
 def clean_environment() -> dict[str, str]:

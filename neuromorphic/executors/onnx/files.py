@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from neuromorphic.errors import ExecutorError, FileFormatError, InputError, ProgramError
+from neuromorphic.executors.onnx import EXECUTORS, INSTALL
 from neuromorphic.executors.onnx.budget import check_budget
 from neuromorphic.executors.onnx.model import (
     DIGEST,
@@ -24,7 +25,6 @@ from neuromorphic.executors.onnx.model import (
     to_onnx,
 )
 from neuromorphic.executors.onnx.products import PRODUCTS, Products
-from neuromorphic.executors.onnx.runtimes import EXECUTORS, INSTALL
 from neuromorphic.executors.onnx.stepper import Runtime, facts_of, run_model
 from neuromorphic.files.atomic_write import write_atomically
 from neuromorphic.files.regular_files import read_regular

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from neuromorphic.bounds import prove, proven_for
+from neuromorphic.bounds import event_range, prove_ranges, proven_for
 from neuromorphic.executors.torch.devices import find_device
-from neuromorphic.executors.torch.steps import MAKERS, Placed
+from neuromorphic.executors.torch.primitives import Torch
 from neuromorphic.ops import Delay, Input
+from neuromorphic.ops.base import Operation, State
+from neuromorphic.ops.symbols import Range, trace
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
@@ -41,7 +43,7 @@ def execute(
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"xpu"``, ...
     record : iterable of str, optional
-        Variables to keep, ``"op.variable"``; by default all. They stay on the device until the end.
+        Variables to store, ``"op.variable"``; by default all. They stay on the device until the end.
     progress : callable, optional
         Called with (steps done, steps in all).
 
@@ -62,30 +64,68 @@ def execute(
     num_steps, batch = inputs.shape[:2]
     program = proven_for(program, num_steps)
     recorded = program.variables_to_record(record, "torch")
-    placed = Placed(program, prove(program), batch, place)
-    delays = program.of_type(Delay)
-    steps = {op.name: MAKERS[type(op)](placed, op) for op in program.ops if type(op) in MAKERS}
-    states = {op.name: placed.initial(op) for op in program.ops}
-    queues = {op.name: torch.zeros(op.steps, batch, op.size, dtype=torch.int64, device=place) for op in delays}
-    shown = torch.from_numpy(inputs).to(place)  # int32: half of what int64 would take
-    kept = {
+    xp = Torch(place, batch, _matrices(program))
+    ops = {op.name: op.placed(xp.constant) for op in program.ops if not isinstance(op, Input)}
+    states = {name: _first_states(xp, program[name], batch) for name in ops}
+    delays = [op for op in ops.values() if isinstance(op, Delay)]
+    given = torch.from_numpy(inputs).to(place)  # int32: half of what int64 would take
+    stored = {
         name: torch.zeros(num_steps, batch, v.size, dtype=DTYPES[v.dtype], device=place)
         for name, (_, v) in recorded.items()
     }
     for t in range(num_steps):
-        values: dict[str, Tensor] = {op.name: queues[op.name][t % op.steps].clone() for op in delays}
-        for op in program.ops:
-            if isinstance(op, Input):
-                values[op.name] = shown[t].to(torch.int64)
-            elif op.name in steps:
-                values[op.name] = steps[op.name](states[op.name], *(values[source] for source in op.sources))
+        values: dict[str, Any] = {op.name: op.read(xp, states[op.name]) for op in delays}
+        values[program.input.name] = given[t].to(torch.int64)
+        for name, op in ops.items():
+            if not isinstance(op, Delay):
+                values[name] = op.step(xp, states[name], *(values[source] for source in op.sources))
         for op in delays:
-            queues[op.name][t % op.steps] = values[op.source]
-        for name, array in kept.items():
+            op.step(xp, states[op.name], values[op.source])
+        for name, array in stored.items():
             op_name, variable = recorded[name]
-            array[t] = states[op_name][variable.name]
+            array[t] = getattr(states[op_name], variable.name)
         if progress is not None:
             progress(t + 1, num_steps)
-    variables: dict[str, NDArray[Any]] = {name: array.cpu().numpy() for name, array in kept.items()}
+    variables: dict[str, NDArray[Any]] = {name: array.cpu().numpy() for name, array in stored.items()}
     facts = {"seconds": time.perf_counter() - started, "device": str(place), "torch": torch.__version__}
     return Recording(variables, "torch", facts)
+
+
+def _first_states(xp: Torch, op: Operation, batch: int) -> SimpleNamespace:
+    """Return the states before the first step on the device; those that count steps as Python integers."""
+
+    def first(state: State) -> Any:
+        if state.counts_steps:
+            return int(state.first)
+        start = torch.tensor(state.first, dtype=torch.int64).to(xp.device)
+        held = start.expand(batch, *state.shape).clone()
+        if len(state.shape) == 2 and any(other.counts_steps for other in op.states().values()):
+            held = held.transpose(0, 1).contiguous().transpose(0, 1)  # a row of all samples is one piece of memory
+        return held
+
+    return SimpleNamespace(**{name: first(state) for name, state in op.states().items()})
+
+
+def _matrices(program: Program) -> dict[int, tuple[NDArray[Any], int]]:
+    """Return the matrices that operations multiply by and use in no other way, with the proven peak of what they meet.
+
+    They are found by their identity in the graph of a step: whichever operation they belong to.
+    """
+    bounds = prove_ranges(program)
+    found: dict[int, tuple[NDArray[Any], int]] = {}
+    others: set[int] = set()
+
+    def range_of(source: str) -> Range:
+        is_events = program[source].kind == "events"
+        return event_range(program, source) if is_events else (bounds[source].low, bounds[source].high)
+
+    for name, bound in bounds.items():
+        op = program[name]
+        for symbol in trace(op, [range_of(source) for source in op.sources], bound.states).symbols():
+            arrays = [arg.facts["array"] for arg in symbol.args if arg.kind == "constant"]
+            if symbol.kind == "product":
+                _, before = found.get(id(arrays[0]), (None, 0))
+                found[id(arrays[0])] = (arrays[0], max(before, symbol.args[1].peak))
+            elif symbol.kind != "row":
+                others |= {id(array) for array in arrays}
+    return {key: entry for key, entry in found.items() if key not in others}

@@ -1,7 +1,7 @@
 """Events and bytes times ternary weights on a GPU: two bits a weight and one an event cross the memory; sums are exact.
 
-Weights lie in memory as :func:`pnbx_snn.training.packed.pack_ternary` packs them: four to a byte, row by row, 00 for 0,
-01 for 1, 10 for -1. A program unpacks them to bytes on the way to the units that multiply bytes and add in 32 bits.
+Weights lie in memory as :func:`pnbx_snn.training.packed.pack_sign_bits` packs them: four to a byte, row by row, 00 for
+0, 01 for 1, 10 for -1. A program unpacks them to bytes on the way to the units that multiply bytes and add in 32 bits.
 
 Where the CPU looks up sums for the gradients, a GPU multiplies matrices: that is left to torch.
 """
@@ -76,7 +76,7 @@ def _product(
 
 
 def pack_weights(weight: Tensor) -> Tensor:
-    """Pack -1, 0 and 1 of any floating dtype as :func:`pnbx_snn.training.packed.pack_ternary` does, on the device."""
+    """Pack -1, 0 and 1 of any floating dtype as :func:`pnbx_snn.training.packed.pack_sign_bits` does, on the device."""
     flat = weight.reshape(-1).contiguous()
     codes = torch.empty((len(flat) + 3) // 4, dtype=torch.uint8, device=weight.device)
     with on_device(weight):

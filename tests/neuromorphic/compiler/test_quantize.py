@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuromorphic.compiler import compile_model, measure_agreement
-from neuromorphic.pathway_arithmetic import gate
 from pnbx_snn.layers.rnn import MinGRU
 from pnbx_snn.layers.ssm import LTISSM, SelectiveSSM
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.membrane import Membrane
 from pnbx_snn.quantization import round_decay, table_sigmoid
+from steps import gate
 
 SIZES = {"in_features": 6, "num_classes": 3, "num_steps": 30, "d_hidden": 48, "d_ssm": 16, "d_rnn": 8, "rank": 6}
 

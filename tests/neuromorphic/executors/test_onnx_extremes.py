@@ -14,7 +14,7 @@ from neuromorphic.executors.onnx.openvino import openvino_runtime
 from neuromorphic.ops import LI, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots
 from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops.resets import RESETS
-from neuromorphic.pathway_arithmetic import fast_weights_step
+from steps import fast_weights_step
 
 SINKS = ("lif", "li", "readout", "resonator", "gated", "multiply")
 INPUTS = ((-32_768, 32_767), (-128, 127), (0, 1), (-1, 1), (0, 255))

@@ -146,6 +146,10 @@ BAD = {
     "float lengths": ({**RAGGED, "lengths": np.full(60, 2.0)}, "lengths must be whole numbers, got dtype <f8"),
     "few lengths": ({**RAGGED, "lengths": np.full(59, 2)}, r"lengths must be \[60\] as y, got \[59\]"),
     "wrong sum": ({**STATIC, "lengths": np.full(60, 2)}, "x has 60 steps end to end and lengths add up to 120"),
+    "one long": (
+        {"x": np.ones((299, 2)), "y": np.arange(100) % 2, "lengths": np.r_[np.ones(99, int), 200]},
+        r"mine.npz: sequences of 1 to 200 steps: padded to the longest they take 64 times their own size; cut",
+    ),
     "some lengths": (
         {**RAGGED, "x_test": SEQUENCES["x"], "y_test": SEQUENCES["y"]},
         "lengths must be there for every part or for none",
@@ -318,7 +322,7 @@ def test_a_configuration_that_does_not_fit_is_refused(tmp_path):
         make_config({"data": data, "cnn": {}})
     with pytest.raises(ConfigError, match="augment.strength distorts images and spoken digits"):
         make_config({"data": data, "pnbx": SMALL, "augment": {"strength": 0.5}})
-    with pytest.raises(ConfigError, match=r"holds sequences and needs \[pnbx\] or \[baseline\], got \[model\]"):
+    with pytest.raises(ConfigError, match=r"holds sequences and needs \[pnbx\].*, got \[model\]"):
         resolve(make_config({"data": data}))
     with pytest.raises(ConfigError, match="data.features is not known before the arrays are looked at"):
         _ = make_config({"data": data, "pnbx": SMALL}).data.in_features

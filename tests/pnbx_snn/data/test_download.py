@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pnbx_snn.data import download as module
-from pnbx_snn.data.download import SPEAKERS, download
-from pnbx_snn.data.fsdd import load_fsdd
+from pnbx_snn.data import mnist as mnist_files
+from pnbx_snn.data.catalog import download
+from pnbx_snn.data.download import _open_https
+from pnbx_snn.data.fsdd import SAMPLES_SHA256, SPEAKERS, load_fsdd
 from pnbx_snn.data.mnist import load_mnist
 from pnbx_snn.errors import DataError, PnbxValueError, StorageError
 
@@ -64,8 +65,8 @@ def small_mnist():
 @pytest.fixture
 def mnist(small_mnist, monkeypatch):
     sums, files = small_mnist
-    assert {name: size for name, (size, _) in sums.items()} == {n: s for n, (s, _) in module.MNIST_FILES.items()}
-    monkeypatch.setattr(module, "MNIST_FILES", sums)
+    assert {name: size for name, (size, _) in sums.items()} == {n: s for n, (s, _) in mnist_files.FILES.items()}
+    monkeypatch.setattr(mnist_files, "FILES", sums)
     return Mirror(dict(files))
 
 
@@ -137,7 +138,10 @@ def test_mnist_continues_with_what_is_missing_or_broken(tmp_path, mnist):
         (lambda _: b"<html>", "is cut short, altered or no gzip file"),
         (lambda _: gzip.compress(b"something else"), "is not MNIST's: its md5 uncompressed must be"),
         (lambda data: gzip.compress(gzip.decompress(data) + b"\0", 1), "is not MNIST's"),
-        (lambda _: bytes(module.MAX_MNIST_BYTES + 1), f"must have at most {module.MAX_MNIST_BYTES} bytes, sends more"),
+        (
+            lambda _: bytes(mnist_files.MAX_FILE_BYTES + 1),
+            f"must have at most {mnist_files.MAX_FILE_BYTES} bytes, sends more",
+        ),
     ],
 )
 def test_wrong_mnist_leaves_nothing(tmp_path, mnist, change, message):
@@ -204,7 +208,7 @@ def test_a_connection_that_breaks_off(tmp_path, server):
 def test_no_redirect_away_from_https(tmp_path, server, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with pytest.raises(DataError, match="redirects to http://127.0.0.1:9/, which is not https"):
-        get("fsdd", tmp_path, lambda _: module._open_https(f"{server}moved"))
+        get("fsdd", tmp_path, lambda _: _open_https(f"{server}moved"))
 
 
 def test_fsdd_is_built_from_its_wav_files(tmp_path, recordings, caplog):
@@ -283,4 +287,4 @@ def test_the_real_recordings_have_the_sum_that_is_expected():
         pytest.skip("PNBX_DATA names no folder with fsdd/")
     with np.load(Path(folder) / "fsdd" / "fsdd.npz") as arrays:
         digest = hashlib.sha256(arrays["samples"].tobytes() + arrays["offsets"].tobytes()).hexdigest()
-    assert digest == module.FSDD_SHA256
+    assert digest == SAMPLES_SHA256

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from pnbx_snn.data.split import load_digits_split, shift_images
+from pnbx_snn.data.augment import shift_images
+from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
 

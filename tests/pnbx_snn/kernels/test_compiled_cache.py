@@ -79,7 +79,11 @@ def test_a_damaged_cache_that_cannot_be_written(compiled, tmp_path, monkeypatch)
 
 def without_jit(code):
     root = Path(__file__).parents[3]
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
+    environment = {
+        **os.environ,
+        "NUMBA_DISABLE_JIT": "1",
+        "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests' / 'support'}",
+    }
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=250)
 
 

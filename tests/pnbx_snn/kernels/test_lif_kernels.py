@@ -51,7 +51,7 @@ def loop(monkeypatch):
 
     plain = [False]
     for name in ("leaky", "cells", "membrane"):
-        monkeypatch.setattr(f"pnbx_snn.{name}.usable", answer)
+        monkeypatch.setattr(f"pnbx_snn.neurons.{name}.usable", answer)
 
     def switch(on):
         plain[0] = on

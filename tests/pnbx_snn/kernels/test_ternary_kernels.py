@@ -137,7 +137,7 @@ def test_large_gradients_of_the_input_are_those_of_the_matrix_product(monkeypatc
 def test_gradients_are_those_of_the_plain_layer():
     layer, x = BitLinear(512, 256), events(8, 64, 512).requires_grad_()
     upstream = draw(8, 64, 256)
-    assert products.worth(x, 256)
+    assert products.faster_than_torch(x, 256)
     fast = torch.autograd.grad(layer(x), [x, layer.weight], upstream)
     ternary, gamma = ternarize(layer.weight)
     y = gamma * linear(x, ternary)
@@ -250,7 +250,7 @@ def test_codes_of_an_int8_layer_keep_their_step():
     upstream = draw(256, 256, seed=1)
     y = layer(x)
     codes = (x / layer.input_scale).round().clamp(-128, 127)
-    assert products.worth(x, 256)
+    assert products.faster_than_torch(x, 256)
     assert torch.equal(y, (layer.gamma() * layer.input_scale) * linear(codes, layer.ternary_weight().float()))
     (grad,) = torch.autograd.grad(y, layer.weight, upstream)
     torch.testing.assert_close(grad, upstream.T @ (layer.input_scale * codes), rtol=1e-4, atol=1e-3)

@@ -20,7 +20,7 @@ from pnbx_snn.neurons.lif import LIF
 from pnbx_snn.neurons.membrane import MembraneState, membrane_scan
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.surrogate import SURROGATES, Surrogate
-from pnbx_snn.training.packed import pack_ternary
+from pnbx_snn.training.packed import pack_sign_bits
 
 triton = pytest.importorskip("triton")
 
@@ -306,7 +306,7 @@ def int8(*shape):
 def test_products_with_packed_weights_are_exact(shape):
     R, N, K = shape
     weight, x = ternary(N, K), int8(R, K)
-    codes = pack_ternary(weight.to(torch.int8))
+    codes = pack_sign_bits(weight.to(torch.int8))
     expected = (x.double() @ weight.double().T).to(torch.int32)
     events = x > 50
     assert torch.equal(packed_product(x, codes, N), expected)  # unpacked, by torch

@@ -8,7 +8,8 @@ import torch
 from typer.testing import CliRunner
 
 from pnbx_snn.cli import app
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.layers.bitlinear import BitLinear, apply_all
 from pnbx_snn.layers.hippocampus import Hippocampus

@@ -11,13 +11,14 @@ from neuromorphic.errors import CompileError, InputError
 from neuromorphic.executors import NAMES
 from pnbx_snn import PNBX, SpikingClassifier
 from pnbx_snn.data.split import Sequences, Split
-from pnbx_snn.errors import ConfigError, PnbxValueError, ShapeError
+from pnbx_snn.errors import ConfigError, PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.networks.masks import normalised, own_steps
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
-from pnbx_snn.training.run import train
+from pnbx_snn.training.run import initial_model, train
 from pnbx_snn.training.tasks import load_split, resolve
 from pnbx_snn.training.trainer import Trainer
 
@@ -255,8 +256,13 @@ def test_training_evaluation_and_the_compiled_program_do_not_see_the_padding(tmp
 
 
 def test_only_a_network_that_knows_lengths_is_trained_on_them(tmp_path):
-    values = {**configured(ragged_file(tmp_path, 0.0)).model_dump(), "baseline": {"kind": "gru"}}
-    del values["pnbx"]
-    config = resolve(make_config(values))
-    with pytest.raises(ConfigError, match=r"data: samples of 3 to 12 steps need \[pnbx\]"), Workers() as workers:
-        Trainer(config, load_split(config.data, "train"), workers)
+    config, other = resolve(configured(ragged_file(tmp_path, 0.0))), SmallCNN(12, 5, 3, channels=1)
+    data = load_split(config.data, "train")
+    message = r"data: samples of 3 to 12 steps need \[pnbx\], also as a teacher, got SmallCNN"
+    with pytest.raises(ConfigError, match=message), Workers() as workers:
+        Trainer(other, config, data, workers)
+    with pytest.raises(ConfigError, match=message), Workers() as workers:
+        Trainer(initial_model(config), config, data, workers, teacher=other)
+    message = "SmallCNN: samples must all have the same number of steps, got lengths of 3 to 12"
+    with pytest.raises(PnbxTypeError, match=message):
+        evaluate(other, data)

@@ -104,7 +104,7 @@ def test_a_tie_is_silent(primitive):
 def step_by_step(monkeypatch):
     """Run the definition, bit for bit the libraries'; test_lif_kernels holds the compiled sequence equal to it."""
     for module in ("leaky", "cells"):
-        monkeypatch.setattr(f"pnbx_snn.{module}.usable", lambda *_: False)
+        monkeypatch.setattr(f"pnbx_snn.neurons.{module}.usable", lambda *_: False)
 
 
 FACTORIES = [

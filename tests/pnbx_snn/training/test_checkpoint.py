@@ -436,7 +436,6 @@ def memory_limit(num_bytes: int):
         {"model": {"hidden": [65536, 65536, 65536]}},
         {"model": {"hidden": [65536] * 64, "learn_beta": True}},
         {"pnbx": {"d_hidden": 65536, "d_ssm": 65536, "slots": 65536, "rank": 4096}},
-        {"baseline": {"parameters": 10**9}},
     ],
 )
 def test_a_small_checkpoint_of_a_large_network(tmp_path, network):

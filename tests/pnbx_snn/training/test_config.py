@@ -1,19 +1,36 @@
 import re
 import tomllib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import torch
+from annotated_types import Interval, Len
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pnbx_snn.errors import ConfigError
+from pnbx_snn.checks import Size, Written
+from pnbx_snn.errors import ConfigError, PnbxTypeError, PnbxValueError
+from pnbx_snn.networks.base import Network
+from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.surrogate import SURROGATES
-from pnbx_snn.training.config import _SECTIONS as SECTIONS
-from pnbx_snn.training.config import Config, differing_keys, load_config, make_config, to_toml
+from pnbx_snn.training.checkpoint import load_run
+from pnbx_snn.training.config import Config, differing_keys, load_config, make_config, section_classes, to_toml
+from pnbx_snn.training.kinds import KINDS, SIZES, Kind, register
+from pnbx_snn.training.run import train
+from pnbx_snn.training.settings import allowed
 
 CONFIGS = Path(__file__).parents[3] / "examples" / "configs"
 DIGITS = CONFIGS / "digits.toml"
+SECTIONS = {name: cls for name, cls in section_classes().items() if name != "baseline"}
+
+
+@pytest.fixture(autouse=True)
+def _core_alone(monkeypatch):
+    """Take away the kind that studies register, where other tests have imported them."""
+    monkeypatch.delitem(KINDS, "baseline", raising=False)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -121,11 +138,16 @@ def test_a_whole_number_is_a_number_but_not_the_other_way_round(tmp_path):
         ("[pnbx]\nhipocampus = 'none'", r"unknown key pnbx.hipocampus, the nearest known one is pnbx.hippocampus"),
         (
             "[pnbx]\n[model]",
-            r"c.toml: only one of [model], [pnbx], [cnn] and [baseline] may be there, got [model] and [pnbx]",
+            r"c.toml: only one of [model], [pnbx] and [cnn] may be there, got [model] and [pnbx]",
         ),
         (
             "[data]\nname = 'fsdd'",
-            r"c.toml: data.name = 'fsdd' is a sequence and needs [pnbx], [cnn] or [baseline], got [model]",
+            r"c.toml: data.name = 'fsdd' is a sequence and needs [pnbx] or [cnn], got [model]",
+        ),
+        (
+            "[baseline]\nkind = 'gru'",
+            "c.toml: unknown section [baseline], networks here are [model], [pnbx] and [cnn]; the repository's studies "
+            "register [baseline]: run `python -m studies.rivals` in its folder in place of `pnbx-snn`",
         ),
         ("[train]\nepochs = \n", r"c.toml: is no TOML: Invalid value (at line 2, column 10)"),
     ],
@@ -189,29 +211,90 @@ def test_the_stated_ranges_are_the_ranges(section):
     """The text of an error and the check are written apart: the borders must agree."""
     checked = 0
     for key, field in SECTIONS[section].model_fields.items():
-        borders = re.search(r"(?:a|whole) number in ([\[(])([\d.]+), ([\d.]+)([\])])", field.description or "")
+        text = allowed(field) or ""
+        borders = re.search(r"(?:a|whole) number in ([\[(])([\d.]+), ([\d.]+)([\])])", text)
         if borders is None:
             continue
-        number = int if "whole" in field.description else float
+        number = int if "whole" in text else float
         free = {"glia": False, "messages": False} if section == "pnbx" else {}  # of what d_hidden must fit
         low, high = number(borders[2]), number(borders[3])
         outside = 1 if number is int else 1e-9
-        for value, allowed in [
+        for value, taken in [
             (low, borders[1] == "["),
             (high, borders[4] == "]"),
             (low - outside, False),
             (high + outside, False),
         ]:
-            if allowed:
+            if taken:
                 make_config({section: {**free, key: value}})
             else:
                 with pytest.raises(ConfigError):
                     make_config({section: {**free, key: value}})
         checked += 1
-    at_least = {"data": 2, "model": 2, "pnbx": 12, "cnn": 2, "baseline": 2, "augment": 3, "distill": 2, "train": 10}
+    at_least = {"data": 2, "model": 2, "pnbx": 12, "cnn": 2, "augment": 3, "distill": 2, "train": 10}
     assert checked >= at_least[section]
 
 
 def test_differing_keys_name_both_values():
     new = make_config({"train": {"epochs": 3}, "model": {"hidden": [8]}})
     assert differing_keys(Config(), new) == ["model.hidden: saved (256,), now (8,)", "train.epochs: saved 60, now 3"]
+
+
+class Linear(Network):
+    """The smallest network that somebody could bring along.
+
+    It has one option of each form that a signature may have.
+    """
+
+    section = "linear"
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        gain: Annotated[float, Interval(gt=0, le=8)] = 1.0,
+        sizes: Annotated[Sequence[int], Written(Annotated[tuple[Size, ...], Len(1, 3)])] = (2,),
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.gain, self.sizes, self.map = gain, sizes, torch.nn.Linear(in_features, num_classes, bias=bias)
+
+    def forward(self, x):
+        return self.gain * self.map(x.flatten(1))
+
+
+def test_a_network_of_ones_own_is_configured_trained_and_loaded(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"unknown section \[linear\]"):
+        make_config({"linear": {}})
+    monkeypatch.setitem(KINDS, "linear", Kind(Linear, SIZES, check=_no_small_gain))
+    assert make_config({"linear": {"sizes": [3, 4]}}).linear.model_dump() == {"gain": 1, "sizes": (3, 4), "bias": True}
+    for values, message in [
+        ({"gain": 9}, "linear.gain must be a number in (0, 8], got 9"),
+        ({"sizes": [1] * 4}, "linear.sizes must be a list of 1 to 3 whole numbers in [1, 65536], got [1, 1, 1, 1]"),
+        ({"bias": 1}, "linear.bias must be true or false, got 1"),
+        ({"in_features": 3}, "unknown key linear.in_features, the nearest known one is linear."),
+        ({"gain": 0.5}, "configuration: a gain below 1 is not for digits"),
+    ]:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            make_config({"linear": values})
+    config = make_config({"linear": {"gain": 2.0}, "train": {"epochs": 1}})
+    trained = train(config, tmp_path / "run").model
+    model, saved = load_run(tmp_path / "run")
+    assert saved == config
+    assert (type(model), model.gain, model.sizes) == (Linear, 2.0, (2,))
+    assert torch.equal(model.map.weight, trained.map.weight)
+    with pytest.raises(PnbxTypeError, match=r"Linear.encode: a \[linear\] has no steps"):
+        model.encode(torch.zeros(1, 64))
+
+
+def _no_small_gain(data, options):
+    if options.gain < 1:
+        raise ValueError(f"a gain below 1 is not for {data.name}")
+
+
+def test_a_section_belongs_to_one_kind():
+    with pytest.raises(PnbxValueError, match=r"register: \[cnn\] is the section of SmallCNN already"):
+        register(Kind(SmallCNN, SIZES))
+    with pytest.raises(AttributeError, match=r"no section \[baseline\]"):
+        _ = Config().baseline

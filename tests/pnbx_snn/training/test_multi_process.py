@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 import multi_process_run
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import CheckpointError, ConfigError
-from pnbx_snn.training.collectives import SharedBatchNorm1d, share_batch_norms, shared_sum
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.devices import Workers
-from pnbx_snn.training.run import _check_shared, train
+from pnbx_snn.training.distributed import SharedBatchNorm1d, Workers, share_batch_norms, shared_sum
+from pnbx_snn.training.run import _check_shared, initial_model, train
 from pnbx_snn.training.run_log import read_metrics
 from pnbx_snn.training.trainer import Trainer
 
@@ -116,7 +116,7 @@ def test_gradients_of_pieces_add_up():
     split = load_digits_split(part="train")
     data = Split(split.images[:101], split.labels[:101])
     with Workers() as workers:
-        run, other = (Trainer(config, data, workers) for _ in range(2))
+        run, other = (Trainer(initial_model(config), config, data, workers) for _ in range(2))
         pieces = []
         samples = run._samples
         run._samples = lambda piece, *more: pieces.append(piece) or samples(piece, *more)
@@ -133,7 +133,7 @@ def test_glia_moves_once_a_batch(monkeypatch):
     config = make_config({"pnbx": multi_process_run.SIZES, "train": {"batch_size": 100, "accumulate": 2}})
     split = load_digits_split(part="train")
     with Workers() as workers:
-        run = Trainer(config, Split(split.images[:200], split.labels[:200]), workers)
+        run = Trainer(initial_model(config), config, Split(split.images[:200], split.labels[:200]), workers)
         moves, adapt = [], run.model.adapt_to
         monkeypatch.setattr(run.model, "adapt_to", lambda rates: moves.append(rates.shape) or adapt(rates))
         run.train_epoch(1)
@@ -145,7 +145,7 @@ def test_a_batch_that_cannot_be_shared_is_refused():
     with Workers() as workers:
         workers.num_processes = 3
         with pytest.raises(ConfigError, match=r"each of 3 processes needs a sample of every piece .* pieces of 2 \("):
-            Trainer(config, load_digits_split(part="train"), workers)
+            Trainer(initial_model(config), config, load_digits_split(part="train"), workers)
 
 
 def test_machines_without_a_common_folder_are_told_so(tmp_path):
@@ -171,10 +171,10 @@ def test_one_process_shares_with_itself():
 @pytest.mark.parametrize(("make", "shape"), [(nn.BatchNorm1d, (6, 3)), (nn.BatchNorm2d, (6, 3, 4, 5))])
 def test_shared_statistics_are_batch_norm(monkeypatch, make, shape):
     """Two processes with the same samples: all sums are doubled, and batch norm of the doubled batch comes out."""
-    from pnbx_snn.training import collectives
+    from pnbx_snn.training import distributed
 
-    monkeypatch.setattr(collectives, "num_processes", lambda: 2)
-    monkeypatch.setattr(collectives, "shared_sum", lambda x: 2 * x)
+    monkeypatch.setattr(distributed, "num_processes", lambda: 2)
+    monkeypatch.setattr(distributed, "shared_sum", lambda x: 2 * x)
     norm, shared = make(3, momentum=0.3).double(), nn.Sequential(make(3, momentum=0.3).double())
     nn.init.uniform_(norm.weight)
     shared[0].load_state_dict(norm.state_dict())

@@ -1,6 +1,7 @@
 """Packed networks: two bits a weight, the same network back, damaged files, the command line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from pnbx_snn.quantization import ternarize
 from pnbx_snn.storage import read_tensors, write_tensors
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.packed import load_packed, pack_run, pack_ternary, unpack_ternary
+from pnbx_snn.training.packed import load_packed, pack_run, pack_sign_bits, unpack_sign_bits
 from pnbx_snn.training.run import evaluate, train
 from pnbx_snn.training.tasks import load_split
 
@@ -23,18 +24,18 @@ from pnbx_snn.training.tasks import load_split
 @given(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=70))
 def test_unpacking_undoes_packing(values):
     ternary = torch.tensor(values, dtype=torch.int8)
-    codes = pack_ternary(ternary)
+    codes = pack_sign_bits(ternary)
     assert len(codes) == -(-len(values) // 4)
-    assert torch.equal(unpack_ternary(codes, ternary.shape), ternary)
+    assert torch.equal(unpack_sign_bits(codes, ternary.shape), ternary)
 
 
 def test_what_is_not_ternary_is_refused():
     with pytest.raises(PnbxTypeError, match="values must be -1, 0 and 1, got 2"):
-        pack_ternary(torch.tensor([0, 2], dtype=torch.int8))
+        pack_sign_bits(torch.tensor([0, 2], dtype=torch.int8))
     with pytest.raises(CheckpointError, match="code 11"):
-        unpack_ternary(torch.tensor([3], dtype=torch.uint8), torch.Size([4]))
+        unpack_sign_bits(torch.tensor([3], dtype=torch.uint8), torch.Size([4]))
     with pytest.raises(CheckpointError, match=r"shape \[9\] must be 3 bytes, got torch.uint8 \[2\]"):
-        unpack_ternary(torch.zeros(2, dtype=torch.uint8), torch.Size([9]))
+        unpack_sign_bits(torch.zeros(2, dtype=torch.uint8), torch.Size([9]))
 
 
 @pytest.fixture(scope="module", params=["pnbx", "median", "edges", "classifier"])
@@ -55,7 +56,7 @@ def test_the_network_comes_back(run, tmp_path):
     size = pack_run(run, path, measured={"accuracy": 0.5})
     model, config = load_run(run)
     packed, same, measured = load_packed(path)
-    anywhere = config.model_copy(update={"data": config.data.model_copy(update={"folder": ""})})
+    anywhere = replace(config, data=config.data.model_copy(update={"folder": ""}))
     assert (same, measured, path.stat().st_size) == (anywhere, {"accuracy": 0.5}, size)
     assert b"somebody" not in path.read_bytes()
     for (name, before), after in zip(model.named_parameters(), packed.parameters(), strict=True):

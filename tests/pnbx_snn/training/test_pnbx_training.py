@@ -1,6 +1,7 @@
 """Training PNB-X networks and teachers: every option runs and is resumable, processes agree, mixed precision, CLI."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, sections):
 
     train(config, tmp_path / "straight")
     # The data may lie somewhere else when it goes on; the digits come with scikit-learn, whatever the folder.
-    moved = config.model_copy(update={"data": config.data.model_copy(update={"folder": "elsewhere"})})
+    moved = replace(config, data=config.data.model_copy(update={"folder": "elsewhere"}))
     for config_then, resume in ((config, False), (moved, True)):
         with pytest.raises(Stop):
             train(config_then, tmp_path / "resumed", progress=stop, resume=resume)

@@ -12,14 +12,15 @@ import torch
 from test_checkpoint import file_size_limit
 from torch import nn
 
-from pnbx_snn.data.split import Split, load_digits_split
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.split import Split
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError, StorageError
-from pnbx_snn.networks.classifier import ClassifierOutput, SpikingClassifier
+from pnbx_snn.networks.classifier import MIN_THRESHOLD, ClassifierOutput, SpikingClassifier
+from pnbx_snn.training import optimizer, trainer
 from pnbx_snn.training import run as training
-from pnbx_snn.training import trainer
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
 from pnbx_snn.training.config import load_config, make_config
-from pnbx_snn.training.devices import Workers
+from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.losses import rate_penalty
 from pnbx_snn.training.run import evaluate, train
 from pnbx_snn.training.run_log import RunLog, read_metrics
@@ -95,7 +96,7 @@ def test_each_epoch_draws_anew_and_each_purpose_for_itself(tmp_path, monkeypatch
     train(tiny(model={"encoder": "rate"}, train={"epochs": 5, "batch_size": 2000}), tmp_path)
     assert len(seeds) == len(set(seeds)) == 10
     runs = [(run, epoch, rank) for epoch in range(50) for run in (0, 1) for rank in (0, 1)]
-    assert len({seed for run in runs for seed in trainer._seeds(*run)}) == 5 * len(runs)
+    assert len({seed for run in runs for seed in trainer.epoch_seeds(*run)}) == 5 * len(runs)
 
 
 def test_the_global_generator_is_left_alone(tmp_path):
@@ -262,7 +263,7 @@ def test_learning_rate_and_augmentation_follow_their_schedules(tmp_path, monkeyp
 
 def test_only_weight_matrices_decay():
     model = build_model(tiny(model={"learn_beta": True, "learn_threshold": True}))
-    decaying, others = trainer._optimizer(model, tiny().train).param_groups
+    decaying, others = optimizer.adamw(model, tiny().train).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert {names[id(p)] for p in decaying["params"]} == {"layers.0.linear.weight", "readout.weight"}
     assert len(decaying["params"]) + len(others["params"]) == len(names)
@@ -276,7 +277,7 @@ def test_the_loss_is_the_one_of_the_configuration(tmp_path):
     )
     result = train(config, tmp_path)
     data = load_digits_split(part="train_all")
-    torch.manual_seed(trainer._seeds(0, epoch=0)[0])
+    torch.manual_seed(trainer.epoch_seeds(0, epoch=0)[0])
     model = build_model(config)
     model.calibrate(data.images)
     output = model(model.encode(data.images))
@@ -304,7 +305,7 @@ def test_batches_take_every_sample_once_and_none_is_small(tmp_path, monkeypatch)
 
 def test_learned_neurons_stay_in_their_range():
     config = tiny(model={"learn_beta": True, "learn_threshold": True}, train={"learning_rate": 1e-6})
-    run = trainer.Trainer(config, load_digits_split(part="train"), Workers())
+    run = trainer.Trainer(training.initial_model(config), config, load_digits_split(part="train"), Workers())
     neuron = run.model.layers[0].neuron
     with torch.no_grad():
         neuron.beta.copy_(torch.tensor([-0.5, 0.0, 0.5, 0.9, 1.0, 1.5]))
@@ -312,7 +313,7 @@ def test_learned_neurons_stay_in_their_range():
     run.train_epoch(1)
     # Three steps of at most 1e-6 each.
     assert neuron.beta.tolist() == pytest.approx([0, 0, 0.5, 0.9, 1, 1], abs=1e-5)
-    assert neuron.threshold.tolist() == pytest.approx([trainer.MIN_THRESHOLD] * 2 + [0.5, 1, 2, 3], abs=1e-5)
+    assert neuron.threshold.tolist() == pytest.approx([MIN_THRESHOLD] * 2 + [0.5, 1, 2, 3], abs=1e-5)
     assert 0 <= neuron.beta.min() <= neuron.beta.max() <= 1
     assert not torch.equal(neuron.beta, neuron.beta.round(decimals=1))  # they did learn
 
@@ -417,7 +418,7 @@ def test_a_scaled_loss_may_overflow_some_times_but_not_for_ever(tmp_path, monkey
     workers = Workers("no")
     workers.mixed_precision = "fp16"
     config = tiny()
-    run = trainer.Trainer(config, load_digits_split(part="train"), workers)
+    run = trainer.Trainer(training.initial_model(config), config, load_digits_split(part="train"), workers)
     broken = next(p for p in run.model.parameters() if p.ndim == 2)
 
     class LeftOut:
@@ -472,10 +473,12 @@ def test_a_statistic_that_is_not_finite_is_not_saved(tmp_path, monkeypatch):
 
 
 def test_a_number_in_single_precision_that_squares_to_infinity_is_finite():
-    trainer.check_finite([("a", torch.full((2,), 3e38)), ("b", None), ("c", torch.tensor([], dtype=torch.float64))], "")
-    trainer.check_finite([("d", torch.tensor(1e300, dtype=torch.float64)), ("e", torch.tensor([1, 2]))], "")
+    optimizer.check_finite(
+        [("a", torch.full((2,), 3e38)), ("b", None), ("c", torch.tensor([], dtype=torch.float64))], ""
+    )
+    optimizer.check_finite([("d", torch.tensor(1e300, dtype=torch.float64)), ("e", torch.tensor([1, 2]))], "")
     with pytest.raises(PnbxValueError, match="the f must be finite, got 1 of 2 numbers that are not, here"):
-        trainer.check_finite([("f", torch.tensor([1.0, -math.inf]))], "here")
+        optimizer.check_finite([("f", torch.tensor([1.0, -math.inf]))], "here")
 
 
 @pytest.mark.parametrize("what", ["checkpoint", "log"])

@@ -12,11 +12,11 @@ from neuromorphic.executors.lava.mapping import (
     stock_lif_arguments,
     synapse_arguments,
 )
-from neuromorphic.fixed_point import dense, lif_step
 from neuromorphic.ops import Delay
 from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from programs import small_program
 from random_programs import random_program
+from steps import dense, lif_step
 
 ONE = np.ones(2, dtype=np.int32)
 WEIGHTS = np.array([[1, 0, -1], [1, 1, 0]], dtype=np.int8)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neuromorphic.pathway_arithmetic import gate, gated_step, scale_values
+from steps import gate, gated_step, scale_values
 
 SCRIPT = """
 import sys

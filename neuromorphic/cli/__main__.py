@@ -1,0 +1,5 @@
+"""``python -m neuromorphic.cli``."""
+
+from neuromorphic.cli import main
+
+main()

@@ -1,0 +1,202 @@
+"""Commands that run programs: ``run`` and ``verify``, on any executor of the registry."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from numpy.typing import NDArray
+
+from neuromorphic.cli.app import AsJson, ProgramFile, app, out, progress_bar
+from neuromorphic.execution import run as run_program
+from neuromorphic.execution import verify as verify_program
+from neuromorphic.executors import EXECUTORS, NAMES
+from neuromorphic.executors.entry import Option
+from neuromorphic.files.arrays import read_inputs
+from neuromorphic.program import Program
+from neuromorphic.recording import Recording
+
+InputFile = Annotated[
+    Path,
+    typer.Argument(
+        help="A .npy array, [T, B, N] or [B, N] (held constant); floats are quantised as the program says.",
+        metavar="INPUTS",
+    ),
+]
+Samples = Annotated[str | None, typer.Option(help="Only samples a:b of the inputs, for example 0:20.")]
+
+
+def _load_inputs(path: Path, samples: str | None) -> NDArray[Any]:
+    if samples is None:
+        return read_inputs(path)
+    first, colon, last = samples.partition(":")
+    if not colon or not all(part.isdecimal() or part == "" for part in (first, last)):
+        raise typer.BadParameter(f"--samples must be a:b, for example 0:20, got {samples!r}")
+    return read_inputs(path, slice(int(first or 0), int(last) if last else None))
+
+
+def _flags() -> dict[str, dict[str, Option]]:
+    """Return what the executors of the registry can be told, by flag and by executor."""
+    flags: dict[str, dict[str, Option]] = {}
+    for entry in EXECUTORS.values():
+        for option in entry.options:
+            flags.setdefault(option.flag, {})[entry.name] = option
+    return flags
+
+
+def _parameter_name(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
+
+
+def _parameter(flag: str, of: Mapping[str, Option]) -> inspect.Parameter:
+    """Return a flag as a parameter of a command; its help says what each executor understands by it."""
+    names: dict[str, list[str]] = {}
+    for name, option in of.items():
+        names.setdefault(option.help, []).append(name)
+    text = "; ".join(f"{', '.join(those)}: {meaning}" for meaning, those in names.items())
+    first = next(iter(of.values()))
+    told = typer.Option(flag, help=text.removesuffix(".") + ".", min=first.minimum)
+    return inspect.Parameter(
+        _parameter_name(flag),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[first.type | None, told],
+    )
+
+
+def _with_executor_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Put the flags of all executors where a command has ``**told``."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    flags = [_parameter(flag, of) for flag, of in _flags().items()]
+    ordered = sorted([*flags, *own], key=lambda one: one.kind)  # flags before the command's own keyword-only --json
+    command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
+    return command
+
+
+def _options(executor: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an executor is told, refusing what it does not understand."""
+    if executor not in EXECUTORS:
+        raise typer.BadParameter(f"--executor must be one of {', '.join(EXECUTORS)}, got {executor!r}")
+    options = {}
+    for flag, of in _flags().items():
+        value = told[_parameter_name(flag)]
+        if value is not None and executor not in of:
+            raise typer.BadParameter(f"{flag} is for --executor {' or '.join(of)}, got --executor {executor}")
+        if value is not None:
+            options[of[executor].name] = value
+    return options
+
+
+def _us_per_step(recording: Recording, steps: int) -> float:
+    return 1e6 * float(recording.metadata["seconds"]) / steps
+
+
+@app.command("run")
+@_with_executor_options
+def run_command(
+    program_file: Annotated[
+        Path,
+        typer.Argument(
+            help="A program written by `neuromorphic compile`, or a .onnx file of `neuromorphic export`.",
+            metavar="PROGRAM",
+        ),
+    ],
+    inputs_file: InputFile,
+    executor: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(NAMES)}; else numpy, of a .onnx file onnxruntime."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the recording (.npz).")] = None,
+    samples: Samples = None,
+    *,
+    as_json: AsJson = False,
+    **told: Any,
+) -> None:
+    """Run a program on inputs and record every spike and state.
+
+    For example:
+
+    - `neuromorphic run program.npz inputs.npy --executor numpy -o recording.npz`
+    - `neuromorphic run program.npz inputs.npy --executor lava --samples 0:20`
+    - `neuromorphic run program.npz inputs.npy --executor native --threads 2`
+    - `neuromorphic run program.npz inputs.npy --executor torch --device cuda`
+    - `neuromorphic run model.onnx inputs.npy --executor openvino --device CPU`
+    """
+    suffix = program_file.suffix.lower()
+    readers = [entry.name for entry in EXECUTORS.values() if entry.reads and entry.reads == suffix]
+    executor = executor or (readers or NAMES)[0]
+    options = _options(executor, told)
+    if readers and executor not in readers:
+        raise typer.BadParameter(f"a {suffix} file runs on {' or '.join(readers)}, got --executor {executor}")
+    run_file = EXECUTORS[executor].run_file if readers else None
+    inputs = _load_inputs(inputs_file, samples)
+    with progress_bar(f"running on {executor}") as progress:
+        if run_file is None:
+            recording = run_program(Program.load(program_file), inputs, executor, progress=progress, **options)
+        else:
+            recording = run_file(program_file, inputs, executor, progress=progress, **options)
+    if output is not None:
+        recording.save(output)
+    spikes = recording.spikes()
+    num_steps, batch = next(iter(recording.variables.values())).shape[:2]
+    facts = {
+        "executor": executor,
+        "samples": batch,
+        "steps": num_steps,
+        "firing_rate": {name: float(array.mean()) for name, array in spikes.items()},
+        "us_per_step_and_sample": _us_per_step(recording, num_steps * batch),
+        "recording": None if output is None else str(output),
+    }
+    if any(name.endswith(".y") for name in recording.variables):
+        facts["labels"] = recording.labels().tolist()
+    if as_json:
+        out.print_json(data=facts)
+        return
+    rates = ", ".join(f"{name} {100 * rate:.1f} %" for name, rate in facts["firing_rate"].items())
+    out.print(f"{batch} samples x {num_steps} steps on {executor}; firing rates: {rates}")
+    if "labels" in facts:
+        shown = " ".join(map(str, facts["labels"][:20]))
+        out.print(f"labels: {shown}{' ...' if batch > 20 else ''}")
+    if output is not None:
+        out.print(f"recording: {output}")
+
+
+@app.command("verify")
+@_with_executor_options
+def verify_command(
+    program_file: ProgramFile,
+    inputs_file: InputFile,
+    executor: Annotated[str, typer.Option(help=f"The executor to check: one of {', '.join(NAMES)}.")] = "lava",
+    samples: Samples = None,
+    *,
+    as_json: AsJson = False,
+    **told: Any,
+) -> None:
+    """Check an executor against the NumPy reference, spike by spike and state by state.
+
+    Exit code 0 when all are equal; 1 with the first divergence (op, variable, step, sample, neuron, expected, got).
+
+    For example:
+
+    - `neuromorphic verify program.npz inputs.npy --executor lava`
+    """
+    options = _options(executor, told)
+    program, inputs = Program.load(program_file), _load_inputs(inputs_file, samples)
+    with progress_bar(f"running on {executor}") as progress:
+        comparison, _, _ = verify_program(program, inputs, executor, progress=progress, **options)
+    if as_json:
+        facts = {key: value for key, value in vars(comparison).items() if key != "first"}
+        first = None if comparison.first is None else vars(comparison.first)
+        out.print_json(data={"executor": executor, "equal": comparison.equal, **facts, "first_divergence": first})
+    else:
+        out.print(
+            f"{executor} against numpy: {comparison.spikes_different} of {comparison.spikes_compared} spikes differ, "
+            f"{comparison.states_different} of {comparison.states_compared} states differ"
+        )
+        if comparison.first is not None:
+            out.print(str(comparison.first), soft_wrap=True)
+    raise typer.Exit(0 if comparison.equal else 1)

@@ -1,0 +1,252 @@
+"""The data sets that a configuration can name. To add one: a module beside this one, and a row in ``DATA_SETS``."""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pnbx_snn.data.arrays import ArraySizes, load_arrays, windows
+from pnbx_snn.data.augment import affine_elastic, augment_features
+from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.data.download import Mirror, OpenUrl, Progress
+from pnbx_snn.data.events import SENSORS, load_events
+from pnbx_snn.data.fsdd import download_fsdd, load_fsdd
+from pnbx_snn.data.mnist import download_mnist, load_mnist
+from pnbx_snn.data.split import Part, Sequences, Split
+from pnbx_snn.errors import DataError, PnbxValueError, StorageError
+
+DataName = Literal["digits", "mnist", "mnist_rows", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture", "arrays"]
+DATA_VARIABLE = "PNBX_DATA"
+
+Section = Any
+"""The section ``[data]``, a :class:`pnbx_snn.training.settings.DataConfig`: that room lies above this one."""
+
+
+class DataSet(NamedTuple):
+    """What there is to know of a data set.
+
+    ``load(section, part)`` returns its samples, ``sizes(section)`` the values in a step, the steps (1: static samples)
+    and the classes. ``augment(x, generator=..., strength=...)`` changes samples at random in training. Where there is a
+    ``url``, an address that ends in ``/``, ``download(folder, mirror)`` puts the files into a folder.
+    """
+
+    load: Callable[[Section, Part], Split]
+    sizes: Callable[[Section], ArraySizes]
+    augment: Callable[..., Tensor] | None = None
+    url: str = ""
+    download: Callable[[Path, Mirror], list[Path]] | None = None
+
+
+def _distorted(x: Tensor, *, generator: torch.Generator, strength: float) -> Tensor:
+    flat = x.flatten(1)
+    return affine_elastic(flat, math.isqrt(flat.shape[1]), generator=generator, strength=strength).reshape(x.shape)
+
+
+def _mnist_rows(data: Section, part: Part) -> Split:
+    split = load_mnist(data_folder(data), part=part)
+    return Split(split.images[:].reshape(-1, 28, 28), split.labels)
+
+
+def _fsdd(data: Section, part: Part) -> Split:
+    recordings = load_fsdd(
+        data_folder(data),
+        part=part,
+        held_out_speaker=data.held_out_speaker or None,
+        num_frames=data.num_frames,
+        num_bands=data.num_bands,
+    )
+    return Split(recordings.features, recordings.labels)
+
+
+def _events(data: Section, part: Part) -> Split:
+    options = {"num_steps": data.num_frames, "step_ms": data.step_ms, "pool": data.pool}
+    return Split(*load_events(data_folder(data), data.name, part=part, **options))
+
+
+def _event_sizes(data: Section) -> ArraySizes:
+    sensor = SENSORS[data.name]
+    return ArraySizes(sensor.num_inputs(data.pool), data.num_frames, sensor.num_classes)
+
+
+def _arrays(data: Section, part: Part) -> Split:
+    split = load_arrays(
+        arrays_path(data),
+        part=part,
+        validation_share=data.validation_share,
+        test_share=data.test_share,
+        split_seed=data.split_seed,
+        values=data.values,
+        sizes=ArraySizes(data.features, data.steps, data.classes) if data.is_resolved else None,
+    )
+    if data.window == 1:
+        return split
+    seen = windows(split.images[:], data.window)
+    return Split(seen if split.lengths is None else Sequences(seen, split.lengths), split.labels)
+
+
+DATA_SETS: dict[str, DataSet] = {
+    "digits": DataSet(
+        load=lambda _, part: load_digits_split(part=part), sizes=lambda _: ArraySizes(64, 1, 10), augment=_distorted
+    ),
+    "mnist": DataSet(
+        load=lambda data, part: load_mnist(data_folder(data), part=part),
+        sizes=lambda _: ArraySizes(784, 1, 10),
+        augment=_distorted,
+        url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+        download=download_mnist,
+    ),
+    "mnist_rows": DataSet(load=_mnist_rows, sizes=lambda _: ArraySizes(28, 28, 10), augment=_distorted),
+    "fsdd": DataSet(
+        load=_fsdd,
+        sizes=lambda data: ArraySizes(data.num_bands, data.num_frames, 10),
+        augment=augment_features,
+        url="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/",
+        download=download_fsdd,
+    ),
+    **{name: DataSet(load=_events, sizes=_event_sizes) for name in SENSORS},
+    "arrays": DataSet(
+        load=_arrays, sizes=lambda data: ArraySizes(data.features * data.window, data.steps, data.classes)
+    ),
+}
+assert set(DATA_SETS) == set(get_args(DataName))
+
+
+def data_folder(data: Section) -> Path:
+    """Return the folder of the data sets: ``data.folder``, or what the environment variable ``PNBX_DATA`` says.
+
+    Raises
+    ------
+    DataError
+        If neither names one.
+    """
+    folder = data.folder or os.environ.get(DATA_VARIABLE, "")
+    if folder:
+        return Path(folder)
+    where = f"--data DIR, data.folder or {DATA_VARIABLE}"
+    if data.name in SENSORS:
+        raise DataError(f"data.name = {data.name!r} needs the folder where Tonic put it: {where}")
+    raise DataError(
+        f"data.name = {data.name!r} needs a folder: {where}; "
+        f"to get the files: pnbx-snn download {data.name.removesuffix('_rows')} --data DIR"
+    )
+
+
+def arrays_path(data: Section) -> Path:
+    """Return where a user's arrays lie: ``data.path``, from ``data.folder`` if that is set."""
+    return Path(data.folder, data.path)
+
+
+def load_split(data: Section, part: Part) -> Split:
+    """Load a part of the data that a configuration names.
+
+    What is in ``"train"``, ``"validation"``, ``"train_all"`` (both) and ``"test"`` says the function that loads this
+    data set.
+
+    Returns
+    -------
+    Split
+        ``images`` is ``[n, N]`` for static samples and ``[n, T, N]`` for sequences; event data are read as they are
+        indexed.
+
+    Raises
+    ------
+    DataError
+        If the files are missing or broken.
+
+    Examples
+    --------
+    >>> from pnbx_snn.training.settings import DataConfig
+    >>> load_split(DataConfig(), "test").images.shape
+    torch.Size([360, 64])
+    """
+    return DATA_SETS[data.name].load(data, part)
+
+
+def augment(
+    x: Float[Tensor, "B *shape"], data: Section, *, strength: float, generator: torch.Generator
+) -> Float[Tensor, "B *shape"]:
+    """Change samples at random: images by affine and elastic distortion, spoken digits by shifts, masks and noise.
+
+    The samples are those of :func:`load_split`; the strength is 0 (as they are) to 1.
+
+    Examples
+    --------
+    >>> from pnbx_snn.training.settings import DataConfig
+    >>> x = load_split(DataConfig(), "validation").images
+    >>> bool((augment(x, DataConfig(), strength=0.0, generator=torch.Generator()) == x).all())
+    True
+    """
+    if strength == 0:
+        return x
+    change = DATA_SETS[data.name].augment
+    if change is None:
+        raise PnbxValueError(f"augment: samples of {data.name!r} cannot be changed: strength must be 0, got {strength}")
+    return change(x, generator=generator, strength=strength)
+
+
+def download(
+    name: str,
+    folder: str | Path,
+    *,
+    progress: Progress | None = None,
+    base_url: str | None = None,
+    open_url: OpenUrl | None = None,
+) -> list[Path]:
+    """Put a data set into a folder, where :func:`load_split` finds it.
+
+    Parameters
+    ----------
+    name
+        ``"mnist"``: the four files of MNIST (12 MB) into ``folder/mnist``. ``"fsdd"``: the 3,000 spoken digits (a zip
+        of 16 MB) as ``folder/fsdd/fsdd.npz``.
+    folder
+        Made if it is not there. Files in it that are right are kept, so a second call continues the first one.
+    progress
+        Told about every 64 KiB that arrives.
+    base_url
+        Another mirror, an ``https://`` address that ends in ``/``, with files of the same names.
+    open_url
+        Another way to open an address, for tests and for networks with rules of their own.
+
+    Returns
+    -------
+    list of Path
+        The files, whether downloaded or already there.
+
+    Notes
+    -----
+    What arrives is not trusted: it has a largest size, and is checked in memory before a file is written, in one step.
+
+    Raises
+    ------
+    DataError
+        If the mirror cannot be reached, or what it sends is cut short, altered or something else; nothing is kept.
+    StorageError
+        If a file cannot be written.
+    PnbxValueError
+        If there is no data set of this name, or ``base_url`` is not an https address.
+
+    Examples
+    --------
+    >>> download("mnist", getfixture("tmp_path"), base_url="http://example.org/")
+    Traceback (most recent call last):
+    pnbx_snn.errors.PnbxValueError: download: base_url must start with https:// and end in /, got 'http://example.org/'
+    """
+    row = DATA_SETS.get(name)
+    if row is None or row.download is None:
+        known = " or ".join(repr(name) for name, row in DATA_SETS.items() if row.download)
+        raise PnbxValueError(f"download: name must be {known}, got {name!r}")
+    base_url = row.url if base_url is None else base_url
+    if not (base_url.startswith("https://") and base_url.endswith("/")):
+        raise PnbxValueError(f"download: base_url must start with https:// and end in /, got {base_url!r}")
+    target = Path(folder) / name
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{target}: the folder cannot be made ({error.strerror})") from error
+    return row.download(target, Mirror(base_url, open_url=open_url, progress=progress))

@@ -1,0 +1,57 @@
+"""The conformance table: every operation on every executor gives the same bits as the reference, or is refused by name.
+
+Random programs around one operation, its parameters often at the ends of their ranges. What an executor lacks
+stands in its entry of the registry.
+"""
+
+import numpy as np
+import pytest
+
+from lava_fixtures import assert_equal
+from neuromorphic import run
+from neuromorphic.errors import ExecutorError
+from neuromorphic.executors import EXECUTORS, NAMES
+from neuromorphic.ops import OP_TYPES
+from random_networks import random_network
+from random_programs import random_inputs
+
+SEEDS = range(4)
+OPERATIONS = tuple(name for name in OP_TYPES if name != "Input")
+
+
+def programs(operation):
+    """Yield programs around one operation, and inputs for them; every program ends in a Readout."""
+    for seed in SEEDS:
+        rng = np.random.default_rng([seed, OPERATIONS.index(operation)])
+        kinds = () if operation == "Readout" else (operation,)
+        program = random_network(rng, kinds=kinds or ("Dense",), num_ops=2, num_steps=12)
+        assert any(type(op).__name__ == operation for op in program.ops)
+        yield program, random_inputs(program, rng, 2)
+
+
+def test_the_table_is_complete():
+    assert all(set(EXECUTORS[name].lacks) < set(OPERATIONS) for name in NAMES)
+    assert {name: EXECUTORS[name].lacks for name in NAMES if EXECUTORS[name].lacks} == {"native": ("ShiftLIF",)}
+    assert all(any(programs(operation)) for operation in OPERATIONS)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("executor", [name for name in NAMES if name not in ("numpy", "lava")])
+def test_an_operation_gives_the_same_bits(operation, executor):
+    for program, inputs in programs(operation):
+        if operation in EXECUTORS[executor].lacks:
+            with pytest.raises(ExecutorError, match=f"executor '{executor}' lacks {operation}"):
+                run(program, inputs, executor)
+            continue
+        expected, got = run(program, inputs), run(program, inputs, executor)
+        assert list(got.variables) == list(expected.variables)
+        for name, array in expected.variables.items():
+            assert got.variables[name].dtype == array.dtype
+            np.testing.assert_array_equal(got.variables[name], array, err_msg=name)
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_gives_the_same_bits_on_lava(operation, lava_session):
+    for program, inputs in programs(operation):
+        assert_equal(program, inputs, lava_session)
