@@ -22,7 +22,7 @@ from neuromorphic.executors.onnx.graph import BOOL, INT32, INT64, Operand, Tenso
 from neuromorphic.executors.onnx.integers import EXACT, LIMB, MASK, Integers, Limbs, num_digits
 from neuromorphic.executors.onnx.products import Products, matrix_times_vector, product
 from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE
-from neuromorphic.ops.symbols import Symbol
+from neuromorphic.ops.symbols import Symbol, Traced
 
 _INT32 = 1 << 31
 _SHORT = 1 << 15  # a vector that leaves digits of a matrix some bits
@@ -398,7 +398,7 @@ class Lowering:
         for digit in [self.tensor(x)] if x.peak <= EXACT else reversed(self._digits(x)):
             if candidates is not places:  # only what was best so far
                 digit = g.where(g.op("Equal", candidates, none), -1, digit)
-            best = g.op("ReduceMax", g.narrow(digit), last, keepdims=1)
+            best = g.op("ReduceMax", g.narrow(g.constant(digit)), last, keepdims=1)
             candidates = g.where(g.op("Equal", digit, best), places, none)
         return g.sealed(g.op("ReduceMin", candidates, last, keepdims=1))
 
@@ -505,20 +505,10 @@ def plain(value: NDArray[np.int64]) -> Operand:
     return int(value.flat[0]) if (value == value.flat[0]).all() else value.astype(np.int32)
 
 
-def symbols_of(roots: Sequence[Symbol]) -> Iterator[Symbol]:
-    """Yield every symbol on which others depend, with those, each once."""
-    waiting, seen = list(roots), set()
-    while waiting:
-        symbol = waiting.pop()
-        if id(symbol) not in seen:
-            seen.add(id(symbol))
-            waiting += symbol.args
-            yield symbol
-
-
-def reads_of(roots: Sequence[Symbol]) -> Counter[int]:
+def reads_of(asked: Traced) -> Counter[int]:
     """Return how often each symbol is read, by its identity; what is asked for is read once more."""
-    return Counter(map(id, [*roots, *(a for symbol in symbols_of(roots) for a in symbol.args)]))
+    args = (a for symbol in asked.symbols() for a in symbol.args)
+    return Counter(map(id, [asked.value, *asked.after.values(), *args]))
 
 
 Rule = Callable[[Lowering, Symbol], Tensor]

@@ -10,7 +10,7 @@ import numpy as np
 from neuromorphic.bounds import event_range, prove_ranges
 from neuromorphic.executors.onnx.graph import FLOAT, INT32, UINT8, Tensor
 from neuromorphic.executors.onnx.integers import EXACT, Integers
-from neuromorphic.executors.onnx.lowering import Lowering, fixed_value, reads_of, symbols_of
+from neuromorphic.executors.onnx.lowering import Lowering, fixed_value, reads_of
 from neuromorphic.executors.onnx.products import Products
 from neuromorphic.ops import Delay, FastWeights, Input, Operation, Slots
 from neuromorphic.ops.symbols import Range, Symbol, Traced, trace
@@ -79,32 +79,32 @@ class Step:
 
     def _lower(self, op: Operation, inputs: list[Tensor]) -> Tensor:
         """Add the nodes of an operation and return what flows to its readers."""
-        g, traced = self.graph, self._traced(op)
-        after = traced.after
-        starts = {name: np.broadcast_to(np.asarray(first), shape) for name, (shape, first) in op.states().items()}
-        real = _shifted_matrices([traced.value, *after.values()])
-        found: dict[str, Tensor] = {}
-        for name, start in starts.items():
-            field, shape = _port(op, name, start.shape)
-            port = State(f"{op.name}.{field}", shape, FLOAT if name in real else INT32)
-            self.states[port.name] = port
-            found[name] = port.input if shape == start.shape else g.reshape(port.input, -1, *start.shape)
-            if start.any():  # stored relative to its start, so that all states begin with zeros
-                found[name] = g.op("Add", found[name], start.astype(DTYPES[port.dtype]))
+        g, held, found = self.graph, op.states(), {}
         wanted = {v.name: v for v in op.variables if f"{op.name}.{v.name}" in self.record}
-        roots = [traced.value, *(after[name] for name in (*starts, *wanted))]
-        lowering = Lowering(g, op.name, self.products, inputs, found, real, reads_of(roots))
-        for name, start in starts.items():
-            field, shape = _port(op, name, start.shape)
-            symbol = after[name]
-            value = lowering.real(symbol) if name in real else self._batched(lowering, symbol)
-            if start.any():
-                value = g.op("Sub", value, start.astype(np.float32 if name in real else np.int32))
-            self._hold(f"{op.name}.{field}", value if shape == start.shape else g.reshape(value, -1, *shape))
+        asked = _asked(self._traced(op), list(wanted))
+        real = _shifted_matrices(asked)
+        starts = {name: np.broadcast_to(np.asarray(held[name].first), held[name].shape) for name in held}
+        for name in filter(asked.after.__contains__, held):
+            port = _port(op, name, held[name].shape, FLOAT if name in real else INT32)
+            self.states[port.name] = port
+            found[name] = self._shaped(port.input, port.shape, held[name].shape)
+            if starts[name].any():  # stored relative to its start, so that all states begin with zeros
+                found[name] = g.op("Add", found[name], starts[name].astype(DTYPES[port.dtype]))
+        lowering = Lowering(g, op.name, self.products, inputs, found, real, reads_of(asked))
+        for name in found:
+            port = _port(op, name, held[name].shape, FLOAT if name in real else INT32)
+            after = asked.after[name]
+            value = lowering.real(after) if name in real else self._batched(lowering, after)
+            if starts[name].any():
+                value = g.op("Sub", value, starts[name].astype(DTYPES[port.dtype]))
+            self._hold(port.name, self._shaped(value, held[name].shape, port.shape))
         for name, variable in wanted.items():
-            value = self._batched(lowering, after[name])
+            value = self._batched(lowering, asked.after[name])
             self.variables[f"{op.name}.{name}"] = g.cast(value, UINT8) if variable.dtype == "uint8" else value
-        return self._batched(lowering, traced.value)
+        return self._batched(lowering, asked.value)
+
+    def _shaped(self, tensor: Tensor, shape: tuple[int, ...], to: tuple[int, ...]) -> Tensor:
+        return tensor if shape == to else self.graph.reshape(tensor, -1, *to)
 
     def _traced(self, op: Operation) -> Traced:
         """Return the step of an operation on its proven ranges; a state that no step changes is a constant."""
@@ -116,8 +116,8 @@ class Step:
         traced = trace(op, inputs, states)
         still = [name for name in states if traced.after[name].facts.get("name") == name]
         for name in still:
-            shape, first = op.states()[name]
-            states[name] = (np.broadcast_to(np.asarray(first, dtype=np.int64), shape),) * 2
+            state = op.states()[name]
+            states[name] = (np.broadcast_to(np.asarray(state.first, dtype=np.int64), state.shape),) * 2
         return trace(op, inputs, states) if still else traced
 
     def _batched(self, lowering: Lowering, symbol: Symbol) -> Tensor:
@@ -176,14 +176,25 @@ class Step:
             self.next[name] = self.graph.op("Add", value, self.graph.cast(zeros, self.states[name].dtype))
 
 
-def _port(op: Operation, name: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
-    """Return by which name and shape files know a state: they are older than two of the operations' own."""
+def _port(op: Operation, name: str, shape: tuple[int, ...], dtype: int) -> State:
+    """Return a state as files know it: they are older than the name of one and the shape of another."""
     if isinstance(op, FastWeights) and name == "F":
-        return name, (op.size, op.size)
-    return "fast" if isinstance(op, Slots) else name, shape
+        shape = (op.size, op.size)
+    return State(f"{op.name}.{'fast' if isinstance(op, Slots) else name}", shape, dtype)
 
 
-def _shifted_matrices(roots: Sequence[Symbol]) -> frozenset[str]:
+def _asked(traced: Traced, wanted: list[str]) -> Traced:
+    """Return the graph of the value, of the variables wanted, and of the states on which those depend."""
+    asked = Traced(traced.value, {name: traced.after[name] for name in wanted})
+    while True:
+        leaves = (s for s in asked.symbols() if s.kind == "state" and fixed_value(s) is None)
+        read = {s.facts["name"] for s in leaves} - asked.after.keys()
+        if not read:
+            return asked
+        asked.after.update({name: traced.after[name] for name in read})
+
+
+def _shifted_matrices(asked: Traced) -> frozenset[str]:
     """Return the states that are whole matrices of at most 24 bits and are shifted: those are float32."""
-    shifted = (symbol.args[0] for symbol in symbols_of(roots) if symbol.kind == "right")
+    shifted = (symbol.args[0] for symbol in asked.symbols() if symbol.kind == "right")
     return frozenset(x.facts["name"] for x in shifted if x.kind == "state" and len(x.shape) == 2 and x.peak <= EXACT)

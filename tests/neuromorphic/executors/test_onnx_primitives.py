@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from neuromorphic import Dense, Input, Program, Readout, verify
-from neuromorphic.errors import CompileError
 from neuromorphic.executors.onnx.lowering import RULES
-from neuromorphic.executors.onnx.model import to_onnx
 from neuromorphic.ops.base import OneSource, State, Variable
 from neuromorphic.ops.numbers import NumPy
 
@@ -43,11 +41,15 @@ class Drawn(OneSource):
 
         def pick(most):
             found = [entry for entry in pool if entry[1] <= most]
-            return found[int(rng.integers(len(found)))] if found else (xp.clip(pool[-1][0], -(1 << most), 1 << most), most)
+            return (
+                found[int(rng.integers(len(found)))] if found else (xp.clip(pool[-1][0], -(1 << most), 1 << most), most)
+            )
 
         def constant(bits):
             array = rng.integers(-(1 << bits), (1 << bits) + 1, SIZE)
-            return xp.constant(np.where(rng.random(SIZE) < 0.2, 0, array) if rng.random() < 0.8 else np.full(SIZE, array[0]))
+            return xp.constant(
+                np.where(rng.random(SIZE) < 0.2, 0, array) if rng.random() < 0.8 else np.full(SIZE, array[0])
+            )
 
         for _ in range(12):
             kind = str(rng.choice(["add", "sub", "times", "mul", "tz", "shr", "clip", "abs", "where", "and", "roll"]))
