@@ -342,7 +342,7 @@ def _comparison(kind: str, a: Symbol, b: Symbol) -> Symbol:
 
 
 def _corners(function: Any, a: Symbol, b: Symbol) -> Range:
-    results = [function(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
+    results = np.broadcast_arrays(*(function(x, y) for x in (a.low, a.high) for y in (b.low, b.high)))
     return np.minimum.reduce(results), np.maximum.reduce(results)
 
 

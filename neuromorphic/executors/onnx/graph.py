@@ -30,16 +30,16 @@ def wrapped(value: int) -> int:
 
 
 class Graph:
-    """Nodes and constants of an ONNX graph.
+    """Nodes and constants of an ONNX graph; no tensor has the name of one of the graph that goes into it.
 
     Every method that computes returns the name of its result. Arithmetic is int32 and may wrap.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inside: Graph | None = None) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], tuple[Tensor, NDArray[Any]]] = {}
         self._known: dict[Any, tuple[Tensor, ...]] = {}
-        self._count = 0
+        self._count: int = inside._count if inside else 0
 
     def new_name(self, kind: str) -> Tensor:
         """Return a name that no tensor has."""

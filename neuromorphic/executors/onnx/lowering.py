@@ -97,7 +97,8 @@ class Lowering:
         if s.kind == "state":
             return s.facts["name"] in self.real_states
         exact = s.kind in REAL_RULES and max(s.peak, *(a.peak for a in s.args)) <= EXACT
-        return exact and any(self._is_real(a) for a in s.args)
+        by_variable = s.kind == "right" and fixed_value(s.args[1]) is None
+        return exact and not by_variable and any(self._is_real(a) for a in s.args)
 
     def _shared(self, s: Symbol) -> bool:
         return self.reads[id(s)] > 1
@@ -195,7 +196,7 @@ class Lowering:
 
     def _right(self, s: Symbol) -> Tensor:
         x, bits = s.args
-        if fixed_value(bits) is None:
+        if not _is_number(bits):
             return self._shifted(s, EXACT)
         if x.peak >= _INT32:
             return self.limbs(x).floor(bits.peak)
@@ -251,7 +252,7 @@ class Lowering:
         if not inside and limit > 1 << 30:
             raise self._refused(f"a limit of {limit}")
         cut = {} if inside or not terms else self._cut(terms, least, most)
-        if x.kind == "right" and fixed_value(x.args[1]) is None:
+        if x.kind == "right" and not _is_number(x.args[1]) and fixed_value(x) is None:
             wide = self._shifted(x, limit)
         elif cut or (terms and inside):
             wide = self._total(x, terms, limit, cut)
@@ -285,22 +286,24 @@ class Lowering:
         g, (x, bits) = self.g, s.args
         if x.peak >> LIMB >= _INT32 or s.span[0] < -EXACT or (s.peak > EXACT and limit >= EXACT):
             raise self._refused("a shift by a variable")
-        at = np.arange(bits.span[1] + 1)
-        right, left = np.maximum(at - LIMB, 0), np.maximum(LIMB - at, 0)
-        tables = {
-            "cap": np.minimum(1 << np.maximum(limit.bit_length() + right - left, 0), _INT32 - 1),
-            "mask": -(1 << right),
-            "right": 1 << right,
-            "left": 1 << left,
-            "low": 1 << np.minimum(at, LIMB),
-        }
-        index = self._operand(bits, s.shape)
-        of = {name: g.op("Gather", table.astype(np.int32), index) for name, table in tables.items()}
+        at, places = np.arange(bits.span[1] + 1), fixed_value(bits)
+        index = self._operand(bits, s.shape) if places is None else ""
         tensor = self._ranked(self.tensor(x), x, len(s.shape))
+
+        def of(table: NDArray[np.int64]) -> Operand:
+            entries = table.astype(np.int32)
+            return g.op("Gather", entries, index) if places is None else entries[places]
+
+        if x.peak <= EXACT:
+            power = 1 << np.minimum(at, 25)
+            return g.quotient(g.op("BitwiseAnd", tensor, of(-power)), of(power))
+        right, left = np.maximum(at - LIMB, 0), np.maximum(LIMB - at, 0)
+        cap = np.minimum(1 << np.maximum(limit.bit_length() + right - left, 0), _INT32 - 1)
         high = self.limbs(x).floor(LIMB) if x.peak >= _INT32 else g.floor_shift(tensor, LIMB, x.peak)
-        kept = g.op("BitwiseAnd", g.op("Min", g.exact(high), of["cap"]), of["mask"])
-        shifted = g.op("Mul", g.quotient(kept, of["right"]), of["left"])
-        return g.softened(g.op("Add", shifted, g.quotient(g.bits(tensor, MASK), of["low"])))
+        kept = g.op("BitwiseAnd", g.op("Min", g.exact(high), of(cap)), of(-(1 << right)))
+        shifted = g.op("Mul", g.quotient(kept, of(1 << right)), of(1 << left))
+        low = g.quotient(g.bits(tensor, MASK), of(1 << np.minimum(at, LIMB)))
+        return g.softened(g.op("Add", shifted, low))
 
     def _absolute(self, s: Symbol) -> Tensor:
         (x,) = s.args
@@ -430,8 +433,8 @@ class Lowering:
         return self.g.op("Add" if s.kind == "add" else "Sub", *(self.real(a) for a in s.args))
 
     def _real_right(self, s: Symbol) -> Tensor:
-        x, bits = self.real(s.args[0]), s.args[1].peak
-        return self.g.op("Floor", self.g.op("Mul", x, np.array(2.0**-bits, dtype=np.float32))) if bits else x
+        power = (2.0 ** -s.args[1].low).astype(np.float32)
+        return self.g.op("Floor", self.g.op("Mul", self.real(s.args[0]), power))
 
     def _real_row(self, s: Symbol) -> Tensor:
         return self._row_of(self.real(s.args[0]), s.args[1])
@@ -463,7 +466,7 @@ class Lowering:
         if s.kind == "sum":
             digits = self.limbs(x).digits(x.peak)
             return Limbs.of(g, [g.reshape(g.halved_sum(d, x.shape[-1]), -1, *s.shape) for d in digits])
-        if s.kind in ("toward_zero", "right") and (s.kind == "toward_zero" or fixed_value(s.args[1]) is not None):
+        if s.kind in ("toward_zero", "right") and (s.kind == "toward_zero" or _is_number(s.args[1])):
             bits = s.facts["bits"] if s.kind == "toward_zero" else s.args[1].peak
             up = self.limbs(x).correction(bits) if s.kind == "toward_zero" else ""
             shifted = Limbs.of(g, self.limbs(x).digits(s.peak + 1, bits))
@@ -498,6 +501,11 @@ class Lowering:
 def fixed_value(s: Symbol) -> NDArray[np.int64] | None:
     """Return the value of a symbol that has only one."""
     return np.broadcast_to(s.low, s.shape) if s.low is s.high or np.array_equal(s.low, s.high) else None
+
+
+def _is_number(s: Symbol) -> bool:
+    """Whether a symbol is one number, the same for all elements."""
+    return s.span[0] == s.span[1]
 
 
 def plain(value: NDArray[np.int64]) -> Operand:

@@ -198,7 +198,7 @@ def _sequence_graph(step: Step, form: Form) -> onnx.GraphProto:
         value.name = f"step.{name}"
         given[value.name] = (tensor, value)
     body = step.graph.build("body", inner, given)
-    g, sequence = Graph(), INPUT
+    g, sequence = Graph(step.graph), INPUT
     one = np.array([1], dtype=np.int64)
     if form == "image":
         sequence = g.op("Expand", INPUT, np.array([program.num_steps, 1, 1], dtype=np.int64))  # [T, B, N]

@@ -8,13 +8,14 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from neuromorphic import Dense, Input, Program, Readout, verify
+from neuromorphic import Dense, Input, Program, Readout, run
 from neuromorphic.executors.onnx.lowering import RULES
 from neuromorphic.ops.base import OneSource, State, Variable
 from neuromorphic.ops.numbers import NumPy
 
 ROWS, COLUMNS = 3, 4
 SIZE = ROWS * COLUMNS
+DRAWN = 12
 RUNTIMES = ("onnxruntime", "openvino")
 
 
@@ -33,7 +34,8 @@ class Drawn(OneSource):
 
     @property
     def variables(self):
-        return (Variable("a", "int32", SIZE), Variable("seen", "int32", SIZE), Variable("place", "int32", 1))
+        drawn = tuple(Variable(f"drawn{i}", "int32", SIZE) for i in range(DRAWN))
+        return (Variable("a", "int32", SIZE), Variable("place", "int32", 1), *drawn)
 
     def step(self, xp, state, x):
         rng = np.random.default_rng(self.seed)
@@ -51,7 +53,7 @@ class Drawn(OneSource):
                 np.where(rng.random(SIZE) < 0.2, 0, array) if rng.random() < 0.8 else np.full(SIZE, array[0])
             )
 
-        for _ in range(12):
+        for _ in range(DRAWN):
             kind = str(rng.choice(["add", "sub", "times", "mul", "tz", "shr", "clip", "abs", "where", "and", "roll"]))
             a, bits = pick(57)
             if kind in ("add", "sub"):
@@ -83,13 +85,16 @@ class Drawn(OneSource):
                 turned = xp.roll(xp.reshape(a, ROWS, COLUMNS), int(rng.integers(-2, 3)), int(rng.integers(-2, 3)))
                 found = xp.reshape(turned, SIZE), bits
             pool.append(found)
-        last, seen = pool[-1][0], xp.clip(pool[-2][0], -(1 << 30), (1 << 30) - 1)
-        grid = xp.reshape(xp.clip(last, -(1 << 29), 1 << 29), ROWS, COLUMNS)
+        for i, (found, bits) in enumerate(pool[2:]):
+            if bits > 29:
+                found = found >> (bits - 29) if i % 2 else xp.toward_zero(found, bits - 29)
+            setattr(state, f"drawn{i}", xp.clip(found, -(1 << 30), (1 << 30) - 1))
+        last, seen = pool[-1][0], state.drawn7
+        grid = xp.reshape(xp.clip(last, -(1 << 29), 1 << 29) - state.a, ROWS, COLUMNS)
         state.place = xp.argmax(xp.sum(grid))
         row = xp.clip(xp.row(state.m, state.place) + xp.sum(xp.reshape(seen, COLUMNS, ROWS)), 0, 1 << 22)
         state.m = xp.set_row(state.m - (state.m >> 3), state.place, row)
-        state.seen = seen
-        state.a = xp.saturate(last + state.a)
+        state.a = xp.saturate(last - (state.a >> 1) + x * 77)
         return xp.clip(xp.repeat(row, ROWS) + seen, -(1 << 30), 1 << 30)
 
 
@@ -104,11 +109,17 @@ def drawn_program(seed):
 
 @pytest.mark.parametrize("executor", RUNTIMES)
 def test_what_is_drawn_from_the_primitives_is_exact(executor):
-    # 300 were run once for each runtime.
+    # 300 were run once for each runtime. What is recorded breaks the chains that a runtime fuses: half record little.
+    values = 0
     for seed in range(12):
-        comparison, expected, _ = verify(*drawn_program(seed), executor, products=("int8", "float32")[seed % 2])
-        assert comparison.equal, (seed, str(comparison.first))
-        assert expected.variables["drawn.seen"].any()
+        program, inputs = drawn_program(seed)
+        expected = run(program, inputs).variables
+        names = list(expected) if seed % 2 else ["drawn.a", f"drawn.drawn{seed % DRAWN}", "sum.y"]
+        got = run(program, inputs, executor, record=names, products=("int8", "float32")[seed // 2 % 2]).variables
+        for name in names:
+            np.testing.assert_array_equal(got[name], expected[name], err_msg=f"{seed} {name}")
+            values += len(np.unique(expected[name]))
+    assert values > 3_000
 
 
 def test_every_primitive_has_a_rule():
