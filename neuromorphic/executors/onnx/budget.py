@@ -15,7 +15,7 @@ NODES = frozenset(
         *("Abs", "Add", "ArgMax", "BitwiseAnd", "Cast", "Clip", "Concat"),
         *("ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "GatherND", "Greater"),
         *("GreaterOrEqual", "Identity", "Less", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "ReduceMax"),
-        *("ReduceMin", "ReduceSum", "Reshape", "Scan", "Shape", "Sign", "Slice", "Split"),
+        *("ReduceMin", "ReduceSum", "Reshape", "Scan", "ScatterElements", "Shape", "Sign", "Slice", "Split"),
         *("Sub", "Where"),
     )
 )

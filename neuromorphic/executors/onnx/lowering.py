@@ -424,8 +424,12 @@ class Lowering:
         return self._with_row(s, self.tensor(matrix), index, self.tensor(row))
 
     def _with_row(self, s: Symbol, matrix: Tensor, index: Symbol, row: Tensor) -> Tensor:
-        here = self.g.op("Equal", self.tensor(index), np.arange(s.shape[0], dtype=np.int32))
-        return self.g.where(self.g.reshape(here, -1, s.shape[0], 1), self.g.reshape(row, -1, 1, s.shape[1]), matrix)
+        g, (rows, columns) = self.g, s.shape
+        place, row = g.reshape(self.tensor(index), -1, 1, 1), g.reshape(row, -1, 1, columns)
+        if any(fixed_value(a) is not None for a in s.args):  # without the axis of samples
+            return g.where(g.op("Equal", place, np.arange(rows, dtype=np.int32).reshape(1, -1, 1)), row, matrix)
+        places = g.op("Expand", place, np.array([1, 1, columns], dtype=np.int64))
+        return g.op("ScatterElements", matrix, places, row, axis=1)
 
     # Whole numbers of a large state, in float32 ------------------------------------------------------------------
 
