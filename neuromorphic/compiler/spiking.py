@@ -158,7 +158,7 @@ def spiking_population(
     beta, theta, gain, offset : Float64
         ``[N]``; a negative ``gain`` turns the weights of its neuron around.
     reset : str
-        One of :data:`neuromorphic.fixed_point.RESETS`.
+        One of :data:`neuromorphic.ops.resets.RESETS`.
     ranges : Ranges
         The program so far.
     notes : Notes
