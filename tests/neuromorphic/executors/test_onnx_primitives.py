@@ -88,7 +88,7 @@ class Drawn(OneSource):
         for i, (found, bits) in enumerate(pool[2:]):
             if bits > 29:
                 found = found >> (bits - 29) if i % 2 else xp.toward_zero(found, bits - 29)
-            setattr(state, f"drawn{i}", xp.clip(found, -(1 << 30), (1 << 30) - 1))
+            setattr(state, f"drawn{i}", xp.clip(found, -(1 << 28) - 5, (1 << 28) - 1))
         last, seen = pool[-1][0], state.drawn7
         grid = xp.reshape(xp.clip(last, -(1 << 29), 1 << 29) - state.a, ROWS, COLUMNS)
         state.place = xp.argmax(xp.sum(grid))
