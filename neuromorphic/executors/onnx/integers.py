@@ -63,12 +63,12 @@ class Integers(Graph):
     def clip(self, x: Tensor, least: int, most: int, *, shared: bool = True) -> Tensor:
         """Limit to ``least..most``; what float32 computed of ``x`` is exact, or beyond the limits: it needs no seal.
 
-        OpenVINO holds the limits of a ``Clip`` in float32, and makes one of a ``Max`` and a ``Min`` in a row.
+        OpenVINO holds the limits of a ``Clip`` in float32, and makes one of a ``Max`` and a ``Min`` in either order.
         """
         if all(int(np.float32(limit)) == limit for limit in (least, most)):
             return self.integer("Clip", x, least, most, peak=0, shared=shared)
         raised = self.sealed(self.integer("Max", x, least, peak=_HUGE))
-        return self.integer("Min", raised, most, peak=_HUGE, shared=shared)
+        return self.sealed(self.integer("Min", raised, most, peak=_HUGE))
 
     def softened(self, x: Tensor) -> Tensor:
         """Mark the result of a node that float32 computes."""

@@ -54,7 +54,7 @@ def scanned(program, inputs, executor):
 
 @pytest.mark.parametrize(("executor", "seeds"), [("onnxruntime", 24), ("openvino", 12)])
 def test_random_programs_of_every_operation(executor, seeds):
-    # 400 were run once for each runtime, half of them with each kind of product.
+    # 300 and 200 were run once, half of them with each kind of product.
     seen, spikes = set(), 0
     for seed in range(seeds):
         rng = np.random.default_rng(seed)

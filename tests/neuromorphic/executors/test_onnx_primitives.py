@@ -109,9 +109,9 @@ def drawn_program(seed):
 
 @pytest.mark.parametrize("executor", RUNTIMES)
 def test_what_is_drawn_from_the_primitives_is_exact(executor):
-    # 300 were run once for each runtime. What is recorded breaks the chains that a runtime fuses: half record little.
+    # 110 were run once for each runtime. What is recorded breaks the chains that a runtime fuses: half record little.
     values = 0
-    for seed in range(12):
+    for seed in (*range(12), 63):
         program, inputs = drawn_program(seed)
         expected = run(program, inputs).variables
         names = list(expected) if seed % 2 else ["drawn.a", f"drawn.drawn{seed % DRAWN}", "sum.y"]
