@@ -137,23 +137,13 @@ def raster(spikes: Values, *, title: str | None = None, color: str = INK, ax: Ax
         ``[T, N]``; everything that is not 0 is a spike.
     title
         Goes in front of the firing rate (spikes per neuron and step), which is always in the title.
-    color
-        Of the spikes.
-    ax
-        Where to draw; ``None`` makes a new figure.
-
-    Returns
-    -------
-    Axes
+    color, ax
+        Of the spikes; where to draw, ``None`` makes a new figure.
 
     Raises
     ------
     ShapeError
         If ``spikes`` is not ``[T, N]`` or is empty.
-
-    References
-    ----------
-    Own; compare ``snntorch.spikeplot.raster``.
 
     Examples
     --------
@@ -184,10 +174,6 @@ def raster_layers(layers: Mapping[str, Values], *, input: Values | None = None, 
         What the network saw, ``[T, N]``: drawn first, spikes as a raster and other values as shades.
     title
         Above the whole figure.
-
-    Returns
-    -------
-    Figure
 
     Raises
     ------
@@ -266,19 +252,11 @@ def membrane(
     ax
         Where to draw; ``None`` makes a new figure.
 
-    Returns
-    -------
-    Axes
-
     Raises
     ------
     ShapeError
         If ``v`` has another shape or is empty, ``spikes`` does not have the shape of ``v``, or ``threshold`` is not
         one number.
-
-    References
-    ----------
-    Own; compare ``snntorch.spikeplot.traces``.
 
     Examples
     --------
@@ -324,7 +302,7 @@ def membrane(
 
 
 def training(metrics: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) -> Axes:
-    """Draw accuracy, firing rate and loss over the epochs of a training.
+    """Draw accuracy, firing rate and loss over the epochs of a training; return the left axis, the loss has its own.
 
     Parameters
     ----------
@@ -332,12 +310,7 @@ def training(metrics: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) ->
         One mapping for each epoch with the keys ``epoch``, ``loss``, ``accuracy_train``, ``firing_rate`` and, where
         there was one, ``accuracy_validation``; further keys are ignored. Accuracies and rates are shares in [0, 1].
     ax
-        Where to draw; ``None`` makes a new figure. The loss gets its own axis on the right.
-
-    Returns
-    -------
-    Axes
-        The left one, with accuracy and firing rate.
+        Where to draw; ``None`` makes a new figure.
 
     Raises
     ------

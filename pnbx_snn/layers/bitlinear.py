@@ -39,17 +39,14 @@ class BitLinear(nn.Module):
     input_range
         ``"spikes"``: :math:`x_q = x`, for inputs that are already 0 or 1 (or a mean of such). ``"int8"``:
         :math:`x_q = s \operatorname{clip}(\operatorname{round}(x/s), -128, 127)` with one static scale :math:`s`,
-        the buffer ``input_scale``, which :meth:`calibrate_input` measures; until then it is 0.0 and calling the layer
-        is an error.
+        which :meth:`calibrate_input` measures; calling the layer before is an error.
 
     Attributes
     ----------
-    weight : Tensor
-        Latent weights ``[out_features, in_features]``; initialised as ``torch.nn.Linear`` does.
-    bias : Tensor or None
-        ``[out_features]``.
+    weight, bias : Parameter
+        Latent weights ``[out_features, in_features]``, and ``[out_features]`` or None.
     input_scale : Tensor
-        Scalar buffer, saved in the ``state_dict``.
+        :math:`s`, a scalar buffer; 0.0 until it is measured.
 
     Notes
     -----
@@ -144,10 +141,7 @@ class BitLinear(nn.Module):
     def calibrate_input(self, x: Float[Tensor, "*batch n_in"]) -> None:
         r"""Set the input scale to :math:`\max|x| / 127`, so that the largest value seen becomes ±127.
 
-        Parameters
-        ----------
-        x
-            Typical inputs, for example the training set; larger ones met later saturate.
+        ``x`` ``[..., in_features]`` are typical inputs, for example the training set; larger ones met later saturate.
 
         Raises
         ------
@@ -179,12 +173,7 @@ class BitLinear(nn.Module):
 
     @torch.no_grad()
     def ternary_weight(self) -> Int8[Tensor, "n_out n_in"]:
-        r"""Return the weights that the forward pass uses, as int8.
-
-        Returns
-        -------
-        Tensor
-            :math:`\tilde W` in {-1, 0, 1}, ``[out_features, in_features]``.
+        """Return the weights that the forward pass uses, -1, 0 and 1, as int8 ``[out_features, in_features]``.
 
         Raises
         ------

@@ -23,12 +23,8 @@ CHUNK = 64
 class FastWeightsState(NamedTuple):
     """What fast weights carry from one step to the next.
 
-    Parameters
-    ----------
-    F : Tensor, ``[B, r, r]``
-        The fast weights after the write of the last step: rows are what is recalled, columns what recalls it.
-    key : Tensor, ``[B, r]``
-        The key of the last step, the address of the next write.
+    ``F`` ``[B, r, r]`` are the fast weights after the write: rows are what is recalled, columns what recalls it.
+    ``key`` ``[B, r]`` is the key of the last step, the address of the next write.
     """
 
     F: Tensor
@@ -36,11 +32,7 @@ class FastWeightsState(NamedTuple):
 
 
 def hebbian_read(
-    keys: Float[Tensor, "T B r"],
-    decay: float,
-    rate: float,
-    F0: Float[Tensor, "B r r"],
-    key0: Float[Tensor, "B r"],
+    keys: Float[Tensor, "T B r"], decay: float, rate: float, F0: Float[Tensor, "B r r"], key0: Float[Tensor, "B r"]
 ) -> tuple[Float[Tensor, "T B r"], Float[Tensor, "B r r"], Float[Tensor, "B r"]]:
     r"""Hebbian fast weights over a whole sequence, as matrix products over blocks of time.
 
@@ -60,26 +52,22 @@ def hebbian_read(
 
     Parameters
     ----------
-    keys
+    keys : Tensor, ``[T, B, r]``
         :math:`k_1 \ldots k_T`.
-    decay, rate
+    decay, rate : float
         :math:`\lambda` in [0, 1] and :math:`\eta`.
-    F0, key0
+    F0, key0 : Tensor, ``[B, r, r]`` and ``[B, r]``
         Fast weights and key before the first step.
 
     Returns
     -------
-    reads, F, key
+    reads, F, key : Tensor, ``[T, B, r]``, ``[B, r, r]`` and ``[B, r]``
         :math:`y` of every step; fast weights and key after the last.
 
     Raises
     ------
     ShapeError, PnbxTypeError
         No step; ``F0`` or ``key0`` of another shape or dtype than the keys ask for.
-
-    Notes
-    -----
-    Shapes: ``keys`` and ``reads`` ``[T, B, r]``, ``F0`` and ``F`` ``[B, r, r]``, ``key0`` and ``key`` ``[B, r]``.
 
     References
     ----------
@@ -99,11 +87,7 @@ def hebbian_read(
 
 
 def delta_read(
-    keys: Float[Tensor, "T B r"],
-    decay: float,
-    rate: float,
-    F0: Float[Tensor, "B r r"],
-    key0: Float[Tensor, "B r"],
+    keys: Float[Tensor, "T B r"], decay: float, rate: float, F0: Float[Tensor, "B r r"], key0: Float[Tensor, "B r"]
 ) -> tuple[Float[Tensor, "T B r"], Float[Tensor, "B r r"], Float[Tensor, "B r"]]:
     r"""Delta-rule fast weights over a whole sequence: arguments, results and errors as :func:`hebbian_read`.
 
@@ -158,10 +142,8 @@ class FastWeights(nn.Module):
 
     Parameters
     ----------
-    d_hidden
-        Number of event lines and of currents, H, at least 1.
-    rank
-        Size of the keys, r, at least 1.
+    d_hidden, rank
+        H, event lines and currents, and r, the size of the keys; at least 1.
     decay_bits
         Whole number in [1, 12]: fast weights fade by 1/e in about ``2**decay_bits`` steps.
     rate_bits
@@ -175,7 +157,7 @@ class FastWeights(nn.Module):
     Attributes
     ----------
     P, Q : BitLinear
-        Events to keys ``[r, H]`` and reads to currents ``[H, r]``; the only parameters, ``2 * r * H`` of them.
+        ``[r, H]`` and ``[H, r]``; the only parameters, ``2 * r * H`` of them.
     decay, rate : float
         :math:`\lambda` and :math:`\eta`.
 
@@ -187,10 +169,7 @@ class FastWeights(nn.Module):
     multiplies :math:`F` by :math:`\lambda - \eta |k|^2` along the key; as :math:`|k|^2 \le r`, it cannot diverge if
     :math:`\eta r < 1 + \lambda`, and other settings are refused.
 
-    Gradient: straight-through for P and Q, none where the key is clipped, and through F over all steps. Detach the
-    state, or run under ``torch.no_grad()``, to stream without end.
-
-    Cost: :meth:`forward` runs both rules in blocks of steps, :func:`hebbian_read` and :func:`delta_read`.
+    Gradient: straight-through for P and Q, none where the key is clipped, and through F over all steps.
 
     Integer counterpart: :math:`\lambda` is the factor ``4096 - 2**(12 - decay_bits)`` of a 12-bit decay and
     :math:`\eta` a shift; the scales of P and Q leave the sums as in every BitLinear.
@@ -271,9 +250,9 @@ class FastWeights(nn.Module):
     def forward(
         self, events: Float[Tensor, "T B H"], state: FastWeightsState | None = None
     ) -> tuple[Float[Tensor, "T B H"], FastWeightsState]:
-        """All steps of a sequence, equal to :meth:`step` in a loop up to rounding; ``None`` is a state of zeros.
+        """All steps of a sequence by :func:`hebbian_read` or :func:`delta_read`: :meth:`step` in a loop up to rounding.
 
-        Returns the current ``[T, B, H]`` and the state after the last step.
+        Events and current are ``[T, B, H]``; a ``state`` of ``None`` is zeros, the one returned is after the last step.
         """
         check_input("fast weights", "events", events, "[T, B, H]", self.d_hidden)
         answer = self.P(events).clamp(-1, 1)  # [T, B, r]

@@ -21,13 +21,7 @@ CHUNK = 32
 
 
 class HippocampusState(NamedTuple):
-    """What a hippocampus of scope ``"sequence"`` carries from one step to the next.
-
-    Parameters
-    ----------
-    E : Tensor, ``[B, M, H]``
-        The fast half after the write of the last step.
-    """
+    """What a hippocampus of scope ``"sequence"`` carries to the next step: the fast half ``E``, ``[B, M, H]``."""
 
     E: Tensor
 
@@ -47,10 +41,8 @@ class Hippocampus(nn.Module):
 
     Parameters
     ----------
-    d_hidden : int
-        H, event lines and currents, at least 1.
-    slots : int
-        M, at least 1.
+    d_hidden, slots : int
+        H, event lines and currents, and M, at least 1.
     scope : {"sequence", "persistent"}
         ``"sequence"``: each sample has a fast half of its own, which is state. ``"persistent"``: all samples read one
         fast half, the buffer :attr:`fast`, which only :meth:`update` and :meth:`consolidate` change.
@@ -186,21 +178,8 @@ class Hippocampus(nn.Module):
     ) -> tuple[Float[Tensor, "T B H"], HippocampusState | None]:
         """All steps of a sequence, equal to :meth:`step` in a loop up to rounding.
 
-        Parameters
-        ----------
-        events : Tensor, ``[T, B, H]``
-            0 or 1.
-        state : HippocampusState, optional
-            State before the first step; ``None`` is an empty fast half.
-        keep_state : bool
-            ``False`` returns ``None`` in place of the state and saves the making of ``B x M x H`` numbers.
-
-        Returns
-        -------
-        current : Tensor, ``[T, B, H]``
-            What was recalled.
-        state : HippocampusState or None
-            After the last step; always ``None`` with scope ``"persistent"``.
+        Events and current are ``[T, B, H]``; a ``state`` of ``None`` is an empty fast half. The state returned is None
+        with scope ``"persistent"`` or ``keep_state=False``, which saves the making of ``B x M x H`` numbers.
         """
         self._check(events, "[T, B, H]", state)
         slow, alpha = self._ask(events)  # [M, H], [T, B, M]
@@ -219,7 +198,7 @@ class Hippocampus(nn.Module):
 
     @torch.no_grad()
     def update(self, events: Float[Tensor, "T B H"]) -> None:
-        r"""Write into the persistent fast half: once, with the means over all steps and samples.
+        r"""Write into the persistent fast half: once, with the means over all steps and samples ``[T, B, H]``.
 
         :math:`E \leftarrow (1 - \delta - \eta\bar\alpha) \odot E + \eta\,\overline{\alpha e^\top}`. Call it once per
         batch, like :meth:`pnbx_snn.neurons.glia.Glia.update`; :meth:`forward` never writes.
@@ -236,13 +215,7 @@ class Hippocampus(nn.Module):
     def consolidate(self, rate: float = 1.0) -> None:
         r"""Move the persistent fast half into the slow one: :math:`K \leftarrow K + rE`, :math:`E \leftarrow (1-r)E`.
 
-        The sum of latent K and E is kept exactly for ``rate=1`` (up to rounding below); what is read changes by the
-        ternary rounding of K.
-
-        Parameters
-        ----------
-        rate : float
-            In (0, 1].
+        ``rate`` is in (0, 1]. The sum of latent K and E stays; what is read changes by the ternary rounding of K.
         """
         self._need_persistent("consolidate")
         if not 0 < rate <= 1:

@@ -37,20 +37,16 @@ class MinGRU(DiagonalSSM):
     ----------
     d_hidden, d_rnn : int
         H events and R states, at least 1. The layer has 3·H·R parameters.
-    scale : {"absmean", "median"}
-        Weight scale of the three matrices, see :class:`pnbx_snn.BitLinear`.
+    scale, quantize
+        As of :class:`~pnbx_snn.layers.ssm.SelectiveSSM`.
     tau_min, tau_max : float
         Time constants in steps, ``0 < tau_min <= tau_max``: without events state ``i`` decays by
         :math:`1 - \sigma(c_{0,i}) = e^{-1/\tau_i}` per step, :math:`\tau_i` log-spaced.
-    quantize : bool
-        ``True``: gates are those of the integer program, see :func:`pnbx_snn.quantization.table_sigmoid`.
 
     Attributes
     ----------
-    U, W : BitLinear
-        ``[R, H]``: gate and candidate.
-    V : BitLinear
-        ``[H, R]``: readout, also :attr:`readout`.
+    U, W, V : BitLinear
+        Gate and candidate ``[R, H]``, readout ``[H, R]``.
     c0 : Tensor
         Fixed buffer ``[R]``, saved in the ``state_dict``.
 
@@ -65,8 +61,7 @@ class MinGRU(DiagonalSSM):
     with ``s`` ``[B, R]``, which is :math:`u`. The state is a moving average: :math:`|u| \le \max |W e|`. In float32 a
     gate below 3e-8 rounds to 0: the state holds and takes no input.
 
-    Integer counterpart: :math:`1 - g` from one table (Q0.12), a 24-bit state, products through int64. In Q0.12 the
-    slowest decay below 1 is 4095/4096, about 4096 steps.
+    Integer counterpart: as of :class:`~pnbx_snn.layers.ssm.SelectiveSSM`, with :math:`1 - g` from the table.
 
     References
     ----------
@@ -124,12 +119,8 @@ class MinGRU(DiagonalSSM):
 class SpikingRNNState(NamedTuple):
     """What a :class:`SpikingRNN` carries from one step to the next.
 
-    Parameters
-    ----------
-    v : Tensor, ``[B, R]``
-        Membrane potential of the interneurons after the reset.
-    z : Tensor, ``[B, H]``
-        Spikes of the driven neurons in the last step, fed back in the next.
+    ``v`` ``[B, R]`` is the membrane potential of the interneurons after the reset, ``z`` ``[B, H]`` the spikes of the
+    driven neurons in the last step, fed back in the next.
     """
 
     v: Tensor
@@ -152,12 +143,8 @@ class SpikingRNN(nn.Module):
     ----------
     d_hidden, d_rnn : int
         H events and currents, R interneurons, at least 1. The layer has 3·H·R parameters.
-    beta : float
-        Decay of the interneurons per step, in [0, 1]; see :func:`pnbx_snn.beta_from_tau`.
-    threshold : float
-        Threshold of the interneurons, > 0.
-    reset : {"zero", "subtract", "none"}
-        What a spike does to an interneuron's membrane, see :class:`pnbx_snn.LIF`.
+    beta, threshold, reset
+        Of the interneurons, see :class:`pnbx_snn.LIF`.
     spike_grad : str, callable or None
         Surrogate gradient of both thresholds, see :func:`pnbx_snn.surrogate.resolve`.
     scale : {"absmean", "median"}
@@ -165,10 +152,8 @@ class SpikingRNN(nn.Module):
 
     Attributes
     ----------
-    W, U : BitLinear
-        ``[R, H]``: events and feedback to interneurons.
-    V : BitLinear
-        ``[H, R]``: readout, also :attr:`readout`.
+    W, U, V : BitLinear
+        ``[R, H]`` for events and for feedback, ``[H, R]`` for the readout.
     lif : LIF
         The interneurons.
 
@@ -185,11 +170,10 @@ class SpikingRNN(nn.Module):
     -----
     Shapes: events and current ``[T, B, H]`` (:meth:`step`: ``[B, H]``); state ``v`` ``[B, R]``, ``z`` ``[B, H]``.
 
-    Gradient: straight-through for the matrices, surrogate through :math:`r` and :math:`z`, over all steps. Detach the
-    state, or run under ``torch.no_grad()``, to stream without end.
+    Gradient: straight-through for the matrices, surrogate through :math:`r` and :math:`z`, over all steps.
 
     Cost: a loop over time. :meth:`forward` rounds U and V once; :meth:`step` does it each time, and training through
-    it keeps those copies. Measured at T, B, H, R = 100, 8, 2048, 128 on one CPU core: 0.06 s against 0.21 s forward.
+    it stores those copies. Measured at T, B, H, R = 100, 8, 2048, 128 on one CPU core: 0.06 s against 0.21 s forward.
 
     Integer counterpart: ternary products and the LIF op of a compiled program; the scales of W and U move into the
     interneurons' thresholds, and U reads spikes one step late, which needs no more than the delay of a connection.
@@ -258,22 +242,8 @@ class SpikingRNN(nn.Module):
     ) -> tuple[Float[Tensor, "T B H"], SpikingRNNState]:
         """All steps of a sequence: :math:`W e` for all steps at once, then :meth:`step` in a loop.
 
-        Parameters
-        ----------
-        events : Tensor, ``[T, B, H]``
-            Spikes, 0 or 1, time first.
-        state : SpikingRNNState, optional
-            State before the first step; ``None`` is zero.
-        driven : callable, optional
-            The real neurons in the loop: called once a step, in order, with the current ``[B, H]``, it returns the
-            spikes ``[B, H]`` that are fed back in the next step.
-
-        Returns
-        -------
-        current : Tensor, ``[T, B, H]``
-            What the pathway adds to the input current of the membrane in the same step.
-        state : SpikingRNNState
-            State after the last step.
+        Events and current are ``[T, B, H]``; a ``state`` of ``None`` is zero. ``driven`` are the real neurons in the
+        loop: called once a step, in order, with the current ``[B, H]``, it returns the spikes that are fed back next.
         """
         check_input(type(self).__name__, "events", events, "[T, B, H]", self.d_hidden)
         state, currents = self._initial(events[0], state), []

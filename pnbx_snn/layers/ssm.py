@@ -1,4 +1,10 @@
-"""State-space pathways: diagonal linear recurrences between ternary matrices."""
+"""State-space pathways: diagonal linear recurrences between ternary matrices.
+
+:class:`SelectiveSSM`, gated by the events ``e``, and :class:`LTISSM`, with a constant ``lambda`` per state::
+
+    f = sigmoid(A e + a0)    s[t] = f * s[t-1] + (1 - f) * (B e)                   y = C (s[t] * sigmoid(D e))
+                             s[t] = lambda * s[t-1] + (1 - |lambda|) * (B e)       y = C Re s[t]
+"""
 
 import math
 from typing import ClassVar, Literal, NamedTuple, get_args
@@ -17,13 +23,7 @@ LTIKind = Literal["real", "complex"]
 
 
 class SSMState(NamedTuple):
-    """What a state-space pathway carries from one step to the next.
-
-    Parameters
-    ----------
-    s : Tensor, ``[B, S]``
-        State after the step; complex in ``LTISSM(kind="complex")``.
-    """
+    """What a state-space pathway carries to the next step: ``s``, ``[B, S]``, complex in ``LTISSM(kind="complex")``."""
 
     s: Tensor
 
@@ -59,19 +59,8 @@ class DiagonalSSM(nn.Module):
     ) -> tuple[Float[Tensor, "T B H"], SSMState]:
         """All steps of a sequence: the dense products for all steps at once, then :func:`diagonal_scan`.
 
-        Parameters
-        ----------
-        events : Tensor, ``[T, B, H]``
-            Spikes, 0 or 1, time first.
-        state : SSMState, optional
-            State before the first step; ``None`` is zero.
-
-        Returns
-        -------
-        current : Tensor, ``[T, B, H]``
-            What the pathway adds to the input current of the membrane in the same step.
-        state : SSMState
-            State after the last step, ``[B, S]``.
+        Events (spikes, 0 or 1) and current (added to that of the membrane in the same step) are ``[T, B, H]``; a
+        ``state`` of ``None`` is zero, the one returned is after the last step.
 
         Raises
         ------
@@ -157,10 +146,8 @@ class SelectiveSSM(DiagonalSSM):
 
     Attributes
     ----------
-    A, B, D : BitLinear
-        ``[S, H]``: forgetting, input, output gate.
-    C : BitLinear
-        ``[H, S]``: readout.
+    A, B, D, C : BitLinear
+        Forgetting, input and output gate ``[S, H]``, readout ``[H, S]``.
     a0 : Tensor
         Fixed buffer ``[S]``, saved in the ``state_dict``.
 
@@ -259,10 +246,8 @@ class LTISSM(DiagonalSSM):
     ----------
     B, C : BitLinear
         ``[S, H]`` and ``[H, S]``.
-    log_rate : Parameter
-        ``[S]``.
-    omega : Parameter or None
-        ``[S]``, radians per step; ``None`` if real.
+    log_rate, omega : Parameter, ``[S]``
+        ``omega`` in radians per step; ``None`` if real.
 
     Raises
     ------

@@ -30,18 +30,10 @@ class SpikingLayer(nn.Module):
 
         I_t = \operatorname{BN}(\gamma \tilde W x_t), \qquad z_t = \operatorname{LIF}(I_t)
 
-    Parameters
-    ----------
-    linear
-        The ternary layer, ``N_in`` to ``N_out``.
-    norm
-        Batch norm of ``N_out`` features; its statistics run over the steps and the samples together.
-    neuron
-        ``N_out`` LIF neurons.
-
     Notes
     -----
-    Shapes: input ``[T, B, N_in]``, spikes ``[T, B, N_out]``.
+    Shapes: input ``[T, B, N_in]``, spikes ``[T, B, N_out]``; ``linear`` maps ``N_in`` to ``N_out``, ``norm`` has
+    ``N_out`` features.
 
     An input that is constant over time (a view with stride 0, as :func:`pnbx_snn.data.encoding.direct` returns) is
     multiplied and normalised once. The result is the same. In training, the running variance is then the unbiased
@@ -100,17 +92,7 @@ class SpikingLayer(nn.Module):
 
 
 class ClassifierOutput(NamedTuple):
-    """What :class:`SpikingClassifier` returns.
-
-    Attributes
-    ----------
-    logits : Tensor
-        ``[B, C]``.
-    spikes : tuple of Tensor
-        ``[T, B, H_l]`` for each hidden layer.
-    state : tuple of LIFState
-        After the last step, for each hidden layer.
-    """
+    """What :class:`SpikingClassifier` returns: logits, and of each hidden layer all spikes and the last state."""
 
     logits: Float[Tensor, "B C"]
     spikes: tuple[Float[Tensor, "T B _"], ...]
@@ -142,13 +124,6 @@ class SpikingClassifier(Network):
     input_range
         What the first layer sees: ``"int8"`` for values (then :meth:`calibrate` comes before the first call),
         ``"spikes"`` for 0 and 1.
-
-    Attributes
-    ----------
-    layers : nn.ModuleList
-        The hidden layers, each a :class:`SpikingLayer`.
-    readout : BitLinear
-        ``[num_classes, hidden[-1]]``, with a bias.
 
     Notes
     -----
@@ -225,14 +200,7 @@ class SpikingClassifier(Network):
         self.readout = BitLinear(hidden[-1], num_classes, bias=True, scale=scale)
 
     def encode(self, x: Float[Tensor, "B N"], *, generator: torch.Generator | None = None) -> Float[Tensor, "T B N"]:
-        """Encode values over ``num_steps`` steps with the encoder of this model.
-
-        Parameters
-        ----------
-        x
-            ``[B, in_features]``, in [0, 1] for ``"rate"`` and ``"latency"``.
-        generator
-            Needed by ``"rate"``, not used by the others.
+        """Encode values ``[B, in_features]`` (in [0, 1] for ``"rate"`` and ``"latency"``) over ``num_steps`` steps.
 
         Raises
         ------
@@ -255,19 +223,10 @@ class SpikingClassifier(Network):
         return [f"layer {i}" for i in range(1, len(self.layers) + 1)]
 
     def calibrate(self, x: Float[Tensor, "*batch N"], *, lengths: Int64[Tensor, " B"] | None = None) -> None:
-        """Measure the input scale of the first layer on typical values; with ``input_range="spikes"`` there is none.
+        """Measure the input scale of the first layer on typical values ``[..., in_features]``.
 
-        Parameters
-        ----------
-        x
-            ``[..., in_features]``, for example the training images.
-        lengths
-            Refused: all samples have the same steps.
-
-        Raises
-        ------
-        PnbxValueError, ShapeError
-            See :meth:`pnbx_snn.layers.bitlinear.BitLinear.calibrate_input`.
+        With ``input_range="spikes"`` there is none; lengths are refused, all samples have the same steps. Raises what
+        :meth:`pnbx_snn.layers.bitlinear.BitLinear.calibrate_input` does.
         """
         self.check_lengths(lengths)
         first: BitLinear = self.layers[0].linear  # type: ignore[assignment]  # ModuleList forgets the type

@@ -29,8 +29,7 @@ class SmallCNN(Network):
 
     Notes
     -----
-    Shapes: input ``[B, height * width]`` or ``[B, height, width]``, logits ``[B, num_classes]``. It has the
-    interface of the networks it teaches: ``calibrate`` (nothing to do) and ``classify``.
+    Shapes: input ``[B, height * width]`` or ``[B, height, width]``, logits ``[B, num_classes]``.
 
     Raises
     ------

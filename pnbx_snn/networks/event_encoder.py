@@ -21,10 +21,8 @@ class EventEncoder(nn.Module):
 
     Parameters
     ----------
-    linear
-        ``N_in`` to H.
-    norm
-        Batch norm of H features.
+    linear, norm
+        ``N_in`` to H, and batch norm of H features.
     beta, threshold
         Decay per step in [0, 1) and threshold > 0 of all H neurons.
     reset, spike_grad

@@ -41,16 +41,8 @@ Readout = Literal["mean", "step"]
 class PNBXState(NamedTuple):
     """What the network carries from one step to the next.
 
-    Parameters
-    ----------
-    encoder : MembraneState
-        Of the encoder's neurons, ``[B, H]``.
-    blocks : tuple of BitBrainState
-        Of each block.
-    total : Tensor, ``[B, H]``
-        Spikes of the last block so far, summed in float64 (exact for longer than anybody waits).
-    num_steps : int
-        Steps so far.
+    Beside the neurons of the encoder and of each block: ``total`` ``[B, H]``, the spikes of the last block so far,
+    summed in float64 (exact for longer than anybody waits), and the steps so far.
     """
 
     encoder: MembraneState
@@ -62,14 +54,8 @@ class PNBXState(NamedTuple):
 class PNBXOutput(NamedTuple):
     """What :class:`PNBX` returns.
 
-    Parameters
-    ----------
-    logits : Tensor
-        ``[B, C]``, or ``[T, B, C]`` with ``readout="step"``.
-    spikes : tuple of Tensor
-        Events of the encoder and spikes of each block, each ``[T, B, H]``.
-    state : PNBXState or None
-        After the last step; ``None`` with ``keep_state=False``.
+    Logits ``[B, C]``, or ``[T, B, C]`` with ``readout="step"``; events of the encoder and spikes of each block; the
+    state after the last step, ``None`` with ``keep_state=False``.
     """
 
     logits: Float[Tensor, "..."]
@@ -138,14 +124,6 @@ class PNBX(Network):
         then change.
     dropout
         Of the readout's input, in [0, 1), in training.
-
-    Attributes
-    ----------
-    encoder : EventEncoder
-    blocks : nn.ModuleList
-        Of :class:`~pnbx_snn.networks.block.BitBrain`.
-    readout : BitLinear
-        ``[C, H]``, without bias.
 
     Notes
     -----
@@ -292,12 +270,7 @@ class PNBX(Network):
     ) -> Float[Tensor, "T B N"]:
         """Make the input of all steps: ``[B, N]`` is shown for ``num_steps``, a sequence ``[B, T, N]`` as it is.
 
-        Nothing is drawn, so there is no use for a generator.
-
-        Raises
-        ------
-        ShapeError
-            If ``x`` is neither.
+        Raises a :class:`ShapeError` if ``x`` is neither. Nothing is drawn, so a generator is not used.
         """
         if x.ndim == 2:
             return x.unsqueeze(0).expand(self.num_steps, -1, -1)
@@ -311,16 +284,10 @@ class PNBX(Network):
     ) -> None:
         """Measure the input scale, and scale the initial weights so that every part starts in a good range.
 
-        The encoder's input scale covers all of ``x``; the rest looks at the first ``max_samples``: see
-        :meth:`pnbx_snn.networks.block.BitBrain.calibrate`. Logits start with a standard deviation of 1, the running
-        statistics of the batch norms with those of these samples, so that a short training can be evaluated too.
-
-        Parameters
-        ----------
-        x : Tensor, ``[B, N]`` or ``[B, T, N]``
-            Typical inputs, for example the training set.
-        lengths : Tensor, ``[B]``, optional
-            See :meth:`forward`.
+        The encoder's input scale covers all of ``x`` (``[B, N]`` or ``[B, T, N]``, for example the training set); the
+        rest looks at the first ``max_samples``: see :meth:`pnbx_snn.networks.block.BitBrain.calibrate`. Logits start
+        with a standard deviation of 1, the running statistics of the batch norms with those of these samples, so that
+        a short training can be evaluated too. ``lengths`` as of :meth:`forward`.
         """
         own = None
         if lengths is not None:
@@ -353,17 +320,15 @@ class PNBX(Network):
         keep_state: bool = True,
         lengths: Int64[Tensor, " B"] | None = None,
     ) -> PNBXOutput:
-        """Run all steps of ``x``, from ``state`` (``None``: the beginning of a sequence).
+        """Run all steps of ``x`` ``[T, B, in_features]``, see :meth:`encode`.
 
         With ``readout="mean"`` the logits are of all steps since the beginning, those before ``state`` included, so a
         run in pieces ends with the logits of the whole.
 
         Parameters
         ----------
-        x : Tensor, ``[T, B, in_features]``
-            See :meth:`encode`.
-        state : PNBXState, optional
-            Of the call before.
+        x, state
+            A state of ``None`` is the beginning of a sequence.
         generator : torch.Generator, optional
             Of the noise, needed in training if there is any.
         keep_state : bool
@@ -431,13 +396,9 @@ class PNBX(Network):
         """One step of an endless input, in constant memory: ``x`` ``[B, in_features]``, logits ``[B, C]``.
 
         With ``readout="mean"`` the logits are of the mean since the beginning of ``state``; with ``"step"`` of this
-        step. The same numbers as :meth:`forward` in evaluation mode, up to the rounding of sums. Inside
+        step. The same numbers as :meth:`forward` in evaluation mode, up to the rounding of sums; in training mode it
+        raises a :class:`PnbxValueError`, as batch norm cannot take statistics of one step. Inside
         :func:`pnbx_snn.keep_ternary` weights are rounded once and not in every step, which is most of its time.
-
-        Raises
-        ------
-        PnbxValueError
-            If the model is in training mode: batch norm cannot take statistics of one step.
         """
         if self.training:
             raise PnbxValueError("PNBX.stream: the model must be in evaluation mode, got training; call model.eval()")
@@ -465,9 +426,8 @@ class PNBX(Network):
     def domain_rates(self, spikes: Sequence[Float[Tensor, "*batch H"]]) -> Float[Tensor, "blocks loops domains"]:
         """Return what glia watches in ``spikes``, ``[blocks, 2, domains]``: rates of events and spikes; none: 0 blocks.
 
-        Of samples with lengths, ``[layer[own] for layer in spikes]`` are those of their own steps.
-
-        A batch that comes in pieces has the mean of their rates, weighted by their samples; :meth:`adapt_to` takes it.
+        Of samples with lengths, pass the spikes of their own steps. A batch that comes in pieces has the mean of their
+        rates, weighted by their samples.
         """
         rates = []
         for block, events, z in zip(self.blocks, spikes[:-1], spikes[1:], strict=True):

@@ -16,31 +16,18 @@ from pnbx_snn.surrogate import SpikeFunction
 
 
 class LIFState(NamedTuple):
-    """What a LIF layer carries from one step to the next.
-
-    Parameters
-    ----------
-    v : Tensor, ``[B, N]``
-        Membrane potential after the reset.
-    """
+    """What a LIF layer carries to the next step: the membrane potential ``v`` after the reset, ``[B, N]``."""
 
     v: Tensor
 
 
 def beta_from_tau(tau_s: float, dt_s: float) -> float:
-    r"""Decay per step of a membrane with a time constant: ``beta = exp(-dt_s / tau_s)``.
+    """Decay per step of a membrane with a time constant: ``beta = exp(-dt_s / tau_s)``, in [0, 1].
 
     Parameters
     ----------
-    tau_s : float
-        Membrane time constant in seconds, > 0; infinity gives a neuron without leak.
-    dt_s : float
-        Length of a step in seconds, > 0.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+    tau_s, dt_s : float
+        Membrane time constant (infinity: no leak) and length of a step in seconds, both > 0.
 
     Raises
     ------
@@ -91,15 +78,8 @@ class LIF(nn.Module):
         Surrogate gradient, see :func:`pnbx_snn.surrogate.resolve`. ``None`` is the library's own default: atan for
         ``"leaky"``, SuperSpike for ``"lif_box"``.
     learn_beta, learn_threshold : bool
-        Make ``beta`` or ``threshold`` a Parameter. It is not kept in its range while it learns, except that
-        ``beta`` is clamped where it is used.
-
-    Attributes
-    ----------
-    beta, threshold : Tensor or Parameter
-        Scalar or ``[N]``; their ``state_dict`` keys are ``cell.beta`` and ``cell.threshold``.
-    reset, primitive : str
-        As given; read-only.
+        Make it a Parameter (``state_dict`` keys ``cell.beta`` and ``cell.threshold``). It may leave its range while it
+        learns; ``beta`` is clamped where it is used.
 
     Raises
     ------
@@ -203,21 +183,9 @@ class LIF(nn.Module):
     def forward(
         self, current: Float[Tensor, "T B N"], state: LIFState | None = None
     ) -> tuple[Float[Tensor, "T B N"], LIFState]:
-        """All steps of a sequence: :meth:`step` in a loop.
+        """All steps of a sequence: :meth:`step` in a loop, from ``state`` (``None`` is zero).
 
-        Parameters
-        ----------
-        current : Tensor, ``[T, B, N]``
-            Input current, time first.
-        state : LIFState, optional
-            State before the first step; ``None`` is zero.
-
-        Returns
-        -------
-        spikes : Tensor, ``[T, B, N]``
-            0 or 1.
-        state : LIFState
-            State after the last step.
+        ``current`` and spikes are ``[T, B, N]``; the state is the one after the last step.
 
         Raises
         ------

@@ -45,9 +45,8 @@ def lift(neuron: nn.Module) -> nn.Module:
     -------
     nn.Module
         Maps ``x [T, B, ...]`` and a state (``None``: the neuron's own initial state) to ``out [T, B, ...]`` and the
-        state after the last step: for snnTorch a tuple of tensors in snnTorch's order (``(mem,)``, ``(spk, mem)``,
-        ``(syn, mem)``, ``(spk, syn, mem)``, ``(syn_exc, syn_inh, mem)``), for Norse its NamedTuple. The neuron
-        itself is the attribute ``neuron``.
+        state after the last step: for snnTorch a tuple of tensors in snnTorch's order (``(spk, syn, mem)``,
+        ``(syn_exc, syn_inh, mem)``, ...), for Norse its NamedTuple. The neuron itself is the attribute ``neuron``.
 
     Raises
     ------

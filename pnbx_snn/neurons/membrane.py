@@ -17,15 +17,7 @@ from pnbx_snn.surrogate import SpikeFunction, resolve
 
 
 class MembraneState(NamedTuple):
-    """What a membrane carries from one step to the next.
-
-    Parameters
-    ----------
-    v : Tensor, ``[B, N]``
-        Membrane potential after the reset.
-    z : Tensor, ``[B, N]``
-        Spikes of the step: what the neighbours hear in the next.
-    """
+    """What a membrane carries to the next step: potential ``v`` after the reset and spikes ``z``, ``[B, N]`` each."""
 
     v: Tensor
     z: Tensor
@@ -55,23 +47,18 @@ def membrane_scan(
     drive : Tensor, ``[T, B, N]``
         :math:`D`, what is added to the membrane as it is.
     beta, threshold : Tensor, scalar or ``[N]``
-        Decay per step in [0, 1] and firing threshold > 0. They are not checked here: they change in every batch.
+        Decay per step in [0, 1] and firing threshold > 0, not checked here: they change in every batch.
     state : MembraneState, optional
         State before the first step; ``None`` is zeros.
-    reset : {"zero", "subtract", "none"}
-        What a spike does to the membrane.
-    spike_grad : str, callable or None
-        Surrogate gradient of :math:`H`, see :func:`pnbx_snn.surrogate.resolve`.
-    messages : TorusMessages, optional
-        What the neighbours' spikes of the step before add. Learned edges get their gradient, summed over all steps
-        and samples.
+    reset, spike_grad, messages
+        As of :class:`Membrane`. Learned edges get their gradient, summed over all steps and samples.
 
     Returns
     -------
     spikes : Tensor, ``[T, B, N]``
         0 or 1.
     state : MembraneState
-        State after the last step; its ``v`` and ``z`` carry gradients.
+        State after the last step, with gradients.
 
     Raises
     ------
@@ -85,9 +72,9 @@ def membrane_scan(
     Notes
     -----
     ``reset="zero"`` is the step of ``snntorch.Leaky(reset_delay=False)`` and ``"subtract"`` that of Norse's
-    ``lif_box``, values and gradients (which flow through the reset); the tests hold both. One tensor ``[T, B, N]``,
-    the potential before the reset, is kept for the backward pass. The compiled loops are for messages with equal edges;
-    with learned ones the loop is torch's. A drive in half precision is widened: the membrane is float32 or wider.
+    ``lif_box``, values and gradients (which flow through the reset). The compiled loops are for messages with equal
+    edges; with learned ones the loop is torch's, and one tensor ``[T, B, N]``, the potential before the reset, is
+    stored for the backward pass. A drive in half precision is widened: the membrane is float32 or wider.
 
     Integer counterpart: the LIF op of a compiled program; a message is a sum of eight spikes, shifted.
 
@@ -297,17 +284,13 @@ class Membrane(nn.Module):
 
     Attributes
     ----------
-    leak : Parameter, ``[N]``
-        :math:`W_v`, the logit of the decay.
-    bias : Parameter, ``[N]``
-        :math:`b`.
+    leak, bias : Parameter, ``[N]``
+        :math:`W_v`, the logit of the decay, and :math:`b`.
 
     Notes
     -----
     Shapes: current and spikes ``[T, B, N]``, state ``[B, N]`` twice. 2·N parameters, and 8·N of messages with learned
-    edges.
-
-    As :math:`1-\beta` weighs the input, a neuron's drive does not depend on its time constant.
+    edges. As :math:`1-\beta` weighs the input, a neuron's drive does not depend on its time constant.
 
     Integer counterpart: a LIF op with Q0.12 decays; :math:`1-\beta` and a batch norm before it move into threshold and
     bias of each neuron.
@@ -402,26 +385,10 @@ class Membrane(nn.Module):
         threshold: Float[Tensor, " N"] | None = None,
         noise: Float[Tensor, "T B N"] | None = None,
     ) -> tuple[Float[Tensor, "T B N"], MembraneState]:
-        """All steps of a sequence, by :func:`membrane_scan`.
+        """All steps of a sequence, by :func:`membrane_scan`: ``current``, ``noise`` and spikes ``[T, B, N]``.
 
-        Parameters
-        ----------
-        current : Tensor, ``[T, B, N]``
-            Input current.
-        state : MembraneState, optional
-            State before the first step; ``None`` is zeros.
-        threshold : Tensor, ``[N]``, optional
-            Thresholds of the neurons in place of the membrane's own, for example those of a
-            :class:`~pnbx_snn.neurons.glia.Glia`.
-        noise : Tensor, ``[T, B, N]``, optional
-            Added to the membrane.
-
-        Returns
-        -------
-        spikes : Tensor, ``[T, B, N]``
-            0 or 1.
-        state : MembraneState
-            State after the last step.
+        ``threshold`` ``[N]`` stands in for the membrane's own, for example those of a
+        :class:`~pnbx_snn.neurons.glia.Glia`; ``noise`` is added to the membrane. A ``state`` of ``None`` is zeros.
         """
         check_input("membrane", "current", current, "[T, B, N]", self.num_neurons)
         drive = self.drive(current)

@@ -11,13 +11,7 @@ from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 
 
 class OUState(NamedTuple):
-    """What the noise carries from one step to the next.
-
-    Parameters
-    ----------
-    xi : Tensor, ``[B, N]``
-        The last value, float32 or wider.
-    """
+    """What the noise carries to the next step: its last value ``xi``, ``[B, N]``, float32 or wider."""
 
     xi: Tensor
 
@@ -43,11 +37,6 @@ class OUNoise(nn.Module):
     rho : float, optional
         Correlation from one step to the next, in [0, 1]. 0 is white noise, 1 a random offset that never changes.
         Exactly one of ``tau_steps`` and ``rho`` is given.
-
-    Attributes
-    ----------
-    sigma, rho : float
-        As given or computed.
 
     Raises
     ------
@@ -112,23 +101,10 @@ class OUNoise(nn.Module):
     def forward(
         self, like: Float[Tensor, "T B N"], state: OUState | None = None, *, generator: torch.Generator
     ) -> tuple[Float[Tensor, "T B N"], OUState]:
-        """All steps of a sequence: :meth:`step` in a loop.
+        """All steps of a sequence: :meth:`step` in a loop; ``None`` draws a state of the stationary distribution.
 
-        Parameters
-        ----------
-        like : Tensor, ``[T, B, N]``
-            Says shape, dtype and device; its values are not read.
-        state : OUState, optional
-            State before the first step; ``None`` draws it from the stationary distribution.
-        generator : torch.Generator
-            Where every random number comes from; on the device of ``like``.
-
-        Returns
-        -------
-        noise : Tensor, ``[T, B, N]``
-            In the dtype of ``like``, without gradient.
-        state : OUState
-            State after the last step.
+        ``like`` ``[T, B, N]`` gives shape, dtype and device of the noise, its values are not read; every random
+        number comes from ``generator``, on the same device. The noise has no gradient.
         """
         _check(like, "[T, B, N]", generator)
         state = self._initial(like[0], state, generator)
