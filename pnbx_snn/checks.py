@@ -1,9 +1,9 @@
 """The checks of what a layer is made of and of what goes into it, in the same words everywhere, on every device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import torch
 from annotated_types import Interval
@@ -73,6 +73,18 @@ def check_input(where: str, name: str, x: Tensor, axes: str, size: int) -> None:
         )
     if not x.is_floating_point():
         raise PnbxTypeError(f"{where}: {name} must be floating point, got {x.dtype}; convert with .float()")
+
+
+def check_option(where: str, name: str, value: str, options: Any) -> None:
+    """Raise a :class:`PnbxValueError` unless ``value`` is one of a ``Literal``."""
+    if value not in get_args(options):
+        raise PnbxValueError(f"{where}: {name} must be one of {', '.join(get_args(options))}, got {value!r}")
+
+
+def check_shape(where: str, name: str, axes: str, x: Tensor, shape: Sequence[int]) -> None:
+    """Raise a :class:`ShapeError` unless ``x`` has this shape."""
+    if [*x.shape] != [*shape]:
+        raise ShapeError(f"{where}: {name} must be {axes} = {[*shape]}, got {[*x.shape]}")
 
 
 def check_finite(where: str, name: str, x: Tensor) -> None:

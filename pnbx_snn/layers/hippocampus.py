@@ -1,14 +1,14 @@
 """Hippocampus: slots that answer to what resembles them, with a slow learned half and a fast half written at once."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
-from pnbx_snn.checks import check_input, check_sizes, narrow, wide, without_autocast
-from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.checks import check_input, check_option, check_shape, check_sizes, narrow, wide, without_autocast
+from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.kernels.ternary import faster_than_torch, ternary_products
 from pnbx_snn.quantization import WeightScale, kept_ternary, ternarize
 
@@ -128,10 +128,7 @@ class Hippocampus(nn.Module):
         check_sizes("hippocampus", d_hidden=d_hidden, slots=slots)
         options = (("scope", scope, Scope), ("competition", competition, Competition), ("scale", scale, WeightScale))
         for name, value, allowed in options:
-            if value not in get_args(allowed):
-                raise PnbxValueError(
-                    f"hippocampus: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}"
-                )
+            check_option("hippocampus", name, value, allowed)
         if not 0 < temperature < float("inf"):
             raise PnbxValueError(f"hippocampus: temperature must be > 0 and finite, got {temperature}")
         for name, bits, lowest in (("decay_bits", decay_bits, 2), ("rate_bits", rate_bits, 1)):
@@ -264,9 +261,8 @@ class Hippocampus(nn.Module):
             return
         if self.scope == "persistent":
             raise PnbxValueError("hippocampus: scope='persistent' has no state, got one")
-        expected = [events.shape[-2], self.slots, self.d_hidden]
-        if list(state.E.shape) != expected:
-            raise ShapeError(f"hippocampus: state E must be [B, M, H] = {expected}, got {list(state.E.shape)}")
+        shape = events.shape[-2], self.slots, self.d_hidden
+        check_shape("hippocampus", "state E", "[B, M, H]", state.E, shape)
         wanted = wide(events).dtype
         if wide(state.E).dtype != wanted:
             raise PnbxTypeError(f"hippocampus: state E must be {wanted} like the events, got {state.E.dtype}")

@@ -10,8 +10,8 @@ from torch.nn.functional import linear
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from pnbx_snn.checks import check_input, check_sizes, wide
-from pnbx_snn.errors import PnbxTypeError, ShapeError
+from pnbx_snn.checks import check_input, check_shape, check_sizes, wide
+from pnbx_snn.errors import PnbxTypeError
 from pnbx_snn.layers.bitlinear import BitLinear, apply_all
 from pnbx_snn.layers.ssm import DiagonalSSM
 from pnbx_snn.neurons.cells import Reset
@@ -79,6 +79,7 @@ class MinGRU(DiagonalSSM):
     """
 
     size_name: ClassVar[str] = "d_rnn"
+    readout_name: ClassVar[str] = "V"
     c0: Tensor
 
     def __init__(
@@ -94,16 +95,10 @@ class MinGRU(DiagonalSSM):
         super().__init__(d_hidden, d_rnn, quantize=quantize)
         self.d_rnn = d_rnn
         self.register_buffer("c0", -self._decay_bias(tau_min, tau_max))  # 1 - g decays, and sigma(-c0) = 1 - sigma(c0)
-        self.U = BitLinear(d_hidden, d_rnn, scale=scale)
-        self.W = BitLinear(d_hidden, d_rnn, scale=scale)
+        self.U, self.W = BitLinear(d_hidden, d_rnn, scale=scale), BitLinear(d_hidden, d_rnn, scale=scale)
         # V reads real states, not spikes: input_range="spikes" only means that they pass unquantised, because their
         # fixed-point rounding belongs to the compiled program.
         self.V = BitLinear(d_rnn, d_hidden, scale=scale, input_range="spikes")
-
-    @property
-    def readout(self) -> BitLinear:
-        """The matrix that makes the current, :attr:`V`."""
-        return self.V
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, None]:
         gate, candidate = apply_all([self.U, self.W], events)  # [..., R] each
@@ -213,11 +208,9 @@ class SpikingRNN(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(type(self).__name__, d_hidden=d_hidden, d_rnn=d_rnn)
-        self.d_hidden = d_hidden
-        self.d_rnn = d_rnn
+        self.d_hidden, self.d_rnn = d_hidden, d_rnn
         self.spike_grad = resolve(spike_grad)
-        self.W = BitLinear(d_hidden, d_rnn, scale=scale)
-        self.U = BitLinear(d_hidden, d_rnn, scale=scale)
+        self.W, self.U = BitLinear(d_hidden, d_rnn, scale=scale), BitLinear(d_hidden, d_rnn, scale=scale)
         self.V = BitLinear(d_rnn, d_hidden, scale=scale)
         self.lif = LIF(beta, threshold=threshold, reset=reset, spike_grad=self.spike_grad)
 
@@ -272,12 +265,12 @@ class SpikingRNN(nn.Module):
         v_shape, z_shape = [len(events), self.d_rnn], [len(events), self.d_hidden]
         if state is None:
             return SpikingRNNState(wide(events).new_zeros(v_shape), events.new_zeros(z_shape))
-        for name, tensor, shape in (("v must be [B, R]", state.v, v_shape), ("z must be [B, H]", state.z, z_shape)):
-            if list(tensor.shape) != shape:
-                raise ShapeError(f"{type(self).__name__}: state.{name} = {shape}, got {list(tensor.shape)}")
+        where = type(self).__name__
+        for name, axes, tensor, shape in (("v", "[B, R]", state.v, v_shape), ("z", "[B, H]", state.z, z_shape)):
+            check_shape(where, f"state.{name}", axes, tensor, shape)
             if not tensor.is_floating_point():
                 raise PnbxTypeError(
-                    f"{type(self).__name__}: state.{name} in floating point, got {tensor.dtype}; convert with .float()"
+                    f"{where}: state.{name} must be {axes} in floating point, got {tensor.dtype}; convert with .float()"
                 )
         return state
 

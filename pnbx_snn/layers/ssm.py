@@ -7,14 +7,14 @@
 """
 
 import math
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_input, check_sizes, narrow, wide
-from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.checks import check_input, check_option, check_shape, check_sizes, narrow, wide
+from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.kernels.scan import diagonal_scan
 from pnbx_snn.layers.bitlinear import BitLinear, apply_all
 from pnbx_snn.quantization import DECAY_ONE, WeightScale, round_decay, table_sigmoid
@@ -36,14 +36,13 @@ class DiagonalSSM(nn.Module):
     """
 
     size_name: ClassVar[str] = "d_ssm"
-    """What a subclass calls the number of its states."""
+    readout_name: ClassVar[str] = "C"
+    """What a subclass calls the number of its states, and the matrix that makes the current."""
 
     def __init__(self, d_hidden: int, d_ssm: int, *, quantize: bool = False) -> None:
         super().__init__()
         check_sizes(type(self).__name__, **{"d_hidden": d_hidden, self.size_name: d_ssm})
-        self.d_hidden = d_hidden
-        self.d_ssm = d_ssm
-        self.quantize = quantize
+        self.d_hidden, self.d_ssm, self.quantize = d_hidden, d_ssm, quantize
 
     def step(
         self, events: Float[Tensor, "B H"], state: SSMState | None = None
@@ -78,7 +77,8 @@ class DiagonalSSM(nn.Module):
     @property
     def readout(self) -> BitLinear:
         """The matrix that makes the current."""
-        raise NotImplementedError
+        matrix: BitLinear = getattr(self, self.readout_name)
+        return matrix
 
     def _gate(self, x: Tensor, offset: Tensor | float = 0.0) -> Tensor:
         """Sigmoid of ``x + offset``, from the program's table with ``quantize``."""
@@ -110,10 +110,7 @@ class DiagonalSSM(nn.Module):
         dtype = torch.promote_types(decay.dtype, inputs.dtype)
         if state is None:
             return wide(torch.zeros_like(inputs, dtype=dtype))
-        if state.s.shape != inputs.shape:
-            raise ShapeError(
-                f"{type(self).__name__}: state.s must be [B, S] = {list(inputs.shape)}, got {list(state.s.shape)}"
-            )
+        check_shape(type(self).__name__, "state.s", "[B, S]", state.s, inputs.shape)
         if state.s.is_complex() and not dtype.is_complex:
             raise PnbxTypeError(f"{type(self).__name__}: state.s must be real, got {state.s.dtype}")
         return wide(state.s)
@@ -193,17 +190,10 @@ class SelectiveSSM(DiagonalSSM):
     ) -> None:
         super().__init__(d_hidden, d_ssm, quantize=quantize)
         self.register_buffer("a0", self._decay_bias(tau_min, tau_max))
-        self.A = BitLinear(d_hidden, d_ssm, scale=scale)
-        self.B = BitLinear(d_hidden, d_ssm, scale=scale)
-        self.D = BitLinear(d_hidden, d_ssm, scale=scale)
+        self.A, self.B, self.D = (BitLinear(d_hidden, d_ssm, scale=scale) for _ in range(3))
         # C reads real states, not spikes: input_range="spikes" only means that they pass unquantised, because their
         # fixed-point rounding belongs to the compiled program.
         self.C = BitLinear(d_ssm, d_hidden, scale=scale, input_range="spikes")
-
-    @property
-    def readout(self) -> BitLinear:
-        """The matrix that makes the current, :attr:`C`."""
-        return self.C
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         forget, inputs, gate = apply_all([self.A, self.B, self.D], events)  # [..., S] each
@@ -287,8 +277,7 @@ class LTISSM(DiagonalSSM):
         quantize: bool = False,
     ) -> None:
         super().__init__(d_hidden, d_ssm, quantize=quantize)
-        if kind not in get_args(LTIKind):
-            raise PnbxValueError(f"LTISSM: kind must be one of {', '.join(get_args(LTIKind))}, got {kind!r}")
+        check_option("LTISSM", "kind", kind, LTIKind)
         tau = self._time_constants(tau_min, tau_max)
         self.kind: LTIKind = kind
         self.B = BitLinear(d_hidden, d_ssm, scale=scale)
@@ -307,11 +296,6 @@ class LTISSM(DiagonalSSM):
         if not self.quantize:
             return eigenvalue
         return torch.complex(round_decay(eigenvalue.real), round_decay(eigenvalue.imag))
-
-    @property
-    def readout(self) -> BitLinear:
-        """The matrix that makes the current, :attr:`C`."""
-        return self.C
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, None]:
         eigenvalue = self.eigenvalue()

@@ -147,22 +147,11 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         learn_graded_spikes_factor: bool = False,
         reset_delay: bool = True,
     ) -> None:
-        super().__init__(
-            beta,
-            threshold=threshold,
-            spike_grad=resolve(spike_grad),
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_beta=learn_beta,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-            graded_spikes_factor=graded_spikes_factor,
-            learn_graded_spikes_factor=learn_graded_spikes_factor,
-            reset_delay=reset_delay,
-        )
+        super().__init__(  # in the order of snnTorch's own arguments
+            beta, threshold, resolve(spike_grad), surrogate_disable, init_hidden, inhibition, learn_beta,
+            learn_threshold, reset_mechanism, state_quant, output, graded_spikes_factor,
+            learn_graded_spikes_factor, reset_delay,
+        )  # fmt: skip
         self._listed = True
         _list_weakly(self)
 
@@ -276,20 +265,13 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         (also ``surrogate_disable``), hooks, or a ``forward`` that a subclass may have changed. This neuron's own
         state is neither read nor written.
         """
-        plain = type(self) is Leaky and not (self.inhibition or self.state_quant or _hooked(self))
-        decay = self.beta.clamp(0, 1)
-        if not (plain and usable(input_, decay, self.threshold, mem, self.spike_grad) and self._fires_ones()):
+        if type(self) is not Leaky or self.inhibition or self.state_quant or hooked(self):
             return None
-        return lif_scan(
-            input_,
-            decay,
-            self.threshold,
-            mem,
-            step="delayed" if self.reset_delay else "leaky",
-            reset=self.reset_mechanism,
-            spike_grad=self.spike_grad,
-            traced=traced,
-        )
+        decay, step = self.beta.clamp(0, 1), "delayed" if self.reset_delay else "leaky"
+        if not (usable(input_, decay, self.threshold, mem, self.spike_grad) and self._fires_ones()):
+            return None
+        options: dict[str, Any] = {"reset": self.reset_mechanism, "spike_grad": self.spike_grad, "traced": traced}
+        return lif_scan(input_, decay, self.threshold, mem, step=step, **options)
 
     def _fires_ones(self) -> bool:
         size = self.graded_spikes_factor
@@ -333,7 +315,7 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         self._reset_mechanism = list(self.reset_dict)[int(self.reset_mechanism_val)]
 
 
-def _hooked(module: torch.nn.Module) -> bool:
+def hooked(module: torch.nn.Module) -> bool:
     """Whether somebody listens to the calls of a module."""
     hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     return any(hooks)

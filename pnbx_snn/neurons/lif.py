@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pnbx_snn.checks import wide
+from pnbx_snn.checks import check_option, check_shape, wide
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.neurons.cells import LIFBoxCell, Primitive, Reset, leaky_cell
 from pnbx_snn.neurons.leaky import Leaky
@@ -136,8 +136,8 @@ class LIF(nn.Module):
         learn_threshold: bool = False,
     ) -> None:
         super().__init__()
-        _one_of("reset", reset, get_args(Reset))
-        _one_of("primitive", primitive, get_args(Primitive))
+        check_option("lif", "reset", reset, Reset)
+        check_option("lif", "primitive", primitive, Primitive)
         beta = _parameter("beta", beta)
         _in_range("beta", beta, (beta >= 0) & (beta <= 1), "in [0, 1]")
         threshold = _parameter("threshold", threshold)
@@ -146,9 +146,8 @@ class LIF(nn.Module):
             raise ShapeError(f"lif: beta is for {len(beta)} neurons, threshold for {len(threshold)}")
         self._reset: Reset = reset
         self._primitive: Primitive = primitive
-        self.cell: Leaky | LIFBoxCell
         make_cell = leaky_cell if primitive == "leaky" else LIFBoxCell
-        self.cell = make_cell(beta, threshold, reset, spike_grad, learn_beta, learn_threshold)
+        self.cell: Leaky | LIFBoxCell = make_cell(beta, threshold, reset, spike_grad, learn_beta, learn_threshold)
 
     @property
     def beta(self) -> Tensor:
@@ -240,8 +239,7 @@ class LIF(nn.Module):
     def _initial(self, first: Tensor, state: LIFState | None) -> Tensor:
         if state is None:
             return torch.zeros_like(wide(first))
-        if state.v.shape != first.shape:
-            raise ShapeError(f"lif: state.v must be [B, N] = {list(first.shape)}, got {list(state.v.shape)}")
+        check_shape("lif", "state.v", "[B, N]", state.v, first.shape)
         return wide(state.v)
 
     def _check(self, current: Tensor, axes: str) -> None:
@@ -254,11 +252,6 @@ class LIF(nn.Module):
         for name, parameter in (("beta", self.beta), ("threshold", self.threshold)):
             if parameter.ndim and len(parameter) != current.shape[-1]:
                 raise ShapeError(f"lif: {name} is for {len(parameter)} neurons, current has {current.shape[-1]}")
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise PnbxValueError(f"lif: {name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def _parameter(name: str, value: float | Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """Messages: every neuron hears the spikes of its eight neighbours on a torus."""
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.checks import check_option
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.quantization import kept_ternary, ternarize
 
@@ -223,11 +224,9 @@ class TorusMessages(nn.Module):
         super().__init__()
         sides = _sides(num_neurons, rows, columns)
         _check_torus(*sides, kappa_shift)
-        if edges not in get_args(Edges):
-            raise PnbxValueError(f"messages: edges must be one of {', '.join(get_args(Edges))}, got {edges!r}")
-        self.num_neurons = num_neurons
+        check_option("messages", "edges", edges, Edges)
+        self.num_neurons, self.kappa_shift = num_neurons, kappa_shift
         self.rows, self.columns = sides
-        self.kappa_shift = kappa_shift
         self.edges: Edges = edges
         self.weight = None
         if edges == "ternary":

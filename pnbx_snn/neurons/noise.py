@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.checks import check_shape
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 
 
@@ -127,8 +128,7 @@ class OUNoise(nn.Module):
     def _initial(self, first: Tensor, state: OUState | None, generator: torch.Generator) -> OUState:
         if state is None:
             return OUState(self.sigma * _normal(first, generator))
-        if state.xi.shape != first.shape:
-            raise ShapeError(f"noise: state.xi must be [B, N] = {list(first.shape)}, got {list(state.xi.shape)}")
+        check_shape("noise", "state.xi", "[B, N]", state.xi, first.shape)
         return state
 
 
