@@ -94,8 +94,7 @@ class BitLinear(nn.Module):
             raise PnbxValueError(f"BitLinear: scale must be 'absmean' or 'median', got {scale!r}")
         if input_range not in ("spikes", "int8"):
             raise PnbxValueError(f"BitLinear: input_range must be 'spikes' or 'int8', got {input_range!r}")
-        self.in_features = in_features
-        self.out_features = out_features
+        self.in_features, self.out_features = in_features, out_features
         self.scale: WeightScale = scale
         self.input_range: InputRange = input_range
         self.weight = nn.Parameter(torch.empty(out_features, in_features))

@@ -81,9 +81,7 @@ def hebbian_read(
     >>> reads[2].tolist()  # A recalls B, written one step ago
     [[0.0, 0.5]]
     """
-    _check_read("hebbian_read", keys, F0, key0)
-    with without_autocast(keys):  # sums over a sequence need their digits
-        return _read_in_blocks("hebbian", keys, decay, rate, F0, key0)
+    return _read_in_blocks("hebbian", keys, decay, rate, F0, key0)
 
 
 def delta_read(
@@ -116,9 +114,7 @@ def delta_read(
     >>> reads[2].tolist()
     [[0.0, 0.5]]
     """
-    _check_read("delta_read", keys, F0, key0)
-    with without_autocast(keys):  # a system is solved in one precision
-        return _read_in_blocks("delta", keys, decay, rate, F0, key0)
+    return _read_in_blocks("delta", keys, decay, rate, F0, key0)
 
 
 class FastWeights(nn.Module):
@@ -277,6 +273,16 @@ def _read_in_blocks(
     rule: Rule, keys: Tensor, decay: float, rate: float, F0: Tensor, key0: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Both rules over a whole sequence."""
+    if keys.ndim != 3 or len(keys) == 0:
+        raise ShapeError(f"{rule}_read: keys must be [T, B, r] with at least one step, got shape {list(keys.shape)}")
+    _check_state(f"{rule}_read", FastWeightsState(F0, key0), keys[0])
+    with without_autocast(keys):  # sums over a sequence need their digits, and a system is solved in one precision
+        return _blocks(rule, keys, decay, rate, F0, key0)
+
+
+def _blocks(
+    rule: Rule, keys: Tensor, decay: float, rate: float, F0: Tensor, key0: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     reads, F = [], F0
     previous = torch.cat((key0.unsqueeze(0), keys[:-1]))  # [T, B, r]
     # Powers in float64: float32 loses digits where a decay near 1 has a large exponent.
@@ -310,12 +316,6 @@ def _write(rule: Rule, F: Tensor, key: Tensor, previous: Tensor, decay: float, r
 def _read(F: Tensor, key: Tensor) -> Tensor:
     """``F key`` for each sample, ``[B, r]``."""
     return (F @ key.unsqueeze(-1)).squeeze(-1)
-
-
-def _check_read(where: str, keys: Tensor, F0: Tensor, key0: Tensor) -> None:
-    if keys.ndim != 3 or len(keys) == 0:
-        raise ShapeError(f"{where}: keys must be [T, B, r] with at least one step, got shape {list(keys.shape)}")
-    _check_state(where, FastWeightsState(F0, key0), keys[0])
 
 
 def _check_state(where: str, state: FastWeightsState, key: Tensor) -> None:

@@ -107,21 +107,14 @@ class BitBrain(nn.Module):
         pathways = {"ssm": ssm, "rnn": rnn, "fast_weights": fast_weights, "hippocampus": hippocampus}
         if not skip and not any(pathways.values()):
             raise PnbxValueError("BitBrain: the membrane needs at least one pathway or skip=True, got neither")
+        size_names = ("d_hidden", "num_neurons", "num_features")
         for name, part in {**pathways, "glia": glia, "norm": norm}.items():
-            if part is not None:
-                size = next(
-                    getattr(part, key) for key in ("d_hidden", "num_neurons", "num_features") if hasattr(part, key)
-                )
-                if size != self.d_hidden:
-                    raise PnbxValueError(
-                        f"BitBrain: {name} must be for the membrane's {self.d_hidden} neurons, got {size}"
-                    )
+            size = next((getattr(part, key) for key in size_names if hasattr(part, key)), None)
+            if part is not None and size != self.d_hidden:
+                raise PnbxValueError(f"BitBrain: {name} must be for the membrane's {self.d_hidden} neurons, got {size}")
         self.ssm, self.rnn, self.fast_weights, self.hippocampus = ssm, rnn, fast_weights, hippocampus
-        self.membrane = membrane
-        self.glia = glia
-        self.noise = noise
+        self.membrane, self.glia, self.noise, self.norm = membrane, glia, noise, norm
         self.skip = skip
-        self.norm = norm
 
     @property
     def pathways(self) -> dict[str, nn.Module]:

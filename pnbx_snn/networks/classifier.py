@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from annotated_types import Gt, Interval, Len
@@ -14,6 +14,7 @@ from pnbx_snn.data.encoding import Encoder, direct, latency, rate
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.networks.base import Network
+from pnbx_snn.networks.masks import normalised
 from pnbx_snn.neurons.cells import Primitive, Reset
 from pnbx_snn.neurons.lif import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
@@ -66,9 +67,7 @@ class SpikingLayer(nn.Module):
             raise ShapeError(
                 f"SpikingLayer: norm must have the linear's {linear.out_features} features, got {norm.num_features}"
             )
-        self.linear = linear
-        self.norm = norm
-        self.neuron = neuron
+        self.linear, self.norm, self.neuron = linear, norm, neuron
 
     def forward(
         self, x: Float[Tensor, "T B N_in"], state: LIFState | None = None
@@ -76,19 +75,15 @@ class SpikingLayer(nn.Module):
         """Run the layer over all steps, from ``state`` (``None``: zeros); see the class."""
         num_steps = x.shape[0]
         constant = num_steps > 1 and x.stride(0) == 0
-        current = self._normalise(self.linear(x[:1] if constant else x))  # [1 or T, B, N_out]
-        spikes, state = self.neuron(current.expand(num_steps, -1, -1), state)
-        return spikes, state
-
-    def _normalise(self, product: Tensor) -> Tensor:
-        rows = product.flatten(0, 1)
-        if self.norm.training and len(rows) == 1:
+        product = self.linear(x[:1] if constant else x)  # [1 or T, B, N_out]
+        if self.norm.training and product[..., 0].numel() == 1:
             raise ShapeError(
                 "SpikingLayer: batch norm in training needs at least 2 samples (or steps that differ), "
-                f"got 1 for {rows.shape[1]} neurons; use a larger batch or model.eval()"
+                f"got 1 for {product.shape[2]} neurons; use a larger batch or model.eval()"
             )
-        normalised: Tensor = self.norm(rows)
-        return normalised.reshape(product.shape)
+        current = normalised(self.norm, product)
+        spikes, state = self.neuron(current.expand(num_steps, -1, -1), state)
+        return spikes, state
 
 
 class ClassifierOutput(NamedTuple):
@@ -181,20 +176,17 @@ class SpikingClassifier(Network):
                 raise PnbxValueError(f"SpikingClassifier: {name} must be at least 1, got {size}")
         if encoder not in ("direct", "rate", "latency"):
             raise PnbxValueError(f"SpikingClassifier: encoder must be 'direct', 'rate' or 'latency', got {encoder!r}")
-        self.in_features = in_features
-        self.num_steps = num_steps
+        self.in_features, self.num_steps = in_features, num_steps
         self.encoder: Encoder = encoder
+        neurons: dict[str, Any] = {"reset": reset, "primitive": primitive, "spike_grad": spike_grad}
+        neurons |= {"learn_beta": learn_beta, "learn_threshold": learn_threshold}
         self.layers = nn.ModuleList()
         for i, (n_in, n_out) in enumerate(pairwise([in_features, *hidden])):
             linear = BitLinear(n_in, n_out, scale=scale, input_range=input_range if i == 0 else "spikes")
             neuron = LIF(
                 torch.full((n_out,), beta) if learn_beta else beta,
                 threshold=torch.full((n_out,), threshold) if learn_threshold else threshold,
-                reset=reset,
-                primitive=primitive,
-                spike_grad=spike_grad,
-                learn_beta=learn_beta,
-                learn_threshold=learn_threshold,
+                **neurons,
             )
             self.layers.append(SpikingLayer(linear, nn.BatchNorm1d(n_out), neuron))
         self.readout = BitLinear(hidden[-1], num_classes, bias=True, scale=scale)

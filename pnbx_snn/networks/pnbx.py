@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from pnbx_snn.checks import Share, Size, Steps, check_input
+from pnbx_snn.checks import Share, Size, Steps, check_input, check_option
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.layers.hippocampus import Competition
@@ -205,15 +205,12 @@ class PNBX(Network):
                 raise PnbxValueError(f"PNBX: {name} must be at least 1, got {size}")
         if not 0 <= dropout < 1:
             raise PnbxValueError(f"PNBX: dropout must be in [0, 1), got {dropout}")
-        options = (("ssm", ssm, SSMKind), ("rnn", rnn, RNNKind), ("fast_weights", fast_weights, FastWeightsRule))
-        options += (
-            ("hippocampus", hippocampus, HippocampusScope),
-            ("readout", readout, Readout),
-            ("edges", edges, Edges),
-        )  # type: ignore[assignment]
-        for name, value, allowed in options:
-            if value not in get_args(allowed):
-                raise PnbxValueError(f"PNBX: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
+        check_option("PNBX", "ssm", ssm, SSMKind)
+        check_option("PNBX", "rnn", rnn, RNNKind)
+        check_option("PNBX", "fast_weights", fast_weights, FastWeightsRule)
+        check_option("PNBX", "hippocampus", hippocampus, HippocampusScope)
+        check_option("PNBX", "readout", readout, Readout)
+        check_option("PNBX", "edges", edges, Edges)
         self.in_features, self.num_steps, self.d_hidden = in_features, num_steps, d_hidden
         self.readout_kind: Readout = readout
         self.quantize = quantize
@@ -221,27 +218,15 @@ class PNBX(Network):
         if quantize:
             competition = "winner"
             beta_encoder = round(beta_encoder * DECAY_ONE) / DECAY_ONE
-        self.encoder = EventEncoder(
-            BitLinear(in_features, d_hidden, scale=scale, input_range=input_range),
-            nn.BatchNorm1d(d_hidden, affine=affine),
-            beta=beta_encoder,
-            threshold=threshold,
-            reset=reset,
-            spike_grad=spike_grad,
-        )
+        neurons: dict[str, Any] = {"threshold": threshold, "reset": reset, "spike_grad": spike_grad}
+        linear = BitLinear(in_features, d_hidden, scale=scale, input_range=input_range)
+        self.encoder = EventEncoder(linear, nn.BatchNorm1d(d_hidden, affine=affine), beta=beta_encoder, **neurons)
         self.blocks = nn.ModuleList()
         for _ in range(num_blocks):
+            torus = TorusMessages(d_hidden, edges=edges) if messages else None
             self.blocks.append(
                 BitBrain(
-                    Membrane(
-                        d_hidden,
-                        beta=beta,
-                        threshold=threshold,
-                        reset=reset,
-                        spike_grad=spike_grad,
-                        messages=TorusMessages(d_hidden, edges=edges) if messages else None,
-                        quantize=quantize,
-                    ),
+                    Membrane(d_hidden, beta=beta, messages=torus, quantize=quantize, **neurons),
                     ssm=make_ssm(ssm, d_hidden, d_ssm, scale, tau_max, quantize=quantize),
                     rnn=make_rnn(rnn, d_hidden, d_rnn, scale, tau_max, quantize=quantize),
                     fast_weights=make_fast_weights(fast_weights, d_hidden, rank, scale),

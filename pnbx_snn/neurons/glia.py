@@ -127,14 +127,11 @@ class Glia(nn.Module):
             raise PnbxValueError(f"glia: offset_range must be (low, high) with low < 0 < high, got {offset_range}")
         if adapt not in ("training", "always"):
             raise PnbxValueError(f"glia: adapt must be 'training' or 'always', got {adapt!r}")
-        self.num_neurons = num_neurons
-        self.neurons_per_domain = neurons_per_domain
+        self.num_neurons, self.neurons_per_domain = num_neurons, neurons_per_domain
         self.num_domains = num_neurons // neurons_per_domain
-        self.target = float(target)
+        self.target, self.tau = float(target), float(tau)
         self.kp, self.ki, self.kd = float(kp), float(ki), float(kd)
-        self.tau = float(tau)
-        self.offset_range = offset_range
-        self.adapt = adapt
+        self.offset_range, self.adapt = offset_range, adapt
         start = torch.zeros(self.num_domains, len(get_args(Loop)), NUM_NUMBERS)
         start[:, :, 0] = self.target
         self.register_buffer("state", start.flatten(1))  # [domains, 8]
