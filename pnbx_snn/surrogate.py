@@ -152,8 +152,7 @@ class Surrogate:
     ------
     PnbxValueError
         For an unknown name or parameter (the message gives the nearest known one), or for a number with which the
-        derivative is not finite everywhere: infinity, NaN, a ``slope`` of ``fast_sigmoid`` or a ``beta`` of
-        ``spike_rate_escape`` below 0.
+        derivative is not finite everywhere: infinity, NaN, or one below 0 that makes a pole.
     PnbxTypeError
         For a parameter that is no number.
 

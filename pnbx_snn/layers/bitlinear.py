@@ -53,16 +53,13 @@ class BitLinear(nn.Module):
     Shapes: input ``[..., in_features]``, output ``[..., out_features]``.
 
     Integer counterpart: a ternary matrix product; :math:`\gamma`, :math:`s` and :math:`b` move into the threshold and
-    bias of the neuron behind it. A scale per sample or per token, as in BitNet, would need a division at run time.
-
-    It does not inherit from ``torch.nn.Linear``: exporters that know ``Linear`` would silently take the latent weights.
+    bias of the neuron behind it. It does not inherit from ``torch.nn.Linear``: exporters that know ``Linear`` would
+    silently take the latent weights.
 
     Raises
     ------
-    PnbxValueError
-        If a size is below 1 or an option is not one of those named.
-    ShapeError
-        If the last axis of the input is not ``in_features`` long.
+    PnbxValueError, ShapeError
+        A size below 1 or an unknown option; an input whose last axis is not ``in_features`` long.
 
     References
     ----------

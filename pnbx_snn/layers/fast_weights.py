@@ -131,10 +131,10 @@ class FastWeights(nn.Module):
 
     with :math:`\lambda = 1 - 2^{-n}`, n ``decay_bits``, and :math:`\eta = 2^{-m}`, m ``rate_bits``.
 
-    The write joins this step's key to the key *before* it, and comes first: the read sees :math:`F_t`, not
-    :math:`F_{t-1}`. So :math:`F_t k_t` is a prediction of the next key from all pairs seen, plus
-    :math:`\eta (k_{t-1} \cdot k_t)\, k_t` from the pair just written, which vanishes where consecutive keys are
-    orthogonal. With ``state=None`` the previous key is zero, so the first step writes nothing and reads zero.
+    The write joins this step's key to the key *before* it, and comes first: :math:`F_t k_t` is a prediction of the
+    next key from all pairs seen, plus :math:`\eta (k_{t-1} \cdot k_t)\, k_t` from the pair just written, which
+    vanishes where consecutive keys are orthogonal. With ``state=None`` the previous key is zero, so the first step
+    writes nothing.
 
     Parameters
     ----------
@@ -174,16 +174,13 @@ class FastWeights(nn.Module):
     ------
     PnbxValueError
         A size below 1, bits out of range, an unknown ``rule`` or ``scale``, or a delta rule that could diverge.
-    ShapeError
-        Wrong number of axes, an empty axis, another H than ``d_hidden``, a state for another batch or rank.
-    PnbxTypeError
-        Events that are not floating point, or a state of another dtype than the keys.
+    ShapeError, PnbxTypeError
+        Events that are not floating point ``[T, B, H]``, an empty axis, a state of another batch, rank or dtype.
 
     References
     ----------
-    Ba et al. 2016, "Using Fast Weights to Attend to the Recent Past", arXiv:1610.06258 (decay and Hebbian write);
-    Sompolinsky and Kanter 1986, "Temporal Association in Asymmetric Neural Networks" (the previous pattern as address);
-    Schlag et al. 2021, arXiv:2102.11174 (delta rule).
+    Ba et al. 2016, arXiv:1610.06258 (decay and Hebbian write); Sompolinsky and Kanter 1986, "Temporal Association in
+    Asymmetric Neural Networks" (the previous pattern as address); Schlag et al. 2021, arXiv:2102.11174 (delta rule).
 
     Examples
     --------

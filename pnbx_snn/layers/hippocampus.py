@@ -68,9 +68,7 @@ class Hippocampus(nn.Module):
     Notes
     -----
     Shapes: events and current ``[T, B, H]`` (:meth:`step`: ``[B, H]``), state ``[B, M, H]``. M·H parameters; with the
-    fast half as many numbers again, which the source document counts too.
-
-    Bounds: :math:`0 \le E \le 1` for events of 0 and 1, as every write is a convex combination less a decay.
+    fast half as many numbers again, which the source document counts too. :math:`0 \le E \le 1` for events of 0 and 1.
 
     Whole sequences never hold E for every step. The weights :math:`\alpha` depend on the events alone, so E is a
     linear recurrence with known gates, and blocks of 32 steps are matrix products: with
@@ -90,10 +88,8 @@ class Hippocampus(nn.Module):
     PnbxValueError
         A number or option out of range; :meth:`update` or :meth:`consolidate` of scope ``"sequence"``; a state for
         scope ``"persistent"``.
-    ShapeError
-        Events that are not ``[T, B, H]``, an empty axis, a state of another shape.
-    PnbxTypeError
-        Events that are not floating point, or a state of another dtype.
+    ShapeError, PnbxTypeError
+        Events that are not floating point ``[T, B, H]``, an empty axis, a state of another shape or dtype.
 
     References
     ----------

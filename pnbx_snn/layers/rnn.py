@@ -30,8 +30,8 @@ class MinGRU(DiagonalSSM):
 
         g = \sigma(U e + c_0), \qquad u_t = (1 - g) \odot u_{t-1} + g \odot (W e), \qquad I = V u_t
 
-    The gate and the candidate see only the events, not the state, so all dense products are known for all steps at once
-    and the state runs through :func:`pnbx_snn.kernels.scan.diagonal_scan`.
+    The gate and the candidate see only the events, so the state runs through
+    :func:`pnbx_snn.kernels.scan.diagonal_scan`.
 
     Parameters
     ----------
@@ -65,8 +65,7 @@ class MinGRU(DiagonalSSM):
 
     References
     ----------
-    Feng et al. 2024, "Were RNNs All We Needed?", arXiv:2410.01201, section 3.1 (minGRU). The fixed log-spaced
-    :math:`c_0`: own.
+    Feng et al. 2024, "Were RNNs All We Needed?", arXiv:2410.01201, section 3.1. The fixed :math:`c_0`: own.
 
     Examples
     --------
@@ -156,10 +155,8 @@ class SpikingRNN(nn.Module):
     ------
     PnbxValueError
         A size below 1, ``beta`` or ``threshold`` out of range, an unknown option.
-    ShapeError
-        Wrong number of axes, an empty axis, another H than ``d_hidden``, a state for another batch or size.
-    PnbxTypeError
-        Events or a state that are not floating point.
+    ShapeError, PnbxTypeError
+        Events that are not floating point ``[T, B, H]``, an empty axis, a state of another batch, size or kind.
 
     Notes
     -----
@@ -175,8 +172,8 @@ class SpikingRNN(nn.Module):
 
     References
     ----------
-    Bellec et al. 2018, "Long short-term memory and learning-to-learn in networks of spiking neurons",
-    arXiv:1803.09574 (recurrent spiking networks trained through time). The loop through the driven neurons: own.
+    Bellec et al. 2018, arXiv:1803.09574 (recurrent spiking networks trained through time). The loop through the driven
+    neurons: own.
 
     Examples
     --------

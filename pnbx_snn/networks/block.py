@@ -51,14 +51,10 @@ class BitBrain(nn.Module):
         The H neurons of the block.
     ssm, rnn, fast_weights, hippocampus
         Pathways with H events and H currents; ``None`` leaves one out. Any module with the interface will do.
-    glia
-        Moves the membrane's thresholds; ``None``: they are the membrane's own.
-    noise
-        Added to the membrane in training.
-    skip
-        Add the events themselves to the current.
-    norm
-        Batch norm of H features over steps and samples; ``None``: the current as it is.
+    glia, noise
+        Moves the membrane's thresholds (``None``: they are its own); added to the membrane in training.
+    skip, norm
+        Add the events themselves to the current; batch norm of H features over steps and samples, if any.
 
     Notes
     -----

@@ -50,8 +50,7 @@ class SpikingLayer(nn.Module):
 
     References
     ----------
-    Zheng et al. 2021, "Going Deeper With Directly-Trained Larger Spiking Neural Networks", arXiv:2011.05280 (batch norm
-    over time and batch).
+    Zheng et al. 2021, arXiv:2011.05280 (batch norm over time and batch).
 
     Examples
     --------
@@ -104,21 +103,16 @@ class SpikingClassifier(Network):
 
     Parameters
     ----------
-    in_features, num_classes
-        Inputs and classes, at least 1 each.
-    hidden
-        Neurons of each hidden layer, at least one layer.
-    num_steps
-        Steps ``T`` for which :meth:`encode` makes inputs. :meth:`forward` takes any number.
-    encoder
-        ``"direct"``, ``"rate"`` or ``"latency"``: what :meth:`encode` does.
+    in_features, num_classes, hidden
+        Inputs and classes, at least 1 each; neurons of each hidden layer, at least one layer.
+    num_steps, encoder
+        Steps ``T`` for which :meth:`encode` makes inputs (:meth:`forward` takes any number), and how:
+        ``"direct"``, ``"rate"`` or ``"latency"``.
     beta, threshold, reset, primitive, spike_grad, learn_beta, learn_threshold
         Of every LIF neuron, see :class:`pnbx_snn.neurons.lif.LIF`. A learned one is learned per neuron.
-    scale
-        Scale of the ternary weights, ``"absmean"`` or ``"median"``.
-    input_range
-        What the first layer sees: ``"int8"`` for values (then :meth:`calibrate` comes before the first call),
-        ``"spikes"`` for 0 and 1.
+    scale, input_range
+        Scale of the ternary weights, ``"absmean"`` or ``"median"``; what the first layer sees: ``"int8"`` for values
+        (then :meth:`calibrate` comes before the first call), ``"spikes"`` for 0 and 1.
 
     Notes
     -----
@@ -130,10 +124,6 @@ class SpikingClassifier(Network):
         If ``hidden`` is empty, a size is below 1, an option is not one of those named, or the input is not finite.
     ShapeError
         If the input is not ``[T, B, in_features]``, is empty, or the state is not one for each hidden layer.
-
-    References
-    ----------
-    Own; the layers cite theirs.
 
     Examples
     --------

@@ -79,10 +79,8 @@ class PNBX(Network):
     d_hidden
         H, neurons of the encoder and of each block; a multiple of ``neurons_per_domain`` with glia, and the size of a
         torus with messages.
-    num_steps
-        Steps for which :meth:`encode` shows a static input, at least 1.
-    num_blocks
-        BitBrain blocks, at least 1.
+    num_steps, num_blocks
+        Steps for which :meth:`encode` shows a static input, and BitBrain blocks, at least 1 each.
     ssm, d_ssm
         State-space pathway ``"selective"``, ``"real"``, ``"complex"`` or ``"none"``, and its S states.
     rnn, d_rnn
@@ -91,21 +89,17 @@ class PNBX(Network):
         Rule ``"hebbian"``, ``"delta"`` or ``"none"``, and the rank r.
     hippocampus, slots, competition
         Scope ``"sequence"``, ``"persistent"`` or ``"none"``, the M slots, and ``"softmax"`` or ``"winner"``.
-    messages
-        ``True``: neurons hear their eight neighbours on a torus.
-    edges
-        Of the messages: ``"equal"``, or ``"ternary"`` for a learned weight in {-1, 0, 1} from each neighbour (8 H more
-        parameters a block).
+    messages, edges
+        ``True``: neurons hear their eight neighbours on a torus, over ``"equal"`` edges or ``"ternary"`` ones: a
+        learned weight in {-1, 0, 1} from each neighbour (8 H more parameters a block).
     glia, neurons_per_domain, rate_target
         ``True``: PID loops hold the firing rate of each domain at the target.
     noise_sigma, noise_tau
         OU noise on the membrane in training: standard deviation (0: none) and correlation time in steps.
     tau_max
         Longest initial time constant of SSM and min-GRU in steps, >= 2.
-    beta_encoder, beta
-        Decay per step of the encoder and initial decay of the membranes.
-    threshold, reset, spike_grad
-        Of encoder and membranes.
+    beta_encoder, beta, threshold, reset, spike_grad
+        Decay per step of the encoder, initial one of the membranes; the others are those of all of them.
     skip
         ``False``: a membrane hears its pathways only.
     norm
@@ -115,15 +109,13 @@ class PNBX(Network):
         Scale of the ternary weights, ``"absmean"`` or ``"median"``.
     input_range
         ``"int8"`` for values (then :meth:`calibrate` comes before the first call), ``"spikes"`` for 0 and 1.
-    readout
-        ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step.
+    readout, dropout
+        ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step. Dropout in training, in [0, 1).
     quantize
         ``True``: gates come from the program's table, decays have its 12 fractional bits, and a hippocampus asks its
         best slot only (whatever ``competition`` says), so that the compiled program fires as the network was trained.
         ``False``: smooth gates and decays, which compiling rounds; of short or few inputs 5 to 40 % of the labels may
         then change.
-    dropout
-        Of the readout's input, in [0, 1), in training.
 
     Notes
     -----

@@ -29,10 +29,9 @@ class Glia(nn.Module):
         && \text{offset} \\
         \theta &= \theta_{base}\,e^{o} && \text{threshold}
 
-    The offset is that of the threshold's logarithm: every threshold stays positive, gains have no units, and a loop is
-    as fast at a high threshold as at a low one (a rate depends on the ratio of threshold and input). The integral is
-    clamped to what the output can use (anti-windup): a domain that could not reach the target for a long time returns
-    as fast as one that could not for a short time.
+    The offset is that of the threshold's logarithm: every threshold stays positive, and gains have no units. The
+    integral is clamped to what the output can use (anti-windup): a domain that could not reach the target for a long
+    time returns as fast as one that could not for a short time.
 
     Parameters
     ----------
@@ -60,12 +59,10 @@ class Glia(nn.Module):
     Raises
     ------
     PnbxValueError
-        A number is out of range, ``num_neurons`` is no multiple of ``neurons_per_domain``, a rate is not in [0, 1]
-        (NaN included), a base threshold is not > 0, or ``adapt`` or ``loop`` is not one of those named.
-    PnbxTypeError
-        Spikes or a base threshold are not floating point.
-    ShapeError
-        Rates, base thresholds or spikes are not for this number of domains or neurons.
+        A number out of range or not one of those named, ``num_neurons`` that is no multiple of ``neurons_per_domain``,
+        a rate that is not in [0, 1] (NaN included), a base threshold that is not > 0.
+    PnbxTypeError, ShapeError
+        Spikes or a base threshold that are not floating point, or for another number of domains or neurons.
 
     Notes
     -----

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pnbx_snn.checks import narrow, transformed, wide
 from pnbx_snn.errors import PnbxError, PnbxTypeError, ShapeError
-from pnbx_snn.kernels.lif import Scan, lif_scan, usable
+from pnbx_snn.kernels.lif import Scan, Step, lif_scan, usable
 from pnbx_snn.surrogate import SpikeFunction, resolve
 
 
@@ -267,10 +267,11 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         """
         if type(self) is not Leaky or self.inhibition or self.state_quant or hooked(self):
             return None
-        decay, step = self.beta.clamp(0, 1), "delayed" if self.reset_delay else "leaky"
+        decay = self.beta.clamp(0, 1)
         if not (usable(input_, decay, self.threshold, mem, self.spike_grad) and self._fires_ones()):
             return None
         options: dict[str, Any] = {"reset": self.reset_mechanism, "spike_grad": self.spike_grad, "traced": traced}
+        step: Step = "delayed" if self.reset_delay else "leaky"
         return lif_scan(input_, decay, self.threshold, mem, step=step, **options)
 
     def _fires_ones(self) -> bool:

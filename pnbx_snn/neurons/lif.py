@@ -83,10 +83,8 @@ class LIF(nn.Module):
 
     Raises
     ------
-    PnbxValueError
-        ``beta`` outside [0, 1], ``threshold`` not > 0, unknown ``reset``, ``primitive`` or surrogate.
-    ShapeError
-        ``beta`` or ``threshold`` is neither a scalar nor a vector.
+    PnbxValueError, ShapeError
+        ``beta`` outside [0, 1], ``threshold`` not > 0, an unknown option; neither a scalar nor a vector.
 
     Notes
     -----

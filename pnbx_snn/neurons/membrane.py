@@ -63,10 +63,8 @@ def membrane_scan(
 
     Raises
     ------
-    ShapeError
-        If a shape does not fit ``drive``, or an axis is empty.
-    PnbxTypeError
-        If ``drive`` is not floating point.
+    ShapeError, PnbxTypeError
+        If a shape does not fit ``drive``, an axis is empty, or ``drive`` is not floating point.
     PnbxError
         In the backward pass, if it is asked for with ``create_graph=True``.
 
@@ -164,10 +162,8 @@ class Membrane(nn.Module):
 
     Raises
     ------
-    PnbxValueError
-        A number out of range, or messages for another number of neurons.
-    ShapeError, PnbxTypeError
-        See :func:`membrane_scan`.
+    PnbxValueError, ShapeError, PnbxTypeError
+        A number out of range, messages for another number of neurons; see :func:`membrane_scan`.
 
     References
     ----------

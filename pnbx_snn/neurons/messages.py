@@ -57,12 +57,8 @@ def torus_messages(
 
     Raises
     ------
-    PnbxValueError
-        A side is below 3, or ``kappa_shift`` is not in 0 .. 16.
-    ShapeError
-        The last axis is not ``rows * columns`` long, or edges are not ``[8, rows * columns]``.
-    PnbxTypeError
-        ``spikes`` is not floating point.
+    PnbxValueError, ShapeError, PnbxTypeError
+        A side or ``kappa_shift`` out of range; spikes or edges of another shape; spikes not in floating point.
 
     Notes
     -----

@@ -44,19 +44,17 @@ class OUNoise(nn.Module):
     PnbxValueError
         A number is out of range, ``tau_steps`` and ``rho`` are both given or both missing, or the generator lives on
         another device than the input.
-    PnbxTypeError
-        The input is not floating point, or no generator is given.
-    ShapeError
-        The input has the wrong number of axes or an empty one, or the state another shape.
+    PnbxTypeError, ShapeError
+        The input is not floating point, no generator is given; a wrong number of axes, an empty one, another state.
 
     Notes
     -----
-    A state of ``None`` draws :math:`\xi[-1]` from the stationary distribution first, so there is no transient and
-    every step has variance :math:`\sigma^2`; for a start at zero pass ``OUState(torch.zeros(B, N))``.
+    A state of ``None`` draws :math:`\xi[-1]` from the stationary distribution first, so there is no transient; for a
+    start at zero pass ``OUState(torch.zeros(B, N))``.
 
     No parameters, no buffers, no gradient, no mode: it draws whenever it is called, also after ``eval()``. Noise is
     for training, so call it there only; a program has none. All numbers come from the generator, one draw of
-    ``[B, N]`` per step, so a sequence in pieces equals the whole sequence to the bit. The state is float32 or wider
+    ``[B, N]`` per step, so a sequence in pieces equals the whole sequence bit for bit. The state is float32 or wider
     (in bfloat16 a ``rho`` of 0.999 would round to 1).
 
     References
