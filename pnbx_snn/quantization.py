@@ -35,10 +35,8 @@ def ternarize(
         \tilde W = \operatorname{clip}(\operatorname{round}(W / \gamma), -1, 1)
 
     so a weight survives if it is larger than half the scale: :math:`|W| > \gamma / 2` (a tie rounds to zero).
-
-    :math:`\epsilon` is a floor under :math:`\gamma`, where the paper adds it to the divisor. The floor never moves the
-    rounding border of a matrix with :math:`\gamma > \epsilon` (so scaling a matrix by a power of two changes no
-    ternary weight), an all-zero matrix gives zeros and not NaN, and ``gamma`` is positive, always.
+    :math:`\epsilon` is a floor under :math:`\gamma`, where the paper adds it to the divisor: it never moves the
+    rounding border of a matrix with :math:`\gamma > \epsilon`, and an all-zero matrix gives zeros and not NaN.
 
     Parameters
     ----------
@@ -67,8 +65,7 @@ def ternarize(
 
     References
     ----------
-    Ma et al. 2024, "The Era of 1-bit LLMs: All Large Language Models are in 1.58 Bits", arXiv:2402.17764, eq. 1-3.
-    Nielsen and Schneider-Kamp 2024, "BitNet b1.58 Reloaded", arXiv:2407.09527 (median).
+    Ma et al. 2024, arXiv:2402.17764, eq. 1-3; Nielsen and Schneider-Kamp 2024, arXiv:2407.09527 (median).
 
     Examples
     --------
@@ -171,8 +168,7 @@ def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) 
 
     References
     ----------
-    Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
-    arXiv:1712.05877 (symmetric case, zero point 0); straight-through gradient: Bengio et al. 2013, arXiv:1308.3432.
+    Jacob et al. 2018, arXiv:1712.05877 (symmetric, zero point 0); gradient: Bengio et al. 2013, arXiv:1308.3432.
 
     Examples
     --------

@@ -26,13 +26,9 @@ def usable(
 ) -> bool:
     """Whether :func:`lif_scan` can run this: kernels for the device, float32 or float64 throughout, a known formula.
 
-    Not under ``torch.func``: there the caller's loop is what can be transformed.
-
-    Kernels are compiled by numba on a CPU, by Triton on cuda and xpu. ``together`` neurons need each other in every
-    step; a GPU has room for so many.
-
-    Scalars may have any of these dtypes, as in torch's own operations. Currents in half precision are widened by the
-    caller, as its membrane is: see :func:`pnbx_snn.checks.wide`.
+    Not under ``torch.func``: there the caller's loop is what can be transformed. ``together`` neurons need each other
+    in every step; a GPU has room for so many. Scalars may have either dtype, as in torch's own operations; the caller
+    widens currents in half precision, see :func:`pnbx_snn.checks.wide`.
     """
     return (
         not transformed()

@@ -154,16 +154,9 @@ def _products(
 
 @torch.library.custom_op("pnbx_snn::ternary_products_backward", mutates_args=())
 def _products_backward(
-    grads: Sequence[Tensor],
-    x: Tensor,
-    bits: Tensor,
-    active: Tensor,
-    ternaries: Sequence[Tensor],
-    scales: Sequence[Tensor],
-    step: Tensor | None,
-    need_x: bool,
-    need_weights: bool,
-) -> list[Tensor]:
+    grads: Sequence[Tensor], x: Tensor, bits: Tensor, active: Tensor, ternaries: Sequence[Tensor],
+    scales: Sequence[Tensor], step: Tensor | None, need_x: bool, need_weights: bool,
+) -> list[Tensor]:  # fmt: skip
     """Gradients of the input and of each latent weight; those not needed are empty."""
     loops, grad_x = _kernels(x), x.new_empty(0)
     if need_x and loops is not None and loops.tables_fit(x, ternaries):
@@ -197,16 +190,9 @@ def _(
 
 @_products_backward.register_fake
 def _(
-    grads: Sequence[Tensor],
-    x: Tensor,
-    bits: Tensor,
-    active: Tensor,
-    ternaries: Sequence[Tensor],
-    scales: Sequence[Tensor],
-    step: Tensor | None,
-    need_x: bool,
-    need_weights: bool,
-) -> list[Tensor]:
+    grads: Sequence[Tensor], x: Tensor, bits: Tensor, active: Tensor, ternaries: Sequence[Tensor],
+    scales: Sequence[Tensor], step: Tensor | None, need_x: bool, need_weights: bool,
+) -> list[Tensor]:  # fmt: skip
     shapes = [w.shape if need_weights else (0,) for w in ternaries]
     return [x.new_empty(x.shape if need_x else (0,)), *(x.new_empty(shape) for shape in shapes)]
 

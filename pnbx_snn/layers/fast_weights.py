@@ -46,23 +46,13 @@ def hebbian_read(
 
         y_t = \lambda^t F_0 k_t + \eta \sum_{s=1}^{t} \lambda^{t-s} (k_{s-1} \cdot k_t)\, k_s
 
-    which is causal linear attention with decay: queries :math:`k_t`, keys :math:`k_{s-1}`, values :math:`k_s`. Only
-    :math:`F` passes from block to block, so time and memory grow linearly with T. Every decay is a power with a
-    non-negative exponent, hence in [0, 1]; nothing is divided by a product of decays, which would underflow.
+    which is causal linear attention with decay. Only :math:`F` passes from block to block, so time and memory grow
+    linearly with T. Every decay is a power with a non-negative exponent, hence in [0, 1]; nothing is divided by a
+    product of decays, which would underflow.
 
-    Parameters
-    ----------
-    keys : Tensor, ``[T, B, r]``
-        :math:`k_1 \ldots k_T`.
-    decay, rate : float
-        :math:`\lambda` in [0, 1] and :math:`\eta`.
-    F0, key0 : Tensor, ``[B, r, r]`` and ``[B, r]``
-        Fast weights and key before the first step.
-
-    Returns
-    -------
-    reads, F, key : Tensor, ``[T, B, r]``, ``[B, r, r]`` and ``[B, r]``
-        :math:`y` of every step; fast weights and key after the last.
+    From ``keys`` ``[T, B, r]``, the ``decay`` :math:`\lambda` in [0, 1], the ``rate`` :math:`\eta`, and the fast
+    weights ``F0`` ``[B, r, r]`` and key ``key0`` ``[B, r]`` before the first step it returns the reads :math:`y` ``[T,
+    B, r]``, and fast weights and key after the last.
 
     Raises
     ------
@@ -104,8 +94,7 @@ def delta_read(
 
     References
     ----------
-    Schlag, Irie and Schmidhuber 2021, "Linear Transformers Are Secretly Fast Weight Programmers", arXiv:2102.11174;
-    Yang et al. 2024, "Parallelizing Linear Transformers with the Delta Rule", arXiv:2406.06484 (blocks).
+    Schlag, Irie and Schmidhuber 2021, arXiv:2102.11174; blocks: Yang et al. 2024, arXiv:2406.06484.
 
     Examples
     --------

@@ -224,13 +224,11 @@ class LTISSM(DiagonalSSM):
     kind : {"real", "complex"}
         ``"real"`` is a bank of leaky integrators (``LI`` of NIR, stock Lava); a ``"complex"`` state turns by
         :math:`\omega` per step and prefers inputs of that frequency. Only its real part is read out.
-    scale : {"absmean", "median"}
-        Weight scale of the two matrices, see :class:`pnbx_snn.BitLinear`.
+    scale, quantize
+        As of :class:`SelectiveSSM`; ``quantize`` rounds :math:`\lambda` to 12 fractional bits.
     tau_min, tau_max : float
         Initial time constants :math:`1/\rho` in steps, log-spaced, ``0 < tau_min <= tau_max``. Frequencies start at
         :math:`\omega = \min(2\pi/\tau, \pi)`: one turn per time constant, at most the Nyquist frequency.
-    quantize : bool
-        ``True``: :math:`\lambda` is rounded to 12 fractional bits, as the integer program has it.
 
     Attributes
     ----------
@@ -246,9 +244,9 @@ class LTISSM(DiagonalSSM):
 
     Notes
     -----
-    Shapes: events and current ``[T, B, H]``, state ``[B, S]`` (complex if ``kind="complex"``). The answer to one event
-    is :math:`(1-|\lambda|) \lambda^t B e`; the gain is at most 1, so :math:`|s| \le \max |B e|`. In float32
-    :math:`|\lambda|` rounds to 1 above a time constant of about 3e7 steps, and the state takes no input.
+    Shapes: events and current ``[T, B, H]``, state ``[B, S]`` (complex if ``kind="complex"``). The gain is at most 1,
+    so :math:`|s| \le \max |B e|`. In float32 :math:`|\lambda|` rounds to 1 above a time constant of about 3e7 steps,
+    and the state takes no input.
 
     Integer counterpart: real, an ``LI`` with a Q0.12 decay and a 24-bit state; complex, two states and four products.
 

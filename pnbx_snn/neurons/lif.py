@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.checks import check_option, check_shape, wide
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.kernels.lif import Scan
 from pnbx_snn.neurons.cells import LIFBoxCell, Primitive, Reset, leaky_cell
 from pnbx_snn.neurons.leaky import Leaky
 from pnbx_snn.surrogate import SpikeFunction
@@ -59,10 +60,9 @@ class LIF(nn.Module):
         v[t] = u[t] - z[t] * threshold                  # reset="subtract"
         v[t] = u[t]                                     # reset="none"
 
-    The neuron is not reinvented: ``"leaky"`` runs the forward of ``snntorch.Leaky(reset_delay=False)``, ``"lif_box"``
-    Norse's ``lif_box_feed_forward_step`` and reset functions; values and gradients are theirs, and gradients flow
-    through the reset in both. snnTorch's *default* differs: ``snntorch.Leaky`` has ``reset_mechanism="subtract"``
-    and ``reset_delay=True``, whose reset shows one step later.
+    ``"leaky"`` runs the forward of ``snntorch.Leaky(reset_delay=False)``, ``"lif_box"`` Norse's
+    ``lif_box_feed_forward_step`` and reset functions; gradients flow through the reset in both. The *default* of
+    ``snntorch.Leaky`` is ``reset_mechanism="subtract"`` and ``reset_delay=True``, whose reset shows one step later.
 
     Parameters
     ----------
@@ -91,14 +91,11 @@ class LIF(nn.Module):
     snnTorch decides the reset of a step in two parts: ``R[t] = H(v[t-1] - threshold)``, without gradient, before the
     input arrives, and ``S[t] - R[t]`` after it. As long as no membrane stands above the threshold *after* its reset,
     R is 0 and the equations above are exact. When one does (``"subtract"`` from above two thresholds, an initial
-    state above the threshold, a threshold that was lowered in between), ``"leaky"`` keeps snnTorch's behaviour, and
+    state above the threshold, a threshold that was lowered in between), ``"leaky"`` behaves as snnTorch does, and
     there differs from ``"lif_box"``, which is the equations above always::
 
         subtract:  U = beta * v[t-1] + I[t] - R * threshold;  S = H(U - threshold);  v[t] = U - (S - R) * threshold
         zero:      U = beta * (1 - R) * v[t-1] + I[t];        S = H(U - threshold);  v[t] = U - (S - R) * U
-
-    So after such a step ``"subtract"`` compares one threshold lower (the neuron is silent for a ``u`` between one and
-    two thresholds), and ``"zero"`` forgets the state first, then keeps a suprathreshold ``U`` and doubles any other.
 
     The state has the dtype that the input and the parameters promote to, and is float32 where that is half precision
     (under autocast): in bfloat16 a membrane of 4 would stay 4 when 0.01 is added. Spikes have the dtype of the input.
@@ -191,16 +188,8 @@ class LIF(nn.Module):
         PnbxTypeError
             ``current`` is not floating point.
         """
-        self._check(current, "[T, B, N]")
-        v = self._initial(current[0], state)
-        scan = self.cell.fused(wide(current), v, traced=False)
-        if scan is not None:
-            return scan.spikes.to(current.dtype), LIFState(scan.v)
-        spikes = []
-        for z, after in self._steps(current.unbind(0), v):
-            spikes.append(z)
-            v = after
-        return torch.stack(spikes), LIFState(v)
+        spikes, v, _ = self._run(current, state, traced=False)
+        return spikes, LIFState(v)
 
     def trace(
         self, current: Float[Tensor, "T B N"], state: LIFState | None = None
@@ -209,18 +198,26 @@ class LIF(nn.Module):
 
         ``v`` is the potential after the reset, so ``LIFState(v[-1])`` continues the run. Otherwise as :meth:`forward`.
         """
-        self._check(current, "[T, B, N]")
-        v = self._initial(current[0], state)
-        scan = self.cell.fused(wide(current), v, traced=True)
-        if scan is not None and scan.membranes is not None:
-            return scan.spikes.to(current.dtype), scan.membranes
-        spikes, membranes = zip(*self._steps(current.unbind(0), v), strict=True)
-        return torch.stack(spikes), torch.stack(membranes)
+        spikes, _, membranes = self._run(current, state, traced=True)
+        assert membranes is not None
+        return spikes, membranes
 
     def extra_repr(self) -> str:
         """Say what ``print(lif)`` shows."""
         beta, threshold = ("per neuron" if p.ndim else f"{p.item():.4g}" for p in (self.beta, self.threshold))
         return f"beta={beta}, threshold={threshold}, reset={self.reset!r}, primitive={self.primitive!r}"
+
+    def _run(self, current: Tensor, state: LIFState | None, *, traced: bool) -> Scan:
+        self._check(current, "[T, B, N]")
+        v = self._initial(current[0], state)
+        scan = self.cell.fused(wide(current), v, traced=traced)
+        if scan is not None:
+            return scan._replace(spikes=scan.spikes.to(current.dtype))
+        spikes, membranes = [], []
+        for z, v in self._steps(current.unbind(0), v):
+            spikes.append(z)
+            membranes += [v] if traced else []
+        return Scan(torch.stack(spikes), v, torch.stack(membranes) if traced else None)
 
     def _steps(self, currents: Sequence[Tensor], v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Run the cell over the steps, yielding spikes and membrane, each ``[B, N]``."""

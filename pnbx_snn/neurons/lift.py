@@ -59,10 +59,8 @@ def lift(neuron: nn.Module) -> nn.Module:
     -----
     The state is float32 or wider, and under autocast the neuron computes in it, its recurrent matrices too: in bfloat16
     a membrane would stop to grow. Outputs have the dtype of ``x``. A neuron whose matrices were converted to half
-    precision (``neuron.half()``) computes in that.
-
-    A surrogate made by ``snntorch.surrogate`` becomes the equal :class:`~pnbx_snn.surrogate.Surrogate` in the neuron:
-    so it can be pickled, and its spikes have the dtype of its membrane.
+    precision (``neuron.half()``) computes in that. A surrogate made by ``snntorch.surrogate`` becomes the equal
+    :class:`~pnbx_snn.surrogate.Surrogate`, so the neuron can be pickled.
 
     References
     ----------

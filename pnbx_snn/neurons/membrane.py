@@ -54,13 +54,6 @@ def membrane_scan(
     reset, spike_grad, messages
         As of :class:`Membrane`. Learned edges get their gradient, summed over all steps and samples.
 
-    Returns
-    -------
-    spikes : Tensor, ``[T, B, N]``
-        0 or 1.
-    state : MembraneState
-        State after the last step, with gradients.
-
     Raises
     ------
     ShapeError, PnbxTypeError
@@ -134,14 +127,12 @@ class Membrane(nn.Module):
     ----------
     num_neurons : int
         N, at least 1.
-    beta : float
-        Initial decay per step of every neuron, in (0, 1).
-    threshold : float
-        Firing threshold where :meth:`forward` is given none, > 0.
-    reset : {"zero", "subtract", "none"}
-        What a spike does to the membrane.
-    spike_grad : str, callable or None
-        Surrogate gradient, see :func:`pnbx_snn.surrogate.resolve`.
+    beta, threshold : float
+        Initial decay per step of every neuron, in (0, 1), and firing threshold where :meth:`forward` is given none, >
+        0.
+    reset, spike_grad
+        What a spike does to the membrane, ``"zero"``, ``"subtract"`` or ``"none"``, and its surrogate gradient, see
+        :func:`pnbx_snn.surrogate.resolve`.
     messages : TorusMessages, optional
         Of N neurons; ``None``: they do not hear each other.
     quantize : bool

@@ -37,23 +37,10 @@ def torus_messages(
         m_{r,c} = \frac{\kappa}{8} \sum_{(i,j) \in \{-1,0,1\}^2 \setminus (0,0)}
         w^{i,j}_{r,c}\; z_{(r+i) \bmod R,\,(c+j) \bmod C}, \qquad \kappa = 2^{-k}
 
-    Neuron ``n`` sits in row ``n // columns`` and column ``n % columns``. Without edges, every :math:`w` is 1.
-
-    Parameters
-    ----------
-    spikes : Tensor, ``[..., N]``
-        0 or 1 (other values are summed as they are).
-    rows, columns : int
-        Sides of the torus, at least 3 each; ``rows * columns = N``.
-    kappa_shift : int
-        :math:`k` in 0 .. 16.
-    edges : Tensor, ``[8, N]``, optional
-        ``edges[k, n]`` weighs what neuron ``n`` hears from its neighbour at offset ``NEIGHBOURS[k]``.
-
-    Returns
-    -------
-    Tensor, ``[..., N]``
-        Messages in the dtype of ``spikes``: of spikes between 0 and kappa, between -kappa and kappa with ternary edges.
+    Neuron ``n`` sits in row ``n // columns`` and column ``n % columns``. Spikes (other values than 0 and 1 are summed
+    as they are) and messages are ``[..., N]`` with ``N = rows * columns``, both sides at least 3; ``kappa_shift`` is
+    :math:`k` in 0 .. 16. ``edges[k, n]`` weighs what neuron ``n`` hears from its neighbour at offset
+    ``NEIGHBOURS[k]``; without edges, every :math:`w` is 1.
 
     Raises
     ------
@@ -188,10 +175,6 @@ class TorusMessages(nn.Module):
     Drawn from [a, 2a), every edge rounds to 1: learning starts from the messages of equal edges, bit for bit. With
     ``a = 1/16`` they start near enough to the border of 0 for the steps of Adam: in 440 of them on 8x8 digits, rate
     5e-3, 35 to 42 % of the edges left 1 (three seeds, H 64); of edges that all start at 1.0, none did.
-
-    References
-    ----------
-    Rounding: Ma et al. 2024, arXiv:2402.17764. Learned edges on a torus: own.
 
     Examples
     --------
