@@ -214,10 +214,10 @@ class LIF(nn.Module):
         if scan is not None:
             return scan._replace(spikes=scan.spikes.to(current.dtype))
         spikes, membranes = [], []
-        for z, v in self._steps(current.unbind(0), v):
+        for z, after in self._steps(current.unbind(0), v):
             spikes.append(z)
-            membranes += [v] if traced else []
-        return Scan(torch.stack(spikes), v, torch.stack(membranes) if traced else None)
+            membranes += [after] if traced else []
+        return Scan(torch.stack(spikes), after, torch.stack(membranes) if traced else None)
 
     def _steps(self, currents: Sequence[Tensor], v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Run the cell over the steps, yielding spikes and membrane, each ``[B, N]``."""
