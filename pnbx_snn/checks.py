@@ -1,9 +1,9 @@
 """The checks of what a layer is made of and of what goes into it, in the same words everywhere, on every device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import torch
 from annotated_types import Interval
@@ -35,19 +35,7 @@ class Written:
 
 
 def check_sizes(where: str, **sizes: int) -> None:
-    """Raise unless all sizes are at least 1.
-
-    Parameters
-    ----------
-    where
-        What has these sizes; in front of the message.
-    **sizes
-        By name.
-
-    Raises
-    ------
-    PnbxValueError
-        A size below 1.
+    """Raise a :class:`PnbxValueError` unless all sizes, given by name, are at least 1.
 
     Examples
     --------
@@ -62,20 +50,7 @@ def check_sizes(where: str, **sizes: int) -> None:
 
 
 def check_input(where: str, name: str, x: Tensor, axes: str, size: int) -> None:
-    """Raise unless ``x`` has these axes, the last of this size, none of them empty, and is floating point.
-
-    Parameters
-    ----------
-    where
-        Whose input it is; in front of the message.
-    name
-        What the input is called.
-    x
-        The input.
-    axes
-        For example ``"[T, B, H]"``.
-    size
-        Of the last axis.
+    """Raise unless ``x`` has these axes (``"[T, B, H]"``), the last of this size, none empty, and is floating point.
 
     Raises
     ------
@@ -100,24 +75,23 @@ def check_input(where: str, name: str, x: Tensor, axes: str, size: int) -> None:
         raise PnbxTypeError(f"{where}: {name} must be floating point, got {x.dtype}; convert with .float()")
 
 
+def check_option(where: str, name: str, value: str, options: Any) -> None:
+    """Raise a :class:`PnbxValueError` unless ``value`` is one of a ``Literal``."""
+    if value not in get_args(options):
+        raise PnbxValueError(f"{where}: {name} must be one of {', '.join(get_args(options))}, got {value!r}")
+
+
+def check_shape(where: str, name: str, axes: str, x: Tensor, shape: Sequence[int]) -> None:
+    """Raise a :class:`ShapeError` unless ``x`` has this shape."""
+    if [*x.shape] != [*shape]:
+        raise ShapeError(f"{where}: {name} must be {axes} = {[*shape]}, got {[*x.shape]}")
+
+
 def check_finite(where: str, name: str, x: Tensor) -> None:
-    """Raise unless every value of ``x`` is finite. One that is constant over its first axis is looked at once.
+    """Raise a :class:`PnbxValueError` unless every value of ``x`` is finite.
 
-    A NaN that reaches a neuron is below every threshold, so that it would come out as no spike and not as NaN.
-
-    Parameters
-    ----------
-    where
-        Whose input it is; in front of the message.
-    name
-        What the input is called.
-    x
-        Any shape.
-
-    Raises
-    ------
-    PnbxValueError
-        If a value is NaN or infinite.
+    A NaN that reaches a neuron is below every threshold, so that it would come out as no spike and not as NaN. A tensor
+    that is constant over its first axis is looked at once.
 
     Examples
     --------

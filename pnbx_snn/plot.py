@@ -117,43 +117,22 @@ def _draw_shares(ax: Axes, spikes: np.ndarray, color: str) -> None:
     shares = np.add.reduceat((spikes != 0).astype(float), edges, axis=1) / np.diff(np.append(edges, num_neurons))
     top = edges[-1] + group  # the last group may stand for fewer neurons than its height
     ax.imshow(
-        shares.T,
-        aspect="auto",
-        origin="lower",
-        cmap=LinearSegmentedColormap.from_list("share", ["white", color]),
-        vmin=0.0,
-        extent=(-0.5, num_steps - 0.5, -0.5, top - 0.5),
-        interpolation="nearest",
-    )
+        shares.T, cmap=LinearSegmentedColormap.from_list("share", ["white", color]), vmin=0.0,
+        extent=(-0.5, num_steps - 0.5, -0.5, top - 0.5), aspect="auto", origin="lower", interpolation="nearest",
+    )  # fmt: skip
     ax.set_ylim(*_limits(num_neurons))
 
 
 def raster(spikes: Values, *, title: str | None = None, color: str = INK, ax: Axes | None = None) -> Axes:
     """Draw which neuron spikes at which step; of many neurons that spike often, the share of each group of neighbours.
 
-    Parameters
-    ----------
-    spikes
-        ``[T, N]``; everything that is not 0 is a spike.
-    title
-        Goes in front of the firing rate (spikes per neuron and step), which is always in the title.
-    color
-        Of the spikes.
-    ax
-        Where to draw; ``None`` makes a new figure.
-
-    Returns
-    -------
-    Axes
+    In ``spikes`` ``[T, N]`` everything that is not 0 is a spike. The title ends in the firing rate (spikes per neuron
+    and step). Without ``ax``, a new figure is made.
 
     Raises
     ------
     ShapeError
         If ``spikes`` is not ``[T, N]`` or is empty.
-
-    References
-    ----------
-    Own; compare ``snntorch.spikeplot.raster``.
 
     Examples
     --------
@@ -176,25 +155,13 @@ def raster(spikes: Values, *, title: str | None = None, color: str = INK, ax: Ax
 def raster_layers(layers: Mapping[str, Values], *, input: Values | None = None, title: str | None = None) -> Figure:  # noqa: A002
     """Draw the rasters of several layers above each other, with one time axis.
 
-    Parameters
-    ----------
-    layers
-        Name of each layer and its spikes ``[T, N_l]``, from the input side on; all with the same ``T``.
-    input
-        What the network saw, ``[T, N]``: drawn first, spikes as a raster and other values as shades.
-    title
-        Above the whole figure.
-
-    Returns
-    -------
-    Figure
+    ``layers`` has the name of each layer and its spikes ``[T, N_l]``, from the input side on, all with the same ``T``.
+    ``input`` is what the network saw, ``[T, N]``: drawn first, spikes as a raster and other values as shades.
 
     Raises
     ------
-    PnbxValueError
-        If there is no layer.
-    ShapeError
-        If a layer is not ``[T, N]``, is empty, or has another number of steps.
+    PnbxValueError, ShapeError
+        If there is no layer; if one is not ``[T, N]``, is empty, or has another number of steps.
 
     Examples
     --------
@@ -209,23 +176,17 @@ def raster_layers(layers: Mapping[str, Values], *, input: Values | None = None, 
         raise PnbxValueError("plot.raster_layers: layers must name at least one layer, got none")
     arrays = {name: _numpy("plot.raster_layers", name, spikes, (2,)) for name, spikes in layers.items()}
     values = None if input is None else _numpy("plot.raster_layers", "input", input, (2,))
-    num_steps = {name: len(array) for name, array in arrays.items()} | (
-        {} if values is None else {"input": len(values)}
-    )
+    num_steps = {name: len(array) for name, array in arrays.items()}
+    num_steps |= {} if values is None else {"input": len(values)}
     if len(set(num_steps.values())) > 1:
         raise ShapeError(f"plot.raster_layers: all layers must have the same number of steps, got {num_steps}")
 
     neurons = ([] if values is None else [values.shape[1]]) + [array.shape[1] for array in arrays.values()]
     heights = [0.8 + 0.3 * np.log2(n + 1) for n in neurons]
     figure, grid = plt.subplots(
-        len(heights),
-        1,
-        sharex=True,
-        squeeze=False,
-        figsize=(7.0, sum(heights)),
-        height_ratios=heights,
+        len(heights), 1, sharex=True, squeeze=False, figsize=(7.0, sum(heights)), height_ratios=heights,
         layout="constrained",
-    )
+    )  # fmt: skip
     panels = list(grid[:, 0])
     if values is not None:
         _draw_input(panels[0], values)
@@ -255,30 +216,14 @@ def membrane(
 ) -> Axes:
     """Draw the membrane potential over time, with its threshold and spikes.
 
-    Parameters
-    ----------
-    v
-        ``[T]`` for one neuron or ``[T, N]`` for a few.
-    threshold
-        One number, drawn as a dashed line.
-    spikes
-        Same shape as ``v``; each spike is a tick above the curves at its step, in its neuron's colour.
-    ax
-        Where to draw; ``None`` makes a new figure.
-
-    Returns
-    -------
-    Axes
+    ``v`` is ``[T]`` for one neuron or ``[T, N]`` for a few; ``spikes`` has the same shape, each is a tick above the
+    curves in its neuron's colour. The threshold is one number, drawn as a dashed line. Without ``ax``, a new figure is
+    made.
 
     Raises
     ------
     ShapeError
-        If ``v`` has another shape or is empty, ``spikes`` does not have the shape of ``v``, or ``threshold`` is not
-        one number.
-
-    References
-    ----------
-    Own; compare ``snntorch.spikeplot.traces``.
+        If a shape is another or ``v`` is empty.
 
     Examples
     --------
@@ -324,20 +269,10 @@ def membrane(
 
 
 def training(metrics: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) -> Axes:
-    """Draw accuracy, firing rate and loss over the epochs of a training.
+    """Draw accuracy, firing rate and loss over the epochs of a training; return the left axis, the loss has its own.
 
-    Parameters
-    ----------
-    metrics
-        One mapping for each epoch with the keys ``epoch``, ``loss``, ``accuracy_train``, ``firing_rate`` and, where
-        there was one, ``accuracy_validation``; further keys are ignored. Accuracies and rates are shares in [0, 1].
-    ax
-        Where to draw; ``None`` makes a new figure. The loss gets its own axis on the right.
-
-    Returns
-    -------
-    Axes
-        The left one, with accuracy and firing rate.
+    Each epoch is a mapping with the keys ``epoch``, ``loss``, ``accuracy_train``, ``firing_rate`` and, where there was
+    one, ``accuracy_validation``; accuracies and rates are shares in [0, 1]. Without ``ax``, a new figure is made.
 
     Raises
     ------
@@ -372,11 +307,8 @@ def training(metrics: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) ->
     for panel, key, label, color, factor in curves:
         rows = [row for row in metrics if row.get(key) is not None]
         if rows:
-            panel.plot(
-                [row["epoch"] for row in rows],
-                [factor * row[key] for row in rows],
-                label=label, color=color, marker=marker, markersize=3.5, linewidth=1.5,
-            )  # fmt: skip
+            xs, ys = [row["epoch"] for row in rows], [factor * row[key] for row in rows]
+            panel.plot(xs, ys, label=label, color=color, marker=marker, markersize=3.5, linewidth=1.5)
     last = metrics[-1]
     part = "train" if last.get("accuracy_validation") is None else "validation"
     accuracy = f"{100 * last[f'accuracy_{part}']:.1f} % ({part})"

@@ -35,15 +35,13 @@ def ternarize(
         \tilde W = \operatorname{clip}(\operatorname{round}(W / \gamma), -1, 1)
 
     so a weight survives if it is larger than half the scale: :math:`|W| > \gamma / 2` (a tie rounds to zero).
-
-    :math:`\epsilon` is a floor under :math:`\gamma`, where the paper adds it to the divisor. The floor never moves the
-    rounding border of a matrix with :math:`\gamma > \epsilon` (so scaling a matrix by a power of two changes no
-    ternary weight), an all-zero matrix gives zeros and not NaN, and ``gamma`` is positive, always.
+    :math:`\epsilon` is a floor under :math:`\gamma`, where the paper adds it to the divisor: it never moves the
+    rounding border of a matrix with :math:`\gamma > \epsilon`, and an all-zero matrix gives zeros and not NaN.
 
     Parameters
     ----------
     weight
-        Latent weights. They must be finite; NaN goes through to the results.
+        Latent weights of any shape, finite; NaN goes through to the results.
     scale
         ``"absmean"``: mean of the absolute weights (BitNet b1.58). ``"median"``: their median, the lower of the two
         middle values as ``torch.median`` has it ("b1.58 Reloaded"), which ignores outliers and keeps more weights.
@@ -52,15 +50,12 @@ def ternarize(
     -------
     ternary
         Same shape and dtype as ``weight``, values exactly -1, 0 or 1. Its gradient is straight-through:
-        :math:`\partial(\gamma \tilde W)/\partial W = 1` for every entry, clipped or not, with :math:`\gamma`
-        taken as a constant.
+        :math:`\partial(\gamma \tilde W)/\partial W = 1` for every entry, with :math:`\gamma` taken as a constant.
     gamma
         The scale, a scalar without gradient.
 
     Notes
     -----
-    Shapes: ``weight`` any, ``ternary`` the same, ``gamma`` ``[]``.
-
     Integer counterpart: ``ternary`` as it is; ``gamma`` moves into the threshold of the neuron that receives the sum.
 
     Raises
@@ -70,8 +65,7 @@ def ternarize(
 
     References
     ----------
-    Ma et al. 2024, "The Era of 1-bit LLMs: All Large Language Models are in 1.58 Bits", arXiv:2402.17764, eq. 1-3.
-    Nielsen and Schneider-Kamp 2024, "BitNet b1.58 Reloaded", arXiv:2407.09527 (median).
+    Ma et al. 2024, arXiv:2402.17764, eq. 1-3; Nielsen and Schneider-Kamp 2024, arXiv:2407.09527 (median).
 
     Examples
     --------
@@ -121,14 +115,9 @@ def keep_ternary(model: nn.Module) -> Iterator[None]:
     """Round the weights of a network once instead of in every call, as long as they do not change.
 
     For streaming and evaluation, where rounding costs more than the products: 10 ms of 12 a step in the reference
-    network. In training nothing is kept from call to call: there each layer is called once for each change of its
-    weights, and what says that weights did not change (torch's version counter) does not see ``weight.data``.
-    Answers are equal to the bit. Inside there is no gradient to the weights, and changed weights are not seen.
-
-    Parameters
-    ----------
-    model
-        Any module; what it holds of ternary layers (modules with ``rounded()``) is kept.
+    network. Results are equal bit for bit. Inside, all modules with ``rounded()`` have no gradient to their weights,
+    and changed weights are not seen. Training does not use it: each layer is called once for each change of its
+    weights, and torch's version counter, which says that weights did not change, does not see ``weight.data``.
 
     Examples
     --------
@@ -158,29 +147,18 @@ def kept_ternary(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
 
 
 def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) -> Float[Tensor, "*shape"]:
-    r"""Round values to the 8-bit integers -128 ... 127 with a fixed scale.
+    r"""Round values of any shape to the 8-bit integers -128 ... 127 with a fixed scale.
 
     .. math::
 
         q = \operatorname{clip}(\operatorname{round}(x / s), -128, 127)
 
-    Parameters
-    ----------
-    x
-        Values; the real number that ``q`` stands for is ``scale * q``.
-    scale
-        Step :math:`s > 0`, a constant (no gradient flows to it). Half an odd step rounds to even, as ``np.rint`` does.
-
-    Returns
-    -------
-    Tensor
-        Whole numbers in the dtype of ``x``. The gradient is straight-through, :math:`\partial q/\partial x = 1/s`,
-        where ``x / s`` is inside [-128, 127], and zero where it was clipped.
+    so that ``scale * q`` stands for ``x``. Half an odd step rounds to even, as ``np.rint`` does. ``q`` has the dtype of
+    ``x``; its gradient is straight-through, :math:`\partial q/\partial x = 1/s` where it is not clipped, else zero, and
+    none flows to the scale.
 
     Notes
     -----
-    Shapes: ``x`` any, the result the same.
-
     Integer counterpart: the int8 codes that a compiled program takes as input.
 
     Raises
@@ -190,8 +168,7 @@ def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) 
 
     References
     ----------
-    Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
-    arXiv:1712.05877 (symmetric case, zero point 0); straight-through gradient: Bengio et al. 2013, arXiv:1308.3432.
+    Jacob et al. 2018, arXiv:1712.05877 (symmetric, zero point 0); gradient: Bengio et al. 2013, arXiv:1308.3432.
 
     Examples
     --------
@@ -218,17 +195,8 @@ def table_sigmoid(x: Float[Tensor, "*shape N"], offset: Float[Tensor, " N"] | fl
         i = \operatorname{trunc}(256\,x) + \operatorname{round}(256\,b), \qquad
         y = \lfloor 4096\,\sigma(i / 256) + \tfrac12 \rfloor / 4096
 
-    Parameters
-    ----------
-    x
-        Any shape.
-    offset
-        :math:`b`, added; a number or one for each unit.
-
-    Returns
-    -------
-    Tensor
-        Whole multiples of 1/4096 in 0 .. 1. The gradient is that of :math:`\sigma(x + b)`.
+    The offset :math:`b` is a number or one for each unit. The result holds whole multiples of 1/4096 in 0 .. 1, with
+    the gradient of :math:`\sigma(x + b)`.
 
     Notes
     -----
@@ -254,12 +222,7 @@ def table_sigmoid(x: Float[Tensor, "*shape N"], offset: Float[Tensor, " N"] | fl
 
 
 def round_decay(decay: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Round factors per step to the 12 fractional bits that a program has, with a straight-through gradient.
-
-    Parameters
-    ----------
-    decay
-        In [-1, 1].
+    """Round factors in [-1, 1] to the 12 fractional bits of a program, with a straight-through gradient.
 
     Examples
     --------

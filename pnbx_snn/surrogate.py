@@ -152,8 +152,7 @@ class Surrogate:
     ------
     PnbxValueError
         For an unknown name or parameter (the message gives the nearest known one), or for a number with which the
-        derivative is not finite everywhere: infinity, NaN, a ``slope`` of ``fast_sigmoid`` or a ``beta`` of
-        ``spike_rate_escape`` below 0.
+        derivative is not finite everywhere: infinity, NaN, or one below 0 that makes a pole.
     PnbxTypeError
         For a parameter that is no number.
 
@@ -217,7 +216,7 @@ def _check_number(name: str, key: str, value: float) -> None:
 
 
 def resolve(spike_grad: str | SpikeFunction | None) -> SpikeFunction:
-    """Turn what a user gives as ``spike_grad`` into a callable that pickles.
+    """Turn what a user passes as ``spike_grad`` into a callable that pickles, from ``v - threshold`` to spikes.
 
     Parameters
     ----------
@@ -225,17 +224,10 @@ def resolve(spike_grad: str | SpikeFunction | None) -> SpikeFunction:
         A name (its default parameters), a function made by ``snntorch.surrogate`` (becomes the equal
         :class:`Surrogate`), any other callable (returned as it is), or ``None`` (``"atan"``, as in snnTorch).
 
-    Returns
-    -------
-    callable
-        Maps ``v - threshold`` to spikes of the same shape.
-
     Raises
     ------
-    PnbxValueError
-        For an unknown name.
-    PnbxTypeError
-        For anything that is neither a name nor a callable.
+    PnbxValueError, PnbxTypeError
+        For an unknown name, and for anything that is neither a name nor a callable.
 
     Examples
     --------

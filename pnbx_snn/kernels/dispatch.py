@@ -13,16 +13,11 @@ _interpreted = False
 
 
 def kernels(subject: Subject, device_type: str) -> Any:
-    """Return the module of a subject's kernels for a device; None where there is none: the caller has torch's loop.
+    """Return the module of a subject's kernels for ``tensor.device.type``; None where the caller has torch's loop.
 
-    Parameters
-    ----------
-    subject
-        What is computed.
-    device_type
-        ``tensor.device.type``. On ``"cpu"`` the kernels are numba's; on ``"cuda"`` and ``"xpu"`` they are Triton's, one
-        source for both. None where the compiler is not installed, where Triton is older than 3.4 or finds no driver
-        for the device, and on every other device.
+    On ``"cpu"`` the kernels are numba's; on ``"cuda"`` and ``"xpu"`` they are Triton's, one source for both. None where
+    the compiler is not installed, where Triton is older than 3.4 or finds no driver for the device, and on every other
+    device.
     """
     if device_type == "cpu" and _interpreted:
         return _load(f"triton.{subject}")

@@ -14,17 +14,7 @@ Step = Literal["leaky", "delayed", "lif_box", "membrane"]
 
 
 class Scan(NamedTuple):
-    """What :func:`lif_scan` returns.
-
-    Parameters
-    ----------
-    spikes : Tensor, ``[T, ...]``
-        0 or 1.
-    v : Tensor, ``[...]``
-        Membrane after the last step.
-    membranes : Tensor, ``[T, ...]``, or None
-        Membrane after every step, if asked for.
-    """
+    """What :func:`lif_scan` returns: spikes and, if asked for, membranes ``[T, ...]``; the last membrane ``[...]``."""
 
     spikes: Tensor
     v: Tensor
@@ -36,13 +26,9 @@ def usable(
 ) -> bool:
     """Whether :func:`lif_scan` can run this: kernels for the device, float32 or float64 throughout, a known formula.
 
-    Not under ``torch.func``: there the caller's loop is what can be transformed.
-
-    Kernels are compiled by numba on a CPU, by Triton on cuda and xpu. ``together`` neurons need each other in every
-    step; a GPU has room for so many.
-
-    Scalars may have any of these dtypes, as in torch's own operations. Currents in half precision are widened by the
-    caller, as its membrane is: see :func:`pnbx_snn.checks.wide`.
+    Not under ``torch.func``: there the caller's loop is what can be transformed. ``together`` neurons need each other
+    in every step; a GPU has room for so many. Scalars may have either dtype, as in torch's own operations; the caller
+    widens currents in half precision, see :func:`pnbx_snn.checks.wide`.
     """
     return (
         not transformed()
@@ -78,16 +64,12 @@ def lif_scan(
     ----------
     current : Tensor, ``[T, ...]``
         Input. A sequence whose steps are one in memory (stride 0) is read as such.
-    decay : Tensor
-        :math:`\beta`, and :math:`1 - \beta` for ``"lif_box"``; its shape can be expanded to ``[...]``.
-    threshold : Tensor
-        Likewise.
+    decay, threshold : Tensor
+        :math:`\beta`, or :math:`1 - \beta` for ``"lif_box"``, and the threshold; they can be expanded to ``[...]``.
     v : Tensor, ``[...]``
         Membrane before the first step.
-    step : {"leaky", "delayed", "lif_box", "membrane"}
-        Whose step.
-    reset : {"zero", "subtract", "none"}
-        What a spike does to the membrane.
+    step, reset : str
+        Whose step, and what a spike does to the membrane: ``"zero"``, ``"subtract"`` or ``"none"``.
     spike_grad : callable
         One for which :func:`usable` answers True.
     traced : bool
@@ -96,11 +78,6 @@ def lif_scan(
         Spikes before the first step, where there is a torus.
     torus : tuple
         Rows, columns and kappa's shift of the messages of the ``"membrane"`` step; zeros: no messages.
-
-    Returns
-    -------
-    Scan
-        All of it carries gradients.
 
     Raises
     ------
@@ -115,10 +92,6 @@ def lif_scan(
 
     Saved for the backward pass: ``current`` itself and the membrane of every 32nd step (on a GPU every eighth; with
     messages the potential of every step, and no ``current``).
-
-    References
-    ----------
-    Own.
 
     Examples
     --------

@@ -26,10 +26,8 @@ def diagonal_scan(
     ----------
     decay : Tensor, ``[T, B, S]`` or ``[S]``
         :math:`d`, real or complex; any value, 0 and 1 included.
-    inputs : Tensor, ``[T, B, S]``
-        :math:`x`.
-    initial : Tensor, ``[B, S]``
-        State before the first step.
+    inputs, initial : Tensor, ``[T, B, S]`` and ``[B, S]``
+        :math:`x`, and the state before the first step.
 
     Returns
     -------
@@ -51,13 +49,12 @@ def diagonal_scan(
     dozen steps (``snntorch.AssociativeLeaky`` loses its state that way), while the plain recurrence is safe for every
     decay. The backward pass is the same recurrence from the end: :math:`g_t = \bar s_t + d_{t+1}^* g_{t+1}`, with
     :math:`\partial x_t = g_t` and :math:`\partial d_t = g_t s_{t-1}^*`; that of a decay ``[S]`` is summed on the way
-    and never exists as ``[T, B, S]``. Gradients of gradients are not offered: ``create_graph=True`` is an error.
+    and never exists as ``[T, B, S]``.
 
-    An operator of torch, ``pnbx_snn::diagonal_scan``, so it can be compiled and exported. In single or double precision
-    it is one compiled pass over time: on a CPU by numba, vectorised over samples and states, on cuda and xpu by Triton;
-    elsewhere, or without these, a loop of torch operations. Real numbers are equal to the bit wherever torch fuses a
-    multiplication with an addition (every x86-64 CPU since about 2014), complex ones up to the rounding of their
-    products.
+    An operator of torch, ``pnbx_snn::diagonal_scan``, so it can be compiled and exported. In single or double
+    precision it is one compiled pass over time: on a CPU by numba, on cuda and xpu by Triton; elsewhere, or without
+    these, a loop of torch operations. Real numbers are equal bit for bit wherever torch fuses a multiplication with an
+    addition (every x86-64 CPU since about 2014), complex ones up to the rounding of their products.
 
     References
     ----------

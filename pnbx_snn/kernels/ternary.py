@@ -54,23 +54,16 @@ def ternary_products(
         Large gradients of ``x`` add up entries of tables of signed sums, one for three weights. On cuda and xpu the
         weights are packed, bytes are multiplied (events, and codes where there is a step), and gradients are matrix
         products.
-    latents
-        :math:`W_j`, ``[N_j, K]``: where the gradient goes.
-    ternaries
-        :math:`\tilde W_j`, of -1, 0 and 1; constants.
-    scales
-        :math:`s_j`, scalars; constants.
+    latents, ternaries, scales
+        :math:`W_j` ``[N_j, K]``, where the gradient goes; the constants :math:`\tilde W_j` of -1, 0 and 1, and
+        :math:`s_j`.
     step
         Scale of the input where ``x`` are codes: ``scales`` hold it as a factor, and so does the latent gradient.
 
     Returns
     -------
-    list of Tensor
-        ``[..., N_j]``.
-
-    Notes
-    -----
-    An operator of torch, ``pnbx_snn::ternary_products``. Gradients of gradients are those of the formulas above.
+    list of Tensor, ``[..., N_j]``
+        An operator of torch, ``pnbx_snn::ternary_products``. Gradients of gradients are those of the formulas above.
 
     References
     ----------
@@ -92,31 +85,15 @@ def ternary_products(
 def packed_product(x: Shaped[Tensor, "*batch K"], codes: UInt8[Tensor, " bytes"], num_outputs: int) -> Tensor:
     r"""Multiply events or bytes with a packed ternary matrix, in whole numbers: :math:`y = \tilde W x`.
 
-    Parameters
-    ----------
-    x : Tensor, ``[..., K]``
-        Events (bool) or int8.
-    codes : Tensor, ``[ceil(N * K / 4)]``
-        :math:`\tilde W`, ``[N, K]``, as :func:`pnbx_snn.training.packed.pack_sign_bits` packs it and packed files hold
-        it.
-    num_outputs : int
-        N.
-
-    Returns
-    -------
-    Tensor, ``[..., N]``
-        int32.
+    ``x`` ``[..., K]`` holds events (bool) or int8, ``codes`` is :math:`\tilde W` ``[N, K]`` as
+    :func:`pnbx_snn.training.packed.pack_sign_bits` packs it and packed files hold it. The result ``[..., N]`` is
+    int32. On cuda and xpu with Triton, weights are unpacked on the way to the multipliers; elsewhere they are unpacked
+    first.
 
     Raises
     ------
-    PnbxTypeError
-        If ``x`` is neither bool nor int8.
-    ShapeError
-        If the number of bytes does not fit.
-
-    Notes
-    -----
-    On cuda and xpu with Triton, weights are unpacked on the way to the multipliers; elsewhere they are unpacked first.
+    PnbxTypeError, ShapeError
+        If ``x`` is neither bool nor int8, or the number of bytes does not fit.
 
     Examples
     --------
@@ -177,16 +154,9 @@ def _products(
 
 @torch.library.custom_op("pnbx_snn::ternary_products_backward", mutates_args=())
 def _products_backward(
-    grads: Sequence[Tensor],
-    x: Tensor,
-    bits: Tensor,
-    active: Tensor,
-    ternaries: Sequence[Tensor],
-    scales: Sequence[Tensor],
-    step: Tensor | None,
-    need_x: bool,
-    need_weights: bool,
-) -> list[Tensor]:
+    grads: Sequence[Tensor], x: Tensor, bits: Tensor, active: Tensor, ternaries: Sequence[Tensor],
+    scales: Sequence[Tensor], step: Tensor | None, need_x: bool, need_weights: bool,
+) -> list[Tensor]:  # fmt: skip
     """Gradients of the input and of each latent weight; those not needed are empty."""
     loops, grad_x = _kernels(x), x.new_empty(0)
     if need_x and loops is not None and loops.tables_fit(x, ternaries):
@@ -220,16 +190,9 @@ def _(
 
 @_products_backward.register_fake
 def _(
-    grads: Sequence[Tensor],
-    x: Tensor,
-    bits: Tensor,
-    active: Tensor,
-    ternaries: Sequence[Tensor],
-    scales: Sequence[Tensor],
-    step: Tensor | None,
-    need_x: bool,
-    need_weights: bool,
-) -> list[Tensor]:
+    grads: Sequence[Tensor], x: Tensor, bits: Tensor, active: Tensor, ternaries: Sequence[Tensor],
+    scales: Sequence[Tensor], step: Tensor | None, need_x: bool, need_weights: bool,
+) -> list[Tensor]:  # fmt: skip
     shapes = [w.shape if need_weights else (0,) for w in ternaries]
     return [x.new_empty(x.shape if need_x else (0,)), *(x.new_empty(shape) for shape in shapes)]
 

@@ -39,33 +39,27 @@ class BitLinear(nn.Module):
     input_range
         ``"spikes"``: :math:`x_q = x`, for inputs that are already 0 or 1 (or a mean of such). ``"int8"``:
         :math:`x_q = s \operatorname{clip}(\operatorname{round}(x/s), -128, 127)` with one static scale :math:`s`,
-        the buffer ``input_scale``, which :meth:`calibrate_input` measures; until then it is 0.0 and calling the layer
-        is an error.
+        which :meth:`calibrate_input` measures; calling the layer before is an error.
 
     Attributes
     ----------
-    weight : Tensor
-        Latent weights ``[out_features, in_features]``; initialised as ``torch.nn.Linear`` does.
-    bias : Tensor or None
-        ``[out_features]``.
+    weight, bias : Parameter
+        Latent weights ``[out_features, in_features]``, and ``[out_features]`` or None.
     input_scale : Tensor
-        Scalar buffer, saved in the ``state_dict``.
+        :math:`s`, a scalar buffer; 0.0 until it is measured.
 
     Notes
     -----
     Shapes: input ``[..., in_features]``, output ``[..., out_features]``.
 
     Integer counterpart: a ternary matrix product; :math:`\gamma`, :math:`s` and :math:`b` move into the threshold and
-    bias of the neuron behind it. A scale per sample or per token, as in BitNet, would need a division at run time.
-
-    It does not inherit from ``torch.nn.Linear``: exporters that know ``Linear`` would silently take the latent weights.
+    bias of the neuron behind it. It does not inherit from ``torch.nn.Linear``: exporters that know ``Linear`` would
+    silently take the latent weights.
 
     Raises
     ------
-    PnbxValueError
-        If a size is below 1 or an option is not one of those named.
-    ShapeError
-        If the last axis of the input is not ``in_features`` long.
+    PnbxValueError, ShapeError
+        A size below 1 or an unknown option; an input whose last axis is not ``in_features`` long.
 
     References
     ----------
@@ -97,8 +91,7 @@ class BitLinear(nn.Module):
             raise PnbxValueError(f"BitLinear: scale must be 'absmean' or 'median', got {scale!r}")
         if input_range not in ("spikes", "int8"):
             raise PnbxValueError(f"BitLinear: input_range must be 'spikes' or 'int8', got {input_range!r}")
-        self.in_features = in_features
-        self.out_features = out_features
+        self.in_features, self.out_features = in_features, out_features
         self.scale: WeightScale = scale
         self.input_range: InputRange = input_range
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
@@ -144,10 +137,7 @@ class BitLinear(nn.Module):
     def calibrate_input(self, x: Float[Tensor, "*batch n_in"]) -> None:
         r"""Set the input scale to :math:`\max|x| / 127`, so that the largest value seen becomes ±127.
 
-        Parameters
-        ----------
-        x
-            Typical inputs, for example the training set; larger ones met later saturate.
+        ``x`` ``[..., in_features]`` are typical inputs, for example the training set; larger ones met later saturate.
 
         Raises
         ------
@@ -179,12 +169,7 @@ class BitLinear(nn.Module):
 
     @torch.no_grad()
     def ternary_weight(self) -> Int8[Tensor, "n_out n_in"]:
-        r"""Return the weights that the forward pass uses, as int8.
-
-        Returns
-        -------
-        Tensor
-            :math:`\tilde W` in {-1, 0, 1}, ``[out_features, in_features]``.
+        """Return the weights that the forward pass uses, -1, 0 and 1, as int8 ``[out_features, in_features]``.
 
         Raises
         ------

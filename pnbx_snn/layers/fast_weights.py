@@ -23,12 +23,8 @@ CHUNK = 64
 class FastWeightsState(NamedTuple):
     """What fast weights carry from one step to the next.
 
-    Parameters
-    ----------
-    F : Tensor, ``[B, r, r]``
-        The fast weights after the write of the last step: rows are what is recalled, columns what recalls it.
-    key : Tensor, ``[B, r]``
-        The key of the last step, the address of the next write.
+    ``F`` ``[B, r, r]`` are the fast weights after the write: rows are what is recalled, columns what recalls it.
+    ``key`` ``[B, r]`` is the key of the last step, the address of the next write.
     """
 
     F: Tensor
@@ -36,11 +32,7 @@ class FastWeightsState(NamedTuple):
 
 
 def hebbian_read(
-    keys: Float[Tensor, "T B r"],
-    decay: float,
-    rate: float,
-    F0: Float[Tensor, "B r r"],
-    key0: Float[Tensor, "B r"],
+    keys: Float[Tensor, "T B r"], decay: float, rate: float, F0: Float[Tensor, "B r r"], key0: Float[Tensor, "B r"]
 ) -> tuple[Float[Tensor, "T B r"], Float[Tensor, "B r r"], Float[Tensor, "B r"]]:
     r"""Hebbian fast weights over a whole sequence, as matrix products over blocks of time.
 
@@ -54,32 +46,18 @@ def hebbian_read(
 
         y_t = \lambda^t F_0 k_t + \eta \sum_{s=1}^{t} \lambda^{t-s} (k_{s-1} \cdot k_t)\, k_s
 
-    which is causal linear attention with decay: queries :math:`k_t`, keys :math:`k_{s-1}`, values :math:`k_s`. Only
-    :math:`F` passes from block to block, so time and memory grow linearly with T. Every decay is a power with a
-    non-negative exponent, hence in [0, 1]; nothing is divided by a product of decays, which would underflow.
+    which is causal linear attention with decay. Only :math:`F` passes from block to block, so time and memory grow
+    linearly with T. Every decay is a power with a non-negative exponent, hence in [0, 1]; nothing is divided by a
+    product of decays, which would underflow.
 
-    Parameters
-    ----------
-    keys
-        :math:`k_1 \ldots k_T`.
-    decay, rate
-        :math:`\lambda` in [0, 1] and :math:`\eta`.
-    F0, key0
-        Fast weights and key before the first step.
-
-    Returns
-    -------
-    reads, F, key
-        :math:`y` of every step; fast weights and key after the last.
+    From ``keys`` ``[T, B, r]``, the ``decay`` :math:`\lambda` in [0, 1], the ``rate`` :math:`\eta`, and the fast
+    weights ``F0`` ``[B, r, r]`` and key ``key0`` ``[B, r]`` before the first step it returns the reads :math:`y` ``[T,
+    B, r]``, and fast weights and key after the last.
 
     Raises
     ------
     ShapeError, PnbxTypeError
         No step; ``F0`` or ``key0`` of another shape or dtype than the keys ask for.
-
-    Notes
-    -----
-    Shapes: ``keys`` and ``reads`` ``[T, B, r]``, ``F0`` and ``F`` ``[B, r, r]``, ``key0`` and ``key`` ``[B, r]``.
 
     References
     ----------
@@ -93,17 +71,11 @@ def hebbian_read(
     >>> reads[2].tolist()  # A recalls B, written one step ago
     [[0.0, 0.5]]
     """
-    _check_read("hebbian_read", keys, F0, key0)
-    with without_autocast(keys):  # sums over a sequence need their digits
-        return _read_in_blocks("hebbian", keys, decay, rate, F0, key0)
+    return _read_in_blocks("hebbian", keys, decay, rate, F0, key0)
 
 
 def delta_read(
-    keys: Float[Tensor, "T B r"],
-    decay: float,
-    rate: float,
-    F0: Float[Tensor, "B r r"],
-    key0: Float[Tensor, "B r"],
+    keys: Float[Tensor, "T B r"], decay: float, rate: float, F0: Float[Tensor, "B r r"], key0: Float[Tensor, "B r"]
 ) -> tuple[Float[Tensor, "T B r"], Float[Tensor, "B r r"], Float[Tensor, "B r"]]:
     r"""Delta-rule fast weights over a whole sequence: arguments, results and errors as :func:`hebbian_read`.
 
@@ -122,8 +94,7 @@ def delta_read(
 
     References
     ----------
-    Schlag, Irie and Schmidhuber 2021, "Linear Transformers Are Secretly Fast Weight Programmers", arXiv:2102.11174;
-    Yang et al. 2024, "Parallelizing Linear Transformers with the Delta Rule", arXiv:2406.06484 (blocks).
+    Schlag, Irie and Schmidhuber 2021, arXiv:2102.11174; blocks: Yang et al. 2024, arXiv:2406.06484.
 
     Examples
     --------
@@ -132,9 +103,7 @@ def delta_read(
     >>> reads[2].tolist()
     [[0.0, 0.5]]
     """
-    _check_read("delta_read", keys, F0, key0)
-    with without_autocast(keys):  # a system is solved in one precision
-        return _read_in_blocks("delta", keys, decay, rate, F0, key0)
+    return _read_in_blocks("delta", keys, decay, rate, F0, key0)
 
 
 class FastWeights(nn.Module):
@@ -151,17 +120,15 @@ class FastWeights(nn.Module):
 
     with :math:`\lambda = 1 - 2^{-n}`, n ``decay_bits``, and :math:`\eta = 2^{-m}`, m ``rate_bits``.
 
-    The write joins this step's key to the key *before* it, and comes first: the read sees :math:`F_t`, not
-    :math:`F_{t-1}`. So :math:`F_t k_t` is a prediction of the next key from all pairs seen, plus
-    :math:`\eta (k_{t-1} \cdot k_t)\, k_t` from the pair just written, which vanishes where consecutive keys are
-    orthogonal. With ``state=None`` the previous key is zero, so the first step writes nothing and reads zero.
+    The write joins this step's key to the key *before* it, and comes first: :math:`F_t k_t` is a prediction of the
+    next key from all pairs seen, plus :math:`\eta (k_{t-1} \cdot k_t)\, k_t` from the pair just written, which
+    vanishes where consecutive keys are orthogonal. With ``state=None`` the previous key is zero, so the first step
+    writes nothing.
 
     Parameters
     ----------
-    d_hidden
-        Number of event lines and of currents, H, at least 1.
-    rank
-        Size of the keys, r, at least 1.
+    d_hidden, rank
+        H, event lines and currents, and r, the size of the keys; at least 1.
     decay_bits
         Whole number in [1, 12]: fast weights fade by 1/e in about ``2**decay_bits`` steps.
     rate_bits
@@ -175,7 +142,7 @@ class FastWeights(nn.Module):
     Attributes
     ----------
     P, Q : BitLinear
-        Events to keys ``[r, H]`` and reads to currents ``[H, r]``; the only parameters, ``2 * r * H`` of them.
+        ``[r, H]`` and ``[H, r]``; the only parameters, ``2 * r * H`` of them.
     decay, rate : float
         :math:`\lambda` and :math:`\eta`.
 
@@ -187,10 +154,7 @@ class FastWeights(nn.Module):
     multiplies :math:`F` by :math:`\lambda - \eta |k|^2` along the key; as :math:`|k|^2 \le r`, it cannot diverge if
     :math:`\eta r < 1 + \lambda`, and other settings are refused.
 
-    Gradient: straight-through for P and Q, none where the key is clipped, and through F over all steps. Detach the
-    state, or run under ``torch.no_grad()``, to stream without end.
-
-    Cost: :meth:`forward` runs both rules in blocks of steps, :func:`hebbian_read` and :func:`delta_read`.
+    Gradient: straight-through for P and Q, none where the key is clipped, and through F over all steps.
 
     Integer counterpart: :math:`\lambda` is the factor ``4096 - 2**(12 - decay_bits)`` of a 12-bit decay and
     :math:`\eta` a shift; the scales of P and Q leave the sums as in every BitLinear.
@@ -199,16 +163,13 @@ class FastWeights(nn.Module):
     ------
     PnbxValueError
         A size below 1, bits out of range, an unknown ``rule`` or ``scale``, or a delta rule that could diverge.
-    ShapeError
-        Wrong number of axes, an empty axis, another H than ``d_hidden``, a state for another batch or rank.
-    PnbxTypeError
-        Events that are not floating point, or a state of another dtype than the keys.
+    ShapeError, PnbxTypeError
+        Events that are not floating point ``[T, B, H]``, an empty axis, a state of another batch, rank or dtype.
 
     References
     ----------
-    Ba et al. 2016, "Using Fast Weights to Attend to the Recent Past", arXiv:1610.06258 (decay and Hebbian write);
-    Sompolinsky and Kanter 1986, "Temporal Association in Asymmetric Neural Networks" (the previous pattern as address);
-    Schlag et al. 2021, arXiv:2102.11174 (delta rule).
+    Ba et al. 2016, arXiv:1610.06258 (decay and Hebbian write); Sompolinsky and Kanter 1986, "Temporal Association in
+    Asymmetric Neural Networks" (the previous pattern as address); Schlag et al. 2021, arXiv:2102.11174 (delta rule).
 
     Examples
     --------
@@ -271,9 +232,9 @@ class FastWeights(nn.Module):
     def forward(
         self, events: Float[Tensor, "T B H"], state: FastWeightsState | None = None
     ) -> tuple[Float[Tensor, "T B H"], FastWeightsState]:
-        """All steps of a sequence, equal to :meth:`step` in a loop up to rounding; ``None`` is a state of zeros.
+        """All steps of a sequence by :func:`hebbian_read` or :func:`delta_read`: :meth:`step` in a loop up to rounding.
 
-        Returns the current ``[T, B, H]`` and the state after the last step.
+        Events and current are ``[T, B, H]``; a ``state`` of ``None`` is zeros, the one returned is after the last step.
         """
         check_input("fast weights", "events", events, "[T, B, H]", self.d_hidden)
         answer = self.P(events).clamp(-1, 1)  # [T, B, r]
@@ -298,6 +259,16 @@ def _read_in_blocks(
     rule: Rule, keys: Tensor, decay: float, rate: float, F0: Tensor, key0: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Both rules over a whole sequence."""
+    if keys.ndim != 3 or len(keys) == 0:
+        raise ShapeError(f"{rule}_read: keys must be [T, B, r] with at least one step, got shape {list(keys.shape)}")
+    _check_state(f"{rule}_read", FastWeightsState(F0, key0), keys[0])
+    with without_autocast(keys):  # sums over a sequence need their digits, and a system is solved in one precision
+        return _blocks(rule, keys, decay, rate, F0, key0)
+
+
+def _blocks(
+    rule: Rule, keys: Tensor, decay: float, rate: float, F0: Tensor, key0: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     reads, F = [], F0
     previous = torch.cat((key0.unsqueeze(0), keys[:-1]))  # [T, B, r]
     # Powers in float64: float32 loses digits where a decay near 1 has a large exponent.
@@ -331,12 +302,6 @@ def _write(rule: Rule, F: Tensor, key: Tensor, previous: Tensor, decay: float, r
 def _read(F: Tensor, key: Tensor) -> Tensor:
     """``F key`` for each sample, ``[B, r]``."""
     return (F @ key.unsqueeze(-1)).squeeze(-1)
-
-
-def _check_read(where: str, keys: Tensor, F0: Tensor, key0: Tensor) -> None:
-    if keys.ndim != 3 or len(keys) == 0:
-        raise ShapeError(f"{where}: keys must be [T, B, r] with at least one step, got shape {list(keys.shape)}")
-    _check_state(where, FastWeightsState(F0, key0), keys[0])
 
 
 def _check_state(where: str, state: FastWeightsState, key: Tensor) -> None:

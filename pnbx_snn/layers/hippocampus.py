@@ -1,14 +1,14 @@
 """Hippocampus: slots that answer to what resembles them, with a slow learned half and a fast half written at once."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, one_hot
 
-from pnbx_snn.checks import check_input, check_sizes, narrow, wide, without_autocast
-from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.checks import check_input, check_option, check_shape, check_sizes, narrow, wide, without_autocast
+from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.kernels.ternary import faster_than_torch, ternary_products
 from pnbx_snn.quantization import WeightScale, kept_ternary, ternarize
 
@@ -21,13 +21,7 @@ CHUNK = 32
 
 
 class HippocampusState(NamedTuple):
-    """What a hippocampus of scope ``"sequence"`` carries from one step to the next.
-
-    Parameters
-    ----------
-    E : Tensor, ``[B, M, H]``
-        The fast half after the write of the last step.
-    """
+    """What a hippocampus of scope ``"sequence"`` carries to the next step: the fast half ``E``, ``[B, M, H]``."""
 
     E: Tensor
 
@@ -47,10 +41,8 @@ class Hippocampus(nn.Module):
 
     Parameters
     ----------
-    d_hidden : int
-        H, event lines and currents, at least 1.
-    slots : int
-        M, at least 1.
+    d_hidden, slots : int
+        H, event lines and currents, and M, at least 1.
     scope : {"sequence", "persistent"}
         ``"sequence"``: each sample has a fast half of its own, which is state. ``"persistent"``: all samples read one
         fast half, the buffer :attr:`fast`, which only :meth:`update` and :meth:`consolidate` change.
@@ -76,9 +68,7 @@ class Hippocampus(nn.Module):
     Notes
     -----
     Shapes: events and current ``[T, B, H]`` (:meth:`step`: ``[B, H]``), state ``[B, M, H]``. M·H parameters; with the
-    fast half as many numbers again, which the source document counts too.
-
-    Bounds: :math:`0 \le E \le 1` for events of 0 and 1, as every write is a convex combination less a decay.
+    fast half as many numbers again, which the source document counts too. :math:`0 \le E \le 1` for events of 0 and 1.
 
     Whole sequences never hold E for every step. The weights :math:`\alpha` depend on the events alone, so E is a
     linear recurrence with known gates, and blocks of 32 steps are matrix products: with
@@ -98,10 +88,8 @@ class Hippocampus(nn.Module):
     PnbxValueError
         A number or option out of range; :meth:`update` or :meth:`consolidate` of scope ``"sequence"``; a state for
         scope ``"persistent"``.
-    ShapeError
-        Events that are not ``[T, B, H]``, an empty axis, a state of another shape.
-    PnbxTypeError
-        Events that are not floating point, or a state of another dtype.
+    ShapeError, PnbxTypeError
+        Events that are not floating point ``[T, B, H]``, an empty axis, a state of another shape or dtype.
 
     References
     ----------
@@ -136,10 +124,7 @@ class Hippocampus(nn.Module):
         check_sizes("hippocampus", d_hidden=d_hidden, slots=slots)
         options = (("scope", scope, Scope), ("competition", competition, Competition), ("scale", scale, WeightScale))
         for name, value, allowed in options:
-            if value not in get_args(allowed):
-                raise PnbxValueError(
-                    f"hippocampus: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}"
-                )
+            check_option("hippocampus", name, value, allowed)
         if not 0 < temperature < float("inf"):
             raise PnbxValueError(f"hippocampus: temperature must be > 0 and finite, got {temperature}")
         for name, bits, lowest in (("decay_bits", decay_bits, 2), ("rate_bits", rate_bits, 1)):
@@ -186,21 +171,8 @@ class Hippocampus(nn.Module):
     ) -> tuple[Float[Tensor, "T B H"], HippocampusState | None]:
         """All steps of a sequence, equal to :meth:`step` in a loop up to rounding.
 
-        Parameters
-        ----------
-        events : Tensor, ``[T, B, H]``
-            0 or 1.
-        state : HippocampusState, optional
-            State before the first step; ``None`` is an empty fast half.
-        keep_state : bool
-            ``False`` returns ``None`` in place of the state and saves the making of ``B x M x H`` numbers.
-
-        Returns
-        -------
-        current : Tensor, ``[T, B, H]``
-            What was recalled.
-        state : HippocampusState or None
-            After the last step; always ``None`` with scope ``"persistent"``.
+        Events and current are ``[T, B, H]``; a ``state`` of ``None`` is an empty fast half. The state returned is None
+        with scope ``"persistent"`` or ``keep_state=False``, which saves the making of ``B x M x H`` numbers.
         """
         self._check(events, "[T, B, H]", state)
         slow, alpha = self._ask(events)  # [M, H], [T, B, M]
@@ -219,7 +191,7 @@ class Hippocampus(nn.Module):
 
     @torch.no_grad()
     def update(self, events: Float[Tensor, "T B H"]) -> None:
-        r"""Write into the persistent fast half: once, with the means over all steps and samples.
+        r"""Write into the persistent fast half: once, with the means over all steps and samples ``[T, B, H]``.
 
         :math:`E \leftarrow (1 - \delta - \eta\bar\alpha) \odot E + \eta\,\overline{\alpha e^\top}`. Call it once per
         batch, like :meth:`pnbx_snn.neurons.glia.Glia.update`; :meth:`forward` never writes.
@@ -236,13 +208,7 @@ class Hippocampus(nn.Module):
     def consolidate(self, rate: float = 1.0) -> None:
         r"""Move the persistent fast half into the slow one: :math:`K \leftarrow K + rE`, :math:`E \leftarrow (1-r)E`.
 
-        The sum of latent K and E is kept exactly for ``rate=1`` (up to rounding below); what is read changes by the
-        ternary rounding of K.
-
-        Parameters
-        ----------
-        rate : float
-            In (0, 1].
+        ``rate`` is in (0, 1]. The sum of latent K and E stays; what is read changes by the ternary rounding of K.
         """
         self._need_persistent("consolidate")
         if not 0 < rate <= 1:
@@ -291,9 +257,8 @@ class Hippocampus(nn.Module):
             return
         if self.scope == "persistent":
             raise PnbxValueError("hippocampus: scope='persistent' has no state, got one")
-        expected = [events.shape[-2], self.slots, self.d_hidden]
-        if list(state.E.shape) != expected:
-            raise ShapeError(f"hippocampus: state E must be [B, M, H] = {expected}, got {list(state.E.shape)}")
+        shape = events.shape[-2], self.slots, self.d_hidden
+        check_shape("hippocampus", "state E", "[B, M, H]", state.E, shape)
         wanted = wide(events).dtype
         if wide(state.E).dtype != wanted:
             raise PnbxTypeError(f"hippocampus: state E must be {wanted} like the events, got {state.E.dtype}")

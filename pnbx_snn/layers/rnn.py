@@ -10,8 +10,8 @@ from torch.nn.functional import linear
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from pnbx_snn.checks import check_input, check_sizes, wide
-from pnbx_snn.errors import PnbxTypeError, ShapeError
+from pnbx_snn.checks import check_input, check_shape, check_sizes, wide
+from pnbx_snn.errors import PnbxTypeError
 from pnbx_snn.layers.bitlinear import BitLinear, apply_all
 from pnbx_snn.layers.ssm import DiagonalSSM
 from pnbx_snn.neurons.cells import Reset
@@ -30,27 +30,23 @@ class MinGRU(DiagonalSSM):
 
         g = \sigma(U e + c_0), \qquad u_t = (1 - g) \odot u_{t-1} + g \odot (W e), \qquad I = V u_t
 
-    The gate and the candidate see only the events, not the state, so all dense products are known for all steps at once
-    and the state runs through :func:`pnbx_snn.kernels.scan.diagonal_scan`.
+    The gate and the candidate see only the events, so the state runs through
+    :func:`pnbx_snn.kernels.scan.diagonal_scan`.
 
     Parameters
     ----------
     d_hidden, d_rnn : int
         H events and R states, at least 1. The layer has 3·H·R parameters.
-    scale : {"absmean", "median"}
-        Weight scale of the three matrices, see :class:`pnbx_snn.BitLinear`.
+    scale, quantize
+        As of :class:`~pnbx_snn.layers.ssm.SelectiveSSM`.
     tau_min, tau_max : float
         Time constants in steps, ``0 < tau_min <= tau_max``: without events state ``i`` decays by
         :math:`1 - \sigma(c_{0,i}) = e^{-1/\tau_i}` per step, :math:`\tau_i` log-spaced.
-    quantize : bool
-        ``True``: gates are those of the integer program, see :func:`pnbx_snn.quantization.table_sigmoid`.
 
     Attributes
     ----------
-    U, W : BitLinear
-        ``[R, H]``: gate and candidate.
-    V : BitLinear
-        ``[H, R]``: readout, also :attr:`readout`.
+    U, W, V : BitLinear
+        Gate and candidate ``[R, H]``, readout ``[H, R]``.
     c0 : Tensor
         Fixed buffer ``[R]``, saved in the ``state_dict``.
 
@@ -65,13 +61,11 @@ class MinGRU(DiagonalSSM):
     with ``s`` ``[B, R]``, which is :math:`u`. The state is a moving average: :math:`|u| \le \max |W e|`. In float32 a
     gate below 3e-8 rounds to 0: the state holds and takes no input.
 
-    Integer counterpart: :math:`1 - g` from one table (Q0.12), a 24-bit state, products through int64. In Q0.12 the
-    slowest decay below 1 is 4095/4096, about 4096 steps.
+    Integer counterpart: as of :class:`~pnbx_snn.layers.ssm.SelectiveSSM`, with :math:`1 - g` from the table.
 
     References
     ----------
-    Feng et al. 2024, "Were RNNs All We Needed?", arXiv:2410.01201, section 3.1 (minGRU). The fixed log-spaced
-    :math:`c_0`: own.
+    Feng et al. 2024, "Were RNNs All We Needed?", arXiv:2410.01201, section 3.1. The fixed :math:`c_0`: own.
 
     Examples
     --------
@@ -84,6 +78,7 @@ class MinGRU(DiagonalSSM):
     """
 
     size_name: ClassVar[str] = "d_rnn"
+    readout_name: ClassVar[str] = "V"
     c0: Tensor
 
     def __init__(
@@ -99,16 +94,10 @@ class MinGRU(DiagonalSSM):
         super().__init__(d_hidden, d_rnn, quantize=quantize)
         self.d_rnn = d_rnn
         self.register_buffer("c0", -self._decay_bias(tau_min, tau_max))  # 1 - g decays, and sigma(-c0) = 1 - sigma(c0)
-        self.U = BitLinear(d_hidden, d_rnn, scale=scale)
-        self.W = BitLinear(d_hidden, d_rnn, scale=scale)
+        self.U, self.W = BitLinear(d_hidden, d_rnn, scale=scale), BitLinear(d_hidden, d_rnn, scale=scale)
         # V reads real states, not spikes: input_range="spikes" only means that they pass unquantised, because their
         # fixed-point rounding belongs to the compiled program.
         self.V = BitLinear(d_rnn, d_hidden, scale=scale, input_range="spikes")
-
-    @property
-    def readout(self) -> BitLinear:
-        """The matrix that makes the current, :attr:`V`."""
-        return self.V
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, None]:
         gate, candidate = apply_all([self.U, self.W], events)  # [..., R] each
@@ -124,12 +113,8 @@ class MinGRU(DiagonalSSM):
 class SpikingRNNState(NamedTuple):
     """What a :class:`SpikingRNN` carries from one step to the next.
 
-    Parameters
-    ----------
-    v : Tensor, ``[B, R]``
-        Membrane potential of the interneurons after the reset.
-    z : Tensor, ``[B, H]``
-        Spikes of the driven neurons in the last step, fed back in the next.
+    ``v`` ``[B, R]`` is the membrane potential of the interneurons after the reset, ``z`` ``[B, H]`` the spikes of the
+    driven neurons in the last step, fed back in the next.
     """
 
     v: Tensor
@@ -152,12 +137,8 @@ class SpikingRNN(nn.Module):
     ----------
     d_hidden, d_rnn : int
         H events and currents, R interneurons, at least 1. The layer has 3·H·R parameters.
-    beta : float
-        Decay of the interneurons per step, in [0, 1]; see :func:`pnbx_snn.beta_from_tau`.
-    threshold : float
-        Threshold of the interneurons, > 0.
-    reset : {"zero", "subtract", "none"}
-        What a spike does to an interneuron's membrane, see :class:`pnbx_snn.LIF`.
+    beta, threshold, reset
+        Of the interneurons, see :class:`pnbx_snn.LIF`.
     spike_grad : str, callable or None
         Surrogate gradient of both thresholds, see :func:`pnbx_snn.surrogate.resolve`.
     scale : {"absmean", "median"}
@@ -165,10 +146,8 @@ class SpikingRNN(nn.Module):
 
     Attributes
     ----------
-    W, U : BitLinear
-        ``[R, H]``: events and feedback to interneurons.
-    V : BitLinear
-        ``[H, R]``: readout, also :attr:`readout`.
+    W, U, V : BitLinear
+        ``[R, H]`` for events and for feedback, ``[H, R]`` for the readout.
     lif : LIF
         The interneurons.
 
@@ -176,28 +155,25 @@ class SpikingRNN(nn.Module):
     ------
     PnbxValueError
         A size below 1, ``beta`` or ``threshold`` out of range, an unknown option.
-    ShapeError
-        Wrong number of axes, an empty axis, another H than ``d_hidden``, a state for another batch or size.
-    PnbxTypeError
-        Events or a state that are not floating point.
+    ShapeError, PnbxTypeError
+        Events that are not floating point ``[T, B, H]``, an empty axis, a state of another batch, size or kind.
 
     Notes
     -----
     Shapes: events and current ``[T, B, H]`` (:meth:`step`: ``[B, H]``); state ``v`` ``[B, R]``, ``z`` ``[B, H]``.
 
-    Gradient: straight-through for the matrices, surrogate through :math:`r` and :math:`z`, over all steps. Detach the
-    state, or run under ``torch.no_grad()``, to stream without end.
+    Gradient: straight-through for the matrices, surrogate through :math:`r` and :math:`z`, over all steps.
 
     Cost: a loop over time. :meth:`forward` rounds U and V once; :meth:`step` does it each time, and training through
-    it keeps those copies. Measured at T, B, H, R = 100, 8, 2048, 128 on one CPU core: 0.06 s against 0.21 s forward.
+    it stores those copies. Measured at T, B, H, R = 100, 8, 2048, 128 on one CPU core: 0.06 s against 0.21 s forward.
 
     Integer counterpart: ternary products and the LIF op of a compiled program; the scales of W and U move into the
     interneurons' thresholds, and U reads spikes one step late, which needs no more than the delay of a connection.
 
     References
     ----------
-    Bellec et al. 2018, "Long short-term memory and learning-to-learn in networks of spiking neurons",
-    arXiv:1803.09574 (recurrent spiking networks trained through time). The loop through the driven neurons: own.
+    Bellec et al. 2018, arXiv:1803.09574 (recurrent spiking networks trained through time). The loop through the driven
+    neurons: own.
 
     Examples
     --------
@@ -229,11 +205,9 @@ class SpikingRNN(nn.Module):
     ) -> None:
         super().__init__()
         check_sizes(type(self).__name__, d_hidden=d_hidden, d_rnn=d_rnn)
-        self.d_hidden = d_hidden
-        self.d_rnn = d_rnn
+        self.d_hidden, self.d_rnn = d_hidden, d_rnn
         self.spike_grad = resolve(spike_grad)
-        self.W = BitLinear(d_hidden, d_rnn, scale=scale)
-        self.U = BitLinear(d_hidden, d_rnn, scale=scale)
+        self.W, self.U = BitLinear(d_hidden, d_rnn, scale=scale), BitLinear(d_hidden, d_rnn, scale=scale)
         self.V = BitLinear(d_rnn, d_hidden, scale=scale)
         self.lif = LIF(beta, threshold=threshold, reset=reset, spike_grad=self.spike_grad)
 
@@ -258,22 +232,8 @@ class SpikingRNN(nn.Module):
     ) -> tuple[Float[Tensor, "T B H"], SpikingRNNState]:
         """All steps of a sequence: :math:`W e` for all steps at once, then :meth:`step` in a loop.
 
-        Parameters
-        ----------
-        events : Tensor, ``[T, B, H]``
-            Spikes, 0 or 1, time first.
-        state : SpikingRNNState, optional
-            State before the first step; ``None`` is zero.
-        driven : callable, optional
-            The real neurons in the loop: called once a step, in order, with the current ``[B, H]``, it returns the
-            spikes ``[B, H]`` that are fed back in the next step.
-
-        Returns
-        -------
-        current : Tensor, ``[T, B, H]``
-            What the pathway adds to the input current of the membrane in the same step.
-        state : SpikingRNNState
-            State after the last step.
+        Events and current are ``[T, B, H]``; a ``state`` of ``None`` is zero. ``driven`` are the real neurons in the
+        loop: called once a step, in order, with the current ``[B, H]``, it returns the spikes that are fed back next.
         """
         check_input(type(self).__name__, "events", events, "[T, B, H]", self.d_hidden)
         state, currents = self._initial(events[0], state), []
@@ -302,12 +262,12 @@ class SpikingRNN(nn.Module):
         v_shape, z_shape = [len(events), self.d_rnn], [len(events), self.d_hidden]
         if state is None:
             return SpikingRNNState(wide(events).new_zeros(v_shape), events.new_zeros(z_shape))
-        for name, tensor, shape in (("v must be [B, R]", state.v, v_shape), ("z must be [B, H]", state.z, z_shape)):
-            if list(tensor.shape) != shape:
-                raise ShapeError(f"{type(self).__name__}: state.{name} = {shape}, got {list(tensor.shape)}")
+        where = type(self).__name__
+        for name, axes, tensor, shape in (("v", "[B, R]", state.v, v_shape), ("z", "[B, H]", state.z, z_shape)):
+            check_shape(where, f"state.{name}", axes, tensor, shape)
             if not tensor.is_floating_point():
                 raise PnbxTypeError(
-                    f"{type(self).__name__}: state.{name} in floating point, got {tensor.dtype}; convert with .float()"
+                    f"{where}: state.{name} must be {axes} in floating point, got {tensor.dtype}; convert with .float()"
                 )
         return state
 

@@ -1,14 +1,20 @@
-"""State-space pathways: diagonal linear recurrences between ternary matrices."""
+"""State-space pathways: diagonal linear recurrences between ternary matrices.
+
+:class:`SelectiveSSM`, gated by the events ``e``, and :class:`LTISSM`, with a constant ``lambda`` per state::
+
+    f = sigmoid(A e + a0)    s[t] = f * s[t-1] + (1 - f) * (B e)                   y = C (s[t] * sigmoid(D e))
+                             s[t] = lambda * s[t-1] + (1 - |lambda|) * (B e)       y = C Re s[t]
+"""
 
 import math
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor, nn
 
-from pnbx_snn.checks import check_input, check_sizes, narrow, wide
-from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.checks import check_input, check_option, check_shape, check_sizes, narrow, wide
+from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.kernels.scan import diagonal_scan
 from pnbx_snn.layers.bitlinear import BitLinear, apply_all
 from pnbx_snn.quantization import DECAY_ONE, WeightScale, round_decay, table_sigmoid
@@ -17,13 +23,7 @@ LTIKind = Literal["real", "complex"]
 
 
 class SSMState(NamedTuple):
-    """What a state-space pathway carries from one step to the next.
-
-    Parameters
-    ----------
-    s : Tensor, ``[B, S]``
-        State after the step; complex in ``LTISSM(kind="complex")``.
-    """
+    """What a state-space pathway carries to the next step: ``s``, ``[B, S]``, complex in ``LTISSM(kind="complex")``."""
 
     s: Tensor
 
@@ -36,14 +36,13 @@ class DiagonalSSM(nn.Module):
     """
 
     size_name: ClassVar[str] = "d_ssm"
-    """What a subclass calls the number of its states."""
+    readout_name: ClassVar[str] = "C"
+    """What a subclass calls the number of its states, and the matrix that makes the current."""
 
     def __init__(self, d_hidden: int, d_ssm: int, *, quantize: bool = False) -> None:
         super().__init__()
         check_sizes(type(self).__name__, **{"d_hidden": d_hidden, self.size_name: d_ssm})
-        self.d_hidden = d_hidden
-        self.d_ssm = d_ssm
-        self.quantize = quantize
+        self.d_hidden, self.d_ssm, self.quantize = d_hidden, d_ssm, quantize
 
     def step(
         self, events: Float[Tensor, "B H"], state: SSMState | None = None
@@ -59,19 +58,8 @@ class DiagonalSSM(nn.Module):
     ) -> tuple[Float[Tensor, "T B H"], SSMState]:
         """All steps of a sequence: the dense products for all steps at once, then :func:`diagonal_scan`.
 
-        Parameters
-        ----------
-        events : Tensor, ``[T, B, H]``
-            Spikes, 0 or 1, time first.
-        state : SSMState, optional
-            State before the first step; ``None`` is zero.
-
-        Returns
-        -------
-        current : Tensor, ``[T, B, H]``
-            What the pathway adds to the input current of the membrane in the same step.
-        state : SSMState
-            State after the last step, ``[B, S]``.
+        Events (spikes, 0 or 1) and current (added to that of the membrane in the same step) are ``[T, B, H]``; a
+        ``state`` of ``None`` is zero, the one returned is after the last step.
 
         Raises
         ------
@@ -89,7 +77,8 @@ class DiagonalSSM(nn.Module):
     @property
     def readout(self) -> BitLinear:
         """The matrix that makes the current."""
-        raise NotImplementedError
+        matrix: BitLinear = getattr(self, self.readout_name)
+        return matrix
 
     def _gate(self, x: Tensor, offset: Tensor | float = 0.0) -> Tensor:
         """Sigmoid of ``x + offset``, from the program's table with ``quantize``."""
@@ -121,10 +110,7 @@ class DiagonalSSM(nn.Module):
         dtype = torch.promote_types(decay.dtype, inputs.dtype)
         if state is None:
             return wide(torch.zeros_like(inputs, dtype=dtype))
-        if state.s.shape != inputs.shape:
-            raise ShapeError(
-                f"{type(self).__name__}: state.s must be [B, S] = {list(inputs.shape)}, got {list(state.s.shape)}"
-            )
+        check_shape(type(self).__name__, "state.s", "[B, S]", state.s, inputs.shape)
         if state.s.is_complex() and not dtype.is_complex:
             raise PnbxTypeError(f"{type(self).__name__}: state.s must be real, got {state.s.dtype}")
         return wide(state.s)
@@ -157,10 +143,8 @@ class SelectiveSSM(DiagonalSSM):
 
     Attributes
     ----------
-    A, B, D : BitLinear
-        ``[S, H]``: forgetting, input, output gate.
-    C : BitLinear
-        ``[H, S]``: readout.
+    A, B, D, C : BitLinear
+        Forgetting, input and output gate ``[S, H]``, readout ``[H, S]``.
     a0 : Tensor
         Fixed buffer ``[S]``, saved in the ``state_dict``.
 
@@ -206,17 +190,10 @@ class SelectiveSSM(DiagonalSSM):
     ) -> None:
         super().__init__(d_hidden, d_ssm, quantize=quantize)
         self.register_buffer("a0", self._decay_bias(tau_min, tau_max))
-        self.A = BitLinear(d_hidden, d_ssm, scale=scale)
-        self.B = BitLinear(d_hidden, d_ssm, scale=scale)
-        self.D = BitLinear(d_hidden, d_ssm, scale=scale)
+        self.A, self.B, self.D = (BitLinear(d_hidden, d_ssm, scale=scale) for _ in range(3))
         # C reads real states, not spikes: input_range="spikes" only means that they pass unquantised, because their
         # fixed-point rounding belongs to the compiled program.
         self.C = BitLinear(d_ssm, d_hidden, scale=scale, input_range="spikes")
-
-    @property
-    def readout(self) -> BitLinear:
-        """The matrix that makes the current, :attr:`C`."""
-        return self.C
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         forget, inputs, gate = apply_all([self.A, self.B, self.D], events)  # [..., S] each
@@ -247,22 +224,18 @@ class LTISSM(DiagonalSSM):
     kind : {"real", "complex"}
         ``"real"`` is a bank of leaky integrators (``LI`` of NIR, stock Lava); a ``"complex"`` state turns by
         :math:`\omega` per step and prefers inputs of that frequency. Only its real part is read out.
-    scale : {"absmean", "median"}
-        Weight scale of the two matrices, see :class:`pnbx_snn.BitLinear`.
+    scale, quantize
+        As of :class:`SelectiveSSM`; ``quantize`` rounds :math:`\lambda` to 12 fractional bits.
     tau_min, tau_max : float
         Initial time constants :math:`1/\rho` in steps, log-spaced, ``0 < tau_min <= tau_max``. Frequencies start at
         :math:`\omega = \min(2\pi/\tau, \pi)`: one turn per time constant, at most the Nyquist frequency.
-    quantize : bool
-        ``True``: :math:`\lambda` is rounded to 12 fractional bits, as the integer program has it.
 
     Attributes
     ----------
     B, C : BitLinear
         ``[S, H]`` and ``[H, S]``.
-    log_rate : Parameter
-        ``[S]``.
-    omega : Parameter or None
-        ``[S]``, radians per step; ``None`` if real.
+    log_rate, omega : Parameter, ``[S]``
+        ``omega`` in radians per step; ``None`` if real.
 
     Raises
     ------
@@ -271,9 +244,9 @@ class LTISSM(DiagonalSSM):
 
     Notes
     -----
-    Shapes: events and current ``[T, B, H]``, state ``[B, S]`` (complex if ``kind="complex"``). The answer to one event
-    is :math:`(1-|\lambda|) \lambda^t B e`; the gain is at most 1, so :math:`|s| \le \max |B e|`. In float32
-    :math:`|\lambda|` rounds to 1 above a time constant of about 3e7 steps, and the state takes no input.
+    Shapes: events and current ``[T, B, H]``, state ``[B, S]`` (complex if ``kind="complex"``). The gain is at most 1,
+    so :math:`|s| \le \max |B e|`. In float32 :math:`|\lambda|` rounds to 1 above a time constant of about 3e7 steps,
+    and the state takes no input.
 
     Integer counterpart: real, an ``LI`` with a Q0.12 decay and a 24-bit state; complex, two states and four products.
 
@@ -302,8 +275,7 @@ class LTISSM(DiagonalSSM):
         quantize: bool = False,
     ) -> None:
         super().__init__(d_hidden, d_ssm, quantize=quantize)
-        if kind not in get_args(LTIKind):
-            raise PnbxValueError(f"LTISSM: kind must be one of {', '.join(get_args(LTIKind))}, got {kind!r}")
+        check_option("LTISSM", "kind", kind, LTIKind)
         tau = self._time_constants(tau_min, tau_max)
         self.kind: LTIKind = kind
         self.B = BitLinear(d_hidden, d_ssm, scale=scale)
@@ -322,11 +294,6 @@ class LTISSM(DiagonalSSM):
         if not self.quantize:
             return eigenvalue
         return torch.complex(round_decay(eigenvalue.real), round_decay(eigenvalue.imag))
-
-    @property
-    def readout(self) -> BitLinear:
-        """The matrix that makes the current, :attr:`C`."""
-        return self.C
 
     def _drive(self, events: Tensor) -> tuple[Tensor, Tensor, None]:
         eigenvalue = self.eigenvalue()

@@ -22,14 +22,7 @@ PATHWAYS = ("ssm", "rnn", "fast_weights", "hippocampus")
 class BitBrainState(NamedTuple):
     """What a block carries from one step to the next; a pathway that is left out has ``None``.
 
-    Parameters
-    ----------
-    ssm, rnn, fast_weights, hippocampus
-        States of the pathways, each of its own type.
-    membrane : MembraneState
-        Potential and spikes ``[B, H]``.
-    noise : OUState or None
-        Noise, in training.
+    Each pathway's state is of its own type; the membrane's is ``[B, H]`` twice; noise has one in training.
     """
 
     ssm: Any
@@ -58,14 +51,10 @@ class BitBrain(nn.Module):
         The H neurons of the block.
     ssm, rnn, fast_weights, hippocampus
         Pathways with H events and H currents; ``None`` leaves one out. Any module with the interface will do.
-    glia
-        Moves the membrane's thresholds; ``None``: they are the membrane's own.
-    noise
-        Added to the membrane in training.
-    skip
-        Add the events themselves to the current.
-    norm
-        Batch norm of H features over steps and samples; ``None``: the current as it is.
+    glia, noise
+        Moves the membrane's thresholds (``None``: they are its own); added to the membrane in training.
+    skip, norm
+        Add the events themselves to the current; batch norm of H features over steps and samples, if any.
 
     Notes
     -----
@@ -114,21 +103,14 @@ class BitBrain(nn.Module):
         pathways = {"ssm": ssm, "rnn": rnn, "fast_weights": fast_weights, "hippocampus": hippocampus}
         if not skip and not any(pathways.values()):
             raise PnbxValueError("BitBrain: the membrane needs at least one pathway or skip=True, got neither")
+        size_names = ("d_hidden", "num_neurons", "num_features")
         for name, part in {**pathways, "glia": glia, "norm": norm}.items():
-            if part is not None:
-                size = next(
-                    getattr(part, key) for key in ("d_hidden", "num_neurons", "num_features") if hasattr(part, key)
-                )
-                if size != self.d_hidden:
-                    raise PnbxValueError(
-                        f"BitBrain: {name} must be for the membrane's {self.d_hidden} neurons, got {size}"
-                    )
+            size = next((getattr(part, key) for key in size_names if hasattr(part, key)), None)
+            if part is not None and size != self.d_hidden:
+                raise PnbxValueError(f"BitBrain: {name} must be for the membrane's {self.d_hidden} neurons, got {size}")
         self.ssm, self.rnn, self.fast_weights, self.hippocampus = ssm, rnn, fast_weights, hippocampus
-        self.membrane = membrane
-        self.glia = glia
-        self.noise = noise
+        self.membrane, self.glia, self.noise, self.norm = membrane, glia, noise, norm
         self.skip = skip
-        self.norm = norm
 
     @property
     def pathways(self) -> dict[str, nn.Module]:
@@ -175,29 +157,20 @@ class BitBrain(nn.Module):
         keep_state: bool = True,
         own: Bool[Tensor, "T B"] | None = None,
     ) -> tuple[Float[Tensor, "T B H"], BitBrainState | None]:
-        """All steps of a sequence.
+        """All steps of a sequence: events (0 or 1) and spikes ``[T, B, H]``.
 
         Parameters
         ----------
-        events : Tensor, ``[T, B, H]``
-            0 or 1.
-        state : BitBrainState, optional
-            State before the first step; ``None`` is the beginning of a sequence.
+        events, state
+            A state of ``None`` is the beginning of a sequence.
         generator : torch.Generator, optional
             Of the noise; needed in training if the block has noise.
         keep_state : bool
-            ``False``: return ``None`` in place of the state. A hippocampus then saves the making of
+            ``False``: return ``None`` in place of the state, so that a hippocampus saves the making of
             ``B x slots x H`` numbers.
         own : Tensor, ``[T, B]`` bool, optional
             Which steps are the samples' own, the first ones of each; ``None``: all. The norm looks at no others, and
             there are no spikes in them. No step sees a later one, so what is in them changes no spike.
-
-        Returns
-        -------
-        spikes : Tensor, ``[T, B, H]``
-            0 or 1.
-        state : BitBrainState or None
-            After the last step.
         """
         check_input("BitBrain", "events", events, "[T, B, H]", self.d_hidden)
         states = dict.fromkeys(BitBrainState._fields) if state is None else state._asdict()
@@ -230,18 +203,9 @@ class BitBrain(nn.Module):
     ) -> None:
         """Scale the initial weights so that no pathway drowns or is drowned.
 
-        The sums of the events in every matrix that reads them get a root mean square of 1, and the current of each
-        pathway one of ``gain``, where events have about 0.4. Ternary values do not change, only their scale. Call it
-        once, before training, on events as they will be.
-
-        Parameters
-        ----------
-        events : Tensor, ``[T, B, H]``
-            0 or 1.
-        gain : float
-            Of each pathway's current, > 0.
-        own : Tensor, ``[T, B]`` bool, optional
-            Which steps are the samples' own; ``None``: all.
+        The sums of the events ``[T, B, H]`` in every matrix that reads them get a root mean square of 1, and the
+        current of each pathway one of ``gain`` > 0, where events have about 0.4. Ternary values do not change, only
+        their scale. Call it once, before training, on events as they will be; ``own`` as of :meth:`forward`.
         """
         seen = slice(None) if own is None else own
         check_input("BitBrain", "events", events, "[T, B, H]", self.d_hidden)

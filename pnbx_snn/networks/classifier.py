@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from annotated_types import Gt, Interval, Len
@@ -14,6 +14,7 @@ from pnbx_snn.data.encoding import Encoder, direct, latency, rate
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.networks.base import Network
+from pnbx_snn.networks.masks import normalised
 from pnbx_snn.neurons.cells import Primitive, Reset
 from pnbx_snn.neurons.lif import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
@@ -30,18 +31,10 @@ class SpikingLayer(nn.Module):
 
         I_t = \operatorname{BN}(\gamma \tilde W x_t), \qquad z_t = \operatorname{LIF}(I_t)
 
-    Parameters
-    ----------
-    linear
-        The ternary layer, ``N_in`` to ``N_out``.
-    norm
-        Batch norm of ``N_out`` features; its statistics run over the steps and the samples together.
-    neuron
-        ``N_out`` LIF neurons.
-
     Notes
     -----
-    Shapes: input ``[T, B, N_in]``, spikes ``[T, B, N_out]``.
+    Shapes: input ``[T, B, N_in]``, spikes ``[T, B, N_out]``; ``linear`` maps ``N_in`` to ``N_out``, ``norm`` has
+    ``N_out`` features.
 
     An input that is constant over time (a view with stride 0, as :func:`pnbx_snn.data.encoding.direct` returns) is
     multiplied and normalised once. The result is the same. In training, the running variance is then the unbiased
@@ -57,8 +50,7 @@ class SpikingLayer(nn.Module):
 
     References
     ----------
-    Zheng et al. 2021, "Going Deeper With Directly-Trained Larger Spiking Neural Networks", arXiv:2011.05280 (batch norm
-    over time and batch).
+    Zheng et al. 2021, arXiv:2011.05280 (batch norm over time and batch).
 
     Examples
     --------
@@ -74,9 +66,7 @@ class SpikingLayer(nn.Module):
             raise ShapeError(
                 f"SpikingLayer: norm must have the linear's {linear.out_features} features, got {norm.num_features}"
             )
-        self.linear = linear
-        self.norm = norm
-        self.neuron = neuron
+        self.linear, self.norm, self.neuron = linear, norm, neuron
 
     def forward(
         self, x: Float[Tensor, "T B N_in"], state: LIFState | None = None
@@ -84,33 +74,19 @@ class SpikingLayer(nn.Module):
         """Run the layer over all steps, from ``state`` (``None``: zeros); see the class."""
         num_steps = x.shape[0]
         constant = num_steps > 1 and x.stride(0) == 0
-        current = self._normalise(self.linear(x[:1] if constant else x))  # [1 or T, B, N_out]
+        product = self.linear(x[:1] if constant else x)  # [1 or T, B, N_out]
+        if self.norm.training and product[..., 0].numel() == 1:
+            raise ShapeError(
+                "SpikingLayer: batch norm in training needs at least 2 samples (or steps that differ), "
+                f"got 1 for {product.shape[2]} neurons; use a larger batch or model.eval()"
+            )
+        current = normalised(self.norm, product)
         spikes, state = self.neuron(current.expand(num_steps, -1, -1), state)
         return spikes, state
 
-    def _normalise(self, product: Tensor) -> Tensor:
-        rows = product.flatten(0, 1)
-        if self.norm.training and len(rows) == 1:
-            raise ShapeError(
-                "SpikingLayer: batch norm in training needs at least 2 samples (or steps that differ), "
-                f"got 1 for {rows.shape[1]} neurons; use a larger batch or model.eval()"
-            )
-        normalised: Tensor = self.norm(rows)
-        return normalised.reshape(product.shape)
-
 
 class ClassifierOutput(NamedTuple):
-    """What :class:`SpikingClassifier` returns.
-
-    Attributes
-    ----------
-    logits : Tensor
-        ``[B, C]``.
-    spikes : tuple of Tensor
-        ``[T, B, H_l]`` for each hidden layer.
-    state : tuple of LIFState
-        After the last step, for each hidden layer.
-    """
+    """What :class:`SpikingClassifier` returns: logits, and of each hidden layer all spikes and the last state."""
 
     logits: Float[Tensor, "B C"]
     spikes: tuple[Float[Tensor, "T B _"], ...]
@@ -127,28 +103,16 @@ class SpikingClassifier(Network):
 
     Parameters
     ----------
-    in_features, num_classes
-        Inputs and classes, at least 1 each.
-    hidden
-        Neurons of each hidden layer, at least one layer.
-    num_steps
-        Steps ``T`` for which :meth:`encode` makes inputs. :meth:`forward` takes any number.
-    encoder
-        ``"direct"``, ``"rate"`` or ``"latency"``: what :meth:`encode` does.
+    in_features, num_classes, hidden
+        Inputs and classes, at least 1 each; neurons of each hidden layer, at least one layer.
+    num_steps, encoder
+        Steps ``T`` for which :meth:`encode` makes inputs (:meth:`forward` takes any number), and how:
+        ``"direct"``, ``"rate"`` or ``"latency"``.
     beta, threshold, reset, primitive, spike_grad, learn_beta, learn_threshold
         Of every LIF neuron, see :class:`pnbx_snn.neurons.lif.LIF`. A learned one is learned per neuron.
-    scale
-        Scale of the ternary weights, ``"absmean"`` or ``"median"``.
-    input_range
-        What the first layer sees: ``"int8"`` for values (then :meth:`calibrate` comes before the first call),
-        ``"spikes"`` for 0 and 1.
-
-    Attributes
-    ----------
-    layers : nn.ModuleList
-        The hidden layers, each a :class:`SpikingLayer`.
-    readout : BitLinear
-        ``[num_classes, hidden[-1]]``, with a bias.
+    scale, input_range
+        Scale of the ternary weights, ``"absmean"`` or ``"median"``; what the first layer sees: ``"int8"`` for values
+        (then :meth:`calibrate` comes before the first call), ``"spikes"`` for 0 and 1.
 
     Notes
     -----
@@ -160,10 +124,6 @@ class SpikingClassifier(Network):
         If ``hidden`` is empty, a size is below 1, an option is not one of those named, or the input is not finite.
     ShapeError
         If the input is not ``[T, B, in_features]``, is empty, or the state is not one for each hidden layer.
-
-    References
-    ----------
-    Own; the layers cite theirs.
 
     Examples
     --------
@@ -206,33 +166,23 @@ class SpikingClassifier(Network):
                 raise PnbxValueError(f"SpikingClassifier: {name} must be at least 1, got {size}")
         if encoder not in ("direct", "rate", "latency"):
             raise PnbxValueError(f"SpikingClassifier: encoder must be 'direct', 'rate' or 'latency', got {encoder!r}")
-        self.in_features = in_features
-        self.num_steps = num_steps
+        self.in_features, self.num_steps = in_features, num_steps
         self.encoder: Encoder = encoder
+        neurons: dict[str, Any] = {"reset": reset, "primitive": primitive, "spike_grad": spike_grad}
+        neurons |= {"learn_beta": learn_beta, "learn_threshold": learn_threshold}
         self.layers = nn.ModuleList()
         for i, (n_in, n_out) in enumerate(pairwise([in_features, *hidden])):
             linear = BitLinear(n_in, n_out, scale=scale, input_range=input_range if i == 0 else "spikes")
             neuron = LIF(
                 torch.full((n_out,), beta) if learn_beta else beta,
                 threshold=torch.full((n_out,), threshold) if learn_threshold else threshold,
-                reset=reset,
-                primitive=primitive,
-                spike_grad=spike_grad,
-                learn_beta=learn_beta,
-                learn_threshold=learn_threshold,
+                **neurons,
             )
             self.layers.append(SpikingLayer(linear, nn.BatchNorm1d(n_out), neuron))
         self.readout = BitLinear(hidden[-1], num_classes, bias=True, scale=scale)
 
     def encode(self, x: Float[Tensor, "B N"], *, generator: torch.Generator | None = None) -> Float[Tensor, "T B N"]:
-        """Encode values over ``num_steps`` steps with the encoder of this model.
-
-        Parameters
-        ----------
-        x
-            ``[B, in_features]``, in [0, 1] for ``"rate"`` and ``"latency"``.
-        generator
-            Needed by ``"rate"``, not used by the others.
+        """Encode values ``[B, in_features]`` (in [0, 1] for ``"rate"`` and ``"latency"``) over ``num_steps`` steps.
 
         Raises
         ------
@@ -255,19 +205,10 @@ class SpikingClassifier(Network):
         return [f"layer {i}" for i in range(1, len(self.layers) + 1)]
 
     def calibrate(self, x: Float[Tensor, "*batch N"], *, lengths: Int64[Tensor, " B"] | None = None) -> None:
-        """Measure the input scale of the first layer on typical values; with ``input_range="spikes"`` there is none.
+        """Measure the input scale of the first layer on typical values ``[..., in_features]``.
 
-        Parameters
-        ----------
-        x
-            ``[..., in_features]``, for example the training images.
-        lengths
-            Refused: all samples have the same steps.
-
-        Raises
-        ------
-        PnbxValueError, ShapeError
-            See :meth:`pnbx_snn.layers.bitlinear.BitLinear.calibrate_input`.
+        With ``input_range="spikes"`` there is none; lengths are refused, all samples have the same steps. Raises what
+        :meth:`pnbx_snn.layers.bitlinear.BitLinear.calibrate_input` does.
         """
         self.check_lengths(lengths)
         first: BitLinear = self.layers[0].linear  # type: ignore[assignment]  # ModuleList forgets the type

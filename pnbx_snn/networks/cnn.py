@@ -20,24 +20,19 @@ class SmallCNN(Network):
     ----------
     height, width
         Of the picture that a sample is, at least 4 each: an image, or a sequence of ``height`` steps.
-    num_classes
-        At least 1.
-    channels
-        C of the first stage; the second has 2·C and the hidden layer 4·C.
+    num_classes, channels
+        At least 1; C channels of the first stage, 2·C of the second, 4·C units of the hidden layer.
     dropout
         Before each dense layer, in [0, 1).
 
     Notes
     -----
-    Shapes: input ``[B, height * width]`` or ``[B, height, width]``, logits ``[B, num_classes]``. It has the
-    interface of the networks it teaches: ``calibrate`` (nothing to do) and ``classify``.
+    Shapes: input ``[B, height * width]`` or ``[B, height, width]``, logits ``[B, num_classes]``.
 
     Raises
     ------
-    PnbxValueError
-        If a size is below what is allowed.
-    ShapeError
-        If a sample does not have ``height * width`` values.
+    PnbxValueError, ShapeError
+        If a size is below what is allowed, or a sample does not have ``height * width`` values.
 
     References
     ----------

@@ -21,10 +21,8 @@ class EventEncoder(nn.Module):
 
     Parameters
     ----------
-    linear
-        ``N_in`` to H.
-    norm
-        Batch norm of H features.
+    linear, norm
+        ``N_in`` to H, and batch norm of H features.
     beta, threshold
         Decay per step in [0, 1) and threshold > 0 of all H neurons.
     reset, spike_grad
@@ -59,8 +57,7 @@ class EventEncoder(nn.Module):
             raise PnbxValueError(f"encoder: beta must be in [0, 1), got {beta}")
         if not threshold > 0:
             raise PnbxValueError(f"encoder: threshold must be > 0, got {threshold}")
-        self.linear = linear
-        self.norm = norm
+        self.linear, self.norm = linear, norm
         self.beta, self.threshold = float(beta), float(threshold)
         self.reset: Reset = reset
         self.spike_grad = resolve(spike_grad)

@@ -8,14 +8,7 @@ from pnbx_snn.errors import PnbxValueError, ShapeError
 
 
 def own_steps(where: str, lengths: Int64[Tensor, " _"], num_steps: int, batch: int) -> Bool[Tensor, "T B"]:
-    """Return which steps belong to samples of these lengths, time first.
-
-    Raises
-    ------
-    ShapeError
-        If there is not one length for each sample.
-    PnbxValueError
-        If a length is not in 1..num_steps.
+    """Return which steps belong to samples of these lengths (one for each, in 1..num_steps, else an error), time first.
 
     Examples
     --------

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from pnbx_snn.checks import Share, Size, Steps, check_input
+from pnbx_snn.checks import Share, Size, Steps, check_input, check_option
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.layers.hippocampus import Competition
@@ -41,16 +41,8 @@ Readout = Literal["mean", "step"]
 class PNBXState(NamedTuple):
     """What the network carries from one step to the next.
 
-    Parameters
-    ----------
-    encoder : MembraneState
-        Of the encoder's neurons, ``[B, H]``.
-    blocks : tuple of BitBrainState
-        Of each block.
-    total : Tensor, ``[B, H]``
-        Spikes of the last block so far, summed in float64 (exact for longer than anybody waits).
-    num_steps : int
-        Steps so far.
+    Beside the neurons of the encoder and of each block: ``total`` ``[B, H]``, the spikes of the last block so far,
+    summed in float64 (exact for longer than anybody waits), and the steps so far.
     """
 
     encoder: MembraneState
@@ -62,14 +54,8 @@ class PNBXState(NamedTuple):
 class PNBXOutput(NamedTuple):
     """What :class:`PNBX` returns.
 
-    Parameters
-    ----------
-    logits : Tensor
-        ``[B, C]``, or ``[T, B, C]`` with ``readout="step"``.
-    spikes : tuple of Tensor
-        Events of the encoder and spikes of each block, each ``[T, B, H]``.
-    state : PNBXState or None
-        After the last step; ``None`` with ``keep_state=False``.
+    Logits ``[B, C]``, or ``[T, B, C]`` with ``readout="step"``; events of the encoder and spikes of each block; the
+    state after the last step, ``None`` with ``keep_state=False``.
     """
 
     logits: Float[Tensor, "..."]
@@ -93,10 +79,8 @@ class PNBX(Network):
     d_hidden
         H, neurons of the encoder and of each block; a multiple of ``neurons_per_domain`` with glia, and the size of a
         torus with messages.
-    num_steps
-        Steps for which :meth:`encode` shows a static input, at least 1.
-    num_blocks
-        BitBrain blocks, at least 1.
+    num_steps, num_blocks
+        Steps for which :meth:`encode` shows a static input, and BitBrain blocks, at least 1 each.
     ssm, d_ssm
         State-space pathway ``"selective"``, ``"real"``, ``"complex"`` or ``"none"``, and its S states.
     rnn, d_rnn
@@ -105,21 +89,17 @@ class PNBX(Network):
         Rule ``"hebbian"``, ``"delta"`` or ``"none"``, and the rank r.
     hippocampus, slots, competition
         Scope ``"sequence"``, ``"persistent"`` or ``"none"``, the M slots, and ``"softmax"`` or ``"winner"``.
-    messages
-        ``True``: neurons hear their eight neighbours on a torus.
-    edges
-        Of the messages: ``"equal"``, or ``"ternary"`` for a learned weight in {-1, 0, 1} from each neighbour (8 H more
-        parameters a block).
+    messages, edges
+        ``True``: neurons hear their eight neighbours on a torus, over ``"equal"`` edges or ``"ternary"`` ones: a
+        learned weight in {-1, 0, 1} from each neighbour (8 H more parameters a block).
     glia, neurons_per_domain, rate_target
         ``True``: PID loops hold the firing rate of each domain at the target.
     noise_sigma, noise_tau
         OU noise on the membrane in training: standard deviation (0: none) and correlation time in steps.
     tau_max
         Longest initial time constant of SSM and min-GRU in steps, >= 2.
-    beta_encoder, beta
-        Decay per step of the encoder and initial decay of the membranes.
-    threshold, reset, spike_grad
-        Of encoder and membranes.
+    beta_encoder, beta, threshold, reset, spike_grad
+        Decay per step of the encoder, initial one of the membranes; the others are those of all of them.
     skip
         ``False``: a membrane hears its pathways only.
     norm
@@ -129,23 +109,13 @@ class PNBX(Network):
         Scale of the ternary weights, ``"absmean"`` or ``"median"``.
     input_range
         ``"int8"`` for values (then :meth:`calibrate` comes before the first call), ``"spikes"`` for 0 and 1.
-    readout
-        ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step.
+    readout, dropout
+        ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step. Dropout in training, in [0, 1).
     quantize
         ``True``: gates come from the program's table, decays have its 12 fractional bits, and a hippocampus asks its
         best slot only (whatever ``competition`` says), so that the compiled program fires as the network was trained.
         ``False``: smooth gates and decays, which compiling rounds; of short or few inputs 5 to 40 % of the labels may
         then change.
-    dropout
-        Of the readout's input, in [0, 1), in training.
-
-    Attributes
-    ----------
-    encoder : EventEncoder
-    blocks : nn.ModuleList
-        Of :class:`~pnbx_snn.networks.block.BitBrain`.
-    readout : BitLinear
-        ``[C, H]``, without bias.
 
     Notes
     -----
@@ -227,15 +197,12 @@ class PNBX(Network):
                 raise PnbxValueError(f"PNBX: {name} must be at least 1, got {size}")
         if not 0 <= dropout < 1:
             raise PnbxValueError(f"PNBX: dropout must be in [0, 1), got {dropout}")
-        options = (("ssm", ssm, SSMKind), ("rnn", rnn, RNNKind), ("fast_weights", fast_weights, FastWeightsRule))
-        options += (
-            ("hippocampus", hippocampus, HippocampusScope),
-            ("readout", readout, Readout),
-            ("edges", edges, Edges),
-        )  # type: ignore[assignment]
-        for name, value, allowed in options:
-            if value not in get_args(allowed):
-                raise PnbxValueError(f"PNBX: {name} must be one of {', '.join(get_args(allowed))}, got {value!r}")
+        check_option("PNBX", "ssm", ssm, SSMKind)
+        check_option("PNBX", "rnn", rnn, RNNKind)
+        check_option("PNBX", "fast_weights", fast_weights, FastWeightsRule)
+        check_option("PNBX", "hippocampus", hippocampus, HippocampusScope)
+        check_option("PNBX", "readout", readout, Readout)
+        check_option("PNBX", "edges", edges, Edges)
         self.in_features, self.num_steps, self.d_hidden = in_features, num_steps, d_hidden
         self.readout_kind: Readout = readout
         self.quantize = quantize
@@ -243,27 +210,15 @@ class PNBX(Network):
         if quantize:
             competition = "winner"
             beta_encoder = round(beta_encoder * DECAY_ONE) / DECAY_ONE
-        self.encoder = EventEncoder(
-            BitLinear(in_features, d_hidden, scale=scale, input_range=input_range),
-            nn.BatchNorm1d(d_hidden, affine=affine),
-            beta=beta_encoder,
-            threshold=threshold,
-            reset=reset,
-            spike_grad=spike_grad,
-        )
+        neurons: dict[str, Any] = {"threshold": threshold, "reset": reset, "spike_grad": spike_grad}
+        linear = BitLinear(in_features, d_hidden, scale=scale, input_range=input_range)
+        self.encoder = EventEncoder(linear, nn.BatchNorm1d(d_hidden, affine=affine), beta=beta_encoder, **neurons)
         self.blocks = nn.ModuleList()
         for _ in range(num_blocks):
+            torus = TorusMessages(d_hidden, edges=edges) if messages else None
             self.blocks.append(
                 BitBrain(
-                    Membrane(
-                        d_hidden,
-                        beta=beta,
-                        threshold=threshold,
-                        reset=reset,
-                        spike_grad=spike_grad,
-                        messages=TorusMessages(d_hidden, edges=edges) if messages else None,
-                        quantize=quantize,
-                    ),
+                    Membrane(d_hidden, beta=beta, messages=torus, quantize=quantize, **neurons),
                     ssm=make_ssm(ssm, d_hidden, d_ssm, scale, tau_max, quantize=quantize),
                     rnn=make_rnn(rnn, d_hidden, d_rnn, scale, tau_max, quantize=quantize),
                     fast_weights=make_fast_weights(fast_weights, d_hidden, rank, scale),
@@ -292,12 +247,7 @@ class PNBX(Network):
     ) -> Float[Tensor, "T B N"]:
         """Make the input of all steps: ``[B, N]`` is shown for ``num_steps``, a sequence ``[B, T, N]`` as it is.
 
-        Nothing is drawn, so there is no use for a generator.
-
-        Raises
-        ------
-        ShapeError
-            If ``x`` is neither.
+        Raises a :class:`ShapeError` if ``x`` is neither. Nothing is drawn, so a generator is not used.
         """
         if x.ndim == 2:
             return x.unsqueeze(0).expand(self.num_steps, -1, -1)
@@ -311,16 +261,10 @@ class PNBX(Network):
     ) -> None:
         """Measure the input scale, and scale the initial weights so that every part starts in a good range.
 
-        The encoder's input scale covers all of ``x``; the rest looks at the first ``max_samples``: see
-        :meth:`pnbx_snn.networks.block.BitBrain.calibrate`. Logits start with a standard deviation of 1, the running
-        statistics of the batch norms with those of these samples, so that a short training can be evaluated too.
-
-        Parameters
-        ----------
-        x : Tensor, ``[B, N]`` or ``[B, T, N]``
-            Typical inputs, for example the training set.
-        lengths : Tensor, ``[B]``, optional
-            See :meth:`forward`.
+        The encoder's input scale covers all of ``x`` (``[B, N]`` or ``[B, T, N]``, for example the training set); the
+        rest looks at the first ``max_samples``: see :meth:`pnbx_snn.networks.block.BitBrain.calibrate`. Logits start
+        with a standard deviation of 1, the running statistics of the batch norms with those of these samples, so that
+        a short training can be evaluated too. ``lengths`` as of :meth:`forward`.
         """
         own = None
         if lengths is not None:
@@ -353,17 +297,15 @@ class PNBX(Network):
         keep_state: bool = True,
         lengths: Int64[Tensor, " B"] | None = None,
     ) -> PNBXOutput:
-        """Run all steps of ``x``, from ``state`` (``None``: the beginning of a sequence).
+        """Run all steps of ``x`` ``[T, B, in_features]``, see :meth:`encode`.
 
         With ``readout="mean"`` the logits are of all steps since the beginning, those before ``state`` included, so a
         run in pieces ends with the logits of the whole.
 
         Parameters
         ----------
-        x : Tensor, ``[T, B, in_features]``
-            See :meth:`encode`.
-        state : PNBXState, optional
-            Of the call before.
+        x, state
+            A state of ``None`` is the beginning of a sequence.
         generator : torch.Generator, optional
             Of the noise, needed in training if there is any.
         keep_state : bool
@@ -431,13 +373,9 @@ class PNBX(Network):
         """One step of an endless input, in constant memory: ``x`` ``[B, in_features]``, logits ``[B, C]``.
 
         With ``readout="mean"`` the logits are of the mean since the beginning of ``state``; with ``"step"`` of this
-        step. The same numbers as :meth:`forward` in evaluation mode, up to the rounding of sums. Inside
+        step. The same numbers as :meth:`forward` in evaluation mode, up to the rounding of sums; in training mode it
+        raises a :class:`PnbxValueError`, as batch norm cannot take statistics of one step. Inside
         :func:`pnbx_snn.keep_ternary` weights are rounded once and not in every step, which is most of its time.
-
-        Raises
-        ------
-        PnbxValueError
-            If the model is in training mode: batch norm cannot take statistics of one step.
         """
         if self.training:
             raise PnbxValueError("PNBX.stream: the model must be in evaluation mode, got training; call model.eval()")
@@ -465,9 +403,8 @@ class PNBX(Network):
     def domain_rates(self, spikes: Sequence[Float[Tensor, "*batch H"]]) -> Float[Tensor, "blocks loops domains"]:
         """Return what glia watches in ``spikes``, ``[blocks, 2, domains]``: rates of events and spikes; none: 0 blocks.
 
-        Of samples with lengths, ``[layer[own] for layer in spikes]`` are those of their own steps.
-
-        A batch that comes in pieces has the mean of their rates, weighted by their samples; :meth:`adapt_to` takes it.
+        Of samples with lengths, pass the spikes of their own steps. A batch that comes in pieces has the mean of their
+        rates, weighted by their samples.
         """
         rates = []
         for block, events, z in zip(self.blocks, spikes[:-1], spikes[1:], strict=True):

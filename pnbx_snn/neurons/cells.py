@@ -1,11 +1,11 @@
 """The two steps a :class:`~pnbx_snn.neurons.lif.LIF` can make: snnTorch's ``Leaky`` and Norse's ``lif_box``."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from pnbx_snn.kernels.lif import Scan, lif_scan, usable
-from pnbx_snn.neurons.leaky import Leaky
+from pnbx_snn.neurons.leaky import Leaky, hooked
 from pnbx_snn.surrogate import SpikeFunction, resolve
 
 Reset = Literal["zero", "subtract", "none"]
@@ -79,19 +79,10 @@ class LIFBoxCell(nn.Module):
     def fused(self, currents: Tensor, v: Tensor, *, traced: bool) -> Scan | None:
         """Run a sequence ``[T, B, N]`` by :func:`~pnbx_snn.kernels.lif.lif_scan`; None where that cannot."""
         decay = 1 - self.beta.clamp(0, 1)
-        hooks = (self._forward_pre_hooks, self._forward_hooks, self._backward_pre_hooks, self._backward_hooks)
-        if any(hooks) or not usable(currents, decay, self.threshold, v, self.spike_grad):
+        if hooked(self) or not usable(currents, decay, self.threshold, v, self.spike_grad):
             return None
-        return lif_scan(
-            currents,
-            decay,
-            self.threshold,
-            v,
-            step="lif_box",
-            reset=self.reset,
-            spike_grad=self.spike_grad,
-            traced=traced,
-        )
+        options: dict[str, Any] = {"reset": self.reset, "spike_grad": self.spike_grad, "traced": traced}
+        return lif_scan(currents, decay, self.threshold, v, step="lif_box", **options)
 
 
 def _keep(z: Tensor, v: Tensor, v_reset: float, threshold: Tensor) -> Tensor:

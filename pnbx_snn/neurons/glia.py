@@ -29,17 +29,14 @@ class Glia(nn.Module):
         && \text{offset} \\
         \theta &= \theta_{base}\,e^{o} && \text{threshold}
 
-    The offset is that of the threshold's logarithm: every threshold stays positive, gains have no units, and a loop is
-    as fast at a high threshold as at a low one (a rate depends on the ratio of threshold and input). The integral is
-    clamped to what the output can use (anti-windup): a domain that could not reach the target for a long time returns
-    as fast as one that could not for a short time.
+    The offset is that of the threshold's logarithm: every threshold stays positive, and gains have no units. The
+    integral is clamped to what the output can use (anti-windup): a domain that could not reach the target for a long
+    time returns as fast as one that could not for a short time.
 
     Parameters
     ----------
-    num_neurons : int
-        N, a multiple of ``neurons_per_domain``.
-    neurons_per_domain : int
-        Neuron ``n`` belongs to domain ``n // neurons_per_domain``.
+    num_neurons, neurons_per_domain : int
+        N, a multiple of ``neurons_per_domain``; neuron ``n`` belongs to domain ``n // neurons_per_domain``.
     target : float
         Wanted firing rate in spikes per neuron and step, in (0, 1).
     kp, ki, kd : float
@@ -55,8 +52,6 @@ class Glia(nn.Module):
 
     Attributes
     ----------
-    num_domains : int
-        ``num_neurons // neurons_per_domain``.
     state : Tensor, ``[domains, 8]``
         A buffer, saved in the ``state_dict``: for the encoder loop and then the membrane loop moving average,
         integral, previous error, offset. It starts at the target and zeros, where thresholds are their bases.
@@ -64,22 +59,19 @@ class Glia(nn.Module):
     Raises
     ------
     PnbxValueError
-        A number is out of range, ``num_neurons`` is no multiple of ``neurons_per_domain``, a rate is not in [0, 1]
-        (NaN included), a base threshold is not > 0, or ``adapt`` or ``loop`` is not one of those named.
-    PnbxTypeError
-        Spikes or a base threshold are not floating point.
-    ShapeError
-        Rates, base thresholds or spikes are not for this number of domains or neurons.
+        A number out of range or not one of those named, ``num_neurons`` that is no multiple of ``neurons_per_domain``,
+        a rate that is not in [0, 1] (NaN included), a base threshold that is not > 0.
+    PnbxTypeError, ShapeError
+        Spikes or a base threshold that are not floating point, or for another number of domains or neurons.
 
     Notes
     -----
-    For 2,048 neurons: 128 domains x 8 numbers = 1,024. They are no Parameters: no gradient reaches them, and none
-    passes :meth:`update`. The gradient of a base threshold passes :meth:`thresholds`.
+    For 2,048 neurons: 128 domains x 8 numbers = 1,024. They are no Parameters: no gradient reaches them. The gradient
+    of a base threshold passes :meth:`thresholds`.
 
     The defaults suit one update per chunk. Near the target, where a rate falls by :math:`g` per e-fold of the
     threshold (0.1 to 0.3 in the noise-driven LIF populations of the tests), they shrink an error to 0.8 to 0.7 per
-    update, and stay stable up to a ``g`` of 1.8; steeper populations need a smaller ``ki`` or a longer ``tau``. A
-    population that cannot reach the target ends at a limit of the offset and stays there.
+    update, and stay stable up to a ``g`` of 1.8; steeper populations need a smaller ``ki`` or a longer ``tau``.
 
     Integer counterpart: a compiled program holds the frozen thresholds, or the controllers themselves
     (``HomeostaticLIF``, one update per chunk of each sample).
@@ -132,14 +124,11 @@ class Glia(nn.Module):
             raise PnbxValueError(f"glia: offset_range must be (low, high) with low < 0 < high, got {offset_range}")
         if adapt not in ("training", "always"):
             raise PnbxValueError(f"glia: adapt must be 'training' or 'always', got {adapt!r}")
-        self.num_neurons = num_neurons
-        self.neurons_per_domain = neurons_per_domain
+        self.num_neurons, self.neurons_per_domain = num_neurons, neurons_per_domain
         self.num_domains = num_neurons // neurons_per_domain
-        self.target = float(target)
+        self.target, self.tau = float(target), float(tau)
         self.kp, self.ki, self.kd = float(kp), float(ki), float(kd)
-        self.tau = float(tau)
-        self.offset_range = offset_range
-        self.adapt = adapt
+        self.offset_range, self.adapt = offset_range, adapt
         start = torch.zeros(self.num_domains, len(get_args(Loop)), NUM_NUMBERS)
         start[:, :, 0] = self.target
         self.register_buffer("state", start.flatten(1))  # [domains, 8]
@@ -150,12 +139,8 @@ class Glia(nn.Module):
     ) -> None:
         """Move the thresholds by what was fired since the last update; call it once per chunk or batch.
 
-        Parameters
-        ----------
-        rate_encoder, rate_membrane : Tensor, ``[domains]``
-            Spikes per neuron and step of each domain, in [0, 1]; see :meth:`rates`.
-        dt : float
-            Time since the last update, > 0; 1 is one usual chunk.
+        The rates ``[domains]`` are spikes per neuron and step in [0, 1], see :meth:`rates`; ``dt`` > 0 is the time
+        since the last update, 1 for one usual chunk.
         """
         if not (dt > 0 and math.isfinite(dt)):
             raise PnbxValueError(f"glia: dt must be > 0 and finite, got {dt}")
@@ -177,19 +162,9 @@ class Glia(nn.Module):
         self.state.copy_(torch.stack([average, integral, error, wanted.clamp(low, high)], dim=2).flatten(1))
 
     def thresholds(self, base: float | Float[Tensor, ""] | Float[Tensor, " N"], loop: Loop) -> Float[Tensor, " N"]:
-        """Return the threshold of every neuron, ``base * exp(offset)``.
+        """Return the threshold of every neuron, ``base * exp(offset)``, all > 0; later updates do not change it.
 
-        Parameters
-        ----------
-        base : float or Tensor, scalar or ``[N]``
-            Threshold without glia, > 0.
-        loop : {"encoder", "membrane"}
-            Whose offset.
-
-        Returns
-        -------
-        Tensor, ``[N]``
-            All > 0; later updates do not change it.
+        ``base`` is the threshold without glia, > 0, and ``loop`` says whose offset is taken.
         """
         if loop not in get_args(Loop):
             raise PnbxValueError(f"glia: loop must be 'encoder' or 'membrane', got {loop!r}")

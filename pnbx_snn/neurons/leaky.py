@@ -11,19 +11,18 @@ from torch import Tensor
 
 from pnbx_snn.checks import narrow, transformed, wide
 from pnbx_snn.errors import PnbxError, PnbxTypeError, ShapeError
-from pnbx_snn.kernels.lif import Scan, lif_scan, usable
+from pnbx_snn.kernels.lif import Scan, Step, lif_scan, usable
 from pnbx_snn.surrogate import SpikeFunction, resolve
 
 
 class _WeakInstance:
     """Stands for a neuron in ``snntorch.SpikingNeuron.instances`` without keeping it alive.
 
-    snnTorch appends every neuron to that list and never takes one out, so a deleted network (and its graph, and its
-    GPU memory) lives on. ``snntorch.utils.reset`` and ``backprop`` need the list: they walk through it, ask
-    ``isinstance(entry, snntorch.Leaky)`` and then read and assign ``entry.mem``. This stand-in answers both for a
-    living neuron, and neither for a dead one. A dead entry stays in place until the next neuron is made: the walk
-    counts positions, and a neuron that the garbage collector takes out meanwhile would shift the others past it
-    (which is why this is not ``weakref.proxy`` with a callback).
+    snnTorch appends every neuron to that list and never takes one out, so a deleted network, its graph and its GPU
+    memory live on. ``snntorch.utils.reset`` and ``backprop`` walk through the list, ask
+    ``isinstance(entry, snntorch.Leaky)`` and read and assign ``entry.mem``: this stand-in answers for a living neuron
+    only. A dead entry stays until the next neuron is made, because the walk counts positions; ``weakref.proxy`` with a
+    callback would shift them meanwhile.
     """
 
     def __init__(self, neuron: "Leaky") -> None:
@@ -101,24 +100,10 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         A spike is ``U > threshold``, strictly.
     spike_grad : str, callable or None
         Surrogate gradient: a name such as ``"fast_sigmoid"``, a function of ``snntorch.surrogate``, or None (atan).
-    surrogate_disable : bool
-        Fire with a plain comparison, without a gradient.
-    init_hidden : bool
-        Keep the state in the neuron: ``forward`` takes the input only and returns the spikes only.
-    inhibition : bool
-        Only the neuron with the highest membrane potential may fire.
-    learn_beta, learn_threshold, learn_graded_spikes_factor : bool
-        Make a Parameter of it.
-    reset_mechanism : {"subtract", "zero", "none"}
-        What a spike does to the membrane.
-    state_quant : callable or False
-        Quantiser of the membrane, from ``snntorch.functional.quant``.
-    output : bool
-        With ``init_hidden``, return the membrane too.
-    graded_spikes_factor : float or Tensor
-        Size of a spike.
-    reset_delay : bool
-        False lets a spike reset its membrane in its own step, with gradient.
+    surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold, reset_mechanism, state_quant, output
+        As in ``snntorch.Leaky``.
+    graded_spikes_factor, learn_graded_spikes_factor, reset_delay
+        As there; ``reset_delay=False`` lets a spike reset its membrane in its own step, with gradient.
 
     Notes
     -----
@@ -162,22 +147,11 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         learn_graded_spikes_factor: bool = False,
         reset_delay: bool = True,
     ) -> None:
-        super().__init__(
-            beta,
-            threshold=threshold,
-            spike_grad=resolve(spike_grad),
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_beta=learn_beta,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-            graded_spikes_factor=graded_spikes_factor,
-            learn_graded_spikes_factor=learn_graded_spikes_factor,
-            reset_delay=reset_delay,
-        )
+        super().__init__(  # in the order of snnTorch's own arguments
+            beta, threshold, resolve(spike_grad), surrogate_disable, init_hidden, inhibition, learn_beta,
+            learn_threshold, reset_mechanism, state_quant, output, graded_spikes_factor,
+            learn_graded_spikes_factor, reset_delay,
+        )  # fmt: skip
         self._listed = True
         _list_weakly(self)
 
@@ -193,8 +167,8 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
     def state_function(self) -> Callable[[Tensor], Tensor]:
         """The update rule of the present ``reset_mechanism``.
 
-        snnTorch's constructor stores a bound method here, once: later assignments to ``reset_mechanism`` were not
-        heard, and the method's reference to its own neuron made every neuron wait for the garbage collector.
+        snnTorch's constructor stores a bound method here, once: later assignments to ``reset_mechanism`` had no effect,
+        and the method's reference to its neuron made every neuron wait for the garbage collector.
         """
         rules: dict[str, Callable[[Tensor], Tensor]] = {
             "subtract": self._base_sub,
@@ -210,19 +184,10 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
     def forward(
         self, input_: Shaped[Tensor, "*shape"], mem: Shaped[Tensor, "..."] | None = None
     ) -> Shaped[Tensor, "*shape"] | tuple[Shaped[Tensor, "*shape"], Shaped[Tensor, "*shape"]]:
-        """One step.
+        """One step, all tensors ``[B, ...]``: return spikes and the membrane potential after it.
 
-        Parameters
-        ----------
-        input_ : Tensor, ``[B, ...]``
-            Input current.
-        mem : Tensor, ``[B, ...]``, optional
-            Membrane potential before the step; without it the one that the neuron holds.
-
-        Returns
-        -------
-        spk, mem : Tensor, ``[B, ...]``
-            Only ``spk`` with ``init_hidden=True`` and ``output=False``.
+        ``mem`` is the potential before the step, ``None`` the one that the neuron holds. Only the spikes are returned
+        with ``init_hidden=True`` and ``output=False``.
 
         Raises
         ------
@@ -231,7 +196,7 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         ShapeError
             If ``mem`` has another shape than ``input_`` and replacing it by zeros would lose something.
         PnbxError
-            With ``init_hidden=True``, when activation checkpointing runs this step again from a state that has gone on.
+            With ``init_hidden=True``, when activation checkpointing runs this step again from a later state.
         """
         current = wide(input_)
         if mem is None:
@@ -256,20 +221,11 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
     def forward_sequence(
         self, input_: Shaped[Tensor, "T B *shape"], mem: Shaped[Tensor, "..."] | None = None
     ) -> tuple[Shaped[Tensor, "T B *shape"], Shaped[Tensor, "T B *shape"]]:
-        """All steps of a sequence, as if :meth:`forward` were called in a loop.
+        """All steps of a sequence ``[T, B, ...]``, as if :meth:`forward` were called in a loop.
 
-        Parameters
-        ----------
-        input_ : Tensor, ``[T, B, ...]``
-            Input current, time first.
-        mem : Tensor, ``[B, ...]``, optional
-            Membrane potential before the first step; without it zeros, or with ``init_hidden=True`` the one that
-            the neuron holds.
-
-        Returns
-        -------
-        spk, mem : Tensor, ``[T, B, ...]``
-            Spikes and membrane potential of every step; ``mem[-1]`` continues the sequence.
+        ``mem`` ``[B, ...]`` is the membrane potential before the first step; without it zeros, or with
+        ``init_hidden=True`` the one that the neuron holds. Returns spikes and membrane potential of every step,
+        ``[T, B, ...]`` each; ``mem[-1]`` continues the sequence.
 
         Raises
         ------
@@ -309,20 +265,14 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         (also ``surrogate_disable``), hooks, or a ``forward`` that a subclass may have changed. This neuron's own
         state is neither read nor written.
         """
-        plain = type(self) is Leaky and not (self.inhibition or self.state_quant or _hooked(self))
-        decay = self.beta.clamp(0, 1)
-        if not (plain and usable(input_, decay, self.threshold, mem, self.spike_grad) and self._fires_ones()):
+        if type(self) is not Leaky or self.inhibition or self.state_quant or hooked(self):
             return None
-        return lif_scan(
-            input_,
-            decay,
-            self.threshold,
-            mem,
-            step="delayed" if self.reset_delay else "leaky",
-            reset=self.reset_mechanism,
-            spike_grad=self.spike_grad,
-            traced=traced,
-        )
+        decay = self.beta.clamp(0, 1)
+        if not (usable(input_, decay, self.threshold, mem, self.spike_grad) and self._fires_ones()):
+            return None
+        options: dict[str, Any] = {"reset": self.reset_mechanism, "spike_grad": self.spike_grad, "traced": traced}
+        step: Step = "delayed" if self.reset_delay else "leaky"
+        return lif_scan(input_, decay, self.threshold, mem, step=step, **options)
 
     def _fires_ones(self) -> bool:
         size = self.graded_spikes_factor
@@ -366,7 +316,7 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         self._reset_mechanism = list(self.reset_dict)[int(self.reset_mechanism_val)]
 
 
-def _hooked(module: torch.nn.Module) -> bool:
+def hooked(module: torch.nn.Module) -> bool:
     """Whether somebody listens to the calls of a module."""
     hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
     return any(hooks)

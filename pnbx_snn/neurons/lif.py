@@ -2,45 +2,33 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pnbx_snn.checks import wide
+from pnbx_snn.checks import check_option, check_shape, wide
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.kernels.lif import Scan
 from pnbx_snn.neurons.cells import LIFBoxCell, Primitive, Reset, leaky_cell
 from pnbx_snn.neurons.leaky import Leaky
 from pnbx_snn.surrogate import SpikeFunction
 
 
 class LIFState(NamedTuple):
-    """What a LIF layer carries from one step to the next.
-
-    Parameters
-    ----------
-    v : Tensor, ``[B, N]``
-        Membrane potential after the reset.
-    """
+    """What a LIF layer carries to the next step: the membrane potential ``v`` after the reset, ``[B, N]``."""
 
     v: Tensor
 
 
 def beta_from_tau(tau_s: float, dt_s: float) -> float:
-    r"""Decay per step of a membrane with a time constant: ``beta = exp(-dt_s / tau_s)``.
+    """Decay per step of a membrane with a time constant: ``beta = exp(-dt_s / tau_s)``, in [0, 1].
 
     Parameters
     ----------
-    tau_s : float
-        Membrane time constant in seconds, > 0; infinity gives a neuron without leak.
-    dt_s : float
-        Length of a step in seconds, > 0.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+    tau_s, dt_s : float
+        Membrane time constant (infinity: no leak) and length of a step in seconds, both > 0.
 
     Raises
     ------
@@ -72,10 +60,9 @@ class LIF(nn.Module):
         v[t] = u[t] - z[t] * threshold                  # reset="subtract"
         v[t] = u[t]                                     # reset="none"
 
-    The neuron is not reinvented: ``"leaky"`` runs the forward of ``snntorch.Leaky(reset_delay=False)``, ``"lif_box"``
-    Norse's ``lif_box_feed_forward_step`` and reset functions; values and gradients are theirs, and gradients flow
-    through the reset in both. snnTorch's *default* differs: ``snntorch.Leaky`` has ``reset_mechanism="subtract"``
-    and ``reset_delay=True``, whose reset shows one step later.
+    ``"leaky"`` runs the forward of ``snntorch.Leaky(reset_delay=False)``, ``"lif_box"`` Norse's
+    ``lif_box_feed_forward_step`` and reset functions; gradients flow through the reset in both. The *default* of
+    ``snntorch.Leaky`` is ``reset_mechanism="subtract"`` and ``reset_delay=True``, whose reset shows one step later.
 
     Parameters
     ----------
@@ -91,36 +78,24 @@ class LIF(nn.Module):
         Surrogate gradient, see :func:`pnbx_snn.surrogate.resolve`. ``None`` is the library's own default: atan for
         ``"leaky"``, SuperSpike for ``"lif_box"``.
     learn_beta, learn_threshold : bool
-        Make ``beta`` or ``threshold`` a Parameter. It is not kept in its range while it learns, except that
-        ``beta`` is clamped where it is used.
-
-    Attributes
-    ----------
-    beta, threshold : Tensor or Parameter
-        Scalar or ``[N]``; their ``state_dict`` keys are ``cell.beta`` and ``cell.threshold``.
-    reset, primitive : str
-        As given; read-only.
+        Make it a Parameter (``state_dict`` keys ``cell.beta`` and ``cell.threshold``). It may leave its range while it
+        learns; ``beta`` is clamped where it is used.
 
     Raises
     ------
-    PnbxValueError
-        ``beta`` outside [0, 1], ``threshold`` not > 0, unknown ``reset``, ``primitive`` or surrogate.
-    ShapeError
-        ``beta`` or ``threshold`` is neither a scalar nor a vector.
+    PnbxValueError, ShapeError
+        ``beta`` outside [0, 1], ``threshold`` not > 0, an unknown option; neither a scalar nor a vector.
 
     Notes
     -----
     snnTorch decides the reset of a step in two parts: ``R[t] = H(v[t-1] - threshold)``, without gradient, before the
     input arrives, and ``S[t] - R[t]`` after it. As long as no membrane stands above the threshold *after* its reset,
     R is 0 and the equations above are exact. When one does (``"subtract"`` from above two thresholds, an initial
-    state above the threshold, a threshold that was lowered in between), ``"leaky"`` keeps snnTorch's behaviour, and
+    state above the threshold, a threshold that was lowered in between), ``"leaky"`` behaves as snnTorch does, and
     there differs from ``"lif_box"``, which is the equations above always::
 
         subtract:  U = beta * v[t-1] + I[t] - R * threshold;  S = H(U - threshold);  v[t] = U - (S - R) * threshold
         zero:      U = beta * (1 - R) * v[t-1] + I[t];        S = H(U - threshold);  v[t] = U - (S - R) * U
-
-    So after such a step ``"subtract"`` compares one threshold lower (the neuron is silent for a ``u`` between one and
-    two thresholds), and ``"zero"`` forgets the state first, then keeps a suprathreshold ``U`` and doubles any other.
 
     The state has the dtype that the input and the parameters promote to, and is float32 where that is half precision
     (under autocast): in bfloat16 a membrane of 4 would stay 4 when 0.01 is added. Spikes have the dtype of the input.
@@ -156,8 +131,8 @@ class LIF(nn.Module):
         learn_threshold: bool = False,
     ) -> None:
         super().__init__()
-        _one_of("reset", reset, get_args(Reset))
-        _one_of("primitive", primitive, get_args(Primitive))
+        check_option("lif", "reset", reset, Reset)
+        check_option("lif", "primitive", primitive, Primitive)
         beta = _parameter("beta", beta)
         _in_range("beta", beta, (beta >= 0) & (beta <= 1), "in [0, 1]")
         threshold = _parameter("threshold", threshold)
@@ -166,9 +141,8 @@ class LIF(nn.Module):
             raise ShapeError(f"lif: beta is for {len(beta)} neurons, threshold for {len(threshold)}")
         self._reset: Reset = reset
         self._primitive: Primitive = primitive
-        self.cell: Leaky | LIFBoxCell
         make_cell = leaky_cell if primitive == "leaky" else LIFBoxCell
-        self.cell = make_cell(beta, threshold, reset, spike_grad, learn_beta, learn_threshold)
+        self.cell: Leaky | LIFBoxCell = make_cell(beta, threshold, reset, spike_grad, learn_beta, learn_threshold)
 
     @property
     def beta(self) -> Tensor:
@@ -203,21 +177,9 @@ class LIF(nn.Module):
     def forward(
         self, current: Float[Tensor, "T B N"], state: LIFState | None = None
     ) -> tuple[Float[Tensor, "T B N"], LIFState]:
-        """All steps of a sequence: :meth:`step` in a loop.
+        """All steps of a sequence: :meth:`step` in a loop, from ``state`` (``None`` is zero).
 
-        Parameters
-        ----------
-        current : Tensor, ``[T, B, N]``
-            Input current, time first.
-        state : LIFState, optional
-            State before the first step; ``None`` is zero.
-
-        Returns
-        -------
-        spikes : Tensor, ``[T, B, N]``
-            0 or 1.
-        state : LIFState
-            State after the last step.
+        ``current`` and spikes are ``[T, B, N]``; the state is the one after the last step.
 
         Raises
         ------
@@ -226,16 +188,8 @@ class LIF(nn.Module):
         PnbxTypeError
             ``current`` is not floating point.
         """
-        self._check(current, "[T, B, N]")
-        v = self._initial(current[0], state)
-        scan = self.cell.fused(wide(current), v, traced=False)
-        if scan is not None:
-            return scan.spikes.to(current.dtype), LIFState(scan.v)
-        spikes = []
-        for z, after in self._steps(current.unbind(0), v):
-            spikes.append(z)
-            v = after
-        return torch.stack(spikes), LIFState(v)
+        spikes, v, _ = self._run(current, state, traced=False)
+        return spikes, LIFState(v)
 
     def trace(
         self, current: Float[Tensor, "T B N"], state: LIFState | None = None
@@ -244,18 +198,26 @@ class LIF(nn.Module):
 
         ``v`` is the potential after the reset, so ``LIFState(v[-1])`` continues the run. Otherwise as :meth:`forward`.
         """
-        self._check(current, "[T, B, N]")
-        v = self._initial(current[0], state)
-        scan = self.cell.fused(wide(current), v, traced=True)
-        if scan is not None and scan.membranes is not None:
-            return scan.spikes.to(current.dtype), scan.membranes
-        spikes, membranes = zip(*self._steps(current.unbind(0), v), strict=True)
-        return torch.stack(spikes), torch.stack(membranes)
+        spikes, _, membranes = self._run(current, state, traced=True)
+        assert membranes is not None
+        return spikes, membranes
 
     def extra_repr(self) -> str:
         """Say what ``print(lif)`` shows."""
         beta, threshold = ("per neuron" if p.ndim else f"{p.item():.4g}" for p in (self.beta, self.threshold))
         return f"beta={beta}, threshold={threshold}, reset={self.reset!r}, primitive={self.primitive!r}"
+
+    def _run(self, current: Tensor, state: LIFState | None, *, traced: bool) -> Scan:
+        self._check(current, "[T, B, N]")
+        v = self._initial(current[0], state)
+        scan = self.cell.fused(wide(current), v, traced=traced)
+        if scan is not None:
+            return scan._replace(spikes=scan.spikes.to(current.dtype))
+        spikes, membranes = [], []
+        for z, after in self._steps(current.unbind(0), v):
+            spikes.append(z)
+            membranes += [after] if traced else []
+        return Scan(torch.stack(spikes), after, torch.stack(membranes) if traced else None)
 
     def _steps(self, currents: Sequence[Tensor], v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Run the cell over the steps, yielding spikes and membrane, each ``[B, N]``."""
@@ -272,8 +234,7 @@ class LIF(nn.Module):
     def _initial(self, first: Tensor, state: LIFState | None) -> Tensor:
         if state is None:
             return torch.zeros_like(wide(first))
-        if state.v.shape != first.shape:
-            raise ShapeError(f"lif: state.v must be [B, N] = {list(first.shape)}, got {list(state.v.shape)}")
+        check_shape("lif", "state.v", "[B, N]", state.v, first.shape)
         return wide(state.v)
 
     def _check(self, current: Tensor, axes: str) -> None:
@@ -286,11 +247,6 @@ class LIF(nn.Module):
         for name, parameter in (("beta", self.beta), ("threshold", self.threshold)):
             if parameter.ndim and len(parameter) != current.shape[-1]:
                 raise ShapeError(f"lif: {name} is for {len(parameter)} neurons, current has {current.shape[-1]}")
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise PnbxValueError(f"lif: {name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def _parameter(name: str, value: float | Tensor) -> Tensor:

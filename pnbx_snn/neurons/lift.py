@@ -45,9 +45,8 @@ def lift(neuron: nn.Module) -> nn.Module:
     -------
     nn.Module
         Maps ``x [T, B, ...]`` and a state (``None``: the neuron's own initial state) to ``out [T, B, ...]`` and the
-        state after the last step: for snnTorch a tuple of tensors in snnTorch's order (``(mem,)``, ``(spk, mem)``,
-        ``(syn, mem)``, ``(spk, syn, mem)``, ``(syn_exc, syn_inh, mem)``), for Norse its NamedTuple. The neuron
-        itself is the attribute ``neuron``.
+        state after the last step: for snnTorch a tuple of tensors in snnTorch's order (``(spk, syn, mem)``,
+        ``(syn_exc, syn_inh, mem)``, ...), for Norse its NamedTuple. The neuron itself is the attribute ``neuron``.
 
     Raises
     ------
@@ -60,10 +59,8 @@ def lift(neuron: nn.Module) -> nn.Module:
     -----
     The state is float32 or wider, and under autocast the neuron computes in it, its recurrent matrices too: in bfloat16
     a membrane would stop to grow. Outputs have the dtype of ``x``. A neuron whose matrices were converted to half
-    precision (``neuron.half()``) computes in that.
-
-    A surrogate made by ``snntorch.surrogate`` becomes the equal :class:`~pnbx_snn.surrogate.Surrogate` in the neuron:
-    so it can be pickled, and its spikes have the dtype of its membrane.
+    precision (``neuron.half()``) computes in that. A surrogate made by ``snntorch.surrogate`` becomes the equal
+    :class:`~pnbx_snn.surrogate.Surrogate`, so the neuron can be pickled.
 
     References
     ----------

@@ -1,12 +1,13 @@
 """Messages: every neuron hears the spikes of its eight neighbours on a torus."""
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.checks import check_option
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.quantization import kept_ternary, ternarize
 
@@ -36,46 +37,22 @@ def torus_messages(
         m_{r,c} = \frac{\kappa}{8} \sum_{(i,j) \in \{-1,0,1\}^2 \setminus (0,0)}
         w^{i,j}_{r,c}\; z_{(r+i) \bmod R,\,(c+j) \bmod C}, \qquad \kappa = 2^{-k}
 
-    Neuron ``n`` sits in row ``n // columns`` and column ``n % columns``. Without edges, every :math:`w` is 1.
-
-    Parameters
-    ----------
-    spikes : Tensor, ``[..., N]``
-        0 or 1 (other values are summed as they are).
-    rows, columns : int
-        Sides of the torus, at least 3 each; ``rows * columns = N``.
-    kappa_shift : int
-        :math:`k` in 0 .. 16.
-    edges : Tensor, ``[8, N]``, optional
-        ``edges[k, n]`` weighs what neuron ``n`` hears from its neighbour at offset ``NEIGHBOURS[k]``; -1, 0 and 1 in a
-        network.
-
-    Returns
-    -------
-    Tensor, ``[..., N]``
-        Messages, in the dtype of ``spikes``; between 0 and kappa for spikes, between -kappa and kappa with edges.
+    Neuron ``n`` sits in row ``n // columns`` and column ``n % columns``. Spikes (other values than 0 and 1 are summed
+    as they are) and messages are ``[..., N]`` with ``N = rows * columns``, both sides at least 3; ``kappa_shift`` is
+    :math:`k` in 0 .. 16. ``edges[k, n]`` weighs what neuron ``n`` hears from its neighbour at offset
+    ``NEIGHBOURS[k]``; without edges, every :math:`w` is 1.
 
     Raises
     ------
-    PnbxValueError
-        A side is below 3, or ``kappa_shift`` is not in 0 .. 16.
-    ShapeError
-        The last axis is not ``rows * columns`` long, or edges are not ``[8, rows * columns]``.
-    PnbxTypeError
-        ``spikes`` is not floating point.
+    PnbxValueError, ShapeError, PnbxTypeError
+        A side or ``kappa_shift`` out of range; spikes or edges of another shape; spikes not in floating point.
 
     Notes
     -----
     Exact for spikes in every floating-point dtype: a sum is a whole number up to 8, and the factor a power of two.
-    Without edges, each spike is heard eight times, so the messages of a sample sum to kappa times its number of spikes,
-    and the operation is its own transpose: its gradient is the same sum over the gradients of the neighbours. With
-    edges, the transpose has those of :func:`transpose_edges`.
+    Without edges the operation is its own transpose; with edges, the transpose has those of :func:`transpose_edges`.
 
     Integer counterpart: the sum of eight spikes, each added, subtracted or left out, and shifted; no multiplication.
-
-    References
-    ----------
-    Own; the neighbourhood is Moore's.
 
     Examples
     --------
@@ -113,7 +90,7 @@ def torus_messages(
 
 
 def transpose_edges(edges: Float[Tensor, "8 N"], rows: int, columns: int) -> Float[Tensor, "8 N"]:
-    r"""Return the edges with which :func:`torus_messages` is its own transpose.
+    r"""Return the edges ``[8, N]`` with which :func:`torus_messages` is its own transpose.
 
     .. math::
 
@@ -121,22 +98,6 @@ def transpose_edges(edges: Float[Tensor, "8 N"], rows: int, columns: int) -> Flo
 
     What neuron ``n`` hears from a neighbour becomes what the neighbour hears from ``n``: messages with these edges
     carry the gradient back to the spikes.
-
-    Parameters
-    ----------
-    edges : Tensor, ``[8, N]``
-        As :func:`torus_messages` takes them.
-    rows, columns : int
-        Sides of the torus.
-
-    Returns
-    -------
-    Tensor, ``[8, N]``
-        Edges of the transpose; those of the transpose of it are ``edges`` again.
-
-    References
-    ----------
-    Own.
 
     Examples
     --------
@@ -154,30 +115,14 @@ def transpose_edges(edges: Float[Tensor, "8 N"], rows: int, columns: int) -> Flo
 def edge_gradient(
     spikes: Float[Tensor, "*batch N"], grad: Float[Tensor, "*batch N"], rows: int, columns: int, kappa_shift: int
 ) -> Float[Tensor, "8 N"]:
-    r"""Return the gradient of :func:`torus_messages` to its edges, summed over all axes but the neurons.
+    r"""Return the gradient of :func:`torus_messages` to its edges, ``[8, N]``, summed over all axes but the neurons.
 
     .. math::
 
         \frac{\partial L}{\partial w_{k,n}} = \frac{\kappa}{8} \sum_{\text{batch}} z_{\mathrm{nbr}_k(n)}\,
         \frac{\partial L}{\partial m_n}
 
-    Parameters
-    ----------
-    spikes : Tensor, ``[..., N]``
-        What was sent.
-    grad : Tensor, ``[..., N]``
-        Gradient to the messages.
-    rows, columns, kappa_shift : int
-        As of :func:`torus_messages`.
-
-    Returns
-    -------
-    Tensor, ``[8, N]``
-        Gradient to the edges.
-
-    References
-    ----------
-    Own.
+    ``spikes`` and the gradient to the messages, ``grad``, are ``[..., N]``.
 
     Examples
     --------
@@ -210,8 +155,6 @@ class TorusMessages(nn.Module):
 
     Attributes
     ----------
-    num_neurons, rows, columns, kappa_shift, edges
-        As given or chosen.
     weight : Parameter, ``[8, N]``
         Latent edges, starting uniform in [1/16, 1/8); ``None`` with ``edges="equal"``.
 
@@ -225,19 +168,13 @@ class TorusMessages(nn.Module):
     -----
     Shapes: spikes ``[..., N]``, messages ``[..., N]``. 8·N parameters with learned edges, else none; no state.
 
-    Learned edges are rounded as the weights of a :class:`~pnbx_snn.layers.bitlinear.BitLinear` are (absmean over all of
-    them, straight-through gradient: that of the latent edge over the scale), but *without* the scale :math:`\gamma` in
-    the result: what scales a message is :math:`\kappa / 8`, a power of two, and sums of spikes stay whole numbers that
-    a compiled program has exactly. A common factor of all latent edges therefore changes no message.
+    Learned edges are rounded as the weights of a :class:`~pnbx_snn.layers.bitlinear.BitLinear` (absmean over all of
+    them, straight-through gradient), but *without* the scale :math:`\gamma` in the result: what scales a message is
+    :math:`\kappa / 8`, a power of two, so a compiled program has it exactly.
 
-    Drawn from [a, 2a), every edge rounds to 1: learning starts from the messages of equal edges, to the bit, and what
-    differs later was learned. They start at different distances from where they become 0, and with ``a = 1/16`` near
-    enough for the steps of Adam: in 440 of them on 8x8 digits, rate 5e-3, 35 to 42 % of the edges left 1 (three seeds,
-    H 64); of edges that all start at 1.0, none did.
-
-    References
-    ----------
-    Rounding: Ma et al. 2024, arXiv:2402.17764. Learned edges on a torus: own.
+    Drawn from [a, 2a), every edge rounds to 1: learning starts from the messages of equal edges, bit for bit. With
+    ``a = 1/16`` they start near enough to the border of 0 for the steps of Adam: in 440 of them on 8x8 digits, rate
+    5e-3, 35 to 42 % of the edges left 1 (three seeds, H 64); of edges that all start at 1.0, none did.
 
     Examples
     --------
@@ -266,11 +203,9 @@ class TorusMessages(nn.Module):
         super().__init__()
         sides = _sides(num_neurons, rows, columns)
         _check_torus(*sides, kappa_shift)
-        if edges not in get_args(Edges):
-            raise PnbxValueError(f"messages: edges must be one of {', '.join(get_args(Edges))}, got {edges!r}")
-        self.num_neurons = num_neurons
+        check_option("messages", "edges", edges, Edges)
+        self.num_neurons, self.kappa_shift = num_neurons, kappa_shift
         self.rows, self.columns = sides
-        self.kappa_shift = kappa_shift
         self.edges: Edges = edges
         self.weight = None
         if edges == "ternary":
@@ -286,10 +221,7 @@ class TorusMessages(nn.Module):
         return None if rounded is None else rounded[0]
 
     def rounded(self) -> tuple[Float[Tensor, "8 N"], Float[Tensor, ""]] | None:
-        """Return ternary edges and the scale that rounded them, see :func:`pnbx_snn.quantization.ternarize`.
-
-        The scale is for packed files alone; ``None`` if all edges are equal.
-        """
+        """Return ternary edges and the scale that rounded them (for packed files alone); ``None`` if all are equal."""
         if self.weight is None:
             return None
         return kept_ternary(self) or ternarize(self.weight)

@@ -7,17 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pnbx_snn.checks import check_shape
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 
 
 class OUState(NamedTuple):
-    """What the noise carries from one step to the next.
-
-    Parameters
-    ----------
-    xi : Tensor, ``[B, N]``
-        The last value, float32 or wider.
-    """
+    """What the noise carries to the next step: its last value ``xi``, ``[B, N]``, float32 or wider."""
 
     xi: Tensor
 
@@ -44,29 +39,22 @@ class OUNoise(nn.Module):
         Correlation from one step to the next, in [0, 1]. 0 is white noise, 1 a random offset that never changes.
         Exactly one of ``tau_steps`` and ``rho`` is given.
 
-    Attributes
-    ----------
-    sigma, rho : float
-        As given or computed.
-
     Raises
     ------
     PnbxValueError
         A number is out of range, ``tau_steps`` and ``rho`` are both given or both missing, or the generator lives on
         another device than the input.
-    PnbxTypeError
-        The input is not floating point, or no generator is given.
-    ShapeError
-        The input has the wrong number of axes or an empty one, or the state another shape.
+    PnbxTypeError, ShapeError
+        The input is not floating point, no generator is given; a wrong number of axes, an empty one, another state.
 
     Notes
     -----
-    A state of ``None`` draws :math:`\xi[-1]` from the stationary distribution first, so there is no transient and
-    every step has variance :math:`\sigma^2`; for a start at zero pass ``OUState(torch.zeros(B, N))``.
+    A state of ``None`` draws :math:`\xi[-1]` from the stationary distribution first, so there is no transient; for a
+    start at zero pass ``OUState(torch.zeros(B, N))``.
 
     No parameters, no buffers, no gradient, no mode: it draws whenever it is called, also after ``eval()``. Noise is
     for training, so call it there only; a program has none. All numbers come from the generator, one draw of
-    ``[B, N]`` per step, so a sequence in pieces equals the whole sequence to the bit. The state is float32 or wider
+    ``[B, N]`` per step, so a sequence in pieces equals the whole sequence bit for bit. The state is float32 or wider
     (in bfloat16 a ``rho`` of 0.999 would round to 1).
 
     References
@@ -112,23 +100,10 @@ class OUNoise(nn.Module):
     def forward(
         self, like: Float[Tensor, "T B N"], state: OUState | None = None, *, generator: torch.Generator
     ) -> tuple[Float[Tensor, "T B N"], OUState]:
-        """All steps of a sequence: :meth:`step` in a loop.
+        """All steps of a sequence: :meth:`step` in a loop; ``None`` draws a state of the stationary distribution.
 
-        Parameters
-        ----------
-        like : Tensor, ``[T, B, N]``
-            Says shape, dtype and device; its values are not read.
-        state : OUState, optional
-            State before the first step; ``None`` draws it from the stationary distribution.
-        generator : torch.Generator
-            Where every random number comes from; on the device of ``like``.
-
-        Returns
-        -------
-        noise : Tensor, ``[T, B, N]``
-            In the dtype of ``like``, without gradient.
-        state : OUState
-            State after the last step.
+        ``like`` ``[T, B, N]`` gives shape, dtype and device of the noise, its values are not read; every random
+        number comes from ``generator``, on the same device. The noise has no gradient.
         """
         _check(like, "[T, B, N]", generator)
         state = self._initial(like[0], state, generator)
@@ -151,8 +126,7 @@ class OUNoise(nn.Module):
     def _initial(self, first: Tensor, state: OUState | None, generator: torch.Generator) -> OUState:
         if state is None:
             return OUState(self.sigma * _normal(first, generator))
-        if state.xi.shape != first.shape:
-            raise ShapeError(f"noise: state.xi must be [B, N] = {list(first.shape)}, got {list(state.xi.shape)}")
+        check_shape("noise", "state.xi", "[B, N]", state.xi, first.shape)
         return state
 
 

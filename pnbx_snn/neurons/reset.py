@@ -5,19 +5,12 @@ from torch import nn
 
 
 def reset(net: nn.Module) -> None:
-    """Set the hidden state of every snnTorch neuron in a network to zero, cut off from the graph.
+    """Set the hidden state of every snnTorch neuron in a network, at any depth, to zero, cut off from the graph.
 
     For neurons with ``init_hidden=True``, before each new sequence; :class:`~pnbx_snn.neurons.leaky.Leaky` is one of
     them. Layers with explicit state (:class:`~pnbx_snn.neurons.lif.LIF` and all others here) have nothing to reset:
     leave their state out. What is learned or adapted over sequences (glia, a persistent hippocampus) stays.
-
-    ``snntorch.utils.reset`` looks at the direct children of ``net`` only, and clears the neurons of every other network
-    too.
-
-    Parameters
-    ----------
-    net : nn.Module
-        A network or a single neuron; neurons are found at any depth.
+    ``snntorch.utils.reset`` reaches direct children only, and clears the neurons of every other network too.
 
     Examples
     --------

@@ -22,14 +22,8 @@ class Compiled:
     """A kernel twice: for several threads, and for one, which then starts no others (and survives a fork).
 
     Division follows IEEE, as in torch: by zero it gives infinity or NaN and raises nothing. Nothing is contracted to
-    a fused multiply-add. A function may have free variables if they are numbers: they are constants of the kernel.
-
-    Parameters
-    ----------
-    function
-        What to compile; its outer loops are ``numba.prange``.
-    tag
-        Tells apart kernels made from the same function with other free variables.
+    a fused multiply-add. Outer loops are ``numba.prange``; free variables must be numbers, which are constants of the
+    kernel, and ``tag`` tells apart kernels made from the same function with other ones.
     """
 
     def __init__(self, function: Callable[..., None], tag: str = "") -> None:

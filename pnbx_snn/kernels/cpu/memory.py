@@ -1,8 +1,8 @@
 """Large results in memory that is used again: to fill a fresh page costs more than what a kernel does with it.
 
 Two results of 16 MiB took 10.1 ms to be filled for the first time from ``torch.empty`` (pages of 4 KiB), 3.8 ms from
-NumPy, which asks Linux for pages of 2 MiB. A training step makes and frees the same sizes over and over; from the
-second on, a pass of LIF neurons takes a quarter less time with what the step before has freed.
+NumPy, which asks Linux for pages of 2 MiB. A training step makes and frees the same sizes over and over: from the
+second on, a pass of LIF neurons takes a quarter less time.
 """
 
 from collections import deque
@@ -51,11 +51,8 @@ def _take(num_bytes: int) -> Any:
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return contiguous memory for a result.
 
-    Parameters
-    ----------
-    shape, dtype
-        Of the tensor. One of 4 MiB or more lies on memory that is kept, once it is free, for the next of its size; at
-        most 16 such blocks are.
+    A result of 4 MiB or more lies on memory that is stored, once it is free, for the next of its size; at most 16 such
+    blocks are.
 
     Examples
     --------

@@ -159,14 +159,9 @@ def run_forward(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """States ``[T, B, S]`` of a decay ``[S]`` or ``[T, B, S]``; all of one dtype."""
     states = empty(inputs.shape, inputs.dtype)
     kernel = _forward_complex if inputs.is_complex() else _forward
-    kernel(
-        _decays(decay, initial),
-        int(decay.ndim == 3),
-        _columns(inputs),
-        _columns(initial.unsqueeze(0))[0],
-        _columns(states),
-        _width(initial.numel()),
-    )
+    first = _columns(initial.unsqueeze(0))[0]
+    width = _width(initial.numel())
+    kernel(_decays(decay, initial), int(decay.ndim == 3), _columns(inputs), first, _columns(states), width)
     return states
 
 
@@ -180,19 +175,11 @@ def run_backward(
     # Of a constant decay and for each sample, in double precision: a float32 sum over 100,000 steps has four digits.
     total = torch.zeros(initial.shape, dtype=torch.complex128 if dtype.is_complex else torch.float64)
     kernel = _backward_complex if dtype.is_complex else _backward
+    first, of_first, summed = (_columns(row.unsqueeze(0))[0] for row in (initial, grad_initial, total))
     kernel(
-        _decays(decay, initial),
-        int(moving),
-        _columns(initial.unsqueeze(0))[0],
-        _columns(states),
-        _columns(grad),
-        _columns(grad_inputs),
-        _columns(grad_initial.unsqueeze(0))[0],
-        _columns(grad_decay),
-        _columns(total.unsqueeze(0))[0],
-        need_decay,
-        _width(initial.numel()),
-    )
+        _decays(decay, initial), int(moving), first, _columns(states), _columns(grad), _columns(grad_inputs), of_first,
+        _columns(grad_decay), summed, need_decay, _width(initial.numel()),
+    )  # fmt: skip
     if not need_decay:
         return decay.new_empty(0), grad_inputs, grad_initial
     return grad_decay if moving else total.sum(0).to(dtype), grad_inputs, grad_initial

@@ -144,6 +144,16 @@ def _active(bits, row, found):  # type: ignore[no-untyped-def]
     return n
 
 
+@inlined
+def _add_two(rows, base, found, q, size, ones, twos):  # type: ignore[no-untyped-def]
+    """Add both bits of two active inputs to the counters of ones and twos; return these and the carry to fours."""
+    p0, p1 = (base + found[q]) * 2 * size, (base + found[q + 1]) * 2 * size
+    a, b, c, d = load_words(rows, p0), load_words(rows, p0 + size), load_words(rows, p1), load_words(rows, p1 + size)
+    t0, ones = most(ones, a, b), odd(ones, a, b)
+    t1, ones = most(ones, c, d), odd(ones, c, d)
+    return ones, odd(twos, t0, t1), most(twos, t0, t1)
+
+
 @Compiled
 def _count(bits, planes, sums):  # type: ignore[no-untyped-def]
     """Sum the weights of the active inputs, ``[R, N]``."""
@@ -164,31 +174,11 @@ def _count(bits, planes, sums):  # type: ignore[no-untyped-def]
                     c0, c1, c2, c3, c4 = no_words(), no_words(), no_words(), no_words(), no_words()
                     c5, c6, c7, c8, c9 = no_words(), no_words(), no_words(), no_words(), no_words()
                     for q in range(begin, end, 8):
-                        p0, p1 = (base + found[q]) * 2 * size, (base + found[q + 1]) * 2 * size
-                        p2, p3 = (base + found[q + 2]) * 2 * size, (base + found[q + 3]) * 2 * size
-                        a, b = load_words(rows, p0), load_words(rows, p0 + size)
-                        c, d = load_words(rows, p1), load_words(rows, p1 + size)
-                        t0, c0 = most(c0, a, b), odd(c0, a, b)
-                        t1, c0 = most(c0, c, d), odd(c0, c, d)
-                        f0, c1 = most(c1, t0, t1), odd(c1, t0, t1)
-                        a, b = load_words(rows, p2), load_words(rows, p2 + size)
-                        c, d = load_words(rows, p3), load_words(rows, p3 + size)
-                        t0, c0 = most(c0, a, b), odd(c0, a, b)
-                        t1, c0 = most(c0, c, d), odd(c0, c, d)
-                        f1, c1 = most(c1, t0, t1), odd(c1, t0, t1)
+                        c0, c1, f0 = _add_two(rows, base, found, q, size, c0, c1)
+                        c0, c1, f1 = _add_two(rows, base, found, q + 2, size, c0, c1)
                         e0, c2 = most(c2, f0, f1), odd(c2, f0, f1)
-                        p0, p1 = (base + found[q + 4]) * 2 * size, (base + found[q + 5]) * 2 * size
-                        p2, p3 = (base + found[q + 6]) * 2 * size, (base + found[q + 7]) * 2 * size
-                        a, b = load_words(rows, p0), load_words(rows, p0 + size)
-                        c, d = load_words(rows, p1), load_words(rows, p1 + size)
-                        t0, c0 = most(c0, a, b), odd(c0, a, b)
-                        t1, c0 = most(c0, c, d), odd(c0, c, d)
-                        f0, c1 = most(c1, t0, t1), odd(c1, t0, t1)
-                        a, b = load_words(rows, p2), load_words(rows, p2 + size)
-                        c, d = load_words(rows, p3), load_words(rows, p3 + size)
-                        t0, c0 = most(c0, a, b), odd(c0, a, b)
-                        t1, c0 = most(c0, c, d), odd(c0, c, d)
-                        f1, c1 = most(c1, t0, t1), odd(c1, t0, t1)
+                        c0, c1, f0 = _add_two(rows, base, found, q + 4, size, c0, c1)
+                        c0, c1, f1 = _add_two(rows, base, found, q + 6, size, c0, c1)
                         e1, c2 = most(c2, f0, f1), odd(c2, f0, f1)
                         x, c3 = most(c3, e0, e1), odd(c3, e0, e1)
                         x, c4 = both(c4, x), either(c4, x)

@@ -4,6 +4,7 @@ numba's own vectoriser does not keep a dozen vectors in registers through a loop
 64 comparisons into one word. Everything here trusts its indices.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,24 @@ def _splat(builder: Any, value: Any, vector: Vector) -> Any:
     return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), None))
 
 
+def _operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Make an operation of compiled code, of these types, from what writes its instructions with a builder."""
+
+    def decorate(write: Callable[..., Any]) -> Any:
+        def typed(typing_context: Any, *given: Any) -> Any:
+            def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return write(builder, *args)
+
+            return result(*arguments), build
+
+        names = ["typing_context", *(f"argument_{i}" for i in range(len(arguments)))]  # numba wants each by name
+        parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return intrinsic(typed)
+
+    return decorate
+
+
 def _load(vector: Vector) -> Any:
     def load(typing_context: Any, array: Any, index: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -76,47 +95,22 @@ def _store(vector: Vector) -> Any:
     return intrinsic(store)
 
 
-def _of_two(vector: Vector, make: Callable[[Any, Any, Any], Any]) -> Any:
-    def of_two(typing_context: Any, a: Any, b: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return make(builder, *args)
+_two_words, _three_words = (_operation(WORDS, *[WORDS] * n) for n in (2, 3))
+_two_floats = _operation(FLOATS, FLOATS, FLOATS)
 
-        return vector(vector, vector), build
-
-    return intrinsic(of_two)
-
-
-def _of_three(vector: Vector, make: Callable[[Any, Any, Any, Any], Any]) -> Any:
-    def of_three(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return make(builder, *args)
-
-        return vector(vector, vector, vector), build
-
-    return intrinsic(of_three)
-
-
-def _zero(vector: Vector) -> Any:
-    def zero(typing_context: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return ir.Constant(vector.llvm, None)
-
-        return vector(), build
-
-    return intrinsic(zero)
-
-
-load_words, store_words, no_words = _load(WORDS), _store(WORDS), _zero(WORDS)
-both = _of_two(WORDS, lambda b, x, y: b.and_(x, y))
-either = _of_two(WORDS, lambda b, x, y: b.xor(x, y))
-odd = _of_three(WORDS, lambda b, x, y, z: b.xor(b.xor(x, y), z))
+load_words, store_words = _load(WORDS), _store(WORDS)
+no_words = _operation(WORDS)(lambda b: ir.Constant(WORDS.llvm, None))
+both = _two_words(lambda b, x, y: b.and_(x, y))
+either = _two_words(lambda b, x, y: b.xor(x, y))
+odd = _three_words(lambda b, x, y, z: b.xor(b.xor(x, y), z))
 """Sum bit of three bits."""
-most = _of_three(WORDS, lambda b, x, y, z: b.or_(b.and_(x, y), b.and_(z, b.xor(x, y))))
+most = _three_words(lambda b, x, y, z: b.or_(b.and_(x, y), b.and_(z, b.xor(x, y))))
 """Carry bit of three bits."""
 
-load_floats, store_floats, no_floats = _load(FLOATS), _store(FLOATS), _zero(FLOATS)
-add_floats = _of_two(FLOATS, lambda b, x, y: b.fadd(x, y))
-subtract_floats = _of_two(FLOATS, lambda b, x, y: b.fsub(x, y))
+load_floats, store_floats = _load(FLOATS), _store(FLOATS)
+no_floats = _operation(FLOATS)(lambda b: ir.Constant(FLOATS.llvm, None))
+add_floats = _two_floats(lambda b, x, y: b.fadd(x, y))
+subtract_floats = _two_floats(lambda b, x, y: b.fsub(x, y))
 
 
 def _compare(make: Callable[[Any, Any, Callable[[float], Any]], Any]) -> Any:
@@ -141,59 +135,33 @@ other_than_0_and_1 = _compare(  # NaN is other
 )
 
 
-def _start(typing_context: Any, value: Any) -> Any:
+@_operation(HALVES, types.int64)
+def start(builder: Any, value: Any) -> Any:
     """Return the same int16 in all lanes."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _splat(builder, builder.trunc(args[0], HALVES.kind), HALVES)
-
-    return HALVES(types.int64), build
+    return _splat(builder, builder.trunc(value, HALVES.kind), HALVES)
 
 
-def _add_plane(typing_context: Any, word: Any, plane: Any, total: Any) -> Any:
+@_operation(HALVES, types.uint32, types.int64, HALVES)
+def add_plane(builder: Any, word: Any, plane: Any, total: Any) -> Any:
     """Add ``2**plane`` in every lane whose bit is set."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        set_bits = builder.bitcast(args[0], ir.VectorType(ir.IntType(1), HALVES.lanes))
-        amount = builder.shl(ir.Constant(HALVES.kind, 1), builder.trunc(args[1], HALVES.kind))
-        chosen = builder.select(set_bits, _splat(builder, amount, HALVES), HALVES.constant(0))
-        return builder.add(args[2], chosen)
-
-    return HALVES(types.uint32, types.int64, HALVES), build
+    set_bits = builder.bitcast(word, ir.VectorType(ir.IntType(1), HALVES.lanes))
+    amount = builder.shl(ir.Constant(HALVES.kind, 1), builder.trunc(plane, HALVES.kind))
+    return builder.add(total, builder.select(set_bits, _splat(builder, amount, HALVES), HALVES.constant(0)))
 
 
-def _as_floats(typing_context: Any, value: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.sitofp(args[0], FLOATS.llvm)
-
-    return FLOATS(HALVES), build
+as_floats = _operation(FLOATS, HALVES)(lambda b, value: b.sitofp(value, FLOATS.llvm))
 
 
-start: Any = intrinsic(_start)
-add_plane: Any = intrinsic(_add_plane)
-as_floats: Any = intrinsic(_as_floats)
-
-
-def _lowest_bit(typing_context: Any, word: Any) -> Any:
+@_operation(types.int64, types.uint64)
+def lowest_bit(builder: Any, word: Any) -> Any:
     """Return the place of the lowest set bit of a word that is not zero."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(_I64, [_I64, ir.IntType(1)])
-        function = builder.module.declare_intrinsic("llvm.cttz.i64", (), kind)
-        return builder.call(function, [args[0], ir.Constant(ir.IntType(1), 1)])
-
-    return types.int64(types.uint64), build
+    kind = ir.FunctionType(_I64, [_I64, ir.IntType(1)])
+    function = builder.module.declare_intrinsic("llvm.cttz.i64", (), kind)
+    return builder.call(function, [word, ir.Constant(ir.IntType(1), 1)])
 
 
-def _set_bits(typing_context: Any, word: Any) -> Any:
+@_operation(types.int64, types.uint64)
+def set_bits(builder: Any, word: Any) -> Any:
     """Return how many bits of a word are set."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(_I64, [_I64])
-        return builder.call(builder.module.declare_intrinsic("llvm.ctpop.i64", (), kind), args)
-
-    return types.int64(types.uint64), build
-
-
-lowest_bit: Any = intrinsic(_lowest_bit)
-set_bits: Any = intrinsic(_set_bits)
+    kind = ir.FunctionType(_I64, [_I64])
+    return builder.call(builder.module.declare_intrinsic("llvm.ctpop.i64", (), kind), [word])

@@ -148,15 +148,9 @@ def saved(x: Tensor, kept: Tensor, torus: Sequence[int]) -> Tensor:
 
 
 def run_forward(
-    x: Tensor,
-    decay: Tensor,
-    theta: Tensor,
-    v0: Tensor,
-    z0: Tensor | None,
-    kind: str,
-    torus: Sequence[int],
+    x: Tensor, decay: Tensor, theta: Tensor, v0: Tensor, z0: Tensor | None, kind: str, torus: Sequence[int],
     traced: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return spikes ``[T, ...]``, the last membrane ``[...]``, all membranes (if traced) and what is kept.
 
     ``kind`` names step, reset and surrogate: ``"leaky/zero/atan"``.
@@ -197,9 +191,7 @@ def run_backward(
     of_v = x.new_zeros(x.shape[1:]) if g_v is None else g_v.clone(memory_format=torch.contiguous_format)
     of_z = torch.zeros_like(of_v)
     of_decay, of_theta = (torch.empty_like(of_v) if learned else None for _ in range(2))
-    upstream: list[Any] = []
-    for gradient in (g_spikes, g_membranes):
-        upstream.append((None, 0) if gradient is None else by_step(gradient))
+    upstream = [(None, 0) if g is None else by_step(g) for g in (g_spikes, g_membranes)]
     (gs, gs_stride), (gm, gm_stride) = ((None if g is None else g[-1], stride) for g, stride in upstream)
     parameters = (by_unit(decay, of_v), by_unit(theta, of_v))
     with on_device(x):

@@ -128,19 +128,9 @@ def _multiply(x: Tensor, codes: Tensor, N: int, K: int, *, events: bool) -> Tens
     rows = FEW_ROWS if R <= FEW_ROWS else ROWS
     with on_device(x):
         _product[((R + rows - 1) // rows, (N + OUTPUTS - 1) // OUTPUTS)](
-            x,
-            codes,
-            y,
-            R,
-            N,
-            K,
-            x.shape[1],
-            EVENTS=events,
-            ROWS=rows,
-            OUTPUTS=OUTPUTS,
-            INPUTS=INPUTS,
+            x, codes, y, R, N, K, x.shape[1], EVENTS=events, ROWS=rows, OUTPUTS=OUTPUTS, INPUTS=INPUTS,
             num_warps=4 if R <= FEW_ROWS else 8,
-        )
+        )  # fmt: skip
     return y
 
 
