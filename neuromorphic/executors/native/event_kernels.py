@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
+from neuromorphic.executors.native.instructions import count_block, spread_bits, store_counts
 from neuromorphic.executors.native.rows import (
     EVENTS_A_PASS,
     EVENTS_AT_ONCE,
@@ -28,7 +29,6 @@ from neuromorphic.executors.native.rows import (
 )
 from neuromorphic.executors.native.vectors import (
     LANES,
-    count_block,
     count_ones,
     get_half_word,
     get_int,
@@ -38,8 +38,6 @@ from neuromorphic.executors.native.vectors import (
     put_int,
     splat_bytes,
     splat_words,
-    spread_bits,
-    store_counts,
     store_words,
 )
 

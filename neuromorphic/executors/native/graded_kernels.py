@@ -15,6 +15,7 @@ import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.event_kernels import CHUNK, COLUMN
+from neuromorphic.executors.native.instructions import add_bytes, count_signed_block, spread_bits, store_counts
 from neuromorphic.executors.native.rows import (
     DIGIT_LENGTHS,
     DIGIT_LISTS,
@@ -25,8 +26,6 @@ from neuromorphic.executors.native.rows import (
 )
 from neuromorphic.executors.native.vectors import (
     LANES,
-    add_bytes,
-    count_signed_block,
     get_half_word,
     get_int,
     load_words,
@@ -34,8 +33,6 @@ from neuromorphic.executors.native.vectors import (
     put_int,
     splat_bytes,
     splat_words,
-    spread_bits,
-    store_counts,
     store_words,
 )
 
