@@ -18,15 +18,6 @@ import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.instructions import count_block, spread_bits, store_counts
-from neuromorphic.executors.native.rows import (
-    EVENTS_A_PASS,
-    EVENTS_AT_ONCE,
-    LIST_LENGTH,
-    LIST_OF_SILENT,
-    LIST_START,
-    MAX_PLANES,
-    WIDE_PLANES,
-)
 from neuromorphic.executors.native.vectors import (
     LANES,
     count_ones,
@@ -41,10 +32,18 @@ from neuromorphic.executors.native.vectors import (
     store_words,
 )
 
+# A list of events in ints: how many stand in it (with the padding), whether it names the silent ones instead (those
+# are fewer at high rates), then the numbers.
+LIST_LENGTH, LIST_OF_SILENT, LIST_START = 0, 1, 8
+EVENTS_AT_ONCE = 16  # a list is padded to a multiple of this with the number of a column of zeros
+MAX_PLANES = 16  # bits of a counter of events
+EVENTS_A_PASS = 32752  # that such a counter holds: two bits an event
+WIDE_PLANES = 32  # bits of a sum of graded events
 CHUNK = 64 * LANES  # outputs a register counts
-_ONE = np.uint64(1)
 COLUMN = 2 * LANES  # words of one input's column of one chunk
 PLANE_WORDS = WIDE_PLANES * LANES
+SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 32 integers
+_ONE = np.uint64(1)
 
 
 @kernel
@@ -86,9 +85,6 @@ def _store_chunk(bits, planes, num_planes, out, start, valid, less):  # type: ig
             store_counts(bits, spare, low, high, less)
             for i in range(valid - 32 * group):
                 put_int(out, start + 32 * group + i, get_int(bits, spare + i))
-
-
-SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 32 integers
 
 
 @kernel

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS, columns_for_events, fields_for_values, rows_for_few
-from neuromorphic.executors.native.event_kernels import SPARE_WORDS
+from neuromorphic.executors.native.event_kernels import EVENTS_AT_ONCE, LIST_START, SPARE_WORDS
+from neuromorphic.executors.native.graded_kernels import DIGIT_LISTS, DIGITS
 from neuromorphic.executors.native.memory_kernels import FADED_AT_ONCE
 from neuromorphic.executors.native.rows import INTS_AT_ONCE
 from neuromorphic.ops import Delay, Dense, Input, Operation, Slots, Torus
@@ -24,7 +25,7 @@ from neuromorphic.ops.numbers import INT32_MAX, NumPy
 from neuromorphic.ops.resets import RESETS
 from neuromorphic.program import Program
 
-_LIST_NEEDS = rows.LIST_START + 2 * rows.EVENTS_AT_ONCE
+_LIST_NEEDS = LIST_START + 2 * EVENTS_AT_ONCE
 
 
 def _padded(size: int, to: int = INTS_AT_ONCE) -> int:
@@ -247,8 +248,8 @@ def _dense(layout: Layout, op: Any) -> None:
         layout.row(kind, op, place, inputs, op.shift, layout._spare, out=out)
     elif kind == rows.TERNARY_GRADED:
         place = layout.words.place(columns_for_events(weights))
-        most = (rows.DIGITS + 1) // 2 * inputs + rows.DIGITS * rows.EVENTS_AT_ONCE
-        lists = layout.ints.reserve(rows.DIGIT_LISTS + most)
+        most = (DIGITS + 1) // 2 * inputs + DIGITS * EVENTS_AT_ONCE
+        lists = layout.ints.reserve(DIGIT_LISTS + most)
         size = _padded(op.size, 32)
         layout.row(kind, op, place, inputs, op.shift, layout._spare, lists, out=out, size=size)
     elif kind == rows.BYTE_EVENTS:

@@ -12,8 +12,14 @@ from numpy.typing import NDArray
 from neuromorphic.errors import InputError
 from neuromorphic.executors.native.bit_planes import OUTPUTS_A_GROUP, columns_for_events, fields_for_values
 from neuromorphic.executors.native.compiled import STAMP, entry_point
-from neuromorphic.executors.native.event_kernels import SPARE_WORDS, finish_sums, list_events, ternary_events
-from neuromorphic.executors.native.rows import EVENTS_AT_ONCE, LIST_START
+from neuromorphic.executors.native.event_kernels import (
+    EVENTS_AT_ONCE,
+    LIST_START,
+    SPARE_WORDS,
+    finish_sums,
+    list_events,
+    ternary_events,
+)
 from neuromorphic.executors.native.value_kernels import split_digits, ternary_values
 from neuromorphic.executors.native.vectors import get_int, get_long, get_word, put_int
 

@@ -14,6 +14,7 @@ Packed two-bit fields: bitnet.cpp (Wang et al. 2025, arXiv:2502.11880), ``I2_S``
 from __future__ import annotations
 
 from neuromorphic.executors.native.compiled import inlined, kernel
+from neuromorphic.executors.native.event_kernels import LIST_LENGTH, LIST_START
 from neuromorphic.executors.native.instructions import (
     add_products,
     field_0,
@@ -24,7 +25,6 @@ from neuromorphic.executors.native.instructions import (
     no_sums,
     whole_sums,
 )
-from neuromorphic.executors.native.rows import LIST_LENGTH, LIST_START
 from neuromorphic.executors.native.vectors import (
     HAS_VNNI,
     get_int,
