@@ -12,13 +12,13 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import STAMP, entry_point, kernel, pasted
-from neuromorphic.executors.native.control_kernels import control_domains
 from neuromorphic.executors.native.event_kernels import finish_sums, list_events, ternary_events, ternary_few
 from neuromorphic.executors.native.graded_kernels import list_digits, ternary_graded
 from neuromorphic.executors.native.memory_kernels import fast_weights, neighbour_sums, slots, weighed_neighbours
 from neuromorphic.executors.native.neuron_kernels import (
     add_up,
     average,
+    control_domains,
     fire,
     integrate,
     look_up,

@@ -93,12 +93,8 @@ def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target
             a, a_fourfold, b, b_fourfold = no_sums(), no_sums(), no_sums(), no_sums()
             for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
                 x = first + 4 * block
-                x0, x1, x2, x3 = (
-                    four_bytes(bits, x),
-                    four_bytes(bits, x + 1),
-                    four_bytes(bits, x + 2),
-                    four_bytes(bits, x + 3),
-                )
+                x0, x1 = four_bytes(bits, x), four_bytes(bits, x + 1)
+                x2, x3 = four_bytes(bits, x + 2), four_bytes(bits, x + 3)
                 w = load_bytes(words, near + 4 * block)
                 a = add_products(a, field_0(w), x0, field_2(w), x2)
                 a_fourfold = add_products(a_fourfold, field_1(w), x1, field_3(w), x3)
