@@ -138,12 +138,7 @@ class TernaryMatrix:
         bits : NDArray[np.uint64]
             ``[B, ceil(K / 64)]``, as :func:`bits_of` packs them.
         out : NDArray[np.int32], optional
-            ``[B, N]``; without it a new array.
-
-        Returns
-        -------
-        NDArray[np.int32]
-            ``out``.
+            ``[B, N]``; without it a new array. It is returned.
 
         Raises
         ------
@@ -168,12 +163,7 @@ class TernaryMatrix:
         x : NDArray[np.int32]
             ``[B, K]``; the fewer bytes its largest value needs, the faster.
         out : NDArray[np.int32], optional
-            ``[B, N]``; without it a new array.
-
-        Returns
-        -------
-        NDArray[np.int32]
-            ``out``.
+            ``[B, N]``; without it a new array. It is returned.
 
         Raises
         ------
