@@ -20,9 +20,9 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.interpreter import FINE, run_steps
 from neuromorphic.executors.native.layout import Held
 from neuromorphic.executors.native.operations import lay_out
+from neuromorphic.executors.native.port import INT32, UINT64, Port
 from neuromorphic.program import Program
 
-_INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
 _NO_INTS = np.zeros((0, 0), dtype=np.int32)
 _NO_WORDS = np.zeros((0, 0), dtype=np.uint64)
 STEPS_A_CALL = 256
@@ -83,7 +83,8 @@ class NativeNetwork:
         proven = most_steps(program)
         self._most_steps = sys.maxsize if proven == ANY_STEPS else proven
         self.batch, self.threads = batch, min(threads, batch)
-        self._port = program.input
+        self._port = Port(program.input, batch)
+        self._fits = self._port.fits
         layout = lay_out(program)
         self._variables, self._spike_counts, self._starts = layout.variables, layout.spike_counts, layout.starts
         self._table = np.stack(layout.rows)
@@ -103,8 +104,6 @@ class NativeNetwork:
             self._port.low, self._port.high, batch, self._port.size,
         )  # fmt: skip
         self._address = self._head.ctypes.data
-        self._takes_bits = (self._port.low, self._port.high) == (0, 1)
-        self._shapes = ((batch, self._port.size), (batch, -(-self._port.size // 64)))
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         del layout
         give_back_memory()
@@ -164,12 +163,9 @@ class NativeNetwork:
         return self._ints.nbytes + self._bits.nbytes + self._counts.nbytes
 
     def view(self, name: str) -> NDArray[Any]:
-        """Return a read-only view of a variable: it shows the present step and moves on with the network.
+        """Return a read-only view of a variable ``"op.variable"``: it shows the present step and moves on with it.
 
-        Parameters
-        ----------
-        name : str
-            ``"op.variable"``. Fingerprints (``E`` of ``Slots``) are computed in recordings only.
+        Fingerprints (``E`` of ``Slots``) are computed in recordings only.
 
         Returns
         -------
@@ -207,8 +203,7 @@ class NativeNetwork:
 
     def _held(self, name: str) -> Held:
         if name not in self._variables:
-            known = ", ".join(self._variables)
-            raise ExecutorError(f"native: there is no variable {name!r}; the program has {known}")
+            raise ExecutorError(f"native: there is no variable {name!r}; the program has {', '.join(self._variables)}")
         return self._variables[name]
 
     def step(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -233,30 +228,22 @@ class NativeNetwork:
             When another thread is running the network.
         """
         if self.threads > 1 or not self._fits(x):
-            self._run(self._checked(x[np.newaxis] if isinstance(x, np.ndarray) else x, one_step=True))
+            self._run(self._port.checked(x[np.newaxis] if isinstance(x, np.ndarray) else x, one_step=True))
             return self._output_view
-        ints, words = (x, _NO_WORDS) if x.dtype == _INT32 else (_NO_INTS, x)
+        ints, words = (x, _NO_WORDS) if x.dtype == INT32 else (_NO_INTS, x)
         self._begin(1)
         try:
             bad = run_steps(self._address, ints, words, 0, self.batch, 1, self.time, 0, 0, 0, 0, False)
             if bad != FINE:
-                self._refuse(x[np.newaxis], bad)
+                self._port.refuse(x[np.newaxis], bad)
             self.time += 1
         finally:
             self._lock.release()
         return self._output_view
 
-    def _fits(self, x: Any) -> bool:
-        """Whether a step can take an array as it is; why not is said elsewhere."""
-        if type(x) is not np.ndarray or not x.flags.carray:  # numba compiles anew for what is read-only
-            return False
-        if x.dtype == _INT32:
-            return bool(x.shape == self._shapes[0])
-        return bool(x.dtype == _UINT64 and self._takes_bits and x.shape == self._shapes[1])
-
     def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """Run many steps, ``[T, B, N]`` of what :meth:`step` takes; return and raise what that does for the last."""
-        self._run(self._checked(inputs))
+        self._run(self._port.checked(inputs))
         return self._output_view
 
     def record(
@@ -281,7 +268,7 @@ class NativeNetwork:
         dict of NDArray
             ``[T, B, N]`` each, in the program's order, spikes as uint8.
         """
-        array = self._checked(inputs)
+        array = self._port.checked(inputs)
         wanted = set(self._variables) if variables is None else {str(name) for name in variables}
         for name in wanted:
             self._held(name)
@@ -301,22 +288,6 @@ class NativeNetwork:
             whole: NDArray[Any] = spikes if held.spikes else ints
             found[name] = whole[first : first + size].reshape(num_steps, self.batch, held.size)
         return found
-
-    def _checked(self, inputs: NDArray[Any], *, one_step: bool = False) -> NDArray[Any]:
-        if not isinstance(inputs, np.ndarray):
-            raise InputError(f"{self._port.name}: inputs must be a NumPy array, got {type(inputs).__name__}")
-        dtype, shape = inputs.dtype, inputs.shape
-        packed = dtype == np.uint64 and self._takes_bits
-        if not packed and dtype != np.int32:
-            also = " or uint64 (bits)" if self._takes_bits else ""
-            raise InputError(f"{self._port.name}: inputs must be int32{also}, got {dtype}; use inputs.astype('int32')")
-        if len(shape) != 3 or shape[1:] != self._shapes[packed] or not shape[0]:
-            first, got = ("", list(shape[1:])) if one_step else ("T >= 1, ", list(shape))
-            wanted = f"[{first}{self.batch}, {self._shapes[packed][1]}]"
-            raise InputError(f"{self._port.name}: inputs must be {wanted}, got {got}")
-        if not inputs.flags.c_contiguous or not inputs.flags.aligned:
-            raise InputError(f"{self._port.name}: inputs must be contiguous; use numpy.ascontiguousarray(inputs)")
-        return inputs
 
     def _run(
         self,
@@ -343,9 +314,7 @@ class NativeNetwork:
                     self._call(part, (0, self.batch), kept, marks)
                 else:
                     ends = [self.batch * i // self.threads for i in range(self.threads + 1)]
-                    if (
-                        self._pool is None or self._pool[0] != os.getpid()
-                    ):  # a parent's threads are not here after a fork
+                    if self._pool is None or self._pool[0] != os.getpid():  # threads do not survive a fork
                         workers = ThreadPoolExecutor(self.threads, thread_name_prefix="neuromorphic-native")
                         self._pool = (os.getpid(), workers)
                     calls = [self._pool[1].submit(self._call, part, span, kept, marks) for span in pairwise(ends)]
@@ -360,10 +329,10 @@ class NativeNetwork:
     def _call(self, inputs: NDArray[Any], span: tuple[int, int], kept: tuple[int, ...], marks: bool) -> None:
         usable = inputs if inputs.flags.carray else inputs.copy()
         flat = usable.reshape(-1, inputs.shape[2])
-        given = (_NO_INTS, flat) if inputs.dtype == _UINT64 else (flat, _NO_WORDS)
+        given = (_NO_INTS, flat) if inputs.dtype == UINT64 else (flat, _NO_WORDS)
         bad = run_steps(self._address, *given, *span, len(inputs), self.time, *kept, marks)
         if bad != FINE:
-            self._refuse(inputs, bad)
+            self._port.refuse(inputs, bad)
 
     def _begin(self, count: int) -> None:
         """Take the lock for so many steps, or refuse them: a second caller would mix its stream with the first's."""
@@ -375,15 +344,3 @@ class NativeNetwork:
                 f"{self._port.name}: {count} more steps make {self.time + count} since the reset, the program is "
                 f"proven for at most {self._most_steps}; reset() starts anew"
             )
-
-    def _refuse(self, inputs: NDArray[Any], bad: int) -> None:
-        if inputs.dtype == np.uint64:
-            step, sample = divmod(bad, self.batch)
-            raise InputError(
-                f"{self._port.name}: bits beyond the {self._port.size} channels must be 0, "
-                f"they are not at step {step}, sample {sample}"
-            )
-        raise InputError(
-            f"{self._port.name}: inputs must lie in {self._port.low}..{self._port.high}, "
-            f"got {int(inputs.flat[bad])} at {[int(i) for i in np.unravel_index(bad, inputs.shape)]}"
-        )
