@@ -257,9 +257,7 @@ def read_container(
             raise FileFormatError(f"{where}: not a readable {kind} file, truncated or altered ({error})") from error
 
 
-def _read(
-    file: BinaryIO, size: int, kind: str, version: int, where: str
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _read(file: BinaryIO, size: int, kind: str, version: int, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     with zipfile.ZipFile(file) as archive:
         _check_layout(archive, file, size, where)
         header = _read_header(archive, kind, version, where)

@@ -46,6 +46,11 @@ SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 
 _ONE = np.uint64(1)
 
 
+def list_size(num_inputs: int) -> int:
+    """Return the ints that a list of events takes: half the inputs at most stand in it, and its padding."""
+    return LIST_START + num_inputs // 2 + 2 * EVENTS_AT_ONCE
+
+
 @kernel
 def _count_chunk(words, base, ints, start, stop, bits, planes, num_planes):  # type: ignore[no-untyped-def]
     """Count the events ``start..stop`` of a list into the planes of one chunk."""

@@ -51,7 +51,7 @@ at = get_long  # at(row, column)
 
 @kernel
 def _publish(row, ints, bits):  # type: ignore[no-untyped-def]
-    """Give events in the other forms that their readers ask for."""
+    """Write events in the other forms that their readers ask for."""
     size, place, out = at(row, rows.SIZE), at(row, rows.BITS), at(row, rows.OUT)
     if out >= 0:
         for i in range(0, size, 8):
@@ -87,7 +87,7 @@ def _read_input(row, x, packed, ints, bits):  # type: ignore[no-untyped-def]
 
 @kernel
 def _delay(row, now, ints, bits):  # type: ignore[no-untyped-def]
-    """Move events from a delay's ring to what it gives, or from its source to the ring."""
+    """Copy events from a delay's ring to its output, or from its source to the ring."""
     slot, size, writes = now % at(row, rows.P0), at(row, rows.SIZE), at(row, rows.KIND) == rows.DELAY_WRITE
     if at(row, rows.P2):
         num_words = (size + 63) >> 6
@@ -195,7 +195,7 @@ def _step_together(row, head, ints, stride, bits, bit_stride, samples):  # type:
 
 @kernel
 def _record(recordings, num_recordings, sample, ints, bits, out_ints, out_spikes):  # type: ignore[no-untyped-def]
-    """Copy what is kept of a sample; ``sample`` counts steps and samples."""
+    """Copy what a recording stores of a sample; ``sample`` counts steps and samples."""
     for r in range(num_recordings):
         row = recordings + 8 * rows.REC_WIDTH * r
         count, columns, stride = at(row, rows.REC_ROWS), at(row, rows.REC_COLUMNS), at(row, rows.REC_STRIDE)
@@ -234,7 +234,7 @@ def _make(stamp: int) -> Callable[..., int]:
     def run_steps(  # type: ignore[no-untyped-def]
         head,
         inputs,
-        packed_inputs,
+        bit_inputs,
         first,
         last,
         num_steps,
@@ -248,8 +248,8 @@ def _make(stamp: int) -> Callable[..., int]:
         """Run steps of the samples ``first..last``; return ``FINE`` or, with nothing done, the first bad input."""
         if stamp < 0:
             return stamp  # never: the number only has to be used
-        packed = packed_inputs.size > 0
-        x = packed_inputs.ctypes.data if packed else inputs.ctypes.data
+        packed = bit_inputs.size > 0
+        x = bit_inputs.ctypes.data if packed else inputs.ctypes.data
         batch, num_inputs = get_long(head, rows.BATCH), get_long(head, rows.NUM_INPUTS)
         bad = _find_bad(x, packed, num_steps * batch, head)
         if bad != FINE:

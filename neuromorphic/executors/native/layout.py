@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.event_kernels import EVENTS_AT_ONCE, LIST_START, SPARE_WORDS
+from neuromorphic.executors.native.event_kernels import SPARE_WORDS, list_size
 from neuromorphic.ops import Delay, Dense, Input, Operation, Slots
 from neuromorphic.program import Program
 
@@ -102,7 +102,7 @@ class Layout:
         if self.is_spikes(op.name):
             self.events[op.name] = self.bits.reserve(padded(op.size) // 64)
             if any(isinstance(reader, Dense) and self.dense_kind(reader) in _BY_LIST for reader in readers):
-                self.lists[op.name] = self.ints.reserve(op.size // 2 + LIST_START + 2 * EVENTS_AT_ONCE)
+                self.lists[op.name] = self.ints.reserve(list_size(op.size))
             if all(isinstance(reader, (Dense, Delay, Slots)) for reader in readers):
                 return
         self.values[op.name] = self.ints.reserve(op.size)

@@ -6,7 +6,7 @@ Places are counted in items of the array they lie in, from the start of what bel
 
 from __future__ import annotations
 
-# OUT: in ints, what the operation gives; BITS: its events, 64 a word; LIST: in ints, the numbers of its events, for
+# OUT: in ints, what the operation puts out; BITS: its events, 64 a word; LIST: in ints, the numbers of its events, for
 # products that visit only those; the same of its sources; LINKS: where they stand in links if there are several.
 KIND, SIZE, OUT, BITS, LIST, SOURCE, SOURCE_2, SOURCE_BITS, SOURCE_LIST, NUM_SOURCES, LINKS = range(11)
 P0, P1, P2, P3, P4, P5, P6, P7, P8, P9, P10, COLUMNS = range(11, 23)
@@ -17,7 +17,7 @@ NEIGHBOURS, FAST_WEIGHTS, SLOTS, CONTROL = range(17, 21)
 
 INTS_AT_ONCE = 64  # places in ints and params are padded to a multiple of this: loops have no tails
 
-# Columns of a row that says what a recording keeps: 0 integers or 1 spikes; its place, rows, columns and stride in
+# Columns of a row that says what a recording stores: 0 integers or 1 spikes; its place, rows, columns and stride in
 # ints or bits; where its [T, B, N] starts in the output.
 REC_SPIKES, REC_PLACE, REC_ROWS, REC_COLUMNS, REC_STRIDE, REC_START, REC_WIDTH = range(7)
 
