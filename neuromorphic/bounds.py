@@ -63,14 +63,9 @@ def prove(program: Program, *, strict: bool = False) -> list[OpBound]:
     Parameters
     ----------
     program : Program
-        Any program.
+        Of which each operation but the input and delays has a bound, in this order.
     strict : bool
         Also refuse a program in which a state could reach its 24-bit limit within ``num_steps`` steps.
-
-    Returns
-    -------
-    list of OpBound
-        One per operation except the input, in program order.
 
     Raises
     ------
@@ -83,6 +78,7 @@ def prove(program: Program, *, strict: bool = False) -> list[OpBound]:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from neuromorphic import Dense
     >>> ops = (Input("x", 2, low=-128, high=127), Dense("fc", "x", np.array([[1, -1]], dtype=np.int8)))
     >>> prove(Program(ops, num_steps=1))
@@ -107,17 +103,7 @@ def most_steps(program: Program, limit: int = ANY_STEPS) -> int:
     stops growing there, so most programs are proven for any number of steps. One is not where the state of an ``LI``, a
     ``Resonator`` or ``FastWeights`` that still grows after ``num_steps`` steps is summed by another operation.
 
-    Parameters
-    ----------
-    program : Program
-        Any program.
-    limit : int
-        Where to stop looking.
-
-    Returns
-    -------
-    int
-        ``program.num_steps`` or more.
+    The answer is ``program.num_steps`` or more, and at most ``limit``, where the search ends.
 
     Raises
     ------
@@ -126,6 +112,7 @@ def most_steps(program: Program, limit: int = ANY_STEPS) -> int:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from neuromorphic.ops import LI, Dense, Scale
     >>> one = np.ones(1, dtype=np.int32)
     >>> ops = (
@@ -158,19 +145,9 @@ def _is_proven(program: Program, num_steps: int) -> bool:
 
 
 def proven_for(program: Program, num_steps: int) -> Program:
-    """Return a program as one of at least ``num_steps`` steps, its bounds proven for them; executors run that.
+    """Return a program as one of at least ``num_steps`` steps, those of the inputs; executors run that.
 
-    Parameters
-    ----------
-    program : Program
-        Proven for its own ``num_steps``.
-    num_steps : int
-        Steps of the inputs.
-
-    Returns
-    -------
-    Program
-        The program itself if the inputs have no more steps than it has.
+    It is the program itself if the inputs have no more steps than it has, for which it is proven already.
 
     Raises
     ------

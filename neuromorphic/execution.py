@@ -72,7 +72,11 @@ def run(
     [0, 1, 0, 1]
     """
     execute = get_executor(executor)
-    _check_operations(program, executor)
+    kinds = {type(op).__name__: op.name for op in program.ops}
+    missing = [f"{kind} (of {kinds[kind]})" for kind in EXECUTORS[executor].lacks if kind in kinds]
+    if missing:
+        others = [name for name, entry in EXECUTORS.items() if not kinds.keys() & set(entry.lacks)]
+        raise ExecutorError(f"executor {executor!r} lacks {', '.join(missing)}; run it on {', '.join(others)}")
     prove(program)
     own = None
     if lengths is not None:
@@ -84,15 +88,6 @@ def run(
     if own is None:
         return recording
     return replace(recording, metadata={**recording.metadata, "lengths": own.sum(axis=0).tolist()})
-
-
-def _check_operations(program: Program, executor: str) -> None:
-    """Refuse a program with an operation that the executor lacks, and say which executors have them all."""
-    kinds = {type(op).__name__: op.name for op in program.ops}
-    missing = [f"{kind} (of {kinds[kind]})" for kind in EXECUTORS[executor].lacks if kind in kinds]
-    if missing:
-        others = [name for name, entry in EXECUTORS.items() if not kinds.keys() & set(entry.lacks)]
-        raise ExecutorError(f"executor {executor!r} lacks {', '.join(missing)}; run it on {', '.join(others)}")
 
 
 def _own_steps(lengths: ArrayLike, num_steps: int, batch: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -115,18 +110,7 @@ def verify(
 ) -> tuple[Comparison, Recording, Recording]:
     """Run a program on the reference and on another executor and compare every spike and state.
 
-    Parameters
-    ----------
-    program : Program
-        What to run.
-    inputs : NDArray
-        ``[T, B, N]`` or ``[B, N]``.
-    executor : str
-        The executor to check.
-    lengths : ArrayLike, optional
-        Steps of each sample, see :func:`run`.
-    **options
-        Passed to the executor under check.
+    It takes and raises what :func:`run` does; ``options`` are those of the executor under check.
 
     Returns
     -------

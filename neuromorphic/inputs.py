@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from neuromorphic.errors import InputError, InputWarning
 from neuromorphic.ops import Input
 
-MAX_HELD = 1 << 31
-"""Values of inputs that are held for all steps of a sample."""
-CLIPPED = 0.01
-"""Part of real inputs that may lie beyond the range of an input without a warning."""
+MAX_HELD = 1 << 31  # values of inputs that are held for all steps of a sample
+CLIPPED = 0.01  # part of real inputs that may lie beyond the range of an input without a warning
 
 
 def as_array(inputs: Any) -> NDArray[Any]:
@@ -29,21 +27,8 @@ def as_array(inputs: Any) -> NDArray[Any]:
 def quantize_input(x: NDArray[np.floating], scale: float, low: int, high: int) -> NDArray[np.int32]:
     """Real inputs to integers, at the edge of a program: ``clip(rint(x / scale), low, high)``.
 
-    Rounding is half to even in float32, the same as ``torch.round(x / scale)`` in training.
-
-    Parameters
-    ----------
-    x : NDArray[np.floating]
-        Any shape, finite.
-    scale : float
-        Real value of one integer unit, positive.
-    low, high : int
-        Inclusive integer range.
-
-    Returns
-    -------
-    NDArray[np.int32]
-        Same shape.
+    Rounding is half to even in float32, the same as ``torch.round(x / scale)`` in training. ``x`` has any shape and is
+    finite; ``scale`` is the real value of one integer unit; ``low`` and ``high`` are allowed.
 
     Examples
     --------
@@ -69,11 +54,6 @@ def prepared(inputs: Any, port: Input, num_steps: int) -> NDArray[np.int32]:
         Of the program.
     num_steps : int
         Steps for which ``[B, N]`` is held.
-
-    Returns
-    -------
-    NDArray[np.int32]
-        ``[T, B, N]``.
 
     Raises
     ------

@@ -43,20 +43,8 @@ class Finding:
 
 
 def check_loihi(program: Program) -> list[Finding]:
-    """List what stands between a program and a Loihi 2.
+    """List what stands between a program and a Loihi 2: nothing if it stays within what a chip is known to enforce.
 
-    Parameters
-    ----------
-    program : Program
-        Any program.
-
-    Returns
-    -------
-    list of Finding
-        Empty if every operation has a stock process and stays within what a chip is known to enforce.
-
-    Notes
-    -----
     The rules: a stock process for every operation (shared decay and threshold per population, threshold of 17 bits and
     bias of 13 bits with an exponent: :mod:`neuromorphic.executors.lava.mapping`); the sum of weights times spikes of a
     dendrite within 16 bits, which Lava's simulation does not enforce and a chip does; delays of 6 bits.
@@ -92,18 +80,10 @@ def check_loihi(program: Program) -> list[Finding]:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Modelled cost of a layer of neurons and the synapses onto it.
+    """Modelled cost of a layer of neurons, a ``LIF``, and the synapses onto it.
 
-    Parameters
-    ----------
-    name : str
-        The ``LIF``.
-    neurons, fan_in, axons : int
-        Neurons, most synapses onto one of them, input axons of its cores together.
-    synapse_bytes, cores : int
-        Memory of all its synapses, and neuro-cores it takes.
-    spikes_per_step, synops_per_step : float
-        Of a sample, at the firing rates given.
+    ``fan_in`` is the most synapses onto one neuron; ``axons`` are those into all its cores; what happens in a step is
+    that of one sample, at the firing rates given.
     """
 
     name: str
@@ -117,7 +97,7 @@ class LayerCost:
 
 
 def estimate_loihi(program: Program, rates: dict[str, float] | None = None) -> list[LayerCost]:
-    """Estimate what each layer would take on a Loihi 2. *Modelled*, see :data:`ASSUMPTIONS`.
+    """Estimate what each ``LIF``, in program order, would take on a Loihi 2. *Modelled*, see :data:`ASSUMPTIONS`.
 
     Parameters
     ----------
@@ -126,11 +106,6 @@ def estimate_loihi(program: Program, rates: dict[str, float] | None = None) -> l
         layer they lead to.
     rates : dict of str to float, optional
         Measured firing rate by ``LIF``; missing ones are 18.8 %.
-
-    Returns
-    -------
-    list of LayerCost
-        One for each ``LIF``, in program order.
 
     Examples
     --------
@@ -142,8 +117,7 @@ def estimate_loihi(program: Program, rates: dict[str, float] | None = None) -> l
     >>> cost.cores, cost.fan_in, cost.synops_per_step
     (1, 2, 2.0)
     """
-    rates = rates or {}
-    costs = []
+    rates, costs = rates or {}, []
     first = next((op.name for op in program.of_type(LIF)), "")
     for layer in program.of_type(LIF):
         bits = synops = 0.0

@@ -221,19 +221,9 @@ class Program:
         return [op for op in self.ops if isinstance(op, cls)]
 
     def variables_to_record(self, record: Iterable[str] | None, executor: str) -> dict[str, tuple[str, Variable]]:
-        """Return the variables that an executor is asked to keep, in the program's order, each with its operation.
+        """Return the variables ``"op.variable"`` of ``record``, in the program's order, each with its operation.
 
-        Parameters
-        ----------
-        record : iterable of str or None
-            ``"op.variable"``; ``None`` is all.
-        executor : str
-            Who says so if one is unknown.
-
-        Raises
-        ------
-        ExecutorError
-            When the program does not have one of them.
+        ``None`` is all. One that the program does not have is an ``ExecutorError`` in the name of ``executor``.
         """
         known = {f"{op.name}.{v.name}": (op.name, v) for op in self.ops for v in op.variables}
         wanted = set(known) if record is None else set(record)
@@ -251,12 +241,11 @@ class Program:
         for op in self.ops:
             entry: dict[str, Any] = {"op": type(op).__name__}
             for f in fields(op):  # type: ignore[arg-type]
-                value = getattr(op, f.name)
+                value, key = getattr(op, f.name), f"{op.name}.{f.name}"
                 if isinstance(value, np.ndarray) and value.dtype == np.int8 and is_ternary(value):
-                    arrays[f"{op.name}.{f.name}"] = pack_offset_binary(value)
-                    entry[f.name] = {"ternary": list(value.shape)}
+                    arrays[key], entry[f.name] = pack_offset_binary(value), {"ternary": list(value.shape)}
                 elif isinstance(value, np.ndarray):
-                    arrays[f"{op.name}.{f.name}"] = value
+                    arrays[key] = value
                 else:
                     entry[f.name] = list(value) if isinstance(value, tuple) else value
             body["ops"].append(entry)

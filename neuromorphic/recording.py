@@ -157,33 +157,16 @@ class Recording:
             raise FileFormatError(f"{path}: not a usable recording ({error})") from error
 
 
-def _check_comparable(expected: Recording, got: Recording) -> None:
+def first_divergence(expected: Recording, got: Recording) -> Divergence | None:
+    """Find the earliest step in which two recordings differ, and there the first operation, sample and neuron.
+
+    It is ``None`` when every value is equal. Recordings that hold different variables or shapes are a ``ValueError``.
+    """
     if list(expected.variables) != list(got.variables):
         raise ValueError(f"recordings hold different variables: {list(expected.variables)} and {list(got.variables)}")
     for name, array in expected.variables.items():
         if array.shape != got.variables[name].shape:
             raise ValueError(f"{name}: shapes differ, {list(array.shape)} and {list(got.variables[name].shape)}")
-
-
-def first_divergence(expected: Recording, got: Recording) -> Divergence | None:
-    """Find the earliest step in which two recordings differ, and there the first operation, sample and neuron.
-
-    Parameters
-    ----------
-    expected, got : Recording
-        Of the same program and inputs.
-
-    Returns
-    -------
-    Divergence or None
-        ``None`` when every value is equal.
-
-    Raises
-    ------
-    ValueError
-        When they hold different variables or shapes.
-    """
-    _check_comparable(expected, got)
     best: Divergence | None = None
     for name, array in expected.variables.items():
         differs = array.astype(np.int64) != got.variables[name].astype(np.int64)  # [T, B, N]
@@ -198,23 +181,7 @@ def first_divergence(expected: Recording, got: Recording) -> Divergence | None:
 
 
 def compare(expected: Recording, got: Recording) -> Comparison:
-    """Compare two recordings value by value.
-
-    Parameters
-    ----------
-    expected, got : Recording
-        Of the same program and inputs.
-
-    Returns
-    -------
-    Comparison
-        Counts for spikes and for states, and the first divergence.
-
-    Raises
-    ------
-    ValueError
-        When they hold different variables or shapes.
-    """
+    """Compare two recordings of the same program and inputs value by value; see :func:`first_divergence`."""
     first = first_divergence(expected, got)
     counts = {True: [0, 0], False: [0, 0]}
     for name, array in expected.variables.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,10 +33,6 @@ def setup_lava_command(
     out.print(f"Lava {found.lava_version} on Python {found.python_version}{shim}: {found.path}", soft_wrap=True)
 
 
-def _say(line: str) -> None:
-    out.print(line, soft_wrap=True, markup=False)
-
-
 def _interpreters(name: str, findings: Sequence[Finding]) -> Table:
     table = Table("where", Column("interpreter", overflow="fold"), "state", title=f"Python for the executor {name}")
     for finding in findings:
@@ -47,7 +44,7 @@ def _interpreters(name: str, findings: Sequence[Finding]) -> Table:
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say which Pythons with Lava and which devices were found, what is missing, and which executors would run."""
-    entries = EXECUTORS.values()
+    entries, say = EXECUTORS.values(), partial(out.print, soft_wrap=True, markup=False)
     found = {entry.name: entry.interpreters() for entry in entries if entry.interpreters}
     usable = {name: any(finding.usable for finding in findings) for name, findings in found.items()}
     devices = {entry.name: entry.devices() if entry.installed else None for entry in entries if entry.devices}
@@ -58,15 +55,15 @@ def doctor(as_json: AsJson = False) -> None:
         for name, findings in found.items():
             out.print(_interpreters(name, findings))
         ready = [entry.name for entry in entries if entry.name not in found | devices and entry.installed]
-        _say(f"executors {', '.join(ready)}: ready")
+        say(f"executors {', '.join(ready)}: ready")
         for entry in entries:
             for name, what in devices.get(entry.name) or ():
-                _say(f"executor {entry.name}, --device {name}: {entry.device_state.format(what)}")
+                say(f"executor {entry.name}, --device {name}: {entry.device_state.format(what)}")
             if not entry.installed:
-                _say(f"executor {entry.name}: missing; {entry.remedy}")
+                say(f"executor {entry.name}: missing; {entry.remedy}")
         for entry in entries:
             if entry.note:
-                _say(entry.note)
+                say(entry.note)
         for name, works in usable.items():
-            _say(f"executor {name}: {'ready' if works else f'missing; {EXECUTORS[name].remedy}'}")
+            say(f"executor {name}: {'ready' if works else f'missing; {EXECUTORS[name].remedy}'}")
     raise typer.Exit(0 if all(usable.values()) else 1)

@@ -13,8 +13,7 @@ from neuromorphic.files.npy_header import check_sizes, mapped_values, read_npy_h
 from neuromorphic.files.regular_files import open_regular
 
 MAX_FILE_BYTES = 1 << 40
-MAX_INPUT_BYTES = 4 << 30
-"""What is taken into memory at once; the file may be larger."""
+MAX_INPUT_BYTES = 4 << 30  # taken into memory at once; the file may be larger
 
 
 def read_inputs(path: str | os.PathLike[str], samples: slice | None = None) -> NDArray[Any]:

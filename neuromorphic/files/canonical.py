@@ -19,19 +19,10 @@ _EXACT = 1 << 53  # up to here every integer is a 64-bit float
 
 
 def plain_json(value: Any, where: str, *, levels: int = MAX_DEPTH) -> Any:
-    """Return a value as JSON holds it, so that it is equal to what a file gives back.
+    """Return a value as JSON holds it, so that it is equal to what a file gives back; ``where`` names it in errors.
 
     Mappings become dicts, tuples lists, NumPy's scalars Python's, and integer keys their decimal text, as JSON knows
-    text alone.
-
-    Parameters
-    ----------
-    value : Any
-        What is to be stored.
-    where : str
-        Its name, for errors.
-    levels : int
-        How deep it may be.
+    text alone. It may be ``levels`` deep.
 
     Raises
     ------
@@ -47,10 +38,6 @@ def plain_json(value: Any, where: str, *, levels: int = MAX_DEPTH) -> Any:
     Traceback (most recent call last):
     ValueError: metadata["loss"] is nan, which JSON does not know; use None or a text
     """
-    return _plain(value, where, levels)
-
-
-def _plain(value: Any, where: str, levels: int) -> Any:
     if levels == 0:
         raise ValueError(f"{where[:80]} ... lies too deep: at most {MAX_DEPTH} levels are stored")
     if isinstance(value, np.generic):
@@ -60,21 +47,24 @@ def _plain(value: Any, where: str, levels: int) -> Any:
     if isinstance(value, str):
         return _text(str(value), where)
     if isinstance(value, int):
-        _double(int(value), where)
+        try:
+            float(value)
+        except OverflowError as error:
+            raise ValueError(f"{where} is an integer of {value.bit_length()} bits, beyond any 64-bit float") from error
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{where} is {float(value)}, which JSON does not know; use None or a text")
         return float(value)
     if isinstance(value, (list, tuple)):
-        return [_plain(entry, f"{where}[{i}]", levels - 1) for i, entry in enumerate(value)]
+        return [plain_json(entry, f"{where}[{i}]", levels=levels - 1) for i, entry in enumerate(value)]
     if isinstance(value, Mapping):
         result: dict[str, Any] = {}
         for key, entry in value.items():
             name = _key(key, where)
             if name in result:
                 raise ValueError(f"{where} has two keys that are {name!r} as text")
-            result[name] = _plain(entry, f"{where}[{json.dumps(name)}]", levels - 1)
+            result[name] = plain_json(entry, f"{where}[{json.dumps(name)}]", levels=levels - 1)
         return result
     raise ValueError(
         f"{where} is of type {type(value).__name__}; it must be text, a number, true, false, null, a list or a mapping"
@@ -97,21 +87,8 @@ def _text(text: str, where: str) -> str:
     return text
 
 
-def _double(value: int, where: str) -> float:
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise ValueError(f"{where} is an integer of {value.bit_length()} bits, beyond any 64-bit float") from error
-
-
 def read_json(text: bytes) -> Any:
-    """Return what JSON text says.
-
-    Raises
-    ------
-    ValueError
-        When it is no JSON in UTF-8, has a key twice, or is nested too deeply.
-    """
+    """Return what JSON text says; a ``ValueError`` if it is none in UTF-8, has a key twice, or is nested too deeply."""
     try:
         return json.loads(text.decode(), object_pairs_hook=_without_twins)
     except RecursionError as error:
@@ -140,20 +117,14 @@ def canonical_json(value: Any) -> str:
     '{"a":{"10":true,"2":null},"b":[1,1e-7,1e+21,0.000001,0]}'
     """
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_quoted(k)}:{canonical_json(value[k])}" for k in canonical_order(value)) + "}"
+        return "{" + ",".join(f"{canonical_json(k)}:{canonical_json(value[k])}" for k in canonical_order(value)) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(canonical_json, value)) + "]"
-    if isinstance(value, str):
-        return _quoted(value)
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
+    if value is None or isinstance(value, (str, bool)):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, int) and abs(value) <= _EXACT:
         return str(value)
     return _number(float(value))
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _number(value: float) -> str:

@@ -39,6 +39,9 @@ CANONICAL_SINCE = {"pnbx-program": 4, "pnbx-recording": 2}
 """From which format version a kind of file is signed by its canonical text; before, by Python's own JSON."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all, so that equal content is equal bytes
 _ZIP_END, _ZIP64_END = 22, 76  # bytes of the records that end an archive
+# A damaged zip or header shows itself in many ways; RuntimeError: a member said to be encrypted, too deep a header.
+_DAMAGES: tuple[type[Exception], ...] = (zipfile.BadZipFile, struct.error, KeyError, ValueError, TypeError, EOFError)
+_DAMAGES += (AttributeError, OverflowError, RuntimeError)
 
 
 def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
@@ -56,31 +59,18 @@ def _digest(text: str, arrays: Mapping[str, NDArray[Any]], names: list[str]) -> 
 def _digests(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Iterator[str]:
     """Yield the digests that a header may carry: one, but for files of old versions."""
     if header["format_version"] >= CANONICAL_SINCE.get(header["kind"], 1):
-        yield _digest(
-            canonical_json(plain_json(header, "header", levels=MAX_DEPTH + 8)), arrays, canonical_order(arrays)
-        )
+        text = canonical_json(plain_json(header, "header", levels=MAX_DEPTH + 8))
+        yield _digest(text, arrays, canonical_order(arrays))
         return
     # Keys were sorted before integers among them became text, so a file can hold them in another order.
     for sort_keys in (True, False):
         yield _digest(json.dumps(header, sort_keys=sort_keys, separators=(",", ":")), arrays, sorted(arrays))
 
 
-def _npy_bytes(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, _little_endian(array), version=(1, 0), allow_pickle=False)
-    return buffer.getvalue()
-
-
 def complete_header(
     kind: str, version: int, body: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> dict[str, Any]:
-    """Return the header a container of this content carries, its SHA-256 included.
-
-    Raises
-    ------
-    ValueError
-        When the body has no place in JSON; see :func:`neuromorphic.files.canonical.plain_json`.
-    """
+    """Return the header a container of this content carries, its SHA-256 included; a body is checked as plain JSON."""
     header: dict[str, Any] = {
         "kind": kind,
         "format_version": version,
@@ -106,14 +96,12 @@ def write_container(
     ----------
     path : str or PathLike
         Where to write; an existing file is replaced only when the new one is complete.
-    kind : str
-        What the file is, for example ``"pnbx-program"``.
-    version : int
-        Version of the body's layout.
+    kind, version : str, int
+        What the file is, for example ``"pnbx-program"``, and the version of its body's layout.
     body : Mapping[str, Any]
         JSON-able content of the header.
     arrays : Mapping[str, NDArray]
-        Arrays of the allowed dtypes.
+        Arrays of :data:`ALLOWED_DTYPES`.
     max_bytes : int
         Largest file that is read back.
 
@@ -127,14 +115,15 @@ def write_container(
     StorageError
         When the file cannot be written, or could not be read back.
     """
-    for name, array in arrays.items():
-        if array.dtype.name not in ALLOWED_DTYPES:
-            raise StorageError(
-                f"{path}: not written: array {name!r} is {array.dtype}, files hold {', '.join(ALLOWED_DTYPES)}"
-            )
     try:
-        for name in arrays:
-            _check_name(name)
+        for name, array in arrays.items():
+            if array.dtype.name not in ALLOWED_DTYPES:
+                raise ValueError(f"array {name!r} is {array.dtype}, files hold {', '.join(ALLOWED_DTYPES)}")
+            if not 0 < len(name.encode()) <= MAX_NAME_BYTES or any(letter in name for letter in "\0/\\"):
+                raise ValueError(
+                    f"the name of an array must be text of 1 to {MAX_NAME_BYTES} bytes without slashes, "
+                    f"got {name[:80]!r}"
+                )
         header = complete_header(kind, version, body, arrays)
     except ValueError as error:
         raise StorageError(f"{path}: not written: {error}") from error
@@ -149,16 +138,11 @@ def write_container(
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(HEADER, _EPOCH), text)
         for name, array in arrays.items():
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), _npy_bytes(array))
+            member = io.BytesIO()
+            np.lib.format.write_array(member, _little_endian(array), version=(1, 0), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), member.getvalue())
     write_atomically(Path(path), buffer.getvalue())
     return str(header["sha256"])
-
-
-def _check_name(name: str) -> None:
-    if not 0 < len(name.encode()) <= MAX_NAME_BYTES or any(letter in name for letter in "\0/\\"):
-        raise ValueError(
-            f"the name of an array must be text of 1 to {MAX_NAME_BYTES} bytes without slashes, got {name[:80]!r}"
-        )
 
 
 def _stored_member(archive: zipfile.ZipFile, name: str, where: str) -> zipfile.ZipInfo:
@@ -245,13 +229,9 @@ def read_container(
     Parameters
     ----------
     path : str or PathLike
-        The file.
-    kind : str
-        What it must be.
-    version : int
-        The newest version of the body's layout that the caller knows.
-    max_bytes : int
-        Largest file.
+        The file, of at most ``max_bytes``.
+    kind, version : str, int
+        What it must be, and the newest version of the body's layout that the caller knows.
 
     Returns
     -------
@@ -273,24 +253,11 @@ def read_container(
             return _without_nan(header["body"]), arrays, str(sha)
         except FileFormatError:
             raise
-        # A damaged zip or header shows itself in many ways; to the reader they all mean one thing.
-        except (
-            zipfile.BadZipFile,
-            KeyError,
-            ValueError,
-            TypeError,
-            EOFError,
-            AttributeError,
-            OverflowError,
-            RuntimeError,  # a member said to be encrypted, a header nested too deeply
-            struct.error,
-        ) as error:
+        except _DAMAGES as error:
             raise FileFormatError(f"{where}: not a readable {kind} file, truncated or altered ({error})") from error
 
 
-def _read(
-    file: BinaryIO, size: int, kind: str, version: int, where: str
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _read(file: BinaryIO, size: int, kind: str, version: int, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     with zipfile.ZipFile(file) as archive:
         _check_layout(archive, file, size, where)
         header = _read_header(archive, kind, version, where)

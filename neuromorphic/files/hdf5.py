@@ -46,8 +46,6 @@ def read_tree(path: str | os.PathLike[str], kind: Kind, error: type[Neuromorphic
     kind : str
         ``"NIR"`` reads what is in the group ``node``, ``"netx"`` what is in ``layer``. What else differs stands in
         :data:`neuromorphic.files.hdf5_reader.RULES`.
-    error : type
-        What to raise.
 
     Returns
     -------
@@ -68,9 +66,9 @@ def read_tree(path: str | os.PathLike[str], kind: Kind, error: type[Neuromorphic
         try:
             with np.load(target, allow_pickle=False) as arrays:
                 found: dict[str, Any] = _tree(json.loads(bytes(arrays["tree"])), arrays)
+                return found
         except MemoryError as problem:
             raise error(f"{path}: not a readable {kind} file (its arrays do not fit into memory)") from problem
-    return found
 
 
 def _read_apart(path: Path, target: Path, kind: Kind, error: type[NeuromorphicError]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -10,9 +11,7 @@ from numpy.typing import NDArray
 
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
-MAX_HEADER_BYTES = 1 << 16
-"""Longer ones belong to structured arrays, which hold nothing that is read here."""
-
+MAX_HEADER_BYTES = 1 << 16  # longer ones belong to structured arrays, which hold nothing that is read here
 _NAMES = ("descr", "fortran_order", "shape")
 _ENTRY = re.compile(
     r"\s*'(descr|fortran_order|shape)'\s*:\s*(?:'([<>|=]?[a-zA-Z?]\d{0,4})'|(True|False)|\(([\dL,\s]*)\))\s*,?\s*",
@@ -94,17 +93,8 @@ def _entries(text: str) -> tuple[str, bool, tuple[int, ...]]:
 
 
 def check_sizes(header: NpyHeader, size: int) -> None:
-    """Refuse an array whose announced values are not exactly what a file of so many bytes holds.
-
-    Raises
-    ------
-    ValueError
-        When the file is cut short or goes on after the array.
-    """
-    count = 1
-    for n in header.shape:
-        count *= n  # Python's integers: hostile shapes overflow any other
-    announced = header.num_bytes + count * header.dtype.itemsize
+    """Refuse, with a ``ValueError``, a file of ``size`` bytes that is cut short or goes on after its array."""
+    announced = header.num_bytes + math.prod(header.shape) * header.dtype.itemsize  # hostile shapes overflow NumPy's
     if announced != size:
         problem = "is cut short" if size < announced else "goes on after its array"
         raise ValueError(f"it {problem}: its header speaks of {announced} bytes, the file has {size}")
@@ -112,10 +102,7 @@ def check_sizes(header: NpyHeader, size: int) -> None:
 
 def mapped_values(file: BinaryIO, header: NpyHeader) -> NDArray[np.generic]:
     """Return the values, read from the disk as they are used."""
-    order: Literal["F", "C"] = "F" if header.fortran_order else "C"
     if 0 in header.shape:
         return np.empty(header.shape, dtype=header.dtype)
-    values: NDArray[np.generic] = np.memmap(
-        file, dtype=header.dtype, mode="r", offset=header.num_bytes, shape=header.shape, order=order
-    )
-    return values
+    order: Literal["F", "C"] = "F" if header.fortran_order else "C"
+    return np.memmap(file, header.dtype, "r", header.num_bytes, header.shape, order)

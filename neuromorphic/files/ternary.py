@@ -28,19 +28,14 @@ def pack_offset_binary(array: NDArray[np.int8]) -> NDArray[np.uint8]:
     codes = np.zeros(-(-array.size // PER_BYTE) * PER_BYTE, dtype=np.uint8)
     codes[: array.size] = (array.reshape(-1) + np.int8(1)).astype(np.uint8)
     four = codes.reshape(-1, PER_BYTE)
-    packed: NDArray[np.uint8] = (
-        four[:, 0] | (four[:, 1] << np.uint8(2)) | (four[:, 2] << np.uint8(4)) | (four[:, 3] << np.uint8(6))
-    )
+    packed: NDArray[np.uint8] = four[:, 0].copy()
+    for i in range(1, PER_BYTE):
+        packed |= four[:, i] << np.uint8(2 * i)
     return packed
 
 
 def unpack_offset_binary(name: str, packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.int8]:
-    """Return the int8 array of that shape.
-
-    Raises
-    ------
-    ProgramError
-        When the bytes are not those of such an array.
+    """Return the int8 array of that shape; a ``ProgramError`` if the bytes are not those of one.
 
     Examples
     --------

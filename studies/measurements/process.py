@@ -44,7 +44,7 @@ class Rival:
     name, form
         Of the network, for rows.
     arguments
-        ``-m module ...``; the module answers as :mod:`neuromorphic.executors.native.stepping` says.
+        ``-m module ...``; the module answers as :mod:`studies.measurements.native_stepping` says.
     """
 
     def __init__(self, name: str, form: str, arguments: Sequence[str]) -> None:
@@ -103,7 +103,7 @@ class Rival:
 def native_arguments(folder: Path) -> list[str]:
     """Return what starts the native executor on the program in a folder."""
     files = [folder / "program.npz", folder / "inputs.npy", folder / "small.npz"]
-    return ["-m", "neuromorphic.executors.native.stepping", *(str(file) for file in files if file.exists())]
+    return ["-m", "studies.measurements.native_stepping", *(str(file) for file in files if file.exists())]
 
 
 def torch_arguments(name: str, form: str) -> list[str]:

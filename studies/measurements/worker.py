@@ -2,7 +2,7 @@
 
 python -m studies.measurements.worker "Transformer, equal" "int8, int8 KV"
 
-``python -m neuromorphic.executors.native.stepping`` describes them. The first answer also says how many seconds it
+``python -m studies.measurements.native_stepping`` describes them. The first answer also says how many seconds it
 took to make the network and run its first steps, a compiler's included; or why the form cannot be had, and is the last.
 """
 

@@ -47,7 +47,7 @@ class _Cache(_FunctionCache):  # type: ignore[misc]  # numba has no types
     """numba's cache on disk; one that cannot be read (cut, altered) or written is compiled anew, not an error."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what is kept for a signature, ``None`` if nothing is."""
+        """Return what is stored for a signature, ``None`` if nothing is."""
         try:
             return super().load_overload(sig, target_context)
         except Exception:  # what a damaged pickle raises has no common class
@@ -55,7 +55,7 @@ class _Cache(_FunctionCache):  # type: ignore[misc]  # numba has no types
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled, where there is a place for it."""
+        """Store what was compiled, where there is a place for it."""
         try:
             super().save_overload(sig, data)
         except (OSError, EOFError, ValueError):  # a full disk, a folder that is gone, an index cut meanwhile

@@ -17,18 +17,9 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.rows import (
-    EVENTS_A_PASS,
-    EVENTS_AT_ONCE,
-    LIST_LENGTH,
-    LIST_OF_SILENT,
-    LIST_START,
-    MAX_PLANES,
-    WIDE_PLANES,
-)
+from neuromorphic.executors.native.instructions import count_block, spread_bits, store_counts
 from neuromorphic.executors.native.vectors import (
     LANES,
-    count_block,
     count_ones,
     get_half_word,
     get_int,
@@ -38,15 +29,26 @@ from neuromorphic.executors.native.vectors import (
     put_int,
     splat_bytes,
     splat_words,
-    spread_bits,
-    store_counts,
     store_words,
 )
 
+# A list of events in ints: how many stand in it (with the padding), whether it names the silent ones instead (those
+# are fewer at high rates), then the numbers.
+LIST_LENGTH, LIST_OF_SILENT, LIST_START = 0, 1, 8
+EVENTS_AT_ONCE = 16  # a list is padded to a multiple of this with the number of a column of zeros
+MAX_PLANES = 16  # bits of a counter of events
+EVENTS_A_PASS = 32752  # that such a counter holds: two bits an event
+WIDE_PLANES = 32  # bits of a sum of graded events
 CHUNK = 64 * LANES  # outputs a register counts
-_ONE = np.uint64(1)
 COLUMN = 2 * LANES  # words of one input's column of one chunk
 PLANE_WORDS = WIDE_PLANES * LANES
+SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 32 integers
+_ONE = np.uint64(1)
+
+
+def list_size(num_inputs: int) -> int:
+    """Return the ints that a list of events takes: half the inputs at most stand in it, and its padding."""
+    return LIST_START + num_inputs // 2 + 2 * EVENTS_AT_ONCE
 
 
 @kernel
@@ -88,9 +90,6 @@ def _store_chunk(bits, planes, num_planes, out, start, valid, less):  # type: ig
             store_counts(bits, spare, low, high, less)
             for i in range(valid - 32 * group):
                 put_int(out, start + 32 * group + i, get_int(bits, spare + i))
-
-
-SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 32 integers
 
 
 @kernel

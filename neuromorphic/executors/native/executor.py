@@ -27,16 +27,12 @@ def execute(
 
     Parameters
     ----------
-    program : Program
-        What to run.
-    inputs : NDArray[np.int32]
-        ``[T, B, N]``, as :meth:`Program.prepare_inputs` returns them.
+    program, inputs, progress
+        As of :func:`neuromorphic.executors.reference.execute`.
     threads : int
         Threads that share the samples.
     record : iterable of str, optional
-        Variables to keep, ``"op.variable"``; by default all.
-    progress : callable, optional
-        Called with (steps done, steps in all).
+        Variables to record, ``"op.variable"``; by default all.
 
     Returns
     -------

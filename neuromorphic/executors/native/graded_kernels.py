@@ -14,19 +14,10 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.event_kernels import CHUNK, COLUMN
-from neuromorphic.executors.native.rows import (
-    DIGIT_LENGTHS,
-    DIGIT_LISTS,
-    DIGIT_STARTS,
-    DIGITS,
-    EVENTS_AT_ONCE,
-    WIDE_PLANES,
-)
+from neuromorphic.executors.native.event_kernels import CHUNK, COLUMN, EVENTS_AT_ONCE, WIDE_PLANES
+from neuromorphic.executors.native.instructions import add_bytes, count_signed_block, spread_bits, store_counts
 from neuromorphic.executors.native.vectors import (
     LANES,
-    add_bytes,
-    count_signed_block,
     get_half_word,
     get_int,
     load_words,
@@ -34,11 +25,13 @@ from neuromorphic.executors.native.vectors import (
     put_int,
     splat_bytes,
     splat_words,
-    spread_bits,
-    store_counts,
     store_words,
 )
 
+# Graded events in ints: for each bit of a value where its list starts and how long it is (with the padding), then the
+# lists: twice the number of the input, and 1 more where the digit is -1.
+DIGITS = 18
+DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, DIGITS, 2 * DIGITS + 4
 _ONE = np.uint64(1)
 
 

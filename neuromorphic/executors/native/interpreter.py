@@ -10,97 +10,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import STAMP, entry_point, kernel, pasted
-from neuromorphic.executors.native.control_kernels import control_domains
 from neuromorphic.executors.native.event_kernels import finish_sums, list_events, ternary_events, ternary_few
 from neuromorphic.executors.native.graded_kernels import list_digits, ternary_graded
-from neuromorphic.executors.native.memory_kernels import (
-    best_slot,
-    fade_row,
-    fast_weights,
-    fingerprint,
-    neighbour_sums,
-    read_slot,
-    weighed_neighbours,
-)
+from neuromorphic.executors.native.memory_kernels import fast_weights, neighbour_sums, slots, weighed_neighbours
 from neuromorphic.executors.native.neuron_kernels import (
     add_up,
     average,
+    control_domains,
     fire,
     integrate,
     look_up,
     resonate,
     scale,
     weigh,
-)
-from neuromorphic.executors.native.rows import (
-    AT_BITS,
-    AT_COUNTS,
-    AT_INTS,
-    AT_LINKS,
-    AT_PARAMS,
-    AT_SMALL,
-    AT_TABLE,
-    AT_WORDS,
-    BATCH,
-    BIT_STRIDE,
-    BITS,
-    BYTE_EVENTS,
-    BYTE_VALUES,
-    COLUMNS,
-    CONTROL,
-    COUNT_STRIDE,
-    DELAY_READ,
-    DELAY_WRITE,
-    FAST_WEIGHTS,
-    GATE,
-    GATED,
-    HIGH,
-    INPUT,
-    INT_STRIDE,
-    INTEGRATE,
-    KIND,
-    LINKS,
-    LIST,
-    LOW,
-    MULTIPLY,
-    NEIGHBOURS,
-    NEURONS,
-    NUM_INPUTS,
-    NUM_ROWS,
-    NUM_SOURCES,
-    OUT,
-    P0,
-    P1,
-    P2,
-    P3,
-    P4,
-    P5,
-    P6,
-    P7,
-    P8,
-    P9,
-    P10,
-    READOUT,
-    REC_COLUMNS,
-    REC_PLACE,
-    REC_ROWS,
-    REC_SPIKES,
-    REC_START,
-    REC_STRIDE,
-    REC_WIDTH,
-    RESONATE,
-    SCALE,
-    SIZE,
-    SLOTS,
-    SOURCE,
-    SOURCE_2,
-    SOURCE_BITS,
-    SOURCE_LIST,
-    TERNARY_EVENTS,
-    TERNARY_FEW,
-    TERNARY_GRADED,
-    TERNARY_VALUES,
 )
 from neuromorphic.executors.native.value_kernels import byte_events, byte_values, split_digits, ternary_values
 from neuromorphic.executors.native.vectors import (
@@ -127,22 +51,22 @@ at = get_long  # at(row, column)
 
 @kernel
 def _publish(row, ints, bits):  # type: ignore[no-untyped-def]
-    """Give events in the other forms that their readers ask for."""
-    size, place, out = at(row, SIZE), at(row, BITS), at(row, OUT)
+    """Write events in the other forms that their readers ask for."""
+    size, place, out = at(row, rows.SIZE), at(row, rows.BITS), at(row, rows.OUT)
     if out >= 0:
         for i in range(0, size, 8):
             mask = bits_as_masks(get_byte(bits, 8 * place + (i >> 3)))
             store_ints(ints, out + i, splat_ints(0) - mask)
-    if at(row, LIST) >= 0:
-        list_events(bits, place, size, ints, at(row, LIST))
+    if at(row, rows.LIST) >= 0:
+        list_events(bits, place, size, ints, at(row, rows.LIST))
 
 
 @kernel
 def _read_input(row, x, packed, ints, bits):  # type: ignore[no-untyped-def]
     """Take in one sample's inputs, at address ``x``."""
-    size, place = at(row, SIZE), at(row, BITS)
+    size, place = at(row, rows.SIZE), at(row, rows.BITS)
     if place < 0:
-        place = at(row, OUT)
+        place = at(row, rows.OUT)
         for i in range(size):
             put_int(ints, place + i, get_int(x, i))
         return
@@ -163,11 +87,11 @@ def _read_input(row, x, packed, ints, bits):  # type: ignore[no-untyped-def]
 
 @kernel
 def _delay(row, now, ints, bits):  # type: ignore[no-untyped-def]
-    """Move events from a delay's ring to what it gives, or from its source to the ring."""
-    slot, size, writes = now % at(row, P0), at(row, SIZE), at(row, KIND) == DELAY_WRITE
-    if at(row, P2):
+    """Copy events from a delay's ring to its output, or from its source to the ring."""
+    slot, size, writes = now % at(row, rows.P0), at(row, rows.SIZE), at(row, rows.KIND) == rows.DELAY_WRITE
+    if at(row, rows.P2):
         num_words = (size + 63) >> 6
-        ring, source, out = at(row, P1) + slot * num_words, at(row, SOURCE_BITS), at(row, BITS)
+        ring, source, out = at(row, rows.P1) + slot * num_words, at(row, rows.SOURCE_BITS), at(row, rows.BITS)
         for w in range(num_words):
             if writes:
                 put_word(bits, ring + w, get_word(bits, source + w))
@@ -176,7 +100,7 @@ def _delay(row, now, ints, bits):  # type: ignore[no-untyped-def]
         if not writes:
             _publish(row, ints, bits)
         return
-    ring, source, out = at(row, P1) + slot * size, at(row, SOURCE), at(row, OUT)
+    ring, source, out = at(row, rows.P1) + slot * size, at(row, rows.SOURCE), at(row, rows.OUT)
     for i in range(size):
         if writes:
             put_int(ints, ring + i, get_int(ints, source + i))
@@ -185,37 +109,14 @@ def _delay(row, now, ints, bits):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _slots(row, now, marks, words, ints, bits, counts):  # type: ignore[no-untyped-def]
-    size, num_slots, plastic = at(row, SIZE), at(row, P1), at(row, P6)
-    num_words, stride = (size + 63) >> 6, at(row, P7)
-    events, state, faded = at(row, SOURCE_BITS), at(row, P8), at(row, P10)
-    w = best_slot(words, at(row, P0), num_words, num_slots, bits, events)
-    put_int(ints, at(row, P9), w)
-    place, key = state + w * stride, at(row, P0) + 2 * w * num_words
-    if plastic:
-        fade_row(ints, place, size, at(row, P4), now - get_long(counts, faded + w))
-        put_long(counts, faded + w, now + 1)
-    read_slot(
-        ints, at(row, OUT), place, size, words, key, num_words, bits, events, at(row, P2), at(row, P3), at(row, P4),
-        at(row, P5), plastic,
-    )  # fmt: skip
-    if marks:
-        for m in range(num_slots if plastic else 0):
-            fade_row(ints, state + m * stride, size, at(row, P4), now + 1 - get_long(counts, faded + m))
-            put_long(counts, faded + m, now + 1)
-        put_int(ints, at(row, P9) + 1, fingerprint(ints, state, num_slots, size, stride))
-
-
-@kernel
 def _neurons(row, links, params, ints, bits, counts):  # type: ignore[no-untyped-def]
-    size, place, counter = at(row, SIZE), at(row, BITS), at(row, P6)
-    thetas, theta = params, at(row, P1)
-    if at(row, P7) >= 0:  # each sample has its own
-        thetas, theta = ints, at(row, P7)
-    fire(
-        ints, links, at(row, LINKS), at(row, NUM_SOURCES), params, at(row, P0), thetas, theta, at(row, P2), at(row, P3),
-        at(row, P4), at(row, P5), size, bits, place,
-    )  # fmt: skip
+    size, place, counter = at(row, rows.SIZE), at(row, rows.BITS), at(row, rows.P6)
+    thetas, theta = params, at(row, rows.P1)
+    if at(row, rows.P7) >= 0:  # each sample has its own
+        thetas, theta = ints, at(row, rows.P7)
+    first, count, decay, bias = at(row, rows.LINKS), at(row, rows.NUM_SOURCES), at(row, rows.P0), at(row, rows.P2)
+    shift, reset, v = at(row, rows.P3), at(row, rows.P4), at(row, rows.P5)
+    fire(ints, links, first, count, params, decay, thetas, theta, bias, shift, reset, v, size, bits, place)
     fired = get_long(counts, counter)
     for w in range((size + 63) >> 6):
         fired += count_ones(get_word(bits, place + w))
@@ -226,80 +127,80 @@ def _neurons(row, links, params, ints, bits, counts):  # type: ignore[no-untyped
 @pasted
 def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore[no-untyped-def]
     """One operation of one sample."""
-    links, params = get_long(head, AT_LINKS), get_long(head, AT_PARAMS)
-    words, small = get_long(head, AT_WORDS), get_long(head, AT_SMALL)
-    kind, size, out, source = at(row, KIND), at(row, SIZE), at(row, OUT), at(row, SOURCE)
-    first, count = at(row, LINKS), at(row, NUM_SOURCES)
-    p0, p1, p2, p3 = at(row, P0), at(row, P1), at(row, P2), at(row, P3)
-    if kind == NEURONS:
+    links, params = get_long(head, rows.AT_LINKS), get_long(head, rows.AT_PARAMS)
+    words, small = get_long(head, rows.AT_WORDS), get_long(head, rows.AT_SMALL)
+    kind, size, out, source = at(row, rows.KIND), at(row, rows.SIZE), at(row, rows.OUT), at(row, rows.SOURCE)
+    first, count = at(row, rows.LINKS), at(row, rows.NUM_SOURCES)
+    p0, p1, p2, p3 = at(row, rows.P0), at(row, rows.P1), at(row, rows.P2), at(row, rows.P3)
+    if kind == rows.NEURONS:
         _neurons(row, links, params, ints, bits, counts)
-    elif kind == TERNARY_FEW:
-        ternary_few(words, p0, p1, bits, at(row, SOURCE_BITS), ints, out, size, p2)
-    elif kind == TERNARY_VALUES:
+    elif kind == rows.TERNARY_FEW:
+        ternary_few(words, p0, p1, bits, at(row, rows.SOURCE_BITS), ints, out, size, p2)
+    elif kind == rows.TERNARY_VALUES:
         num_digits = split_digits(ints, source, p1, bits, p3)
         ternary_values(words, p0, p1, bits, p3, num_digits, ints, out, size, p2)
-    elif kind == TERNARY_GRADED:
-        list_digits(ints, source, p1, at(row, P4))
-        ternary_graded(words, p0, p1, ints, at(row, P4), bits, p3, ints, out, size, p2)
-    elif kind == SCALE:
+    elif kind == rows.TERNARY_GRADED:
+        list_digits(ints, source, p1, at(row, rows.P4))
+        ternary_graded(words, p0, p1, ints, at(row, rows.P4), bits, p3, ints, out, size, p2)
+    elif kind == rows.SCALE:
         scale(ints, out, source, params, p0, p1, p2, size)
-    elif kind == MULTIPLY:
-        weigh(ints, out, source, at(row, SOURCE_2), p0, size)
-    elif kind == GATE:
+    elif kind == rows.MULTIPLY:
+        weigh(ints, out, source, at(row, rows.SOURCE_2), p0, size)
+    elif kind == rows.GATE:
         look_up(ints, out, source, params, p0, p1, size)
-    elif kind == GATED:
-        average(ints, out, source, at(row, SOURCE_2), size)
-    elif kind == INTEGRATE:
+    elif kind == rows.GATED:
+        average(ints, out, source, at(row, rows.SOURCE_2), size)
+    elif kind == rows.INTEGRATE:
         integrate(ints, links, first, count, params, p0, p1, p2, out, size)
-    elif kind == RESONATE:
+    elif kind == rows.RESONATE:
         resonate(ints, out, p2, source, params, p0, p1, size)
-    elif kind == READOUT:
+    elif kind == rows.READOUT:
         add_up(ints, links, first, count, params, p0, p1, out, size)
-    elif kind == NEIGHBOURS:
+    elif kind == rows.NEIGHBOURS:
         if p2 < 0:
             neighbour_sums(ints, out, source, p0, p1, p3)
         else:
             weighed_neighbours(ints, out, source, p0, p1, small, p2, p3)
-    elif kind == FAST_WEIGHTS:
-        options = (at(row, P4), at(row, P5), at(row, P6), at(row, P7))
+    elif kind == rows.FAST_WEIGHTS:
+        options = (at(row, rows.P4), at(row, rows.P5), at(row, rows.P6), at(row, rows.P7))
         fast_weights(ints, out, source, p0, p1, p2, size, p3, *options)
-    elif kind == SLOTS:
-        _slots(row, now, marks, words, ints, bits, counts)
-    elif kind == BYTE_EVENTS:
-        byte_events(small, p0, p1, ints, at(row, SOURCE_LIST), ints, out, size)
-        finish_sums(ints, at(row, SOURCE_LIST), params, p3, ints, out, size, p2)
-    elif kind == BYTE_VALUES:
+    elif kind == rows.SLOTS:
+        slots(row, now, marks, words, ints, bits, counts)
+    elif kind == rows.BYTE_EVENTS:
+        byte_events(small, p0, p1, ints, at(row, rows.SOURCE_LIST), ints, out, size)
+        finish_sums(ints, at(row, rows.SOURCE_LIST), params, p3, ints, out, size, p2)
+    elif kind == rows.BYTE_VALUES:
         byte_values(small, p0, p1, ints, source, ints, out, size, p2)
-    elif kind == CONTROL:
+    elif kind == rows.CONTROL:
         control_domains(row, now, ints, bits, params)
-    elif kind in (DELAY_READ, DELAY_WRITE):
+    elif kind in (rows.DELAY_READ, rows.DELAY_WRITE):
         _delay(row, now, ints, bits)
-    elif kind == INPUT:
+    elif kind == rows.INPUT:
         _read_input(row, x, packed, ints, bits)
 
 
 @kernel
 def _step_together(row, head, ints, stride, bits, bit_stride, samples):  # type: ignore[no-untyped-def]
     """One ternary product of several samples."""
-    words, params = get_long(head, AT_WORDS), get_long(head, AT_PARAMS)
-    listed, out, size = at(row, SOURCE_LIST), at(row, OUT), at(row, SIZE)
+    words, params = get_long(head, rows.AT_WORDS), get_long(head, rows.AT_PARAMS)
+    listed, out, size, spare = at(row, rows.SOURCE_LIST), at(row, rows.OUT), at(row, rows.SIZE), at(row, rows.P4)
+    place, num_inputs = at(row, rows.P0), at(row, rows.P1)
     ternary_events(
-        words, at(row, P0), at(row, P1), ints, listed, stride, samples, bits, at(row, P4), bit_stride, ints, out,
-        stride, size,
-    )  # fmt: skip
+        words, place, num_inputs, ints, listed, stride, samples, bits, spare, bit_stride, ints, out, stride, size
+    )
     for b in range(samples):
         moved = b * stride
-        finish_sums(ints, listed + moved, params, at(row, P3), ints, out + moved, size, at(row, P2))
+        finish_sums(ints, listed + moved, params, at(row, rows.P3), ints, out + moved, size, at(row, rows.P2))
 
 
 @kernel
 def _record(recordings, num_recordings, sample, ints, bits, out_ints, out_spikes):  # type: ignore[no-untyped-def]
-    """Copy what is kept of a sample; ``sample`` counts steps and samples."""
+    """Copy what a recording stores of a sample; ``sample`` counts steps and samples."""
     for r in range(num_recordings):
-        row = recordings + 8 * REC_WIDTH * r
-        count, columns, stride = at(row, REC_ROWS), at(row, REC_COLUMNS), at(row, REC_STRIDE)
-        place, target = at(row, REC_PLACE), at(row, REC_START) + sample * count * columns
-        if at(row, REC_SPIKES):
+        row = recordings + 8 * rows.REC_WIDTH * r
+        count, columns, stride = at(row, rows.REC_ROWS), at(row, rows.REC_COLUMNS), at(row, rows.REC_STRIDE)
+        place, target = at(row, rows.REC_PLACE), at(row, rows.REC_START) + sample * count * columns
+        if at(row, rows.REC_SPIKES):
             for i in range(columns):
                 byte = get_byte(bits, 8 * place + (i >> 3))
                 put_byte(out_spikes, target + i, (byte >> (i & 7)) & 1)
@@ -312,7 +213,7 @@ def _record(recordings, num_recordings, sample, ints, bits, out_ints, out_spikes
 @kernel
 def _find_bad(x, packed, samples, head):  # type: ignore[no-untyped-def]
     """Return the place of the first input that is out of range, or ``FINE``."""
-    size, low, high = get_long(head, NUM_INPUTS), get_long(head, LOW), get_long(head, HIGH)
+    size, low, high = get_long(head, rows.NUM_INPUTS), get_long(head, rows.LOW), get_long(head, rows.HIGH)
     if packed:
         width = (size + 63) >> 6
         for b in range(samples if size & 63 else 0):
@@ -333,7 +234,7 @@ def _make(stamp: int) -> Callable[..., int]:
     def run_steps(  # type: ignore[no-untyped-def]
         head,
         inputs,
-        packed_inputs,
+        bit_inputs,
         first,
         last,
         num_steps,
@@ -347,24 +248,23 @@ def _make(stamp: int) -> Callable[..., int]:
         """Run steps of the samples ``first..last``; return ``FINE`` or, with nothing done, the first bad input."""
         if stamp < 0:
             return stamp  # never: the number only has to be used
-        packed = packed_inputs.size > 0
-        x = packed_inputs.ctypes.data if packed else inputs.ctypes.data
-        batch, num_inputs = get_long(head, BATCH), get_long(head, NUM_INPUTS)
+        packed = bit_inputs.size > 0
+        x = bit_inputs.ctypes.data if packed else inputs.ctypes.data
+        batch, num_inputs = get_long(head, rows.BATCH), get_long(head, rows.NUM_INPUTS)
         bad = _find_bad(x, packed, num_steps * batch, head)
         if bad != FINE:
             return bad
-        table, num_rows = get_long(head, AT_TABLE), get_long(head, NUM_ROWS)
-        stride, bit_stride, count_stride = (
-            get_long(head, INT_STRIDE), get_long(head, BIT_STRIDE), get_long(head, COUNT_STRIDE),
-        )  # fmt: skip
-        all_ints, all_bits, all_counts = get_long(head, AT_INTS), get_long(head, AT_BITS), get_long(head, AT_COUNTS)
+        table, num_rows = get_long(head, rows.AT_TABLE), get_long(head, rows.NUM_ROWS)
+        stride, all_ints = get_long(head, rows.INT_STRIDE), get_long(head, rows.AT_INTS)
+        bit_stride, all_bits = get_long(head, rows.BIT_STRIDE), get_long(head, rows.AT_BITS)
+        count_stride, all_counts = get_long(head, rows.COUNT_STRIDE), get_long(head, rows.AT_COUNTS)
         x_bytes = 8 * ((num_inputs + 63) >> 6) if packed else 4 * num_inputs
         for start in range(first, last, SAMPLES_TOGETHER):
             stop = min(start + SAMPLES_TOGETHER, last)
             for t in range(num_steps):
                 for r in range(num_rows):
-                    row = table + 8 * COLUMNS * r
-                    if at(row, KIND) == TERNARY_EVENTS:
+                    row = table + 8 * rows.COLUMNS * r
+                    if at(row, rows.KIND) == rows.TERNARY_EVENTS:
                         ints, bits = all_ints + 4 * stride * start, all_bits + 8 * bit_stride * start
                         _step_together(row, head, ints, stride, bits, bit_stride, stop - start)
                         continue

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from neuromorphic.errors import InputError
 from neuromorphic.executors.native.bit_planes import OUTPUTS_A_GROUP, columns_for_events, fields_for_values
 from neuromorphic.executors.native.compiled import STAMP, entry_point
-from neuromorphic.executors.native.event_kernels import SPARE_WORDS, finish_sums, list_events, ternary_events
-from neuromorphic.executors.native.rows import EVENTS_AT_ONCE, LIST_START
+from neuromorphic.executors.native.event_kernels import SPARE_WORDS, finish_sums, list_events, list_size, ternary_events
 from neuromorphic.executors.native.value_kernels import split_digits, ternary_values
 from neuromorphic.executors.native.vectors import get_int, get_long, get_word, put_int
 
@@ -90,7 +89,7 @@ class TernaryMatrix:
         self._columns = None if reads == "values" else columns_for_events(array).reshape(-1)
         self._fields = None if reads == "spikes" else fields_for_values(array).reshape(-1)
         self._totals = array.sum(axis=1, dtype=np.int32)
-        self._stride = LIST_START + self.num_inputs // 2 + 2 * EVENTS_AT_ONCE
+        self._stride = list_size(self.num_inputs)
         self._scratch = threading.local()
 
     def _head(self, batch: int) -> int:
@@ -113,8 +112,7 @@ class TernaryMatrix:
                 dtype=np.int64,
             )
             scratch.address, scratch.rows = scratch.head.ctypes.data, rows
-        address: int = scratch.address
-        return address
+        return int(scratch.address)
 
     def __getstate__(self) -> None:
         raise TypeError("a TernaryMatrix holds addresses and cannot be copied or pickled; make another")
@@ -132,22 +130,16 @@ class TernaryMatrix:
         bits : NDArray[np.uint64]
             ``[B, ceil(K / 64)]``, as :func:`bits_of` packs them.
         out : NDArray[np.int32], optional
-            ``[B, N]``; without it a new array.
-
-        Returns
-        -------
-        NDArray[np.int32]
-            ``out``.
+            ``[B, N]``; without it a new array. It is returned.
 
         Raises
         ------
         InputError
             Wrong dtype, shape or layout, or a matrix that does not read spikes.
         """
-        num_words = -(-self.num_inputs // 64)
         if self._columns is None:
             raise InputError("this matrix was not packed for spikes; make it with reads='both'")
-        bits = _usable("bits", bits, _UINT64, num_words)
+        bits = _usable("bits", bits, _UINT64, -(-self.num_inputs // 64))
         batch = len(bits)
         out = self._out(batch, out)
         if not _times_spikes(self._head(batch), bits, out, batch):
@@ -162,12 +154,7 @@ class TernaryMatrix:
         x : NDArray[np.int32]
             ``[B, K]``; the fewer bytes its largest value needs, the faster.
         out : NDArray[np.int32], optional
-            ``[B, N]``; without it a new array.
-
-        Returns
-        -------
-        NDArray[np.int32]
-            ``out``.
+            ``[B, N]``; without it a new array. It is returned.
 
         Raises
         ------

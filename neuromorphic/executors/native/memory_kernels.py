@@ -1,9 +1,10 @@
-"""What is held beside the membranes: fast weights, memory slots, messages between neighbours, control of thresholds."""
+"""What is held beside the membranes: fast weights, memory slots, messages between neighbours."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.vectors import (
     between,
@@ -11,11 +12,13 @@ from neuromorphic.executors.native.vectors import (
     count_ones,
     get_byte,
     get_int,
+    get_long,
     get_signed_byte,
     get_word,
     greater,
     load_ints,
     put_int,
+    put_long,
     shift_left,
     shift_right,
     signs_as_bits,
@@ -27,6 +30,7 @@ from neuromorphic.ops.fast_weights import KEY_ONE
 from neuromorphic.ops.numbers import DECAY_BITS, STATE_MAX
 from neuromorphic.ops.slots import MEMORY_BITS
 
+at = get_long  # at(row, column)
 _PLACES = (1 << 31) - 1
 FADED_AT_ONCE = 32
 
@@ -61,7 +65,7 @@ def fast_weights(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def best_slot(words, keys, num_words, num_slots, bits, events):  # type: ignore[no-untyped-def]
+def _best_slot(words, keys, num_words, num_slots, bits, events):  # type: ignore[no-untyped-def]
     """Return the first slot whose key meets the events best."""
     best, winner = -(1 << 62), 0
     for m in range(num_slots):
@@ -75,7 +79,7 @@ def best_slot(words, keys, num_words, num_slots, bits, events):  # type: ignore[
 
 
 @kernel
-def fade_row(ints, row, size, decay_bits, times):  # type: ignore[no-untyped-def]
+def _fade_row(ints, row, size, decay_bits, times):  # type: ignore[no-untyped-def]
     """Fade a row as many times as it was not looked at; values below ``2**decay_bits`` stay as they are.
 
     A row is padded to a multiple of :data:`FADED_AT_ONCE`: while one vector waits for its shift, three others work.
@@ -97,7 +101,7 @@ def fade_row(ints, row, size, decay_bits, times):  # type: ignore[no-untyped-def
 
 
 @kernel
-def read_slot(  # type: ignore[no-untyped-def]
+def _read_slot(  # type: ignore[no-untyped-def]
     ints, out, row, size, words, key, num_words, bits, events, gain, shift, decay_bits, rate_bits, plastic
 ):
     """Read the winner's row, already faded up to this step, and let it fade and learn."""
@@ -113,7 +117,7 @@ def read_slot(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def fingerprint(ints, place, rows, columns, stride):  # type: ignore[no-untyped-def]
+def _fingerprint(ints, place, rows, columns, stride):  # type: ignore[no-untyped-def]
     """Sum the flattened state, each value times its place from 1, modulo ``2**31``."""
     total = 0
     for m in range(rows):
@@ -121,6 +125,28 @@ def fingerprint(ints, place, rows, columns, stride):  # type: ignore[no-untyped-
             total += get_int(ints, place + m * stride + h) * (m * columns + h + 1)
             total &= _PLACES
     return total
+
+
+@kernel
+def slots(row, now, marks, words, ints, bits, counts):  # type: ignore[no-untyped-def]
+    """One step of memory slots; ``marks``: a recording keeps their fingerprint."""
+    size, num_slots, plastic = at(row, rows.SIZE), at(row, rows.P1), at(row, rows.P6)
+    num_words, stride = (size + 63) >> 6, at(row, rows.P7)
+    events, state, faded = at(row, rows.SOURCE_BITS), at(row, rows.P8), at(row, rows.P10)
+    w = _best_slot(words, at(row, rows.P0), num_words, num_slots, bits, events)
+    put_int(ints, at(row, rows.P9), w)
+    place, key = state + w * stride, at(row, rows.P0) + 2 * w * num_words
+    if plastic:
+        _fade_row(ints, place, size, at(row, rows.P4), now - get_long(counts, faded + w))
+        put_long(counts, faded + w, now + 1)
+    out, gain, shift, decay_bits = at(row, rows.OUT), at(row, rows.P2), at(row, rows.P3), at(row, rows.P4)
+    rate_bits = at(row, rows.P5)
+    _read_slot(ints, out, place, size, words, key, num_words, bits, events, gain, shift, decay_bits, rate_bits, plastic)
+    if marks:
+        for m in range(num_slots if plastic else 0):
+            _fade_row(ints, state + m * stride, size, at(row, rows.P4), now + 1 - get_long(counts, faded + m))
+            put_long(counts, faded + m, now + 1)
+        put_int(ints, at(row, rows.P9) + 1, _fingerprint(ints, state, num_slots, size, stride))
 
 
 @kernel

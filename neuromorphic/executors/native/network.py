@@ -18,17 +18,17 @@ from neuromorphic.bounds import ANY_STEPS, most_steps
 from neuromorphic.errors import ExecutorError, InputError
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.interpreter import FINE, run_steps
-from neuromorphic.executors.native.layout import Held, Layout
+from neuromorphic.executors.native.layout import Held
+from neuromorphic.executors.native.operations import lay_out
+from neuromorphic.executors.native.port import INT32, UINT64, Port
 from neuromorphic.program import Program
 
-_INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
 _NO_INTS = np.zeros((0, 0), dtype=np.int32)
 _NO_WORDS = np.zeros((0, 0), dtype=np.uint64)
-_NOTHING = np.zeros((1, 0), dtype=np.int32)
 STEPS_A_CALL = 256
 
 
-def _give_back_memory() -> None:
+def give_back_memory() -> None:
     """Return to the system what proving and packing took and freed: several times the packed weights."""
     try:
         trim = ctypes.CDLL(None).malloc_trim
@@ -40,8 +40,8 @@ def _give_back_memory() -> None:
 class NativeNetwork:
     """A program as packed weights and the state of ``batch`` samples, run by one compiled loop.
 
-    Equal to the NumPy reference bit for bit. Weights take two bits if ternary, spikes one; nothing is allocated by a
-    step, and the program itself is not kept.
+    Equal to the NumPy reference bit for bit. Weights take two bits if ternary, spikes one; a step allocates nothing,
+    and the program itself is not stored. A network is one stream: it refuses to run in two threads at once.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class NativeNetwork:
     batch : int
         Samples that run side by side.
     threads : int
-        Threads that share the samples. More than the samples are of no use; at a batch of 1 a second does not pay.
+        Threads that share the samples; at most as many as these are used.
 
     Raises
     ------
@@ -83,8 +83,9 @@ class NativeNetwork:
         proven = most_steps(program)
         self._most_steps = sys.maxsize if proven == ANY_STEPS else proven
         self.batch, self.threads = batch, min(threads, batch)
-        self._port = program.input
-        layout = Layout(program)
+        self._port = Port(program.input, batch)
+        self._fits = self._port.fits
+        layout = lay_out(program)
         self._variables, self._spike_counts, self._starts = layout.variables, layout.spike_counts, layout.starts
         self._table = np.stack(layout.rows)
         self._links = np.array([*layout.links, -1], dtype=np.int64)
@@ -103,63 +104,35 @@ class NativeNetwork:
             self._port.low, self._port.high, batch, self._port.size,
         )  # fmt: skip
         self._address = self._head.ctypes.data
-        self._range = (self._port.low, self._port.high)
-        self._takes_bits = self._range == (0, 1)
-        self._shapes = ((batch, self._port.size), (batch, -(-self._port.size // 64)))
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         del layout
-        _give_back_memory()
-        self.output = self._choose_output()
-        self._output_view = self.view(self.output) if self.output else _NOTHING
+        give_back_memory()
+        shown = [name for name in self._variables if not name.endswith(".E")]  # fingerprints are for recordings
+        self.output = ([name for name in shown if name.endswith(".y")] or shown or [""])[-1]
+        self._output_view = self.view(self.output) if self.output else np.zeros((1, 0), dtype=np.int32)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, batch: int = 1, threads: int = 1) -> NativeNetwork:
-        """Load a program and keep only what runs: less memory stays taken than after ``Program.load``.
-
-        Parameters
-        ----------
-        path : path
-            A program file.
-        batch, threads : int
-            As of the class.
-
-        Raises
-        ------
-        FileFormatError
-            When the file is not a valid program.
-        """
+        """Load a program file, as :meth:`Program.load` does, and hold only what runs: less memory stays taken."""
         network = cls(Program.load(path), batch=batch, threads=threads)
-        _give_back_memory()  # what held the program, which lay between what stays
+        give_back_memory()  # what held the program, which lay between what stays
         return network
 
     def __getstate__(self) -> None:
         raise TypeError("a NativeNetwork holds addresses and cannot be copied or pickled; make another of its program")
-
-    def _choose_output(self) -> str:
-        sums = [name for name in self._variables if name.endswith(".y")]
-        return (sums or [*self._variables, ""][-1:])[-1]
-
-    def _set_starts(self) -> None:
-        for place, values in self._starts:
-            self._ints[:, place : place + values.size] = values
 
     def load(self) -> None:
         """Compile the code, or load it from the cache, without a step: what the first call would do."""
         run_steps(self._address, _NO_INTS, _NO_WORDS, 0, 0, 0, 0, 0, 0, 0, 0, False)
 
     def reset(self) -> None:
-        """Start all samples anew: states as at the beginning, no events in delays, spike counts zero.
-
-        Raises
-        ------
-        ExecutorError
-            When another thread is running the network.
-        """
+        """Start all samples anew: states as at the beginning, no events in delays, spike counts zero."""
         self._begin(0)
         try:
             for state in (self._ints, self._bits, self._counts):
                 state.fill(0)
-            self._set_starts()
+            for place, values in self._starts:
+                self._ints[:, place : place + values.size] = values
             self.time = 0
         finally:
             self._lock.release()
@@ -171,7 +144,7 @@ class NativeNetwork:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of what a recording can keep, ``"op.variable"``."""
+        """Names of what a recording can hold, ``"op.variable"``."""
         return tuple(self._variables)
 
     @property
@@ -190,12 +163,9 @@ class NativeNetwork:
         return self._ints.nbytes + self._bits.nbytes + self._counts.nbytes
 
     def view(self, name: str) -> NDArray[Any]:
-        """Return a read-only view of a variable: it shows the present step and moves on with the network.
+        """Return a read-only view of a variable ``"op.variable"``: it shows the present step and moves on with it.
 
-        Parameters
-        ----------
-        name : str
-            ``"op.variable"``. Fingerprints (``E`` of ``Slots``) are computed in recordings only.
+        Fingerprints (``E`` of ``Slots``) are computed in recordings only.
 
         Returns
         -------
@@ -233,8 +203,7 @@ class NativeNetwork:
 
     def _held(self, name: str) -> Held:
         if name not in self._variables:
-            known = ", ".join(self._variables)
-            raise ExecutorError(f"native: there is no variable {name!r}; the program has {known}")
+            raise ExecutorError(f"native: there is no variable {name!r}; the program has {', '.join(self._variables)}")
         return self._variables[name]
 
     def step(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -248,7 +217,8 @@ class NativeNetwork:
         Returns
         -------
         NDArray
-            The view of the last running sum, or without one of the last variable; see :meth:`view`.
+            The view of :attr:`output`: of the last running sum; without one of the last variable, of ``Slots`` what
+            they read; without any, ``[1, 0]``. See :meth:`view`.
 
         Raises
         ------
@@ -258,46 +228,22 @@ class NativeNetwork:
             When another thread is running the network.
         """
         if self.threads > 1 or not self._fits(x):
-            self._run(x[np.newaxis] if isinstance(x, np.ndarray) else x, 1)
+            self._run(self._port.checked(x[np.newaxis] if isinstance(x, np.ndarray) else x, one_step=True))
             return self._output_view
-        ints, words = (x, _NO_WORDS) if x.dtype == _INT32 else (_NO_INTS, x)
+        ints, words = (x, _NO_WORDS) if x.dtype == INT32 else (_NO_INTS, x)
         self._begin(1)
         try:
             bad = run_steps(self._address, ints, words, 0, self.batch, 1, self.time, 0, 0, 0, 0, False)
             if bad != FINE:
-                self._refuse(x[np.newaxis], bad)
+                self._port.refuse(x[np.newaxis], bad)
             self.time += 1
         finally:
             self._lock.release()
         return self._output_view
 
-    def _fits(self, x: Any) -> bool:
-        """Whether a step can take an array as it is; why not is said elsewhere."""
-        if type(x) is not np.ndarray or not x.flags.carray:  # numba compiles anew for what is read-only
-            return False
-        if x.dtype == _INT32:
-            return bool(x.shape == self._shapes[0])
-        return bool(x.dtype == _UINT64 and self._takes_bits and x.shape == self._shapes[1])
-
     def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        """Run many steps in one call and keep nothing of them but the state.
-
-        Parameters
-        ----------
-        inputs : NDArray
-            ``[T, B, N]`` of what :meth:`step` takes.
-
-        Returns
-        -------
-        NDArray
-            As :meth:`step`, after the last.
-
-        Raises
-        ------
-        InputError, ExecutorError
-            As :meth:`step`; nothing has changed then.
-        """
-        self._run(inputs, 0)
+        """Run many steps, ``[T, B, N]`` of what :meth:`step` takes; return and raise what that does for the last."""
+        self._run(self._port.checked(inputs))
         return self._output_view
 
     def record(
@@ -306,14 +252,14 @@ class NativeNetwork:
         variables: Iterable[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Run many steps and keep variables of each.
+        """Run many steps and return variables of each.
 
         Parameters
         ----------
         inputs : NDArray
             ``[T, B, N]`` of what :meth:`step` takes.
         variables : iterable of str, optional
-            Which; by default all.
+            Names of those; by default all.
         progress : callable, optional
             Called with (steps done, steps in all).
 
@@ -322,7 +268,7 @@ class NativeNetwork:
         dict of NDArray
             ``[T, B, N]`` each, in the program's order, spikes as uint8.
         """
-        array = self._checked(inputs, 0)
+        array = self._port.checked(inputs)
         wanted = set(self._variables) if variables is None else {str(name) for name in variables}
         for name in wanted:
             self._held(name)
@@ -335,7 +281,7 @@ class NativeNetwork:
             sizes[held.spikes] += num_steps * self.batch * held.size
         ints, spikes = np.zeros(max(sizes[False], 1), dtype=np.int32), np.zeros(max(sizes[True], 1), dtype=np.uint8)
         marks = any(name.endswith(".E") for name in kept)
-        self._run(array, 0, (table, ints, spikes), marks, progress)
+        self._run(array, (table, ints, spikes), marks, progress)
         found: dict[str, NDArray[Any]] = {}
         for row, (name, held) in zip(table, kept.items(), strict=True):
             first, size = int(row[rows.REC_START]), num_steps * self.batch * held.size
@@ -343,33 +289,14 @@ class NativeNetwork:
             found[name] = whole[first : first + size].reshape(num_steps, self.batch, held.size)
         return found
 
-    def _checked(self, inputs: NDArray[Any], steps: int) -> NDArray[Any]:
-        if not isinstance(inputs, np.ndarray):
-            raise InputError(f"{self._port.name}: inputs must be a NumPy array, got {type(inputs).__name__}")
-        dtype, shape = inputs.dtype, inputs.shape
-        packed = dtype == np.uint64 and self._takes_bits
-        if not packed and dtype != np.int32:
-            also = " or uint64 (bits)" if self._takes_bits else ""
-            raise InputError(f"{self._port.name}: inputs must be int32{also}, got {dtype}; use inputs.astype('int32')")
-        if len(shape) != 3 or shape[1:] != self._shapes[packed] or not shape[0]:
-            axes = f"[{self.batch}, {self._shapes[packed][1]}]"
-            got, lead = (list(shape[1:]), "") if steps else (list(shape), "[T >= 1, ")
-            wanted = axes if steps else lead + axes[1:]
-            raise InputError(f"{self._port.name}: inputs must be {wanted}, got {got}")
-        if not inputs.flags.c_contiguous or not inputs.flags.aligned:
-            raise InputError(f"{self._port.name}: inputs must be contiguous; use numpy.ascontiguousarray(inputs)")
-        return inputs
-
     def _run(
         self,
         inputs: NDArray[Any],
-        steps: int,
         recording: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.uint8]] | None = None,
         marks: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Run all steps, some at a time: in between, Ctrl-C and a progress bar get their turn."""
-        inputs = self._checked(inputs, steps)
         num_steps = len(inputs)
         self._begin(num_steps)
         try:
@@ -380,16 +307,17 @@ class NativeNetwork:
                 if recording is not None:
                     table, ints, spikes = recording
                     moved = table.copy()
-                    moved[:, rows.REC_START] += (
-                        start * self.batch * table[:, rows.REC_ROWS] * table[:, rows.REC_COLUMNS]
-                    )
+                    values = table[:, rows.REC_ROWS] * table[:, rows.REC_COLUMNS]
+                    moved[:, rows.REC_START] += start * self.batch * values
                     kept = (moved.ctypes.data, len(table), ints.ctypes.data, spikes.ctypes.data)
                 if self.threads == 1:
                     self._call(part, (0, self.batch), kept, marks)
                 else:
                     ends = [self.batch * i // self.threads for i in range(self.threads + 1)]
-                    workers = self._workers()
-                    calls = [workers.submit(self._call, part, span, kept, marks) for span in pairwise(ends)]
+                    if self._pool is None or self._pool[0] != os.getpid():  # threads do not survive a fork
+                        workers = ThreadPoolExecutor(self.threads, thread_name_prefix="neuromorphic-native")
+                        self._pool = (os.getpid(), workers)
+                    calls = [self._pool[1].submit(self._call, part, span, kept, marks) for span in pairwise(ends)]
                     for call in calls:
                         call.result()
                 self.time += len(part)
@@ -401,10 +329,10 @@ class NativeNetwork:
     def _call(self, inputs: NDArray[Any], span: tuple[int, int], kept: tuple[int, ...], marks: bool) -> None:
         usable = inputs if inputs.flags.carray else inputs.copy()
         flat = usable.reshape(-1, inputs.shape[2])
-        given = (_NO_INTS, flat) if inputs.dtype == _UINT64 else (flat, _NO_WORDS)
+        given = (_NO_INTS, flat) if inputs.dtype == UINT64 else (flat, _NO_WORDS)
         bad = run_steps(self._address, *given, *span, len(inputs), self.time, *kept, marks)
         if bad != FINE:
-            self._refuse(inputs, bad)
+            self._port.refuse(inputs, bad)
 
     def _begin(self, count: int) -> None:
         """Take the lock for so many steps, or refuse them: a second caller would mix its stream with the first's."""
@@ -416,21 +344,3 @@ class NativeNetwork:
                 f"{self._port.name}: {count} more steps make {self.time + count} since the reset, the program is "
                 f"proven for at most {self._most_steps}; reset() starts anew"
             )
-
-    def _workers(self) -> ThreadPoolExecutor:
-        """Return the threads of this process: those of a parent are not here after a fork."""
-        if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="neuromorphic-native"))
-        return self._pool[1]
-
-    def _refuse(self, inputs: NDArray[Any], bad: int) -> None:
-        if inputs.dtype == np.uint64:
-            step, sample = divmod(bad, self.batch)
-            raise InputError(
-                f"{self._port.name}: bits beyond the {self._port.size} channels must be 0, "
-                f"they are not at step {step}, sample {sample}"
-            )
-        raise InputError(
-            f"{self._port.name}: inputs must lie in {self._range[0]}..{self._range[1]}, got {int(inputs.flat[bad])} "
-            f"at {[int(i) for i in np.unravel_index(bad, inputs.shape)]}"
-        )

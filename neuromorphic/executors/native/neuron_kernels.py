@@ -1,4 +1,4 @@
-"""Neurons, sums, linear states and gates, eight at once in 32 bits.
+"""Neurons, sums, linear states and gates, eight at once in 32 bits; and thresholds that follow the firing rate.
 
 The definitions (:mod:`neuromorphic.ops`) take products through 64 bits.
 Here ``|x| * f >> 12`` is ``(|x| >> 12) * f + ((|x| & 4095) * f >> 12)``, which never leaves 32 for a factor of at most
@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import inlined, kernel
 from neuromorphic.executors.native.vectors import (
     clip,
+    count_ones,
     faded,
     get_int,
     get_long,
+    get_word,
     greater,
     load_ints,
     put_int,
@@ -29,23 +32,16 @@ from neuromorphic.executors.native.vectors import (
     toward_zero,
     weighed,
 )
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
 from neuromorphic.ops.resets import RESETS
 
 FAR = 1 << 30
 GATE_END = 4095
-ZERO, SUBTRACT, NONE, SUBTRACT_SNNTORCH, ZERO_DELAYED, SUBTRACT_DELAYED, ZERO_WITH_INPUT = (
-    list(RESETS).index(name)
-    for name in (
-        "zero",
-        "subtract",
-        "none",
-        "subtract_snntorch",
-        "zero_delayed",
-        "subtract_delayed",
-        "zero_with_input",
-    )
-)
+_ONE = np.uint64(1)
+_RESETS = list(RESETS)
+ZERO, SUBTRACT, ZERO_WITH_INPUT = (_RESETS.index(name) for name in ("zero", "subtract", "zero_with_input"))
+SUBTRACT_SNNTORCH, ZERO_DELAYED = _RESETS.index("subtract_snntorch"), _RESETS.index("zero_delayed")
+SUBTRACT_DELAYED = _RESETS.index("subtract_delayed")
 
 
 @inlined
@@ -87,7 +83,7 @@ def fire(  # type: ignore[no-untyped-def]
             store_ints(ints, v_place + i, u)
             word |= signs_as_bits(fired) << np.uint64(i - start)
         if start + 64 > size:
-            word &= (np.uint64(1) << np.uint64(size - start)) - np.uint64(1)
+            word &= (_ONE << np.uint64(size - start)) - _ONE
         put_word(bits, place + (start >> 6), word)
 
 
@@ -159,3 +155,56 @@ def look_up(ints, out, source, params, offset, table, size):  # type: ignore[no-
         y = get_int(ints, source + i) + get_int(params, offset + i)
         found = get_int(params, table + (min(y, GATE_END) if y >= 0 else min(-y, GATE_END)))
         put_int(ints, out + i, found if y >= 0 else DECAY_ONE - found)
+
+
+@kernel
+def _count_between(bits, place, start, stop):  # type: ignore[no-untyped-def]
+    """Count the ones among the bits ``start..stop``."""
+    total = 0
+    for w in range(start >> 6, (stop + 63) >> 6):
+        word = get_word(bits, place + w)
+        if start > 64 * w:
+            word = (word >> np.uint64(start - 64 * w)) << np.uint64(start - 64 * w)
+        if stop < 64 * w + 64:
+            word &= (_ONE << np.uint64(stop - 64 * w)) - _ONE
+        total += count_ones(word)
+    return total
+
+
+@kernel
+def control_domains(row, now, ints, bits, params):  # type: ignore[no-untyped-def]
+    """Count the spikes of each domain; at the end of a period move its offset and its neurons' thresholds."""
+    domains, options = get_long(row, rows.P0), get_long(row, rows.P1)
+    control, count, theta = get_long(row, rows.P2), get_long(row, rows.P3), get_long(row, rows.P4)
+    threshold, octaves, period = get_long(row, rows.P5), get_long(row, rows.P6), get_long(row, rows.P7)
+    per_domain = get_long(row, rows.SIZE) // domains
+    for d in range(domains):
+        fired = _count_between(bits, get_long(row, rows.BITS), d * per_domain, (d + 1) * per_domain)
+        put_int(ints, count + d, get_int(ints, count + d) + fired)
+    if (now + 1) % period:
+        return
+    for d in range(domains):
+        place = control + 4 * d
+        rate = get_int(ints, count + d) * ((1 << 32) // (per_domain * period)) >> 16
+        put_int(ints, count + d, 0)
+        average, before = get_int(ints, place), get_int(ints, place + 2)
+        average += toward_zero((rate - average) * get_int(params, options + 1), DECAY_BITS)
+        error = average - get_int(params, options)
+        integral = get_int(ints, place + 1) + error
+        integral = min(max(integral, get_int(params, options + 5)), get_int(params, options + 6))
+        wanted = get_int(params, options + 2) * error + get_int(params, options + 3) * integral
+        wanted = toward_zero(wanted + get_int(params, options + 4) * (error - before), 12)
+        offset = min(max(wanted, get_int(params, options + 7)), get_int(params, options + 8))
+        put_int(ints, place, average)
+        put_int(ints, place + 1, integral)
+        put_int(ints, place + 2, error)
+        put_int(ints, place + 3, offset)
+        _move_thresholds(ints, theta, params, threshold, octaves, d * per_domain, (d + 1) * per_domain, offset)
+
+
+@kernel
+def _move_thresholds(ints, theta, params, threshold, octaves, start, stop, offset):  # type: ignore[no-untyped-def]
+    """Write the thresholds of a domain as its offset moves them."""
+    factor, shift = get_int(params, octaves + ((offset >> 8) & 255)), 15 - (offset >> 16)
+    for n in range(start, stop):
+        put_int(ints, theta + n, min(get_int(params, threshold + n) * factor >> shift, STATE_MAX))

@@ -14,27 +14,29 @@ Packed two-bit fields: bitnet.cpp (Wang et al. 2025, arXiv:2502.11880), ``I2_S``
 from __future__ import annotations
 
 from neuromorphic.executors.native.compiled import inlined, kernel
-from neuromorphic.executors.native.rows import LIST_LENGTH, LIST_START
-from neuromorphic.executors.native.vectors import (
-    HAS_VNNI,
+from neuromorphic.executors.native.event_kernels import LIST_LENGTH, LIST_START
+from neuromorphic.executors.native.instructions import (
     add_products,
     field_0,
     field_1,
     field_2,
     field_3,
     four_bytes,
+    no_sums,
+    whole_sums,
+)
+from neuromorphic.executors.native.vectors import (
+    HAS_VNNI,
     get_int,
     get_signed_byte,
     load_bytes,
     load_ints,
-    no_sums,
     put_byte,
     put_int,
     shift_left,
     shift_right_signed,
     splat_ints,
     store_ints,
-    whole_sums,
 )
 
 # Of 16 inputs: two pairs of fields of 8 times 128 each, 7 * 4096 stays within 16 bits. In 32 bits it is modulo 2**32.
@@ -91,12 +93,8 @@ def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target
             a, a_fourfold, b, b_fourfold = no_sums(), no_sums(), no_sums(), no_sums()
             for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
                 x = first + 4 * block
-                x0, x1, x2, x3 = (
-                    four_bytes(bits, x),
-                    four_bytes(bits, x + 1),
-                    four_bytes(bits, x + 2),
-                    four_bytes(bits, x + 3),
-                )
+                x0, x1 = four_bytes(bits, x), four_bytes(bits, x + 1)
+                x2, x3 = four_bytes(bits, x + 2), four_bytes(bits, x + 3)
                 w = load_bytes(words, near + 4 * block)
                 a = add_products(a, field_0(w), x0, field_2(w), x2)
                 a_fourfold = add_products(a_fourfold, field_1(w), x1, field_3(w), x3)

@@ -21,9 +21,7 @@ from typer.testing import CliRunner
 from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
 from neuromorphic.cli import app
 from neuromorphic.errors import BoundError, ExecutorError, FileFormatError, InputError
-from neuromorphic.executors import EXECUTORS
-from neuromorphic.executors.native import NativeNetwork, TernaryMatrix, bits_of, compiled
-from neuromorphic.executors.native import layout as native_layout
+from neuromorphic.executors.native import ENTRIES, NativeNetwork, TernaryMatrix, bits_of, compiled, operations, rows
 from neuromorphic.executors.native.compiled import STAMP
 from neuromorphic.executors.native.interpreter import run_steps
 from neuromorphic.ops import LI, OP_TYPES, Delay, FastWeights, Scale, Slots
@@ -41,13 +39,19 @@ def assert_equal(program, inputs, **options):
 
 
 def test_it_knows_every_operation():
-    assert set(native_layout._BUILDERS) | set(EXECUTORS["native"].lacks) == set(OP_TYPES)
+    assert set(operations.BUILDERS) == set(OP_TYPES) - set(ENTRIES[0].lacks)
 
 
 def test_an_operation_it_does_not_know_is_refused_by_name(monkeypatch):
-    monkeypatch.setattr(native_layout, "_BUILDERS", {"Input": native_layout._BUILDERS["Input"]})
+    monkeypatch.setattr(operations, "BUILDERS", {"Input": operations.BUILDERS["Input"]})
     with pytest.raises(ExecutorError, match="does not know the operation Dense \\(lif1_synapses\\); .* 'numpy'"):
         NativeNetwork(small_program())
+
+
+def test_a_step_returns_what_slots_read_where_there_is_no_readout():
+    slots = Slots("slots", "x", keys=np.array([[1, 0], [0, 1]], dtype=np.int8), gain=5, shift=0)
+    network = NativeNetwork(Program((Input("x", 2), slots), num_steps=3))
+    assert network.step(np.array([[0, 1]], dtype=np.int32)).tolist() == [[0, 5]]
 
 
 @pytest.mark.parametrize("reset", RESETS)
@@ -292,9 +296,9 @@ def test_products_with_the_spikes_of_one_source_share_registers():
     for density in (0.1, 0.9):  # of the list of events, and of the silent ones
         got = assert_equal(program, (rng.random((8, 11, 300)) < density).astype(np.int32))
         assert got.variables["e_lif.v"].any()
-    table = native_layout.Layout(program).rows
-    kinds = [int(row[native_layout.rows.KIND]) for row in table]
-    assert kinds.count(native_layout.rows.TERNARY_EVENTS) == 2  # one for each shift
+    table = operations.lay_out(program).rows
+    kinds = [int(row[rows.KIND]) for row in table]
+    assert kinds.count(rows.TERNARY_EVENTS) == 2  # one for each shift
 
 
 def test_a_file_gives_the_same_network(tmp_path):

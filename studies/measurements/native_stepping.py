@@ -1,6 +1,6 @@
 """A process that steps a program when it is asked to, so that others can time it and see its memory.
 
-python -m neuromorphic.executors.native.stepping program.npz inputs.npy [small.npz]
+python -m studies.measurements.native_stepping program.npz inputs.npy [small.npz]
 
 It reads a JSON object a line and answers with one: ``{"do": "fill", "length": L}`` runs L steps from a reset,
 ``{"do": "steps", "count": n}`` gives the seconds of each of n steps, ``{"do": "total", "length": L}`` the seconds of L
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.executors.native.network import NativeNetwork, _give_back_memory
+from neuromorphic.executors.native.network import NativeNetwork, give_back_memory
 from neuromorphic.ops import Dense, Input
 from neuromorphic.program import Program
 
@@ -32,7 +32,7 @@ from neuromorphic.program import Program
 def resident_bytes() -> int:
     """Return what the system holds in memory for this process (Linux), free pages given back where glibc can."""
     gc.collect()
-    _give_back_memory()
+    give_back_memory()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 

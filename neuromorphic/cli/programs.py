@@ -1,0 +1,265 @@
+"""Commands that make programs, write them in the formats of other tools, and show them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from neuromorphic.bounds import prove
+from neuromorphic.cli.app import AsJson, ProgramFile, app, out, progress_bar
+from neuromorphic.errors import CompileError
+from neuromorphic.executors.lava.mapping import Layout
+from neuromorphic.executors.onnx import INSTALL
+from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
+from neuromorphic.ops import LIF, Dense, Slots
+from neuromorphic.program import Program
+
+EXPORTS = ("nir", "netx", "onnx")
+
+
+@app.command("compile")
+def compile_command(
+    run_dir: Annotated[
+        Path, typer.Argument(help="A folder left by `pnbx-snn train`, or a NIR graph (.nir, .h5).", metavar="RUN")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the program.")] = Path("program.npz"),
+    on: Annotated[
+        str, typer.Option(help="Samples on which the agreement is measured: validation, or test for the last time.")
+    ] = "validation",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets, where PNBX_DATA does not name it.", metavar="DIR")
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="Refuse a program in which a state could saturate.")] = False,
+    live_glia: Annotated[
+        int | None,
+        typer.Option(help="Glia go on moving each sample's thresholds, every so many steps; else frozen.", min=1),
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="NIR: seconds of a step, where the graph does not say.")] = None,
+    steps: Annotated[int, typer.Option(help="NIR: steps a sample runs.", min=1)] = 100,
+    input_scale: Annotated[
+        float | None, typer.Option(help="NIR: real value of one unit of an int8 input; without it, spikes.")
+    ] = None,
+    weight_bits: Annotated[
+        int | None, typer.Option(help="NIR: 8 or 15; without it, 15 in loops and where 8 are too coarse.")
+    ] = None,
+    reset: Annotated[str, typer.Option(help="NIR: zero or subtract, of neurons whose metadata do not say.")] = "zero",
+) -> None:
+    """Compile a trained run, or a NIR graph, to an integer program; of a run, measure how well they agree.
+
+    For example:
+
+    - `neuromorphic compile runs/digits -o program.npz`
+    - `neuromorphic compile runs/mnist --data DIR --on test -o mnist.npz`
+    - `neuromorphic compile network.nir --dt 1e-3 --steps 50 -o network.npz`
+    """
+    from neuromorphic.compiler import compile_nir, compile_run
+
+    if run_dir.suffix.lower() in (".nir", ".h5"):
+        wanted: dict[str, Any] = {"input_scale": input_scale, "weight_bits": weight_bits, "reset": reset}
+        program = compile_nir(run_dir, num_steps=steps, dt=dt, **wanted)
+        assumed = "".join(f"\n- {sentence}" for sentence in program.metadata["assumptions"])
+        told = f"assumed, since NIR leaves it open:{escape(assumed)}"
+    elif on not in ("validation", "test"):
+        raise typer.BadParameter(f"--on must be validation or test, got {on!r}")
+    else:
+        part: Any = on
+        with progress_bar(f"compiling {run_dir}", unit="samples") as progress:
+            program = compile_run(run_dir, part=part, data=data, glia_period=live_glia, progress=progress)
+        agreement = program.metadata["agreement"]
+        told = (
+            f"agreement with the network on {agreement['samples']} {agreement['part']} images: "
+            f"labels {100 * agreement['labels_equal']:.2f} %, spikes {100 * agreement['spikes_equal']:.3f} %, "
+            f"accuracy {100 * agreement['accuracy_network']:.2f} % -> {100 * agreement['accuracy_program']:.2f} %"
+        )
+    prove(program, strict=strict)
+    sha = program.save(output)
+    made = f"{output}: {len(program.ops)} operations, {program.num_steps} steps, sha256 {sha[:12]}"
+    out.print(f"{made}\n{told}", soft_wrap=True)
+
+
+@app.command("export")
+def export_command(
+    program_file: ProgramFile,
+    to: Annotated[str, typer.Option(help=f"The format: {', '.join(EXPORTS)}.")] = "nir",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write it; else the program's name with .nir, .net or .onnx."),
+    ] = None,
+    round_trip: Annotated[
+        str, typer.Option(help="Of nir. exact: refuse what would compile back to other integers; close: do not ask.")
+    ] = "exact",
+    nir_form: Annotated[
+        Literal["portable", "integer"],
+        typer.Option(
+            help="Of nir. portable: scales in the weights, as snnTorch, Norse and SpikingJelly read them; integer: "
+            "whole weights, scales in the neurons."
+        ),
+    ] = "portable",
+    form: Annotated[
+        Literal["step", "scan", "image"],
+        typer.Option(
+            help="Of onnx. step: one step, states in and out; scan: all steps, [T, B, N]; "
+            "image: [B, N] held for all steps, labels out."
+        ),
+    ] = "step",
+    products: Annotated[
+        Literal["int8", "float32"], typer.Option(help="Of onnx. int8: MatMulInteger; float32: MatMul. Both exact.")
+    ] = "int8",
+    opset: Annotated[int, typer.Option(help="Of onnx, 18 to 21.")] = 18,
+    steps: Annotated[
+        int | None, typer.Option(help="Of onnx: steps it is proven for; else the program's.", min=1)
+    ] = None,
+) -> None:
+    """Write a program in the format of other tools.
+
+    For example:
+
+    - `neuromorphic export program.npz --to nir -o graph.nir`
+    - `neuromorphic export program.npz --to netx -o network.net` (for lava-dl's netx: chains of stock neurons)
+    - `neuromorphic export program.npz --to onnx --form scan -o model.onnx`, then `neuromorphic run model.onnx ...`
+    """
+    if to not in EXPORTS:
+        raise typer.BadParameter(f"--to must be one of {', '.join(EXPORTS)}, got {to!r}")
+    if round_trip not in ("exact", "close"):
+        raise typer.BadParameter(f"--round-trip must be exact or close, got {round_trip!r}")
+    program = Program.load(program_file)
+    if to == "netx":
+        from neuromorphic.formats.netx import export_netx
+
+        written = export_netx(program, output or program_file.with_suffix(".net"))
+        out.print(f"{written}: {len(program.ops)} operations, read back and firing alike", soft_wrap=True)
+        return
+    if to == "onnx":
+        try:
+            from neuromorphic.executors.onnx.files import save_onnx
+        except ModuleNotFoundError as error:
+            raise CompileError(f"--to onnx needs {error.name}: {INSTALL}") from error
+        output = output or program_file.with_suffix(".onnx")
+        written = save_onnx(program, output, form=form, products=products, opset=opset, num_steps=steps)
+        out.print(f"{written}: {written.stat().st_size:,} bytes, one {form}, opset {opset}, checked", soft_wrap=True)
+        return
+    from neuromorphic.compiler import save_nir, to_nir
+
+    output = output or program_file.with_suffix(".nir")
+    graph = to_nir(program, round_trip=round_trip, form=nir_form)  # type: ignore[arg-type]
+    save_nir(graph, output)
+    facts = ", ".join(f"{key} {value:.6g}" for key, value in graph.metadata.items() if not isinstance(value, str))
+    notes = "".join(f"\n- {note}" for note in graph.metadata.get("notes", "").splitlines())
+    size = f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"
+    out.print(f"{output}: {size}; {facts}{escape(notes)}", soft_wrap=True)
+
+
+def _short(value: int) -> str:
+    """Write an integer in up to six characters."""
+    if abs(value) >= 10**6:
+        return f"{value / 10**6:.3g}M"
+    return f"{value / 1000:.3g}k" if abs(value) >= 10**4 else str(value)
+
+
+def _describe(program: Program) -> dict[str, Any]:
+    bounds = {bound.name: bound for bound in prove(program)}
+    rows = []
+    layout = Layout(program)
+    for op in program.ops:
+        placement, depth = layout.placements[op.name], layout.depth[op.name]
+        row: dict[str, Any] = {"name": op.name, "op": type(op).__name__, "size": op.size, "depth": depth}
+        if isinstance(op, Dense):
+            row |= {"weights": list(op.weights.shape), "ternary": op.is_ternary, "weight_bytes": op.weight_bytes}
+            row |= {"zero_fraction": float((op.weights == 0).mean()), "shift": op.shift}
+        elif isinstance(op, LIF):
+            row |= {"reset": op.reset, "shift": op.shift}
+        elif isinstance(op, Slots):
+            row |= {"weights": list(op.keys.shape), "weight_bytes": -(-op.keys.size // 4)}
+        elif hasattr(op, "shift"):
+            row |= {"shift": op.shift}
+        if op.name in bounds:
+            bound = bounds[op.name]
+            row |= {"range": [bound.low, bound.high], "can_saturate": bound.can_saturate}
+        row |= {"lava": placement.process, "lava_stock": placement.stock, "lava_reason": placement.reason}
+        rows.append(row)
+    facts = {"sha256": program.sha256, "num_steps": program.num_steps}
+    facts["weight_bytes"] = sum(row.get("weight_bytes", 0) for row in rows)
+    return {**facts, "ops": rows, "metadata": dict(program.metadata)}
+
+
+@app.command()
+def info(
+    program_file: ProgramFile,
+    loihi: Annotated[bool, typer.Option(help="Also what a Loihi 2 would take, modelled, and do otherwise.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a program: operations, proven ranges, weight bytes, and which Lava process runs what and why.
+
+    For example:
+
+    - `neuromorphic info program.npz`
+    - `neuromorphic info program.npz --loihi`
+    """
+    program = Program.load(program_file)
+    facts = _describe(program)
+    if loihi:
+        costs, findings = estimate_loihi(program), check_loihi(program)
+        facts["loihi"] = {
+            "modelled": True,
+            "layers": [asdict(cost) for cost in costs],
+            "findings": [asdict(finding) for finding in findings],
+            "assumptions": list(ASSUMPTIONS),
+        }
+    if as_json:
+        out.print_json(data=facts)
+        return
+    name, span = Column("op", no_wrap=True), Column("proven range", justify="right")
+    table = Table(name, "what", span, "Lava process", "late", title=str(program_file))
+    reasons: dict[str, None] = {}
+    for row in facts["ops"]:
+        what = f"{row['op']} {row['size']}"
+        if row["op"] == "Dense":
+            kind = "ternary" if row["ternary"] else "8-bit"
+            what = f"Dense {row['weights'][0]}x{row['weights'][1]} {kind}"
+        elif row["op"] == "LIF":
+            what += f", reset {row['reset']}"
+        reach = f"{_short(row['range'][0])} .. {_short(row['range'][1])}" if "range" in row else ""
+        reach += " [red]saturates[/]" if row.get("can_saturate") else ""
+        process = row["lava"] if row["lava_stock"] else f"[dim]{row['lava']}[/]"
+        reasons[f"{process}: {row['lava_reason']}"] = None
+        table.add_row(row["name"], what, reach, process, str(row["depth"]))
+    out.print(table)
+    out.print("late: steps behind the program on Lava; [dim]dim[/]: our own process, because")
+    for reason in reasons:
+        if reason.startswith("[dim]"):
+            out.print(f"  {reason}", soft_wrap=True)
+    out.print(
+        f"{facts['num_steps']} steps, {facts['weight_bytes']} bytes of packed weights, sha256 {facts['sha256'][:12]}"
+    )
+    if "agreement" in facts["metadata"]:
+        agreement = facts["metadata"]["agreement"]
+        labels = f"labels {100 * agreement['labels_equal']:.2f} %, " if "labels_equal" in agreement else ""
+        out.print(
+            f"agreement with the trained network ({agreement['samples']} {agreement['part']} samples): "
+            f"{labels}spikes {100 * agreement['spikes_equal']:.3f} %"
+        )
+    if loihi:
+        _show_loihi(facts["loihi"])
+
+
+def _show_loihi(facts: dict[str, Any]) -> None:
+    names = ("neurons", "fan_in", "axons", "synapse_bytes", "cores", "spikes_per_step", "synops_per_step")
+    table = Table("layer", *(Column(name.replace("_", " "), justify="right") for name in names))
+    table.title = "Loihi 2, modelled"
+    for layer in facts["layers"]:
+        table.add_row(layer["name"], *(_short(round(layer[name])) for name in names))
+    out.print(table)
+    cores = sum(layer["cores"] for layer in facts["layers"])
+    out.print(f"{cores} of a chip's {CORES_PER_CHIP} neuro-cores. Modelled, nothing here was measured on a chip:")
+    for assumption in facts["assumptions"]:
+        out.print(f"  {assumption}")
+    out.print(
+        f"{len(facts['findings'])} obstacles to running it there as it is:" if facts["findings"] else "no obstacles"
+    )
+    for finding in facts["findings"]:
+        out.print(f"  {finding['op']}: {finding['problem']}", soft_wrap=True)
