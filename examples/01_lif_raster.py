@@ -62,7 +62,7 @@ for reset, (left, right) in zip(("zero", "subtract", "none"), rows, strict=True)
 # %%
 # Streaming
 # ---------
-# State is explicit. Two halves, or single steps, give the same numbers as one run, to the bit.
+# State is explicit. Two halves, or single steps, give the same numbers as one run, bit for bit.
 lif = pnbx.LIF(beta)
 whole, _ = lif(current)
 first, state = lif(current[: num_steps // 2])

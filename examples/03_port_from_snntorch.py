@@ -62,7 +62,7 @@ class Net(nn.Module):
 
 
 # %%
-# Train both alike
+# Train both the same way
 # ----------------
 def train(net):
     """Return the spikes of every update and the losses."""

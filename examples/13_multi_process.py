@@ -23,9 +23,8 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from pnbx_snn import PNBX, plot
+from pnbx_snn import PNBX, plot, train
 from pnbx_snn.training.config import load_config
-from pnbx_snn.training.run import train
 from pnbx_snn.training.run_log import read_metrics
 
 mpl.use("Agg")
@@ -41,7 +40,7 @@ folder = Path(tempfile.mkdtemp())
 )
 torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 losses, seconds = {}, {1: [], 2: []}
-for turn in range(num_turns):  # in turns, because other programs come and go
+for turn in range(num_turns):  # alternately, because other programs come and go
     train(load_config(folder / "c.toml"), folder / f"1_{turn}")
     command = ["-m", "pnbx_snn.cli", "train", str(folder / "c.toml"), "--out", str(folder / f"2_{turn}"), "--quiet"]
     subprocess.run([*torchrun, *command], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -49,7 +49,7 @@ from pnbx_snn.training.settings import DataConfig
 from pnbx_snn.training.tasks import load_split, resolve
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
-Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; never choose by the test images.")]
+Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; do not tune on the test set.")]
 DataFolder = Annotated[
     Path | None,
     typer.Option("--data", help="Folder of the data sets; default: data.folder, or $PNBX_DATA.", metavar="DIR"),
