@@ -63,7 +63,7 @@ class Net(nn.Module):
 
 # %%
 # Train both the same way
-# ----------------
+# -----------------------
 def train(net):
     """Return the spikes of every update and the losses."""
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)

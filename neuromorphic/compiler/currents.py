@@ -1,8 +1,8 @@
 """What flows into one population of neurons, in integers, and how that becomes operations.
 
-A source gives events (spikes, graded inputs) or values (the state of an integrator); :mod:`weight_integers` makes its
-weights integers. With ``e[n]`` the real current of one unit of weight and one unit of the source, the unit of neuron
-``n`` is ``u[n]``, the smallest of its ``e``, and
+A source puts out events (spikes, graded inputs) or values (the state of an integrator). :mod:`weight_integers` makes
+its weights integers. With ``e[n]`` the real current of one unit of weight and one unit of the source, the unit of
+neuron ``n`` is ``u[n]``, the smallest of its ``e``, and
 
     current[n] / u[n] = sum over the sources of (e[n] / u[n]) * (weights @ source)[n]
 
@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.compiler.weight_integers import EQUAL, WEIGHT_MAX, Float64, integers_of
+from neuromorphic.compiler.weight_integers import EQUAL, WEIGHT_MAX, Float64, Plane, integers_of
 from neuromorphic.errors import BoundError, CompileError
 from neuromorphic.ops import Dense, Operation, Scale
 from neuromorphic.ops.base import MAX_SHIFT
@@ -33,7 +33,7 @@ VALUE_PEAK = 4
 SUM_MAX = 2.0**29
 """What weighted values may add up to; their fractional bits come from it."""
 MAX_UNIT_RATIO = 2.0**14
-"""A source of which one unit is worth less than this part of another's is rounded."""
+"""A source is rounded where the unit of another is more than this many times larger."""
 
 
 def scale_op(name: str, source: str, factor: Float64 | float, size: int, *, shift: int = 0) -> Scale:
@@ -52,7 +52,7 @@ def scale_op(name: str, source: str, factor: Float64 | float, size: int, *, shif
 
 @dataclass(frozen=True)
 class Source:
-    """An operation that synapses read: its name, its largest magnitude, and what one integer is worth."""
+    """An operation that synapses read: its name, its largest magnitude, and the real value of one integer."""
 
     name: str
     size: int
@@ -69,16 +69,10 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Synapses:
-    """One source's weights, ``[out, in]``, or ``[N]`` where each neuron has one; a unit is worth ``unit``, ``[out]``.
+class Synapses(Plane):
+    """One matrix of one source's weights."""
 
-    ``fine`` marks the second matrix of weights that have 15 bits.
-    """
-
-    source: Source
-    weights: NDArray[np.int8]
-    unit: Float64
-    fine: bool = False
+    source: Source = field(kw_only=True)
 
     @property
     def size(self) -> int:
@@ -90,37 +84,34 @@ class Synapses:
         """Real current of one unit of weight and one base unit of the source, ``[out]``; 0 where no weight is."""
         return self.unit * self.source.base
 
+    @property
+    def magnitudes(self) -> NDArray[np.int64]:
+        """Magnitudes of the weights of each neuron, ``[N, in]``."""
+        return np.abs(self.weights.astype(np.int64)).reshape(self.size, -1)
+
     def peak(self) -> Float64:
         """Largest sum in units of :attr:`step`, ``[N]``."""
-        total = np.abs(self.weights.astype(np.int64)).reshape(self.size, -1).sum(axis=1).astype(np.float64)
+        total = self.magnitudes.sum(axis=1).astype(np.float64)
         peak: Float64 = total * (self.source.peak * self.source.unit / self.source.base)
         return peak
 
-    def times(self, rows: NDArray[np.int8]) -> Synapses:
-        """Return them with each neuron's weights times -1, 0 or 1."""
+    def times(self, rows: NDArray[np.integer]) -> Synapses:
+        """Return them with each neuron's weights times a whole number."""
         shape = (-1,) + (1,) * (self.weights.ndim - 1)
         return replace(self, weights=(self.weights * rows.reshape(shape)).astype(np.int8))
 
-    def finer(self, rows: NDArray[np.int64]) -> Synapses:
-        """Return the same weights in units that are as many times smaller."""
-        shape = (-1,) + (1,) * (self.weights.ndim - 1)
-        return replace(self, weights=(self.weights * rows.reshape(shape)).astype(np.int8), unit=self.unit / rows)
+
+def synapses_of(source: Source, planes: Sequence[Plane]) -> tuple[Synapses, ...]:
+    """Return the weights of one source as synapses."""
+    return tuple(Synapses(plane.weights, plane.unit, plane.fine, source=source) for plane in planes)
 
 
 @dataclass(frozen=True)
 class Currents:
-    """All synapses of one population.
+    """All synapses of the population ``name``.
 
-    Parameters
-    ----------
-    name : str
-        Name of the population.
-    synapses : tuple of Synapses
-        One for each source and delay.
-    own_units : bool
-        Whether each neuron has its own unit, as neurons that spike may; else one is all the population's.
-    rows : Float64, optional
-        A factor for each neuron that a ``Scale`` applies; ``None``: none is needed.
+    ``own_units`` says whether each neuron has its own unit, as neurons that spike may; else the population has one.
+    ``rows`` holds a factor for each neuron that a ``Scale`` applies, or ``None`` where no neuron needs one.
     """
 
     name: str
@@ -148,79 +139,70 @@ class Currents:
         total: Float64 = np.sum([s.peak() * s.step for s in self.synapses], axis=0) / self.unit * rows
         return total
 
-    def times(self, rows: NDArray[np.int8]) -> Currents:
-        """Return them with each neuron's weights times -1, 0 or 1."""
+    def times(self, rows: NDArray[np.integer]) -> Currents:
+        """Return them with each neuron's weights times a whole number."""
         return replace(self, synapses=tuple(s.times(rows) for s in self.synapses))
 
-    def finer(self, rows: NDArray[np.int64]) -> Currents:
-        """Return the same weights in units that are as many times smaller."""
-        return replace(self, synapses=tuple(s.finer(rows) for s in self.synapses))
+    def in_smaller_units(self, rows: NDArray[np.int64]) -> Currents:
+        """Return the same real weights in units that are as many times smaller."""
+        return replace(self, synapses=tuple(replace(s.times(rows), unit=s.unit / rows) for s in self.synapses))
 
     def largest_weight(self) -> NDArray[np.int64]:
         """Return the largest magnitude among the integer weights of each neuron, ``[N]``."""
-        weights = [np.abs(s.weights.astype(np.int64)).reshape(s.size, -1).max(axis=1) for s in self.synapses]
-        largest: NDArray[np.int64] = np.max(weights, axis=0)
+        largest: NDArray[np.int64] = np.max([s.magnitudes.max(axis=1) for s in self.synapses], axis=0)
         return largest
 
     def _shift(self, synapses: Synapses) -> int | None:
         """Return the left shift that brings synapses to the common unit; ``None`` where only a factor does."""
+        if self.rows is not None:
+            return None
         live = synapses.unit > 0
-        if self.rows is not None or not live.any():
-            return None if self.rows is not None else 0
+        if not live.any():
+            return 0
         ratio = (synapses.step / self.unit)[live]
         exponent = round(math.log2(ratio[0]))
         exact = bool((np.abs(ratio / 2.0**exponent - 1.0) < EQUAL).all()) and 0 <= exponent <= MAX_SHIFT
         return exponent if exact else None
 
-    @property
-    def exact(self) -> bool:
-        """Whether left shifts alone bring all sources to the common unit."""
-        return all(s.source.kind == "events" and self._shift(s) is not None for s in self.synapses)
-
-    def ops(self, bits: int) -> tuple[list[Operation], list[str], int]:
-        """Return operations for ``bits`` fractional bits, their outputs, and the part of the bits that the state adds.
-
-        Raises
-        ------
-        BoundError
-            When a factor or a shift leaves its range.
-        """
+    def ops(self, bits: int) -> tuple[list[Operation], tuple[str, ...], int]:
+        """Return operations for ``bits`` fractional bits, their outputs, and how many of the bits the state adds."""
         made: list[Operation] = []
         outputs = []
-        shifts = self.exact and bits >= 0
+        exact = all(s.source.kind == "events" and self._shift(s) is not None for s in self.synapses)
+        shifts = exact and bits >= 0
         sources = {each.source.name for each in self.synapses}
         for synapses in self.synapses:
             name = self.name if len(sources) == 1 else f"{self.name}_from_{synapses.source.name}"
             name += "_fine" * synapses.fine
             made += self._read(synapses, name, 0 if shifts else bits)
             outputs.append(made[-1].name)
-        return made, outputs, bits if shifts else 0
+        return made, tuple(outputs), bits if shifts else 0
 
     def _read(self, synapses: Synapses, name: str, bits: int) -> list[Operation]:
+        """Return the operations that read one source, in common units of which ``2**bits`` are one."""
         source, shift = synapses.source, self._shift(synapses)
         rows = np.ones(synapses.size) if self.rows is None else self.rows
         ratio = np.where(synapses.unit > 0, synapses.step / self.unit, 1.0) * rows * 2.0**bits  # [N]
         if synapses.weights.ndim == 1:
             factor = synapses.weights * ratio
             if source.kind == "values":
-                return [_factor(f"{name}_synapses", source.name, factor * source.unit / source.base)]
-            return [_factor(f"{name}_synapses", source.name, factor)]
+                factor = factor * source.unit / source.base
+            return [_product(f"{name}_synapses", source.name, factor)]
         if source.kind == "values":  # as fine as the sum allows, then rounded once
-            kept = max(0, min(MAX_SHIFT, math.floor(math.log2(SUM_MAX / max(float(synapses.peak().max()), 1.0)))))
-            scaled = np.full(source.size, source.unit / source.base * 2.0**kept)
-            shown = _factor(f"{name}_shown", source.name, scaled)
+            fine = max(0, min(MAX_SHIFT, math.floor(math.log2(SUM_MAX / max(float(synapses.peak().max()), 1.0)))))
+            shown = _product(f"{name}_shown", source.name, np.full(source.size, source.unit / source.base * 2.0**fine))
             dense = Dense(f"{name}_synapses", shown.name, synapses.weights)
-            return [shown, dense, _factor(f"{name}_scaled", dense.name, ratio / 2.0**kept)]
+            return [shown, dense, _product(f"{name}_scaled", dense.name, ratio / 2.0**fine)]
         if shift is None or bits < 0:
             dense = Dense(f"{name}_synapses", source.name, synapses.weights)
-            return [dense, _factor(f"{name}_scaled", dense.name, ratio)]
+            return [dense, _product(f"{name}_scaled", dense.name, ratio)]
         if shift + bits > MAX_SHIFT:
             raise BoundError(f"{name}: a left shift of {shift + bits} is too large")
         return [Dense(f"{name}_synapses", source.name, synapses.weights, shift + bits)]
 
 
-def _factor(name: str, source: str, factor: Float64) -> Scale:
-    """Multiply by real factors; exactly, where they are whole numbers."""
+def _product(name: str, source: str, factor: Float64) -> Scale:
+    """Return an operation that multiplies by real factors: exactly, where they are whole numbers."""
     peak = float(np.abs(factor).max())
     if not peak <= INT32_MAX:
         raise BoundError(f"{name}: a factor of {peak:.3g} is too large")
@@ -237,13 +219,7 @@ def currents_of(
     rows: Float64 | None = None,
     bits: int | None = None,
 ) -> Currents:
-    """Quantise the weights of each source, ``[out, in]`` or ``[N]``; one whose weights are all 0 is left out.
-
-    Raises
-    ------
-    CompileError
-        When a weight is not finite or too large.
-    """
+    """Quantise the weights of each source, ``[out, in]`` or ``[N]``; one whose weights are all 0 is left out."""
     found = integers_of(
         [weights for _, weights in parts],
         [source.base for source, _ in parts],
@@ -251,10 +227,6 @@ def currents_of(
         own_units=own_units,
         bits=bits,
     )
-    synapses = [
-        Synapses(source, plane.weights, plane.unit, fine=plane.fine)
-        for (source, _), planes in zip(parts, found, strict=True)
-        for plane in planes
-    ]
+    synapses = [s for (source, _), planes in zip(parts, found, strict=True) for s in synapses_of(source, planes)]
     used = tuple(s for s in synapses if s.unit.any())
     return Currents(name, used or tuple(synapses[:1]), own_units, rows)

@@ -16,13 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neuromorphic.compiler.currents import Currents, Source, Synapses
-from neuromorphic.compiler.notes import Notes
-from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Ranges, decay_error, finest, spiking_population
-from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, sum_of
+import pnbx_snn
+from neuromorphic.compiler.currents import Currents, Source, synapses_of
+from neuromorphic.compiler.draft import Draft, state_integers
+from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Integrator, decay_error, spiking_population
+from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, real_weights
 from neuromorphic.errors import CompileError
 from neuromorphic.ops import Input, Operation, Readout
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.ops.numbers import DECAY_ONE
 from pnbx_snn.layers.bitlinear import BitLinear
 
 
@@ -37,10 +38,10 @@ class Affine:
     gain: Float64  # [out]
     offset: Float64  # [out]
 
-    def whole(self) -> tuple[Float64, Float64]:
+    def whole_weights(self) -> tuple[Float64, Float64]:
         """Return the weights as whole numbers, ``[out, in]``, and the real current of one, 0 or more, ``[out]``."""
         unit = np.where(self.planes[-1].unit > 0, self.planes[-1].unit, 1.0)
-        weights = sum_of(self.planes) / unit[:, None] * np.where(self.gain < 0, -1.0, 1.0)[:, None]
+        weights = real_weights(self.planes) / unit[:, None] * np.where(self.gain < 0, -1.0, 1.0)[:, None]
         return np.rint(weights), np.abs(self.gain) * unit
 
     def scaled(self, factor: Float64 | float) -> Affine:
@@ -72,6 +73,23 @@ def quantised_weights(linear: nn.Module, where: str, *, own_units: bool) -> list
     )
 
 
+def input_of(linear: nn.Module, where: str, scale: float | None = None) -> Input:
+    """Return the input of a first layer: int8 where the layer or ``scale`` says the value of a unit, else spikes."""
+    size = quantised_weights(linear, where, own_units=True)[0].weights.shape[1]
+    if quantises_input(linear):
+        scale = float(linear.input_scale)  # type: ignore[arg-type]
+        if scale <= 0:
+            raise CompileError(
+                f"{where}: its input scale is not calibrated; call calibrate(x) with training inputs first"
+            )
+    return Input("input", size) if scale is None else Input("input", size, low=-128, high=127, scale=float(scale))
+
+
+def quantises_input(linear: nn.Module) -> bool:
+    """Return whether a layer rounds its input to int8, which only the first one may."""
+    return isinstance(linear, BitLinear) and linear.input_range == "int8"
+
+
 def _bias(linear: nn.Module, size: int) -> Float64:
     bias = getattr(linear, "bias", None)
     return np.zeros(size) if bias is None else to_numpy(bias)
@@ -85,13 +103,18 @@ def fold_norm(norm: nn.Module | None, size: int, where: str) -> tuple[Float64, F
         raise CompileError(
             f"{where}: {type(norm).__name__} needs a division at run time and cannot be folded; use nn.BatchNorm1d"
         )
+    gain, offset = batch_norm(norm, where)
+    return _finite(where, "BatchNorm", gain), _finite(where, "BatchNorm", offset)
+
+
+def batch_norm(norm: Any, where: str) -> tuple[Float64, Float64]:
+    """Return gain and offset of a BatchNorm in evaluation mode, ``[channels]`` each."""
     if norm.running_mean is None or norm.running_var is None:
-        raise CompileError(f"{where}: BatchNorm keeps no running statistics; train with track_running_stats=True")
+        raise CompileError(f"{where}: its BatchNorm keeps no running statistics; train with track_running_stats=True")
     gain = 1.0 / np.sqrt(to_numpy(norm.running_var) + norm.eps)
     if norm.affine:
         gain = gain * to_numpy(norm.weight)
-    offset = -to_numpy(norm.running_mean) * gain + (to_numpy(norm.bias) if norm.affine else 0.0)
-    return _finite(where, "BatchNorm", gain), _finite(where, "BatchNorm", offset)
+    return gain, -to_numpy(norm.running_mean) * gain + (to_numpy(norm.bias) if norm.affine else 0.0)
 
 
 def fold_affine(linear: nn.Module, norm: nn.Module | None, where: str) -> Affine:
@@ -113,39 +136,32 @@ def per_neuron(value: Any, size: int) -> Float64:
     return np.broadcast_to(to_numpy(torch.as_tensor(value)).reshape(-1), (size,)).copy()
 
 
+def lif_parameters(neuron: pnbx_snn.LIF, size: int) -> tuple[Float64, Float64, Float64 | float]:
+    """Return decay, threshold and gain of the input of a :class:`pnbx_snn.LIF`; Norse's step scales by 1 - beta."""
+    beta = np.clip(per_neuron(neuron.beta, size), 0.0, 1.0)
+    return beta, per_neuron(neuron.threshold, size), 1.0 - beta if neuron.primitive == "lif_box" else 1.0
+
+
+def reset_of(neuron: pnbx_snn.LIF) -> str:
+    """Return a program's name for the reset of a :class:`pnbx_snn.LIF`."""
+    return "subtract_snntorch" if (neuron.primitive, neuron.reset) == ("leaky", "subtract") else neuron.reset
+
+
 def compile_neurons(
-    affine: Affine,
-    beta: Float64,
-    theta: Float64,
-    *,
-    reset: str,
-    name: str,
-    source: Operation,
-    ranges: Ranges,
-    notes: Notes,
+    affine: Affine, beta: Float64, theta: Float64, *, reset: str, name: str, source: Operation, draft: Draft
 ) -> list[Operation]:
-    """Return synapses and neurons for a current ``I = affine(events)``; ``ranges`` are the operations before them."""
-    error = decay_error(beta, ranges.num_steps)
+    """Return synapses and neurons for a current ``I = affine(events)``; the draft holds the operations before them."""
+    error = decay_error(beta, draft.num_steps)
     if error.max() >= SHOWN_ERROR:
         worst = int(np.argmax(error))
-        say = notes.warn if error[worst] > MOST_ERROR else notes.append
+        say = draft.notes.warn if error[worst] > MOST_ERROR else draft.notes.append
         say(
             f"{name}: the decay of neuron {worst}, {beta[worst]:.6g}, is {round(beta[worst] * DECAY_ONE)} of "
-            f"{DECAY_ONE} in Q0.12: its membrane is up to {error[worst]:.2%} off within {ranges.num_steps} steps."
+            f"{DECAY_ONE} in Q0.12: its membrane is up to {error[worst]:.2%} off within {draft.num_steps} steps."
         )
-    given = event_source(source)
-    synapses = tuple(Synapses(given, plane.weights, plane.unit, fine=plane.fine) for plane in affine.planes)
-    ops, _ = spiking_population(
-        Currents(name, synapses, own_units=True),
-        beta=beta,
-        theta=theta,
-        gain=affine.gain,
-        offset=affine.offset,
-        reset=reset,
-        ranges=ranges,
-        notes=notes,
-    )
-    return ops
+    currents = Currents(name, synapses_of(event_source(source), affine.planes), own_units=True)
+    membrane = Integrator(beta, affine.gain, affine.offset)
+    return spiking_population(currents, membrane, theta, reset, draft)[0]
 
 
 def event_source(op: Operation) -> Source:
@@ -155,36 +171,32 @@ def event_source(op: Operation) -> Source:
     return Source(op.name, op.size, "events", 1, 1.0)
 
 
-def compile_readout(linear: nn.Module, name: str, source: Operation, ranges: Ranges) -> list[Operation]:
-    """Return synapses and running sum of a linear readout, all its units alike."""
+def add_readout(linear: nn.Module, name: str, draft: Draft) -> None:
+    """Add synapses and running sum of a linear readout of the last operation; all its units are equal."""
     planes = quantised_weights(linear, name, own_units=False)
-    synapses = tuple(Synapses(event_source(source), plane.weights, plane.unit, fine=plane.fine) for plane in planes)
     if not any(plane.unit.any() for plane in planes):
         raise CompileError(f"{name}: all weights are zero")
-    return running_sum(Currents(name, synapses), _bias(linear, len(planes[0].weights)), ranges)[0]
+    currents = Currents(name, synapses_of(event_source(draft.ops[-1]), planes))
+    add_running_sum(currents, _bias(linear, len(planes[0].weights)), draft)
 
 
-def running_sum(currents: Currents, offset: Float64, ranges: Ranges) -> tuple[list[Operation], float]:
-    """Return synapses and a running sum ``y = y + I + offset``, and the real value of its unit.
-
-    Raises
-    ------
-    CompileError
-        When no number of fractional bits keeps the sum in 24 bits.
-    """
+def add_running_sum(currents: Currents, offset: Float64, draft: Draft) -> float:
+    """Add synapses and a running sum ``y = y + I + offset``, and return the real value of its unit."""
     unit = float(currents.unit[0])
 
     def at_bits(bits: int) -> list[Operation] | None:
-        scaled = np.rint(offset / unit * 2.0**bits)
-        if np.abs(scaled).max() > STATE_MAX:
+        bias = state_integers(offset / unit * 2.0**bits)
+        if bias is None:
             return None
         made, outputs, shift = currents.ops(bits)
-        return [*made, Readout(currents.name, tuple(outputs), bias=scaled.astype(np.int32), shift=shift)]
+        return [*made, Readout(currents.name, outputs, bias=bias, shift=shift)]
 
-    found = finest(at_bits, ranges.saturates)
-    if found is not None and not found[2]:
-        return list(found[0]), unit / 2.0 ** found[1]
-    raise CompileError(
-        f"{currents.name}: its sum over {ranges.num_steps} steps leaves 24 bits; compile for fewer steps or use a "
-        "smaller bias"
-    )
+    found = draft.finest(at_bits)
+    if found is None or found[2]:
+        raise CompileError(
+            f"{currents.name}: its sum over {draft.num_steps} steps leaves 24 bits; compile for fewer steps or use a "
+            "smaller bias"
+        )
+    ops, bits, _ = found
+    draft.add(ops)
+    return unit / 2.0**bits

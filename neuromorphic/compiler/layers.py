@@ -10,39 +10,24 @@ import torch
 from torch import nn
 
 import pnbx_snn
-from neuromorphic.compiler.folding import compile_neurons, compile_readout, fold_affine, per_neuron, quantised_weights
-from neuromorphic.compiler.notes import Notes
-from neuromorphic.compiler.spiking import Ranges
+from neuromorphic.compiler import folding
+from neuromorphic.compiler.draft import Draft
 from neuromorphic.errors import CompileError
-from neuromorphic.ops import Input, Operation
 from neuromorphic.program import Program
-from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
 
 LayerParts = tuple[nn.Module, nn.Module | None, nn.Module]
 
 
-def _lif(layer: LayerParts, name: str, source: Operation, ranges: Ranges, notes: Notes) -> None:
-    linear, norm, neuron = layer
-    if not isinstance(neuron, pnbx_snn.LIF):
-        raise CompileError(f"{name}: {type(neuron).__name__} cannot be compiled; use pnbx_snn.LIF")
-    affine = fold_affine(linear, norm, name)
-    size = len(affine.gain)
-    beta = np.clip(per_neuron(neuron.beta, size), 0.0, 1.0)
-    if neuron.primitive == "lif_box":  # Norse scales its input by (1 - beta)
-        affine = affine.scaled(1.0 - beta)
-    ranges.add(
-        compile_neurons(
-            affine,
-            beta,
-            per_neuron(neuron.threshold, size),
-            reset="subtract_snntorch" if (neuron.primitive, neuron.reset) == ("leaky", "subtract") else neuron.reset,
-            name=name,
-            source=source,
-            ranges=ranges,
-            notes=notes,
-        )
-    )
+def check_layers(layers: Sequence[LayerParts], what: str, neurons: str) -> None:
+    """Refuse a stack without layers, one that rounds spikes to int8, and neurons that are no :class:`pnbx_snn.LIF`."""
+    if not layers:
+        raise CompileError(f"{what} needs at least one spiking layer, got none")
+    for number, (linear, _, neuron) in enumerate(layers, start=1):
+        if number > 1 and folding.quantises_input(linear):
+            raise CompileError(f'lif{number}: quantises its input to int8, but its input is spikes; use "spikes"')
+        if not isinstance(neuron, pnbx_snn.LIF):
+            raise CompileError(f"lif{number}: {type(neuron).__name__} cannot be {neurons}")
 
 
 def compile_layers(
@@ -65,8 +50,7 @@ def compile_layers(
     num_steps : int
         Steps a sample runs; bounds are proven for this many.
     input_scale : float, optional
-        Real value of one input unit (int8) where the first linear layer does not know it itself; ``None`` means that
-        the input is spikes, unless the first layer is a ``BitLinear`` with ``input_range="int8"``.
+        Real value of one input unit (int8); ``None``: spikes, or what the first ``BitLinear`` is calibrated to.
     metadata : dict, optional
         Stored in the program.
 
@@ -80,32 +64,26 @@ def compile_layers(
     CompileError
         When a part cannot be compiled; the message names it, the reason and what can be compiled instead.
     """
-    if not layers:
-        raise CompileError("a program needs at least one spiking layer, got none")
-    first = layers[0][0]
-    if isinstance(first, BitLinear) and first.input_range == "int8":
-        input_scale = float(first.input_scale)
-        if input_scale <= 0:
-            raise CompileError("lif1: its input scale is not calibrated; call calibrate(x) with training inputs first")
-    for number, (linear, _, _) in enumerate(layers[1:], start=2):
-        if isinstance(linear, BitLinear) and linear.input_range == "int8":
-            raise CompileError(f'lif{number}: quantises its input to int8, but its input is spikes; use "spikes"')
-    scale = 1.0 if input_scale is None else float(input_scale)
-    low, high = (0, 1) if input_scale is None else (-128, 127)
-    inputs = quantised_weights(first, "lif1", own_units=True)[0].weights.shape[1]
-    ranges, notes = Ranges(Input("input", inputs, low=low, high=high, scale=scale), num_steps), Notes()
-    for number, layer in enumerate(layers, start=1):
-        _lif(layer, f"lif{number}", ranges.ops[-1], ranges, notes)
+    check_layers(layers, "a program", "compiled; use pnbx_snn.LIF")
+    draft = Draft(folding.input_of(layers[0][0], "lif1", input_scale), num_steps)
+    for number, (linear, norm, neuron) in enumerate(layers, start=1):
+        assert isinstance(neuron, pnbx_snn.LIF)
+        name, source = f"lif{number}", draft.ops[-1]
+        affine = folding.fold_affine(linear, norm, name)
+        beta, theta, gain = folding.lif_parameters(neuron, len(affine.gain))
+        where: dict[str, Any] = {"name": name, "source": source, "reset": folding.reset_of(neuron), "draft": draft}
+        draft.add(folding.compile_neurons(affine.scaled(gain), beta, theta, **where))
     if readout is not None:
-        ranges.add(compile_readout(readout, "readout", ranges.ops[-1], ranges))
-    sentences = notes.give()
-    about = {**(metadata or {}), **({"assumptions": sentences} if sentences else {})}
-    return Program(tuple(ranges.ops), num_steps=num_steps, metadata=about)
+        folding.add_readout(readout, "readout", draft)
+    return draft.program(metadata or {})
 
 
-def compile_classifier(model: SpikingClassifier) -> Program:
-    """Compile a trained :class:`pnbx_snn.SpikingClassifier`; see :func:`compile_layers`."""
+def layers_of(model: SpikingClassifier) -> list[LayerParts]:
+    """Return the parts of each spiking layer of a classifier."""
+    return [(layer.linear, layer.norm, layer.neuron) for layer in model.layers if isinstance(layer, SpikingLayer)]
+
+
+def origin_of(source: str) -> dict[str, Any]:
+    """Return the metadata of a program that say which class and which versions of packages it comes from."""
     versions = {"pnbx-snn": pnbx_snn.__version__, "torch": torch.__version__, "numpy": np.__version__}
-    metadata = {"source": "pnbx_snn.SpikingClassifier", "versions": versions}
-    layers = [(layer.linear, layer.norm, layer.neuron) for layer in model.layers if isinstance(layer, SpikingLayer)]
-    return compile_layers(layers, model.readout, num_steps=model.num_steps, metadata=metadata)
+    return {"source": source, "versions": versions}

@@ -20,7 +20,7 @@ class Notes(list[str]):
         self.append(sentence)
         self.warnings.append(sentence)
 
-    def give(self) -> list[str]:
+    def issue(self) -> list[str]:
         """Issue the warnings, and return all sentences."""
         for sentence in self.warnings:
             warn_user(sentence)

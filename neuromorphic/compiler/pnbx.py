@@ -15,6 +15,7 @@ is proven to fit.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,52 +23,29 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-import pnbx_snn
+from neuromorphic import ops
 from neuromorphic.bounds import prove
+from neuromorphic.compiler import folding
 from neuromorphic.compiler.currents import scale_op
-from neuromorphic.compiler.folding import (
-    compile_neurons,
-    compile_readout,
-    fold_affine,
-    fold_norm,
-    per_neuron,
-    ternary_weights,
-    to_numpy,
-)
-from neuromorphic.compiler.live_glia import homeostatic
-from neuromorphic.compiler.notes import Notes
-from neuromorphic.compiler.spiking import Ranges, check_thresholds
+from neuromorphic.compiler.draft import Draft
+from neuromorphic.compiler.folding import ternary_weights, to_numpy
+from neuromorphic.compiler.glia import block_thresholds, encoder_thresholds, with_live_glia
+from neuromorphic.compiler.layers import origin_of
+from neuromorphic.compiler.spiking import check_thresholds
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import BoundError, CompileError
-from neuromorphic.ops import (
-    LI,
-    LIF,
-    Delay,
-    Dense,
-    FastWeights,
-    Gate,
-    GatedState,
-    Input,
-    Multiply,
-    Operation,
-    Readout,
-    Resonator,
-    Slots,
-    Torus,
-)
 from neuromorphic.ops.fast_weights import KEY_BITS
 from neuromorphic.ops.gate import GATE_INPUT_BITS
 from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops.slots import MEMORY_BITS
 from neuromorphic.program import Program
-from pnbx_snn.layers import fast_weights as fast_weights_module
 from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.fast_weights import FastWeights
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import MinGRU, SpikingRNN
 from pnbx_snn.layers.ssm import LTISSM, SelectiveSSM
 from pnbx_snn.networks.block import BitBrain
 from pnbx_snn.networks.pnbx import PNBX
-from pnbx_snn.neurons.glia import Loop
 
 CURRENT_BITS = (12, 11, 10, 9, 8, 7, 6)
 """Fractional bits of a block's current that are tried; below six the rounding would be seen in the spikes."""
@@ -79,29 +57,28 @@ class _Block:
 
     def __init__(self, block: BitBrain, name: str, events: str, bits: int, glia_period: int | None) -> None:
         self.block, self.name, self.events, self.bits = block, name, events, bits
-        self.glia_period = glia_period
-        self.ops: list[Operation] = []
+        self.last_spikes, self.glia_period = f"{name}_last", glia_period
+        self.ops: list[ops.Operation] = []
         self.size = block.d_hidden
-        self.norm_gain, self.norm_offset = fold_norm(block.norm, self.size, name)
+        self.norm_gain, self.norm_offset = folding.fold_norm(block.norm, self.size, name)
         # A norm with a negative gain turns a neuron's current around: what feeds it changes sign instead.
         self.sign = np.where(self.norm_gain < 0, -1, 1)
-        beta = to_numpy(block.membrane.beta)
-        self.beta = beta
-        self.unit = 2.0**bits / ((1.0 - beta) * np.maximum(np.abs(self.norm_gain), 1e-30))  # of V per real v
+        self.beta = to_numpy(block.membrane.beta)
+        self.unit = 2.0**bits / ((1.0 - self.beta) * np.maximum(np.abs(self.norm_gain), 1e-30))  # of V per real v
 
-    def add(self, op: Operation) -> str:
+    def add(self, op: ops.Operation) -> str:
         self.ops.append(op)
         return op.name
 
     def dense(self, name: str, linear: BitLinear, source: str, *, shift: int = 0) -> tuple[str, float]:
-        """Add a ternary product; return its name and what one unit of it is worth."""
+        """Add a ternary product; return its name and the real value of one unit of it."""
         weights, gamma = ternary_weights(linear, f"{self.name}_{name}")
-        return self.add(Dense(f"{self.name}_{name}", source, weights, shift)), gamma
+        return self.add(ops.Dense(f"{self.name}_{name}", source, weights, shift)), gamma
 
     def current(self, name: str, linear: BitLinear, source: str) -> str:
         """Add the ternary product that makes a pathway's current, its source scaled to current units already."""
         weights, _ = ternary_weights(linear, f"{self.name}_{name}")
-        return self.add(Dense(f"{self.name}_{name}", source, weights * self.sign.astype(np.int8)[:, None]))
+        return self.add(ops.Dense(f"{self.name}_{name}", source, weights * self.sign.astype(np.int8)[:, None]))
 
     def scaled(self, name: str, source: str, factor: Float64 | float, size: int, *, shift: int = 0) -> str:
         return self.add(scale_op(f"{self.name}_{name}", source, factor, size, shift=shift))
@@ -112,7 +89,7 @@ class _Block:
         acc, gamma = self.dense(name, linear, self.events)
         x = self.scaled(f"{name}_scaled", acc, factor * gamma * 2.0**GATE_INPUT_BITS, size)
         shifted = np.zeros(size) if offset is None else np.rint(offset * 2.0**GATE_INPUT_BITS)
-        return self.add(Gate(f"{self.name}_{name}_gate", x, shifted.astype(np.int32)))
+        return self.add(ops.Gate(f"{self.name}_{name}_gate", x, shifted.astype(np.int32)))
 
     def state_bits(self, linear: BitLinear, factor: Float64 | float) -> int:
         """Return how many bits finer than a current a state may be counted without ever meeting its limit."""
@@ -120,154 +97,125 @@ class _Block:
         peak = np.maximum((ternary > 0).sum(axis=1), (ternary < 0).sum(axis=1)) * np.abs(factor) * 2.0**self.bits
         return max(0, min(12, math.floor(math.log2(STATE_MAX / max(float(np.max(peak)), 1.0)))))
 
+    def gated_state(self, name: str, write: BitLinear, read: BitLinear, gate: str, letter: str) -> tuple[str, int]:
+        """Add a state behind a gate; return its name and how many bits finer than a current it counts."""
+        _, gamma_read = ternary_weights(read, self.name)
+        acc, gamma = self.dense(f"{name}_{letter}", write, self.events)
+        fine = self.state_bits(write, gamma * gamma_read)
+        size = write.weight.shape[0]
+        x = self.scaled(f"{name}_{letter}_scaled", acc, gamma * gamma_read * 2.0 ** (self.bits + fine), size)
+        return self.add(ops.GatedState(f"{self.name}_{name}", x, gate, size)), fine
+
     def selective(self, ssm: SelectiveSSM) -> str:
-        size = ssm.d_ssm
-        _, gamma_c = ternary_weights(ssm.C, self.name)
+        """Add a state-space model with gates that depend on the input; return its current."""
         forget = self.gate("ssm_A", ssm.A, to_numpy(ssm.a0))
-        acc, gamma_b = self.dense("ssm_B", ssm.B, self.events)
-        fine = self.state_bits(ssm.B, gamma_b * gamma_c)
-        x = self.scaled("ssm_B_scaled", acc, gamma_b * gamma_c * 2.0 ** (self.bits + fine), size)
-        state = self.add(GatedState(f"{self.name}_ssm", x, forget, size))
+        state, fine = self.gated_state("ssm", ssm.B, ssm.C, forget, "B")
         shown = self.gate("ssm_D", ssm.D, None)
-        y = self.add(Multiply(f"{self.name}_ssm_shown", state, shown, size, shift=fine))
+        y = self.add(ops.Multiply(f"{self.name}_ssm_shown", state, shown, ssm.d_ssm, shift=fine))
         return self.current("ssm_C", ssm.C, y)
 
     def linear_time_invariant(self, ssm: LTISSM) -> str:
+        """Add a state-space model with fixed decays or rotations; return its current."""
         size = ssm.d_ssm
         _, gamma_c = ternary_weights(ssm.C, self.name)
         eigenvalue = ssm.eigenvalue().detach().cpu().to(torch.complex128).numpy()
         acc, gamma_b = self.dense("ssm_B", ssm.B, self.events)
-        factor = (1.0 - np.abs(eigenvalue)) * gamma_b * gamma_c
         # The gain of a state is at most 1, so its input without that factor bounds it.
         fine = self.state_bits(ssm.B, gamma_b * gamma_c)
-        real = np.clip(np.rint(eigenvalue.real * DECAY_ONE), -DECAY_ONE, DECAY_ONE).astype(np.int32)
+        keep = np.abs(eigenvalue)
         if ssm.kind == "real":
-            real = np.minimum(real, DECAY_ONE - 1)  # a state that never forgets would only grow
-            factor = (1.0 - real / DECAY_ONE) * gamma_b * gamma_c  # the gain stays 1 for the decay as rounded
-            x = self.scaled("ssm_B_scaled", acc, factor * 2.0 ** (self.bits + fine), size)
-            zero = np.zeros(size, dtype=np.int32)
-            state = self.add(LI(f"{self.name}_ssm", (x,), real, zero))
+            decay = np.clip(np.rint(eigenvalue.real * DECAY_ONE), -DECAY_ONE, DECAY_ONE).astype(np.int32)
+            decay = np.minimum(decay, DECAY_ONE - 1)  # a state that never forgets would only grow
+            keep = decay / DECAY_ONE  # the gain stays 1 for the decay as rounded
+        x = self.scaled("ssm_B_scaled", acc, (1.0 - keep) * gamma_b * gamma_c * 2.0 ** (self.bits + fine), size)
+        if ssm.kind == "real":
+            state = self.add(ops.LI(f"{self.name}_ssm", (x,), decay, np.zeros(size, dtype=np.int32)))
         else:
-            x = self.scaled("ssm_B_scaled", acc, factor * 2.0 ** (self.bits + fine), size)
-            state = self.add(Resonator(f"{self.name}_ssm", x, *_rotation(eigenvalue)))
+            state = self.add(ops.Resonator(f"{self.name}_ssm", x, *_rotation(eigenvalue)))
         return self.current("ssm_C", ssm.C, self.scaled("ssm_shown", state, 1.0, size, shift=fine))
 
     def min_gru(self, rnn: MinGRU) -> str:
-        size = rnn.d_rnn
-        _, gamma_v = ternary_weights(rnn.V, self.name)
+        """Add a minimal gated recurrent unit; return its current."""
         keep = self.gate("rnn_U", rnn.U, -to_numpy(rnn.c0), factor=-1.0)
-        acc, gamma_w = self.dense("rnn_W", rnn.W, self.events)
-        fine = self.state_bits(rnn.W, gamma_w * gamma_v)
-        x = self.scaled("rnn_W_scaled", acc, gamma_w * gamma_v * 2.0 ** (self.bits + fine), size)
-        state = self.add(GatedState(f"{self.name}_rnn", x, keep, size))
-        return self.current("rnn_V", rnn.V, self.scaled("rnn_shown", state, 1.0, size, shift=fine))
+        state, fine = self.gated_state("rnn", rnn.W, rnn.V, keep, "W")
+        return self.current("rnn_V", rnn.V, self.scaled("rnn_shown", state, 1.0, rnn.d_rnn, shift=fine))
 
-    def spiking(self, rnn: SpikingRNN, last_spikes: str) -> str:
-        """Interneurons in a loop with the block's own spikes; their current comes after the norm."""
+    def spiking(self, rnn: SpikingRNN) -> str:
+        """Add interneurons in a loop with the block's own spikes; their current comes after the norm."""
         size = rnn.d_rnn
         driven, gamma_w = self.dense("rnn_W", rnn.W, self.events, shift=INTERNEURON_BITS)
-        heard, gamma_u = self.dense("rnn_U", rnn.U, last_spikes)
+        heard, gamma_u = self.dense("rnn_U", rnn.U, self.last_spikes)
         if gamma_w <= 0:
             raise CompileError(f"{self.name}_rnn_W: its weight scale is {gamma_w}; all weights are zero")
         heard = self.scaled("rnn_U_scaled", heard, gamma_u / gamma_w * 2.0**INTERNEURON_BITS, size)
         unit = 2.0**INTERNEURON_BITS / gamma_w
-        lif: Any = rnn.lif
-        threshold = np.floor(per_neuron(lif.threshold, size) * unit)
+        beta, theta, _ = folding.lif_parameters(rnn.lif, size)
+        threshold = np.floor(theta * unit)
         if threshold.max() > STATE_MAX or threshold.min() < 0:
             raise CompileError(f"{self.name}_rnn: a threshold of {threshold.max():.3g} units does not fit {STATE_MAX}")
-        beta = per_neuron(lif.beta, size).clip(0.0, 1.0)
-        spikes = self.add(
-            LIF(
-                f"{self.name}_rnn",
-                (driven, heard),
-                decay=np.rint(beta * DECAY_ONE).astype(np.int32),
-                threshold=threshold.astype(np.int32),
-                bias=np.zeros(size, dtype=np.int32),
-                shift=0,
-                reset="subtract_snntorch" if lif.reset == "subtract" else lif.reset,
-            )
-        )
+        decay, no_bias = np.rint(beta * DECAY_ONE).astype(np.int32), np.zeros(size, dtype=np.int32)
+        name, reset = f"{self.name}_rnn", folding.reset_of(rnn.lif)
+        spikes = self.add(ops.LIF(name, (driven, heard), decay, threshold.astype(np.int32), no_bias, 0, reset))
         acc, gamma_v = self.dense("rnn_V", rnn.V, spikes)
         return self.scaled("rnn_V_scaled", acc, gamma_v * (1.0 - self.beta) * self.unit, self.size)
 
-    def fast_weights(self, layer: fast_weights_module.FastWeights) -> str:
+    def fast_weights(self, layer: FastWeights) -> str:
+        """Add weights that change while they run; return their current."""
         rank = layer.rank
         acc, gamma_p = self.dense("fast_P", layer.P, self.events)
         key = self.scaled("fast_P_scaled", acc, gamma_p * 2.0**KEY_BITS, rank)
         decay_bits, rate_bits = round(-math.log2(1.0 - layer.decay)), round(-math.log2(layer.rate))
-        frac = 22 - max(0, decay_bits - rate_bits) if layer.rule == "hebbian" else 20
-        read = self.add(
-            FastWeights(
-                f"{self.name}_fast",
-                key,
-                rank,
-                decay=DECAY_ONE - (DECAY_ONE >> decay_bits),
-                rate_bits=rate_bits,
-                frac=max(0, frac),
-                rule=layer.rule,
-            )
-        )
+        frac = max(0, 22 - max(0, decay_bits - rate_bits)) if layer.rule == "hebbian" else 20
+        decay = DECAY_ONE - (DECAY_ONE >> decay_bits)
+        integers = {"decay": decay, "rate_bits": rate_bits, "frac": frac}
+        read = self.add(ops.FastWeights(f"{self.name}_fast", key, rank, **integers, rule=layer.rule))
         _, gamma_q = ternary_weights(layer.Q, self.name)
         y = self.scaled("fast_shown", read, gamma_q * 2.0 ** (self.bits - KEY_BITS), rank)
         return self.current("fast_Q", layer.Q, y)
 
     def hippocampus(self, memory: Hippocampus) -> str:
+        """Add a memory that is searched and written; return its current."""
         ternary, gamma = memory.rounded()
-        fast = None
+        options: dict[str, Any] = {"plastic": memory.scope == "sequence"}
         if memory.scope == "persistent":
-            fast = np.rint(np.clip(to_numpy(memory.fast), 0.0, 1.0) * 2.0**MEMORY_BITS).astype(np.int32)
-        slots = self.add(
-            Slots(
-                f"{self.name}_memory",
-                self.events,
-                keys=ternary.detach().cpu().numpy().astype(np.int8),
-                gain=round(float(gamma) * 2.0**self.bits),
-                shift=MEMORY_BITS - self.bits,
-                decay_bits=round(-math.log2(memory.decay)),
-                rate_bits=round(-math.log2(memory.rate)),
-                fast=fast,
-                plastic=memory.scope == "sequence",
-            )
-        )
+            fast = np.rint(np.clip(to_numpy(memory.fast), 0.0, 1.0) * 2.0**MEMORY_BITS)
+            options["fast"] = fast.astype(np.int32)
+        options["keys"] = ternary.detach().cpu().numpy().astype(np.int8)
+        options |= {"gain": round(float(gamma) * 2.0**self.bits), "shift": MEMORY_BITS - self.bits}
+        options["decay_bits"] = round(-math.log2(memory.decay))
+        options["rate_bits"] = round(-math.log2(memory.rate))
+        slots = self.add(ops.Slots(f"{self.name}_memory", self.events, **options))
         return slots if (self.sign > 0).all() else self.scaled("memory_signed", slots, self.sign, self.size)
 
-    def messages(self, last_spikes: str) -> str:
+    def messages(self) -> str:
+        """Add what neurons hear of their neighbours' last spikes."""
         torus = self.block.membrane.messages
         assert torus is not None
         edges = torus.ternary_edges()
-        heard = self.add(
-            Torus(
-                f"{self.name}_neighbours",
-                last_spikes,
-                torus.rows,
-                torus.columns,
-                edges=None if edges is None else edges.detach().cpu().numpy().astype(np.int8),
-            )
-        )
+        learned = None if edges is None else edges.detach().cpu().numpy().astype(np.int8)
+        name = f"{self.name}_neighbours"
+        heard = self.add(ops.Torus(name, self.last_spikes, torus.rows, torus.columns, edges=learned))
         return self.scaled("messages", heard, 2.0 ** -(torus.kappa_shift + 3) * self.unit, self.size)
 
-    def compile(self) -> list[Operation]:
+    def compile(self) -> list[ops.Operation]:
         """Return all operations of the block, its neurons last."""
         block, sources = self.block, []
         threshold, bias = self.threshold_and_bias()
         if block.skip:
             sources.append(self.scaled("skip", self.events, self.sign * 2.0**self.bits, self.size))
-        last_spikes = f"{self.name}_last"
         if isinstance(block.rnn, SpikingRNN) or block.membrane.messages is not None:
-            self.add(Delay(last_spikes, self.name, self.size))
-        for part in block.pathways.values():
-            sources.append(self.pathway(part, last_spikes))
+            self.add(ops.Delay(self.last_spikes, self.name, self.size))
+        sources += [self.pathway(part) for part in block.pathways.values()]
         if block.membrane.messages is not None:
-            sources.append(self.messages(last_spikes))
+            sources.append(self.messages())
         decay = np.rint(self.beta * DECAY_ONE).astype(np.int32)
-        neurons = LIF(self.name, tuple(sources), decay, threshold, bias, shift=0, reset=block.membrane.reset)
-        self.add(_alive(neurons, block.glia, "membrane", self.glia_period))
+        neurons = ops.LIF(self.name, tuple(sources), decay, threshold, bias, shift=0, reset=block.membrane.reset)
+        self.add(with_live_glia(neurons, block.glia, "membrane", self.glia_period))
         return self.ops
 
     def threshold_and_bias(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Fold norm, leak, learned bias and glia's thresholds into the neurons' own parameters."""
-        glia = None if self.glia_period is not None else self.block.threshold()
-        theta = np.full(self.size, self.block.membrane.threshold) if glia is None else to_numpy(glia)
+        theta = block_thresholds(self.block, frozen=self.glia_period is None)
         bias = (self.norm_offset + to_numpy(self.block.membrane.bias)) * (1.0 - self.beta) * self.unit
         check_thresholds(self.name, theta)
         for what, values in (("threshold", theta * self.unit), ("bias", bias)):
@@ -279,27 +227,22 @@ class _Block:
                 )
         return np.floor(theta * self.unit).astype(np.int32), np.rint(bias).astype(np.int32)
 
-    def pathway(self, part: nn.Module, last_spikes: str) -> str:
-        if isinstance(part, SelectiveSSM):
-            return self.selective(part)
-        if isinstance(part, LTISSM):
-            return self.linear_time_invariant(part)
-        if isinstance(part, MinGRU):
-            return self.min_gru(part)
-        if isinstance(part, SpikingRNN):
-            return self.spiking(part, last_spikes)
-        if isinstance(part, fast_weights_module.FastWeights):
-            return self.fast_weights(part)
-        if isinstance(part, Hippocampus):
-            return self.hippocampus(part)
+    def pathway(self, part: nn.Module) -> str:
+        """Add the operations of a pathway; return the one of its current."""
+        compilers: tuple[tuple[type[nn.Module], Callable[[Any], str]], ...] = (
+            (SelectiveSSM, self.selective),
+            (LTISSM, self.linear_time_invariant),
+            (MinGRU, self.min_gru),
+            (SpikingRNN, self.spiking),
+            (FastWeights, self.fast_weights),
+            (Hippocampus, self.hippocampus),
+        )
+        for kind, compiler in compilers:
+            if isinstance(part, kind):
+                return compiler(part)
         raise CompileError(
             f"{self.name}: a pathway of type {type(part).__name__} cannot be compiled; those of pnbx_snn can"
         )
-
-
-def _alive(neurons: LIF, glia: Any, loop: Loop, period: int | None) -> LIF:
-    """Return neurons whose glia stay alive, if there are any and they shall."""
-    return neurons if glia is None or period is None else homeostatic(neurons, glia, loop, period)
 
 
 class _TooFineError(CompileError):
@@ -315,92 +258,42 @@ def _rotation(eigenvalue: NDArray[np.complex128]) -> tuple[NDArray[np.int32], ND
     return cosine.astype(np.int32), sine.astype(np.int32)
 
 
-def _block(
-    block: BitBrain, name: str, ops: list[Operation], num_steps: int, glia_period: int | None
-) -> list[Operation]:
-    """Return the operations of a block with the finest current that is proven to fit."""
+def _add_block(draft: Draft, block: BitBrain, name: str, glia_period: int | None) -> None:
+    """Add the operations of a block with the finest current that is proven to fit."""
     problem: Exception | None = None
     for bits in CURRENT_BITS:
         try:
-            added = _Block(block, name, ops[-1].name, bits, glia_period).compile()
-            prove(Program((*ops, *added), num_steps=num_steps))
+            added = _Block(block, name, draft.ops[-1].name, bits, glia_period).compile()
+            prove(Program((*draft.ops, *added), num_steps=draft.num_steps))
         except (BoundError, _TooFineError) as error:
             problem = error
         else:
-            return added
+            draft.ops += added
+            draft.declare_spikes(name, block.d_hidden)
+            return
     raise CompileError(f"{name}: no number of fractional bits fits ({problem})")
 
 
-def compile_pnbx(model: PNBX, *, num_steps: int | None = None, glia_period: int | None = None) -> Program:
-    """Compile a PNB-X network.
-
-    Parameters
-    ----------
-    model : PNBX
-        Trained, its input scale calibrated.
-    num_steps : int, optional
-        Steps of a sample, for the bounds; ``None``: those for which the model shows a static input.
-    glia_period : int, optional
-        Glia stay alive, moving the thresholds of each sample after every so many of its steps; ``None``: thresholds
-        are frozen as training left them.
-
-    Returns
-    -------
-    Program
-        Operations ``input``, ``encoder``, ``block1``, ..., ``readout``, and those of each pathway by name. With
-        ``readout="step"`` also ``readout_step``, an ``LI`` without memory: the logits of each step, which ``readout``
-        adds up.
-
-    Raises
-    ------
-    CompileError
-        When a part cannot be compiled; the message names it, the reason and what can be.
-
-    Notes
-    -----
-    Softmax competition in a hippocampus becomes winner-take-all, which is what integers do; how much that changes is
-    part of the measured agreement.
-    """
-    steps = model.num_steps if num_steps is None else num_steps
-    encoder, linear = model.encoder, model.encoder.linear
-    int8 = linear.input_range == "int8"
-    scale = float(linear.input_scale) if int8 else 1.0
-    if scale <= 0:
-        raise CompileError("encoder: its input scale is not calibrated; call calibrate(x) with training inputs first")
-    low, high = (-128, 127) if int8 else (0, 1)
-    ranges = Ranges(Input("input", model.in_features, low=low, high=high, scale=scale), steps)
-    notes = Notes()
-    size = model.d_hidden
-    affine = fold_affine(linear, encoder.norm, "encoder").scaled(1.0 - encoder.beta)
+def compile_pnbx(model: PNBX, num_steps: int, glia_period: int | None) -> Program:
+    """Compile a PNB-X network; see :func:`neuromorphic.compiler.compile_model`."""
+    encoder = model.encoder
+    draft = Draft(folding.input_of(encoder.linear, "encoder"), num_steps)
+    affine = folding.fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - encoder.beta)
     glia: Any = model.blocks[0].glia
-    frozen = glia is not None and glia_period is None
-    theta = (
-        to_numpy(glia.thresholds(encoder.threshold, "encoder")) if frozen else np.full(size, float(encoder.threshold))
+    theta = encoder_thresholds(model, frozen=glia_period is None)
+    beta, source = np.full(model.d_hidden, encoder.beta), draft.ops[0]
+    *synapses, neurons = folding.compile_neurons(
+        affine, beta, theta, reset=encoder.reset, name="encoder", source=source, draft=draft
     )
-    *synapses, neurons = compile_neurons(
-        affine,
-        np.full(size, encoder.beta),
-        theta,
-        reset=encoder.reset,
-        name="encoder",
-        source=ranges.ops[0],
-        ranges=ranges,
-        notes=notes,
-    )
-    assert isinstance(neurons, LIF)
-    ranges.add([*synapses, _alive(neurons, glia, "encoder", glia_period)])
+    assert isinstance(neurons, ops.LIF)
+    draft.add([*synapses, with_live_glia(neurons, glia, "encoder", glia_period)])
     for number, block in enumerate(model.blocks, start=1):
         assert isinstance(block, BitBrain)
-        ranges.ops += _block(block, f"block{number}", ranges.ops, steps, glia_period)
-        ranges.know(f"block{number}", size, 0, 1)
-    ranges.add(compile_readout(model.readout, "readout", ranges.ops[-1], ranges))
+        _add_block(draft, block, f"block{number}", glia_period)
+    folding.add_readout(model.readout, "readout", draft)
     if model.readout_kind == "step":
-        total = ranges.ops[-1]
-        assert isinstance(total, Readout)
+        total = draft.ops[-1]
+        assert isinstance(total, ops.Readout)
         forgets = np.zeros(total.size, dtype=np.int32)
-        ranges.add([LI("readout_step", total.sources, forgets, total.bias, total.shift)])
-    versions = {"pnbx-snn": pnbx_snn.__version__, "torch": torch.__version__, "numpy": np.__version__}
-    metadata: dict[str, Any] = {"source": "pnbx_snn.PNBX", "versions": versions}
-    sentences = notes.give()
-    metadata |= {"assumptions": sentences} if sentences else {}
-    return Program(tuple(ranges.ops), num_steps=steps, metadata=metadata)
+        draft.add([ops.LI("readout_step", total.sources, forgets, total.bias, total.shift)])
+    return draft.program(origin_of("pnbx_snn.PNBX"))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from neuromorphic.compiler.layers import compile_classifier
+from neuromorphic.compiler.layers import compile_layers, layers_of, origin_of
 from neuromorphic.compiler.notes import warn_user
 from neuromorphic.compiler.pnbx import compile_pnbx
 from neuromorphic.errors import CompileError
@@ -35,7 +35,7 @@ BATCH = 128
 """Samples that are compared at a time: slots of a hippocampus take memory for each."""
 
 MIN_LABELS_EQUAL = 0.99
-"""A program that gives the network's label less often is compiled with a warning."""
+"""Fraction of equal labels below which a program is compiled with a warning."""
 
 
 def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period: int | None = None) -> Program:
@@ -43,30 +43,38 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
 
     Parameters
     ----------
-    model : nn.Module
-        A :class:`pnbx_snn.PNBX` or :class:`pnbx_snn.SpikingClassifier`, its input scale calibrated.
+    model : pnbx_snn.PNBX or pnbx_snn.SpikingClassifier
+        Trained, its input scale calibrated.
     num_steps : int, optional
         Steps of a sample, for the bounds; ``None``: those the model shows a static input for.
     glia_period : int, optional
-        Of a :class:`pnbx_snn.PNBX`: see :func:`neuromorphic.compiler.pnbx.compile_pnbx`.
+        Of a :class:`pnbx_snn.PNBX`: glia go on moving the thresholds of each sample after every so many of its steps;
+        ``None``: thresholds are frozen as training left them.
 
     Returns
     -------
     Program
-        Bit for bit the same on every executor.
+        Of a :class:`pnbx_snn.PNBX`: ``input``, ``encoder``, ``block1``, ..., ``readout``, and the operations of each
+        pathway by name. With ``readout="step"`` also ``readout_step``, an ``LI`` without memory: the logits of each
+        step, which ``readout`` adds up. Of a :class:`pnbx_snn.SpikingClassifier`: as :func:`compile_layers` names them.
 
     Raises
     ------
     CompileError
-        When the network, or a part of it, cannot be compiled.
+        When the network, or a part of it, cannot be compiled; the message names it, the reason and what can be.
+
+    Notes
+    -----
+    The softmax of a hippocampus becomes winner-take-all; how much that changes is part of the measured agreement.
     """
     if isinstance(model, PNBX):
-        program = compile_pnbx(model, num_steps=num_steps, glia_period=glia_period)
-        return program if model.quantize else _assuming(program, SMOOTH)
+        program = compile_pnbx(model, model.num_steps if num_steps is None else num_steps, glia_period)
+        return program if model.quantize else _with_assumption(program, SMOOTH)
     if isinstance(model, SpikingClassifier):
         if glia_period is not None:
             raise CompileError("SpikingClassifier: has no glia that could stay alive; a pnbx_snn.PNBX has")
-        program = compile_classifier(model)
+        layers, origin = layers_of(model), origin_of("pnbx_snn.SpikingClassifier")
+        program = compile_layers(layers, model.readout, num_steps=model.num_steps, metadata=origin)
         return program if num_steps is None else replace(program, num_steps=num_steps)
     raise CompileError(
         f"{type(model).__name__} cannot be compiled as a whole; compile a pnbx_snn.PNBX or SpikingClassifier, "
@@ -87,10 +95,6 @@ def measure_agreement(
 
     Parameters
     ----------
-    model : PNBX or SpikingClassifier
-        The trained network.
-    program : Program
-        Its program.
     inputs : Tensor
         ``[T, B, N]`` as the network sees them: real currents or spikes.
     labels : Tensor
@@ -98,23 +102,18 @@ def measure_agreement(
     progress : callable, optional
         Called with (samples compared, samples in all).
     lengths : Tensor, optional
-        ``[B]``, steps that belong to each sample: nothing after them is compared. Of a :class:`pnbx_snn.PNBX`.
-
-    Warns
-    -----
-    CompileWarning
-        When fewer than 99 % of the labels are equal; the message says what helps.
-
-    Raises
-    ------
-    CompileError
-        When a network without lengths is given some.
+        ``[B]``, steps that belong to each sample: nothing after them is compared. Of a :class:`pnbx_snn.PNBX` only.
 
     Returns
     -------
     dict
         ``samples``, ``accuracy_network``, ``accuracy_program``, ``labels_equal`` (fraction), ``spikes_equal`` (fraction
         of all neuron-steps), ``firing_rate`` of the program.
+
+    Warns
+    -----
+    CompileWarning
+        When fewer than 99 % of the labels are equal; the message says what helps.
     """
     model.eval()
     if lengths is not None and not isinstance(model, PNBX):
@@ -136,8 +135,7 @@ def measure_agreement(
         for ours, theirs in zip(spiking_layers(program), output.spikes, strict=True):
             fires = spikes[ours][own]
             spikes_equal += int((fires == theirs.cpu().numpy()[own]).sum())
-            fired += int(fires.sum())
-            total += fires.size
+            fired, total = fired + int(fires.sum()), total + fires.size
         if progress is not None:
             progress(min(first + BATCH, len(labels)), len(labels))
     agreement = {
@@ -148,14 +146,14 @@ def measure_agreement(
         "spikes_equal": spikes_equal / total,
         "firing_rate": fired / total,
     }
-    sentence = disagreement(model, agreement["labels_equal"])
+    sentence = too_few_equal(model, agreement["labels_equal"])
     if sentence:
         warn_user(sentence)
     return agreement
 
 
-def disagreement(model: PNBX | SpikingClassifier, labels_equal: float) -> str:
-    """Say that a program too often answers otherwise than its network, and what helps; nothing where it does not."""
+def too_few_equal(model: PNBX | SpikingClassifier, labels_equal: float) -> str:
+    """Return a sentence where fewer than 99 % of the labels are equal that says what helps, else ``""``."""
     if labels_equal >= MIN_LABELS_EQUAL:
         return ""
     remedy = "its decays have 12 fractional bits and its inputs 8; more samples tell whether the difference lasts"
@@ -168,7 +166,7 @@ def disagreement(model: PNBX | SpikingClassifier, labels_equal: float) -> str:
 
 
 def spiking_layers(program: Program) -> list[str]:
-    """Return the ``LIF`` that are layers of the network; a block's interneurons belong to its inside."""
+    """Return the names of the ``LIF`` that are layers of the network; the interneurons of a block are not."""
     return [op.name for op in program.of_type(LIF) if not op.name.endswith("_rnn")]
 
 
@@ -190,16 +188,14 @@ def compile_run(
         The samples on which the agreement is measured: ``"validation"``, or ``"test"`` for the last measurement.
     data : str or Path, optional
         Folder of the data sets; ``None``: that of the run, else the environment variable ``PNBX_DATA``.
-    glia_period : int, optional
-        As in :func:`compile_model`. The agreement is with the trained network, whose thresholds are frozen.
-    progress : callable, optional
-        Called with (samples compared, samples in all).
+    glia_period, progress
+        As in :func:`compile_model` and :func:`measure_agreement`. The thresholds of the trained network are frozen.
 
     Returns
     -------
     Program
-        With ``metadata["agreement"]`` and ``metadata["run"]``; a sentence in ``metadata["assumptions"]`` where fewer
-        than 99 % of the labels are equal, which is also a :class:`neuromorphic.errors.CompileWarning`.
+        With ``metadata["agreement"]`` and ``metadata["run"]``; where fewer than 99 % of the labels are equal, a
+        sentence in ``metadata["assumptions"]``, which is also a :class:`neuromorphic.errors.CompileWarning`.
 
     Raises
     ------
@@ -216,20 +212,17 @@ def compile_run(
         split = load_split(config.data if data is None else config.data.model_copy(update={"folder": str(data)}), part)
     except PnbxError as error:
         raise CompileError(str(error)) from error
-    if isinstance(model, PNBX):
-        inputs = model.encode(split.images[:])
-    else:
-        inputs = model.encode(split.images[:], generator=torch.Generator().manual_seed(0))
+    seeded = {} if isinstance(model, PNBX) else {"generator": torch.Generator().manual_seed(0)}
+    inputs = model.encode(split.images[:], **seeded)
     program = compile_model(model, num_steps=len(inputs), glia_period=glia_period)
     measured = measure_agreement(model, program, inputs, split.labels, progress, lengths=split.lengths)
-    agreement = {"part": part, **measured}
-    metadata = {**program.metadata, "run": Path(run_dir).name, "config": config.model_dump(), "agreement": agreement}
-    sentence = disagreement(model, measured["labels_equal"])
-    compared = replace(program, metadata=metadata)
-    return _assuming(compared, sentence) if sentence else compared
+    about = {"run": Path(run_dir).name, "config": config.model_dump(), "agreement": {"part": part, **measured}}
+    sentence = too_few_equal(model, measured["labels_equal"])
+    compared = replace(program, metadata={**program.metadata, **about})
+    return _with_assumption(compared, sentence) if sentence else compared
 
 
-def _assuming(program: Program, sentence: str) -> Program:
-    """Add a sentence to what a program assumes."""
+def _with_assumption(program: Program, sentence: str) -> Program:
+    """Return a program with one more sentence in its assumptions."""
     assumptions = [*program.metadata.get("assumptions", ()), sentence]
     return replace(program, metadata={**program.metadata, "assumptions": assumptions})

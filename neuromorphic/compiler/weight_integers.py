@@ -42,9 +42,9 @@ _FIRST = 8
 
 @dataclass(frozen=True)
 class Plane:
-    """Integer weights ``[out, in]`` or ``[N]``, what one unit is worth in each row, and whether it is a second matrix.
+    """Integer weights ``[out, in]`` or ``[N]``, and the real value of one unit in each row; 0 where all weights are 0.
 
-    A unit of 0 says that all weights of the row are 0.
+    ``fine`` marks the second matrix of weights that have 15 bits.
     """
 
     weights: NDArray[np.int8]
@@ -60,33 +60,14 @@ def integers_of(
     own_units: bool,
     bits: int | None = None,
 ) -> list[list[Plane]]:
-    """Quantise what flows into one population.
+    """Return the weights of one population as integers: one matrix for each source, or two.
 
-    Parameters
-    ----------
-    weights : sequence of Float64
-        For each source ``[out, in]``, or ``[N]`` where each neuron has one weight.
-    bases : sequence of float
-        What the weights of each source multiply, in real units: a power of two, or an input's scale.
-    where : sequence of str
-        Names of them, for messages.
-    own_units : bool
-        Whether each row may have its own unit.
-    bits : {8, 15}, optional
-        ``None``: 8, or 15 where 8 lose more of a row than ``COARSE`` and ``FEWER`` say.
-
-    Returns
-    -------
-    list of list of Plane
-        For each source one matrix, or two.
-
-    Raises
-    ------
-    CompileError
-        When a weight is not finite or too large.
+    ``weights`` are ``[out, in]`` for each source, or ``[N]`` where each neuron has one weight; ``bases`` are the real
+    values of what they multiply, and ``where`` their names for messages. ``own_units`` says whether each row may have
+    its own unit. ``bits`` is 8 or 15; ``None``: 8, or 15 where 8 lose more of a row than ``COARSE`` and ``FEWER`` say.
     """
-    matrices = [_checked(w, name) for w, name in zip(weights, where, strict=True)]
-    whole = [_whole(w) for w in matrices]
+    matrices = [_checked_matrix(w, name) for w, name in zip(weights, where, strict=True)]
+    whole = [_exact_plane(w) for w in matrices]
     exact = [plane for plane in whole if plane is not None]
     if len(exact) == len(whole):
         found = [[plane] for plane in exact]
@@ -95,10 +76,10 @@ def integers_of(
     else:
 
         def rounded(bits: int) -> list[list[Plane]]:
-            return _by_row(matrices, bases, bits) if own_units else _by_matrix(matrices, whole, bits)
+            return _with_row_units(matrices, bases, bits) if own_units else _with_one_unit(matrices, whole, bits)
 
         found = rounded(bits or 8)
-        if bits is None and any(_is_coarse(w, planes) for w, planes in zip(matrices, found, strict=True)):
+        if bits is None and any(_loses_too_much(w, planes) for w, planes in zip(matrices, found, strict=True)):
             found = rounded(FINE_BITS)
     shapes = [w.shape for w in weights]
     return [
@@ -107,14 +88,14 @@ def integers_of(
     ]
 
 
-def _checked(weights: Float64, where: str) -> Float64:
+def _checked_matrix(weights: Float64, where: str) -> Float64:
     peak = float(np.abs(weights).max())
     if not peak <= LARGEST:
         raise CompileError(f"{where}: a weight is {peak:.3g}; weights must be finite and at most {LARGEST:.0e}")
     return np.where(np.abs(weights) < SMALLEST, 0.0, weights).reshape(len(weights), -1)
 
 
-def _whole(weights: Float64) -> Plane | None:
+def _exact_plane(weights: Float64) -> Plane | None:
     """Return a matrix that integers hold exactly with one unit: zeros, ternary, or on a grid of a power of two."""
     magnitude = np.abs(weights)
     peak = float(magnitude.max())
@@ -133,34 +114,33 @@ def _power_of_two(value: float) -> float:
     return 2.0 ** math.ceil(math.log2(value))
 
 
-def _by_matrix(matrices: Sequence[Float64], whole: Sequence[Plane | None], bits: int) -> list[list[Plane]]:
-    """One unit for all rows of a source; a power of two where several sources meet."""
+def _with_one_unit(matrices: Sequence[Float64], whole: Sequence[Plane | None], bits: int) -> list[list[Plane]]:
+    """Return integers with one unit for all rows of a source; a power of two where several sources meet."""
     found = []
     for weights, plane in zip(matrices, whole, strict=True):
-        peak = float(np.abs(weights).max())
         if plane is not None:
             found.append([plane])
-        elif len(matrices) == 1 and bits == 8:
-            found.append(_planes(weights, np.full(len(weights), peak / WEIGHT_MAX), bits))
-        else:
-            unit = _power_of_two(peak / WEIGHT_MAX) / (1 if bits == 8 else 1 << FINE_SHIFT)
-            found.append(_planes(weights, np.full(len(weights), unit), bits))
+            continue
+        unit = float(np.abs(weights).max()) / WEIGHT_MAX
+        if len(matrices) > 1 or bits != 8:
+            unit = _power_of_two(unit) / (1 if bits == 8 else 1 << FINE_SHIFT)
+        found.append(_rounded(weights, np.full(len(weights), unit), bits))
     return found
 
 
-def _by_row(matrices: Sequence[Float64], bases: Sequence[float], bits: int) -> list[list[Plane]]:
-    """One unit for each row; those of several sources differ by one left shift for all rows."""
+def _with_row_units(matrices: Sequence[Float64], bases: Sequence[float], bits: int) -> list[list[Plane]]:
+    """Return integers with one unit for each row; units of several sources differ by one left shift for all rows."""
     currents = [w * base for w, base in zip(matrices, bases, strict=True)]
     together = _row_units(np.concatenate(currents, axis=1))
     shifts = np.zeros(len(currents), dtype=np.int64)
+    levels = WEIGHT_MAX if bits == 8 else FINE_MAX
     if len(currents) == 1:
-        levels = float(WEIGHT_MAX if bits == 8 else FINE_MAX)
-        unit = np.where(together > 0, together, np.abs(currents[0]).max(axis=1) / levels)
+        unit = np.where(together > 0, together, np.abs(currents[0]).max(axis=1) / float(levels))
     elif (together > 0).all():
         unit = together
     else:
-        unit, shifts = _shared_units(currents, WEIGHT_MAX if bits == 8 else FINE_MAX)
-    return [_planes(w, unit * 2.0**shift / base, bits) for w, shift, base in zip(matrices, shifts, bases, strict=True)]
+        unit, shifts = _shared_units(currents, levels)
+    return [_rounded(w, unit * 2.0**shift / base, bits) for w, shift, base in zip(matrices, shifts, bases, strict=True)]
 
 
 def _shared_units(currents: Sequence[Float64], levels: int) -> tuple[Float64, NDArray[np.int64]]:
@@ -194,21 +174,21 @@ def _row_units(weights: Float64) -> Float64:
         if not len(waiting):
             break
         unit = peak[waiting] / parts
-        maybe = _multiples(largest[waiting], unit)
-        maybe[maybe] = _multiples(magnitude[waiting[maybe]], unit[maybe])
+        maybe = _are_multiples(largest[waiting], unit)
+        maybe[maybe] = _are_multiples(magnitude[waiting[maybe]], unit[maybe])
         units[waiting[maybe]] = unit[maybe]
         waiting = waiting[~maybe]
     return units
 
 
-def _multiples(magnitude: Float64, unit: Float64) -> NDArray[np.bool_]:
-    """Say of each row whether its weights are multiples of its unit."""
+def _are_multiples(magnitude: Float64, unit: Float64) -> NDArray[np.bool_]:
+    """Return for each row whether its weights are multiples of its unit."""
     parts = magnitude / unit[:, None]
     near = np.abs(parts - np.rint(parts)) <= EQUAL * np.maximum(parts, 1.0)
     return np.asarray(near.all(axis=1))
 
 
-def _planes(weights: Float64, unit: Float64, bits: int) -> list[Plane]:
+def _rounded(weights: Float64, unit: Float64, bits: int) -> list[Plane]:
     """Round to multiples of a unit: one matrix, or two of which the first counts 128 units."""
     live = np.abs(weights).max(axis=1) > 0
     unit = np.where(live, unit, 0.0)
@@ -220,16 +200,16 @@ def _planes(weights: Float64, unit: Float64, bits: int) -> list[Plane]:
     return [high, Plane(low.astype(np.int8), unit, fine=True)] if low.any() else [high]
 
 
-def sum_of(planes: Sequence[Plane]) -> Float64:
+def real_weights(planes: Sequence[Plane]) -> Float64:
     """Return the real weights ``[out, in]`` that integers stand for."""
     total: Float64 = np.sum([p.weights * p.unit[:, None] for p in planes], axis=0)
     return total
 
 
-def _is_coarse(weights: Float64, planes: Sequence[Plane]) -> bool:
-    """Say whether rounding loses too much of some row."""
-    kept = sum_of(planes)
+def _loses_too_much(weights: Float64, planes: Sequence[Plane]) -> bool:
+    """Return whether rounding loses too much of some row."""
+    real = real_weights(planes)
     total, count = np.abs(weights).sum(axis=1), (weights != 0).sum(axis=1)
-    lost = np.abs(weights - kept).sum(axis=1) > COARSE * total
-    fewer = ((weights != 0) & (kept == 0)).sum(axis=1) > FEWER * count
+    lost = np.abs(weights - real).sum(axis=1) > COARSE * total
+    fewer = ((weights != 0) & (real == 0)).sum(axis=1) > FEWER * count
     return bool((lost | fewer).any())

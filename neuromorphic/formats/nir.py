@@ -16,13 +16,7 @@ INSTALL = 'pip install "pnbx-snn[nir]" (or: pip install nir)'
 
 
 def nir_package() -> Any:
-    """Return the ``nir`` package.
-
-    Raises
-    ------
-    CompileError
-        When it is not installed; the message says how to install it.
-    """
+    """Return the ``nir`` package; a :class:`~neuromorphic.errors.CompileError` says how to install it."""
     try:
         import nir
     except ImportError as error:
@@ -42,15 +36,8 @@ def _unchecked(data: dict[str, Any]) -> dict[str, Any]:
 def read_nir(path: str | os.PathLike[str]) -> Any:
     """Read a NIR graph from a file that nobody vouches for.
 
-    Parameters
-    ----------
-    path : str or Path
-        A ``.nir`` file: HDF5, at most 256 MiB, at most ``2**27`` array elements.
-
-    Returns
-    -------
-    nir.NIRGraph
-        Its shapes are not checked yet; :func:`neuromorphic.compiler.compile_nir` does so.
+    The file is HDF5, at most 256 MiB, at most ``2**27`` array elements. The shapes of the ``nir.NIRGraph`` are not
+    checked yet; :func:`neuromorphic.compiler.compile_nir` does so.
 
     Raises
     ------

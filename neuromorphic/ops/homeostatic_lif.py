@@ -175,12 +175,6 @@ class HomeostaticLIF(LIF):
         return {"average": average, "integral": integral, "error": error, "offset": offset, "count": 0, "place": 0}
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Arguments of the old ``control_step``, until every back end takes :meth:`step`."""
-        names = ("target", "rate_gain", "gains", "integral_limits", "offset_limits")
-        return {"shots": self.per_domain * self.period, **{name: getattr(self, name) for name in names}}
-
-    @property
     def threshold_range(self) -> Range:
         """Thresholds at the lowest and at the highest offset."""
         xp, threshold = NumPy(), self.threshold.astype(np.int64)

@@ -46,7 +46,7 @@ class NumPy:
 
     def constant(self, array: NDArray[Any]) -> Int64:
         """Return an array that is the same for all samples, without a batch axis."""
-        return array.astype(np.int64)
+        return array.astype(np.int64, copy=False)
 
     def toward_zero(self, x: Any, bits: int) -> Any:
         """Divide by ``2**bits``, rounding toward zero: ``sign(x) * (|x| >> bits)``.
@@ -75,7 +75,7 @@ class NumPy:
 
     def take(self, table: NDArray[Any], index: Any) -> Any:
         """Return the entries of a constant table ``[K]`` at indices in ``0..K-1``."""
-        return table.astype(np.int64)[index]
+        return table[index].astype(np.int64)
 
     def product(self, weights: Any, x: Any) -> Any:
         """Return the exact sums ``weights @ x``: ``[out, in]`` times ``[in]`` is ``[out]``."""

@@ -44,7 +44,7 @@ def test_info_shows_operations_ranges_and_lava_processes(files):
     assert done.exit_code == 0
     facts = json.loads(done.output)
     assert [row["lava"] for row in facts["ops"]] == [
-        "RingBuffer", "Dense", "ProgramLIF", "Dense", "ProgramLIF", "Dense", "ProgramReadout",
+        "RingBuffer", "Dense", "ProgramOperation", "Dense", "ProgramOperation", "Dense", "ProgramOperation",
     ]  # fmt: skip
     assert facts["weight_bytes"] == 18 + 12 + 5
     assert facts["sha256"] == small_program().sha256

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neuromorphic.compiler.modules.endings import Ending
-from neuromorphic.compiler.modules.tensors import tensors_of
-from neuromorphic.compiler.modules.timing import Timing, is_sequence
-from neuromorphic.compiler.modules.trace import Leaf
+from neuromorphic.compiler.modules.graphs import ModuleGraph
+from neuromorphic.compiler.modules.sources import tensors_of
+from neuromorphic.compiler.modules.timing import is_sequence
 from neuromorphic.compiler.notes import Notes
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.execution import run
 from neuromorphic.ops import LIF, Readout
 from neuromorphic.program import Program
@@ -29,54 +28,29 @@ REPEATED = 64
 """Calls at most of a network that takes one step a call."""
 
 
-class Compared(Protocol):
-    """What must be known of a network: its steps, its modules, and what it returns."""
+def agreement(module: nn.Module, sample: Tensor, program: Program, traced: ModuleGraph, notes: Notes) -> dict[str, Any]:
+    """Run a network and its program on the same sample and return how far they agree.
 
-    timing: Timing
-    leaves: dict[str, Leaf]
-    endings: list[Ending]
-
-    def operations(self, program: Program) -> dict[str, str]:
-        """Return the modules whose values can be compared, by the name of their operation."""
-
-
-def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Compared, notes: Notes) -> dict[str, Any]:
-    """Run a network and its program on the same sample and compare them.
-
-    Parameters
-    ----------
-    module : nn.Module
-        The network, in evaluation mode and without hidden state.
-    sample : Tensor
-        What it is called with.
-    program : Program
-        Its program.
-    traced : Compared
-        What its trace found.
-    notes : Notes
-        Takes a warning for whatever agrees too little.
-
-    Returns
-    -------
-    dict
-        See :func:`neuromorphic.compiler.compile_module`.
+    The network is in evaluation mode and without hidden state; ``traced`` is what its trace found. ``notes`` takes a
+    warning for whatever agrees too little. :func:`neuromorphic.compiler.compile_module` describes what is returned.
     """
     timing, names = traced.timing, traced.operations(program)
-    # A network that keeps its states itself takes one step a call: several calls say more than one.
+    # A network that stores its states itself takes one step a call: several calls say more than one.
     hidden = any(getattr(part, "init_hidden", False) for part in module.modules())
     repeats = min(program.num_steps, REPEATED) if timing.num_steps == 1 and hidden else 1
-    theirs, returned = _outputs(module, sample, {op: traced.leaves[name].module for op, name in names.items()}, repeats)
+    modules = {op: traced.leaves[name].module for op, name in names.items()}
+    theirs, returned = _values_given(module, sample, modules, repeats)
     steps, batch = timing.num_steps * repeats, timing.batch
     shown = timing.shown(sample.detach().to(torch.float64), program.input.size).repeat(repeats, 1, 1).numpy()
     units = program.metadata.get("units", {})
     recording = run(program, shown)
     layers: dict[str, float] = {}
     readouts: dict[str, float] = {}
-    raw: dict[str, NDArray[np.float64]] = {}
+    raw: dict[str, Float64] = {}
     compared = equal = 0
     for name, calls in theirs.items():
         op = program[name]
-        value = _whole([output for output, _ in calls], steps, batch, op.size)
+        value = _in_steps([output for output, _ in calls], steps, batch, op.size)
         if value is None:
             notes.warn(f"{name}: what it gives could not be compared with the network's.")
             continue
@@ -85,73 +59,68 @@ def agreement(module: nn.Module, sample: Tensor, program: Program, traced: Compa
         if isinstance(op, LIF):
             same = recording.variables[f"{name}.spikes"] == (value > 0)
             layers[name], compared, equal = float(same.mean()), compared + same.size, equal + int(same.sum())
-            membrane = _whole([state for _, state in calls], steps, batch, op.size)
+            membrane = _in_steps([state for _, state in calls], steps, batch, op.size)
         else:
             membrane = value.cumsum(0) if isinstance(op, Readout) else value
         if name in units and membrane is not None:
             error = np.abs(ours * np.asarray(units[name]) - membrane).max()
             readouts[name] = float(error / max(float(np.abs(membrane).max()), 1e-30))
-    found: dict[str, Any] = {"part": "given", "steps": steps, "samples": batch}
-    found |= {"spikes_equal": equal / compared if compared else 1.0, "layers": layers, "readouts": readouts}
-    found |= {} if repeats > 1 else _labels(program, recording, traced, names, returned)
+    measured: dict[str, Any] = {"part": "given", "steps": steps, "samples": batch}
+    measured |= {"spikes_equal": equal / compared if compared else 1.0, "layers": layers, "readouts": readouts}
     if repeats == 1:
-        _check_returned(traced, names, raw, returned, notes)
-    _warn(found, notes)
-    return found
+        operations = {leaf: op for op, leaf in names.items()}
+        measured |= _labels(program, recording, traced, operations, returned)
+        _check_returned(traced, operations, raw, returned, notes)
+    _warn(measured, notes)
+    return measured
 
 
 def _labels(
-    program: Program, recording: Recording, traced: Compared, names: dict[str, str], returned: list[Tensor]
+    program: Program, recording: Recording, traced: ModuleGraph, ops: dict[str, str], returned: list[Tensor]
 ) -> dict[str, float]:
     """Compare the labels of the first returned tensor that has classes: the largest value of each sample."""
-    by_leaf = {leaf: op for op, leaf in names.items()}
-    for ending in traced.endings:
-        op = program[by_leaf[ending.node]] if ending.node in by_leaf else None
-        ends_late = ending.is_state and is_sequence(traced.leaves[ending.node].module)  # a state after all steps
+    for output in traced.outputs:
+        op = program[ops[output.node]] if output.node in ops else None
+        ends_late = output.is_state and is_sequence(traced.leaves[output.node].module)  # a state after all steps
         if op is None or op.size < 2 or ends_late:
             continue
         # Steps that are returned one by one are added up, as those of one recording are.
-        alike = [other for other in traced.endings if other.is_like(ending)]
-        scores = [other.scores(returned[other.number - 1], traced.timing.batch, op.size) for other in alike]
-        known = [score for score in scores if score is not None]
-        if len(known) < len(scores):
+        steps = [other for other in traced.outputs if other.is_like(output)]
+        scores = [other.scores(returned[other.number - 1], traced.timing.batch, op.size) for other in steps]
+        if any(score is None for score in scores):
             continue
-        theirs = np.sum(known, axis=0)
+        theirs = np.sum([score for score in scores if score is not None], axis=0)
         if isinstance(op, Readout):
             same = theirs.argmax(axis=1) == recording.variables[f"{op.name}.y"][-1].argmax(axis=1)
-        elif isinstance(op, LIF) and not ending.is_state:
+        elif isinstance(op, LIF) and not output.is_state:
             spikes = recording.variables[f"{op.name}.spikes"].astype(np.float64)
-            same = _same_label(theirs, np.sum([other.taken(spikes) for other in alike], axis=0))
+            ours = np.sum([other.select(spikes) for other in steps], axis=0)
+            # The neuron that fires most in the program is one of those that fire most in the network.
+            same = theirs[np.arange(len(theirs)), ours.argmax(axis=1)] == theirs.max(axis=1)
         else:
             values = recording.variables[f"{op.name}.v"] * np.asarray(program.metadata["units"][op.name])
-            same = theirs.argmax(axis=1) == np.sum([other.taken(values) for other in alike], axis=0).argmax(axis=1)
+            same = theirs.argmax(axis=1) == np.sum([other.select(values) for other in steps], axis=0).argmax(axis=1)
         return {"labels_equal": float(same.mean())}
     return {}
 
 
 def _check_returned(
-    traced: Compared, names: dict[str, str], raw: dict[str, NDArray[np.float64]], returned: list[Tensor], notes: Notes
+    traced: ModuleGraph, ops: dict[str, str], raw: dict[str, Float64], returned: list[Tensor], notes: Notes
 ) -> None:
     """Warn where a returned output is not what its module gave: something changed it unseen, as through NumPy."""
-    by_leaf = {leaf: op for op, leaf in names.items()}
-    for ending in traced.endings:
-        value = raw.get(by_leaf.get(ending.node, ""))
-        if value is None or ending.is_state or ending.kept.operations:
+    for output in traced.outputs:
+        value = raw.get(ops.get(output.node, ""))
+        if value is None or output.is_state or output.origin.operations:
             continue
-        scores = ending.scores(returned[ending.number - 1], traced.timing.batch, value.shape[2])
-        if scores is not None and not np.allclose(scores, ending.taken(value), rtol=1e-3, atol=1e-6):
-            notes.warn(f"{by_leaf[ending.node]}: what the network returns is not what this module gave.")
+        scores = output.scores(returned[output.number - 1], traced.timing.batch, value.shape[2])
+        if scores is not None and not np.allclose(scores, output.select(value), rtol=1e-3, atol=1e-6):
+            notes.warn(f"{ops[output.node]}: what the network returns is not what this module gave.")
 
 
-def _same_label(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say of each sample whether the neuron that fires most in the program is one that fires most in the network."""
-    return np.asarray(theirs[np.arange(len(theirs)), ours.argmax(axis=1)] == theirs.max(axis=1))
-
-
-def _outputs(
+def _values_given(
     module: nn.Module, sample: Tensor, modules: dict[str, nn.Module], repeats: int
 ) -> tuple[dict[str, list[tuple[Tensor, Tensor | None]]], list[Tensor]]:
-    """Return what modules gave in each call, their output and the membrane after it, and what the network returned."""
+    """Return the output of modules and the membrane after it, call by call, and what the network returned."""
     seen: dict[str, list[tuple[Tensor, Tensor | None]]] = {name: [] for name in modules}
     with ExitStack() as hooks, torch.no_grad():
         for name, part in modules.items():
@@ -168,32 +137,32 @@ def _outputs(
     return seen, returned
 
 
-def _whole(calls: list[Tensor | None], steps: int, batch: int, size: int) -> NDArray[np.float64] | None:
-    """Return ``[T, B, N]`` of what a module gave in its calls, whole sequences or single steps."""
+def _in_steps(calls: list[Tensor | None], steps: int, batch: int, size: int) -> Float64 | None:
+    """Return the calls of a module, whole sequences or single steps, as ``[T, B, N]``."""
     given = [call.reshape(-1).to(torch.float64) for call in calls if call is not None]
     if not given or sum(len(call) for call in given) != steps * batch * size:
         return None
     return torch.cat(given).reshape(steps, batch, size).cpu().numpy()
 
 
-def _warn(found: dict[str, Any], notes: Notes) -> None:
+def _warn(measured: dict[str, Any], notes: Notes) -> None:
     """Warn of what agrees too little, and say what helps."""
-    far = {name: part for name, part in found["layers"].items() if part < SPIKES}
-    if far:
-        worst = min(far, key=far.__getitem__)
+    layers = {name: part for name, part in measured["layers"].items() if part < SPIKES}
+    if layers:
+        worst = min(layers, key=layers.__getitem__)
         notes.warn(
-            f"{worst}: {far[worst]:.2%} of its spikes equal the network's on the sample (of each neuron and step), "
+            f"{worst}: {layers[worst]:.2%} of its spikes equal the network's on the sample (of each neuron and step), "
             f"less than {SPIKES:.0%}. {_REMEDY}"
         )
-    off = {name: part for name, part in found["readouts"].items() if part > READOUTS}
-    if off:
-        worst = max(off, key=off.__getitem__)
+    readouts = {name: error for name, error in measured["readouts"].items() if error > READOUTS}
+    if readouts:
+        worst = max(readouts, key=readouts.__getitem__)
         notes.warn(
-            f"{worst}: its values differ from the network's by up to {off[worst]:.2%} of the largest on the "
+            f"{worst}: its values differ from the network's by up to {readouts[worst]:.2%} of the largest on the "
             f"sample, more than {READOUTS:.0%}. {_REMEDY}"
         )
-    if found.get("labels_equal", 1.0) < LABELS:
+    if measured.get("labels_equal", 1.0) < LABELS:
         notes.warn(
-            f"{found['labels_equal']:.2%} of the labels equal the network's on the sample, less than "
+            f"{measured['labels_equal']:.2%} of the labels equal the network's on the sample, less than "
             f"{LABELS:.0%}. {_REMEDY}"
         )

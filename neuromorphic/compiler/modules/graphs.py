@@ -1,8 +1,8 @@
-"""snnTorch and Norse networks to NIR graphs that keep what NIR's own tools lose, and to programs.
+"""snnTorch and Norse networks to NIR graphs with what NIR's own tools lose.
 
 The network is run once on a sample while its tensors are followed (:mod:`neuromorphic.compiler.modules.trace`), so
 classes as the tutorials write them work as they are. What NIR has no field for is metadata: the step ``dt``, each
-neuron's reset, whether it comes a step late, and whose step it is (:mod:`neuromorphic.compiler.modules.nodes`).
+neuron's reset, whether it comes a step late, and whose step it is (:mod:`neuromorphic.compiler.modules.neurons`).
 """
 
 from __future__ import annotations
@@ -16,28 +16,20 @@ import numpy as np
 import snntorch
 from torch import Tensor, nn
 
-from neuromorphic.compiler.modules.endings import Ending, check_ends, check_returned
+from neuromorphic.compiler.folding import quantises_input
 from neuromorphic.compiler.modules.layers import layer_node
-from neuromorphic.compiler.modules.nodes import (
-    LAYERS,
-    NORMS,
-    Nodes,
-    features_of,
-    is_leaf,
-    neuron_nodes,
-    refuse_unless_supported,
-)
-from neuromorphic.compiler.modules.tensors import INPUT
+from neuromorphic.compiler.modules.neurons import LAYERS, NORMS, Nodes, is_leaf, neuron_nodes, refuse_unless_supported
+from neuromorphic.compiler.modules.outputs import NetworkOutput, check_ends, check_returned
+from neuromorphic.compiler.modules.sources import INPUT
 from neuromorphic.compiler.modules.timing import Timing, is_neuron, timing_of
 from neuromorphic.compiler.modules.trace import STATES, Edge, Leaf, Trace, trace
+from neuromorphic.compiler.nir.readers import reaches
+from neuromorphic.compiler.nir.time_step import DEFAULT_DT, checked_dt
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.ops import LI, LIF, Readout
 from neuromorphic.program import Program
-from pnbx_snn.layers.bitlinear import BitLinear
-
-DEFAULT_DT = 1e-4
 
 
 def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> Any:
@@ -73,11 +65,8 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
     --------
     >>> import snntorch, torch
     >>> net = nn.Sequential(nn.Linear(4, 3), snntorch.Leaky(beta=0.75, init_hidden=True))
-    >>> graph = graph_of(net, torch.zeros(1, 4))
-    >>> graph.edges
+    >>> graph_of(net, torch.zeros(1, 4)).edges
     [('input', '0'), ('0', '1'), ('1', 'output')]
-    >>> graph.nodes["1"].metadata["reset_mechanism"], graph.nodes["1"].metadata["reset_delay"]
-    ('subtract', True)
     """
     return traced_graph(module, sample, dt).build()
 
@@ -94,18 +83,17 @@ def traced_graph(module: nn.Module, sample: Tensor, dt: float | None) -> ModuleG
             leaves[name] = leaf
     with as_evaluated(module):
         for name, leaf in leaves.items():
-            _early_check(name, leaf)
-        found = trace(module, sample.detach().contiguous(), leaves, _checked_features)
+            if isinstance(leaf, snntorch.SpikingNeuron):  # whose options may make the run fail
+                refuse_unless_supported(f"{name} ({type(leaf).__name__})", leaf)
+        found = trace(module, sample.detach().contiguous(), leaves)
     if found.input_features is None:
         raise CompileError("no module reads the sample; the network must hand it, or a step of it, to a module")
     modules: list[Any] = [leaf.module for leaf in found.leaves.values()]
     steps = [part.dt for part in modules if hasattr(part, "dt")]
-    seconds = float(dt if dt is not None else steps[0] if steps else DEFAULT_DT)
-    if not 0.0 < seconds < math.inf:
-        raise CompileError(f"dt must be a positive number of seconds, got {dt}")
+    seconds = checked_dt(dt if dt is not None else steps[0] if steps else DEFAULT_DT)
     notes = Notes()
-    endings = check_returned(found, notes)
-    return ModuleGraph(found, timing_of(found, sample), endings, seconds, notes)
+    outputs = check_returned(found, notes)
+    return ModuleGraph(found, timing_of(found, sample), outputs, seconds, notes)
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -115,17 +103,6 @@ def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         return
     for key, child in module.named_children():
         yield from _leaves(child, f"{name}.{key}" if name else key)
-
-
-def _early_check(name: str, leaf: nn.Module) -> None:
-    """Refuse neurons by their options before the run, which may fail because of them."""
-    if isinstance(leaf, snntorch.SpikingNeuron):
-        refuse_unless_supported(f"{name} ({type(leaf).__name__})", leaf)
-
-
-def _checked_features(where: str, leaf: nn.Module, tensor: Tensor) -> tuple[int, ...]:
-    refuse_unless_supported(where, leaf)
-    return features_of(where, leaf, tensor)
 
 
 @contextmanager
@@ -154,11 +131,9 @@ def as_evaluated(module: nn.Module) -> Iterator[None]:
 class ModuleGraph:
     """NIR nodes and edges of what a trace saw."""
 
-    def __init__(self, found: Trace, timing: Timing, endings: list[Ending], dt: float, notes: Notes) -> None:
-        self.found, self.timing, self.endings, self.notes = found, timing, endings, notes
-        self.leaves, self.dt = found.leaves, dt
-        assert found.input_features is not None
-        self.input_features = found.input_features
+    def __init__(self, found: Trace, timing: Timing, outputs: list[NetworkOutput], dt: float, notes: Notes) -> None:
+        self.found, self.timing, self.outputs, self.notes = found, timing, outputs, notes
+        self.leaves, self.dt, self.input_features = found.leaves, dt, found.input_features or ()
         self.edges = {name: self._steady_edges(leaf) for name, leaf in self.leaves.items()}
         self.made: dict[str, Nodes] = {}
         self.nodes: dict[str, Any] = {}
@@ -181,11 +156,12 @@ class ModuleGraph:
             if name not in norms:
                 for edge in sorted(self.edges[name], key=lambda edge: edge.node):
                     self._join(edge, leaf)
+        now = [(edge.node, name) for name, edges in self.edges.items() for edge in edges if edge.delay == 0]
         read = {
             edge.node
             for name, edges in self.edges.items()
             for edge in edges
-            if edge.delay == 0 or not self._loops(name, edge.node)
+            if edge.delay == 0 or not (name == edge.node or reaches(now, name, edge.node))  # else it closes a loop
         }
         ends = [name for name in self.leaves if name not in read]
         for name in ends:
@@ -195,31 +171,32 @@ class ModuleGraph:
         if not ends:
             raise CompileError("every module feeds another one; a network needs a module whose output it returns")
         folded = [norm for norm, layer in norms.items() if layer in ends]
-        check_ends(self.found, self.timing, self.endings, [*ends, *folded], self.notes)
+        check_ends(self.found, self.timing, self.outputs, [*ends, *folded], self.notes)
         return nir.NIRGraph(self.nodes, self.links, metadata=self.metadata)
 
     def _nodes(self, leaf: Leaf, norm: nn.Module | None) -> Nodes:
         name = _key(leaf.name)
         if not isinstance(leaf.module, LAYERS):
             return neuron_nodes(name, leaf.where, leaf.module, leaf.features_in, self.dt)
-        if isinstance(leaf.module, BitLinear) and leaf.module.input_range == "int8":
+        if quantises_input(leaf.module):
             if self.edges[leaf.name] != {Edge(INPUT, 0)}:
                 raise CompileError(
                     f'{leaf.where}: quantises its input to int8, but its input is no sample; use input_range="spikes"'
                 )
-            self.metadata |= {"input_scale": float(leaf.module.input_scale), "input_low": -128, "input_high": 127}
+            scale = float(leaf.module.input_scale)  # type: ignore[arg-type]
+            self.metadata |= {"input_scale": scale, "input_low": -128, "input_high": 127}
         return Nodes(name, name, {name: layer_node(leaf.where, leaf.module, leaf.features_in, norm)})
 
     def goes_on(self) -> bool:
-        """Say whether the next call goes on where one ended: states are hidden or returned, or there are none."""
+        """Return whether the next call goes on where one ended: states are hidden or returned, or there are none."""
         neurons = [leaf.module for leaf in self.leaves.values() if is_neuron(leaf.module)]
         hidden = all(getattr(neuron, "init_hidden", False) for neuron in neurons)
-        return hidden or any(ending.is_state for ending in self.endings)
+        return hidden or any(output.is_state for output in self.outputs)
 
     @property
     def membranes(self) -> set[str]:
         """Return the names of neurons whose states the network returns."""
-        return {self.made[ending.node].exit for ending in self.endings if ending.is_state}
+        return {self.made[output.node].exit for output in self.outputs if output.is_state}
 
     def operations(self, program: Program) -> dict[str, str]:
         """Return the modules whose values can be compared, neurons and read-outs, by the name of their operation."""
@@ -247,7 +224,7 @@ class ModuleGraph:
 
     def _steady_edges(self, leaf: Leaf) -> frozenset[Edge]:
         """Return the edges of every call but the first, in which a loop has not come round yet."""
-        edges = [frozenset(self._timed(leaf, edge) for edge in call) for call in leaf.edges]
+        edges = [frozenset(self._edge_of_step(leaf, edge) for edge in call) for call in leaf.edges]
         last = edges[-1]
         if not last:
             raise CompileError(
@@ -262,7 +239,7 @@ class ModuleGraph:
             )
         return last
 
-    def _timed(self, leaf: Leaf, edge: Edge) -> Edge:
+    def _edge_of_step(self, leaf: Leaf, edge: Edge) -> Edge:
         if edge.node != INPUT and edge.delay > 0 and self.leaves[edge.node].calls == 1:
             return Edge(edge.node, 0)  # computed once, before the loop over time
         if edge.delay not in (0, 1):
@@ -298,19 +275,9 @@ class ModuleGraph:
         self.links.append((source, entry))
 
     def _is_own_loop(self, name: str, source: str) -> bool:
-        """Say whether a layer reads a module and feeds that module only."""
+        """Return whether a layer reads a module and feeds that module only."""
         readers = [reader for reader, edges in self.edges.items() if any(edge.node == name for edge in edges)]
         return isinstance(self.leaves[name].module, LAYERS) and readers == [source]
-
-    def _loops(self, start: str, end: str) -> bool:
-        """Say whether ``start`` feeds ``end`` within a step."""
-        reached, waiting = {start}, [start]
-        while waiting:
-            node = waiting.pop()
-            after = {name for name, edges in self.edges.items() if Edge(node, 0) in edges} - reached
-            reached |= after
-            waiting += after
-        return end in reached
 
 
 def _key(name: str) -> str:

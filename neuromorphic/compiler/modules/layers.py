@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from neuromorphic.compiler.folding import to_numpy
+from neuromorphic.compiler.folding import batch_norm, to_numpy
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
@@ -26,7 +26,7 @@ def layer_node(where: str, layer: Any, features: tuple[int, ...], norm: nn.Modul
         weight = to_numpy(layer.weight)
     bias = None if layer.bias is None else to_numpy(layer.bias)
     if norm is not None:
-        gain, offset = _fold(where, norm)
+        gain, offset = batch_norm(norm, where)
         weight = weight * gain.reshape(-1, *(1,) * (weight.ndim - 1))
         bias = offset if bias is None else bias * gain + offset
     if isinstance(layer, nn.Linear | BitLinear):
@@ -39,15 +39,6 @@ def layer_node(where: str, layer: Any, features: tuple[int, ...], norm: nn.Modul
         return nir.Conv1d(int(features[-1]), weight, layer.stride[0], padding[0], layer.dilation[0], 1, bias)
     shape = (int(features[-2]), int(features[-1]))
     return nir.Conv2d(shape, weight, tuple(layer.stride), padding, tuple(layer.dilation), 1, bias)
-
-
-def _fold(where: str, norm: Any) -> tuple[Float64, Float64]:
-    if norm.running_mean is None or norm.running_var is None:
-        raise CompileError(f"{where}: its BatchNorm keeps no running statistics; use track_running_stats=True")
-    gain = 1.0 / np.sqrt(to_numpy(norm.running_var) + norm.eps)
-    if norm.affine:
-        gain = gain * to_numpy(norm.weight)
-    return gain, -to_numpy(norm.running_mean) * gain + (to_numpy(norm.bias) if norm.affine else 0.0)
 
 
 def _ungrouped(weight: Float64, groups: int) -> Float64:

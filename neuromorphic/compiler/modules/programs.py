@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from neuromorphic.compiler.modules.agreement import agreement
 from neuromorphic.compiler.modules.graphs import ModuleGraph, as_evaluated, traced_graph
 from neuromorphic.compiler.nir.graphs import compile_graph
+from neuromorphic.compiler.nir.operations import Options
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import EQUAL, FINE_BITS
 from neuromorphic.errors import CompileError
@@ -40,8 +40,8 @@ def compile_module(
     Parameters
     ----------
     module, sample, dt
-        As for :func:`graph_of`. On the same sample the program is compared with the network: give one of full length,
-        with as many samples as shall be counted.
+        As for :func:`graph_of`. The program is compared with the network on the same sample: it should have the full
+        length, and as many samples as should be counted.
     num_steps : int, optional
         Steps a sample runs; bounds are proven for this many. ``None``: those of the sample. No other number is allowed,
         unless a call is one step and the neurons' states last from call to call, hidden or returned.
@@ -84,44 +84,44 @@ def compile_module(
         input_scale = graph.metadata["input_scale"]
         input_range = input_range or (graph.metadata["input_low"], graph.metadata["input_high"])
     elif input_scale is None and input_range is None:
-        input_scale, input_range, rounded = _port_of(sample)
+        input_scale, input_range, rounded = _input_units(sample)
         chosen = True
-    options: dict[str, Any] = {"num_steps": num_steps, "input_scale": input_scale, "input_range": input_range}
-    options["membranes"] = traced.membranes
-    program, notes, far = _measured(module, sample, traced, *compile_graph(graph, weight_bits=weight_bits, **options))
+    options = Options(num_steps, None, input_scale, input_range, weight_bits, membranes=traced.membranes)
+    program, notes, far = _measured(module, sample, traced, *compile_graph(graph, options))
     if far and (weight_bits is None or rounded):
+        options = replace(options, weight_bits=weight_bits or FINE_BITS)
         if rounded and input_scale is not None:
-            options |= {"input_scale": input_scale * 127 / FINE_COUNT, "input_range": (-FINE_COUNT, FINE_COUNT)}
-        graded = compile_graph(graph, weight_bits=weight_bits or FINE_BITS, **options)
-        finer, better, still_far = _measured(module, sample, traced, *graded)
+            scale = input_scale * 127 / FINE_COUNT
+            options = replace(options, input_scale=scale, input_range=(-FINE_COUNT, FINE_COUNT))
+        finer, better, still_far = _measured(module, sample, traced, *compile_graph(graph, options))
         if still_far < far:
             program, notes = finer, better
             if weight_bits is None:
                 notes.append("Weights have 15 bits: with 8 the program was too far from the network on the sample.")
     if chosen and (program.input.scale != 1.0 or (program.input.low, program.input.high) != (0, 1)):
-        traced.notes.append(_port_chosen(sample, program))
-    sentences = [*notes.give(), *traced.notes.give()]
+        traced.notes.append(_input_sentence(sample, program))
+    sentences = [*notes.issue(), *traced.notes.issue()]
     return replace(program, metadata={**program.metadata, "assumptions": sentences})
 
 
 def _measured(
     module: nn.Module, sample: Tensor, traced: ModuleGraph, program: Program, notes: Notes
 ) -> tuple[Program, Notes, int]:
-    """Return a program with its agreement, ``notes`` with what to say of that, and how many warnings that adds."""
+    """Return a program with its agreement, its notes with those on that, and how many warnings that adds."""
     before = len(notes.warnings)
     with as_evaluated(module):
         found = agreement(module, sample, program, traced, notes)
     return replace(program, metadata={**program.metadata, "agreement": found}), notes, len(notes.warnings) - before
 
 
-def _port_of(sample: Tensor) -> tuple[float | None, tuple[int, int] | None, bool]:
+def _input_units(sample: Tensor) -> tuple[float | None, tuple[int, int] | None, bool]:
     """Choose scale and range of an input that nobody stated, and say whether fractions are rounded by it."""
     sample = sample.detach().to(torch.float64)
     low, high = float(sample.min()), float(sample.max())
     if not math.isfinite(low) or not math.isfinite(high):
         raise CompileError("the sample holds NaN or infinity")
     whole = bool((sample == sample.round()).all())
-    if not whole and (parts := _parts_of(sample)):  # such as gray values k / 255
+    if not whole and (parts := _common_parts(sample)):  # such as gray values k / 255
         return max(-low, high) / parts, (-parts if low < 0 else 0, parts), False
     if not whole or max(-low, high) > MAX_COUNT:
         return max(-low, high) / 127.0, (-127, 127), True
@@ -130,8 +130,8 @@ def _port_of(sample: Tensor) -> tuple[float | None, tuple[int, int] | None, bool
     return None, (min(int(low), 0), max(int(high), 1)), False
 
 
-def _parts_of(sample: Tensor) -> int:
-    """Return into how many parts the largest value falls of which all others are multiples; 0 where there are none."""
+def _common_parts(sample: Tensor) -> int:
+    """Return how many equal parts of the largest value make all values multiples of a part; 0 where none do."""
     values = np.unique(np.abs(sample.numpy()))
     values = values[values > 0]
     if not 0 < len(values) <= MAX_COUNT:
@@ -145,12 +145,12 @@ def _parts_of(sample: Tensor) -> int:
 
 
 def _are_whole(parts: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say which numbers are whole, as nearly as float32 holds them, and not 0."""
+    """Return which numbers are whole, as nearly as float32 holds them, and not 0."""
     whole = np.rint(parts)
     return np.asarray((np.abs(parts - whole) <= EQUAL * whole) & (whole > 0))
 
 
-def _port_chosen(sample: Tensor, program: Program) -> str:
+def _input_sentence(sample: Tensor, program: Program) -> str:
     """Say which input was chosen for a sample whose scale and range nobody stated."""
     low, high, port = float(sample.min()), float(sample.max()), program.input
     if port.scale == 1.0:

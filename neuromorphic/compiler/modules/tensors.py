@@ -1,86 +1,29 @@
-"""Where tensors come from: each one is known by its storage, through whatever operations keep its values.
+"""Follows tensors: each one is known by its storage, through whatever operations leave its values as they are.
 
 Behind each known storage stands an index that says which element of a module's output lies where, so views, flattening
 and a step cut out of a sequence are followed exactly, and a part of an output or another order of it is noticed.
 Copies, ``torch.stack`` and ``torch.cat`` over steps and sums of known tensors are followed too; any other operation
-loses the trail, and its name is kept for the error. :class:`Kept` is what a network may make of the output of its last
-module, because it keeps the order of read-outs.
+loses the trail, and its name is stored for the error. :class:`Returnable` is what a network may make of the output of
+its last module, because it does not change the order of read-outs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-INPUT = "input"
+from neuromorphic.compiler.modules.sources import INPUT, Axis, Entry, Lost, Part, Returnable, Source, tensors_of
+
 _COPIES = {"aten::clone", "aten::_to_copy"}
 _CLASSES = {"_softmax", "_log_softmax", "argmax"}
 _RISING = {"exp", "sigmoid", "tanh"}
 _OVER_STEPS = {"sum", "mean", "max", "amax"}
 _SCALED = {"mul", "div", "add", "sub"}
 _VALUELESS = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "new_zeros", "new_ones", "new_full"}
-
-
-@dataclass(frozen=True)
-class Part:
-    """Output of a module, or ``INPUT``.
-
-    ``call`` numbers the calls from 1, ``None`` is all of them, stacked; ``port`` 0 is the output, others are states.
-    """
-
-    node: str
-    call: int | None = None
-    port: int = 0
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a known tensor is: the sum of its parts, ``numel`` elements in all."""
-
-    parts: tuple[Part, ...]
-    numel: int
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A tensor made from known ones by an operation that is no module."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Axis:
-    """An axis that an operation took together: how far apart its elements lie in the source, and how many they are."""
-
-    stride: int
-    length: int
-
-
-@dataclass(frozen=True)
-class Kept(Lost):
-    """A tensor that keeps the order of a module's read-outs; a network may return it, but no module may read it.
-
-    ``steps`` are the axes that were added up, which must be time; ``classes`` those among which it chose or normalised.
-    """
-
-    source: Source
-    operations: tuple[str, ...] = ()
-    steps: tuple[Axis, ...] = ()
-    classes: tuple[Axis, ...] = ()
-
-
-@dataclass
-class Known:
-    """A tensor whose storage is known."""
-
-    tensor: Tensor  # kept, so that nothing else gets its storage
-    source: Source | Lost
-    ids: Tensor  # of each element of the storage: where it lies in the output, -1 where it does not
 
 
 class Following(TorchDispatchMode):
@@ -91,7 +34,7 @@ class Following(TorchDispatchMode):
         self.names = {INPUT: "the sample"}
         self.within: list[str] = []  # containers whose forward runs, by name and type
         self.inside = 0  # above 0: within a module that is one node, or within this class
-        self._known: dict[int, Known] = {}
+        self._known: dict[int, Entry] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -110,15 +53,16 @@ class Following(TorchDispatchMode):
             return
         if name == "copy_" and args[0] is not args[1] and self._fill(args[0], args[1]):
             return
-        if self._changes_nothing(name, args, kwargs) or (schema.name in _COPIES and _is_copy(known[0], out)):
+        is_copy = schema.name in _COPIES and (out.is_floating_point() or bool((known[0] == out).all()))
+        if is_copy or self._changes_nothing(name, args, kwargs):
             entry = self.find(known[0])
             assert entry is not None
-            self.remember(out, entry.source, self.indices(entry, known[0]))
+            self.remember(out, entry.source, entry.indices(known[0]))
         elif name in ("stack", "cat"):
             self._join(args[0], out, name, int(kwargs.get("dim", args[1] if len(args) > 1 else 0)))
         elif name in ("add", "add_") and len(args) == 2 and isinstance(args[1], Tensor) and not kwargs:
             self._add(args[0], args[1], out, name)
-        elif not self._keep(name.removesuffix("_"), args, kwargs, out):
+        elif not self._follow_returnable(name.removesuffix("_"), args, kwargs, out):
             for tensor in tensors_of(out):
                 if schema.is_mutable or self.find(tensor) is None:  # else it is a view
                     self._lose(tensor, known, name)
@@ -131,9 +75,8 @@ class Following(TorchDispatchMode):
         size = listed[0].numel()
         if (
             first is not None
-            and [end and replace(end[0], call=0) for end in ends] == [replace(first[0], call=0)] * len(ends)
+            and [end and (replace(end[0], call=first[0].call), end[1]) for end in ends] == [first] * len(ends)
             and [end and end[0].call for end in ends] == list(range(1, len(ends) + 1))
-            and [end and end[1] for end in ends] == [first[1]] * len(ends)
             and (name == "stack" or all(tensor.shape[dim] == 1 for tensor in listed))
         ):
             ids = [torch.arange(size).reshape(listed[0].shape) + step * size for step in range(len(listed))]
@@ -144,9 +87,9 @@ class Following(TorchDispatchMode):
             self._lose(out, [tensor for tensor in listed if self.find(tensor) is not None], name)
 
     def _fill(self, target: Tensor, step: Tensor) -> bool:
-        """Follow one call's output into its place in a tensor made before; say whether that is what happens."""
+        """Follow one call's output into its place in a tensor made before; return whether that is what happens."""
         entry = self.find(step)
-        part = None if entry is None or not self.is_whole(entry, step) else self._one_part(entry.source)
+        part = None if entry is None or not entry.is_whole(step) else entry.part()
         known = self.find(target)
         if part is None or part.call is None or target.shape != step.shape:
             return False
@@ -154,95 +97,89 @@ class Following(TorchDispatchMode):
         numel = storage.nbytes() // target.element_size()
         source = Source((replace(part, call=None),), numel)
         if known is None:
-            known = self._known[storage._cdata] = Known(target, source, torch.full((numel,), -1))
+            known = self._known[storage._cdata] = Entry(target, source, torch.full((numel,), -1))
         if known.source != source:
             return False
-        places = torch.arange(numel).as_strided(target.size(), target.stride(), target.storage_offset())
-        known.ids[places.reshape(-1)] = torch.arange(step.numel()) + (part.call - 1) * step.numel()
+        known.ids[_places(target).reshape(-1)] = torch.arange(step.numel()) + (part.call - 1) * step.numel()
         return True
 
-    @staticmethod
-    def _one_part(source: Source | Lost) -> Part | None:
-        return source.parts[0] if isinstance(source, Source) and len(source.parts) == 1 else None
-
-    def _step_of(self, entry: Known | None, tensor: Tensor) -> Source | None:
+    def _step_of(self, entry: Entry | None, tensor: Tensor) -> Source | None:
         """Return one step cut out of a whole sequence as what that call gave."""
-        part = None if entry is None else self._one_part(entry.source)
+        part = None if entry is None else entry.part()
         if entry is None or part is None or part.call is not None or part.node == INPUT:
             return None
-        ids = self.indices(entry, tensor).reshape(-1)
+        ids = entry.indices(tensor).reshape(-1)
         first, size = int(ids[0]), len(ids)
         if first % size or not torch.equal(ids, torch.arange(size) + first):
             return None
         return Source((replace(part, call=first // size + 1),), size)
 
-    def _end_of(self, entry: Known | None, tensor: Tensor) -> tuple[Part, Kept | None] | None:
+    def _end_of(self, entry: Entry | None, tensor: Tensor) -> tuple[Part, Returnable | None] | None:
         """Return the one part that a tensor is, and what was done to it, if it is all of that part in its order."""
         source = None if entry is None else entry.source
-        kept = source if isinstance(source, Kept) and not source.steps else None
-        source = source if kept is None else kept.source
+        origin = source if isinstance(source, Returnable) and not source.steps else None
+        source = source if origin is None else origin.source
         if entry is None or not isinstance(source, Source) or len(source.parts) > 1 or source.parts[0].call is None:
             return None
-        ids = self.indices(entry, tensor).reshape(-1)
-        if ids.numel() != source.numel or not torch.equal(ids, torch.arange(len(ids))):
+        if not entry.is_whole(tensor, source):
             return None
-        return source.parts[0], None if kept is None else replace(kept, source=Source((), 0))
+        return source.parts[0], None if origin is None else replace(origin, source=Source((), 0))
 
-    def _keep(self, name: str, args: Any, kwargs: dict[str, Any], out: Any) -> bool:
-        """Follow an operation that keeps the order of read-outs; say whether it does."""
+    def _follow_returnable(self, name: str, args: Any, kwargs: dict[str, Any], out: Any) -> bool:
+        """Follow an operation that does not change the order of read-outs; return whether it is one."""
         tensor = args[0] if args and isinstance(args[0], Tensor) else None
         entry = None if tensor is None else self.find(tensor)
-        if entry is None or not isinstance(entry.source, Source | Kept):
+        if entry is None or not isinstance(entry.source, Source | Returnable):
             return False
         assert tensor is not None
-        kept = self.returned(entry.source)
-        ids = self.indices(entry, tensor)
+        origin = self.returned(entry.source)
+        ids = entry.indices(tensor)
         values = out[0] if name == "max" and isinstance(out, tuple) else out
         axes = args[1] if len(args) > 1 else None
         axis = axes[0] if isinstance(axes, list | tuple) and len(axes) == 1 else axes
-        if kept is not None and not kept.operations:
-            where = self.names[kept.source.parts[0].node]
-            kept = replace(kept, reason=f"{where} goes through torch's {name!r}{self._inside}, which is no module")
-        if kept is None or not isinstance(values, Tensor) or (kept.classes and name not in _SCALED | _RISING):
+        if origin is not None and not origin.operations:
+            where = self.names[origin.source.parts[0].node]
+            origin = replace(origin, reason=f"{where} goes through torch's {name!r}{self._inside}, which is no module")
+        if origin is None or not isinstance(values, Tensor) or (origin.classes and name not in _SCALED | _RISING):
             return False
         if name in _CLASSES and isinstance(axis, int):
-            kept = replace(kept, classes=(*kept.classes, _axis(ids, axis)))
+            origin = replace(origin, classes=(*origin.classes, _axis(ids, axis)))
             ids = ids.select(axis, 0).reshape(values.shape) if name == "argmax" else ids
-        elif name in _OVER_STEPS and isinstance(axis, int) and not _RISING & {*kept.operations}:
-            kept = replace(kept, steps=(*kept.steps, _axis(ids, axis)))
+        elif name in _OVER_STEPS and isinstance(axis, int) and not _RISING & {*origin.operations}:
+            origin = replace(origin, steps=(*origin.steps, _axis(ids, axis)))
             ids = ids.select(axis, 0).reshape(values.shape)
         elif not (name in _RISING or (name in _SCALED and self._is_scaled(name, args, kwargs))):
             return False
-        again = kept.operations[-1:] == (name,)
-        self.remember(values, kept if again else replace(kept, operations=(*kept.operations, name)), ids)
+        again = origin.operations[-1:] == (name,)
+        self.remember(values, origin if again else replace(origin, operations=(*origin.operations, name)), ids)
         return True
 
     @staticmethod
     def _changes_nothing(name: str, args: Any, kwargs: dict[str, Any]) -> bool:
-        """Say whether a tensor is added to 0 or multiplied by 1, as by Python's ``sum``."""
+        """Return whether a tensor is added to 0 or multiplied by 1, as by Python's ``sum``."""
         neutral = {"add": 0, "sub": 0, "mul": 1, "div": 1}.get(name)
         other = args[1] if len(args) == 2 and not kwargs else None
         if isinstance(other, Tensor):
             other = other.item() if other.ndim == 0 else None
         return neutral is not None and other == neutral
 
-    def returned(self, source: Source | Kept) -> Kept | None:
-        """Return how what a network returns stands to a module: its output, or the sum of it over steps, or neither."""
-        if isinstance(source, Kept):
+    def returned(self, source: Source | Returnable) -> Returnable | None:
+        """Return a source as what a network may return: an output of a module or its sum over steps; else ``None``."""
+        if isinstance(source, Returnable):
             return source
         first = source.parts[0]
         reason = f"{self.names[first.node]} is added up over steps"
         if len(source.parts) == 1:
-            return Kept(reason, source)
+            return Returnable(reason, source)
         if {(part.node, part.port) for part in source.parts} != {(first.node, first.port)}:
             return None
         calls = [part.call for part in source.parts]
         if sorted(call or 0 for call in calls) != list(range(1, len(calls) + 1)):
             return None
-        return Kept(reason, Source((first,), source.numel), ("sum",), (Axis(source.numel, len(calls)),))
+        return Returnable(reason, Source((first,), source.numel), ("sum",), (Axis(source.numel, len(calls)),))
 
     def _is_scaled(self, name: str, args: Any, kwargs: dict[str, Any]) -> bool:
-        """Say whether a tensor is scaled by a positive number, or moved by one that is the same for all classes."""
+        """Return whether a tensor is scaled by a positive number, or moved by one that is the same for all classes."""
         other = args[1] if len(args) == 2 and not kwargs else None
         if isinstance(other, Tensor):
             other = other.item() if other.numel() == 1 and self.find(other) is None else None
@@ -255,7 +192,7 @@ class Following(TorchDispatchMode):
             if entry is None and not bool(tensor.any()):
                 continue  # zeros stand for what a loop has not computed yet
             step = self._step_of(entry, tensor)
-            if entry is None or isinstance(entry.source, Lost) or not (step or self.is_whole(entry, tensor)):
+            if entry is None or isinstance(entry.source, Lost) or not (step or entry.is_whole(tensor)):
                 break
             if tensor.shape != out.shape:
                 break
@@ -269,20 +206,9 @@ class Following(TorchDispatchMode):
     def _inside(self) -> str:
         return f" in {self.within[-1]}" if self.within else ""
 
-    def find(self, tensor: Tensor) -> Known | None:
+    def find(self, tensor: Tensor) -> Entry | None:
         """Return what is known of a tensor's storage."""
         return self._known.get(tensor.untyped_storage()._cdata)
-
-    def indices(self, entry: Known, tensor: Tensor) -> Tensor:
-        """Return where each element of a tensor lies in the output that it is a view of."""
-        return entry.ids.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
-
-    def is_whole(self, entry: Known, tensor: Tensor) -> bool:
-        """Say whether a tensor is all of an output, in its order."""
-        if isinstance(entry.source, Lost):
-            return False
-        ids = self.indices(entry, tensor).reshape(-1)
-        return ids.numel() == entry.source.numel and torch.equal(ids, torch.arange(len(ids)))
 
     def remember(self, tensor: Tensor, source: Source | Lost, indices: Tensor | None = None) -> None:
         """Make a tensor known; ``indices`` are needed where it is in another order than its source."""
@@ -290,30 +216,26 @@ class Following(TorchDispatchMode):
         ids = torch.full((storage.nbytes() // tensor.element_size(),), -1)
         if indices is None:
             indices = torch.arange(tensor.numel()).reshape(tensor.shape)
-        places = torch.arange(len(ids)).as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
-        ids[places.reshape(-1).flip(0)] = indices.reshape(-1).flip(0)  # the first one counts where places repeat
-        self._known[storage._cdata] = Known(tensor, source, ids)
+        # The first one counts where places repeat.
+        ids[_places(tensor).reshape(-1).flip(0)] = indices.reshape(-1).flip(0)
+        self._known[storage._cdata] = Entry(tensor, source, ids)
 
     def _lose(self, tensor: Tensor, known: list[Tensor], operation: str) -> None:
         first = self.find(known[0])
         assert first is not None
-        lost = first.source
+        lost, what = first.source, f"goes through torch's {operation.rstrip('_')!r}{self._inside}"
         if isinstance(lost, Source):
             nodes = [self.names[part.node] for part in lost.parts]
-            lost = Lost(
-                f"{' + '.join(dict.fromkeys(nodes))} goes through torch's {operation.rstrip('_')!r}"
-                f"{self._inside}, which is no module"
-            )
-        elif isinstance(lost, Kept):
-            lost = Lost(
-                f"{self.names[lost.source.parts[0].node]} goes through torch's {operation.rstrip('_')!r}{self._inside}"
-            )
+            lost = Lost(f"{' + '.join(dict.fromkeys(nodes))} {what}, which is no module")
+        elif isinstance(lost, Returnable):
+            lost = Lost(f"{self.names[lost.source.parts[0].node]} {what}")
         self.remember(tensor, lost)
 
 
-def _is_copy(tensor: Tensor, out: Tensor) -> bool:
-    """Say whether a copy has the values of what it was made from, as far as floats hold them."""
-    return out.is_floating_point() or bool((tensor == out).all())
+def _places(tensor: Tensor) -> Tensor:
+    """Return where each element of a tensor lies in its storage."""
+    count = tensor.untyped_storage().nbytes() // tensor.element_size()
+    return torch.arange(count).as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
 
 
 def _axis(ids: Tensor, dim: int) -> Axis:
@@ -324,15 +246,3 @@ def _axis(ids: Tensor, dim: int) -> Axis:
     steps = ids.diff(dim=dim)
     stride = int(steps.reshape(-1)[0])
     return Axis(stride if bool((steps == stride).all()) else 0, length)
-
-
-def tensors_of(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested lists, tuples and dictionaries, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from tensors_of(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from tensors_of(inner)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import pnbx_snn
-from neuromorphic.compiler.modules.nodes import NORSE_CELLS, NORSE_SEQUENCES, SNNTORCH, in_norse
+from neuromorphic.compiler.modules.neurons import NORSE_CELLS, NORSE_SEQUENCES, SNNTORCH, is_norse
 from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.errors import CompileError
 
@@ -41,29 +41,25 @@ class Timing:
 
 
 def is_sequence(module: nn.Module) -> bool:
-    """Say whether a neuron takes all its steps in one call."""
-    return isinstance(module, pnbx_snn.LIF) or in_norse(module, NORSE_SEQUENCES)
+    """Return whether a neuron takes all its steps in one call."""
+    return isinstance(module, pnbx_snn.LIF) or is_norse(module, NORSE_SEQUENCES)
 
 
 def is_neuron(module: nn.Module) -> bool:
-    """Say whether a module has a state."""
-    return is_sequence(module) or isinstance(module, SNNTORCH) or in_norse(module, NORSE_CELLS)
+    """Return whether a module has a state."""
+    return is_sequence(module) or isinstance(module, SNNTORCH) or is_norse(module, NORSE_CELLS)
 
 
 def timing_of(found: Trace, sample: Tensor) -> Timing:
-    """Return the steps of a network, from what its modules read.
-
-    Raises
-    ------
-    CompileError
-        When neurons run different numbers of steps, or the sample's steps are not read once each and in order.
-    """
+    """Return the steps of a network, whose modules must read all steps of the sample once each and in order."""
     neurons = [leaf for leaf in found.leaves.values() if is_neuron(leaf.module)]
-    steps = {leaf.name: _steps(leaf) for leaf in neurons}
+    steps = {}
+    for leaf in neurons:
+        steps[leaf.name] = sum(shape[0] for shape in leaf.shapes) if is_sequence(leaf.module) else leaf.calls
     if len(set(steps.values())) > 1:
-        told = ", ".join(f"{found.leaves[name].where}: {count}" for name, count in steps.items())
+        counts = ", ".join(f"{found.leaves[name].where}: {count}" for name, count in steps.items())
         raise CompileError(
-            f"neurons run different numbers of steps ({told}); in a program all of them run in every step, so call "
+            f"neurons run different numbers of steps ({counts}); in a program all of them run in every step, so call "
             "each once in every step of the sample"
         )
     assert found.input_features is not None
@@ -80,12 +76,6 @@ def timing_of(found: Trace, sample: Tensor) -> Timing:
                 "to all modules at once"
             )
     return timings[0]
-
-
-def _steps(leaf: Leaf) -> int:
-    if not is_sequence(leaf.module):
-        return leaf.calls
-    return sum(shape[0] for shape in leaf.shapes)
 
 
 def _rows(leaf: Leaf, num_steps: int, batch: int, total: int) -> Tensor:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuromorphic.compiler.modules.tensors import INPUT, Following, Known, Lost, Part, Source, tensors_of
+from neuromorphic.compiler.modules.neurons import features_of, refuse_unless_supported
+from neuromorphic.compiler.modules.sources import INPUT, Entry, Lost, Part, Source, rows_of, tensors_of
+from neuromorphic.compiler.modules.tensors import Following
 from neuromorphic.errors import CompileError
 
 STATES = ("spk", "syn", "mem")
-"""States that snnTorch's neurons keep themselves where they are told to."""
+"""States that snnTorch's neurons store themselves where they are told to."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Edge:
 
 @dataclass
 class Leaf:
-    """A module that becomes a node, and what was seen of it."""
+    """A module that becomes a node, and what the run showed of it."""
 
     name: str
     module: nn.Module
@@ -38,7 +39,7 @@ class Leaf:
     outputs: list[Tensor] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)  # of its input, call by call
     input_rows: list[Tensor] = field(default_factory=list)  # rows of the sample, where it reads that
-    hidden: dict[str, Tensor] = field(default_factory=dict)  # states that it keeps itself, as the last call left them
+    hidden: dict[str, Tensor] = field(default_factory=dict)  # states that it stores itself, as the last call left them
 
     @property
     def rows(self) -> list[int]:
@@ -58,16 +59,17 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         super().__init__()
         self.leaves: dict[str, Leaf] = {}
         self.input_features: tuple[int, ...] | None = None
-        self.returned_tensors: list[tuple[Tensor, Known | None]] = []
+        self.returned_tensors: list[tuple[Tensor, Entry | None]] = []
 
-    def enter(self, leaf: Leaf, features_of: Callable[[Tensor], tuple[int, ...]], given: Any) -> None:
+    def enter(self, leaf: Leaf, given: Any) -> None:
         """Note what a leaf is called with."""
         self.inside += 1
         leaf.calls += 1
         tensors = list(tensors_of(given))
         if not tensors:
             raise CompileError(f"{leaf.where}: is called without a tensor")
-        features = features_of(tensors[0])
+        refuse_unless_supported(leaf.where, leaf.module)
+        features = features_of(leaf.where, leaf.module, tensors[0])
         if leaf.calls > 1 and features != leaf.features_in:
             raise CompileError(
                 f"{leaf.where}: is called with features {list(leaf.features_in)} and {list(features)}; "
@@ -93,10 +95,6 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         leaf.hidden = {name: state.clone() for name, state in hidden_states(leaf.module).items()}
         self.inside -= 1
 
-    def watch_input(self, sample: Tensor) -> None:
-        """Make the sample known."""
-        self.remember(sample, Source((Part(INPUT),), sample.numel()))
-
     def _edges(self, leaf: Leaf, tensor: Tensor) -> frozenset[Edge]:
         entry = self.find(tensor)
         if entry is None:
@@ -115,46 +113,41 @@ class Trace(Following):  # type: ignore[no-untyped-call]
             raise CompileError(f"{leaf.where}: its input adds the output of a module to itself; scale its weights")
         return frozenset(edges)
 
-    def _edge(self, leaf: Leaf, part: Part, entry: Known, tensor: Tensor) -> Edge:
+    def _edge(self, leaf: Leaf, part: Part, entry: Entry, tensor: Tensor) -> Edge:
         if part.port:
             raise CompileError(
                 f"{leaf.where}: its input is a state of {self.leaves[part.node].where}; spikes travel between "
                 "modules, and a membrane that is read is a leaky integrator (norse.torch.LIBoxCell)"
             )
         width = math.prod(leaf.features_in)
-        ids = self.indices(entry, tensor)
-        rows = ids.reshape(-1, width) if ids.numel() % width == 0 else ids[:0].reshape(0, width)
-        starts = rows[:, 0]
+        rows = rows_of(entry.indices(tensor), width)
         if part.node == INPUT:
-            self._check_input(leaf, rows)
+            self._check_input(leaf, rows, width)
             return Edge(INPUT, 0)
         producer = self.leaves[part.node]
         assert isinstance(entry.source, Source)
-        total = entry.source.numel // width
-        ordered = torch.equal(rows, starts[:, None] + torch.arange(width)) and bool((starts % width == 0).all())
-        block = starts // width
-        same = width == math.prod(producer.features_out) and ordered and len(block) > 0
-        if same and len(block) % total == 0 and torch.equal(block, torch.arange(total).repeat(len(block) // total)):
-            return Edge(part.node, 0 if part.call is None else leaf.calls - part.call)
-        in_order = (part.call or 1) == 1 and len(block) > 0 and int(block[0]) == (leaf.calls - 1) * len(block)
-        if same and in_order and torch.equal(block, torch.arange(len(block)) + block[0]):
-            return Edge(part.node, 0)  # one step of a sequence, the next one at every call
+        if rows is not None and width == math.prod(producer.features_out):
+            total = entry.source.numel // width
+            if len(rows) % total == 0 and torch.equal(rows, torch.arange(total).repeat(len(rows) // total)):
+                return Edge(part.node, 0 if part.call is None else leaf.calls - part.call)
+            in_order = (part.call or 1) == 1 and int(rows[0]) == (leaf.calls - 1) * len(rows)
+            if in_order and torch.equal(rows, torch.arange(len(rows)) + rows[0]):
+                return Edge(part.node, 0)  # one step of a sequence, the next one at every call
         raise CompileError(
             f"{leaf.where}: its input is a part of the output of {producer.where}, or that output in another order "
             "or at another step; NIR joins whole outputs"
         )
 
-    def _check_input(self, leaf: Leaf, rows: Tensor) -> None:
-        width = rows.shape[1]
-        aligned = torch.equal(rows, rows[:, :1] + torch.arange(width)) and bool((rows[:, 0] % width == 0).all())
-        if not aligned or len(rows) == 0 or width != math.prod(self.input_features or leaf.features_in):
+    def _check_input(self, leaf: Leaf, rows: Tensor | None, width: int) -> None:
+        """Note which rows of the sample a leaf reads."""
+        if rows is None or width != math.prod(self.input_features or leaf.features_in):
             raise CompileError(
                 f"{leaf.where}: its input is a part of the sample's features, or they are in another order; "
                 "a graph has one input, read as a whole"
             )
         if self.input_features is None:
             self.input_features = leaf.features_in
-        leaf.input_rows.append(rows[:, 0] // width)
+        leaf.input_rows.append(rows)
 
     def _check_states(self, leaf: Leaf, given: list[Tensor]) -> None:
         """Refuse a state that is not the one which the module returned a step before, or not zero at first."""
@@ -166,7 +159,7 @@ class Trace(Following):  # type: ignore[no-untyped-call]
                 continue
             entry = self.find(tensor)
             own = self.find(before[number]) if len(before) == len(given) else None
-            if entry is None or own is None or entry.source != own.source or not self.is_whole(entry, tensor):
+            if entry is None or own is None or entry.source != own.source or not entry.is_whole(tensor):
                 raise CompileError(
                     f"{leaf.where}: in its step {leaf.calls} it is not given the state that it returned in the step "
                     "before; a neuron's state is its own, and a reset between samples belongs between two calls of "
@@ -175,7 +168,7 @@ class Trace(Following):  # type: ignore[no-untyped-call]
 
 
 def hidden_states(module: nn.Module) -> dict[str, Tensor]:
-    """Return the states that one of snnTorch's neurons keeps itself."""
+    """Return the states that one of snnTorch's neurons stores itself."""
     if not getattr(module, "init_hidden", False):
         return {}
     states = {name: getattr(module, name, None) for name in STATES}
@@ -188,9 +181,8 @@ def _parameters(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in tensors.items() if name.split(".")[-1] not in STATES}
 
 
-def _check_untouched(leaf: Leaf, raw: list[Tensor], returned: Any) -> None:
+def _check_untouched(leaf: Leaf, raw: list[Tensor], now: list[Tensor]) -> None:
     """Refuse a hook of the user's that changes what a module returns."""
-    now = list(tensors_of(returned))
     if len(raw) != len(now) or any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(raw, now, strict=True)):
         raise CompileError(
             f"{leaf.where}: a forward hook changes what it returns, which no graph can say; do so in its weights, or "
@@ -198,23 +190,8 @@ def _check_untouched(leaf: Leaf, raw: list[Tensor], returned: Any) -> None:
         )
 
 
-def trace(
-    module: nn.Module,
-    sample: Tensor,
-    leaves: dict[str, nn.Module],
-    features_of: Callable[[str, nn.Module, Tensor], tuple[int, ...]],
-) -> Trace:
-    """Run ``module`` on ``sample`` and return what was seen.
-
-    Parameters
-    ----------
-    module, sample
-        The network and what it is called with.
-    leaves : dict
-        Its modules that become nodes, by name.
-    features_of : callable
-        ``(where, leaf, input)`` to the shape of the input without time and batch.
-    """
+def trace(module: nn.Module, sample: Tensor, leaves: dict[str, nn.Module]) -> Trace:
+    """Run a network on a sample and return what was seen; ``leaves`` are its modules that become nodes, by name."""
     found = Trace()
     handles = []
     for name, part in leaves.items():
@@ -223,19 +200,16 @@ def trace(
         def enter(_: nn.Module, args: Any, kwargs: Any, leaf: Leaf = leaf) -> None:
             found.leaves.setdefault(leaf.name, leaf)
             found.names[leaf.name] = leaf.where
-            found.enter(leaf, lambda tensor: features_of(leaf.where, leaf.module, tensor), (args, kwargs))
+            found.enter(leaf, (args, kwargs))
 
         raw: list[Tensor] = []
 
         def first(_: nn.Module, args: Any, returned: Any, raw: list[Tensor] = raw) -> None:
             raw[:] = [tensor.clone() for tensor in tensors_of(returned)]
 
-        def leave(
-            _: nn.Module, args: Any, kwargs: Any, returned: Any, leaf: Leaf = leaf, raw: list[Tensor] = raw
-        ) -> None:
-            _check_untouched(leaf, raw, returned)
-            lead = next(tensors_of((args, kwargs))).ndim - len(leaf.features_in)
-            found.leave(leaf, lead, returned)
+        def leave(_: Any, args: Any, kwargs: Any, returned: Any, leaf: Leaf = leaf, raw: list[Tensor] = raw) -> None:
+            _check_untouched(leaf, raw, list(tensors_of(returned)))
+            found.leave(leaf, next(tensors_of((args, kwargs))).ndim - len(leaf.features_in), returned)
 
         handles.append(part.register_forward_pre_hook(enter, with_kwargs=True))
         handles.append(part.register_forward_hook(first, prepend=True))
@@ -250,7 +224,7 @@ def trace(
     try:
         with torch.no_grad(), found:
             found.inside += 1
-            found.watch_input(sample)
+            found.remember(sample, Source((Part(INPUT),), sample.numel()))
             found.inside -= 1
             returned = module(sample)
             found.inside += 1
@@ -260,11 +234,7 @@ def trace(
             handle.remove()
     for leaf in found.leaves.values():
         after = _parameters(leaf.module)
-        moved = [
-            name
-            for name, tensor in before[leaf.name].items()
-            if not torch.equal(tensor.nan_to_num(), after[name].nan_to_num())
-        ]
-        if moved:
-            raise CompileError(f"{leaf.where}: its {moved[0]} changes while the network runs; a program's stay")
+        for name, tensor in before[leaf.name].items():
+            if not torch.equal(tensor.nan_to_num(), after[name].nan_to_num()):
+                raise CompileError(f"{leaf.where}: its {name} changes while the network runs; a program's stay")
     return found

@@ -19,17 +19,18 @@ import torch
 from torch import nn
 
 import pnbx_snn
-from neuromorphic.compiler.folding import fold_affine, fold_norm, per_neuron, quantised_weights, to_numpy
-from neuromorphic.compiler.layers import LayerParts
-from neuromorphic.compiler.modules.graphs import DEFAULT_DT
-from neuromorphic.compiler.modules.nodes import lif_node
+from neuromorphic.compiler import folding
+from neuromorphic.compiler.folding import quantised_weights, to_numpy
+from neuromorphic.compiler.glia import block_thresholds, encoder_thresholds
+from neuromorphic.compiler.layers import LayerParts, check_layers, layers_of
+from neuromorphic.compiler.nir.neurons import lif_node, reset_metadata
 from neuromorphic.compiler.nir.portable import Form, portable
 from neuromorphic.compiler.nir.program import RoundTrip, program_graph
-from neuromorphic.compiler.weight_integers import Float64, sum_of
+from neuromorphic.compiler.nir.time_step import DEFAULT_DT, checked_dt
+from neuromorphic.compiler.weight_integers import Float64, real_weights
 from neuromorphic.errors import CompileError, StorageError
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.program import Program
-from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.rnn import SpikingRNN
 from pnbx_snn.layers.ssm import LTISSM
 from pnbx_snn.networks.block import BitBrain
@@ -51,13 +52,14 @@ def to_nir(
     model_or_program
         A :class:`pnbx_snn.SpikingClassifier`, its input scale calibrated; a :class:`pnbx_snn.PNBX` whose pathways are
         ``ssm="real"`` and ``rnn="spiking"`` at most, without messages; a sequence of layers as ``compile_layers`` takes
-        it; or a :class:`neuromorphic.Program` of ``Input``, ``Dense``, ``LIF``, ``LI``, ``Scale``, ``Delay`` and
-        ``Readout``.
+        it; or a program of ``Input``, ``Dense``, ``LIF``, ``LI``, ``Scale``, ``Delay`` and ``Readout``.
     dt : float
         Seconds a step is taken for; it scales time constants and changes no spike.
     round_trip : {"exact", "close"}
         Of a program: ``"exact"`` compiles its graph back and refuses it unless all integers are the same, so that no
         spike differs; ``"close"`` does not ask. A network has no integers; its graph means the same in float64.
+    form : {"portable", "integer"}
+        Whether scales stand in the weights, where other tools look for them, or in the neurons.
 
     Returns
     -------
@@ -75,53 +77,41 @@ def to_nir(
     --------
     >>> model = pnbx_snn.SpikingClassifier(in_features=4, hidden=[16], num_classes=3, num_steps=5)
     >>> model.calibrate(torch.rand(8, 4))
-    >>> graph = to_nir(model)
-    >>> list(graph.nodes)
+    >>> list(to_nir(model).nodes)
     ['input', 'lif1_synapses', 'lif1', 'readout_synapses', 'readout']
     """
-    checked_form(form)
-    if isinstance(model_or_program, Program):
-        return program_graph(model_or_program, dt, round_trip, form)
-    graph = _network_graph(model_or_program, dt)
+    _check_form(form)
+    model = model_or_program
+    if isinstance(model, Program):
+        return program_graph(model, dt, round_trip, form)
+    network = _Network(dt)
+    if isinstance(model, PNBX):
+        graph = network.pnbx(model)
+    elif isinstance(model, SpikingClassifier):
+        network.metadata["num_steps"] = model.num_steps
+        graph = network.layers(layers_of(model), model.readout)
+    elif isinstance(model, SpikingLayer):
+        graph = network.layers([(model.linear, model.norm, model.neuron)])
+    elif isinstance(model, nn.Module):
+        raise CompileError(
+            f"{type(model).__name__} cannot be exported as a whole: what can is a pnbx_snn."
+            "SpikingClassifier, PNBX or SpikingLayer, or a program; other networks go through graph_of(module, sample)"
+        )
+    else:
+        graph = network.layers(list(model))
     return portable(graph) if form == "portable" else graph
 
 
-def _network_graph(model_or_program: nn.Module | Sequence[LayerParts], dt: float) -> Any:
-    if isinstance(model_or_program, PNBX):
-        return _Network(dt).pnbx(model_or_program)
-    if isinstance(model_or_program, SpikingClassifier):
-        model = model_or_program
-        layers = [(layer.linear, layer.norm, layer.neuron) for layer in model.layers if isinstance(layer, SpikingLayer)]
-        return _Network(dt).layers(layers, model.readout, model.num_steps)
-    if isinstance(model_or_program, SpikingLayer):
-        layer = model_or_program
-        return _Network(dt).layers([(layer.linear, layer.norm, layer.neuron)], None, None)
-    if isinstance(model_or_program, nn.Module):
-        raise CompileError(
-            f"{type(model_or_program).__name__} cannot be exported as a whole: what can is a pnbx_snn."
-            "SpikingClassifier, PNBX or SpikingLayer, or a program; other networks go through graph_of(module, sample)"
-        )
-    return _Network(dt).layers(list(model_or_program), None, None)
-
-
-def checked_form(form: str) -> None:
-    """Refuse a form that there is not."""
+def _check_form(form: str) -> None:
     if form not in get_args(Form):
         raise CompileError(f"form must be 'portable' or 'integer', got {form!r}")
 
 
 def save_nir(graph: Any, path: str | os.PathLike[str], *, form: Form | None = None) -> None:
-    """Write a graph to a ``.nir`` file (HDF5), whole or not at all.
+    """Write a graph of :func:`to_nir` or ``graph_of`` to a ``.nir`` file (HDF5), whole or not at all.
 
-    Parameters
-    ----------
-    graph : nir.NIRGraph
-        From :func:`to_nir` or ``graph_of``.
-    path : str or Path
-        Where to; an existing file is replaced.
-    form : {"portable", "integer"}, optional
-        ``None``: that of ``graph.metadata["form"]``, else ``"portable"``, as :func:`to_nir` has it; ``"integer"``: as
-        the graph is.
+    An existing file is replaced. ``form`` is as for :func:`to_nir`; ``None``: that of ``graph.metadata["form"]``, else
+    ``"portable"``. An ``"integer"`` graph is written as it is.
 
     Raises
     ------
@@ -132,7 +122,7 @@ def save_nir(graph: Any, path: str | os.PathLike[str], *, form: Form | None = No
     """
     nir = nir_package()
     form = graph.metadata.get("form", "portable") if form is None else form
-    checked_form(form)
+    _check_form(form)
     if form == "portable":
         graph = portable(graph)
     target = Path(path)
@@ -150,9 +140,7 @@ class _Network:
     """Nodes and edges of a network as they are made."""
 
     def __init__(self, dt: float) -> None:
-        self.nir, self.dt = nir_package(), float(dt)
-        if not 0.0 < self.dt < float("inf"):
-            raise CompileError(f"dt must be a positive number of seconds, got {dt}")
+        self.nir, self.dt = nir_package(), checked_dt(dt)
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
         self.metadata: dict[str, Any] = {"dt": self.dt, "form": "integer"}
@@ -164,44 +152,30 @@ class _Network:
 
     def linear(self, name: str, layer: nn.Module, source: str, factor: Float64 | float = 1.0) -> str:
         """Add weights, each row times a factor."""
-        weights = sum_of(quantised_weights(layer, name, own_units=False))
+        weights = real_weights(quantised_weights(layer, name, own_units=False))
         weight = weights * np.broadcast_to(factor, (len(weights),))[:, None]
         bias = getattr(layer, "bias", None)
-        node = self.nir.Linear(weight=weight)
-        if bias is not None:
-            node = self.nir.Affine(weight=weight, bias=to_numpy(bias) * factor)
-        return self.add(name, node, source)
+        if bias is None:
+            return self.add(name, self.nir.Linear(weight=weight), source)
+        return self.add(name, self.nir.Affine(weight=weight, bias=to_numpy(bias) * factor), source)
 
-    def entry(self, first: nn.Module) -> str:
+    def input(self, first: nn.Module, where: str) -> str:
         """Add the input that a first layer reads."""
-        size = quantised_weights(first, "the first layer", own_units=True)[0].weights.shape[1]
-        if isinstance(first, BitLinear) and first.input_range == "int8":
-            scale = float(first.input_scale)
-            if scale <= 0:
-                raise CompileError("the input scale is not calibrated; call calibrate(x) with training inputs first")
-            self.metadata |= {"input_scale": scale, "input_low": -128, "input_high": 127}
-        return self.add("input", self.nir.Input(input_type=np.array([size])))
+        entry = folding.input_of(first, where)
+        if folding.quantises_input(first):
+            self.metadata |= {"input_scale": entry.scale, "input_low": entry.low, "input_high": entry.high}
+        return self.add("input", self.nir.Input(input_type=np.array([entry.size])))
 
     def driven(
-        self,
-        name: str,
-        layer: nn.Module,
-        norm: nn.Module | None,
-        source: str,
-        beta: Float64,
-        theta: Float64,
-        *,
-        gain: Float64 | float = 1.0,
-        **meta: Any,
+        self, name: str, affine: folding.Affine, source: str, beta: Float64, theta: Float64, metadata: dict[str, Any]
     ) -> str:
         """Add weights, whole numbers, and the neurons that they drive."""
-        affine = fold_affine(layer, norm, name).scaled(gain)
-        weights, unit = affine.whole()
+        weights, unit = affine.whole_weights()
         synapses = self.add(f"{name}_synapses", self.nir.Linear(weight=weights), source)
-        node = lif_node(beta, theta, self.dt, gain=unit, offset=affine.offset, reset_delay=False, **meta)
-        return self.add(name, node, synapses)
+        return self.add(name, lif_node(beta, theta, self.dt, metadata, gain=unit, offset=affine.offset), synapses)
 
     def finish(self, last: str, readout: nn.Module | None) -> Any:
+        """Add the output and return the graph."""
         if readout is None:
             size = self.nodes[last].output_type["output"]
             self.add("output", self.nir.Output(output_type=np.array(size)), last)
@@ -211,27 +185,16 @@ class _Network:
             self.add("readout", self.nir.Output(output_type=np.array([classes])), synapses)
         return self.nir.NIRGraph(self.nodes, self.edges, metadata=self.metadata)
 
-    def layers(self, layers: Sequence[LayerParts], readout: nn.Module | None, num_steps: int | None) -> Any:
+    def layers(self, layers: Sequence[LayerParts], readout: nn.Module | None = None) -> Any:
         """Return the graph of a stack of layers."""
-        if not layers:
-            raise CompileError("a graph needs at least one spiking layer, got none")
-        if num_steps is not None:
-            self.metadata["num_steps"] = num_steps
-        last = self.entry(layers[0][0])
+        check_layers(layers, "a graph", "exported here; use pnbx_snn.LIF or graph_of")
+        last = self.input(layers[0][0], "lif1")
         for number, (layer, norm, neuron) in enumerate(layers, start=1):
-            name = f"lif{number}"
-            if not isinstance(neuron, pnbx_snn.LIF):
-                raise CompileError(
-                    f"{name}: {type(neuron).__name__} cannot be exported here; use pnbx_snn.LIF or graph_of"
-                )
-            if number > 1 and isinstance(layer, BitLinear) and layer.input_range == "int8":
-                raise CompileError(f'{name}: quantises its input to int8, but its input is spikes; use "spikes"')
-            size = len(quantised_weights(layer, name, own_units=True)[0].weights)
-            beta = np.clip(per_neuron(neuron.beta, size), 0.0, 1.0)
-            gain = 1.0 - beta if neuron.primitive == "lif_box" else 1.0
-            theta = per_neuron(neuron.threshold, size)
-            meta = {"reset_mechanism": neuron.reset, "primitive": neuron.primitive}
-            last = self.driven(name, layer, norm, last, beta, theta, gain=gain, **meta)
+            assert isinstance(neuron, pnbx_snn.LIF)
+            affine = folding.fold_affine(layer, norm, f"lif{number}")
+            beta, theta, gain = folding.lif_parameters(neuron, len(affine.gain))
+            metadata = reset_metadata(neuron.reset, neuron.primitive)
+            last = self.driven(f"lif{number}", affine.scaled(gain), last, beta, theta, metadata)
         return self.finish(last, readout)
 
     def pnbx(self, model: PNBX) -> Any:
@@ -239,15 +202,11 @@ class _Network:
         if model.readout_kind != "mean":
             raise CompileError("readout: logits of every step are no sum over time; the mean over time can be exported")
         self.metadata["num_steps"] = model.num_steps
-        encoder, size = model.encoder, model.d_hidden
-        glia: Any = model.blocks[0].glia
-        theta = np.full(size, encoder.threshold)
-        if glia is not None:
-            theta = to_numpy(glia.thresholds(encoder.threshold, "encoder"))
-        meta = {"reset_mechanism": encoder.reset, "primitive": "lif_box"}
-        beta = np.full(size, encoder.beta)
-        last = self.entry(encoder.linear)
-        last = self.driven("encoder", encoder.linear, encoder.norm, last, beta, theta, gain=1.0 - beta, **meta)
+        encoder, theta = model.encoder, encoder_thresholds(model)
+        beta = np.full(model.d_hidden, encoder.beta)
+        last = self.input(encoder.linear, "encoder")
+        affine = folding.fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - beta)
+        last = self.driven("encoder", affine, last, beta, theta, reset_metadata(encoder.reset, "lif_box"))
         for number, block in enumerate(model.blocks, start=1):
             assert isinstance(block, BitBrain)
             last = self.block(f"block{number}", block, last)
@@ -260,19 +219,16 @@ class _Network:
                 f"{name}: messages between neighbours on a torus have no node in NIR; train with messages=False"
             )
         sources = [events] if block.skip else []
-        norm_gain, norm_offset = fold_norm(block.norm, block.d_hidden, name)
+        norm_gain, norm_offset = folding.fold_norm(block.norm, block.d_hidden, name)
         for key, pathway in block.pathways.items():
             sources.append(self.pathway(f"{name}_{key}", name, pathway, events, norm_gain))
-        glia = block.threshold()
-        theta = np.full(block.d_hidden, block.membrane.threshold) if glia is None else to_numpy(glia)
-        beta = to_numpy(block.membrane.beta)
+        theta, beta = block_thresholds(block), to_numpy(block.membrane.beta)
         offset = (1.0 - beta) * (norm_offset + to_numpy(block.membrane.bias))
-        meta: dict[str, Any] = {"reset_mechanism": block.membrane.reset, "reset_delay": False, "primitive": "lif_box"}
-        node = lif_node(beta, theta, self.dt, gain=(1.0 - beta) * norm_gain, offset=offset, **meta)
-        return self.add(name, node, *sources)
+        metadata, gain = reset_metadata(block.membrane.reset, "lif_box"), (1.0 - beta) * norm_gain
+        return self.add(name, lif_node(beta, theta, self.dt, metadata, gain=gain, offset=offset), *sources)
 
     def pathway(self, name: str, block: str, part: nn.Module, events: str, norm_gain: Float64) -> str:
-        """Add a pathway; return the node that gives its current."""
+        """Add a pathway; return the node of its current."""
         if isinstance(part, LTISSM) and part.kind == "real":
             keep = part.eigenvalue().detach().cpu().to(torch.complex128).numpy().real
             one, zero = np.ones(part.d_ssm), np.zeros(part.d_ssm)
@@ -280,17 +236,12 @@ class _Network:
             self.add(name, state, self.linear(f"{name}_B", part.B, events))
             return self.linear(f"{name}_C", part.C, name)
         if isinstance(part, SpikingRNN):
-            size = part.d_rnn
-            beta, theta = np.clip(per_neuron(part.lif.beta, size), 0.0, 1.0), per_neuron(part.lif.threshold, size)
-            meta: dict[str, Any] = {
-                "reset_mechanism": part.lif.reset,
-                "reset_delay": False,
-                "primitive": part.lif.primitive,
-            }
+            beta, theta, _ = folding.lif_parameters(part.lif, part.d_rnn)
+            metadata = reset_metadata(part.lif.reset, part.lif.primitive)
             late = self.add(f"{name}_last", self.nir.Delay(delay=np.full(len(norm_gain), self.dt)), block)
             heard = self.linear(f"{name}_U", part.U, late)
             driven = self.linear(f"{name}_W", part.W, events)
-            self.add(name, lif_node(beta, theta, self.dt, **meta), driven, heard)
+            self.add(name, lif_node(beta, theta, self.dt, metadata), driven, heard)
             # Its current comes after the norm, all others before it.
             return self.linear(f"{name}_V", part.V, name, 1.0 / norm_gain)
         why = {

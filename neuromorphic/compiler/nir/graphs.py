@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection
 from typing import Any, Literal
 
 import numpy as np
 
+from neuromorphic.compiler.draft import Draft
 from neuromorphic.compiler.nir.neurons import note_decays
-from neuromorphic.compiler.nir.operations import Operations
-from neuromorphic.compiler.nir.step import step_of
+from neuromorphic.compiler.nir.operations import Operations, Options
+from neuromorphic.compiler.nir.time_step import step_of
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import FINE_BITS, LARGEST, SMALLEST
@@ -27,13 +27,8 @@ from neuromorphic.ops.numbers import INT32_MAX
 from neuromorphic.program import Program
 
 
-def _plain(value: Any) -> Any:
-    """Return Python's integer for NumPy's, as a file gives it."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _port(graph: Any, scale: float | None, limits: tuple[int, int] | None) -> tuple[float, Any, Any]:
-    """Return what an input unit is worth and its range: as asked for, else as our own export wrote it."""
+def _input_units(graph: Any, scale: float | None, limits: tuple[int, int] | None) -> tuple[float, tuple[Any, Any]]:
+    """Return the real value of an input unit and its range: as asked for, else as our own export wrote it."""
     metadata = getattr(graph, "metadata", None)
     written = metadata if isinstance(metadata, dict) and scale is None and limits is None else {}
     if "input_scale" in written:
@@ -45,20 +40,13 @@ def _port(graph: Any, scale: float | None, limits: tuple[int, int] | None) -> tu
     except (TypeError, ValueError) as error:
         raise CompileError(f"input_range must be (lowest, highest), got {limits!r}") from error
     try:
-        worth = 1.0 if scale is None else float(np.asarray(scale).reshape(()))
+        unit = 1.0 if scale is None else float(np.asarray(scale).reshape(()))
     except (TypeError, ValueError) as error:
         raise CompileError(f"input_scale must be a number, got {scale!r}") from error
-    if not SMALLEST <= worth <= LARGEST:
+    if not SMALLEST <= unit <= LARGEST:
         raise CompileError(f"input_scale must lie in {SMALLEST:g}..{LARGEST:g}, got {scale!r}")
-    return worth, _plain(low), _plain(high)
-
-
-def _largest(scale: float, low: Any, high: Any) -> float:
-    """Return the largest input in real units; ranges that are none are refused later, by name."""
-    try:
-        return scale * max(-float(low), float(high))
-    except (TypeError, ValueError):
-        return scale
+    low, high = (end.item() if isinstance(end, np.generic) else end for end in (low, high))  # as a file holds integers
+    return unit, (low, high)
 
 
 def compile_nir(
@@ -81,7 +69,7 @@ def compile_nir(
         Steps a sample runs; bounds are proven for this many.
     dt : float, optional
         Seconds of a step; ``None``: ``graph.metadata["dt"]``, else 1e-4, snnTorch's, unless the neurons fit another
-        convention only (:mod:`neuromorphic.compiler.nir.step`).
+        convention only (:mod:`neuromorphic.compiler.nir.time_step`).
     input_scale : float, optional
         Real value of one input unit; ``None``: the input is spikes, unless ``graph.metadata`` says ``input_scale``.
     input_range : tuple of int, optional
@@ -89,8 +77,8 @@ def compile_nir(
         ``input_high`` of ``graph.metadata``.
     weight_bits : {8, 15}, optional
         Weights that 8 bits hold exactly, or ternary ones, take no more. Others are rounded to 8 bits, or to 15, which
-        are two matrices for each and twice the synapses. ``None``: 15 in loops, which need them to stay near, and where
-        8 bits would lose 3 % of a neuron's weights; else 8.
+        are two matrices and twice the synapses. ``None``: 15 in loops, and where 8 bits would lose 3 % of a neuron's
+        weights; else 8.
     reset : {"zero", "subtract"}
         In the same step, of neurons whose metadata do not say.
 
@@ -98,19 +86,14 @@ def compile_nir(
     -------
     Program
         An operation for each population, by its node's name, those of sub-graphs joined with ``_``; a ``Readout`` where
-        the graph ends in weights. Its metadata hold ``dt``, ``assumptions`` (sentences) and ``units``: what one unit of
-        an ``LI`` or ``Readout`` is worth.
+        the graph ends in weights. Its metadata hold ``dt``, ``assumptions`` (sentences) and ``units``: the real value
+        of one unit of an ``LI`` or ``Readout``.
 
     Raises
     ------
     CompileError
         When the file is damaged, or a node or an edge cannot be compiled; the message names it, the reason and what
         can be.
-
-    Notes
-    -----
-    Integer counterpart: :class:`neuromorphic.LIF` and :class:`neuromorphic.LI`, weights of 8 or 15 bits with one scale
-    for each source and population, or ternary.
 
     References
     ----------
@@ -131,56 +114,44 @@ def compile_nir(
     """
     nir_package()
     graph = read_nir(graph_or_path) if isinstance(graph_or_path, (str, os.PathLike)) else graph_or_path
-    program, notes = compile_graph(
-        graph,
-        num_steps=num_steps,
-        dt=dt,
-        input_scale=input_scale,
-        input_range=input_range,
-        weight_bits=weight_bits,
-        reset=reset,
-    )
-    notes.give()
+    options = Options(num_steps, dt, input_scale, input_range, weight_bits, reset)
+    program, notes = compile_graph(graph, options)
+    notes.issue()
     return program
 
 
-def compile_graph(
-    graph: Any,
-    *,
-    num_steps: int,
-    dt: float | None = None,
-    input_scale: float | None = None,
-    input_range: tuple[int, int] | None = None,
-    weight_bits: int | None = None,
-    reset: str = "zero",
-    membranes: Collection[str] = (),
-) -> tuple[Program, Notes]:
-    """Compile a graph, and return what to warn of; of ``membranes``, neurons, the units are told too."""
+def compile_graph(graph: Any, options: Options) -> tuple[Program, Notes]:
+    """Return the program of a graph, and the notes on it."""
     nir = nir_package()
-    scale, low, high = _port(graph, input_scale, input_range)
-    choices = (("weight_bits", weight_bits, (8, FINE_BITS, None)), ("reset", reset, ("zero", "subtract")))
-    for name, value, allowed in choices:
+    unit, (low, high) = _input_units(graph, options.input_scale, options.input_range)
+    try:
+        largest = unit * max(-float(low), float(high))
+    except (TypeError, ValueError):  # a range that is none is refused below, by name
+        largest = unit
+    for name, allowed in (("weight_bits", (8, FINE_BITS, None)), ("reset", ("zero", "subtract"))):
+        value = getattr(options, name)
         if value not in allowed:
             raise CompileError(f"{name} must be {' or '.join(map(repr, allowed))}, got {value!r}")
     try:
-        checked_integer("program", "num_steps", num_steps, 1, INT32_MAX)
+        checked_integer("program", "num_steps", options.num_steps, 1, INT32_MAX)
         with np.errstate(over="raise", divide="raise", invalid="raise", under="ignore"):
-            step, sentence = step_of(graph, dt, _largest(scale, low, high))
+            step, sentence = step_of(graph, options.dt, largest)
             wiring = Wiring(graph, step)
             for node in wiring.nodes.values():
-                note_decays(node, step, num_steps, wiring.notes)
-            entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, scale)
-            made = Operations(wiring, entry, num_steps, step, weight_bits=weight_bits, reset=reset, membranes=membranes)
-            made.build()
+                note_decays(node, step, options.num_steps, wiring.notes)
+            entry = Input(wiring.input, math.prod(wiring.shapes[wiring.input]), low, high, unit)
+            draft = Draft(entry, options.num_steps, wiring.notes)
+            operations = Operations(wiring, draft, step, options)
+            operations.build()
         wiring.notes.insert(0, sentence)
         metadata = {
             "source": "nir",
             "versions": {"nir": str(nir.version), "numpy": np.__version__},
             "dt": step,
             "assumptions": list(wiring.notes),
-            "units": made.units,
+            "units": operations.units,
         }
-        return Program(tuple(made.ops), num_steps=num_steps, metadata=metadata), wiring.notes
+        return Program(tuple(draft.ops), num_steps=options.num_steps, metadata=metadata), wiring.notes
     except (ProgramError, BoundError) as error:
         raise CompileError(str(error)) from error
     except FloatingPointError as error:

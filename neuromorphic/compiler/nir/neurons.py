@@ -15,38 +15,42 @@ so ``beta = 1 - a``, ``gain = a r`` and ``offset = a v_leak``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from neuromorphic.compiler.nir.nodes import Node, Shape, numbers
-from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, decay_error
+from neuromorphic.compiler.nir.nodes import Node, Shape, numbers, rounded_mantissa, text_of
+from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Integrator, decay_error
 from neuromorphic.compiler.weight_integers import Float64
+from neuromorphic.formats.nir import nir_package
 from neuromorphic.ops.numbers import DECAY_ONE
 
 WITH_INPUT = "zero_with_input"
 """Metadata and reset of snnTorch's neurons but ``Leaky`` with a late reset to zero, which also loses the input."""
+RESET_METADATA = {
+    "zero": ("zero", False, "leaky"),
+    "subtract": ("subtract", False, "lif_box"),
+    "none": ("none", False, "leaky"),
+    "subtract_snntorch": ("subtract", False, "leaky"),
+    "zero_delayed": ("zero", True, "leaky"),
+    "subtract_delayed": ("subtract", True, "leaky"),
+    WITH_INPUT: (WITH_INPUT, True, "leaky"),
+}
+"""Of a program's resets: ``reset_mechanism``, ``reset_delay`` and ``primitive``."""
 SPIKING = ("Threshold", "IF", "LIF", "CubaLIF")
 SNAP_BITS = 12
 SNAP = 5e-7
 """NIR's parameters are float32: a gain or decay this near to a number of 12 bits, relative, is taken as that number."""
 NO_LEAK = 2.0**-30
 """A ``dt / tau`` below it is no leak: no sample is long enough to show one."""
+SMALLEST_LEAK = 2.0**-45
 LEAKY = {"LI": ("tau",), "LIF": ("tau",), "CubaLI": ("tau_mem", "tau_syn"), "CubaLIF": ("tau_mem", "tau_syn")}
 """Time constants of a node."""
 
 
 @dataclass(frozen=True)
-class Integrator:
-    """``v = beta v + gain I + offset``, ``[N]`` each."""
-
-    beta: Float64
-    gain: Float64
-    offset: Float64
-
-
-@dataclass(frozen=True)
 class Population:
-    """Neurons of one node: a synaptic current before the membrane or none, the membrane, and when it spikes, if so."""
+    """Neurons of one node: the synaptic current or ``None``, the membrane, and its threshold or ``None``."""
 
     synaptic: Integrator | None
     membrane: Integrator
@@ -54,34 +58,41 @@ class Population:
     reset: str
 
 
-def snapped(values: Float64) -> Float64:
-    """Return numbers of 12 bits where float32 left values just beside them."""
-    mantissa, exponent = np.frexp(values)
-    short = np.ldexp(np.rint(mantissa * 2.0**SNAP_BITS) / 2.0**SNAP_BITS, exponent)
+def lif_node(
+    beta: Float64, theta: Float64, dt: float, metadata: dict[str, Any], *, gain: Any = 1.0, offset: Any = 0.0
+) -> Any:
+    """Return a NIR neuron with ``v = beta v + gain I + offset`` a step: an ``IF`` where none has a leak."""
+    nir = nir_package()
+    gain, offset = np.broadcast_to(gain, beta.shape), np.broadcast_to(offset, beta.shape)
+    zero = np.zeros(beta.shape)
+    if (beta == 1.0).all() and not offset.any():
+        return nir.IF(r=gain / dt, v_threshold=theta, v_reset=zero, metadata=metadata)
+    leak = leak_of(beta)
+    shared = {"v_threshold": theta, "v_reset": zero, "metadata": metadata}
+    return nir.LIF(tau=dt / leak, r=gain / leak, v_leak=offset / leak, **shared)
+
+
+def leak_of(beta: Float64) -> Float64:
+    """Return ``1 - beta``; 2**-45 where a neuron among leaky ones has no leak: NIR has no infinite time constant."""
+    return np.maximum(1.0 - beta, SMALLEST_LEAK)
+
+
+def reset_metadata(mechanism: str, primitive: str, *, late: bool = False) -> dict[str, Any]:
+    """Return the metadata that name a reset, whether it comes a step late, and whose step it is."""
+    return {"reset_mechanism": mechanism, "reset_delay": late, "primitive": primitive}
+
+
+def snap_to_short(values: Float64) -> Float64:
+    """Return the number of 12 bits where float32 left a value just beside it."""
+    short = rounded_mantissa(values, SNAP_BITS)
     near: Float64 = np.where(np.abs(short - values) <= SNAP * np.abs(values), short, values)
     return near
 
 
 def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str = "zero") -> Population:
-    """Return the neurons of a node.
+    """Return the neurons of a node that is not linear; ``reset`` is that of neurons whose metadata name none.
 
-    Parameters
-    ----------
-    node : Node
-        ``Threshold``, ``I``, ``LI``, ``IF``, ``LIF``, ``CubaLI`` or ``CubaLIF``.
-    shape : tuple of int
-        Of the population; its parameters have it or are single numbers.
-    dt : float
-        Seconds of a step.
-    notes : list of str
-        Takes a sentence for whatever is assumed.
-    reset : {"zero", "subtract"}
-        Of neurons whose metadata name none.
-
-    Raises
-    ------
-    CompileError
-        When a parameter is missing or out of range, or a reset cannot be compiled.
+    ``notes`` takes a sentence for whatever is assumed. A parameter or a reset that cannot be compiled is refused.
     """
     size = int(np.prod(shape))
 
@@ -93,15 +104,15 @@ def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str
         return Population(None, Integrator(zero, np.ones(size), zero), values("threshold"), "none")
     synaptic, leak = None, np.zeros(size)
     if node.kind in ("I", "IF"):
-        membrane = Integrator(np.ones(size), snapped(dt * values("r")), leak)
+        membrane = Integrator(np.ones(size), snap_to_short(dt * values("r")), leak)
     else:
         field = "tau" if node.kind in ("LI", "LIF") else "tau_mem"
         beta, rate = _rate(node, field, values(field), dt)
         leak = values("v_leak")
-        membrane = Integrator(beta, snapped(rate * values("r")), rate * leak)
+        membrane = Integrator(beta, snap_to_short(rate * values("r")), rate * leak)
     if node.kind in ("CubaLI", "CubaLIF"):
         beta, rate = _rate(node, "tau_syn", values("tau_syn"), dt)
-        synaptic = Integrator(beta, snapped(rate * values("w_in")), np.zeros(size))
+        synaptic = Integrator(beta, snap_to_short(rate * values("w_in")), np.zeros(size))
         notes.append(f"{node.name}: its membrane sees the synaptic current of the same step (as snnTorch's Synaptic).")
     if node.kind not in SPIKING:
         return Population(synaptic, membrane, None, "none")
@@ -127,7 +138,7 @@ def _rate(node: Node, field: str, tau: Float64, dt: float) -> tuple[Float64, Flo
     if not (tau > 0).all():
         worst = int(np.argmin(tau))
         raise node.refuse(f"{field} of neuron {worst} is {tau[worst]:.4g} s; it must be positive")
-    rate: Float64 = snapped(dt / tau)
+    rate: Float64 = snap_to_short(dt / tau)
     beta = np.where(rate < NO_LEAK, 1.0, 1.0 - rate)
     if (beta < 0).any():
         worst = int(np.argmin(tau))
@@ -142,13 +153,9 @@ def _rate(node: Node, field: str, tau: Float64, dt: float) -> tuple[Float64, Flo
 
 
 def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None:
-    """Say where the rounding of decays shows within a sample; refuse what it takes a whole leak or memory from.
+    """Note where the rounding of decays shows within a sample.
 
-    Raises
-    ------
-    CompileError
-        When a decay rounds to 0 or 1 and that moves membranes by more than 5 % within ``num_steps``, or a time constant
-        is shorter than a step.
+    A decay that rounds to 0 or 1 and so moves a membrane by more than 5 % within ``num_steps`` is refused.
     """
     for field in LEAKY.get(node.kind, ()):
         tau = numbers(node, field).reshape(-1)
@@ -180,7 +187,7 @@ def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None
 def _reset(node: Node, notes: list[str], assumed: str) -> str:
     """Return our name of a node's reset, from the metadata that our own export writes."""
     metadata = node.nir.metadata if isinstance(node.nir.metadata, dict) else {}
-    mechanism, primitive = _text(metadata.get("reset_mechanism")), _text(metadata.get("primitive"))
+    mechanism, primitive = text_of(metadata.get("reset_mechanism")), text_of(metadata.get("primitive"))
     late = metadata.get("reset_delay", False)
     if mechanism is None:
         by = "to zero" if assumed == "zero" else "by subtraction"
@@ -197,9 +204,3 @@ def _reset(node: Node, notes: list[str], assumed: str) -> str:
     if late:
         return f"{mechanism}_delayed"
     return "subtract_snntorch" if (mechanism, primitive) == ("subtract", "leaky") else mechanism
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf8", "replace")
-    return None if value is None else str(value)

@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 MAX_WEIGHTS = 1 << 26
 """Weights of one matrix, and values that a convolution pads to."""
 WHOLE = 1e-6
-"""How far a delay may be from a whole number of steps, relative to it where it is longer than one."""
+"""How far a delay may be from a whole number of steps; relative, where it is longer than one step."""
 PASSING = ("Pass", "Output", "Flatten")
 ELEMENTWISE = (*PASSING, "Scale", "Delay")
 LINEAR = (*ELEMENTWISE, "Affine", "Linear", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")
@@ -59,7 +59,7 @@ class Node:
 class Map:
     """What a linear node does: ``y = apply(x) + offset``, later by ``steps``.
 
-    ``apply`` takes ``[B, *shape_in]`` and gives ``[B, *shape_out]``, float64; ``steps`` is ``[*shape_out]``.
+    ``apply`` takes ``[B, *shape_in]`` and returns ``[B, *shape_out]``, float64; ``steps`` is ``[*shape_out]``.
     """
 
     shape_in: Shape
@@ -110,47 +110,60 @@ def shape_of(node: Node, value: Any, what: str) -> Shape:
     return whole
 
 
-def expect(node: Node, got: Shape, wanted: Shape) -> None:
+def check_shape(node: Node, got: Shape, wanted: Shape) -> None:
     """Refuse an input of another shape than the node takes."""
     if got != wanted:
         hint = "; a Flatten is missing" if math.prod(got) == math.prod(wanted) else ""
         raise node.refuse(f"takes an input of shape {list(wanted)}, gets {list(got)}{hint}")
 
 
-def alike(one: Shape, other: Shape) -> bool:
-    """Say whether two shapes differ by axes of 1 only, so that their units can stand in one order only."""
+def same_but_for_ones(one: Shape, other: Shape) -> bool:
+    """Return whether two shapes differ by axes of 1 only, so that their units can stand in one order only."""
     return [size for size in one if size != 1] == [size for size in other if size != 1]
 
 
-def fitted(node: Node, got: Shape, wanted: Shape) -> Shape:
+def shape_taken(node: Node, got: Shape, wanted: Shape) -> Shape:
     """Return the shape that a node takes, refusing an input that is another but for axes of 1."""
-    if not alike(got, wanted):
-        expect(node, got, wanted)
+    if not same_but_for_ones(got, wanted):
+        check_shape(node, got, wanted)
     return wanted
 
 
-def linear_map(node: Node, shape: Shape, dt: float) -> Map:
-    """Return what a linear node does to an input of ``shape``.
+def rounded_mantissa(values: Float64, bits: int) -> Float64:
+    """Return the nearest numbers whose mantissa has ``bits`` bits."""
+    mantissa, exponent = np.frexp(values)
+    short: Float64 = np.ldexp(np.rint(mantissa * 2.0**bits) / 2.0**bits, exponent)
+    return short
 
-    Raises
-    ------
-    CompileError
-        When a parameter is missing, out of range, or does not fit the shape.
-    """
+
+def text_of(value: Any) -> str | None:
+    """Return text as a file (bytes) or a graph holds it; ``None`` stays ``None``."""
+    if isinstance(value, bytes):
+        return value.decode("utf8", "replace")
+    return None if value is None else str(value)
+
+
+def linear_map(node: Node, shape: Shape, dt: float) -> Map:
+    """Return what a linear node does to an input of ``shape``; parameters that do not fit it are refused."""
     if node.kind in ("Pass", "Output"):
-        shape = fitted(node, shape, shape_of(node, (node.nir.output_type or {}).get("output"), "its shape"))
+        shape = shape_taken(node, shape, shape_of(node, (node.nir.output_type or {}).get("output"), "its shape"))
         return Map(shape, shape, lambda x: x)
     if node.kind == "Flatten":
         return _flatten(node, shape)
     if node.kind == "Scale":
         scale = numbers(node, "scale")
-        shape = fitted(node, shape, scale.shape or shape)
+        shape = shape_taken(node, shape, scale.shape or shape)
         factor = torch.from_numpy(scale)
         return Map(shape, shape, lambda x: x * factor)
     if node.kind == "Delay":
         return _delay(node, shape, dt)
     if node.kind in ("Affine", "Linear"):
         return _affine(node, shape)
+    return _with_leading_ones(node, shape)
+
+
+def _with_leading_ones(node: Node, shape: Shape) -> Map:
+    """Return a convolution or pool, of an input that may lack the channels or have axes of 1 before them."""
     axes = 2 if node.kind == "Conv1d" else 3
     lead = shape[: max(0, len(shape) - axes)]
     if max(lead, default=1) > 1 or len(shape) < axes - 1:
@@ -170,7 +183,7 @@ def _flatten(node: Node, shape: Shape) -> Map:
     if declared is not None and not np.any(declared) and np.size(declared) == len(shape) + 1:
         shape = (1, *shape)  # sinabs writes [0, 0, 0, 0], and counts the batch among the axes
     elif declared is not None:
-        shape = fitted(node, shape, shape_of(node, declared, "input_type"))
+        shape = shape_taken(node, shape, shape_of(node, declared, "input_type"))
     ends = []
     for field in ("start_dim", "end_dim"):
         value = float(numbers(node, field).reshape(-1)[0])
@@ -186,7 +199,7 @@ def _flatten(node: Node, shape: Shape) -> Map:
 
 def _delay(node: Node, shape: Shape, dt: float) -> Map:
     delay = numbers(node, "delay")
-    shape = fitted(node, shape, delay.shape or shape)
+    shape = shape_taken(node, shape, delay.shape or shape)
     steps = delay / dt
     off = np.abs(steps - np.rint(steps)) > WHOLE * np.maximum(np.abs(steps), 1.0)
     if off.any() or steps.min() < -WHOLE or np.rint(steps.max()) > MAX_DELAY:
@@ -203,21 +216,25 @@ def _affine(node: Node, shape: Shape) -> Map:
     array = numbers(node, "weight")
     if array.ndim != 2:
         raise node.refuse(f"weight must be [out, in], got shape {list(array.shape)}")
-    shape = fitted(node, shape, (array.shape[1],))
+    shape = shape_taken(node, shape, (array.shape[1],))
     weight, offset = torch.from_numpy(array), None
     if node.kind == "Affine":
-        bias = numbers(node, "bias")
-        if bias.shape not in ((), (array.shape[0],)):
-            raise node.refuse(f"bias must have shape [{array.shape[0]}], got {list(bias.shape)}")
-        offset = torch.from_numpy(np.broadcast_to(bias, (array.shape[0],)).copy())
+        offset = _bias(node, len(array))
     return Map(shape, (array.shape[0],), lambda x: x @ weight.T, offset)
 
 
+def _bias(node: Node, size: int) -> torch.Tensor:
+    """Return one bias for each row of weights."""
+    bias = numbers(node, "bias")
+    if bias.shape not in ((), (size,)):
+        raise node.refuse(f"bias must have shape [{size}], got {list(bias.shape)}")
+    return torch.from_numpy(np.broadcast_to(bias, (size,)).copy())
+
+
 def _convolution(node: Node, shape: Shape) -> Map:
-    pool = node.kind in ("SumPool2d", "AvgPool2d")
     dims = 1 if node.kind == "Conv1d" else 2
     offset = None
-    if pool:
+    if node.kind in ("SumPool2d", "AvgPool2d"):
         kernel = integers(node, "kernel_size", dims, 1)
         if shape[0] * math.prod(kernel) > MAX_WEIGHTS:
             raise node.refuse(f"a kernel of {kernel} is too large")
@@ -232,15 +249,12 @@ def _convolution(node: Node, shape: Shape) -> Map:
                 f"input of shape {list(shape)}"
             )
         if node.nir.input_shape is not None:
-            expect(node, shape, (shape[0], *shape_of(node, node.nir.input_shape, "input_shape")))
-        bias = numbers(node, "bias")
-        if bias.shape not in ((), (weight.shape[0],)):
-            raise node.refuse(f"bias must have shape [{weight.shape[0]}], got {list(bias.shape)}")
-        offset = torch.from_numpy(np.broadcast_to(bias, (weight.shape[0],)).reshape(-1, *[1] * dims).copy())
+            check_shape(node, shape, (shape[0], *shape_of(node, node.nir.input_shape, "input_shape")))
+        offset = _bias(node, len(weight)).reshape(-1, *[1] * dims)
     stride = integers(node, "stride", dims, 1)
-    before, after = _padding(node, dims, stride, [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)])
-    padded = [size + b + a for size, b, a in zip(shape[1:], before, after, strict=True)]
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    before, after = _padding(node, dims, stride, [r - 1 for r in reach])
+    padded = [size + b + a for size, b, a in zip(shape[1:], before, after, strict=True)]
     if shape[0] * math.prod(padded) > MAX_WEIGHTS or any(r > p for r, p in zip(reach, padded, strict=True)):
         raise node.refuse(
             f"a kernel that reaches {reach} does not fit an input of {list(shape[1:])} padded to {padded}"
@@ -257,15 +271,13 @@ def _convolution(node: Node, shape: Shape) -> Map:
         result: torch.Tensor = convolve(wide, kernels, stride=stride, dilation=dilation, groups=groups)
         return result
 
-    full = None if offset is None else offset.expand(out).clone()
-    return Map(shape, out, apply, full)
+    return Map(shape, out, apply, None if offset is None else offset.expand(out).clone())
 
 
 def _padding(node: Node, dims: int, stride: list[int], span: list[int]) -> tuple[list[int], list[int]]:
     """Return zeros before and after each axis."""
     padding = node.nir.padding
-    if isinstance(padding, bytes):
-        padding = padding.decode("utf8", "replace")
+    padding = text_of(padding) if isinstance(padding, bytes) else padding
     if not isinstance(padding, str):
         both = integers(node, "padding", dims, 0)
         return both, both

@@ -1,64 +1,59 @@
-"""Populations of a NIR graph to operations, with the range of each as it is made."""
+"""Populations of a NIR graph to operations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.compiler.currents import Currents, Source, currents_of
-from neuromorphic.compiler.folding import event_source, running_sum
-from neuromorphic.compiler.nir.neurons import SPIKING, Integrator, Population, population
-from neuromorphic.compiler.nir.nodes import NEURONS, Node
+from neuromorphic.compiler.draft import Draft, state_integers
+from neuromorphic.compiler.folding import add_running_sum, event_source
+from neuromorphic.compiler.nir.neurons import SPIKING, Population, population
+from neuromorphic.compiler.nir.nodes import Node
 from neuromorphic.compiler.nir.signals import Signal, Signals
 from neuromorphic.compiler.nir.wiring import Wiring
-from neuromorphic.compiler.spiking import Ranges, finest, spiking_population
+from neuromorphic.compiler.spiking import Integrator, spiking_population
 from neuromorphic.compiler.weight_integers import FINE_BITS, Float64
 from neuromorphic.errors import CompileError
-from neuromorphic.ops import LI, Delay, Input, Operation
+from neuromorphic.ops import LI, Delay, Operation
 from neuromorphic.ops.delay import MAX_DELAY
 from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 
 FINEST = 2.0**12
-"""Units that the largest event keeps where an integrator's current is made coarser, so that it does not saturate."""
+"""Units that the largest event has left where an integrator's current is made coarser, so that it does not saturate."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of the compiler of a graph, as :func:`compile_nir` describes it."""
+
+    num_steps: int
+    dt: float | None = None
+    input_scale: float | None = None
+    input_range: tuple[int, int] | None = None
+    weight_bits: int | None = None
+    reset: str = "zero"
+    membranes: Collection[str] = ()  # neurons whose units are stored although they spike
 
 
 class Operations:
-    """The operations of one graph as they are made, and the range of each."""
+    """Adds the operations of a graph to a draft; ``units`` are the real values of one unit of those that are read."""
 
-    def __init__(
-        self,
-        wiring: Wiring,
-        entry: Input,
-        num_steps: int,
-        dt: float,
-        *,
-        weight_bits: int | None,
-        reset: str,
-        membranes: Collection[str],
-    ) -> None:
-        self.wiring, self.num_steps, self.dt = wiring, num_steps, dt
-        self.weight_bits, self.reset, self.membranes = weight_bits, reset, membranes
+    def __init__(self, wiring: Wiring, draft: Draft, dt: float, options: Options) -> None:
+        self.wiring, self.draft, self.dt, self.options = wiring, draft, dt, options
         self.signals = Signals(wiring)
-        self.ranges = Ranges(entry, num_steps)
         self.units: dict[str, Any] = {}
         self.late: dict[tuple[str, int], Source] = {}
-        self.sources = {
-            node.name: Source(node.name, math.prod(wiring.shapes[node.name]), _gives(node), 1, 1.0)
-            for node in wiring.populations()
-        }
-        for source in self.sources.values():
-            self.ranges.know(source.name, source.size, 0, 1)
-        self.sources[entry.name] = event_source(entry)
-
-    @property
-    def ops(self) -> list[Operation]:
-        """The program's operations."""
-        return self.ranges.ops
+        self.sources: dict[str, Source] = {}
+        for node in wiring.populations():
+            kind, size = "events" if node.kind in SPIKING else "values", math.prod(wiring.shapes[node.name])
+            self.sources[node.name] = Source(node.name, size, kind, 1, 1.0)
+            draft.declare_spikes(node.name, size)
+        self.sources[draft.ops[0].name] = event_source(draft.ops[0])
 
     def delayed(self, node: Node, name: str, steps: int) -> Source:
         """Return a source, late by some steps."""
@@ -74,53 +69,49 @@ class Operations:
             raise node.refuse(f"its delays from {name} add up to {steps} steps; at most {MAX_DELAY} compile")
         if (name, steps) not in self.late:
             late = Source(f"{name}_delay{steps}", source.size, "events", source.peak, source.unit)
-            self.ranges.add([Delay(late.name, name, source.size, steps)])
+            self.draft.add([Delay(late.name, name, source.size, steps)])
             self.late[name, steps] = late
         return self.late[name, steps]
 
-    def currents(
-        self, node: Node, name: str, signal: Signal, *, own_units: bool = False, rows: Float64 | None = None
-    ) -> Currents:
+    def currents(self, node: Node, name: str, signal: Signal, **options: Any) -> Currents:
         """Return the synapses of a population; of 15 bits, unless asked for 8, where the graph has a loop."""
         parts = [(self.delayed(node, source, steps), matrix) for (source, steps), matrix in signal.terms.items()]
-        bits = self.weight_bits
+        bits = self.options.weight_bits
         if bits is None and (self.wiring.late or any(steps > 0 for _, steps in signal.terms)):
             bits = FINE_BITS
-        return currents_of(name, parts, own_units=own_units, rows=rows, bits=bits)
+        return currents_of(name, parts, bits=bits, **options)
 
     def integrate(
         self, node: Node, name: str, signal: Signal, what: Integrator, *, own_units: bool = False
     ) -> tuple[Source, Float64]:
-        """Add leaky integrators; return what they give, its unit that of the largest, and the unit of each, ``[N]``.
+        """Add leaky integrators; return them as a source, with the largest unit, and the unit of each, ``[N]``.
 
         They have one unit for all, unless each is read by one neuron alone, as a synaptic current is.
         """
         peak = float(np.abs(what.gain).max())
         gains = what.gain / peak if peak > 0 else what.gain
-        alike = own_units or np.allclose(gains, 1.0, rtol=0, atol=1e-9) or peak == 0
-        rows = None if alike else np.abs(gains)
-        currents = self.currents(node, name, signal, own_units=own_units, rows=rows)
+        equal = own_units or np.allclose(gains, 1.0, rtol=0, atol=1e-9) or peak == 0
+        currents = self.currents(node, name, signal, own_units=own_units, rows=None if equal else np.abs(gains))
         currents = currents.times(np.sign(gains).astype(np.int8))
         unit = currents.unit * (peak or 1.0)
+        constant = what.offset + what.gain * signal.offset
         if own_units:
             unit = unit * np.where(gains == 0, 1.0, np.abs(gains))
             # A row whose bias would leave 24 bits is counted in coarser units.
-            reached = np.abs(what.offset + what.gain * signal.offset) / np.maximum(
-                1.0 - what.beta, 1.0 / self.num_steps
-            )
-            over = np.ceil(np.log2(np.maximum(reached / unit / (STATE_MAX / 4), 1.0)))
+            steady = np.abs(constant) / np.maximum(1.0 - what.beta, 1.0 / self.draft.num_steps)
+            over = np.ceil(np.log2(np.maximum(steady / unit / (STATE_MAX / 4), 1.0)))
             if over.any():
                 currents, unit = replace(currents, rows=2.0**-over), unit * 2.0**over
-        offset = (what.offset + what.gain * signal.offset) / unit
+        offset = constant / unit
         decay = np.rint(what.beta * DECAY_ONE).astype(np.int32)
 
         def at_bits(bits: int) -> list[Operation] | None:
-            bias = _bias(offset, bits)
+            bias = state_integers(offset * 2.0**bits)
             made, outputs, shift = currents.ops(bits)
-            return None if bias is None else [*made, LI(name, tuple(outputs), decay, bias, shift)]
+            return None if bias is None else [*made, LI(name, outputs, decay, bias, shift)]
 
         event = max(float(s.source.peak) for s in currents.synapses) * float(currents.largest_weight().max())
-        found = finest(at_bits, self.ranges.saturates, least=-max(0, math.floor(math.log2(max(event, 1.0) / FINEST))))
+        found = self.draft.finest(at_bits, least=-max(0, math.floor(math.log2(max(event, 1.0) / FINEST))))
         if found is None:
             worst = int(np.argmax(np.abs(offset)))
             raise node.refuse(
@@ -130,12 +121,11 @@ class Operations:
         ops, bits, saturates = found
         if saturates:
             self.wiring.notes.append(f"{name}: at its worst it meets the 24-bit limit, and stays there.")
-        self.ranges.add(ops)
-        low, high = self.ranges.intervals[name]
+        self.draft.add(ops)
+        low, high = self.draft.ranges[name]
         units = unit / 2.0**bits
-        largest = float(units.max())
-        self.units[name] = _alike(units)
-        return Source(name, len(decay), "values", max(-int(low.min()), int(high.max())), largest), units
+        self.units[name] = _one_or_each(units)
+        return Source(name, len(decay), "values", max(-int(low.min()), int(high.max())), float(units.max())), units
 
     def spike(self, node: Node, signal: Signal, what: Population) -> None:
         """Add neurons that spike."""
@@ -146,30 +136,21 @@ class Operations:
         if node.kind == "Threshold":  # without a memory, only the distance to the threshold counts
             low = np.where(theta > 0, 0.0, np.abs(membrane.gain) * currents.unit - theta)
             theta, offset = theta + low, offset + low
-        ops, units = spiking_population(
-            currents,
-            beta=membrane.beta,
-            theta=theta,
-            gain=membrane.gain,
-            offset=offset,
-            reset=what.reset,
-            ranges=self.ranges,
-            notes=self.wiring.notes,
-        )
-        self.ranges.add(ops)
-        if what.reset == "none" or node.name in self.membranes:  # read by its membrane
-            self.units[node.name] = _alike(units)
+        ops, units = spiking_population(currents, replace(membrane, offset=offset), theta, what.reset, self.draft)
+        self.draft.add(ops)
+        if what.reset == "none" or node.name in self.options.membranes:  # read by its membrane
+            self.units[node.name] = _one_or_each(units)
 
     def sum_up(self, node: Node) -> None:
         """Add a running sum of what reaches an end of the graph."""
         signal = self.signals.reaching(node.name)
-        ops, self.units[node.name] = running_sum(self.currents(node, node.name, signal), signal.offset, self.ranges)
-        self.ranges.add(ops)
+        currents = self.currents(node, node.name, signal)
+        self.units[node.name] = add_running_sum(currents, signal.offset, self.draft)
 
     def neurons(self, node: Node) -> None:
         """Add one population, its synaptic currents first where it has some."""
         shape = self.wiring.shapes[node.name]
-        what = population(node, shape, self.dt, self.wiring.notes, self.reset)
+        what = population(node, shape, self.dt, self.wiring.notes, self.options.reset)
         signal = self.signals.reaching(node.name)
         if what.synaptic is not None:
             spikes = what.theta is not None
@@ -181,26 +162,16 @@ class Operations:
         else:
             self.spike(node, signal, what)
 
-    def build(self) -> Operations:
+    def build(self) -> None:
         """Add every population and every end of the graph."""
         for node in self.wiring.populations():
             self.neurons(node)
         for node in self.wiring.readouts():
             self.sum_up(node)
-        if len(self.ops) == 1:
+        if len(self.draft.ops) == 1:
             raise CompileError("the graph has neither neurons nor weights")
-        return self
 
 
-def _alike(units: Float64) -> float | list[float]:
+def _one_or_each(units: Float64) -> float | list[float]:
     """Return one number for units that are equal."""
     return float(units[0]) if (units == units[0]).all() else [float(unit) for unit in units]
-
-
-def _gives(node: Node) -> str:
-    return "values" if node.kind in NEURONS and node.kind not in SPIKING else "events"
-
-
-def _bias(units: Float64, bits: int) -> NDArray[np.int32] | None:
-    scaled = np.rint(units * 2.0**bits)
-    return scaled.astype(np.int32) if np.abs(scaled).max() <= STATE_MAX else None

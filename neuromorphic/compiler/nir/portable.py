@@ -1,4 +1,4 @@
-"""The form of a NIR graph that other tools read alike: every scale in the weights, none in the neurons.
+"""The form of a NIR graph that all other tools understand: every scale in the weights, none in the neurons.
 
 NIR's ``LIF`` with ``r``, ``v_leak`` and ``v_threshold`` per neuron says everything, but few readers take all of it:
 Norse leaves ``r`` out, snnTorch and SpikingJelly want one ``r`` and ``v_threshold`` for all and ``v_leak = 0``. With
@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from neuromorphic.compiler.nir.nodes import Node, numbers
-from neuromorphic.compiler.nir.notes import reaches, reader_notes, text_of
+from neuromorphic.compiler.nir.nodes import Node, numbers, text_of
+from neuromorphic.compiler.nir.readers import reaches, reader_notes
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.formats.nir import nir_package
 
@@ -40,16 +40,9 @@ POOLED = ("Flatten", "AvgPool2d", "SumPool2d")
 def portable(graph: Any) -> Any:
     """Return a graph of the same meaning whose neurons have ``r = 1``, ``v_leak = 0`` and ``v_threshold = 1``.
 
-    Parameters
-    ----------
-    graph : nir.NIRGraph
-        Its ``metadata`` hold ``dt``. Sub-graphs, and neurons whose scales no weights can take, stay as they are.
-
-    Returns
-    -------
-    nir.NIRGraph
-        ``metadata["form"]`` is ``"portable"``; ``metadata["notes"]`` says, a sentence a line, what snnTorch's, Norse's
-        and SpikingJelly's readers make of it. The graph given is not changed; a portable one is returned as it is.
+    ``graph`` is not changed; a portable one, or one without ``metadata["dt"]``, is returned as it is. Sub-graphs, and
+    neurons whose scales no weights can take, stay as they are. ``metadata["form"]`` becomes ``"portable"``, and
+    ``metadata["notes"]`` says, a sentence a line, what snnTorch's, Norse's and SpikingJelly's readers make of it.
     """
     if text_of(graph.metadata.get("form")) == "portable" or "dt" not in graph.metadata:
         return graph
@@ -65,20 +58,18 @@ def portable(graph: Any) -> Any:
 def unfold(node: Node) -> Node:
     """Return a neuron with the fields that it had before its scale moved into weights, and what to divide those by.
 
-    Raises
-    ------
-    CompileError
-        When ``metadata`` hold an unfolded field that is no number, has another shape, or is 0 where it divides.
+    An unfolded field that is no number, has another shape, or is 0 where it divides is refused.
     """
     metadata = node.nir.metadata if isinstance(getattr(node.nir, "metadata", None), dict) else {}
     fields = [field for field in UNFOLDED if f"unfolded_{field}" in metadata and hasattr(node.nir, field)]
     if not fields:
         return node
     before, factor = copy.copy(node.nir), np.ones(())
+    unscaled = Node(node.name, node.kind, before)
     for field in fields:
         value = np.asarray(metadata[f"unfolded_{field}"])
         setattr(before, field, value)
-        was, now = numbers(Node(node.name, node.kind, before), field), numbers(node, field)
+        was, now = numbers(unscaled, field), numbers(node, field)
         if was.shape not in (now.shape, ()):
             raise node.refuse(f"metadata unfolded_{field} must have shape {list(now.shape)}, got {list(was.shape)}")
         if field == "v_leak":
@@ -86,12 +77,11 @@ def unfold(node: Node) -> Node:
         if not (was * now).all():
             raise node.refuse(f"metadata unfolded_{field} must not hold 0")
         factor = factor * (now / was if field == "v_threshold" else was / now)
-    r = numbers(Node(node.name, node.kind, before), "r")
-    leak = np.asarray(numbers(Node(node.name, node.kind, before), "v_leak"))
+    r = numbers(unscaled, "r")
+    leak = np.asarray(numbers(unscaled, "v_leak"))
     was_leak = leak if "v_leak" in fields else np.zeros(leak.shape)
     if "v_leak" in fields and np.any(node.nir.v_leak):  # written by another hand, in the units of now
-        one = Node(node.name, node.kind, before)
-        before.v_leak = leak + numbers(node, "v_leak") * numbers(one, "v_threshold") / numbers(node, "v_threshold")
+        before.v_leak = leak + numbers(node, "v_leak") * numbers(unscaled, "v_threshold") / numbers(node, "v_threshold")
     return replace(node, nir=before, factor=factor, surplus=was_leak / np.where(r == 0, math.inf, r))
 
 
@@ -114,24 +104,23 @@ class _Folding:
             self.left.append(name)
             return
         self.nodes[name] = neuron
-        biased = (
-            next((c for c in carriers if c[1] and not reaches(self.edges, name, c[0])), None) if offset.any() else None
-        )
-        if offset.any() and biased is None:
-            biased = next(c for c in carriers if c[1])
+        biased = None
+        if offset.any():
+            direct = [carrier for carrier in carriers if carrier[1]]
+            biased = next((c for c in direct if not reaches(self.edges, name, c[0])), direct[0])
         for carrier in carriers:
             self._multiply(name, carrier[0], factor, offset if carrier is biased else None, direct=carrier[1])
         self._join(name)
 
     def _join(self, name: str) -> None:
         """Add up matrices that lead from one node to one neuron: Norse's reader takes one."""
-        kept: dict[str, str] = {}
+        first_from: dict[str, str] = {}
         for carrier in [source for source, target in self.edges if target == name]:
             node, before = self.nodes[carrier], [source for source, target in self.edges if target == carrier]
             read = sum(source == carrier for source, _ in self.edges)
             if type(node).__name__ not in ("Linear", "Affine") or len(before) != 1 or read != 1:
                 continue
-            first = kept.setdefault(before[0], carrier)
+            first = first_from.setdefault(before[0], carrier)
             if first != carrier:
                 bias = sum(getattr(self.nodes[each], "bias", 0.0) for each in (first, carrier))
                 weight = self.nodes[first].weight + node.weight
@@ -150,13 +139,9 @@ class _Folding:
             r, tau = self.dt * r * NO_LEAK_STEPS, self.dt * NO_LEAK_STEPS * one
         else:
             tau = np.asarray(node.tau if kind == "LIF" else node.tau_mem, dtype=np.float64)
-        kept = {"unfolded_r": r, "unfolded_v_leak": leak, "unfolded_v_threshold": theta}
-        shared: dict[str, Any] = {
-            "v_leak": zero,
-            "v_threshold": one,
-            "v_reset": zero,
-            "metadata": {**node.metadata, **kept},
-        }
+        unfolded = {"unfolded_r": r, "unfolded_v_leak": leak, "unfolded_v_threshold": theta}
+        shared: dict[str, Any] = {"v_leak": zero, "v_threshold": one, "v_reset": zero}
+        shared["metadata"] = {**node.metadata, **unfolded}
         if kind != "CubaLIF":
             return self.nir.LIF(tau=tau, r=one, **shared), r / theta, leak / theta
         tau_syn, w_in = (np.asarray(value, dtype=np.float64) for value in (node.tau_syn, node.w_in))
@@ -218,7 +203,7 @@ def _rows(node: Any, values: Float64) -> Float64:
 
 
 def _fits(node: Any, factor: Float64, offset: Float64, direct: bool) -> bool:
-    """Say whether rows or channels of weights can take a factor, and a bias, per neuron."""
+    """Return whether rows or channels of weights can take a factor, and a bias, per neuron."""
     uniform = factor.size == 1 or np.unique(factor).size == 1
     if not direct:
         return uniform or factor.shape == (len(node.weight),)
@@ -226,6 +211,5 @@ def _fits(node: Any, factor: Float64, offset: Float64, direct: bool) -> bool:
         return True
     if factor.ndim == 0 or len(factor) != len(node.weight):
         return False
-    return all(
-        (value.reshape(len(value), -1) == value.reshape(len(value), -1)[:, :1]).all() for value in (factor, offset)
-    )
+    rows = [value.reshape(len(value), -1) for value in (factor, offset)]
+    return all((value == value[:, :1]).all() for value in rows)

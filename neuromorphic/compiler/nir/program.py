@@ -1,4 +1,4 @@
-"""An integer program as a NIR graph, in its own integers, if compiling that graph gives the same integers again."""
+"""An integer program as a NIR graph in its own integers, which must compile to the same integers again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from neuromorphic.compiler.modules.nodes import lif_node
 from neuromorphic.compiler.nir.graphs import compile_nir
-from neuromorphic.compiler.nir.neurons import WITH_INPUT
+from neuromorphic.compiler.nir.neurons import RESET_METADATA, lif_node, reset_metadata
 from neuromorphic.compiler.nir.portable import Form, portable
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
@@ -19,17 +18,7 @@ from neuromorphic.program import Program
 
 RoundTrip = Literal["exact", "close"]
 TIE = 2.0**-12
-"""Put on a threshold, between the integers it tells apart, so that no rounding of a scale moves it."""
-
-_RESETS = {
-    "zero": ("zero", False, "leaky"),
-    "subtract": ("subtract", False, "lif_box"),
-    "none": ("none", False, "leaky"),
-    "subtract_snntorch": ("subtract", False, "leaky"),
-    "zero_delayed": ("zero", True, "leaky"),
-    "subtract_delayed": ("subtract", True, "leaky"),
-    WITH_INPUT: (WITH_INPUT, True, "leaky"),
-}
+"""Added to a threshold, which then lies between two integers, so that no rounding of a scale moves it."""
 
 
 def program_graph(program: Program, dt: float, round_trip: RoundTrip, form: Form) -> Any:
@@ -104,13 +93,10 @@ def _node(op: Operation, unit: float, dt: float) -> Any:
     if isinstance(op, HomeostaticLIF):
         raise CompileError(f"{op.name}: no node of NIR has thresholds that follow a rate; compile with frozen glia")
     if isinstance(op, LIF):
-        mechanism, late, primitive = _RESETS[op.reset]
-        meta = {"reset_mechanism": mechanism, "reset_delay": late, "primitive": primitive}
-        beta: Float64 = op.decay.astype(np.float64) / DECAY_ONE
-        gain = 2.0**op.shift
-        return lif_node(
-            beta, (op.threshold.astype(np.float64) + TIE) * unit, dt, gain=gain, offset=op.bias * unit, **meta
-        )
+        mechanism, late, primitive = RESET_METADATA[op.reset]
+        meta = reset_metadata(mechanism, primitive, late=late)
+        theta = (op.threshold.astype(np.float64) + TIE) * unit
+        return lif_node(op.decay / DECAY_ONE, theta, dt, meta, gain=2.0**op.shift, offset=op.bias * unit)
     if isinstance(op, LI):
         leak = 1.0 - op.decay / DECAY_ONE
         if (leak == 0).any():
@@ -121,24 +107,22 @@ def _node(op: Operation, unit: float, dt: float) -> Any:
     )
 
 
-def _drive(program: Program, name: str, units: Float64, steps: int, found: dict[tuple[str, int], Float64]) -> None:
-    """Add up what one integer of each source and delay does to the operation that ``units`` lead to, ``[out, in]``."""
-    op = program[name]
-    if isinstance(op, Dense):
-        _drive(program, op.source, units @ (op.weights * 2.0**op.shift), steps, found)
-    elif isinstance(op, Scale):
-        _drive(program, op.source, units * (op.factor / 2.0**op.shift), steps, found)
-    elif isinstance(op, Delay):
-        _drive(program, op.source, units, steps + op.steps, found)
-    else:
-        found[name, steps] = found.get((name, steps), 0.0) + units
-
-
-def _driven(program: Program, op: LIF | LI | Readout) -> dict[tuple[str, int], Float64]:
-    found: dict[tuple[str, int], Float64] = {}
-    for source in op.sources:
-        _drive(program, source, np.eye(op.size) * 2.0**op.shift, 0, found)
-    return {key: value for key, value in found.items() if value.any()}
+def _drive(program: Program, op: LIF | LI | Readout) -> dict[tuple[str, int], Float64]:
+    """Return what one integer of each source and delay adds to an operation, ``[out, in]``, where that is not 0."""
+    drive: dict[tuple[str, int], Float64] = {}
+    waiting = [(source, np.eye(op.size) * 2.0**op.shift, 0) for source in reversed(op.sources)]
+    while waiting:
+        name, units, steps = waiting.pop()
+        synapse = program[name]
+        if isinstance(synapse, Dense):
+            waiting.append((synapse.source, units @ (synapse.weights * 2.0**synapse.shift), steps))
+        elif isinstance(synapse, Scale):
+            waiting.append((synapse.source, units * (synapse.factor / 2.0**synapse.shift), steps))
+        elif isinstance(synapse, Delay):
+            waiting.append((synapse.source, units, steps + synapse.steps))
+        else:
+            drive[name, steps] = drive.get((name, steps), 0.0) + units
+    return {key: value for key, value in drive.items() if value.any()}
 
 
 def _check_same(program: Program, back: Program) -> None:
@@ -149,10 +133,10 @@ def _check_same(program: Program, back: Program) -> None:
             continue
         other: Any = back[op.name] if op.name in names else None
         if type(other) is not type(op):
-            raise _other(op, "is no operation of its own")
-        here, there = _driven(program, op), _driven(back, other)
+            raise _not_the_same(op, "is no operation of its own")
+        here, there = _drive(program, op), _drive(back, other)
         if here.keys() != there.keys():
-            raise _other(op, f"is driven by {sorted(there)}, not {sorted(here)}")
+            raise _not_the_same(op, f"is driven by {sorted(there)}, not {sorted(here)}")
         factor = 1.0
         if isinstance(op, Readout) and here:  # an exact sum: finer units change no label
             key = next(iter(here))
@@ -160,15 +144,15 @@ def _check_same(program: Program, back: Program) -> None:
         threshold, theirs = (getattr(each, "threshold", None) for each in (op, other))
         if threshold is not None and theirs is not None and not np.array_equal(threshold, theirs):
             ratio = float(theirs.max()) / max(float(threshold.max()), 1.0)
-            raise _other(op, f"counts in units {ratio:.6g} times finer, in which its leak rounds otherwise")
+            raise _not_the_same(op, f"counts in units {ratio:.6g} times finer, in which its leak rounds otherwise")
         fields = [name for name in ("decay", "reset") if hasattr(op, name)]
         same = all(np.array_equal(getattr(op, name), getattr(other, name)) for name in fields)
         same = same and np.array_equal(op.bias * factor, other.bias)
         if not same or not all(np.array_equal(here[key] * factor, there[key]) for key in here):
-            raise _other(op, "has other weights, decays, biases or another reset")
+            raise _not_the_same(op, "has other weights, decays, biases or another reset")
 
 
-def _other(op: Operation, what: str) -> CompileError:
+def _not_the_same(op: Operation, what: str) -> CompileError:
     return CompileError(
         f"{op.name}: compiled back from NIR it {what}. NIR has no place for fractional bits, and the compiler takes "
         'the most that are proven to fit: what it compiled comes back the same. round_trip="close" exports it anyway'

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neuromorphic.compiler.nir.nodes import ELEMENTWISE, MAX_WEIGHTS, Map, Node
+from neuromorphic.compiler.nir.nodes import ELEMENTWISE, MAX_WEIGHTS, Map, Node, rounded_mantissa
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.weight_integers import LARGEST, Float64
 
-KEPT_BITS = 44
+MANTISSA_BITS = 44
+"""Bits to which a matrix is rounded, so that a whole number times a factor, divided by it, is whole again."""
 PUSHED = 1 << 22
 """Values that are pushed through a node at a time."""
 
@@ -39,17 +40,12 @@ def unfolded(node: Node, signal: Signal) -> Signal:
     size = len(signal.offset)
     factor = np.broadcast_to(node.factor.reshape(-1), (size,))
     surplus = np.broadcast_to(node.surplus.reshape(-1), (size,))
-    terms = {key: round_mantissas(m / factor.reshape((-1,) + (1,) * (m.ndim - 1))) for key, m in signal.terms.items()}
+    terms = {}
+    for key, matrix in signal.terms.items():
+        terms[key] = rounded_mantissa(matrix / factor.reshape((-1,) + (1,) * (matrix.ndim - 1)), MANTISSA_BITS)
     offset = signal.offset / factor
-    left = np.where(np.abs(offset - surplus) <= 2.0**-KEPT_BITS * np.abs(surplus), 0.0, offset - surplus)
+    left = np.where(np.abs(offset - surplus) <= 2.0**-MANTISSA_BITS * np.abs(surplus), 0.0, offset - surplus)
     return Signal(terms, left)
-
-
-def round_mantissas(values: Float64) -> Float64:
-    """Return numbers of ``KEPT_BITS`` bits: a whole number times a factor, and divided by it, is whole again."""
-    mantissa, exponent = np.frexp(values)
-    short: Float64 = np.ldexp(np.rint(mantissa * 2.0**KEPT_BITS) / 2.0**KEPT_BITS, exponent)
-    return short
 
 
 class Signals:
@@ -61,10 +57,7 @@ class Signals:
     def reaching(self, name: str) -> Signal:
         """Return what reaches a node, all linear nodes on the way multiplied out; of a linear node, what it gives.
 
-        Raises
-        ------
-        CompileError
-            When a matrix would have more than ``2**26`` weights.
+        A matrix of more than ``2**26`` weights is refused.
         """
         region, sources = self._region(name)
         target = self.wiring.nodes[name]
@@ -112,31 +105,26 @@ class Signals:
         order, _ = self.wiring.search(onward, sorted(inside, key=self.wiring.order.__getitem__))
         return order, sorted(sources, key=self.wiring.order.__getitem__)
 
-    def _gather(self, name: str, given: dict[str, dict[int, torch.Tensor]]) -> dict[int, torch.Tensor]:
-        """Add up what the edges into a node bring, by steps of delay."""
-        total: dict[int, torch.Tensor] = {}
-        for source in self.wiring.before[name]:
-            late = int((source, name) in self.wiring.late)
-            for steps, given_x in given.get(source, {}).items():
-                x = given_x.reshape(-1, *self.wiring.shape_in(name))
-                total[steps + late] = total[steps + late] + x if steps + late in total else x
-        return total
-
     def _push(self, region: list[str], name: str, source: str, x: torch.Tensor) -> dict[int, torch.Tensor]:
-        given = {source: {0: x}}
+        """Return what values of a source are at a node, by steps of delay."""
+        values = {source: {0: x}}
         for step in region:
-            arrived = self._gather(step, given)
+            arrived: dict[int, torch.Tensor] = {}
+            for before in self.wiring.before[step]:
+                late = int((before, step) in self.wiring.late)
+                for steps, y in values.get(before, {}).items():
+                    _add(arrived, steps + late, y.reshape(-1, *self.wiring.shape_in(step)))
             if not self.wiring.nodes[step].is_linear:
                 return arrived
-            given[step] = _through(self.wiring.maps[step], arrived)
-        return given[name]
+            values[step] = _through(self.wiring.maps[step], arrived)
+        return values[name]
 
     def _offset(self, region: list[str], name: str) -> Float64:
         """Return what biases alone bring; they are there from the first step, whatever delays there are."""
-        given: dict[str, torch.Tensor] = {}
+        values: dict[str, torch.Tensor] = {}
         for step in region:
             shape = self.wiring.shape_in(step)
-            arrived = [given[source].reshape(shape) for source in self.wiring.before[step] if source in given]
+            arrived = [values[source].reshape(shape) for source in self.wiring.before[step] if source in values]
             total = torch.stack(arrived).sum(dim=0) if arrived else None
             if self.wiring.nodes[step].is_linear:
                 m = self.wiring.maps[step]
@@ -147,9 +135,9 @@ class Signals:
                 if m.offset is not None:
                     total = m.offset if total is None else total + m.offset
             if total is not None:
-                given[step] = total
+                values[step] = total
         size = math.prod(self.wiring.shapes[name])
-        offset = given[name].reshape(size).numpy() if name in given else np.zeros(size)
+        offset = values[name].reshape(size).numpy() if name in values else np.zeros(size)
         if not float(np.abs(offset).max()) <= LARGEST:
             raise self.wiring.nodes[name].refuse(
                 f"biases add up to {float(np.abs(offset).max()):.3g}; at most {LARGEST:.0e}"
@@ -159,13 +147,16 @@ class Signals:
 
 def _through(m: Map, arrived: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
     """Apply a linear node to what arrived, by steps of delay."""
-    given: dict[int, torch.Tensor] = {}
+    values: dict[int, torch.Tensor] = {}
     for steps, x in arrived.items():
         y = m.apply(x)
         if m.steps is None:
-            given[steps] = given[steps] + y if steps in given else y
+            _add(values, steps, y)
             continue
         for more in np.unique(m.steps.numpy()).tolist():
-            part = y * (m.steps == more)
-            given[steps + more] = given[steps + more] + part if steps + more in given else part
-    return given
+            _add(values, steps + more, y * (m.steps == more))
+    return values
+
+
+def _add(values: dict[int, torch.Tensor], steps: int, x: torch.Tensor) -> None:
+    values[steps] = values[steps] + x if steps in values else x

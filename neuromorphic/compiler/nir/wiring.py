@@ -1,4 +1,4 @@
-"""How the nodes of a NIR graph hang together: sub-graphs flattened, edges and shapes checked, loops cut.
+"""How the nodes of a NIR graph are connected: sub-graphs flattened, edges and shapes checked, loops cut.
 
 NIR's recurrence has no explicit delay, so a loop is given one: the edge that closes it, found by a depth-first search
 from the input along the edges in their order, acts one step later. A loop with a ``Delay`` of a step or more needs
@@ -9,21 +9,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from graphlib import TopologicalSorter
 from typing import Any
 
-from neuromorphic.compiler.nir.nodes import (
-    LINEAR,
-    NEURONS,
-    PASSING,
-    Map,
-    Node,
-    Shape,
-    alike,
-    fitted,
-    linear_map,
-    numbers,
-    shape_of,
-)
+from neuromorphic.compiler.nir import nodes as linear_nodes
+from neuromorphic.compiler.nir.nodes import LINEAR, NEURONS, PASSING, Map, Node, Shape, numbers
 from neuromorphic.compiler.nir.portable import unfold
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError
@@ -34,27 +24,14 @@ NEURON_FIELDS = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_r
 
 
 class Wiring:
-    """A graph as nodes and edges whose shapes fit.
-
-    Parameters
-    ----------
-    graph : nir.NIRGraph
-        With sub-graphs or without.
-    dt : float
-        Seconds of a step; delays are whole numbers of them.
-
-    Raises
-    ------
-    CompileError
-        When a node cannot be compiled, an edge names none, two names fall together, a shape does not fit, or a loop
-        passes through no neuron.
-    """
+    """A graph as nodes and edges whose shapes fit; delays are whole numbers of steps of ``dt`` seconds."""
 
     def __init__(self, graph: Any, dt: float) -> None:
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.notes = Notes()
-        _Flattening(self).add(graph, ())
+        self.origins: dict[str, str] = {}
+        self._flatten(graph, ())
         self.after: dict[str, list[str]] = {name: [] for name in self.nodes}
         self.before: dict[str, list[str]] = {name: [] for name in self.nodes}
         for source, target in self.edges:
@@ -71,6 +48,61 @@ class Wiring:
         self.maps: dict[str, Map] = {}
         self._fit_shapes(order, dt)
         self.late = self._closing_edges()
+
+    def _flatten(self, graph: Any, path: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+        """Add a graph and its sub-graphs; return by which names edges enter and leave each node."""
+        where = ".".join(path) or "the graph"
+        nodes, edges = getattr(graph, "nodes", None), getattr(graph, "edges", None)
+        if type(graph).__name__ != "NIRGraph" or not isinstance(nodes, dict) or not nodes:
+            raise CompileError(f"{where}: must be a nir.NIRGraph with nodes, got {type(graph).__name__}")
+        if len(path) > MAX_DEPTH:
+            raise CompileError(f"{where}: sub-graphs are nested deeper than {MAX_DEPTH}")
+        ends = {key: self._node(key, node, path) for key, node in nodes.items()}
+        seen = set()
+        for pair in edges if isinstance(edges, (list, tuple)) else [edges]:
+            edge = tuple(pair) if isinstance(pair, (list, tuple)) else pair
+            if not isinstance(edge, tuple) or len(edge) != 2 or not all(isinstance(name, str) for name in edge):
+                raise CompileError(f"{where}: an edge must be (source, target), got {edge!r}")
+            if edge in seen:
+                raise CompileError(f"{where}: edge {edge!r} stands twice")
+            if len(self.edges) >= MAX_EDGES:
+                raise CompileError(f"{where}: more than {MAX_EDGES} edges")
+            seen.add(edge)
+            for name in edge:
+                if name not in ends:
+                    raise CompileError(
+                        f"{where}: edge {edge!r} names {name!r}, which is no node; nodes are {list(ends)}"
+                    )
+            self.edges.append((ends[edge[0]][1], ends[edge[1]][0]))
+        return ends
+
+    def _node(self, key: Any, node: Any, path: tuple[str, ...]) -> tuple[str, str]:
+        kind, full = type(node).__name__, (*path, str(key))
+        if kind == "NIRGraph":
+            inner = self._flatten(node, full)
+            ends = []
+            for what in ("Input", "Output"):
+                found = [end for key, end in inner.items() if type(node.nodes[key]).__name__ == what]
+                if len(found) != 1:
+                    raise CompileError(f"{'.'.join(full)}: a sub-graph has exactly one {what}, got {len(found)}")
+                ends.append(found[0])
+            return ends[0][0], ends[1][1]
+        name = "".join(c if c.isalnum() else "_" for c in "_".join(full))  # as operations may be named
+        name = name if any(c.isalnum() for c in name) else f"node{name}"
+        if kind not in (*LINEAR[1:], *NEURONS, "Input"):
+            raise CompileError(
+                f"{name} ({kind}): has no integer operations here; what has is {', '.join(LINEAR[1:])}, "
+                f"{', '.join(NEURONS)}, Input and sub-graphs (NIRGraph)"
+            )
+        if name in self.origins:
+            raise CompileError(
+                f"{'.'.join(full)}: its operation would be named {name}, as that of {self.origins[name]}"
+            )
+        self.origins[name] = ".".join(full)
+        if path and kind in ("Input", "Output"):
+            kind = "Pass"
+        self.nodes[name] = unfold(Node(name, kind, node))
+        return name, name
 
     def _input(self) -> str:
         found = [name for name, node in self.nodes.items() if node.kind == "Input"]
@@ -117,17 +149,17 @@ class Wiring:
         for name in order:
             node = self.nodes[name]
             if node.kind == "Input":
-                self.shapes[name] = shape_of(node, (node.nir.input_type or {}).get("input"), "its shape")
+                self.shapes[name] = linear_nodes.shape_of(node, (node.nir.input_type or {}).get("input"), "its shape")
                 continue
             shape = self.shapes[next(source for source in self.before[name] if source in self.shapes)]
             if node.is_linear:
-                self.maps[name] = linear_map(node, shape, dt)
+                self.maps[name] = linear_nodes.linear_map(node, shape, dt)
                 self.shapes[name] = self.maps[name].shape_out
             else:
                 self.shapes[name] = self._population(node, shape)
         for source, target in self.edges:
             got, wanted = self.shapes[source], self.shape_in(target)
-            fitted(self.nodes[target], got, wanted)
+            linear_nodes.shape_taken(self.nodes[target], got, wanted)
             if got != wanted:
                 self.note(
                     f"{target} takes {list(wanted)} where {source} gives {list(got)}: axes of 1 count for nothing."
@@ -146,11 +178,16 @@ class Wiring:
             self.notes.append(f"{node.name}: its parameters are single numbers; each of its neurons has them.")
             return shape
         own = shapes.pop()
-        return shape if alike(own, shape) and len(shape) > len(own) else own
+        return shape if linear_nodes.same_but_for_ones(own, shape) and len(shape) > len(own) else own
+
+    @property
+    def delays(self) -> set[str]:
+        """Names of the nodes that delay all their values by a step or more."""
+        return {name for name, m in self.maps.items() if m.steps is not None and int(m.steps.min()) >= 1}
 
     def _closing_edges(self) -> set[Edge]:
         """Return the edges that act one step later: those that close a loop which no ``Delay`` makes causal."""
-        delays = {name for name, m in self.maps.items() if m.steps is not None and int(m.steps.min()) >= 1}
+        delays = self.delays
         after = {name: [n for n in self.after[name] if n not in delays] for name in self.nodes}
         _, closing = self.search(after, [self.input, *sorted(delays, key=self.order.__getitem__)])
         for source, target in closing:
@@ -159,24 +196,20 @@ class Wiring:
 
     def populations(self) -> list[Node]:
         """Return neurons so that each stands after those that it reads without a delay."""
-        delayed = {name for name, m in self.maps.items() if m.steps is not None and int(m.steps.min()) >= 1}
-        now = [e for e in self.edges if e not in self.late and e[1] not in delayed]
-        waiting = dict.fromkeys(self.nodes, 0)
-        onward: dict[str, list[str]] = {name: [] for name in self.nodes}
-        for source, target in now:
-            waiting[target] += 1
-            onward[source].append(target)
-        ready = [(self.order[name], name) for name, count in waiting.items() if count == 0]
-        heapq.heapify(ready)
-        found = []
-        while ready:
+        delayed = self.delays
+        sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(self.nodes, ()))
+        for source, target in self.edges:
+            if (source, target) not in self.late and target not in delayed:
+                sorter.add(target, source)
+        sorter.prepare()  # closing edges cut every loop
+        found: list[Node] = []
+        ready: list[tuple[int, str]] = []
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                heapq.heappush(ready, (self.order[name], name))
             _, name = heapq.heappop(ready)
             found.append(self.nodes[name])
-            for target in onward[name]:
-                waiting[target] -= 1
-                if waiting[target] == 0:
-                    heapq.heappush(ready, (self.order[target], target))
-        assert len(found) == len(self.nodes), "closing edges cut every loop"
+            sorter.done(name)
         return [node for node in found if node.kind in NEURONS]
 
     def readouts(self) -> list[Node]:
@@ -190,72 +223,6 @@ class Wiring:
         return not node.is_linear
 
     def note(self, text: str) -> None:
-        """Keep a sentence about what is assumed, once."""
+        """Store a sentence about what is assumed, once."""
         if text not in self.notes:
             self.notes.append(text)
-
-
-class _Flattening:
-    """Nodes and edges of a graph and its sub-graphs, under names that operations may have."""
-
-    def __init__(self, wiring: Wiring) -> None:
-        self.wiring = wiring
-        self.origin: dict[str, str] = {}
-
-    def add(self, graph: Any, path: tuple[str, ...]) -> dict[str, tuple[str, str]]:
-        """Add a graph; return for each of its nodes by which names edges enter and leave it."""
-        where = ".".join(path) or "the graph"
-        nodes, edges = getattr(graph, "nodes", None), getattr(graph, "edges", None)
-        if type(graph).__name__ != "NIRGraph" or not isinstance(nodes, dict) or not nodes:
-            raise CompileError(f"{where}: must be a nir.NIRGraph with nodes, got {type(graph).__name__}")
-        if len(path) > MAX_DEPTH:
-            raise CompileError(f"{where}: sub-graphs are nested deeper than {MAX_DEPTH}")
-        ends = {key: self._node(key, node, path) for key, node in nodes.items()}
-        seen = set()
-        for pair in edges if isinstance(edges, (list, tuple)) else [edges]:
-            edge = tuple(pair) if isinstance(pair, (list, tuple)) else pair
-            if not isinstance(edge, tuple) or len(edge) != 2 or not all(isinstance(name, str) for name in edge):
-                raise CompileError(f"{where}: an edge must be (source, target), got {edge!r}")
-            if edge in seen:
-                raise CompileError(f"{where}: edge {edge!r} stands twice")
-            if len(self.wiring.edges) >= MAX_EDGES:
-                raise CompileError(f"{where}: more than {MAX_EDGES} edges")
-            seen.add(edge)
-            for name in edge:
-                if name not in ends:
-                    raise CompileError(
-                        f"{where}: edge {edge!r} names {name!r}, which is no node; nodes are {list(ends)}"
-                    )
-            self.wiring.edges.append((ends[edge[0]][1], ends[edge[1]][0]))
-        return ends
-
-    def _node(self, key: Any, node: Any, path: tuple[str, ...]) -> tuple[str, str]:
-        kind, full = type(node).__name__, (*path, str(key))
-        if kind == "NIRGraph":
-            inner = self.add(node, full)
-            by_kind = {
-                k: [e for n, e in inner.items() if type(node.nodes[n]).__name__ == k] for k in ("Input", "Output")
-            }
-            for what, found in by_kind.items():
-                if len(found) != 1:
-                    raise CompileError(f"{'.'.join(full)}: a sub-graph has exactly one {what}, got {len(found)}")
-            return by_kind["Input"][0][0], by_kind["Output"][0][1]
-        name = _legal("_".join(full))
-        if kind not in (*LINEAR[1:], *NEURONS, "Input"):
-            raise CompileError(
-                f"{name} ({kind}): has no integer operations here; what has is {', '.join(LINEAR[1:])}, "
-                f"{', '.join(NEURONS)}, Input and sub-graphs (NIRGraph)"
-            )
-        if name in self.origin:
-            raise CompileError(f"{'.'.join(full)}: its operation would be named {name}, as that of {self.origin[name]}")
-        self.origin[name] = ".".join(full)
-        if path and kind in ("Input", "Output"):
-            kind = "Pass"
-        self.wiring.nodes[name] = unfold(Node(name, kind, node))
-        return name, name
-
-
-def _legal(text: str) -> str:
-    """Return a name of letters, digits and underscores."""
-    name = "".join(c if c.isalnum() else "_" for c in text)
-    return name if any(c.isalnum() for c in name) else f"node{name}"

@@ -1,7 +1,8 @@
 """Which Lava process runs which operation, decided without Lava.
 
-A stock process stands wherever its fixed-point arithmetic is equal to the operation's; otherwise one of our own does,
-and the reason is kept. ``neuromorphic info`` prints this table, and the Lava side builds exactly what it says.
+A stock process stands wherever its fixed-point arithmetic is equal to the operation's. Every other operation, a new one
+too, runs its own step in a ``ProgramOperation``, and a reason is given. ``neuromorphic info`` prints this table, and
+the Lava side builds exactly what it says.
 
 Facts used (lava-nc 0.10.0, read in its sources and checked by this package's tests):
 
@@ -28,24 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuromorphic.bounds import prove
-from neuromorphic.ops import (
-    LI,
-    LIF,
-    Delay,
-    Dense,
-    FastWeights,
-    Gate,
-    GatedState,
-    HomeostaticLIF,
-    Input,
-    Multiply,
-    Operation,
-    Readout,
-    Resonator,
-    Scale,
-    Slots,
-    Torus,
-)
+from neuromorphic.ops import LIF, Delay, Dense, Input, Operation
 from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from neuromorphic.program import Program
 
@@ -98,13 +82,15 @@ class Link:
 class Synapse:
     """One Lava ``Dense``: a program's ``Dense`` on its way to one reader.
 
-    ``link`` says what it reads and how long that waits beyond Lava's own step, so that all that a reader hears arrives
-    together. ``shift`` is the left shift it applies: its own, and what a stock LIF's fixed shift of 6 leaves over.
-    ``weight_bits`` is 2 or 8, and ``graded`` says that it reads integers, not spikes.
+    The reader hears it as its source number ``position``. ``link`` says what it reads and how long that waits beyond
+    Lava's own step, so that all that a reader hears arrives together. ``shift`` is the left shift it applies: its own,
+    and what a stock LIF's fixed shift of 6 leaves over. ``weight_bits`` is 2 or 8, and ``graded`` says that it reads
+    integers, not spikes.
     """
 
     dense: Dense
     reader: str
+    position: int
     link: Link
     shift: int
     weight_bits: int
@@ -150,19 +136,20 @@ class Layout:
             extra = 0
             if isinstance(reader, LIF) and self.placements[reader.name].stock:
                 extra = reader.shift - LIF_INPUT_SHIFT
-            for source in reader.sources:
+            for position, source in enumerate(reader.sources):
                 if self.is_stock_dense(source):
                     dense = self.program[source]
                     assert isinstance(dense, Dense)
                     link = self.link(dense.source, reader.name, lag=1)
                     bits = self._bits[source]
                     assert bits is not None
-                    found.append(Synapse(dense, reader.name, link, dense.shift + extra, bits, self._graded(dense)))
+                    shift, graded = dense.shift + extra, self._graded(dense)
+                    found.append(Synapse(dense, reader.name, position, link, shift, bits, graded))
         return found
 
     def _graded(self, dense: Dense) -> bool:
         origin, _ = self.program.undelayed(dense.source)
-        return origin.kind != "events" or (isinstance(origin, Input) and (origin.low, origin.high) != (0, 1))
+        return origin.kind != "events" or origin.event_range != (0, 1)
 
     def _weight_bits(self, op: Dense) -> int | None:
         """Choose 2-bit synapses for ternary weights, else 8-bit ones, ``None`` if Lava's cannot do it."""
@@ -216,22 +203,23 @@ class Layout:
             return Placement(op.name, "RingBuffer", True, "plays the inputs, sample after sample")
         if isinstance(op, Dense):
             return self._place_dense(op)
-        if isinstance(op, HomeostaticLIF):
-            return Placement(op.name, "ProgramHomeostaticLIF", False, "stock thresholds stay as they are")
-        if isinstance(op, LIF):
+        if isinstance(op, Delay):
+            return Placement(op.name, "ProgramDelay", False, "Lava's delays are in synapses and never start anew")
+        reason = _REASONS.get(type(op).__name__, "Lava has no process that is known to equal it")
+        if type(op) is LIF:  # not its subclasses, whose steps are others
             obstacle = self._lif_obstacle(op)
             if obstacle is None:
                 return Placement(op.name, "LIFReset", True, "du=4095, one decay and threshold, reset to zero")
-            return Placement(op.name, "ProgramLIF", False, obstacle)
-        return Placement(op.name, f"Program{type(op).__name__}", False, _OWN[type(op)])
+            reason = obstacle
+        return Placement(op.name, "ProgramOperation", False, reason)
 
     def _place_dense(self, op: Dense) -> Placement:
+        bits = self._bits[op.name]
+        if bits is None:
+            return Placement(op.name, "ProgramOperation", False, "a loop leaves it no step, or a sum is too large")
         readers = [r.name for r in self.program.ops if op.name in r.sources]
         if not readers:
             return Placement(op.name, "none", True, "nothing reads it")
-        bits = self._bits[op.name]
-        if bits is None:
-            return Placement(op.name, "ProgramDense", False, "a loop leaves it no step, or a sum is too large")
         links = [self.link(op.source, reader, lag=1) for reader in readers]
         waits = sorted({link.wait for link in links if not link.needs_process})
         late = f", waiting {' or '.join(map(str, waits))} steps" if any(waits) else ""
@@ -269,19 +257,20 @@ def synapse_arguments(synapse: Synapse) -> dict[str, object]:
     return arguments
 
 
-_OWN = {
-    Readout: "Lava has no sum that clears itself between samples",
-    Scale: "Lava has no constant factor with a right shift toward zero",
-    Delay: "Lava's delays are in synapses and do not clear between samples",
-    Gate: "Lava has no sigmoid table",
-    Multiply: "stock ProdNeuron rounds down and wraps",
-    LI: "stock LIF has no 24-bit output of its membrane",
-    GatedState: "Lava has no state with a gate as its decay",
-    Resonator: "stock RF sends spikes, not its state",
-    Torus: "eight neighbours are cheaper than a matrix of synapses",
-    FastWeights: "Lava's learning has no fixed point that equals it",
-    Slots: "Lava has no winner-take-all memory",
+_REASONS = {
+    "HomeostaticLIF": "stock thresholds stay as they are",
+    "Readout": "Lava has no sum that starts anew with each sample",
+    "Scale": "Lava has no constant factor with a right shift toward zero",
+    "Gate": "Lava has no sigmoid table",
+    "Multiply": "stock ProdNeuron rounds down and wraps",
+    "LI": "stock LIF has no 24-bit output of its membrane",
+    "GatedState": "Lava has no state with a gate as its decay",
+    "Resonator": "stock RF sends spikes, not its state",
+    "Torus": "eight neighbours are cheaper than a matrix of synapses",
+    "FastWeights": "Lava's learning has no fixed point that equals it",
+    "Slots": "Lava has no winner-take-all memory",
 }
+"""Why Lava's own processes do not run an operation, where more is known than that none equals it."""
 
 
 def lava_mapping(program: Program) -> list[Placement]:

@@ -1,4 +1,4 @@
-"""Thresholds that follow the firing rate: the compiled form of :mod:`neuromorphic.homeostasis`."""
+"""Thresholds that follow the firing rate: the compiled form of :class:`neuromorphic.ops.HomeostaticLIF`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Neurons, sums, linear states and gates, eight at once in 32 bits.
 
-The definitions (:mod:`neuromorphic.fixed_point`, :mod:`neuromorphic.pathway_arithmetic`) take products through 64 bits.
+The definitions (:mod:`neuromorphic.ops`) take products through 64 bits.
 Here ``|x| * f >> 12`` is ``(|x| >> 12) * f + ((|x| & 4095) * f >> 12)``, which never leaves 32 for a factor of at most
 4096; and what is added to a state that saturates at 24 bits may be clipped to 2**30 first: it saturates either way. So
 the results are equal for every input, not only for proven ones. Places are padded to whole vectors.

@@ -43,7 +43,7 @@ class _Group:
         return FileFormatError(f"{self.where}: {why}")
 
     def check_known(self, known: set[str]) -> None:
-        """Refuse fields that mean something unheard of."""
+        """Refuse fields that are not known."""
         for name in self.fields:
             if name not in known:
                 raise self.refuse(f"{name} is not read here; known are {', '.join(sorted(known))}")
@@ -97,10 +97,10 @@ def read_netx(path: str | os.PathLike[str], *, num_steps: int) -> Program:
     Parameters
     ----------
     path : str or PathLike
-        HDF5, at most 256 MiB, read in a process of its own with limits of time and memory. ``input`` with nothing but a
-        shape may stand first; every other layer is ``dense`` with ``CUBA`` (or ``LOIHI``) neurons, whole weights in
-        -256..254 (to 255 where none is negative) and biases in -4096..4095. A current lasts one step
-        (``iDecay`` 4096), and so does a spike: no delay, no refractory time beyond one step, no graded spikes.
+        HDF5, at most 256 MiB. ``input`` with nothing but a shape may stand first; every other layer is ``dense`` with
+        ``CUBA`` (or ``LOIHI``) neurons, whole weights in -256..254 (to 255 where none is negative) and biases in
+        -4096..4095. A current lasts one step (``iDecay`` 4096), and so does a spike: no delay, no refractory time
+        beyond one step, no graded spikes.
     num_steps : int
         Steps that a sample runs.
 
@@ -181,21 +181,12 @@ def _read_dense(group: _Group, number: int, ops: list[Operation], notes: list[st
     most = max(int(np.maximum(sign * weights, 0).sum(axis=1).max()) for sign in (1, -1))
     if most > MAX_CURRENT:
         notes.append(f"lif{number}: its input can reach {most}; beyond {MAX_CURRENT} Lava's current wraps, here not")
-    names = []
-    for name, (matrix, shift) in zip((f"fc{number}", f"fc{number}_rest"), as_int8(weights), strict=False):
-        ops.append(Dense(name, source.name, matrix, shift=shift))
-        names.append(name)
-    constant = np.ones(rows, dtype=np.int32)
-    ops.append(
-        LIF(
-            f"lif{number}",
-            tuple(names),
-            decay=constant * np.int32(decay),
-            threshold=constant * np.int32(threshold << LIF_INPUT_SHIFT),
-            bias=(bias << BIAS_EXPONENT).astype(np.int32),
-            shift=LIF_INPUT_SHIFT,
-        )
-    )
+    matrices = zip((f"fc{number}", f"fc{number}_rest"), as_int8(weights), strict=False)
+    synapses = [Dense(name, source.name, matrix, shift=shift) for name, (matrix, shift) in matrices]
+    decays, thresholds = (np.full(rows, each, np.int32) for each in (decay, threshold << LIF_INPUT_SHIFT))
+    biases = (bias << BIAS_EXPONENT).astype(np.int32)
+    sources = tuple(dense.name for dense in synapses)
+    ops += [*synapses, LIF(f"lif{number}", sources, decays, thresholds, biases, shift=LIF_INPUT_SHIFT)]
 
 
 def _weights(group: _Group) -> NDArray[np.int64]:

@@ -64,14 +64,8 @@ def _layer(dense: Dense, neurons: LIF | Readout) -> dict[str, Any]:
         decay, threshold = int(neurons.decay[0]), int(neurons.threshold[0]) >> LIF_INPUT_SHIFT
     else:  # a sum: no leak, and a threshold that it must not reach
         decay, threshold = DECAY_ONE, MAX_VTH
-    neuron = {
-        "type": b"CUBA",
-        "iDecay": DECAY_ONE,  # Lava's du is this minus one: the current lasts one step
-        "vDecay": DECAY_ONE - decay,
-        "vThMant": threshold,
-        "refDelay": 1,
-        "gradedSpike": False,
-    }
+    neuron = {"type": b"CUBA", "iDecay": DECAY_ONE}  # Lava's du is this minus one: the current lasts one step
+    neuron |= {"vDecay": DECAY_ONE - decay, "vThMant": threshold, "refDelay": 1, "gradedSpike": False}
     layer: dict[str, Any] = {"type": b"dense", "shape": [neurons.size], "inFeatures": dense.weights.shape[1]}
     layer |= {"outFeatures": neurons.size, "weight": weights.astype(np.int32), "neuron": neuron}
     return layer | ({"bias": mantissa.astype(np.int32)} if mantissa.any() else {})
@@ -94,7 +88,7 @@ def export_netx(program: Program, path: str | os.PathLike[str]) -> Path:
     Path
         The file. ``lava.lib.dl.netx.hdf5.Network(net_config=path, reset_interval=T, reset_offset=1)`` builds it for
         samples of ``T`` steps that follow each other. Without ``reset_offset=1`` each layer clears itself one step
-        before a sample's first events reach it, and the last step of the sample before leaks into the next.
+        early, and the last step of the sample before leaks into the next.
 
     Raises
     ------

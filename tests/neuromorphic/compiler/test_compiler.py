@@ -264,7 +264,7 @@ def test_the_readout_is_the_networks_logits_in_other_units():
             lambda: compile_layers(
                 [(BitLinear(3, 3), nn.BatchNorm1d(3, track_running_stats=False), LIF(0.9))], num_steps=3
             ),
-            "lif1: BatchNorm keeps no running statistics",
+            "lif1: its BatchNorm keeps no running statistics",
         ),
     ],
 )

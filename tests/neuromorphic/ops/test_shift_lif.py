@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lava_fixtures import assert_equal
 from neuromorphic import Dense, Input, Program, prove, run
 from neuromorphic.errors import ExecutorError, ProgramError
 from neuromorphic.ops import Delay
@@ -86,9 +87,7 @@ def test_executors_run_it_by_its_step(executor):
 @pytest.mark.lava
 def test_lava_runs_it_by_its_step(lava_session):
     program, inputs = xylo_network(3)
-    expected, got = run(program, inputs[:, :1]), run(program, inputs[:, :1], "lava", session=lava_session)
-    for name, array in expected.variables.items():
-        np.testing.assert_array_equal(got.variables[name], array, err_msg=name)
+    assert_equal(program, inputs[:, :1], lava_session)
 
 
 def test_native_names_what_it_lacks():

@@ -9,7 +9,6 @@ zero, biases cannot run ahead, and events of one sample never meet the state of 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,39 +26,9 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.lava.mapping import Layout, Link, Synapse, stock_lif_arguments, synapse_arguments
 from neuromorphic.executors.lava.worker.local_runtime import LocalRuntime
-from neuromorphic.executors.lava.worker.pathway_processes import (
-    ProgramDelay,
-    ProgramDense,
-    ProgramFastWeights,
-    ProgramGate,
-    ProgramGatedState,
-    ProgramLI,
-    ProgramMultiply,
-    ProgramResonator,
-    ProgramScale,
-    ProgramSlots,
-    ProgramTorus,
-)
-from neuromorphic.executors.lava.worker.processes import ProgramHomeostaticLIF, ProgramLIF, ProgramReadout
+from neuromorphic.executors.lava.worker.processes import ProgramDelay, ProgramOperation
 from neuromorphic.executors.lava.worker.recorder import Recorder
-from neuromorphic.ops import (
-    LI,
-    LIF,
-    Delay,
-    Dense,
-    FastWeights,
-    Gate,
-    GatedState,
-    HomeostaticLIF,
-    Input,
-    Multiply,
-    Operation,
-    Readout,
-    Resonator,
-    Scale,
-    Slots,
-    Torus,
-)
+from neuromorphic.ops import Operation
 from neuromorphic.program import Program
 
 MAX_INPUT_VALUES = 1 << 24  # of one network: Lava holds the inputs several times over, as int32
@@ -68,58 +37,13 @@ NUM_REPORTS = 50
 Progress = Callable[[int, int], None]
 
 
-class Part(NamedTuple):
-    """Where a variable lies: a file, and which of its columns."""
-
-    file: Path
-    columns: slice
-
-
 class Network(NamedTuple):
     """A built network: its source, how many steps play everything, how many processes, a file for each variable."""
 
     source: AbstractProcess
     num_steps: int
     num_processes: int
-    files: dict[str, Part]
-
-
-def _make_process(op: Operation, layout: Layout, clock: dict[str, int]) -> AbstractProcess:
-    """Make the process of an operation that is no stock synapse."""
-    shared: dict[str, Any] = {**clock, "name": op.name}
-    if isinstance(op, LIF):
-        if layout.placements[op.name].stock:
-            return LIFReset(shape=(op.size,), **stock_lif_arguments(op), **shared)
-        shared |= {"decay": op.decay, "threshold": op.threshold, "reset": op.reset}
-        if isinstance(op, HomeostaticLIF):
-            shared |= {"control": op.control, "period": op.period, "options": op.options}
-            return ProgramHomeostaticLIF(bias=op.bias, shift=op.shift, **shared)
-        return ProgramLIF(bias=op.bias, shift=op.shift, **shared)
-    if isinstance(op, Readout):
-        return ProgramReadout(bias=op.bias, shift=op.shift, **shared)
-    if isinstance(op, Dense):
-        return ProgramDense(weights=op.weights, shift=op.shift, name=op.name)
-    if isinstance(op, Scale):
-        return ProgramScale(factor=op.factor, shift=op.shift, name=op.name)
-    if isinstance(op, Gate):
-        return ProgramGate(offset=op.offset, name=op.name)
-    if isinstance(op, Multiply):
-        return ProgramMultiply(shape=(op.size,), shift=op.shift, name=op.name)
-    if isinstance(op, LI):
-        return ProgramLI(decay=op.decay, bias=op.bias, shift=op.shift, **shared)
-    if isinstance(op, GatedState):
-        return ProgramGatedState(shape=(op.size,), **shared)
-    if isinstance(op, Resonator):
-        return ProgramResonator(cosine=op.cosine, sine=op.sine, **shared)
-    if isinstance(op, Torus):
-        return ProgramTorus(rows=op.rows, columns=op.columns, edges=op.edges, name=op.name)
-    if isinstance(op, FastWeights):
-        options = {name: getattr(op, name) for name in ("size", "decay", "rate_bits", "frac", "rule")}
-        return ProgramFastWeights(**options, **shared)
-    assert isinstance(op, Slots), op
-    options = {name: getattr(op, name) for name in ("keys", "gain", "shift", "decay_bits", "rate_bits", "plastic")}
-    fast = np.zeros(op.keys.shape, dtype=np.int32) if op.fast is None else op.fast
-    return ProgramSlots(**options, fast=fast, **shared)
+    files: dict[str, Path]
 
 
 class _Builder:
@@ -136,23 +60,35 @@ class _Builder:
         self._outputs: dict[str, Any] = {program.input.name: source.s_out}
         self._delays: dict[Link, Any] = {}
         for op in program.ops:
-            if isinstance(op, (Input, Delay)) or self.layout.is_stock_dense(op.name):
-                continue
-            process = self.processes[op.name] = _make_process(op, self.layout, self.clock(op.name))
-            self.count += 1
-            if op.kind != "sum":
-                self._outputs[op.name] = process.s_out if isinstance(op, LIF) else process.a_out
+            if self.layout.placements[op.name].process in ("LIFReset", "ProgramOperation"):
+                self._make(op)
         for synapse in self.layout.synapses():
             self._connect_synapse(synapse)
-        for op in program.ops:
-            if op.name in self.processes:
-                for name, times in Counter(op.sources).items():
-                    if not self.layout.is_stock_dense(name):
-                        self._connect(op, name, times)
+        for name in self.processes:
+            for k, source_name in enumerate(program[name].sources):
+                if not self.layout.is_stock_dense(source_name):
+                    self._output(self.layout.link(source_name, name)).connect(self._input(name, k))
 
     def clock(self, name: str) -> dict[str, int]:
         """Return when the samples of an operation begin: the step in which its first events arrive."""
         return {"reset_interval": self.num_steps, "reset_offset": 1 + self.layout.depth[name]}
+
+    def _make(self, op: Operation) -> None:
+        process: Any
+        if self.layout.placements[op.name].stock:
+            arguments = stock_lif_arguments(op)
+            process = LIFReset(shape=(op.size,), **arguments, **self.clock(op.name), name=op.name)
+            self._outputs[op.name] = process.s_out
+        else:
+            process = ProgramOperation(op, **self.clock(op.name))
+            self._outputs[op.name] = process.out
+        self.processes[op.name] = process
+        self.count += 1
+
+    def _input(self, name: str, k: int) -> Any:
+        """Return the port at which an operation hears its source number ``k``; a stock one sums all in one port."""
+        process: Any = self.processes[name]
+        return process.a_in if self.layout.placements[name].stock else getattr(process, f"in_{k}")
 
     def _connect_synapse(self, synapse: Synapse) -> None:
         process = {"Dense": LavaDense, "DelayDense": DelayDense}[synapse.process]
@@ -160,21 +96,7 @@ class _Builder:
         self.count += 1
         waits = synapse.link.needs_process
         self._output(synapse.link if waits else Link(synapse.link.source, 0, 0)).connect(connection.s_in)
-        reader: Any = self.processes[synapse.reader]
-        connection.a_out.connect(reader.a_in)  # a gate comes from a Gate, never from synapses
-
-    def _connect(self, op: Operation, source: str, times: int) -> None:
-        """Connect a source with its reader, which hears it so many times: Lava connects two ports only once."""
-        process: Any = self.processes[op.name]
-        gated = isinstance(op, (Multiply, GatedState)) and source == op.gate
-        port = process.gate_in if gated else process.a_in
-        output = self._output(self.layout.link(source, op.name))
-        if times > 1:
-            repeated = ProgramScale(factor=np.full(op.size, times, dtype=np.int32), shift=0)
-            self.count += 1
-            output.connect(repeated.a_in)
-            output = repeated.a_out
-        output.connect(port)
+        connection.a_out.connect(self._input(synapse.reader, synapse.position))
 
     def _output(self, link: Link) -> Any:
         """Return the port where what a link carries comes out, a delay in between if it needs one."""
@@ -182,44 +104,31 @@ class _Builder:
             return self._outputs[link.source]
         if link not in self._delays:
             size = self.program[link.source].size
-            delay = ProgramDelay(shape=(size,), steps=link.wait, back=link.back, **self.clock(link.source))
+            delay = ProgramDelay(size=size, steps=link.wait, back=link.back, **self.clock(link.source))
             self.count += 1
-            self._outputs[link.source].connect(delay.a_in)
-            self._delays[link] = delay.a_out
+            self._outputs[link.source].connect(delay.in_0)
+            self._delays[link] = delay.out
         return self._delays[link]
 
-
-def _record(builder: _Builder, op: Operation, directory: Path, span: dict[str, int], files: dict[str, Part]) -> None:
-    """Connect a recorder: to the port of an own process, to the variable of a stock one, which has no such port."""
-    process: Any = builder.processes[op.name]
-    stock = builder.layout.placements[op.name].stock
-    spiking = isinstance(op, LIF)
-    state_size = sum(v.size for v in op.variables if v.name != "spikes")
-    state_file, spikes_file = directory / f"{len(files)}_state.npy", directory / f"{len(files)}_spikes.npy"
-    recorder = Recorder(
-        shape=(op.size,),
-        state_shape=(state_size,),
-        reads_state=stock,
-        state_file=str(state_file),
-        spikes_file=str(spikes_file) if spiking else None,
-        name=f"{op.name}_recorder",
-        **span,
-    )
-    builder.count += 1
-    first = 0
-    for variable in op.variables:
-        name = f"{op.name}.{variable.name}"
-        if variable.name == "spikes":
-            files[name] = Part(spikes_file, slice(None))
+    def record(self, op: Operation, files: list[str], num_steps: int) -> None:
+        """Connect a recorder of all variables of an operation."""
+        process: Any = self.processes[op.name]
+        stock = self.layout.placements[op.name].stock
+        received, read = (op.variables[:1], op.variables[1:]) if stock else (op.variables, ())
+        recorder = Recorder(
+            received=received,
+            read=read,
+            files=files,
+            first_step=1 + self.layout.depth[op.name],
+            num_steps=num_steps,
+            name=f"{op.name}_recorder",
+        )
+        self.count += 1
+        if stock:  # sends its spikes, not its membrane
+            process.s_out.connect(recorder.a_in)
+            recorder.state_ref.connect_var(process.v)
         else:
-            files[name] = Part(state_file, slice(first, first + variable.size))
-            first += variable.size
-    if spiking:
-        process.s_out.connect(recorder.a_in)
-    if stock:
-        recorder.state_ref.connect_var(process.v)
-    else:
-        process.state_out.connect(recorder.state_in)
+            process.record_out.connect(recorder.a_in)
 
 
 def build(program: Program, inputs: NDArray[np.int32], directory: Path) -> Network:
@@ -243,11 +152,12 @@ def build(program: Program, inputs: NDArray[np.int32], directory: Path) -> Netwo
     played = np.ascontiguousarray(inputs.transpose(2, 1, 0).reshape(size, batch * num_steps))  # [N, B * T]
     source = RingBuffer(data=played)
     builder = _Builder(program, source, num_steps)
-    files: dict[str, Part] = {}
+    files: dict[str, Path] = {}
     for op in program.ops:
         if op.variables:
-            span = {"first_step": 1 + builder.layout.depth[op.name], "num_steps": batch * num_steps}
-            _record(builder, op, directory, span, files)
+            own = {f"{op.name}.{v.name}": directory / f"{len(files) + k}.npy" for k, v in enumerate(op.variables)}
+            builder.record(op, [str(file) for file in own.values()], batch * num_steps)
+            files |= own
     depth = max(builder.layout.depth.values())
     return Network(source, batch * num_steps + depth, builder.count, files)
 
@@ -313,10 +223,8 @@ def run_program(
         facts["run_seconds"] += time.perf_counter() - running
         facts["processes"] = network.num_processes
         stop()
-        for name, part in network.files.items():
-            kept = np.load(part.file, mmap_mode="r", allow_pickle=False)[:, part.columns]
-            played = kept.reshape(samples.shape[1], num_steps, -1)  # [B, T, N]
-            parts.setdefault(name, []).append(played.transpose(1, 0, 2).copy())
-        for file in {part.file for part in network.files.values()}:
+        for name, file in network.files.items():
+            played = np.load(file, allow_pickle=False).reshape(samples.shape[1], num_steps, -1)  # [B, T, N]
+            parts.setdefault(name, []).append(played.transpose(1, 0, 2))
             file.unlink()
     return {name: np.concatenate(arrays, axis=1) for name, arrays in parts.items()}, facts

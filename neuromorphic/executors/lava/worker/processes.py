@@ -1,12 +1,13 @@
-"""The Lava processes that Lava does not have: LIF with every reset, a running sum, a recorder of spikes and state.
+"""The Lava processes that Lava does not have: any operation of a program, and the wait between two of them.
 
-The arithmetic is :mod:`neuromorphic.fixed_point`'s, so an equation stands once. Steps count from 1, as in Lava, and
-state is cleared as Lava's ``LIFReset`` does it: before step ``t`` when ``t % reset_interval == reset_offset %
-reset_interval``.
+Steps count from 1, as in Lava. What belongs to a sample starts anew as in Lava's ``LIFReset``: before step ``t`` when
+``t % reset_interval == reset_offset % reset_interval``. Neither process adds a step: what is sent in a step has been
+received in it.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,297 +20,154 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-from numpy.typing import NDArray
 
-from neuromorphic.fixed_point import accumulate_step, lif_step
-from neuromorphic.homeostasis import control_step, moved_threshold
+from neuromorphic.errors import ExecutorError
+from neuromorphic.ops import Operation
+from neuromorphic.ops.numbers import NumPy
 
 
-class ProgramLIF(AbstractProcess):
-    """Leaky integrate-and-fire neurons of a program: per-neuron parameters and every reset.
-
-    Equation: :func:`neuromorphic.fixed_point.lif_step`.
+class ProgramOperation(AbstractProcess):
+    """One operation of a program. What it computes is its :meth:`neuromorphic.ops.Operation.step`.
 
     Parameters
     ----------
-    decay : NDArray[np.int32]
-        Q0.12 factors in 0..4096, ``[N]``.
-    threshold : NDArray[np.int32]
-        In the units of ``v``, ``[N]``.
-    bias : NDArray[np.int32]
-        In the units of ``v``, ``[N]``.
-    shift : int
-        Fractional bits of ``v`` relative to the current.
-    reset : str
-        One of ``neuromorphic.fixed_point.RESETS``.
+    op : Operation
+        Any operation that has a step: all but ``Input`` and ``Delay``.
     reset_interval, reset_offset : int
-        When the state is cleared; see the module.
-    name : str, optional
-        Name of the process.
+        When the states start anew; see the module. An interval of 0: never.
 
     Attributes
     ----------
-    a_in : InPort
-        Summed synaptic current, int32 ``[N]``.
-    s_out : OutPort
-        Spikes, 0/1 ``[N]``.
-    state_out : OutPort
-        ``v`` after the step, for a recorder.
-    v : Var
-        State after the step, 24 bits ``[N]``.
+    in_0, in_1, ... : InPort
+        What its sources send, in their order, int32 ``[wants[k].size]``.
+    out : OutPort
+        The value of the step, int32 ``[size]``.
+    record_out : OutPort
+        All variables that a recording stores, one after the other, int32; only if there are some.
+    (name of a state) : Var
+        Every state after the step, int64, of the shape that ``op.states()`` gives: ``v`` of a ``LIF``.
+
+    Raises
+    ------
+    ExecutorError
+        When a state has a name that Lava's processes use themselves.
     """
 
-    def __init__(
-        self,
-        *,
-        decay: NDArray[np.int32],
-        threshold: NDArray[np.int32],
-        bias: NDArray[np.int32],
-        shift: int,
-        reset: str,
-        reset_interval: int,
-        reset_offset: int,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(shift=shift, reset=reset, reset_interval=reset_interval, reset_offset=reset_offset, name=name)
-        shape = decay.shape
-        self.a_in = InPort(shape=shape)
-        self.s_out = OutPort(shape=shape)
-        self.state_out = OutPort(shape=shape)
-        self.v = Var(shape=shape, init=0)
-        self.decay = Var(shape=shape, init=decay)
-        self.threshold = Var(shape=shape, init=threshold)
-        self.bias = Var(shape=shape, init=bias)
+    def __init__(self, op: Operation, *, reset_interval: int = 0, reset_offset: int = 1) -> None:
+        super().__init__(op=op, reset_interval=reset_interval, reset_offset=reset_offset, name=op.name)
+        for k, wanted in enumerate(op.wants):
+            setattr(self, f"in_{k}", InPort(shape=(wanted.size,)))
+        self.out = OutPort(shape=(op.size,))
+        if op.variables:
+            self.record_out = OutPort(shape=(sum(variable.size for variable in op.variables),))
+        for name, state in op.states().items():
+            if hasattr(self, name) or hasattr(PyLoihiProcessModel, name):
+                raise ExecutorError(
+                    f"{op.name}: a state cannot be named {name!r} on Lava, whose processes have that name"
+                )
+            setattr(self, name, Var(shape=state.shape, init=state.first))
 
 
-@implements(proc=ProgramLIF, protocol=LoihiProtocol)
+class _Ports(type(PyLoihiProcessModel)):  # type: ignore[misc]
+    """Answers for the ports and variables of a model, which Lava wants as attributes of its class.
+
+    Lava asks for them by name, and only after the process has them; the names are those of an operation.
+    """
+
+    def __getattr__(cls, name: str) -> LavaPyType:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name.startswith("in_") and name[3:].isdigit():
+            return LavaPyType(PyInPort.VEC_DENSE, np.int32)
+        if name in ("out", "record_out"):
+            return LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+        return LavaPyType(np.ndarray, np.int64)
+
+
+@implements(proc=ProgramOperation, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyProgramLIFModel(PyLoihiProcessModel):
-    """Fixed-point model of :class:`ProgramLIF`, equal to the reference executor by sharing its step."""
-
-    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=1)
-    state_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-    v: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
-    decay: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=13)
-    threshold: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
-    bias: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
+class PyProgramOperationModel(PyLoihiProcessModel, metaclass=_Ports):
+    """Fixed-point model of :class:`ProgramOperation`: the operation's own step, on a batch of one."""
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self._shift: int = proc_params["shift"]
-        self._reset: str = proc_params["reset"]
-        self._interval: int = proc_params["reset_interval"]
-        self._offset: int = proc_params["reset_offset"] % self._interval
-
-    def run_spk(self) -> None:
-        """Receive the current, make one step, send the spikes and the state."""
-        current = self.a_in.recv()
-        if self.time_step % self._interval == self._offset:
-            self.v[:] = 0
-        spikes, v = lif_step(
-            self.v[np.newaxis],
-            current[np.newaxis],
-            decay=self.decay,
-            threshold=self.threshold,
-            bias=self.bias,
-            shift=self._shift,
-            reset=self._reset,
-        )
-        self.v[:] = v[0]
-        self.s_out.send(spikes[0])
-        self.state_out.send(self.v)
-
-
-class ProgramHomeostaticLIF(AbstractProcess):
-    """LIF neurons whose thresholds follow their firing rate; see :class:`neuromorphic.neuron_ops.HomeostaticLIF`.
-
-    Equation: :func:`neuromorphic.fixed_point.lif_step` with :func:`neuromorphic.homeostasis.moved_threshold`, and every
-    ``period`` steps of a sample :func:`neuromorphic.homeostasis.control_step`.
-
-    Parameters
-    ----------
-    decay, threshold, bias, shift, reset
-        As of :class:`ProgramLIF`; ``threshold`` is the base.
-    control : NDArray[np.int32]
-        Of every domain at the start of a sample, ``[domains, 4]``.
-    period : int
-        Steps between two updates.
-    options : dict
-        Arguments of ``control_step``.
-    reset_interval, reset_offset : int
-        When membranes and controllers start anew; see the module.
-    name : str, optional
-        Name of the process.
-
-    Attributes
-    ----------
-    a_in : InPort
-        Summed synaptic current, int32 ``[N]``.
-    s_out : OutPort
-        Spikes, 0 or 1, ``[N]``.
-    state_out : OutPort
-        ``v``, then the offset of every domain, after the step, ``[N + domains]``.
-    v : Var
-        Membrane after the step, 24 bits ``[N]``.
-    control : Var
-        Average, integral, error and offset, ``[domains, 4]``.
-    count : Var
-        Spikes of each domain since the last update, ``[domains]``.
-    """
-
-    def __init__(
-        self,
-        *,
-        decay: NDArray[np.int32],
-        threshold: NDArray[np.int32],
-        bias: NDArray[np.int32],
-        shift: int,
-        reset: str,
-        control: NDArray[np.int32],
-        period: int,
-        options: dict[str, Any],
-        reset_interval: int,
-        reset_offset: int,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            shift=shift,
-            reset=reset,
-            start=control,
-            period=period,
-            options=options,
-            reset_interval=reset_interval,
-            reset_offset=reset_offset,
-            name=name,
-        )
-        shape, domains = decay.shape, len(control)
-        self.a_in = InPort(shape=shape)
-        self.s_out = OutPort(shape=shape)
-        self.state_out = OutPort(shape=(shape[0] + domains,))
-        self.v = Var(shape=shape, init=0)
-        self.decay = Var(shape=shape, init=decay)
-        self.threshold = Var(shape=shape, init=threshold)
-        self.bias = Var(shape=shape, init=bias)
-        self.control = Var(shape=control.shape, init=control)
-        self.count = Var(shape=(domains,), init=0)
-
-
-@implements(proc=ProgramHomeostaticLIF, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
-class PyProgramHomeostaticLIFModel(PyLoihiProcessModel):
-    """Fixed-point model of :class:`ProgramHomeostaticLIF`."""
-
-    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=1)
-    state_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=27)
-    v: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
-    decay: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=13)
-    threshold: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
-    bias: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
-    control: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=27)
-    count: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
-
-    def __init__(self, proc_params: Any) -> None:
-        super().__init__(proc_params)
-        self._neuron = {name: proc_params[name] for name in ("shift", "reset")}
-        self._start: NDArray[np.int32] = proc_params["start"]
-        self._period: int = proc_params["period"]
-        self._options: dict[str, Any] = proc_params["options"]
+        op: Operation = proc_params["op"]
+        self._xp = NumPy()
+        self._op = op.placed(self._xp.constant)
+        self._inputs = [f"in_{k}" for k in range(len(op.sources))]
+        self._first = {name: state.first for name, state in op.states().items()}
+        self._variables = [variable.name for variable in op.variables]
         self._interval: int = proc_params["reset_interval"]
         self._offset: int = proc_params["reset_offset"]
 
     def run_spk(self) -> None:
-        """Receive the current, make one step, send the spikes and the state, move the thresholds when it is time."""
-        current = self.a_in.recv()
-        place = (self.time_step - self._offset) % self._interval
-        if place == 0:
-            self.v[:], self.control[:], self.count[:] = 0, self._start, 0
-        domains = len(self.control)
-        per_domain = self.v.size // domains
-        moved = moved_threshold(self.threshold, self.control[np.newaxis, :, 3], per_domain)
-        spikes, v = lif_step(
-            self.v[np.newaxis],
-            current[np.newaxis],
-            decay=self.decay,
-            threshold=moved,
-            bias=self.bias,
-            **self._neuron,
-        )
-        self.v[:] = v[0]
-        self.count += spikes.reshape(domains, per_domain).sum(axis=1, dtype=np.int32)
-        if (place + 1) % self._period == 0:
-            self.control[:] = control_step(self.control[np.newaxis], self.count[np.newaxis], **self._options)[0]
-            self.count[:] = 0
-        self.s_out.send(spikes[0])
-        self.state_out.send(np.concatenate((self.v, self.control[:, 3])))
+        """Receive, make one step, send."""
+        inputs = [getattr(self, name).recv().astype(np.int64)[np.newaxis] for name in self._inputs]
+        if self._interval and (self.time_step - self._offset) % self._interval == 0:
+            for name, first in self._first.items():
+                getattr(self, name)[...] = first
+        state = SimpleNamespace(**{name: getattr(self, name)[np.newaxis] for name in self._first})
+        value = self._op.step(self._xp, state, *inputs)
+        for name in self._first:
+            getattr(self, name)[...] = getattr(state, name)[0]
+        self.out.send(value[0])
+        if self._variables:
+            self.record_out.send(np.concatenate([getattr(state, name)[0] for name in self._variables]))
 
 
-class ProgramReadout(AbstractProcess):
-    """A running sum per class.
-
-    Equation: :func:`neuromorphic.fixed_point.accumulate_step`.
+class ProgramDelay(AbstractProcess):
+    """Values as they were ``steps`` steps ago; those of the last ``back`` steps of a sample are not passed on.
 
     Parameters
     ----------
-    bias : NDArray[np.int32]
-        Added every step, in the units of ``y``, ``[N]``.
-    shift : int
-        Fractional bits of ``y`` relative to the current.
+    size : int
+        Number of values.
+    steps : int
+        0 or more; 0 passes them on in the same step.
+    back : int
+        So many steps at the end of a sample are replaced by zeros.
     reset_interval, reset_offset : int
-        When the sum is cleared; see the module.
-    name : str, optional
-        Name of the process.
+        Steps of a sample, and the step in which the first of them arrives.
 
     Attributes
     ----------
-    a_in : InPort
-        Summed synaptic current, int32 ``[N]``.
-    state_out : OutPort
-        ``y`` after the step, for a recorder.
-    y : Var
-        Sum after the step, 24 bits ``[N]``.
+    in_0 : InPort
+        Values, int32 ``[size]``.
+    out : OutPort
+        int32 ``[size]``.
     """
 
-    def __init__(
-        self,
-        *,
-        bias: NDArray[np.int32],
-        shift: int,
-        reset_interval: int,
-        reset_offset: int,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(shift=shift, reset_interval=reset_interval, reset_offset=reset_offset, name=name)
-        self.a_in = InPort(shape=bias.shape)
-        self.state_out = OutPort(shape=bias.shape)
-        self.y = Var(shape=bias.shape, init=0)
-        self.bias = Var(shape=bias.shape, init=bias)
+    def __init__(self, *, size: int, steps: int, back: int, reset_interval: int, reset_offset: int) -> None:
+        super().__init__(size=size, steps=steps, back=back, reset_interval=reset_interval, reset_offset=reset_offset)
+        self.in_0 = InPort(shape=(size,))
+        self.out = OutPort(shape=(size,))
 
 
-@implements(proc=ProgramReadout, protocol=LoihiProtocol)
+@implements(proc=ProgramDelay, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyProgramReadoutModel(PyLoihiProcessModel):
-    """Fixed-point model of :class:`ProgramReadout`."""
+class PyProgramDelayModel(PyLoihiProcessModel):
+    """Model of :class:`ProgramDelay`. With a delay it sends before it receives, so it may stand in a loop."""
 
-    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
-    state_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=24)
-    y: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
-    bias: NDArray[np.int32] = LavaPyType(np.ndarray, np.int32, precision=24)
+    in_0: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self._shift: int = proc_params["shift"]
         self._interval: int = proc_params["reset_interval"]
-        self._offset: int = proc_params["reset_offset"] % self._interval
+        self._offset: int = proc_params["reset_offset"]
+        self._steps: int = proc_params["steps"]
+        self._back: int = proc_params["back"]
+        self._line = np.zeros((max(self._steps, 1), proc_params["size"]), dtype=np.int32)
 
     def run_spk(self) -> None:
-        """Receive the current, add it, send the sum."""
-        current = self.a_in.recv()
-        if self.time_step % self._interval == self._offset:
-            self.y[:] = 0
-        self.y[:] = accumulate_step(self.y[np.newaxis], current[np.newaxis], bias=self.bias, shift=self._shift)[0]
-        self.state_out.send(self.y)
+        """Send what is due, receive what comes."""
+        index = self.time_step % len(self._line)
+        if self._steps > 0:
+            self.out.send(self._line[index])
+        received = self.in_0.recv()
+        place = (self.time_step - self._offset) % self._interval
+        self._line[index] = 0 if place >= self._interval - self._back else received
+        if self._steps == 0:
+            self.out.send(self._line[index])

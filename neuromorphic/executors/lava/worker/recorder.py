@@ -1,7 +1,8 @@
-"""A process that keeps what another one does, step by step, in files."""
+"""A process that stores what another one does, step by step, in files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,67 +16,52 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 from numpy.typing import NDArray
 
+from neuromorphic.ops import Variable
+
 
 class Recorder(AbstractProcess):
-    """Keep the spikes and the state of one process over a span of steps, and write both to files at its end.
+    """Store the variables of one process over a span of steps, and write each to a file at its end.
 
-    Spikes are received. The state is received too from a process that sends it; from a stock process, which does not,
-    it is read through a RefPort in the post-management phase, as Lava's ``Monitor`` does. That phase costs about as
-    much as the step itself, so it is asked for only where a RefPort is connected. ``Var.get`` is not used: it sends
-    one number a message.
+    A process of ours sends all of them. A stock ``LIFReset`` sends its spikes; its membrane is read through a RefPort
+    in the post-management phase, as Lava's ``Monitor`` does. That phase costs about as much as the step itself, so it
+    is asked for only where something is read. ``Var.get`` is not used: it sends one number a message.
 
     Parameters
     ----------
-    shape, state_shape : tuple of int
-        ``(N,)`` of the spikes and ``(S,)`` of the state.
+    received, read : sequence of Variable
+        What arrives at ``a_in``, one after the other, and what is read through ``state_ref``, one variable or none.
+    files : sequence of str
+        Where each goes, those received first: ``.npy``, ``[num_steps, size]`` of the variable's dtype.
     first_step : int
-        First Lava step to keep, from 1.
+        First Lava step to store, from 1.
     num_steps : int
-        How many to keep.
-    reads_state : bool
-        Whether ``state_ref`` is connected; otherwise ``state_in`` is.
-    state_file : str
-        Where the state goes: ``.npy``, int32 ``[num_steps, S]``.
-    spikes_file : str, optional
-        Where the spikes go: ``.npy``, uint8 ``[num_steps, N]``. Without it ``a_in`` stays unconnected.
-    name : str, optional
+        How many to store.
+    name : str
         Name of the process.
 
     Attributes
     ----------
     a_in : InPort
-        Spikes, ``[N]``.
-    state_in : InPort
-        State, ``[S]``.
+        int32.
     state_ref : RefPort
-        To the state of a process that does not send it, ``[S]``.
+        To a variable of a stock process.
     """
 
     def __init__(
         self,
         *,
-        shape: tuple[int, ...],
-        state_shape: tuple[int, ...],
+        received: Sequence[Variable],
+        read: Sequence[Variable],
+        files: Sequence[str],
         first_step: int,
         num_steps: int,
-        reads_state: bool,
-        state_file: str,
-        spikes_file: str | None = None,
-        name: str | None = None,
+        name: str,
     ) -> None:
         super().__init__(
-            shape=shape,
-            state_shape=state_shape,
-            first_step=first_step,
-            num_steps=num_steps,
-            reads_state=reads_state,
-            state_file=state_file,
-            spikes_file=spikes_file,
-            name=name,
+            received=received, read=read, files=files, first_step=first_step, num_steps=num_steps, name=name
         )
-        self.a_in = InPort(shape=shape)
-        self.state_in = InPort(shape=state_shape)
-        self.state_ref = RefPort(shape=state_shape)
+        self.a_in = InPort(shape=(sum(variable.size for variable in received),))
+        self.state_ref = RefPort(shape=(read[0].size if read else 1,))
 
 
 @implements(proc=Recorder, protocol=LoihiProtocol)
@@ -84,45 +70,47 @@ class Recorder(AbstractProcess):
 class PyRecorderModel(PyLoihiProcessModel):
     """Model of :class:`Recorder`."""
 
-    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=1)
-    state_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
-    state_ref: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32, precision=24)
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    state_ref: PyRefPort = LavaPyType(PyRefPort.VEC_DENSE, np.int32)
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self._first: int = proc_params["first_step"]
         self._count: int = proc_params["num_steps"]
-        self._reads_state: bool = proc_params["reads_state"]
-        self._state_file: str = proc_params["state_file"]
-        self._spikes_file: str | None = proc_params["spikes_file"]
-        self._states = np.zeros((self._count, *proc_params["state_shape"]), dtype=np.int32)
-        spikes_shape = (self._count, *proc_params["shape"]) if self._spikes_file else (0,)
-        self._spikes = np.zeros(spikes_shape, dtype=np.uint8)
+        self._files: Sequence[str] = proc_params["files"]
+        self._received, self._read = (
+            [np.zeros((self._count, variable.size), dtype=variable.dtype) for variable in proc_params[which]]
+            for which in ("received", "read")
+        )
+
+    @property
+    def _is_stored(self) -> bool:
+        return self._first <= self.time_step < self._first + self._count
 
     def run_spk(self) -> None:
-        """Take this step's spikes, and the state where it is sent."""
-        index = self.time_step - self._first
-        kept = 0 <= index < self._count
-        if self._spikes_file is not None:
-            spikes = self.a_in.recv()
-            if kept:
-                self._spikes[index] = spikes
-        if not self._reads_state:
-            state = self.state_in.recv()
-            if kept:
-                self._keep_state(index, state)
+        """Store what is sent."""
+        values = self.a_in.recv()
+        if self._is_stored:
+            self._store(self._received, values)
+            if not self._read:
+                self._write_at_the_end()
 
     def post_guard(self) -> bool:
-        """Ask for the post-management phase while there is a state to read."""
-        return self._reads_state and bool(self._first <= self.time_step < self._first + self._count)
+        """Ask for the post-management phase while there is something to read."""
+        return bool(self._read) and self._is_stored
 
     def run_post_mgmt(self) -> None:
-        """Read this step's state."""
-        self._keep_state(self.time_step - self._first, self.state_ref.read())
+        """Store what is read."""
+        self._store(self._read, self.state_ref.read())
+        self._write_at_the_end()
 
-    def _keep_state(self, index: int, state: NDArray[np.int32]) -> None:
-        self._states[index] = state
-        if index == self._count - 1:
-            np.save(self._state_file, self._states, allow_pickle=False)
-            if self._spikes_file is not None:
-                np.save(self._spikes_file, self._spikes, allow_pickle=False)
+    def _store(self, arrays: list[NDArray[Any]], values: NDArray[np.int32]) -> None:
+        first = 0
+        for array in arrays:
+            array[self.time_step - self._first] = values[first : first + array.shape[1]]
+            first += array.shape[1]
+
+    def _write_at_the_end(self) -> None:
+        if self.time_step == self._first + self._count - 1:
+            for file, array in zip(self._files, self._received + self._read, strict=True):
+                np.save(file, array, allow_pickle=False)

@@ -383,6 +383,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::neuromorphic.errors.CompileWarning")
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_hostile_parameters_raise_only_compile_errors(data):

@@ -11,7 +11,7 @@ from torch import nn
 
 from neuromorphic import run
 from neuromorphic.compiler import compile_nir
-from neuromorphic.compiler.spiking import MOST_ERROR, decay_error, held
+from neuromorphic.compiler.spiking import MOST_ERROR, decay_error, step_response
 from neuromorphic.errors import CompileError, CompileWarning
 from neuromorphic.ops import LIF
 from nir_nets import B, M, N, T, graph_of, on_grid, rng_of, simulate, spikes_in, ternary
@@ -183,7 +183,7 @@ def test_the_error_of_a_decay_is_what_a_membrane_shows():
             v, rounded = np.zeros(2), np.array([beta, np.rint(beta * 4096) / 4096])
             for _ in range(steps):
                 v = rounded * v + 1
-            np.testing.assert_allclose(held(np.array([beta]), steps), v[0], rtol=1e-9)
+            np.testing.assert_allclose(step_response(np.array([beta]), steps), v[0], rtol=1e-9)
             np.testing.assert_allclose(
                 decay_error(np.array([beta]), steps), abs(v[1] / v[0] - 1), rtol=1e-6, atol=1e-12
             )

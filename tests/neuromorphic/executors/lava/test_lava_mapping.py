@@ -134,7 +134,9 @@ def test_ternary_weights_never_reach_lava_as_plus_and_minus_one():
 )
 def test_where_a_neuron_is_placed_and_why(change, reason):
     placement = lava_mapping(program_of(lif(**change)))[2]
-    assert (placement.process, placement.stock) == (("LIFReset", True) if reason is None else ("ProgramLIF", False))
+    assert (placement.process, placement.stock) == (
+        ("LIFReset", True) if reason is None else ("ProgramOperation", False)
+    )
     assert reason is None or placement.reason == reason
 
 
@@ -220,8 +222,8 @@ def test_a_loop_that_takes_no_more_than_its_delay_keeps_its_stock_synapses():
     tight, loose = looped(1), looped(2)
     assert [tight.placements[name].process for name in ("fc", "loop", "up")] == [
         "Dense",
-        "ProgramDense",
-        "ProgramDense",
+        "ProgramOperation",
+        "ProgramOperation",
     ]
     assert [loose.placements[name].process for name in ("fc", "loop", "up")] == ["Dense", "Dense", "Dense"]
     assert (tight.depth["lif2"], loose.depth["lif2"]) == (1, 2)
@@ -250,4 +252,4 @@ def test_sums_that_lavas_int32_cannot_hold():
     assert lava_sum(synapse_arguments(Layout(too_wide).synapses()[0]), events).tolist() == [[512 * high] * 2]
     columns = INT32_MAX // (2 * high * 127) + 1
     placement = lava_mapping(wide(columns, 127))[1]
-    assert (placement.process, placement.stock) == ("ProgramDense", False)
+    assert (placement.process, placement.stock) == ("ProgramOperation", False)

@@ -6,9 +6,9 @@ NIR has no field for a step. A file without ``metadata["dt"]`` follows the tool 
     1        sinabs, Spyx, Norse's IF: time counts in steps, tau = 1 / (1 - beta), r = 1
     1e-6 s   Norse 1.1, whose export writes tau = 1e-3 / tau_mem_inv for its own step of 1e-3 s
 
-A leaky neuron fits a step that is not longer than its ``tau``, nor shorter than an 8192th of it: Q0.12 tells no other
-decay from 0 or 1. 1e-4 s and 1 exclude each other. An ``IF`` of ``r = 1`` adds its whole input each step where a step
-is 1, and a ten thousandth of it at 1e-4 s, where its weights are then none.
+A leaky neuron fits a step that is not longer than its ``tau``, nor shorter than an 8192th of it: other decays round to
+0 or 1 in Q0.12. 1e-4 s and 1 exclude each other. An ``IF`` of ``r = 1`` adds its whole input in a step of 1, and a ten
+thousandth of it in a step of 1e-4 s, where its weights would vanish.
 """
 
 from __future__ import annotations
@@ -44,19 +44,7 @@ NEAR = 1e-6
 def step_of(graph: Any, dt: float | None, largest: float) -> tuple[float, str]:
     """Return the seconds of a step and a sentence that says where they come from.
 
-    Parameters
-    ----------
-    graph : nir.NIRGraph
-        Its ``metadata["dt"]`` is taken, if there is one.
-    dt : float, optional
-        As asked for; it goes before the graph's own.
-    largest : float
-        Largest magnitude of an input.
-
-    Raises
-    ------
-    CompileError
-        When the step is no number in range, or the graph names none and its neurons fit no one convention.
+    ``dt`` is what is asked for and goes before the graph's own; ``largest`` is the largest magnitude of an input.
     """
     metadata = getattr(graph, "metadata", None)
     given = metadata.get("dt") if isinstance(metadata, dict) else None
@@ -72,10 +60,17 @@ def step_of(graph: Any, dt: float | None, largest: float) -> tuple[float, str]:
     return step, f"A step is {step:.6g} s: {origin}."
 
 
+def checked_dt(dt: float) -> float:
+    """Return the seconds of a step for a graph that is written."""
+    if not 0.0 < float(dt) < math.inf:
+        raise CompileError(f"dt must be a positive number of seconds, got {dt}")
+    return float(dt)
+
+
 def _convention(graph: Any, largest: float) -> tuple[float, str]:
     """Return the step of the convention that all neurons fit, snnTorch's where none says otherwise."""
-    taus = list(_taus(graph, ""))
-    windows = [(name, *_window(tau)) for name, tau in taus]
+    nodes = list(_nodes(graph, ""))
+    windows = [(node.name, *_window(numbers(node, field))) for node in nodes for field in LEAKY.get(node.kind, ())]
 
     def fits(dt: float, low: float, high: float) -> bool:
         return low <= dt * (1 + NEAR) and dt <= high * (1 + NEAR)  # tau is float32
@@ -89,10 +84,9 @@ def _convention(graph: Any, largest: float) -> tuple[float, str]:
         )
         why = "; ".join(f"{dt:g} s not by {name}" for dt, name in by.items())
         raise CompileError(f"the graph names no dt, and no convention fits ({why}): {needed}; give dt")
-    fitting = [each for each in fitting if _delays_fit(graph, each[0])] or fitting
+    fitting = [each for each in fitting if _delays_fit(nodes, each[0])] or fitting
     chosen, whose = fitting[0]
-    unit = list(_unit_integrators(graph, ""))
-    if unit and chosen != 1.0:
+    if chosen != 1.0 and any(_adds_whole_input(node) for node in nodes):
         weak = _weak(graph, chosen, largest)
         if weak and windows:
             raise CompileError(
@@ -109,7 +103,7 @@ def _convention(graph: Any, largest: float) -> tuple[float, str]:
         return chosen, f"A step is {chosen:.6g} s: {whose}, for the graph names none{also}."
     why = "the graph names none, and its time constants fit no other"
     sentence = f"A step is {chosen:.6g} s: {whose}; {why}{also}."
-    cuba = [name for name, kind, node in _nodes(graph, "") if kind == "CubaLIF" and np.all(np.equal(node.w_in, 1.0))]
+    cuba = [node.name for node in nodes if node.kind == "CubaLIF" and np.all(np.equal(node.nir.w_in, 1.0))]
     if cuba and chosen == NORSE_DT:
         sentence += (
             f" {cuba[0]} has w_in = 1, as Norse writes it, which is dt / tau_syn of what Norse's own LIFCell adds: "
@@ -118,27 +112,21 @@ def _convention(graph: Any, largest: float) -> tuple[float, str]:
     return chosen, sentence
 
 
-def _nodes(graph: Any, prefix: str, depth: int = 0) -> Iterator[tuple[str, str, Any]]:
-    """Give every node with its name and kind, those of sub-graphs with the names before them."""
+def _nodes(graph: Any, prefix: str, depth: int = 0) -> Iterator[Node]:
+    """Yield every node, those of sub-graphs with the names before them."""
     nodes = getattr(graph, "nodes", None)
     for key, node in nodes.items() if isinstance(nodes, dict) and depth < MAX_DEPTH else ():
         if type(node).__name__ == "NIRGraph":
             yield from _nodes(node, f"{prefix}{key}.", depth + 1)
         else:
-            yield f"{prefix}{key}", type(node).__name__, node
+            yield Node(f"{prefix}{key}", type(node).__name__, node)
 
 
-def _taus(graph: Any, prefix: str) -> Iterator[tuple[str, Float64]]:
-    for name, kind, node in _nodes(graph, prefix):
-        for field in LEAKY.get(kind, ()):
-            yield name, numbers(Node(name, kind, node), field)
-
-
-def _delays_fit(graph: Any, dt: float) -> bool:
-    """Say whether all delays are whole numbers of steps, and not too many."""
-    for name, kind, node in _nodes(graph, ""):
-        if kind == "Delay":
-            steps = numbers(Node(name, kind, node), "delay") / dt
+def _delays_fit(nodes: list[Node], dt: float) -> bool:
+    """Return whether all delays are whole numbers of steps, and not too many."""
+    for node in nodes:
+        if node.kind == "Delay":
+            steps = numbers(node, "delay") / dt
             if (np.abs(steps - np.rint(steps)) > WHOLE * np.maximum(steps, 1.0)).any() or steps.max() > MAX_DELAY + 0.5:
                 return False
     return True
@@ -154,17 +142,16 @@ def _window(tau: Float64) -> tuple[float, float]:
     return float(leaks.max()) / (2 * DECAY_ONE), float(tau.min())
 
 
-def _unit_integrators(graph: Any, prefix: str) -> Iterator[str]:
-    for name, kind, node in _nodes(graph, prefix):
-        if kind == "IF" and np.allclose(numbers(Node(name, kind, node), "r"), 1.0, rtol=NEAR, atol=0.0):
-            yield name
+def _adds_whole_input(node: Node) -> bool:
+    """Return whether a node is an ``IF`` with ``r = 1``."""
+    return node.kind == "IF" and np.allclose(numbers(node, "r"), 1.0, rtol=NEAR, atol=0.0)
 
 
 def _weak(graph: Any, dt: float, largest: float) -> str | None:
     """Return an ``IF`` of ``r = 1`` that all its inputs at once, at their largest, leave below its threshold."""
     wiring = Wiring(graph, dt)
     for name, node in wiring.nodes.items():
-        if node.kind != "IF" or not np.allclose(numbers(node, "r"), 1.0, rtol=NEAR, atol=0.0):
+        if not _adds_whole_input(node):
             continue
         signal = Signals(wiring).reaching(name)
         peak = np.abs(signal.offset)

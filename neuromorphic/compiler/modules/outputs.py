@@ -1,4 +1,4 @@
-"""What a network returns: outputs and states of modules, or what keeps the order of read-outs; else it is refused."""
+"""What a network returns: outputs and states of modules, and what leaves the order of read-outs as it is."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from neuromorphic.compiler.modules.nodes import LAYERS, NORMS
-from neuromorphic.compiler.modules.tensors import INPUT, Axis, Kept, Lost, Source
+from neuromorphic.compiler.modules.neurons import LAYERS, NORMS
+from neuromorphic.compiler.modules.sources import INPUT, Axis, Lost, Part, Returnable, Source, rows_of
 from neuromorphic.compiler.modules.timing import Timing
 from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.compiler.notes import Notes
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 
 _SUMMABLE = {"_log_softmax", "mul", "div", "add", "sub"}
@@ -26,29 +26,34 @@ _ALLOWED = (
 
 
 @dataclass(frozen=True, eq=False)
-class Ending:
-    """One returned tensor that stems from a module: which output or state of it, and where its axes lie in it."""
+class NetworkOutput:
+    """One returned tensor: the output or state of a module from which it stems, and where its elements lie in that."""
 
     number: int  # among the returned tensors
-    kept: Kept
+    origin: Returnable
     ids: Tensor  # of each element: where it lies in what the module gave
+
+    @property
+    def part(self) -> Part:
+        """The output or state of a module from which it stems."""
+        return self.origin.source.parts[0]
 
     @property
     def node(self) -> str:
         """Name of the module."""
-        return self.kept.source.parts[0].node
+        return self.part.node
 
     @property
     def is_state(self) -> bool:
         """Whether it is a state of the module, not its output."""
-        return self.kept.source.parts[0].port > 0
+        return self.part.port > 0
 
-    def is_like(self, other: Ending) -> bool:
-        """Say whether both are the same, or steps of the same output that are returned one by one."""
-        step = self.kept.source.parts[0].call is not None and not self.kept.operations and not other.kept.operations
+    def is_like(self, other: NetworkOutput) -> bool:
+        """Return whether both are the same, or steps of the same output that are returned one by one."""
+        step = self.part.call is not None and not (self.origin.operations or other.origin.operations)
         return self is other or (step and (self.node, self.is_state) == (other.node, other.is_state))
 
-    def scores(self, returned: Tensor, batch: int, width: int) -> NDArray[np.float64] | None:
+    def scores(self, returned: Tensor, batch: int, width: int) -> Float64 | None:
         """Return the value of each class, ``[B, N]``, added up over time as users do; ``None`` where there is none."""
         axis = _class_axis(self.ids, width)
         if axis is None or returned.shape != self.ids.shape or not returned.is_floating_point():
@@ -57,71 +62,63 @@ class Ending:
         values = returned.detach().movedim(axis, -1).reshape(-1, width).to(torch.float64)[rows.argsort()]
         return None if len(rows) % batch else values.reshape(-1, batch, width).sum(dim=0).cpu().numpy()
 
-    def taken(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the same of a program's values ``[T, B, N]``."""
+    def select(self, values: Float64) -> Float64:
+        """Return of a program's values ``[T, B, N]`` what the network returns of its own."""
         batch, width = values.shape[1:]
-        if {"max", "amax"} & {*self.kept.operations}:
+        if {"max", "amax"} & {*self.origin.operations}:
             return np.asarray(values.max(axis=0))
-        if self.kept.steps:
+        if self.origin.steps:
             return np.asarray(values.sum(axis=0))
-        call = self.kept.source.parts[0].call
+        call = self.part.call
         steps = torch.unique(self.ids // (batch * width)).numpy()
         return np.asarray(values[steps + (0 if call is None else call - 1)].sum(axis=0))
 
 
-def check_returned(found: Trace, notes: Notes) -> list[Ending]:
-    """Return the tensors that stem from modules, in the order in which the network returns them.
-
-    Raises
-    ------
-    CompileError
-        When it returns something else, by the name of the operation that made it so.
-    """
-    endings = []
+def check_returned(found: Trace, notes: Notes) -> list[NetworkOutput]:
+    """Return the tensors that stem from modules, in the order in which the network returns them; refuse all others."""
+    outputs = []
     for number, (tensor, entry) in enumerate(found.returned_tensors, start=1):
-        what = f"the network's output {number}" if len(found.returned_tensors) > 1 else "the network's output"
+        what = _output_name(found, number)
         if entry is None:
             if number == 1 and tensor.numel() > 1 and tensor.is_floating_point():
                 raise CompileError(f"{what} has no known origin: it comes from no module. {_ALLOWED}")
             if tensor.numel() > 1 and bool(tensor.any()):
                 notes.warn(f"{what} comes from no module and is not in the program.")
             continue
-        kept = found.returned(entry.source) if isinstance(entry.source, Source | Kept) else None
-        if kept is not None:
-            if kept.source.parts[0].node != INPUT:
-                endings.append(Ending(number, kept, found.indices(entry, tensor)))
+        origin = found.returned(entry.source) if isinstance(entry.source, Source | Returnable) else None
+        if origin is not None:
+            if origin.source.parts[0].node != INPUT:
+                outputs.append(NetworkOutput(number, origin, entry.indices(tensor)))
             continue
         if tensor.numel() == 1 and len(found.returned_tensors) > 1:
             notes.append(f"{what} is one number and is not in the program.")
             continue
-        reason = entry.source.reason if isinstance(entry.source, Lost) else _sum(found, entry.source)
+        reason = entry.source.reason if isinstance(entry.source, Lost) else _why_no_sum(found, entry.source)
         raise CompileError(f"{what} is not one of a module: {reason}. {_ALLOWED}")
-    return endings
+    return outputs
 
 
-def check_ends(found: Trace, timing: Timing, endings: list[Ending], ends: list[str], notes: Notes) -> None:
-    """Check what was done to the outputs of modules that a network returns, and that its ends are among them.
-
-    Raises
-    ------
-    CompileError
-        When features or steps are left out, mixed or compared with others, or no end of the network is returned.
-    """
-    calls = collections.Counter((ending.node, ending.is_state) for ending in endings if not ending.kept.operations)
-    for ending in endings:
-        what = f"the network's output {ending.number}" if len(found.returned_tensors) > 1 else "the network's output"
-        leaf, told = found.leaves[ending.node], ", ".join(ending.kept.operations)
-        _check_kept(timing, what, leaf, ending.kept)
-        listed = calls[ending.node, ending.is_state] == leaf.calls  # every step is an output of its own
-        _check_rows(what, leaf, ending, listed=listed)
-        if told:
-            notes.append(f"{what} is {leaf.where} after {told}, which keeps the order of its values.")
-    if found.returned_tensors and not any(ending.node in ends for ending in endings):
+def check_ends(found: Trace, timing: Timing, outputs: list[NetworkOutput], ends: list[str], notes: Notes) -> None:
+    """Refuse features or steps that are left out, mixed or compared with others, and a network that returns no end."""
+    calls = collections.Counter((output.node, output.is_state) for output in outputs if not output.origin.operations)
+    for output in outputs:
+        what = _output_name(found, output.number)
+        leaf, operations = found.leaves[output.node], ", ".join(output.origin.operations)
+        _check_operations(timing, what, leaf, output.origin)
+        listed = calls[output.node, output.is_state] == leaf.calls  # every step is an output of its own
+        _check_rows(what, leaf, output, listed=listed)
+        if operations:
+            notes.append(f"{what} is {leaf.where} after {operations}, which keeps the order of its values.")
+    if found.returned_tensors and not any(output.node in ends for output in outputs):
         names = ", ".join(found.leaves[name].where for name in ends)
         raise CompileError(f"the network returns nothing of its last module, {names}. {_ALLOWED}")
 
 
-def _sum(found: Trace, source: Source) -> str:
+def _output_name(found: Trace, number: int) -> str:
+    return f"the network's output {number}" if len(found.returned_tensors) > 1 else "the network's output"
+
+
+def _why_no_sum(found: Trace, source: Source) -> str:
     parts = source.parts
     names = ", ".join(dict.fromkeys(found.names[part.node] for part in parts))
     if len({part.node for part in parts}) == 1:
@@ -129,59 +126,59 @@ def _sum(found: Trace, source: Source) -> str:
     return f"it is the sum of {names}; let a module take the sum and end with it"
 
 
-def _is_sum(leaf: Leaf, timing: Timing) -> bool:
-    """Say whether a program ends this module in a sum over several steps."""
+def _ends_in_sum(leaf: Leaf, timing: Timing) -> bool:
+    """Return whether a program ends this module in a sum over several steps."""
     return isinstance(leaf.module, (*LAYERS, *NORMS)) and timing.num_steps > 1
 
 
-def _check_kept(timing: Timing, what: str, leaf: Leaf, kept: Kept) -> None:
-    width, told = math.prod(leaf.features_out), ", ".join(kept.operations)
+def _check_operations(timing: Timing, what: str, leaf: Leaf, origin: Returnable) -> None:
+    """Refuse operations on other axes than time and features, and what a read-out cannot be."""
+    width, ops = math.prod(leaf.features_out), ", ".join(origin.operations)
     elements = timing.batch * width
-    for axis in kept.steps:
-        whole = kept.source.parts[0].call is not None and axis.stride == kept.source.numel  # a sum over the loop
+    for axis in origin.steps:
+        whole = origin.source.parts[0].call is not None and axis.stride == origin.source.numel  # a sum over the loop
         if axis != Axis(axis.stride, timing.num_steps) or not (whole or axis.stride in (elements, 0)):
             raise CompileError(
                 f"{what} adds up {axis.length} elements of {leaf.where} that are not its {timing.num_steps} steps "
-                f"({told}). {_ALLOWED}"
+                f"({ops}). {_ALLOWED}"
             )
         if axis.stride == 0 and axis.length > 1:
             raise CompileError(f"{what} adds up elements of {leaf.where} that are not its steps. {_ALLOWED}")
-    for axis in kept.classes:
+    for axis in origin.classes:
         if (axis.length != leaf.features_out[-1] and axis.length != width) or axis.stride not in (0, 1):
             raise CompileError(
-                f"{what} compares {axis.length} elements of {leaf.where} that are not its features ({told}). {_ALLOWED}"
+                f"{what} compares {axis.length} elements of {leaf.where} that are not its features ({ops}). {_ALLOWED}"
             )
-    if _is_sum(leaf, timing) and not kept.steps and {*kept.operations} - _SUMMABLE:
+    if _ends_in_sum(leaf, timing) and not origin.steps and {*origin.operations} - _SUMMABLE:
         raise CompileError(
-            f"{what} is {told} of {leaf.where} in each step, and a program's read-out is the sum over time; return the "
+            f"{what} is {ops} of {leaf.where} in each step, and a program's read-out is the sum over time; return the "
             "sum over time, or what is made of it"
         )
-    if _is_sum(leaf, timing) and {"max", "amax"} & {*kept.operations}:
+    if _ends_in_sum(leaf, timing) and {"max", "amax"} & {*origin.operations}:
         raise CompileError(
             f"{what} is the largest of {leaf.where} over time, and a program's read-out is the sum; return the sum "
             "over time, or end in a neuron without reset"
         )
 
 
-def _check_rows(what: str, leaf: Leaf, ending: Ending, *, listed: bool) -> None:
+def _check_rows(what: str, leaf: Leaf, output: NetworkOutput, *, listed: bool) -> None:
     """Refuse a part of the features or of the steps of a sum, and features that are mixed with samples."""
-    width, kept = math.prod(leaf.features_out), ending.kept
-    if "argmax" in kept.operations:
+    width, origin = math.prod(leaf.features_out), output.origin
+    if "argmax" in origin.operations:
         return
-    known = ending.ids.reshape(-1).sort().values
-    one_of_many = kept.source.parts[0].call is not None and leaf.calls > 1 and not listed
-    is_sum = isinstance(leaf.module, (*LAYERS, *NORMS)) and not kept.steps
-    if is_sum and (one_of_many or len(known) < kept.source.numel):
+    ids = output.ids.reshape(-1).sort().values
+    one_of_many = origin.source.parts[0].call is not None and leaf.calls > 1 and not listed
+    is_sum = isinstance(leaf.module, (*LAYERS, *NORMS)) and not origin.steps
+    if is_sum and (one_of_many or len(ids) < origin.source.numel):
         raise CompileError(
             f"{what} is only some steps of {leaf.where}, and a program's read-out is the sum over all of them; return "
             "all steps, or end in a neuron without reset"
         )
-    rows = known.reshape(-1, width) if known.numel() % width == 0 else known[:0].reshape(0, width)
-    if len(rows) == 0 or not torch.equal(rows, rows[:, :1] + torch.arange(width)) or bool((rows[:, 0] % width).any()):
+    if rows_of(ids, width) is None:
         raise CompileError(
             f"{what} is a part of the features of {leaf.where}; return all and choose in the program's recording"
         )
-    if len(leaf.features_out) == 1 and _class_axis(ending.ids, width) is None:
+    if len(leaf.features_out) == 1 and _class_axis(output.ids, width) is None:
         raise CompileError(f"{what} mixes the features of {leaf.where} with its samples or steps. {_ALLOWED}")
 
 

@@ -1,4 +1,4 @@
-"""Glia that stay alive in a program: a layer's PID controllers in integers."""
+"""Glia in a program: thresholds as they left them, or a layer's PID controllers in integers that go on moving them."""
 
 from __future__ import annotations
 
@@ -9,35 +9,40 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.compiler.folding import to_numpy
+from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.ops import LIF, HomeostaticLIF
 from neuromorphic.ops.homeostatic_lif import GAIN_BITS, MAX_GAIN, MAX_INTEGRAL, MAX_OFFSET, RATE_BITS, RATE_ONE
 from neuromorphic.ops.numbers import DECAY_ONE
+from pnbx_snn.networks.block import BitBrain
+from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.glia import Glia, Loop
 
 OCTAVES = math.log2(math.e)
-"""Octaves of an e-fold: glia count offsets in the latter."""
+"""Octaves of an e-fold: glia count offsets in e-folds."""
 
 
-def homeostatic(lif: LIF, glia: Glia, loop: Loop, period: int) -> HomeostaticLIF:
-    """Return neurons whose thresholds glia go on moving, from where training left them.
+def encoder_thresholds(model: PNBX, *, frozen: bool = True) -> Float64:
+    """Return the thresholds of the encoder, where glia left them if they are ``frozen``."""
+    glia: Any = model.blocks[0].glia
+    if glia is None or not frozen:
+        return np.full(model.d_hidden, float(model.encoder.threshold))
+    return to_numpy(glia.thresholds(model.encoder.threshold, "encoder"))
 
-    Parameters
-    ----------
-    lif : LIF
-        The neurons with their base thresholds.
-    glia : Glia
-        Whose target, gains, time constant, limits and present state.
-    loop : {"encoder", "membrane"}
-        Which of its two loops.
-    period : int
-        Steps of a chunk: one update each, as one call of ``Glia.update``.
 
-    Raises
-    ------
-    CompileError
-        When a gain, a limit or the period has no place in the integers.
+def block_thresholds(block: BitBrain, *, frozen: bool = True) -> Float64:
+    """Return the thresholds of a block, where glia left them if they are ``frozen``."""
+    glia = block.threshold() if frozen else None
+    return np.full(block.d_hidden, block.membrane.threshold) if glia is None else to_numpy(glia)
+
+
+def with_live_glia(lif: LIF, glia: Glia | None, loop: Loop, period: int | None) -> LIF:
+    """Return neurons whose glia move the thresholds every ``period`` steps, from where training left them.
+
+    ``loop`` is which of the two loops of the glia is meant. Without glia or period the neurons stay as they are.
     """
+    if glia is None or period is None:
+        return lif
     first = 0 if loop == "encoder" else glia.state.shape[1] // 2
     average, integral, error, offset = to_numpy(glia.state)[:, first : first + 4].T
     gains: Any = tuple(round(gain * OCTAVES * 2.0**GAIN_BITS) for gain in (glia.kp, glia.ki, glia.kd))

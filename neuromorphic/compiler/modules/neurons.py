@@ -20,18 +20,15 @@ from torch import Tensor, nn
 import pnbx_snn
 from neuromorphic.compiler.folding import to_numpy
 from neuromorphic.compiler.modules.layers import layer_node
-from neuromorphic.compiler.nir.neurons import WITH_INPUT
+from neuromorphic.compiler.nir.neurons import WITH_INPUT, leak_of, lif_node, reset_metadata
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.neurons.leaky import Leaky
 
-NO_LEAK = 2.0**-45
-"""Stands for ``1 - beta`` where a neuron among leaky ones has no leak: NIR has no infinite time constant."""
-
 TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-ENDINGS = (nn.Softmax, nn.LogSoftmax)
+SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 """Modules that are followed like the functions they call, which only a network's end may use."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
@@ -82,19 +79,19 @@ class Nodes:
     edges: list[tuple[str, str]] = field(default_factory=list)
 
 
-def in_norse(module: nn.Module, names: tuple[str, ...]) -> bool:
-    """Say whether a module is one of these classes of Norse, without importing Norse."""
+def is_norse(module: nn.Module, names: tuple[str, ...]) -> bool:
+    """Return whether a module is one of these classes of Norse, without importing Norse."""
     kind = type(module)
     return kind.__module__.startswith("norse.") and kind.__name__ in names
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Say whether a module becomes nodes of its own."""
+    """Return whether a module becomes nodes of its own."""
     if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)):
         return True
-    return in_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (
-        not isinstance(module, (*TRANSPARENT, *ENDINGS))
-        and not in_norse(module, NORSE_CONTAINERS)
+    return is_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (
+        not isinstance(module, (*TRANSPARENT, *SOFTMAXES))
+        and not is_norse(module, NORSE_CONTAINERS)
         and (
             isinstance(module, snntorch.SpikingNeuron) or type(module).__name__ in _NEAREST or not [*module.children()]
         )
@@ -108,7 +105,7 @@ def plain_type(module: nn.Module) -> type[nn.Module]:
 
 
 def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...]:
-    """Return the shape of an input without its axes of time and batch."""
+    """Return the shape of an input of a module without its axes of time and batch."""
     if isinstance(module, nn.Linear | BitLinear):
         axes = 1
     elif isinstance(module, nn.Conv2d | nn.AvgPool2d):
@@ -116,7 +113,7 @@ def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...
     elif isinstance(module, nn.Conv1d):
         axes = 2
     else:
-        axes = tensor.ndim - (2 if isinstance(module, pnbx_snn.LIF) or in_norse(module, NORSE_SEQUENCES) else 1)
+        axes = tensor.ndim - (2 if isinstance(module, pnbx_snn.LIF) or is_norse(module, NORSE_SEQUENCES) else 1)
     if axes < 1 or tensor.ndim <= axes:
         raise CompileError(f"{where}: is called with shape {list(tensor.shape)}; give the sample an axis for the batch")
     return tuple(tensor.shape[-axes:])
@@ -136,7 +133,7 @@ def refuse_unless_supported(where: str, module: nn.Module) -> None:
         )
     if isinstance(module, SNNTORCH):
         _check_snntorch(where, module)
-    elif in_norse(module, NORSE_CELLS + NORSE_SEQUENCES):
+    elif is_norse(module, NORSE_CELLS + NORSE_SEQUENCES):
         parameters: Any = module.p
         if getattr(parameters, "method", "super") == "adjoint":
             raise CompileError(f"{where}: method='adjoint' has a step of its own; use method='super'")
@@ -170,29 +167,16 @@ def _check_snntorch(where: str, neuron: Any) -> None:
         raise CompileError(f"{where}: snnTorch 1.0 cannot run RSynaptic(reset_delay=False); use reset_delay=True")
 
 
-def _whole(value: Any, features: tuple[int, ...], where: str, what: str) -> Float64:
+def _per_neuron(value: Any, features: tuple[int, ...], where: str, what: str) -> Float64:
     """Return a scalar or per-neuron parameter for every neuron, ``features``."""
     array = to_numpy(value) if isinstance(value, Tensor) else np.asarray(value, dtype=np.float64)
     try:
-        whole: Float64 = np.broadcast_to(array, (1, *features))[0].copy()
+        values: Float64 = np.broadcast_to(array, (1, *features))[0].copy()
     except ValueError as error:
         raise CompileError(f"{where}: {what} of shape {list(array.shape)} does not fit {list(features)}") from error
-    if not np.isfinite(whole).all():
+    if not np.isfinite(values).all():
         raise CompileError(f"{where}: {what} holds NaN or infinity")
-    return whole
-
-
-def lif_node(
-    beta: Float64, theta: Float64, dt: float, *, gain: Float64 | float = 1.0, offset: Any = 0.0, **meta: Any
-) -> Any:
-    """Return a NIR neuron with ``v = beta v + gain I + offset`` a step: an ``IF`` where none has a leak."""
-    nir = nir_package()
-    gain, offset = np.broadcast_to(gain, beta.shape), np.broadcast_to(offset, beta.shape)
-    zero = np.zeros(beta.shape)
-    if (beta == 1.0).all() and not offset.any():
-        return nir.IF(r=gain / dt, v_threshold=theta, v_reset=zero, metadata=meta)
-    leak = np.maximum(1.0 - beta, NO_LEAK)
-    return nir.LIF(tau=dt / leak, r=gain / leak, v_leak=offset / leak, v_threshold=theta, v_reset=zero, metadata=meta)
+    return values
 
 
 def neuron_nodes(name: str, where: str, module: nn.Module, features: tuple[int, ...], dt: float) -> Nodes:
@@ -200,54 +184,45 @@ def neuron_nodes(name: str, where: str, module: nn.Module, features: tuple[int, 
     if isinstance(module, SNNTORCH):
         return _snntorch(name, where, module, features, dt)
     if isinstance(module, pnbx_snn.LIF):
-        beta = np.clip(_whole(module.beta, features, where, "beta"), 0.0, 1.0)
-        meta = {"reset_mechanism": module.reset, "reset_delay": False, "primitive": module.primitive}
+        beta = np.clip(_per_neuron(module.beta, features, where, "beta"), 0.0, 1.0)
         gain = 1.0 - beta if module.primitive == "lif_box" else 1.0
-        theta = _whole(module.threshold, features, where, "threshold")
-        return Nodes(name, name, {name: lif_node(beta, theta, dt, gain=gain, **meta)})
+        theta = _per_neuron(module.threshold, features, where, "threshold")
+        metadata = reset_metadata(module.reset, module.primitive)
+        return Nodes(name, name, {name: lif_node(beta, theta, dt, metadata, gain=gain)})
     return _norse(name, where, module, features, dt)
 
 
 def _snntorch(name: str, where: str, neuron: Any, features: tuple[int, ...], dt: float) -> Nodes:
     nir = nir_package()
-    beta = np.clip(_whole(neuron.beta, features, where, "beta"), 0.0, 1.0)
-    theta = _whole(neuron.threshold, features, where, "threshold")
-    meta = {
-        "reset_mechanism": neuron.reset_mechanism,
-        "reset_delay": bool(neuron.reset_delay) and neuron.reset_mechanism != "none",
-        "primitive": "leaky",
-    }
-    if meta["reset_delay"] and neuron.reset_mechanism == "zero" and not isinstance(neuron, snntorch.Leaky):
-        meta["reset_mechanism"] = WITH_INPUT
+    beta = np.clip(_per_neuron(neuron.beta, features, where, "beta"), 0.0, 1.0)
+    theta = _per_neuron(neuron.threshold, features, where, "threshold")
+    mechanism = neuron.reset_mechanism
+    late = bool(neuron.reset_delay) and mechanism != "none"
+    if late and mechanism == "zero" and not isinstance(neuron, snntorch.Leaky):
+        mechanism = WITH_INPUT
+    metadata = reset_metadata(mechanism, "leaky", late=late)
     if isinstance(neuron, snntorch.Synaptic | snntorch.RSynaptic):
-        alpha = np.clip(_whole(neuron.alpha, features, where, "alpha"), 0.0, 1.0)
-        leak, fade = np.maximum(1.0 - beta, NO_LEAK), np.maximum(1.0 - alpha, NO_LEAK)
-        node = nir.CubaLIF(
-            tau_syn=dt / fade,
-            tau_mem=dt / leak,
-            r=1.0 / leak,
-            v_leak=np.zeros(features),
-            v_threshold=theta,
-            v_reset=np.zeros(features),
-            w_in=1.0 / fade,
-            metadata=meta,
-        )
+        alpha = np.clip(_per_neuron(neuron.alpha, features, where, "alpha"), 0.0, 1.0)
+        leak, fade = leak_of(beta), leak_of(alpha)
+        zero = np.zeros(features)
+        shared = {"v_leak": zero, "v_threshold": theta, "v_reset": zero, "metadata": metadata}
+        node = nir.CubaLIF(tau_syn=dt / fade, tau_mem=dt / leak, r=1.0 / leak, w_in=1.0 / fade, **shared)
     else:
-        node = lif_node(beta, theta, dt, **meta)
+        node = lif_node(beta, theta, dt, metadata)
     made = Nodes(name, name, {name: node})
     if isinstance(neuron, snntorch.RLeaky | snntorch.RSynaptic):
         back = f"{name}_recurrent"
         if isinstance(neuron.recurrent, nn.Linear | nn.Conv2d):
             made.nodes[back] = layer_node(f"{where}.recurrent", neuron.recurrent, features)
         else:
-            made.nodes[back] = nir.Scale(scale=_whole(neuron.recurrent.V, features, where, "V"))
+            made.nodes[back] = nir.Scale(scale=_per_neuron(neuron.recurrent.V, features, where, "V"))
         made.edges = [(name, back), (back, name)]
     return made
 
 
 def _rate(where: str, what: str, dt: float, inverse: Any, features: tuple[int, ...]) -> Float64:
     """Return ``dt * tau_inv`` as Norse computes it, in (0, 1]."""
-    rate = _whole(dt * inverse, features, where, what)
+    rate = _per_neuron(dt * inverse, features, where, what)
     if not ((rate > 0) & (rate <= 1)).all():
         raise CompileError(f"{where}: dt * {what} must be in (0, 1], got {rate.min():.4g} .. {rate.max():.4g}")
     return rate
@@ -256,20 +231,19 @@ def _rate(where: str, what: str, dt: float, inverse: Any, features: tuple[int, .
 def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: float) -> Nodes:
     nir = nir_package()
     p = cell.p
-    recurrent = in_norse(cell, ("LIFRecurrentCell", "LIFRecurrent"))
+    recurrent = is_norse(cell, ("LIFRecurrentCell", "LIFRecurrent"))
     if recurrent:
         features = (*features[:-1], int(cell.hidden_size))
-    if in_norse(cell, ("IAFCell", "IAF")):  # v + I, without dt; potentials are counted from v_reset, where it starts
-        start = _whole(p.v_reset, features, where, "v_reset")
-        theta = _whole(p.v_th, features, where, "v_th") - start
-        meta: dict[str, Any] = {"reset_mechanism": "zero", "reset_delay": False, "primitive": "lif_box"}
-        return Nodes(name, name, {name: lif_node(np.ones(features), theta, dt, **meta)})
-    leak = _whole(p.v_leak, features, where, "v_leak")
+    if is_norse(cell, ("IAFCell", "IAF")):  # v + I, without dt; potentials are counted from v_reset, where it starts
+        start = _per_neuron(p.v_reset, features, where, "v_reset")
+        theta = _per_neuron(p.v_th, features, where, "v_th") - start
+        return Nodes(name, name, {name: lif_node(np.ones(features), theta, dt, reset_metadata("zero", "lif_box"))})
+    leak = _per_neuron(p.v_leak, features, where, "v_leak")
     mem = _rate(where, "tau_mem_inv", cell.dt, p.tau_mem_inv, features)
     shared: dict[str, Any] = {"r": np.ones(features), "v_leak": np.zeros(features)}
     spiking = type(cell).__name__.startswith("LIF")
     if spiking:  # potentials are counted from the leak potential, where Norse starts
-        reset, v_reset = "zero", _whole(p.v_reset, features, where, "v_reset") - leak
+        reset, v_reset = "zero", _per_neuron(p.v_reset, features, where, "v_reset") - leak
         method = getattr(p, "reset_method", None)
         if method is not None and method.__name__ == "reset_subtract":
             reset, v_reset = "subtract", np.zeros(features)
@@ -282,13 +256,12 @@ def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: floa
             raise CompileError(
                 f"{where}: reset_method {method.__name__} is not known; use reset_value or reset_subtract"
             )
-        shared["v_threshold"] = _whole(p.v_th, features, where, "v_th") - leak
-        shared["v_reset"] = v_reset
-        shared["metadata"] = {"reset_mechanism": reset, "reset_delay": False, "primitive": "lif_box"}
+        theta = _per_neuron(p.v_th, features, where, "v_th") - leak
+        shared |= {"v_threshold": theta, "v_reset": v_reset, "metadata": reset_metadata(reset, "lif_box")}
     elif leak.any():
         raise CompileError(f"{where}: v_leak of an integrator must be 0, where a program starts, got {leak.max():.4g}")
     node: Any
-    if in_norse(cell, ("LIFBoxCell", "LIBoxCell")):
+    if is_norse(cell, ("LIFBoxCell", "LIBoxCell")):
         node = (nir.LIF if spiking else nir.LI)(tau=dt / mem, **shared)
     else:
         syn = _rate(where, "tau_syn_inv", cell.dt, p.tau_syn_inv, features)

@@ -1,7 +1,8 @@
 """What the readers of other tools make of a NIR graph, in sentences: snnTorch 1.0, Norse 1.1, SpikingJelly 2.0.
 
-Each was run (``tests/test_nir_portable.py``). All reset to zero in the same step, whatever the metadata say. snnTorch's
-step is always 1e-4 s, the others take ``dt``; snnTorch and Norse spike above the threshold, SpikingJelly also at it.
+Each was run, in ``tests/neuromorphic/compiler/nir/test_nir_portable.py``. All reset to zero in the same step, whatever
+the metadata say. The step of snnTorch is always 1e-4 s, the others take ``dt``. snnTorch and Norse spike above the
+threshold, SpikingJelly also at it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from neuromorphic.compiler.nir.nodes import text_of
+
 READERS_DT = 1e-4
 UNREAD = ("LI", "I", "CubaLI", "Threshold", "IF", "Scale", "Delay")
 """Kinds that snnTorch's and SpikingJelly's readers refuse, or take for something else."""
@@ -18,8 +21,8 @@ NAMED = 6
 """Names of nodes that a note lists."""
 
 
-def reaches(edges: list[tuple[str, str]], start: str, end: str) -> bool:
-    """Say whether edges lead from one node to another."""
+def reaches(edges: Iterable[tuple[str, str]], start: str, end: str) -> bool:
+    """Return whether one edge or more lead from one node to another."""
     seen: set[str] = set()
     waiting = [start]
     while waiting:
@@ -30,13 +33,7 @@ def reaches(edges: list[tuple[str, str]], start: str, end: str) -> bool:
     return end in seen
 
 
-def text_of(value: Any) -> Any:
-    """Return text as a file or a graph holds it."""
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
+def _listed(names: list[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
@@ -59,17 +56,16 @@ def reader_notes(graph: Any, left: list[str]) -> list[str]:
     for name, node in graph.nodes.items():
         for reason in _reasons(node, dt):
             found.setdefault(reason, []).append(name)
-    if (ends := [name for name, node in graph.nodes.items() if type(node).__name__ == "Output"])[1:]:
-        found[
-            f"{len(ends)} nodes are Outputs, and the readers of snnTorch and SpikingJelly come to no end with several"
-        ] = ends
+    ends = [name for name, node in graph.nodes.items() if type(node).__name__ == "Output"]
+    if len(ends) > 1:
+        why = f"{len(ends)} nodes are Outputs, and the readers of snnTorch and SpikingJelly come to no end with several"
+        found[why] = ends
     several = [name for name in graph.nodes if sum(target == name for _, target in graph.edges) > 1]
     plain_loops = not any(type(node).__name__ == "Delay" for node in graph.nodes.values())
     looped = [name for name in several if plain_loops and reaches(graph.edges, name, name)]
     if looped:
-        found["lies in a loop, which snnTorch's reader leads its input through; the others read it one step late"] = (
-            looped
-        )
+        why = "lies in a loop, which snnTorch's reader leads its input through; the others read it one step late"
+        found[why] = looped
     if plain := [name for name in several if name not in looped]:
         found["reads several nodes, of which Norse's reader takes one"] = plain
     if left:
@@ -84,10 +80,8 @@ def _reasons(node: Any, dt: float) -> list[str]:
     if kind not in ("LIF", "CubaLIF"):
         return []
     reasons = []
-    mechanism, late = (
-        text_of(node.metadata.get("reset_mechanism", "zero")),
-        bool(node.metadata.get("reset_delay", False)),
-    )
+    mechanism = text_of(node.metadata.get("reset_mechanism", "zero")) or ""
+    late = bool(node.metadata.get("reset_delay", False))
     if mechanism != "zero" or late:
         how = {"subtract": "by subtraction", "none": "never"}.get(mechanism, "to zero") + " a step late" * late
         reasons.append(
