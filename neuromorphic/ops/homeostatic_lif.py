@@ -158,9 +158,11 @@ class HomeostaticLIF(LIF):
 
     def moved_threshold(self, xp: Any, threshold: Any, offset: Any) -> Any:
         """Return thresholds moved by the offset of their domain, ``threshold * 2**offset``, from the table."""
-        octaves = xp.repeat(offset, self.per_domain)
+        octaves = xp.reshape(offset, self.num_domains, 1)
         factor = xp.take(OCTAVE, (octaves >> (RATE_BITS - _TABLE_BITS)) & ((1 << _TABLE_BITS) - 1))
-        return xp.clip(threshold * factor >> (_FACTOR_BITS - (octaves >> RATE_BITS)), 0, STATE_MAX)
+        product = xp.reshape(threshold, self.num_domains, self.per_domain) * factor
+        moved = xp.clip(product >> (_FACTOR_BITS - (octaves >> RATE_BITS)), 0, STATE_MAX)
+        return xp.reshape(moved, self.size)
 
     def _controlled(self, xp: Any, state: Any) -> dict[str, Any]:
         """Return the states of the controllers after an update."""

@@ -113,6 +113,8 @@ class Symbol:
 
     def __and__(self, mask: int) -> Symbol:
         low, high = (0, np.minimum(self.high, mask)) if self.span[0] >= 0 else (0, mask)
+        if np.array_equal(self.low, self.high):
+            return Symbol("and", (self, constant(mask)), self.shape, self.low & mask, self.low & mask)
         return Symbol("and", (self, constant(mask)), self.shape, low, high)
 
     def __gt__(self, other: Any) -> Symbol:
@@ -184,12 +186,15 @@ class Symbols:
 
     def argmax(self, x: Symbol) -> Symbol:
         """Return the place of the largest."""
-        return Symbol("argmax", (x,), (1,), 0, x.shape[-1] - 1)
+        fixed = np.array_equal(x.low, x.high)
+        low, high = (int(x.range[0].argmax()),) * 2 if fixed else (0, x.shape[-1] - 1)
+        return Symbol("argmax", (x,), (1,), low, high)
 
     def row(self, matrix: Symbol, index: Symbol) -> Symbol:
         """Return one row."""
         _check_row(matrix, index)
-        low, high = matrix.range
+        first, last = index.span
+        low, high = (end[first : last + 1] for end in matrix.range)
         return Symbol("row", (matrix, index), matrix.shape[1:], low.min(axis=0), high.max(axis=0))
 
     def set_row(self, matrix: Symbol, index: Symbol, row: Symbol) -> Symbol:
@@ -337,7 +342,7 @@ def _comparison(kind: str, a: Symbol, b: Symbol) -> Symbol:
 
 
 def _corners(function: Any, a: Symbol, b: Symbol) -> Range:
-    results = [function(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
+    results = np.broadcast_arrays(*(function(x, y) for x in (a.low, a.high) for y in (b.low, b.high)))
     return np.minimum.reduce(results), np.maximum.reduce(results)
 
 

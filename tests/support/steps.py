@@ -96,7 +96,8 @@ def fingerprint(values):
 
 
 def moved_threshold(threshold, offset, per_domain):
-    op = SimpleNamespace(per_domain=per_domain)
+    size = np.shape(threshold)[-1]
+    op = SimpleNamespace(per_domain=per_domain, num_domains=size // per_domain, size=size)
     return HomeostaticLIF.moved_threshold(
         op, NumPy(), np.asarray(threshold, dtype=np.int64), np.asarray(offset, np.int64)
     )

@@ -13,9 +13,9 @@ from neuromorphic.program import MAX_VALUES
 NODES = frozenset(
     (
         *("Abs", "Add", "ArgMax", "BitwiseAnd", "Cast", "Clip", "Concat"),
-        *("ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "Greater"),
-        *("Identity", "Less", "MatMul", "MatMulInteger", "Min", "Mul", "ReduceMax"),
-        *("ReduceMin", "Reshape", "Scan", "Shape", "Sign", "Slice", "Split"),
+        *("ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "GatherND", "Greater"),
+        *("GreaterOrEqual", "Identity", "Less", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "ReduceMax"),
+        *("ReduceMin", "ReduceSum", "Reshape", "Scan", "ScatterElements", "Shape", "Sign", "Slice", "Split"),
         *("Sub", "Where"),
     )
 )

@@ -30,16 +30,16 @@ def wrapped(value: int) -> int:
 
 
 class Graph:
-    """Nodes and constants of an ONNX graph.
+    """Nodes and constants of an ONNX graph; no tensor has the name of one of the graph that goes into it.
 
     Every method that computes returns the name of its result. Arithmetic is int32 and may wrap.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inside: Graph | None = None) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], tuple[Tensor, NDArray[Any]]] = {}
         self._known: dict[Any, tuple[Tensor, ...]] = {}
-        self._count = 0
+        self._count: int = inside._count if inside else 0
 
     def new_name(self, kind: str) -> Tensor:
         """Return a name that no tensor has."""
@@ -78,10 +78,6 @@ class Graph:
                 total = self.op("Add", total, other)
         return total
 
-    def sub(self, a: Operand, b: Operand) -> Tensor:
-        """Difference."""
-        return self.constant(a) if isinstance(b, int) and b == 0 else self.op("Sub", a, b)
-
     def mul(self, a: Tensor, b: Operand) -> Tensor:
         """Product."""
         return a if isinstance(b, int) and b == 1 else self.op("Mul", a, b)
@@ -89,14 +85,6 @@ class Graph:
     def bits(self, a: Tensor, mask: int) -> Tensor:
         """Return ``a & mask``."""
         return self.op("BitwiseAnd", a, mask)
-
-    def quotient(self, a: Tensor, divisor: Operand) -> Tensor:
-        """Divide toward zero: only exact everywhere where ``|a|`` has at most 24 significant bits."""
-        return a if isinstance(divisor, int) and divisor == 1 else self.op("Div", a, divisor)
-
-    def clip(self, a: Tensor, low: int, high: int) -> Tensor:
-        """Limit to ``low..high``."""
-        return self.op("Clip", a, low, high)
 
     def where(self, condition: Tensor, a: Operand, b: Operand) -> Tensor:
         """Choose ``a`` where the condition, a bool, holds."""
@@ -106,40 +94,24 @@ class Graph:
         """Change the type."""
         return self.op("Cast", a, to=to)
 
-    def whole(self, a: Tensor) -> Tensor:
-        """Return as int32."""
-        return self.cast(a, INT32)
-
-    def rounded(self, a: Tensor) -> Tensor:
-        """Return whole numbers in float32 as int32."""
-        return self.sealed(self.whole(a))
-
-    def sealed(self, a: Tensor) -> Tensor:
-        """Return an int32 as it is, behind a mask that changes no bit.
-
-        OpenVINO fuses chains of nodes, and computes a chain with a division or a matrix product in it in float32
-        throughout; it fuses no masks. So a seal stands between float32 and numbers that need more than 24 bits.
-        """
-        return self.bits(a, -1)
-
     def reshape(self, a: Tensor, *shape: int) -> Tensor:
         """Change the shape; 0 keeps an axis, -1 is what remains."""
         return self.op("Reshape", a, np.array(shape, dtype=np.int64))
 
-    def keep_only(self, results: Iterable[Tensor]) -> set[Tensor]:
-        """Drop nodes on which no result depends, and return all tensors that are left."""
-        needed, kept = set(results), []
+    def needed(self, results: Iterable[Tensor]) -> set[Tensor]:
+        """Return all tensors on which results depend, with them."""
+        found = set(results)
         for node in reversed(self.nodes):
-            if needed.intersection(node.output):
-                needed.update(node.input)
-                kept.append(node)
-        self.nodes = kept[::-1]
-        return needed
+            if found.intersection(node.output):
+                found.update(node.input)
+        return found
 
     def build(
         self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: dict[str, tuple[Tensor, onnx.ValueInfoProto]]
     ) -> onnx.GraphProto:
         """Return the graph; ``outputs`` says by which tensor each output, under its own name, is given."""
+        needed = self.needed(tensor for tensor, _ in outputs.values())
+        self.nodes = [node for node in self.nodes if needed.intersection(node.output)]
         renamed: dict[Tensor, str] = {}
         taken = {value.name for value in inputs}
         for output, (tensor, _) in outputs.items():

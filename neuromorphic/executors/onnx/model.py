@@ -7,38 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from neuromorphic.bounds import prove
 from neuromorphic.errors import CompileError
-from neuromorphic.executors.onnx import memories, neurons, pathways
 from neuromorphic.executors.onnx.graph import INT32, UINT8, Graph, Tensor
 from neuromorphic.executors.onnx.products import PRODUCTS, Products
-from neuromorphic.executors.onnx.step import DTYPES, State, Step
-from neuromorphic.ops import (
-    LI,
-    LIF,
-    Delay,
-    Dense,
-    FastWeights,
-    Gate,
-    GatedState,
-    HomeostaticLIF,
-    Input,
-    Multiply,
-    Readout,
-    Resonator,
-    Scale,
-    Slots,
-    Torus,
-)
+from neuromorphic.executors.onnx.step import DTYPES, INPUT, State, Step
+from neuromorphic.ops import Readout
 from neuromorphic.program import Program
 
 Form = Literal["step", "scan", "image"]
@@ -49,26 +30,6 @@ OPSETS = (18, 21)
 IR_VERSION = 10
 PREFIX = "pnbx."
 DIGEST = "sha256"
-INPUT = "x"
-
-MAKERS: Mapping[type[Any], Callable[..., Tensor]] = MappingProxyType(
-    {
-        Dense: pathways.dense,
-        LIF: neurons.lif,
-        HomeostaticLIF: neurons.homeostatic,
-        Readout: neurons.integrator,
-        Scale: pathways.scale,
-        Gate: pathways.gate,
-        Multiply: pathways.multiply,
-        LI: neurons.integrator,
-        GatedState: pathways.gated,
-        Resonator: pathways.resonator,
-        Torus: pathways.torus,
-        FastWeights: memories.fast_weights,
-        Slots: memories.slots,
-    }
-)
-"""What makes the nodes of each operation; ``Input`` and ``Delay`` are the graph's own."""
 
 
 def to_onnx(
@@ -135,17 +96,10 @@ def to_onnx(
             raise CompileError(f"onnx: {name} must be one of {', '.join(allowed)}, got {value!r}")
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise CompileError(f"onnx: opset must be in {OPSETS[0]}..{OPSETS[1]} (18 brought BitwiseAnd), got {opset!r}")
-    for op in program.ops:
-        if not isinstance(op, (Input, Delay)) and type(op) not in MAKERS:
-            raise CompileError(
-                f"{op.name}: {type(op).__name__} cannot be exported to ONNX; "
-                f"what can: {', '.join(cls.__name__ for cls in MAKERS)}"
-            )
     num_steps = program.num_steps if num_steps is None else num_steps
     if form == "image":
         record = [f"{_readout(program, record).name}.y"]
-    proven = replace(program, num_steps=num_steps)
-    step = _step(proven, products, list(program.variables_to_record(record, "onnx")))
+    step = Step(replace(program, num_steps=num_steps), products, list(program.variables_to_record(record, "onnx")))
     graph, carried = _step_graph(step) if form == "step" else (_sequence_graph(step, form), {})
     model = helper.make_model(
         graph,
@@ -201,21 +155,6 @@ def _readout(program: Program, record: Iterable[str] | None) -> Readout:
     return found[0]
 
 
-def _step(program: Program, products: Products, record: list[str]) -> Step:
-    step = Step(program, prove(program), products, record, INPUT)
-    values = {op.name: pathways.delayed(step, op) for op in program.of_type(Delay)}
-    for op in program.ops:
-        if isinstance(op, Input):
-            values[op.name] = INPUT
-        elif not isinstance(op, Delay):
-            values[op.name] = MAKERS[type(op)](step, op, *(values[source] for source in op.sources))
-    for op in program.of_type(Delay):
-        pathways.enqueue(step, op, values[op.source])
-    step.variables = {name: step.variables[name] for name in record}
-    step.prune()
-    return step
-
-
 def _value(name: str, dtype: int, *shape: int | str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, dtype, shape)
 
@@ -259,7 +198,7 @@ def _sequence_graph(step: Step, form: Form) -> onnx.GraphProto:
         value.name = f"step.{name}"
         given[value.name] = (tensor, value)
     body = step.graph.build("body", inner, given)
-    g, sequence = Graph(), INPUT
+    g, sequence = Graph(step.graph), INPUT
     one = np.array([1], dtype=np.int64)
     if form == "image":
         sequence = g.op("Expand", INPUT, np.array([program.num_steps, 1, 1], dtype=np.int64))  # [T, B, N]

@@ -47,38 +47,12 @@ def execute(
     record: Iterable[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
-    """Run a program as an ONNX model, step by step.
+    """Run a program as an ONNX model, step by step: see :func:`neuromorphic.executors.onnx.stepper.execute_steps`.
 
-    Parameters
-    ----------
-    program : Program
-        What to run.
-    inputs : NDArray[np.int32]
-        ``[T, B, N]``, as :meth:`Program.prepare_inputs` returns them.
-    device : str
-        An execution provider: ``"cpu"``, ``"cuda"``, ``"openvino"``, ... Only ``"cpu"`` was checked.
-    threads : int
-        Threads of an operation.
-    products : str
-        ``"int8"`` or ``"float32"``: both exact.
-    record : iterable of str, optional
-        Variables to keep, ``"op.variable"``; by default all.
-    progress : callable, optional
-        Called with (steps done, steps in all).
-
-    Returns
-    -------
-    Recording
-        Equal to the reference's, of the variables asked for.
-
-    Raises
-    ------
-    ExecutorError
-        For a provider that is not here, or a variable that the program does not have.
+    ``device`` is an execution provider: ``"cpu"``, ``"cuda"``, ``"openvino"``, ... Only ``"cpu"`` was checked.
     """
-    return execute_steps(
-        program, inputs, products, onnxruntime_runtime(device, threads), record=record, progress=progress
-    )
+    runtime = onnxruntime_runtime(device, threads)
+    return execute_steps(program, inputs, products, runtime, record=record, progress=progress)
 
 
 def onnxruntime_runtime(device: str = "cpu", threads: int = 1) -> Runtime:

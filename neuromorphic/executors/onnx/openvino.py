@@ -61,35 +61,10 @@ def execute(
     record: Iterable[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
-    """Run a program as an ONNX model that OpenVINO has compiled, step by step.
+    """Run a program with OpenVINO, step by step: see :func:`neuromorphic.executors.onnx.stepper.execute_steps`.
 
-    Parameters
-    ----------
-    program : Program
-        What to run.
-    inputs : NDArray[np.int32]
-        ``[T, B, N]``, as :meth:`Program.prepare_inputs` returns them.
-    device : str
-        ``"CPU"``, ``"GPU"``, ``"GPU.1"``, ``"NPU"`` or ``"AUTO"``. Only ``"CPU"`` was checked, and ``"AUTO"`` where
-        it chose that. Everywhere :data:`SETTINGS` are asked for.
-    threads : int
-        Threads on a CPU.
-    products : str
-        ``"int8"`` or ``"float32"``: both exact.
-    record : iterable of str, optional
-        Variables to keep, ``"op.variable"``; by default all.
-    progress : callable, optional
-        Called with (steps done, steps in all).
-
-    Returns
-    -------
-    Recording
-        Equal to the reference's, of the variables asked for.
-
-    Raises
-    ------
-    ExecutorError
-        For a device that is not here or cannot run the program, or a variable that the program does not have.
+    ``device`` is ``"CPU"``, ``"GPU"``, ``"GPU.1"``, ``"NPU"`` or ``"AUTO"``. Only ``"CPU"`` was checked, and ``"AUTO"``
+    where it chose that. Everywhere :data:`SETTINGS` are asked for.
     """
     return execute_steps(program, inputs, products, openvino_runtime(device, threads), record=record, progress=progress)
 

@@ -1,4 +1,4 @@
-"""Matrix products with constant weights, in exact integers, as int8 or as float32."""
+"""Matrix products in exact integers: of constant weights as int8 or as float32, and of two states."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.executors.onnx.graph import FLOAT, UINT8, Graph, Tensor
-from neuromorphic.executors.onnx.integers import floor_shift
+from neuromorphic.executors.onnx.graph import FLOAT, UINT8, Tensor
+from neuromorphic.executors.onnx.integers import EXACT, Integers, Limbs
 
 Products = Literal["int8", "float32"]
 PRODUCTS: tuple[Products, ...] = ("int8", "float32")
 MAX_COLUMNS = 1 << 15
 _EXACT_BITS = 24
+_BLOCK = 512
 
 
-def product(g: Graph, weights: NDArray[np.int8], x: Tensor, low: int, high: int, products: Products) -> Tensor:
+def product(g: Integers, weights: NDArray[np.int8], x: Tensor, low: int, high: int, products: Products) -> Tensor:
     """Return ``weights @ x`` as int32 for ``x`` in ``low..high``; the result must fit.
 
     Inputs are made non-negative and cut into unsigned digits, so narrow that every sum stays below ``2**24``: OpenVINO
@@ -26,7 +27,7 @@ def product(g: Graph, weights: NDArray[np.int8], x: Tensor, low: int, high: int,
 
     Parameters
     ----------
-    g : Graph
+    g : Integers
         Where to compute.
     weights : NDArray[np.int8]
         ``[out, in]``.
@@ -50,14 +51,12 @@ def product(g: Graph, weights: NDArray[np.int8], x: Tensor, low: int, high: int,
     bits = min(8 if heaviest <= 64 else 7, _EXACT_BITS - row.bit_length())
     offset = min(low, 0)
     if offset:
-        x = g.sub(x, offset)
+        x = g.integer("Sub", x, offset, peak=high - 2 * offset)
     span = max(high, 0) - offset
     count = max(1, -(-span.bit_length() // bits))
-    if count == 1 and (low, high) != (0, 1):
-        x = g.sealed(x)  # what led to it may have more bits
     total = ""
     for i in range(count):
-        digit = x if count == 1 else g.bits(floor_shift(g, x, bits * i), (1 << bits) - 1)
+        digit = x if count == 1 else g.bits(g.floor_shift(x, bits * i), (1 << bits) - 1)
         part = g.mul(_digit_product(g, weights, digit, products), 1 << (bits * i))
         total = g.add(total, part) if total else part
     if offset:
@@ -65,9 +64,30 @@ def product(g: Graph, weights: NDArray[np.int8], x: Tensor, low: int, high: int,
     return total
 
 
-def _digit_product(g: Graph, weights: NDArray[np.int8], digit: Tensor, products: Products) -> Tensor:
+def _digit_product(g: Integers, weights: NDArray[np.int8], digit: Tensor, products: Products) -> Tensor:
     transposed = np.ascontiguousarray(weights.T)  # [in, out]
     if products == "int8":
-        return g.sealed(g.op("MatMulInteger", g.cast(digit, UINT8), transposed))
+        return g.sealed(g.op("MatMulInteger", g.cast(g.narrow(digit), UINT8), transposed))
     real = g.op("Mul", g.op("Cast", transposed, to=FLOAT), np.array(1, dtype=np.float32))
-    return g.rounded(g.op("MatMul", g.cast(digit, FLOAT), real))
+    return g.sealed(g.to_integer(g.op("MatMul", g.to_float(digit), real)))
+
+
+def matrix_times_vector(g: Integers, matrix: Tensor, peak: int, vector: Tensor, vector_peak: int, width: int) -> Limbs:
+    """Return the sums of ``matrix`` ``[B, rows, width]`` times ``vector`` ``[B, 1, width]`` over the last axis.
+
+    The matrix is cut into digits so narrow that their sums are exact in float32.
+    """
+    block = min(width, _BLOCK)
+    bits = EXACT.bit_length() - 1 - (vector_peak - 1).bit_length() - (block - 1).bit_length()
+    sizes = np.array([min(block, width - at) for at in range(0, width, block)], dtype=np.int64)
+
+    def blocks(x: Tensor, axis: int) -> tuple[Tensor, ...]:
+        return g.ops("Split", x, sizes, outputs=len(sizes), axis=axis) if len(sizes) > 1 else (x,)
+
+    columns: dict[int, list[Tensor]] = {}
+    keys = blocks(g.reshape(g.to_float(vector), -1, width, 1), 1)
+    for i, digit in enumerate(g.digits(matrix, peak, bits)):
+        pairs = zip(blocks(g.to_float(digit), 2), keys, strict=True)
+        sums = [g.op("MatMul", part, key) for part, key in pairs]
+        columns[bits * i] = [g.sealed(g.to_integer(g.reshape(s, 0, -1))) for s in sums]
+    return Limbs(g, columns)

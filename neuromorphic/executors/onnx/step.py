@@ -1,20 +1,23 @@
-"""One step of a program while its graph is built: ranges, states, and what a recording keeps."""
+"""One step of a program as a graph: its operations in order, its states, and what a recording stores."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neuromorphic.bounds import OpBound
-from neuromorphic.executors.onnx.graph import FLOAT, INT32, UINT8, Graph, Tensor
+from neuromorphic.bounds import event_range, prove_ranges
+from neuromorphic.executors.onnx.graph import FLOAT, INT32, UINT8, Tensor
+from neuromorphic.executors.onnx.integers import EXACT, Integers
+from neuromorphic.executors.onnx.lowering import Lowering, fixed_value, reads_of
 from neuromorphic.executors.onnx.products import Products
-from neuromorphic.ops import Input, Operation
+from neuromorphic.ops import Delay, FastWeights, Input, Operation, Slots
+from neuromorphic.ops.symbols import Range, Symbol, Traced, trace
 from neuromorphic.program import Program
 
 DTYPES: dict[int, str] = {INT32: "int32", FLOAT: "float32", UINT8: "uint8"}
+INPUT = "x"
 
 
 @dataclass(frozen=True)
@@ -38,76 +41,160 @@ class Step:
     ----------
     program : Program
         What is built.
-    bounds : list of OpBound
-        Its proven ranges.
     products : str
         See :func:`neuromorphic.executors.onnx.products.product`.
-    record : container of str
+    record : sequence of str
         Variables that are computed, ``"op.variable"``.
+
+    Attributes
+    ----------
+    states, next : dict
+        What comes in, and the tensor that goes out, by ``"op.field"``.
+    variables : dict
+        The tensor of every variable.
     """
 
-    def __init__(
-        self, program: Program, bounds: list[OpBound], products: Products, record: Container[str], x: Tensor
-    ) -> None:
-        self.graph = Graph()
-        self.program, self.products, self.record, self.x = program, products, record, x
-        self.ranges = {bound.name: (bound.low, bound.high) for bound in bounds}
+    def __init__(self, program: Program, products: Products, record: Sequence[str]) -> None:
+        self.graph = Integers()
+        self.program, self.products, self.record = program, products, record
         self.states: dict[str, State] = {}
         self.next: dict[str, Tensor] = {}
         self.variables: dict[str, Tensor] = {}
+        self._bounds = prove_ranges(program)
+        values: dict[str, Tensor] = {program.input.name: INPUT}
+        for op in program.of_type(Delay):
+            values[op.name] = self._oldest(op)
+        for op in program.ops:
+            if not isinstance(op, (Input, Delay)):
+                values[op.name] = self._lower(op, [values[source] for source in op.sources])
+        for op in program.of_type(Delay):
+            self._hold(f"{op.name}.queue", self._queue(op, values[op.source]))
+        self.variables = {name: self.variables[name] for name in record}
+        self._prune()
 
-    def range(self, source: str) -> tuple[int, int]:
-        """Return the lowest and highest value that a source gives."""
-        op, _ = self.program.undelayed(source)
-        if isinstance(op, Input):
-            return op.low, op.high
-        return (0, 1) if op.kind == "events" else self.ranges[op.name]
+    def _range(self, name: str) -> Range:
+        if self.program[name].kind == "events":
+            return event_range(self.program, name)
+        return self._bounds[name].low, self._bounds[name].high
 
-    def peak(self, source: str) -> int:
-        """Return the largest magnitude that a source gives."""
-        low, high = self.range(source)
-        return max(-low, high)
+    def _lower(self, op: Operation, inputs: list[Tensor]) -> Tensor:
+        """Add the nodes of an operation and return what flows to its readers."""
+        g, held, found = self.graph, op.states(), {}
+        wanted = {v.name: v for v in op.variables if f"{op.name}.{v.name}" in self.record}
+        asked = _asked(self._traced(op), list(wanted))
+        real = _shifted_matrices(asked)
+        starts = {name: np.broadcast_to(np.asarray(held[name].first), held[name].shape) for name in held}
+        for name in filter(asked.after.__contains__, held):
+            port = _port(op, name, held[name].shape, FLOAT if name in real else INT32)
+            self.states[port.name] = port
+            found[name] = self._shaped(port.input, port.shape, held[name].shape)
+            if starts[name].any():  # stored relative to its start, so that all states begin with zeros
+                found[name] = g.op("Add", found[name], starts[name].astype(DTYPES[port.dtype]))
+        lowering = Lowering(g, op.name, self.products, inputs, found, real, reads_of(asked))
+        for name in found:
+            port = _port(op, name, held[name].shape, FLOAT if name in real else INT32)
+            after = asked.after[name]
+            value = lowering.real(after) if name in real else self._batched(lowering, after)
+            if starts[name].any():
+                value = g.op("Sub", value, starts[name].astype(DTYPES[port.dtype]))
+            self._hold(port.name, self._shaped(value, held[name].shape, port.shape))
+        for name, variable in wanted.items():
+            value = self._batched(lowering, asked.after[name])
+            self.variables[f"{op.name}.{name}"] = g.cast(value, UINT8) if variable.dtype == "uint8" else value
+        return self._batched(lowering, asked.value)
 
-    def state(self, op: Operation, field: str, *shape: int, dtype: int = INT32) -> Tensor:
-        """Return a state as the step finds it."""
-        state = State(f"{op.name}.{field}", shape, dtype)
-        self.states[state.name] = state
-        return state.input
+    def _shaped(self, tensor: Tensor, shape: tuple[int, ...], to: tuple[int, ...]) -> Tensor:
+        return tensor if shape == to else self.graph.reshape(tensor, -1, *to)
 
-    def hold(self, op: Operation, field: str, value: Tensor) -> None:
+    def _traced(self, op: Operation) -> Traced:
+        """Return the step of an operation on its proven ranges; a state that no step changes is a constant."""
+        inputs = [self._range(source) for source in op.sources]
+        states = dict(self._bounds[op.name].states)
+        for name, (low, high) in states.items():
+            shape = op.states()[name].shape
+            states[name] = np.broadcast_to(low, shape), np.broadcast_to(high, shape)
+        traced = trace(op, inputs, states)
+        still = [name for name in states if traced.after[name].facts.get("name") == name]
+        for name in still:
+            state = op.states()[name]
+            states[name] = (np.broadcast_to(np.asarray(state.first, dtype=np.int64), state.shape),) * 2
+        return trace(op, inputs, states) if still else traced
+
+    def _batched(self, lowering: Lowering, symbol: Symbol) -> Tensor:
+        """Return a symbol with the axis of samples, which a constant lacks."""
+        tensor = lowering.tensor(symbol)
+        if fixed_value(symbol) is None:
+            return tensor
+        return self.graph.op("Add", self.graph.reshape(self._zeros(), -1, *[1] * len(symbol.shape)), tensor)
+
+    def _zeros(self) -> Tensor:
+        """Return ``[B, 1]`` zeros."""
+        one = np.array([1], dtype=np.int64)
+        return self.graph.bits(self.graph.op("Slice", INPUT, one - 1, one, one), 0)
+
+    def _oldest(self, op: Delay) -> Tensor:
+        """Return events as they were: the oldest of a queue."""
+        shape = (op.size,) if op.steps == 1 else (op.steps, op.size)
+        queue = State(f"{op.name}.queue", shape)
+        self.states[queue.name] = queue
+        g = self.graph
+        return queue.input if op.steps == 1 else g.sealed(g.op("Gather", queue.input, 0, axis=1))
+
+    def _queue(self, op: Delay, x: Tensor) -> Tensor:
+        """Return the queue of a delay with the newest events.
+
+        OpenVINO gathers, reshapes and joins a single sample in place. In a loop a queue then is changed, by the events
+        of the next step, before it is handed on; so what goes into it and comes out of it passes a node that copies.
+        """
+        if op.steps == 1:
+            return x
+        g, (first, after, axis) = self.graph, (np.array([n], dtype=np.int64) for n in (1, op.steps, 1))
+        rest = g.op("Slice", self.states[f"{op.name}.queue"].input, first, after, axis)
+        return g.op("Concat", rest, g.reshape(g.sealed(x), -1, 1, op.size), axis=1)
+
+    def _hold(self, name: str, value: Tensor) -> None:
         """Say what a state is after the step.
 
         OpenVINO's loop takes what comes in and goes out untouched from the wrong step, so it passes a node.
         """
-        if value == self.x or value in {state.input for state in self.states.values()}:
+        if value == INPUT or value in {state.input for state in self.states.values()}:
             value = self.graph.sealed(value)
-        self.next[f"{op.name}.{field}"] = value
+        self.next[name] = value
 
-    def keep(self, op: Operation, variable: str, value: Tensor) -> None:
-        """Say what a variable is in this step."""
-        if self.wanted(op, variable):
-            self.variables[f"{op.name}.{variable}"] = value
-
-    def wanted(self, op: Operation, variable: str) -> bool:
-        """Whether a variable is recorded."""
-        return f"{op.name}.{variable}" in self.record
-
-    def prune(self) -> None:
-        """Drop nodes and states on which nothing recorded depends: OpenVINO forgets the names of unused inputs."""
+    def _prune(self) -> None:
+        """Drop states on which nothing recorded depends: OpenVINO forgets the names of unused inputs."""
         while True:
-            needed = self.graph.keep_only([*self.variables.values(), *self.next.values()])
+            needed = self.graph.needed([*self.variables.values(), *self.next.values()])
             unread = [name for name, state in self.states.items() if state.input not in needed]
-            if not unread:
-                return
             for name in unread:
                 del self.states[name], self.next[name]
+            if not unread:
+                break
+        if INPUT not in needed and self.next:  # nothing depends on it
+            name, value = next(iter(self.next.items()))
+            zeros = self.graph.reshape(self._zeros(), -1, *[1] * len(self.states[name].shape))
+            self.next[name] = self.graph.op("Add", value, self.graph.cast(zeros, self.states[name].dtype))
 
-    def sum(self, currents: tuple[Tensor, ...]) -> Tensor:
-        """Add up what sources give."""
-        return self.graph.add(*currents)
+
+def _port(op: Operation, name: str, shape: tuple[int, ...], dtype: int) -> State:
+    """Return a state as files know it: they are older than the name of one and the shape of another."""
+    if isinstance(op, FastWeights) and name == "F":
+        shape = (op.size, op.size)
+    return State(f"{op.name}.{'fast' if isinstance(op, Slots) else name}", shape, dtype)
 
 
-def plain(value: NDArray[np.integer]) -> NDArray[np.int32] | int:
-    """Return a constant as int32, or as one integer where all are equal."""
-    array = np.asarray(value, dtype=np.int32)
-    return int(array.flat[0]) if (array == array.flat[0]).all() else array
+def _asked(traced: Traced, wanted: list[str]) -> Traced:
+    """Return the graph of the value, of the variables wanted, and of the states on which those depend."""
+    asked = Traced(traced.value, {name: traced.after[name] for name in wanted})
+    while True:
+        leaves = (s for s in asked.symbols() if s.kind == "state" and fixed_value(s) is None)
+        read = {s.facts["name"] for s in leaves} - asked.after.keys()
+        if not read:
+            return asked
+        asked.after.update({name: traced.after[name] for name in read})
+
+
+def _shifted_matrices(asked: Traced) -> frozenset[str]:
+    """Return the states that are whole matrices of at most 24 bits and are shifted: those are float32."""
+    shifted = (symbol.args[0] for symbol in asked.symbols() if symbol.kind == "right")
+    return frozenset(x.facts["name"] for x in shifted if x.kind == "state" and len(x.shape) == 2 and x.peak <= EXACT)

@@ -115,20 +115,20 @@ def execute_steps(
     record: Iterable[str] | None,
     progress: Progress | None,
 ) -> Recording:
-    """Return the recording of a program, run as the model of a step.
+    """Return the recording of a program, run as the model of a step: equal to the reference's.
 
     Parameters
     ----------
     program : Program
         What to run.
     inputs : NDArray[np.int32]
-        ``[T, B, N]``.
+        ``[T, B, N]``, as :meth:`Program.prepare_inputs` returns them.
     products : str
-        See :func:`neuromorphic.executors.onnx.model.to_onnx`.
+        ``"int8"`` or ``"float32"``: both exact; see :func:`neuromorphic.executors.onnx.model.to_onnx`.
     runtime : Runtime
-        Where to run it.
+        Where to run it: a device, and how many threads.
     record : iterable of str or None
-        Variables to keep; ``None`` is all.
+        Variables to keep, ``"op.variable"``; ``None`` is all.
     progress : callable or None
         Called with (steps done, steps in all).
 
@@ -136,6 +136,8 @@ def execute_steps(
     ------
     InputError
         Inputs of more steps than the program is proven for.
+    ExecutorError
+        For a device that is not here or cannot run the program, or a variable that the program does not have.
     """
     started = time.perf_counter()
     names = program.variables_to_record(record, runtime.name)
