@@ -54,7 +54,7 @@ for epoch, (one, two) in enumerate(zip(*losses.values(), strict=True), start=1):
 # %%
 # Throughput, measured
 # --------------------
-# The fastest epoch of each. How much two processes gain depends on the machine; on two threads of one core it is little.
+# The fastest epoch of each. How much two processes gain depends on the machine: on two threads of one core, little.
 speeds = {count: 1437 / min(times) for count, times in seconds.items()}
 for count, speed in speeds.items():
     print(f"measured: {count} process(es), {speed:,.0f} samples a second ({speed / speeds[1]:.2f} times one)")

@@ -38,8 +38,8 @@ class Gate(OneSource):
 
     With ``a = min(|y|, 4095)`` the gate is ``S[a]`` where ``y >= 0`` and ``4096 - S[a]`` elsewhere, and
     ``S[i] = floor(4096 / (1 + e^(-i/256)) + 1/2)`` for ``i`` in 0..4095. The entries lie at least 0.00017 from a
-    tie, so any correct exponential leads to the same integers; ``S[0] = 2048``, ``S[256] = 2994``, ``S[2048] = 4095`` and
-    ``S[4095] = 4096``.
+    tie, so any correct exponential leads to the same integers: ``S[0] = 2048``, ``S[256] = 2994``, ``S[2048] = 4095``
+    and ``S[4095] = 4096``.
 
     Parameters
     ----------
