@@ -14,13 +14,13 @@ export PNBX_DATA ?= $(abspath ../shared/data)
 help:
 	@echo "make demo      train, raster, compile, Lava run, verified (the main job; under 5 minutes after installation)"
 	@echo "make test      the test suite"
-	@echo "make stream    a million steps of a stream, one by one: memory stays flat (some 30 minutes)"
-	@echo "make bench     speed and memory against snnTorch, Norse, SpikingJelly, ONNX Runtime, OpenVINO (some 10 minutes)"
+	@echo "make stream    a million steps of a stream, one by one: memory stays flat (about 30 minutes)"
+	@echo "make bench     speed and memory against snnTorch, Norse, SpikingJelly, ONNX Runtime, OpenVINO (about 10 minutes)"
 	@echo "make fuzz      ten minutes of damaged files, which the readers refuse in bounded memory; then 2,000 random networks,"
-	@echo "               which the compiler refuses or keeps"
+	@echo "               which the compiler refuses or compiles rightly"
 	@echo "make install   only the environment in $(VENV)      make lava   only the Lava side environment"
 	@echo "make lint      ruff, mypy, import-linter            make docs   HTML documentation in docs/_build/html"
-	@echo "make clean     remove environments and build products (runs/ is kept)"
+	@echo "make clean     remove environments and build products (runs/ stays)"
 
 install: $(VENV)/.installed
 
@@ -69,4 +69,4 @@ docs: install lava
 	@echo "docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build docs/_build docs/gallery *.egg-info
+	rm -rf $(VENV) build docs/_build docs/api docs/gallery *.egg-info

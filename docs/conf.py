@@ -1,12 +1,14 @@
 """Sphinx configuration; build with `make docs`, where warnings are errors."""
 
 import os
+import shutil
 import sys
 import warnings
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # example_arguments
+sys.path.insert(0, str(Path(__file__).parent))  # example_arguments, rooms
+sys.path.insert(1, str(Path(__file__).parents[1]))  # studies, which is not installed
 
 # norse and snntorch decorate with torch.jit, which torch deprecates: their import, not ours to mend.
 warnings.filterwarnings("ignore", message="`torch.jit.*", category=DeprecationWarning)
@@ -20,6 +22,7 @@ version = release = metadata.version("pnbx-snn")
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -32,6 +35,12 @@ html_title = "PNB-X"
 exclude_patterns = ["_build", "performance/tables.md", "analysis/*.md"]
 exclude_patterns += ["gallery/*.ipynb", "gallery/*.py", "gallery/*.md5"]
 
+templates_path = ["_templates"]
+exclude_patterns += ["_templates"]
+_rooms = import_module("rooms")
+autosummary_context = {"rooms": dict(_rooms.rooms(*_rooms.PACKAGES))}
+shutil.rmtree(Path(__file__).with_name("api"), ignore_errors=True)  # pages that name modules which have moved since
+toc_object_entries = False  # thousands of them in the navigation of every page took a third of the build
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_inherit_docstrings = False

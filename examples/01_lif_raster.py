@@ -11,7 +11,7 @@ neurons receives noise of their own, and a raster shows every spike.
 # %%
 # Settings
 # --------
-# A step is a millisecond; a membrane with a time constant of 20 ms keeps ``beta = exp(-1/20)`` of itself in each.
+# A step is a millisecond; a membrane with a time constant of 20 ms decays to ``beta = exp(-1/20)`` of itself in each.
 # ``--fast`` draws a shorter run of a smaller population.
 import sys
 from pathlib import Path
@@ -62,7 +62,7 @@ for reset, (left, right) in zip(("zero", "subtract", "none"), rows, strict=True)
 # %%
 # Streaming
 # ---------
-# State is explicit. Two halves, or single steps, give the same numbers as one run, to the bit.
+# State is explicit. Two halves, or single steps, equal one run bit for bit.
 lif = pnbx.LIF(beta)
 whole, _ = lif(current)
 first, state = lif(current[: num_steps // 2])

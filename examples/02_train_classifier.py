@@ -33,7 +33,7 @@ generator = torch.Generator().manual_seed(0)  # decides the order of the images
 # Data and network
 # ----------------
 # Two hidden layers of 256 and 128 leaky integrate-and-fire neurons see each image for 8 steps as a constant current.
-# Pixels enter as 8-bit integers; ``calibrate`` measures what one unit of them is worth.
+# Pixels enter as 8-bit integers; ``calibrate`` measures the real value of one unit.
 train = load_digits_split(part="train")
 validation = load_digits_split(part="validation")
 images, labels = train.images[:num_images], train.labels[:num_images]

@@ -62,8 +62,8 @@ class Net(nn.Module):
 
 
 # %%
-# Train both alike
-# ----------------
+# Train both the same way
+# -----------------------
 def train(net):
     """Return the spikes of every update and the losses."""
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)

@@ -4,7 +4,7 @@ From snnTorch to Lava
 
 A network as snnTorch's tutorials write it, trained on the handwritten digits, compiled to integers and run on Intel
 Lava. Nothing in the class is ours: it is run once while its tensors are followed, becomes a NIR graph, and the graph a
-program. snnTorch's default reset, by subtraction and one step late, is kept; snnTorch's own NIR export loses it.
+program. snnTorch's default reset, by subtraction and one step late, is preserved; snnTorch's own NIR export loses it.
 """
 
 # %%

@@ -4,7 +4,7 @@ One network, three times: floats, integers, Lava
 
 A PNB-X network with all its memories is trained on the handwritten digits, compiled to an integer program, and run
 three times on the same image: as the network in floating point, as the program on the NumPy reference, and as the
-program on Lava. The figure lays rasters and membranes over each other. The two integer runs must be equal to the bit;
+program on Lava. The figure lays rasters and membranes over each other. The two integer runs must be equal bit for bit;
 the network and its program are close, and the figure shows how close.
 """
 
@@ -20,10 +20,9 @@ import numpy as np
 import torch
 
 import neuromorphic
+from pnbx_snn import load_run, train
 from pnbx_snn.data.digits import load_digits_split
-from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.run import train
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -82,7 +82,7 @@ for name, seconds, color in (("torch, fp32", torch_s, "#8fa3b8"), ("native, inte
     axes[0].plot(1e6 * np.array(seconds), ".", ms=3, color=color, label=name)
     axes[1].plot(1e6 * np.sort(seconds), np.linspace(0, 100, len(seconds)), color=color, label=name)
 axes[0].set(yscale="log", xlabel="step", ylabel="us")
-axes[1].set(xscale="log", xlabel="us a step", ylabel="% of the steps are faster")
+axes[1].set(xscale="log", xlabel="us per step", ylabel="% of the steps are faster")
 axes[1].legend()
 for axis in axes:
     axis.spines[["top", "right"]].set_visible(False)

@@ -19,10 +19,9 @@ import matplotlib as mpl
 import numpy as np
 
 import neuromorphic
-from pnbx_snn import plot
+from pnbx_snn import plot, train
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.run import train
 
 try:
     import onnxruntime as ort
@@ -88,7 +87,7 @@ assert np.array_equal(fired, expected.variables["block1.spikes"][:, shown])
 # %%
 # How long a step takes
 # ---------------------
-# One sample, one thread, only the read-out kept; the rivals take turns.
+# One sample, one thread, only the read-out recorded; the rivals alternate.
 one, times = codes[:, :1], {"native": [], "onnxruntime": [], "openvino": []}
 for _ in range(3 if fast else 9):
     for executor, seconds in times.items():
@@ -110,7 +109,7 @@ axes[2].annotate(
 axes[2].set(xlabel="step", ylabel="thousands", xlim=(0, num_steps + 1.5), title="the ten sums of the read-out")
 bars = axes[3].barh(list(micros), list(micros.values()), color=[plot.ACCENT, plot.QUIET, plot.QUIET])
 axes[3].bar_label(bars, [f"{us:,.0f}" for us in micros.values()], padding=3)
-axes[3].set(xscale="log", xlim=(1, 10 * max(micros.values())), xlabel="us a step", title="the same integers")
+axes[3].set(xscale="log", xlim=(1, 10 * max(micros.values())), xlabel="us per step", title="the same integers")
 axes[3].invert_yaxis()
 for axis in axes[1:]:
     axis.spines[["top", "right"]].set_visible(False)

@@ -23,9 +23,8 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from pnbx_snn import PNBX, plot
+from pnbx_snn import PNBX, plot, train
 from pnbx_snn.training.config import load_config
-from pnbx_snn.training.run import train
 from pnbx_snn.training.run_log import read_metrics
 
 mpl.use("Agg")
@@ -41,7 +40,7 @@ folder = Path(tempfile.mkdtemp())
 )
 torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 losses, seconds = {}, {1: [], 2: []}
-for turn in range(num_turns):  # in turns, because other programs come and go
+for turn in range(num_turns):  # alternately, because other programs come and go
     train(load_config(folder / "c.toml"), folder / f"1_{turn}")
     command = ["-m", "pnbx_snn.cli", "train", str(folder / "c.toml"), "--out", str(folder / f"2_{turn}"), "--quiet"]
     subprocess.run([*torchrun, *command], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -55,7 +54,7 @@ for epoch, (one, two) in enumerate(zip(*losses.values(), strict=True), start=1):
 # %%
 # Throughput, measured
 # --------------------
-# The fastest epoch of each. Two processes gain what the machine has to give: on two threads of one core that is little.
+# The fastest epoch of each. How much two processes gain depends on the machine: on two threads of one core, little.
 speeds = {count: 1437 / min(times) for count, times in seconds.items()}
 for count, speed in speeds.items():
     print(f"measured: {count} process(es), {speed:,.0f} samples a second ({speed / speeds[1]:.2f} times one)")

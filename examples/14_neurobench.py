@@ -20,11 +20,10 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from pnbx_snn import plot
+from pnbx_snn import plot, train
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.metrics.neurobench import matrices_of, neurobench
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.run import train
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

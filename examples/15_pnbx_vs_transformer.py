@@ -2,8 +2,8 @@
 PNB-X against a Transformer of the same size
 ============================================
 
-A Transformer keeps the keys and values of every step, so its steps get slower and its memory grows; a spiking network
-keeps a state. How much that matters is measured here on one thread: 5.16 million parameters each, one stream, the
+A Transformer stores the keys and values of every step, so its steps get slower and its memory grows; a spiking network
+stores a state. How much that matters is measured here on one thread: 5.16 million parameters each, one stream, the
 integer program on the native executor against PyTorch's own modules, in fp32, and in int8 with a cache of bytes.
 """
 
@@ -55,7 +55,7 @@ print(f"PNB-X: {network.weight_bytes:,} bytes of weights, {network.state_bytes:,
 # A step at position t
 # --------------------
 # A cache is filled with random keys and values up to position t, then steps are timed. The rivals take turns, and what
-# counts is the time that this thread had the processor: others on the machine then hit all alike.
+# counts is the time that this thread had the processor: others on the machine then slow all of them down equally.
 times = {name: [] for name in ("PNB-X, native", *transformers)}
 cache_bytes = {name: [] for name in transformers}
 for length in lengths:
@@ -108,8 +108,8 @@ right.axhline(network.state_bytes / 1e6, color=ACCENT)
 right.annotate("PNB-X, for ever", (lengths[0], 1.1 * network.state_bytes / 1e6), color=ACCENT, fontsize="small")
 for name, values in cache_bytes.items():
     right.plot(lengths, np.array(values) / 1e6, "o-", color=colors[name], markersize=4)
-left.set(xscale="log", yscale="log", xlabel="position t", ylabel="us a step", title="Time of one step")
-right.set(xscale="log", yscale="log", xlabel="length L", ylabel="MB, without weights", title="What must be kept")
+left.set(xscale="log", yscale="log", xlabel="position t", ylabel="us per step", title="Time of one step")
+right.set(xscale="log", yscale="log", xlabel="length L", ylabel="MB, without weights", title="What must be stored")
 left.legend(frameon=False, fontsize="small")
 for axis in (left, right):
     axis.spines[["top", "right"]].set_visible(False)

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 import neuromorphic
+from pnbx_snn import train
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.training.config import make_config
-from pnbx_snn.training.run import train
 
 fast = "--fast" in sys.argv
 num_samples, num_epochs = (240, 2) if fast else (3000, 20)
@@ -70,7 +70,7 @@ print(
 program.save(folder / "waves_program.npz")
 
 # %%
-# Inputs are ``[steps, samples, values]`` with their lengths. ``load_split`` gives the samples of a part as they enter.
+# Inputs are ``[steps, samples, values]`` with their lengths. ``load_split`` returns the samples as they enter.
 resolved = program.metadata["config"]["data"]
 print(f"found in the arrays: {resolved['features']} values, {resolved['steps']} steps, {resolved['classes']} classes")
 test = load_split(config.data, "test")

@@ -2,10 +2,10 @@
 
     python examples/ablation.py examples/configs/fsdd.toml --data DIR --seeds 0 1 2 --out runs/ablation_fsdd
 
-Every variant is a configuration with a few keys changed. Runs that are there are kept and unfinished ones go on, so the
-command can be stopped and called again. It leaves a table (``table.md``, ``table.json``) in the folder: test accuracy
-over the seeds, the difference from the whole network with its standard error, parameters and firing rate. ``--only``
-takes some variants; ``--processes`` runs several at once, each on one thread.
+Every variant is a configuration with a few keys changed. Finished runs are not repeated and unfinished ones continue,
+so the command can be stopped and called again. It leaves a table (``table.md``, ``table.json``) in the folder: test
+accuracy over the seeds, the difference from the whole network with its standard error, parameters and firing rate.
+``--only`` takes some variants; ``--processes`` runs several at once, each on one thread.
 """
 
 import argparse

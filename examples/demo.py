@@ -26,12 +26,10 @@ import neuromorphic
 from neuromorphic.errors import NeuromorphicError
 from neuromorphic.executors.lava.environment import find_lava_python
 from neuromorphic.files.atomic_write import write_atomically
-from pnbx_snn import plot
+from pnbx_snn import evaluate, load_run, plot, train
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.errors import PnbxError
-from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import load_config
-from pnbx_snn.training.run import evaluate, train
 from pnbx_snn.training.run_log import read_metrics
 
 CONFIG = Path(__file__).parent / "configs" / "digits.toml"

@@ -1,4 +1,4 @@
-"""Spiking networks as integer programs that run bit for bit alike on every executor.
+"""Spiking networks as integer programs with bit-identical results on every executor.
 
 Importing this package loads NumPy and the standard library only; :func:`compile` loads torch when it is asked for.
 """

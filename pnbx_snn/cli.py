@@ -31,7 +31,7 @@ from pnbx_snn.training.run_log import METRICS_NAME, read_metrics
 from pnbx_snn.training.settings import DataConfig
 
 Run = Annotated[Path, typer.Argument(help="A folder written by `pnbx-snn train` (or a packed file).", metavar="RUN")]
-Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; never choose by the test images.")]
+Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; do not tune on the test set.")]
 Picture = Annotated[Path, typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE")]
 DataFolder = Annotated[
     Path | None,

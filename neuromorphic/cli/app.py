@@ -35,7 +35,8 @@ class _Commands(typer.core.TyperGroup):
 app = typer.Typer(
     name="neuromorphic",
     cls=_Commands,
-    help="Compile a trained spiking network to an integer program and run it, bit for bit alike, on every executor.\n\n"
+    help="Compile a trained spiking network to an integer program and run it with bit-identical results on every "
+    "executor.\n\n"
     "A first round:\n\n"
     "- `neuromorphic compile runs/digits -o program.npz`\n"
     "- `neuromorphic info program.npz`\n"

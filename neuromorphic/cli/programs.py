@@ -37,7 +37,7 @@ def compile_command(
     strict: Annotated[bool, typer.Option(help="Refuse a program in which a state could saturate.")] = False,
     live_glia: Annotated[
         int | None,
-        typer.Option(help="Glia go on moving each sample's thresholds, every so many steps; else frozen.", min=1),
+        typer.Option(help="Keep adapting thresholds every N steps (default: frozen).", min=1),
     ] = None,
     dt: Annotated[float | None, typer.Option(help="NIR: seconds of a step, where the graph does not say.")] = None,
     steps: Annotated[int, typer.Option(help="NIR: steps a sample runs.", min=1)] = 100,
@@ -132,7 +132,7 @@ def export_command(
         from neuromorphic.formats.netx import export_netx
 
         written = export_netx(program, output or program_file.with_suffix(".net"))
-        out.print(f"{written}: {len(program.ops)} operations, read back and firing alike", soft_wrap=True)
+        out.print(f"{written}: {len(program.ops)} operations, read back and firing equally", soft_wrap=True)
         return
     if to == "onnx":
         try:

@@ -15,8 +15,8 @@ MAX_DELAY = 4096
 class Delay(OneSource):
     """Events as they were ``steps`` steps ago: ``y[t] = x[t - steps]``, 0 for ``t < steps``.
 
-    The one operation that may stand before its source: every loop passes through one. So it alone has two phases:
-    :meth:`read` before all other operations of a step, :meth:`step` after them.
+    This is the only operation that may stand before its source, so every loop passes through one. It alone has two
+    phases: :meth:`read` before all other operations of a step, and :meth:`step` after them.
 
     Parameters
     ----------

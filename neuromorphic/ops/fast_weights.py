@@ -21,7 +21,7 @@ FAST_RULES = ("hebbian", "delta")
 @operation
 @dataclass(frozen=True)
 class FastWeights(OneSource):
-    """A matrix ``F`` that writes the pair (key, previous key) and reads the key, in this order.
+    """A matrix ``F`` into which the pair (key, previous key) is written, and which is then read with the key.
 
     1. ``k = clip(x, -4096, 4096)``
     2. with the previous key ``p``, ``target = k`` (``"hebbian"``) or

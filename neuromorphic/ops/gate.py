@@ -1,4 +1,4 @@
-"""``Gate``, a sigmoid from a table, and ``Multiply``, values weighed by it."""
+"""``Gate``, a sigmoid from a table, and ``Multiply``, values multiplied by it."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ BOTH_SIDES.setflags(write=False)
 class Gate(OneSource):
     """A sigmoid of ``y / 256`` in Q0.12, from a table, with ``y = x + offset``.
 
-    With ``a = min(|y|, 4095)`` it is ``S[a]`` where ``y >= 0`` and ``4096 - S[a]`` elsewhere, where
+    With ``a = min(|y|, 4095)`` the gate is ``S[a]`` where ``y >= 0`` and ``4096 - S[a]`` elsewhere, and
     ``S[i] = floor(4096 / (1 + e^(-i/256)) + 1/2)`` for ``i`` in 0..4095. The entries lie at least 0.00017 from a
-    tie, so any correct exponential gives the same integers; ``S[0] = 2048``, ``S[256] = 2994``, ``S[2048] = 4095`` and
-    ``S[4095] = 4096``.
+    tie, so any correct exponential leads to the same integers: ``S[0] = 2048``, ``S[256] = 2994``, ``S[2048] = 4095``
+    and ``S[4095] = 4096``.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Gate(OneSource):
 @operation
 @dataclass(frozen=True)
 class Multiply(Gated):
-    """Values weighed by a gate: ``y = tz(x * gate, 12 + shift)``.
+    """Values multiplied by a gate: ``y = tz(x * gate, 12 + shift)``.
 
     Parameters
     ----------

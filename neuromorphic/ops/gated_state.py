@@ -15,7 +15,7 @@ from neuromorphic.ops.symbols import Bound, Range
 @operation
 @dataclass(frozen=True)
 class GatedState(Gated):
-    """Gated moving averages: ``s = sat(tz(s * gate, 12) + tz(x * (4096 - gate), 12))``; gives ``s``.
+    """Gated moving averages: ``s = sat(tz(s * gate, 12) + tz(x * (4096 - gate), 12))``; the output is ``s``.
 
     Parameters
     ----------

@@ -42,14 +42,14 @@ OCTAVE = _octave_table()
 @operation
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HomeostaticLIF(LIF):
-    """LIF neurons whose thresholds follow their firing rate: glia that stay alive in a program.
+    """LIF neurons whose thresholds follow their firing rate: glia that continue to adapt in a program.
 
     Neuron ``n`` belongs to domain ``d = n // (N / domains)``. Each domain holds ``average``, ``integral``, ``error``
-    and ``offset``, which start as the program says; rates and errors have 16 fractional bits, in spikes per neuron and
-    step, offsets too, in octaves. The threshold of a step is, with ``o = offset[d]``, ``k = o >> 16`` (rounding down)
-    and ``f = (o >> 8) & 255``, ``min(threshold * X[f] >> (15 - k), 2^23 - 1)``, the product in 64 bits, where
-    ``X[i] = floor(2^(15 + i/256) + 1/2)``: ``X[0] = 32768``, ``X[128] = 46341``, ``X[255] = 65359``. Spikes are counted
-    per domain. After every ``period`` steps of the sample, with ``shots = N / domains * period``:
+    and ``offset``, whose first values are in the program. Rates and errors are spikes per neuron and step, offsets are
+    octaves; all have 16 fractional bits. With ``o = offset[d]``, ``k = o >> 16`` (rounding down) and
+    ``f = (o >> 8) & 255``, the threshold of a step is ``min(threshold * X[f] >> (15 - k), 2^23 - 1)``. The product has
+    64 bits, and ``X[i] = floor(2^(15 + i/256) + 1/2)``: ``X[0] = 32768``, ``X[128] = 46341``, ``X[255] = 65359``.
+    Spikes are counted per domain. After every ``period`` steps of the sample, with ``shots = N / domains * period``:
 
     1. ``rate = count * floor(2^32 / shots) >> 16``; the count starts anew
     2. ``average = average + tz((rate - average) * rate_gain, 12)``
@@ -57,7 +57,7 @@ class HomeostaticLIF(LIF):
     4. ``offset = clip(tz(kp * error' + ki * integral + kd * (error' - error), 12), offset_limits)``, then
        ``error = error'``
 
-    The one operation that is another one too: wherever neurons are meant, so are these, and only the threshold differs.
+    In everything else this is a ``LIF``; only the threshold differs.
 
     Parameters
     ----------

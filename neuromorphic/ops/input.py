@@ -12,7 +12,7 @@ from neuromorphic.ops.base import MAX_SIZE, Operation, checked_integer, operatio
 @operation
 @dataclass(frozen=True)
 class Input(Operation):
-    """Integers in ``low..high`` from outside, one of them worth ``scale`` in real units.
+    """Integers in ``low..high`` that come from outside; one unit stands for the real value ``scale``.
 
     Real inputs are converted once, outside the program: ``clip(rint(float32(x) / float32(scale)), low, high)``,
     rounding half to even.

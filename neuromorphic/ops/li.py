@@ -27,9 +27,9 @@ from neuromorphic.ops.symbols import Bound, Range
 @operation
 @dataclass(frozen=True, eq=False)
 class LI(Operation):
-    """Leaky integrators that never spike: ``v = sat(tz(v * decay, 12) + (n << shift) + bias)``; gives ``v``.
+    """Leaky integrators that never spike: ``v = sat(tz(v * decay, 12) + (n << shift) + bias)``; the output is ``v``.
 
-    ``n`` is the sum of what its sources send.
+    ``n`` is the sum of the sources.
 
     Parameters
     ----------
@@ -86,10 +86,10 @@ class LI(Operation):
 @operation
 @dataclass(frozen=True, eq=False)
 class Readout(Operation):
-    """A running sum per class: ``y = sat(y + (n << shift) + bias)``, ``n`` the sum of what its sources send.
+    """A running sum per class: ``y = sat(y + (n << shift) + bias)``, where ``n`` is the sum of the sources.
 
     The label of a sample is the argmax of ``y`` after the last step, or after step ``lengths[b] - 1`` where ``run`` was
-    told lengths, the lowest index winning a tie. Of several read-outs the last one in program order gives the label.
+    given lengths; of equal values the lowest index wins. Of several read-outs the last one in program order decides.
 
     Parameters
     ----------

@@ -29,20 +29,20 @@ from neuromorphic.ops.symbols import Bound, Range
 @operation
 @dataclass(frozen=True, eq=False)
 class LIF(Operation):
-    """Leaky integrate-and-fire neurons. A step does this in order, ``n`` the sum of what its sources send.
+    """Leaky integrate-and-fire neurons. A step does this in order, where ``n`` is the sum of the sources.
 
-    1. ``r = v > threshold``, of the membrane before the step
+    1. ``r = v > threshold``, with the membrane before the step
     2. ``v = 0`` where ``r``, if the reset forgets (``zero_delayed``)
     3. ``u = sat(tz(v * decay, 12) + (n << shift) + bias - l)``, where ``l`` is 0, or the threshold where ``r`` if the
        reset lowers (``subtract_snntorch``, ``subtract_delayed``)
     4. ``u = 0`` where ``r``, if the reset loses the input (``zero_with_input``)
     5. ``spike = u > threshold``: a membrane exactly at the threshold does not spike
-    6. the new ``v`` is 0 where it spiked (``zero``); ``sat(u - spike * threshold + l)`` (``subtract``,
-       ``subtract_snntorch``); else ``u``
+    6. the new ``v`` is 0 where the neuron spiked (``zero``), ``sat(u - spike * threshold + l)`` (``subtract``,
+       ``subtract_snntorch``), or ``u`` (all others)
 
     What each reset does is one line of the table :data:`neuromorphic.ops.resets.RESETS`. ``subtract_snntorch`` is
     snnTorch's ``Leaky(reset_mechanism="subtract", reset_delay=False)``: it differs from ``subtract`` only where a
-    membrane is still above the threshold after its reset, by an input worth more than two thresholds.
+    membrane is still above the threshold after its reset, by an input of more than two thresholds.
     ``subtract_delayed`` and ``zero_delayed`` are snnTorch's ``Leaky(reset_delay=True)``, which resets one step late.
     ``zero_with_input`` is the late reset to zero of snnTorch's other neurons.
 

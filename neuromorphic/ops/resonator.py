@@ -19,9 +19,9 @@ _NEVER = 1 << 62  # where a state settles that loses nothing
 @operation
 @dataclass(frozen=True, eq=False)
 class Resonator(OneSource):
-    """Damped oscillators, complex leaky integrators; gives the real part.
+    """Damped oscillators, which are complex leaky integrators; the output is the real part.
 
-    With the parts of before the step on the right:
+    On the right stand the parts before the step:
     ``re = sat(tz(re * cosine, 12) - tz(im * sine, 12) + x)``, ``im = sat(tz(re * sine, 12) + tz(im * cosine, 12))``.
 
     Parameters

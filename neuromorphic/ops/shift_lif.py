@@ -19,15 +19,15 @@ MOST_LEAK = 15
 @operation
 @dataclass(frozen=True, eq=False)
 class ShiftLIF(Operation):
-    """Neurons with a synaptic current ``i`` and a membrane ``v``, both 16 bits that saturate, in this order.
+    """Neurons with a synaptic current ``i`` and a membrane ``v``, both of 16 bits and saturating, in this order.
 
-    1. ``i = leak(sat16(i + n), synapse_shift)``, ``n`` the sum of what its sources send
+    1. ``i = leak(sat16(i + n), synapse_shift)``, where ``n`` is the sum of the sources
     2. ``u = sat16(leak(v, membrane_shift) + i + bias)``
     3. ``spikes = min(u // threshold, 31)`` where ``u >= threshold``, else 0: up to 31 spikes in one step
     4. ``v = u - spikes * threshold``
 
-    ``leak(x, k) = x - (x >> k)``, where ``x > 0`` at least one less. The number of spikes is found bit by bit, with
-    five comparisons: nothing is divided. A membrane exactly at the threshold does spike, unlike in a :class:`LIF`.
+    ``leak(x, k)`` is ``x - (x >> k)``, and at most ``x - 1`` where ``x > 0``. The number of spikes is found bit by bit,
+    with five comparisons: nothing is divided. Unlike in a :class:`LIF`, a membrane exactly at the threshold spikes.
 
     Xylo saturates ``i`` after each single synapse; this operation saturates their sum. The two are equal where no
     partial sum leaves 16 bits.

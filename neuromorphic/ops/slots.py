@@ -22,9 +22,9 @@ _FINGERPRINT = (1 << 31) - 1
 @operation
 @dataclass(frozen=True, eq=False)
 class Slots(OneSource):
-    """Winner-take-all memory of spikes: ask all slots, read the best, then let all fade and the best learn.
+    """A memory of spike patterns: the slot that matches best is read; then all slots fade and the best one learns.
 
-    1. ``w = argmax_m sum_h keys[m, h] * x[h]``, the lowest index winning a tie
+    1. ``w = argmax_m sum_h keys[m, h] * x[h]``; of equal sums the lowest index wins
     2. ``y = gain * keys[w] + (E[w] >> shift)``
     3. if ``plastic``, with the old ``E[w]``: ``E[m] -= E[m] >> decay_bits`` for all ``m``, then
        ``E[w] += (x << (22 - rate_bits)) - (E[w] >> rate_bits)``

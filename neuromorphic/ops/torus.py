@@ -19,7 +19,7 @@ NEIGHBOURS = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) 
 @operation
 @dataclass(frozen=True, eq=False)
 class Torus(OneSource):
-    """Sums over the eight neighbours on a torus, each weighed by its edge if there are edges.
+    """Sums over the eight neighbours of each neuron on a torus, each multiplied by its edge if there are edges.
 
     Neuron ``n`` sits in row ``n // columns`` and column ``n % columns``;
     ``y[r, c] = sum_k edge[k, r, c] * x[(r + i_k) mod rows, (c + j_k) mod columns]`` over the offsets ``(i_k, j_k)`` =
