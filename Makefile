@@ -40,7 +40,8 @@ demo: install lava
 	@$(BIN)/python examples/demo.py
 
 test: install lava
-	$(BIN)/python -m pytest -q
+	@# A process for each of two cores: many tests start processes of their own and wait for them.
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 stream: install
 	PNBX_LONG=1 $(BIN)/python -m pytest -q -rP tests/neuromorphic/test_streaming.py

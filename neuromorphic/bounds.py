@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from neuromorphic.errors import BoundError, InputError
+from neuromorphic.integers.numbers import INT32_MAX, STATE_MAX
+from neuromorphic.integers.symbols import Bound, Range, uniform
 from neuromorphic.ops import Delay, Input
-from neuromorphic.ops.numbers import INT32_MAX, STATE_MAX
-from neuromorphic.ops.symbols import Bound, Range, uniform
 from neuromorphic.program import Program
 
 ANY_STEPS = INT32_MAX

@@ -22,9 +22,9 @@ from neuromorphic.files.canonical import plain_json
 from neuromorphic.files.container import complete_header, read_container, write_container
 from neuromorphic.files.ternary import is_ternary, pack_offset_binary, unpack_offset_binary
 from neuromorphic.inputs import prepared
+from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import OP_TYPES, Delay, Input, Operation, Variable, Wanted
 from neuromorphic.ops.base import checked_integer
-from neuromorphic.ops.numbers import INT32_MAX
 
 KIND = "pnbx-program"
 FORMAT_VERSION = 4

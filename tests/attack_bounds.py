@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from neuromorphic import LIF, Dense, Readout
 from neuromorphic.errors import BoundError
+from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX, NumPy
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import LI, FastWeights, Gate, GatedState, HomeostaticLIF, Multiply, Resonator, Scale, Slots, Torus
-from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX, NumPy
-from neuromorphic.ops.resets import RESETS
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 from steps import fast_weights_step, gated_step, lif_step, moved_threshold, resonate_step, slots_step

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from neuromorphic.compiler.weight_integers import EQUAL, WEIGHT_MAX, Float64, Plane, integers_of
 from neuromorphic.errors import BoundError, CompileError
+from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Dense, Operation, Scale
 from neuromorphic.ops.base import MAX_SHIFT
-from neuromorphic.ops.numbers import INT32_MAX
 from neuromorphic.ops.scale import MAX_SCALE_SHIFT
 
 FACTOR_BITS = 20

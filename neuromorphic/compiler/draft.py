@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import BoundError
+from neuromorphic.integers.numbers import STATE_MAX
+from neuromorphic.integers.symbols import Bound, Range, uniform
 from neuromorphic.ops import Delay, Input, Operation
 from neuromorphic.ops.base import MAX_SHIFT
-from neuromorphic.ops.numbers import STATE_MAX
-from neuromorphic.ops.symbols import Bound, Range, uniform
 from neuromorphic.program import Program
 
 

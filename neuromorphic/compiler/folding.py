@@ -22,8 +22,8 @@ from neuromorphic.compiler.draft import Draft, state_integers
 from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Integrator, decay_error, spiking_population
 from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, real_weights
 from neuromorphic.errors import CompileError
+from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops import Input, Operation, Readout
-from neuromorphic.ops.numbers import DECAY_ONE
 from pnbx_snn.layers.bitlinear import BitLinear
 
 

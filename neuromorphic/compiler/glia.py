@@ -11,9 +11,9 @@ import numpy as np
 from neuromorphic.compiler.folding import to_numpy
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
+from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops import LIF, HomeostaticLIF
 from neuromorphic.ops.homeostatic_lif import GAIN_BITS, MAX_GAIN, MAX_INTEGRAL, MAX_OFFSET, RATE_BITS, RATE_ONE
-from neuromorphic.ops.numbers import DECAY_ONE
 from pnbx_snn.networks.block import BitBrain
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.glia import Glia, Loop

@@ -34,9 +34,9 @@ from neuromorphic.compiler.layers import origin_of
 from neuromorphic.compiler.spiking import check_thresholds
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import BoundError, CompileError
+from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops.fast_weights import KEY_BITS
 from neuromorphic.ops.gate import GATE_INPUT_BITS
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops.slots import MEMORY_BITS
 from neuromorphic.program import Program
 from pnbx_snn.layers.bitlinear import BitLinear

@@ -22,8 +22,8 @@ from neuromorphic.compiler.currents import Currents
 from neuromorphic.compiler.draft import Draft, state_integers
 from neuromorphic.compiler.weight_integers import SMALLEST, WEIGHT_MAX, Float64
 from neuromorphic.errors import CompileError
+from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops import LIF, Operation
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 
 RESOLUTION = 2.0**10
 """Units that a threshold should have at least: rounding a decay loses up to one of them a step."""
@@ -67,7 +67,7 @@ def spiking_population(
     """Return synapses and neurons with thresholds ``theta``, and the real value of a unit of each membrane, ``[N]``.
 
     A negative gain turns the weights of its neuron around. ``currents`` have their own units for each neuron, ``reset``
-    is one of :data:`neuromorphic.ops.resets.RESETS`, and ``draft`` is the program so far.
+    is one of :data:`neuromorphic.integers.resets.RESETS`, and ``draft`` is the program so far.
     """
     name = currents.name
     check_thresholds(name, theta)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from neuromorphic.bounds import proven_for
 from neuromorphic.executors.entry import Entry
+from neuromorphic.integers.numbers import NumPy
 from neuromorphic.ops import Delay, Input
 from neuromorphic.ops.base import first_states
-from neuromorphic.ops.numbers import NumPy
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 

@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import ProgramError
-
-if TYPE_CHECKING:
-    from neuromorphic.ops.symbols import Bound, Range
+from neuromorphic.integers.symbols import Bound, Range, bound_by_step
 
 MAX_SHIFT = 16
 MAX_SIZE = 1 << 24
@@ -104,7 +102,7 @@ class Operation(ABC):
         Parameters
         ----------
         xp
-            The primitives of a back end, such as :class:`neuromorphic.ops.numbers.NumPy`. Arrays of ``self`` are
+            The primitives of a back end, such as :class:`neuromorphic.integers.numbers.NumPy`. Arrays of ``self`` are
             constants of that back end: see :meth:`placed`.
         state
             Holds the states by name; the step assigns the new ones, and every variable that a recording stores.
@@ -127,8 +125,6 @@ class Operation(ABC):
         BoundError
             When an accumulator could overflow.
         """
-        from neuromorphic.ops.symbols import bound_by_step
-
         return bound_by_step(self, inputs, num_steps)
 
     def placed(self: OperationT, constant: Callable[[NDArray[Any]], Any]) -> OperationT:

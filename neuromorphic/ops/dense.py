@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.integers.symbols import Bound, Range, require_int32, sums
 from neuromorphic.ops.base import MAX_SHIFT, OneSource, Wanted, checked_array, checked_integer, operation
-from neuromorphic.ops.symbols import Bound, Range, require_int32, sums
 
 
 @operation

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neuromorphic.errors import BoundError
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, INT32_MAX, STATE_MAX
+from neuromorphic.integers.symbols import Bound, Range, uniform
 from neuromorphic.ops.base import OneSource, State, Variable, checked_choice, checked_integer, operation
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, INT32_MAX, STATE_MAX
-from neuromorphic.ops.symbols import Bound, Range, uniform
 
 KEY_BITS = 12
 KEY_ONE = 1 << KEY_BITS

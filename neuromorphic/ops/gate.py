@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
 from neuromorphic.ops.base import MAX_SHIFT, MAX_SIZE, Gated, OneSource, checked_array, checked_integer, operation
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
 
 GATE_INPUT_BITS = 8
 """Fractional bits of a gate's input."""

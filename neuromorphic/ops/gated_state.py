@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
+from neuromorphic.integers.symbols import Bound, Range
 from neuromorphic.ops.base import MAX_SIZE, Gated, State, Variable, checked_integer, operation
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
-from neuromorphic.ops.symbols import Bound, Range
 
 
 @operation

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import ProgramError
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX, NumPy
+from neuromorphic.integers.symbols import Bound, Range
 from neuromorphic.ops.base import State, Variable, checked_array, checked_integer, operation, total
 from neuromorphic.ops.lif import LIF
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX, NumPy
-from neuromorphic.ops.symbols import Bound, Range
 
 RATE_BITS = 16
 RATE_ONE = 1 << RATE_BITS

@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.integers.membranes import bound_membrane
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
+from neuromorphic.integers.symbols import Bound, Range
 from neuromorphic.ops.base import (
     MAX_SHIFT,
     Operation,
@@ -19,9 +22,6 @@ from neuromorphic.ops.base import (
     operation,
     total,
 )
-from neuromorphic.ops.membranes import bound_membrane
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
-from neuromorphic.ops.symbols import Bound, Range
 
 
 @operation

@@ -8,6 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.integers.membranes import bound_membrane
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
+from neuromorphic.integers.resets import RESETS
+from neuromorphic.integers.symbols import Bound, Range
 from neuromorphic.ops.base import (
     MAX_SHIFT,
     Operation,
@@ -20,10 +24,6 @@ from neuromorphic.ops.base import (
     operation,
     total,
 )
-from neuromorphic.ops.membranes import bound_membrane
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
-from neuromorphic.ops.resets import RESETS
-from neuromorphic.ops.symbols import Bound, Range
 
 
 @operation
@@ -40,7 +40,7 @@ class LIF(Operation):
     6. the new ``v`` is 0 where the neuron spiked (``zero``), ``sat(u - spike * threshold + l)`` (``subtract``,
        ``subtract_snntorch``), or ``u`` (all others)
 
-    What each reset does is one line of the table :data:`neuromorphic.ops.resets.RESETS`. ``subtract_snntorch`` is
+    What each reset does is one line of the table :data:`neuromorphic.integers.resets.RESETS`. ``subtract_snntorch`` is
     snnTorch's ``Leaky(reset_mechanism="subtract", reset_delay=False)``: it differs from ``subtract`` only where a
     membrane is still above the threshold after its reset, by an input of more than two thresholds.
     ``subtract_delayed`` and ``zero_delayed`` are snnTorch's ``Leaky(reset_delay=True)``, which resets one step late.
@@ -61,7 +61,7 @@ class LIF(Operation):
     shift : int
         Fractional bits of the state relative to the current, 0..16.
     reset : str
-        One of :data:`neuromorphic.ops.resets.RESETS`.
+        One of :data:`neuromorphic.integers.resets.RESETS`.
 
     References
     ----------

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import ProgramError
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
+from neuromorphic.integers.symbols import Bound, Range
 from neuromorphic.ops.base import OneSource, State, Variable, check_lengths, checked_array, operation
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
-from neuromorphic.ops.symbols import Bound, Range
 
 _NEVER = 1 << 62  # where a state settles that loses nothing
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops.base import OneSource, checked_array, checked_integer, operation
-from neuromorphic.ops.numbers import INT32_MAX
 
 MAX_SCALE_SHIFT = 47
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import BoundError, ProgramError
+from neuromorphic.integers.numbers import STATE_MAX
+from neuromorphic.integers.symbols import Bound, Range, uniform
 from neuromorphic.ops.base import OneSource, State, Variable, checked_array, checked_flag, checked_integer, operation
-from neuromorphic.ops.numbers import STATE_MAX
-from neuromorphic.ops.symbols import Bound, Range, uniform
 
 MEMORY_BITS = 22
 """Fractional bits of the fast half, whose values lie in 0..1."""

@@ -34,6 +34,8 @@ import old_files
 from neuromorphic import LIF, Dense, Input, Program, Readout, Recording, prove, run
 from neuromorphic.errors import BoundError
 from neuromorphic.files.container import write_container
+from neuromorphic.integers.numbers import INT32_MAX, STATE_MAX
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import (
     LI,
     OP_TYPES,
@@ -48,8 +50,6 @@ from neuromorphic.ops import (
     Slots,
     Torus,
 )
-from neuromorphic.ops.numbers import INT32_MAX, STATE_MAX
-from neuromorphic.ops.resets import RESETS
 from programs import repeated_sources, small_program
 from random_graphs import random_graph
 from random_networks import random_network

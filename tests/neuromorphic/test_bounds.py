@@ -14,11 +14,11 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, prove, run
 from neuromorphic.bounds import ANY_STEPS, most_steps, proven_for
 from neuromorphic.errors import BoundError, InputError, ProgramError
 from neuromorphic.executors import NAMES, get_executor
+from neuromorphic.integers.membranes import _followed, _settled
+from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX, NumPy
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import LI, Delay, FastWeights, Resonator, Scale
 from neuromorphic.ops.base import first_states
-from neuromorphic.ops.membranes import _followed, _settled
-from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX, NumPy
-from neuromorphic.ops.resets import RESETS
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 from random_programs import random_inputs

@@ -1,6 +1,6 @@
 """Oracles of the integer arithmetic in Python's own unbounded integers, written from the equations."""
 
-from neuromorphic.ops.numbers import STATE_MAX
+from neuromorphic.integers.numbers import STATE_MAX
 
 
 def clip24(x: int) -> int:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove
 from neuromorphic.errors import BoundError, ProgramError
+from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import (
     LI,
     Delay,
@@ -26,8 +28,6 @@ from neuromorphic.ops import (
     Torus,
 )
 from neuromorphic.ops.homeostatic_lif import RATE_ONE
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
-from neuromorphic.ops.resets import RESETS
 from random_programs import INPUT_RANGES, random_weights
 
 TORI = ((3, 3), (3, 4))

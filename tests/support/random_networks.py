@@ -7,6 +7,8 @@ import numpy as np
 import neuromorphic
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove
 from neuromorphic.errors import BoundError
+from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import (
     LI,
     OP_TYPES,
@@ -20,8 +22,6 @@ from neuromorphic.ops import (
     Slots,
     Torus,
 )
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
-from neuromorphic.ops.resets import RESETS
 from neuromorphic.ops.shift_lif import ShiftLIF
 from random_programs import INPUT_RANGES, random_weights
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove
 from neuromorphic.errors import BoundError
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
-from neuromorphic.ops.resets import RESETS
+from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.integers.resets import RESETS
 
 INPUT_RANGES = ((0, 1), (0, 1), (-128, 127), (0, 255), (-1, 1), (-(1 << 15), 1 << 15))
 

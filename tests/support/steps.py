@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from neuromorphic.integers.numbers import NumPy
 from neuromorphic.ops import (
     LI,
     LIF,
@@ -19,7 +20,6 @@ from neuromorphic.ops import (
     Slots,
     Torus,
 )
-from neuromorphic.ops.numbers import NumPy
 from neuromorphic.ops.slots import _places
 
 

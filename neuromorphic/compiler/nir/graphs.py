@@ -21,9 +21,9 @@ from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import FINE_BITS, LARGEST, SMALLEST
 from neuromorphic.errors import BoundError, CompileError, ProgramError
 from neuromorphic.formats.nir import nir_package, read_nir
+from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Input
 from neuromorphic.ops.base import checked_integer
-from neuromorphic.ops.numbers import INT32_MAX
 from neuromorphic.program import Program
 
 

@@ -23,7 +23,7 @@ from neuromorphic.compiler.nir.nodes import Node, Shape, numbers, rounded_mantis
 from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Integrator, decay_error
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.formats.nir import nir_package
-from neuromorphic.ops.numbers import DECAY_ONE
+from neuromorphic.integers.numbers import DECAY_ONE
 
 WITH_INPUT = "zero_with_input"
 """Metadata and reset of snnTorch's neurons but ``Leaky`` with a late reset to zero, which also loses the input."""

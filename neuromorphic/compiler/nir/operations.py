@@ -19,9 +19,9 @@ from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.spiking import Integrator, spiking_population
 from neuromorphic.compiler.weight_integers import FINE_BITS, Float64
 from neuromorphic.errors import CompileError
+from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops import LI, Delay, Operation
 from neuromorphic.ops.delay import MAX_DELAY
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 
 FINEST = 2.0**12
 """Units that the largest event has left where an integrator's current is made coarser, so that it does not saturate."""

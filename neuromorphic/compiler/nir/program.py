@@ -12,8 +12,8 @@ from neuromorphic.compiler.nir.portable import Form, portable
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
+from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops import LI, LIF, Delay, Dense, HomeostaticLIF, Input, Operation, Readout, Scale
-from neuromorphic.ops.numbers import DECAY_ONE
 from neuromorphic.program import Program
 
 RoundTrip = Literal["exact", "close"]

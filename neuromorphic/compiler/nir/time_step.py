@@ -26,8 +26,8 @@ from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import MAX_DEPTH
+from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops.delay import MAX_DELAY
-from neuromorphic.ops.numbers import DECAY_ONE
 
 DEFAULT_DT = 1e-4
 """What snnTorch's export assumes, in seconds."""

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuromorphic.bounds import prove
+from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from neuromorphic.ops import LIF, Delay, Dense, Input, Operation
-from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from neuromorphic.program import Program
 
 LIF_INPUT_SHIFT = 6

@@ -26,8 +26,8 @@ from neuromorphic.executors.native.vectors import (
     store_ints,
     toward_zero,
 )
+from neuromorphic.integers.numbers import DECAY_BITS, STATE_MAX
 from neuromorphic.ops.fast_weights import KEY_ONE
-from neuromorphic.ops.numbers import DECAY_BITS, STATE_MAX
 from neuromorphic.ops.slots import MEMORY_BITS
 
 at = get_long  # at(row, column)

@@ -32,8 +32,8 @@ from neuromorphic.executors.native.vectors import (
     toward_zero,
     weighed,
 )
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
-from neuromorphic.ops.resets import RESETS
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
+from neuromorphic.integers.resets import RESETS
 
 FAR = 1 << 30
 GATE_END = 4095

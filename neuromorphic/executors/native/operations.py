@@ -15,12 +15,12 @@ from neuromorphic.executors.native.event_kernels import EVENTS_AT_ONCE
 from neuromorphic.executors.native.graded_kernels import DIGIT_LISTS, DIGITS
 from neuromorphic.executors.native.layout import Held, Layout, padded
 from neuromorphic.executors.native.memory_kernels import FADED_AT_ONCE
+from neuromorphic.integers.numbers import INT32_MAX, NumPy
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import Delay, Dense, Input, Torus
 from neuromorphic.ops.fast_weights import KEY_BITS
 from neuromorphic.ops.gate import SIGMOID
 from neuromorphic.ops.homeostatic_lif import OCTAVE
-from neuromorphic.ops.numbers import INT32_MAX, NumPy
-from neuromorphic.ops.resets import RESETS
 from neuromorphic.program import Program
 
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from neuromorphic.executors.onnx.graph import FLOAT, INT32, Graph, Operand, Tensor
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE
 
 EXACT = 1 << 24
 """Whole numbers up to here are exact in float32."""

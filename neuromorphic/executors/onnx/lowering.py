@@ -21,8 +21,8 @@ from neuromorphic.errors import CompileError
 from neuromorphic.executors.onnx.graph import BOOL, INT32, INT64, Operand, Tensor
 from neuromorphic.executors.onnx.integers import EXACT, LIMB, MASK, Integers, Limbs, num_digits
 from neuromorphic.executors.onnx.products import Products, matrix_times_vector, product
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE
-from neuromorphic.ops.symbols import Symbol, Traced
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE
+from neuromorphic.integers.symbols import Symbol, Traced
 
 _INT32 = 1 << 31
 _SHORT = 1 << 15  # a vector that leaves digits of a matrix some bits

@@ -12,8 +12,8 @@ from neuromorphic.executors.onnx.graph import FLOAT, INT32, UINT8, Tensor
 from neuromorphic.executors.onnx.integers import EXACT, Integers
 from neuromorphic.executors.onnx.lowering import Lowering, fixed_value, reads_of
 from neuromorphic.executors.onnx.products import Products
+from neuromorphic.integers.symbols import Range, Symbol, Traced, trace
 from neuromorphic.ops import Delay, FastWeights, Input, Operation, Slots
-from neuromorphic.ops.symbols import Range, Symbol, Traced, trace
 from neuromorphic.program import Program
 
 DTYPES: dict[int, str] = {INT32: "int32", FLOAT: "float32", UINT8: "uint8"}

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from neuromorphic.bounds import event_range, prove_ranges, proven_for
 from neuromorphic.executors.torch.devices import find_device
 from neuromorphic.executors.torch.primitives import Torch
+from neuromorphic.integers.symbols import Range, trace
 from neuromorphic.ops import Delay, Input
 from neuromorphic.ops.base import Operation, State
-from neuromorphic.ops.symbols import Range, trace
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 

@@ -1,4 +1,4 @@
-"""The primitives of :class:`neuromorphic.ops.numbers.NumPy` on a torch device, from which every operation runs there.
+"""The primitives of :class:`~neuromorphic.integers.numbers.NumPy` on a torch device, on which every operation runs.
 
 All values are int64 tensors ``[B, ...]``, all constants are moved to the device once. Nothing waits for the device.
 The one override is the product with a matrix: see :class:`Weights`.
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuromorphic.ops.numbers import STATE_MAX, STATE_MIN
+from neuromorphic.integers.numbers import STATE_MAX, STATE_MIN
 
 DIGIT_BITS = 8
 MAX_COLUMNS = 1 << 15

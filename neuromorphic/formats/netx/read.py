@@ -14,8 +14,8 @@ from neuromorphic.errors import FileFormatError, ProgramError
 from neuromorphic.executors.lava.mapping import LIF_INPUT_SHIFT, MAX_VTH
 from neuromorphic.files.hdf5 import read_tree
 from neuromorphic.formats.netx.weights import HIGHEST_POSITIVE, LOWEST, as_int8, out_of_range
+from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops import LIF, Dense, Input, Operation
-from neuromorphic.ops.numbers import DECAY_ONE
 from neuromorphic.program import Program
 
 BIAS_EXPONENT = 6  # netx gives every bias this exponent

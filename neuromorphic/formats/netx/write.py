@@ -17,8 +17,8 @@ from neuromorphic.files.atomic_write import write_atomically
 from neuromorphic.files.hdf5 import check_h5py
 from neuromorphic.formats.netx.read import BIAS_EXPONENT, read_netx
 from neuromorphic.formats.netx.weights import misread, out_of_range
+from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops import LIF, Dense, Readout
-from neuromorphic.ops.numbers import DECAY_ONE
 from neuromorphic.program import Program
 
 CHECKED_STEPS, CHECKED_SAMPLES, CHECKED_RATE = 50, 4, 0.3  # of the spikes on which a file is checked

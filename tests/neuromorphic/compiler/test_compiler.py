@@ -14,7 +14,7 @@ import neuromorphic
 from neuromorphic import prove, run
 from neuromorphic.compiler import compile_layers, compile_model, compile_run, measure_agreement
 from neuromorphic.errors import CompileError, CompileWarning
-from neuromorphic.ops.numbers import STATE_MAX
+from neuromorphic.integers.numbers import STATE_MAX
 from pnbx_snn import LIF, BitLinear, SpikingClassifier
 
 

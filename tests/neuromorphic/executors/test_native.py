@@ -24,9 +24,9 @@ from neuromorphic.errors import BoundError, ExecutorError, FileFormatError, Inpu
 from neuromorphic.executors.native import ENTRIES, NativeNetwork, TernaryMatrix, bits_of, compiled, operations, rows
 from neuromorphic.executors.native.compiled import STAMP
 from neuromorphic.executors.native.interpreter import run_steps
+from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import LI, OP_TYPES, Delay, FastWeights, Scale, Slots
-from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
-from neuromorphic.ops.resets import RESETS
 from programs import small_inputs, small_program
 from random_networks import KINDS, random_network
 from random_programs import random_inputs, random_program

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from neuromorphic import LIF, Dense, Readout, run
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors import NAMES
-from neuromorphic.ops.resets import RESETS
+from neuromorphic.integers.resets import RESETS
 from oracles import clip24, lif_oracle
 from programs import small_inputs, small_program
 

@@ -18,8 +18,8 @@ from neuromorphic.executors.onnx.model import to_onnx
 from neuromorphic.executors.onnx.onnxruntime import onnxruntime_runtime
 from neuromorphic.executors.onnx.openvino import SETTINGS, openvino_runtime
 from neuromorphic.executors.onnx.stepper import run_model
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import LI, OP_TYPES, Delay, Slots
-from neuromorphic.ops.resets import RESETS
 from neuromorphic.ops.shift_lif import ShiftLIF
 from pnbx_snn import PNBX
 from programs import REPEATED, repeated_sources, small_inputs, small_program

@@ -11,9 +11,9 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, prove, verify
 from neuromorphic.executors.onnx.model import to_onnx
 from neuromorphic.executors.onnx.onnxruntime import onnxruntime_runtime
 from neuromorphic.executors.onnx.openvino import openvino_runtime
+from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import LI, FastWeights, Gate, GatedState, Multiply, Resonator, Scale, Slots
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
-from neuromorphic.ops.resets import RESETS
 from steps import fast_weights_step
 
 SINKS = ("lif", "li", "readout", "resonator", "gated", "multiply")

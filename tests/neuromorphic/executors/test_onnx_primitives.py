@@ -10,8 +10,8 @@ import pytest
 
 from neuromorphic import Dense, Input, Program, Readout, run
 from neuromorphic.executors.onnx.lowering import RULES
+from neuromorphic.integers.numbers import NumPy
 from neuromorphic.ops.base import OneSource, State, Variable
-from neuromorphic.ops.numbers import NumPy
 
 ROWS, COLUMNS = 3, 4
 SIZE = ROWS * COLUMNS

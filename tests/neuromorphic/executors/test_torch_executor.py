@@ -11,9 +11,9 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.torch.devices import devices
 from neuromorphic.executors.torch.primitives import MAX_COLUMNS, Torch, Weights
+from neuromorphic.integers.numbers import NumPy
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops.base import OneSource, State, Variable
-from neuromorphic.ops.numbers import NumPy
-from neuromorphic.ops.resets import RESETS
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 from random_networks import KINDS

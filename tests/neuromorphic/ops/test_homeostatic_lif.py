@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from neuromorphic import LIF, Dense, Input, Program, run
 from neuromorphic.compiler import compile_model, to_nir
 from neuromorphic.errors import CompileError, ProgramError
+from neuromorphic.integers.numbers import STATE_MAX
 from neuromorphic.ops import HomeostaticLIF
 from neuromorphic.ops.homeostatic_lif import OCTAVE
-from neuromorphic.ops.numbers import STATE_MAX
 from oracles import lif_oracle, toward_zero
 from pnbx_snn.networks.classifier import SpikingClassifier
 from pnbx_snn.networks.pnbx import PNBX

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from neuromorphic.inputs import quantize_input
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX, NumPy
-from neuromorphic.ops.resets import RESETS
+from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX, NumPy
+from neuromorphic.integers.resets import RESETS
 from oracles import clip24, lif_oracle, toward_zero
 from steps import accumulate_step, dense, lif_step
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops.gate import SIGMOID
-from neuromorphic.ops.numbers import DECAY_ONE, STATE_MAX
 from oracles import clip24, toward_zero
 from steps import (
     fast_weights_step,

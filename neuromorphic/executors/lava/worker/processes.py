@@ -22,8 +22,8 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from neuromorphic.errors import ExecutorError
+from neuromorphic.integers.numbers import NumPy
 from neuromorphic.ops import Operation
-from neuromorphic.ops.numbers import NumPy
 
 
 class ProgramOperation(AbstractProcess):

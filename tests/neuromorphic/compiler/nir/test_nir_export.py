@@ -14,8 +14,8 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.cli import app
 from neuromorphic.compiler import compile_layers, compile_model, compile_nir, save_nir, to_nir
 from neuromorphic.errors import CompileError, StorageError
+from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import LI, Delay, Gate, Scale
-from neuromorphic.ops.resets import RESETS
 from nir_oracle import evaluate
 from pnbx_snn.layers.bitlinear import BitLinear
 

@@ -11,8 +11,8 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run, veri
 from neuromorphic.errors import CompileError
 from neuromorphic.executors import NAMES
 from neuromorphic.executors.lava.mapping import lava_mapping
-from neuromorphic.ops.numbers import STATE_MAX
-from neuromorphic.ops.resets import RESETS
+from neuromorphic.integers.numbers import STATE_MAX
+from neuromorphic.integers.resets import RESETS
 from random_programs import random_inputs, random_program
 
 pytestmark = pytest.mark.lava

@@ -12,8 +12,8 @@ from neuromorphic.executors.lava.mapping import (
     stock_lif_arguments,
     synapse_arguments,
 )
+from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from neuromorphic.ops import Delay
-from neuromorphic.ops.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from programs import small_program
 from random_programs import random_program
 from steps import dense, lif_step

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import BoundError
-from neuromorphic.ops.base import Operation
-from neuromorphic.ops.numbers import INT32_MAX, STATE_MAX, STATE_MIN
+from neuromorphic.integers.numbers import INT32_MAX, STATE_MAX, STATE_MIN
 
 Range = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Lowest and highest value of every element."""
@@ -125,7 +124,7 @@ class Symbol:
 
 
 class Symbols:
-    """The primitives on symbols; what each computes is said by :class:`neuromorphic.ops.numbers.NumPy`."""
+    """The primitives on symbols; what each computes is said by :class:`neuromorphic.integers.numbers.NumPy`."""
 
     def constant(self, array: NDArray[Any]) -> Symbol:
         """Return the symbol of a constant."""
@@ -238,7 +237,7 @@ class Traced:
                 yield symbol
 
 
-def trace(op: Operation, inputs: list[Range], states: dict[str, Range]) -> Traced:
+def trace(op: Any, inputs: list[Range], states: dict[str, Range]) -> Traced:
     """Run one step on symbols.
 
     Parameters
@@ -270,7 +269,7 @@ def trace(op: Operation, inputs: list[Range], states: dict[str, Range]) -> Trace
     return Traced(constant(value), {name: constant(found) for name, found in vars(held).items()})
 
 
-def bound_by_step(op: Operation, inputs: list[Range], num_steps: int) -> Bound:
+def bound_by_step(op: Any, inputs: list[Range], num_steps: int) -> Bound:
     """Find ranges of the states that no step leaves, by running the step on ranges until they stop growing.
 
     An end that still moves after 64 steps is moved beyond every limit at once; what limits it brings it back. So the

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.ops.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX, NumPy
-from neuromorphic.ops.resets import NO_RESET, Reset
-from neuromorphic.ops.symbols import Bound, Range, require_int32
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX, NumPy
+from neuromorphic.integers.resets import NO_RESET, Reset
+from neuromorphic.integers.symbols import Bound, Range, require_int32
 
 _ITERATIONS = 4096  # steps that are followed one by one; beyond them a state is where it settles
 _NEVER = 1 << 62  # where a state settles that leaks nothing

@@ -9,7 +9,7 @@ Number formats
 Primitives
     A step of an operation is written once, over the methods of :class:`NumPy` and the operators ``+ - * << >> &`` and
     the comparisons. Other back ends offer the same methods: on torch, on symbols that carry their proven range
-    (:mod:`neuromorphic.ops.symbols`), and from those for ONNX. A step sees one sample: its shapes are ``[N]`` or
+    (:mod:`neuromorphic.integers.symbols`), and from those for ONNX. A step sees one sample: its shapes are ``[N]`` or
     ``[rows, columns]``. NumPy and torch carry a batch axis in front that no step mentions. All values are int64, which
     every intermediate result fits. ``>>`` rounds down; :meth:`NumPy.toward_zero` rounds toward zero.
 """

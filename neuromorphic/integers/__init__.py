@@ -1,0 +1,1 @@
+"""The integers of a program: number formats, primitives, proven ranges, the words of a reset."""
