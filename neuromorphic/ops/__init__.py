@@ -3,7 +3,8 @@
 =========  ==================================================  ===============================================
 kind       values                                              produced by
 =========  ==================================================  ===============================================
-events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``HomeostaticLIF``, ``Delay``
+events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``HomeostaticLIF``,
+                                                               ``ShiftLIF``, ``Delay``
 values     integers in int32, proven to fit                    ``Dense``, ``Scale``, ``Multiply``, ``Torus``,
                                                                ``LI``, ``GatedState``, ``Resonator``,
                                                                ``FastWeights``, ``Slots``

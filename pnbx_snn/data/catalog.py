@@ -1,4 +1,7 @@
-"""The data sets that a configuration can name. To add one: a module beside this one, and a row in ``DATA_SETS``."""
+"""The data sets that a configuration can name.
+
+To add one: a module beside this one, its name in ``DataName``, and a row in ``DATA_SETS``.
+"""
 
 import math
 import os

@@ -31,7 +31,7 @@ def programs(operation):
 
 def test_the_table_is_complete():
     assert all(set(EXECUTORS[name].lacks) < set(OPERATIONS) for name in NAMES)
-    assert {name: EXECUTORS[name].lacks for name in NAMES if EXECUTORS[name].lacks} == {"native": ("ShiftLIF",)}
+    assert [name for name in NAMES if EXECUTORS[name].lacks] == ["native"]  # the others run any step
     assert all(any(programs(operation)) for operation in OPERATIONS)
 
 

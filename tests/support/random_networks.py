@@ -7,6 +7,7 @@ import numpy as np
 import neuromorphic
 from neuromorphic import LIF, Dense, Input, Program, Readout, prove
 from neuromorphic.errors import BoundError
+from neuromorphic.executors.native import KNOWN
 from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import (
@@ -204,8 +205,8 @@ class _Draw:
         return Program(tuple(self.ops), num_steps=self.num_steps)
 
 
-KINDS = tuple(sorted(name for name in OP_TYPES if name not in ("Input", "Readout", "ShiftLIF")))
-"""Operations that every executor knows; each can also be asked for by name."""
+KINDS = tuple(sorted(KNOWN - {"Input", "Readout"}))
+"""Operations that every executor knows; others are asked for by name."""
 
 
 def random_network(rng, *, num_steps=12, num_ops=6, kinds=KINDS):

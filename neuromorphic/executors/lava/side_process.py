@@ -101,7 +101,7 @@ def _nonsense(line: bytes) -> ExecutorError:
 
 
 class SideProcess:
-    """One running ``lava_backend/worker.py``.
+    """One running ``worker/worker.py``, in which Lava runs.
 
     It is ended by :attr:`end`, and without that when this object or this process ends.
 

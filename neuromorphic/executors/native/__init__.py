@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from neuromorphic.executors.entry import Entry, Option
+from neuromorphic.ops import OP_TYPES
 
 if TYPE_CHECKING:
     from neuromorphic.executors.native.bit_planes import bits_of
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["NativeNetwork", "TernaryMatrix", "bits_of"]
 
+_KERNELS = (
+    "Input Dense LIF HomeostaticLIF Readout Scale Delay Gate Multiply LI GatedState Resonator Torus FastWeights Slots"
+)
+KNOWN = frozenset(_KERNELS.split())
+"""Operations that have kernels here; a program with another one is refused by name."""
 ENTRIES = (
     Entry(
         name="native",
         purpose="speed on a CPU, batch 1 and up",
         module="neuromorphic.executors.native.executor",
         needs=("numba",),
-        lacks=("ShiftLIF",),
+        lacks=tuple(sorted(set(OP_TYPES) - KNOWN)),
         options=(Option("threads", "--threads", int, "threads, by default 1", minimum=1),),
     ),
 )
