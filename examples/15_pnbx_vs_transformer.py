@@ -24,6 +24,8 @@ from neuromorphic.compiler import compile_model
 from neuromorphic.executors.native import NativeNetwork
 from pnbx_snn import PNBX
 from pnbx_snn.plot import ACCENT, INK, QUIET
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the rivals are not installed: a clone has them
 from studies.rivals import equal_transformer, in_form
 
 mpl.use("Agg")
@@ -32,8 +34,7 @@ from matplotlib import pyplot as plt
 torch.set_num_threads(1)
 torch.manual_seed(0)
 fast = "--fast" in sys.argv
-lengths = (16, 64, 256, 1024) if fast else (16, 64, 256, 1024, 2048, 4096, 8192)
-samples = 6 if fast else 24
+lengths, samples = ((16, 64, 256, 1024), 6) if fast else ((16, 64, 256, 1024, 2048, 4096, 8192), 24)
 
 pixels = torch.rand(128, 1, 784) * (torch.rand(128, 1, 784) < 0.19)  # as sparse as handwritten digits
 model = PNBX(in_features=784, num_classes=10, num_steps=8, d_hidden=2048)
@@ -115,6 +116,5 @@ for axis in (left, right):
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_xticks(lengths, [f"{length:,}" for length in lengths], fontsize="small")
     axis.minorticks_off()
-folder = Path("runs/examples")
-folder.mkdir(parents=True, exist_ok=True)
+(folder := Path("runs/examples")).mkdir(parents=True, exist_ok=True)
 figure.savefig(folder / "15_pnbx_vs_transformer.png", dpi=120)

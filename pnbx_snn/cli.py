@@ -116,7 +116,8 @@ def evaluate_run(run: Run, part: Part = "test", data: DataFolder = None, as_json
         return
     report.show_evaluation(f"{run}: {result['n']} {part} samples", result, model.layer_names)
     if seen:
-        console.err.print("note: this run was trained on data.part='train_all', the validation images among them")
+        note = "note: this run was trained on data.part='train_all', the validation images among them"
+        console.err.print(note, soft_wrap=True)
 
 
 @app.command()

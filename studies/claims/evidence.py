@@ -151,12 +151,12 @@ QUOTED: dict[str, Quoted] = {
     ),
     "distillation": Quoted(
         "MNIST: with distorted images 0.7 points; digits: a teacher alone -0.28 points (s.e. 0.28, 5 seeds)",
-        "-0.28 points, standard error 0.28",
+        "-0.28 points with a standard error of 0.28",
         "pnbx-snn train examples/configs/digits.toml --set distill.teacher=runs/digits_teacher",
         ANALYSIS_PAGE,
     ),
     "augmentation and teacher": Quoted(
-        "0.7 points on MNIST", "Augmentation and teacher together are worth 0.7 points",
+        "0.7 points on MNIST", "Augmentation and teacher together add 0.7 points",
         "pnbx-snn train examples/configs/mnist.toml --set distill.teacher=",
     ),
 }  # fmt: skip

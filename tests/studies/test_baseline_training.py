@@ -36,7 +36,8 @@ def test_every_configuration_loads_and_all_name_every_key(path):
 def test_a_billion_parameters_are_planned_without_memory():
     model = planned_model(make_config({"baseline": {"parameters": 10**9}}))
     assert count(model) > 10**8  # as wide as is tried
-    assert all(parameter.is_meta for parameter in model.parameters())
+    held = [parameter.numel() for parameter in model.parameters() if not parameter.is_meta]
+    assert sum(held) < 10**6  # biases alone: every matrix is a name and a shape
 
 
 @pytest.mark.parametrize(("name", "kind"), [("mnist_rows", "gru"), ("mnist_rows", "ssm"), ("fsdd", "gru")])
