@@ -99,7 +99,7 @@ def prove(program: Program, *, strict: bool = False) -> list[OpBound]:
 def most_steps(program: Program, limit: int = ANY_STEPS) -> int:
     """Return for how many steps from zero every accumulator is proven to fit, :data:`ANY_STEPS` for any number.
 
-    A state that saturates is no obstacle: it stays at its limit, on every executor alike. What a program gives onward
+    A state that saturates is no obstacle: it stays at its limit, on every executor. What flows onward in a program
     stops growing there, so most programs are proven for any number of steps. One is not where the state of an ``LI``, a
     ``Resonator`` or ``FastWeights`` that still grows after ``num_steps`` steps is summed by another operation.
 

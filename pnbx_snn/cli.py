@@ -73,7 +73,7 @@ def train(
     """Train a network. Checkpoint, metrics and TensorBoard events go into one folder.
 
     Stop it with Ctrl-C whenever you like: the last checkpoint stays, and `--resume` goes on from it to the very same
-    weights as if it had never stopped (on one thread, to the bit).
+    weights as if it had never stopped (on one thread, bit for bit).
 
     For example:
 

@@ -112,7 +112,7 @@ def show_result(result: TrainResult, folder: Path) -> None:
     if result.metrics is None:
         say(f"Nothing to do: all {result.epoch} epochs are trained.")
     else:
-        say(f"Trained {result.epoch} epochs: {metrics_line(result.metrics)}")
+        say(f"Trained {result.epoch} epoch{'s' * (result.epoch != 1)}: {metrics_line(result.metrics)}")
     command = KINDS[result.model.section].command
     say(f"Everything is in {folder}/. Next: {command} eval {shlex.quote(str(folder))}")
 

@@ -22,7 +22,7 @@ Number = int | float | Tensor
 """A parameter of a surrogate."""
 
 # Each formula takes the gradient of the spikes, ``u = v - threshold`` and its parameters to the gradient of ``u``, by
-# snnTorch's operations in snnTorch's order, so that gradients are equal to the bit. None divides infinity by infinity.
+# snnTorch's operations in snnTorch's order, so that gradients are equal bit for bit. None divides infinity by infinity.
 
 
 def _atan(g: Tensor, u: Tensor, alpha: Number) -> Tensor:

@@ -104,7 +104,7 @@ def load_fsdd(
     held_out_speaker
         Name or number of the speaker whom training must not hear.
     num_frames, num_bands
-        Steps of 10 ms: longer recordings lose both ends alike, shorter ones get silence at both ends. Mel bands.
+        Steps of 10 ms: longer recordings lose as much at both ends, shorter ones get silence at both ends. Mel bands.
 
     Raises
     ------

@@ -279,7 +279,7 @@ class _Rounded(NamedTuple):
     gamma: Tensor
 
     def product(self, x: Tensor) -> Tensor:
-        """Answer as the BitLinear does, to the bit."""
+        """Return the same bits as the BitLinear."""
         return self.gamma * linear(x, self.ternary).to(x.dtype)
 
 

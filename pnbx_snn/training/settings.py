@@ -155,7 +155,7 @@ class AugmentConfig(Section):
         Images: :func:`pnbx_snn.data.augment.affine_elastic`; spoken digits:
         :func:`pnbx_snn.data.augment.augment_features`.
     input_dropout
-        Share of the values that are set to 0 (without rescaling), everywhere in a sample alike.
+        Share of the values that are set to 0 (without rescaling), equally likely everywhere in a sample.
     input_noise
         Standard deviation of the Gaussian noise that is added to every value.
     """

@@ -2,7 +2,7 @@
 
 LIF, and Linear + LIF, forward and backward, at (T, B, N) = (500, 16, 16384) and (100, 128, 2048), in fp32: PNB-X by
 Triton, SpikingJelly by the kernels it chooses for the device, snnTorch in the loop of its tutorials, Spyx (JAX) where
-it can be imported. All in one run, in turns. The bound of the neuron is the time in which the device copies five
+it can be imported. All take turns in one run. The bound of the neuron is the time in which the device copies five
 tensors of the input's size: x and spikes forward, x, gradients in and gradients out backward.
 
 Without a GPU nothing is measured. ``--interpret`` runs everything on a CPU with tiny sizes, to see that it works.
@@ -174,7 +174,7 @@ def linear_row(device: str, shape: tuple[int, int, int], seconds: float) -> Row:
 
 
 def interleaved(device: str, cases: dict[str, Callable[[], Any]], seconds: float) -> dict[str, Timing]:
-    """Time all cases in turns; a call ends when the device has done its work."""
+    """Time all cases, which take turns; a call ends when the device has done its work."""
 
     def until_done(case: Callable[[], Any]) -> Callable[[], None]:
         def run() -> None:

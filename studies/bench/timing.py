@@ -53,7 +53,7 @@ class Row:
 
 
 def interleave(cases: Mapping[str, Callable[[], Any]], *, seconds: float) -> dict[str, Timing]:
-    """Time all cases in turns, in random order within a round, for about ``seconds`` in all.
+    """Time all cases, which take turns, in random order within a round, for about ``seconds`` in all.
 
     A case faster than 2 ms is called several times a sample.
     """

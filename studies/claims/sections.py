@@ -235,8 +235,8 @@ def recommendations_section(rows: Sequence[Recommendation], formats: Sequence[Ti
         "Spikes of 2,048 neurons: bytes a step (counted) and time of a product with 2048 x 2048, 8 samples (measured)",
         columns,
         format_rows(formats),
-        "torch's products in fp32, processor time, one process, formats in turns. The native executor uses bitmaps and "
-        "its own products.",
+        "torch's products in fp32, processor time, one process, formats taking turns. The native executor uses bitmaps "
+        "and its own products.",
     )
     data: dict[str, Any] = {"rows": [row._asdict() for row in rows], "formats": [timed._asdict() for timed in formats]}
     return Section("recommendations", "Recommendations, with a number each", [], [table, stored], data)

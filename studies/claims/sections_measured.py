@@ -163,7 +163,7 @@ def measured_section(m: Measurements) -> Section:
     load = m.machine.get("load_average")
     text = [
         f"Measured on {m.machine.get('processor')}, {m.machine.get('vectors')}, {m.machine.get('threads')} thread, "
-        f"Python {m.machine.get('python')}; rivals in turns; processor time. Load when it began: {load}."
+        f"Python {m.machine.get('python')}; rivals take turns; processor time. Load when it began: {load}."
     ]
     if m.quick:
         text.append("A quick measurement: it shows that measuring works, and nothing about speed.")

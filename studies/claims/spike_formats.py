@@ -75,7 +75,7 @@ def measure_products(
     repeats: int = 7,
     seed: int = 0,
 ) -> list[Timed]:
-    """Time ``W z`` for spikes that lie in memory as each format says, with torch, the formats in turns.
+    """Time ``W z`` for spikes that lie in memory as each format says, with torch, the formats taking turns.
 
     The weights are ternary, held in fp32, which every one of torch's products takes: what differs is how the spikes
     arrive. A bitmap is unpacked and multiplied densely; an index list adds up columns (``embedding_bag``); CSR goes

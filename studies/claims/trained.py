@@ -102,7 +102,7 @@ def _in_half(layers: Iterable[BitLinear]) -> Iterator[None]:
 
 @torch.no_grad()
 def throughput(model: Network, split: Split, *, rounds: int = 3) -> list[Throughput]:
-    """Return samples a second in torch at several batch sizes, the sizes in turns."""
+    """Return samples a second in torch at several batch sizes, the sizes taking turns."""
     generator = torch.Generator().manual_seed(0)
     sizes = [size for size in BATCHES if size <= len(split.labels)]
     seconds: dict[int, list[float]] = {size: [] for size in sizes}

@@ -4,8 +4,8 @@
 
     {"machine": {...}, "rows": [{"quantity", "model", "form", "length", "value", "unit", "low", "high", "command"}]}
 
-Every rival lives in a process of its own with one thread. All are asked in turns, in random order within a round, so a
-busy moment of the machine hits all of them alike. A stage whose rows are there is not measured again.
+Every rival lives in a process of its own with one thread. They take turns in random order within a round, so a
+busy moment of the machine hits all of them equally. A stage whose rows are there is not measured again.
 
 Times are those that a process had the processor: on a shared machine a step of 10 ms is interrupted and one of 20 us is
 not, so the clock on the wall would favour the short step. On a quiet machine the two are equal; ``latency_wall_*`` has

@@ -92,7 +92,7 @@ def stages(*, quick: bool) -> list[tuple[str, Measure]]:
 
 
 def steps(bench: Bench, rows: Sequence[Row], *, length: int) -> list[Row]:
-    """Measure single steps at position ``length``, all rivals in turns, and their memory."""
+    """Measure single steps at position ``length``, all rivals taking turns, and their memory."""
     keys = bench.available(QUICK if bench.quick else FULL)
     rng, found = random.Random(length), []
     cpu: dict[tuple[str, str], list[float]] = {key: [] for key in keys}
@@ -198,7 +198,7 @@ def _decoding(rows: Sequence[Row], length: int) -> list[Row]:
 
 
 def bound(bench: Bench, rows: Sequence[Row], *, length: int) -> list[Row]:
-    """Measure a Transformer step's products and attention alone, PNB-X's whole step in turns with them."""
+    """Measure a Transformer step's products and attention alone, PNB-X's whole step taking turns with them."""
     cases = measure_training.bound_cases(length)
     seconds: dict[str, list[float]] = {form: [] for form in cases}
     ours: list[float] = []
@@ -267,7 +267,7 @@ NativeNetwork.from_file(sys.argv[1]).step(numpy.load(sys.argv[2])[0])
 
 
 def training(bench: Bench, rows: Sequence[Row]) -> list[Row]:
-    """Measure training steps of networks of equal size, in turns in one process."""
+    """Measure training steps of networks of equal size, taking turns in one process."""
     found = []
     for name, seconds, tokens in measure_training.measure(quick=bench.quick):
         low, middle, high = statistics.quantiles([tokens / value for value in seconds], n=4)

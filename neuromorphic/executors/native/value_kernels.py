@@ -110,7 +110,7 @@ def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target
 
 @kernel
 def _two_digits(words, matrix, num_blocks, bits, first, weight, less, more, out, target, size, shift):  # type: ignore[no-untyped-def]
-    """Add two digits at once, the second worth 256 times the first, for one group: fields are taken apart once."""
+    """Add two digits at once, the second counting 256 times the first, for one group: fields are taken apart once."""
     row, second = 4 * num_blocks, first + 4 * num_blocks
     for i in range(0, size, 8):
         near = matrix + i // 8 * row

@@ -1,4 +1,4 @@
-"""Exact integer arithmetic out of what ONNX Runtime and OpenVINO compute alike.
+"""Exact integer arithmetic from what ONNX Runtime and OpenVINO both compute.
 
 OpenVINO's CPU plug-in adds, subtracts, multiplies, limits, selects and masks int32 as int32, but it divides, compares
 and sums over axes in float32 (measured, see ``docs/onnx.md``); and it fuses a chain of nodes that each have one reader,

@@ -134,7 +134,7 @@ def _check_sum(program: Program, readout: Readout) -> None:
 
 
 def _check_equal(program: Program, back: Program, layers: list[tuple[Dense, LIF | Readout]]) -> None:
-    """Run what was read back beside the program: every layer must fire alike."""
+    """Run what was read back beside the program: every layer must fire equally."""
     shape = (min(program.num_steps, CHECKED_STEPS), CHECKED_SAMPLES, program.input.size)
     spikes = (np.random.default_rng(0).random(shape) < CHECKED_RATE).astype(np.int32)
     expected, got = (run(p, spikes).spikes() for p in (program, back))

@@ -14,7 +14,7 @@ import triton
 from torch import Tensor
 
 EXACT = {"enable_fp_fusion": False}
-"""Launch option: a product and a sum are rounded each, as in the plain loop; so spikes are equal to the bit."""
+"""Launch option: a product and a sum are rounded each, as in the plain loop; so spikes are equal bit for bit."""
 
 OLDEST = (3, 4)
 """Version of Triton from which on the kernels compile: 3.2 knows no gathers, 3.3 takes minutes over large ones."""

@@ -94,7 +94,7 @@ def test_the_slurm_script_trains_and_goes_on(tmp_path):
     command = ["bash", str(script), "c.toml", "run", "--set", "train.seed=3"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("Trained 1 epochs") == 1  # the first process alone speaks
+    assert done.stdout.count("Trained 1 epoch:") == 1  # the first process alone speaks
     assert read_metrics(tmp_path / "run" / "metrics.jsonl")[0]["epoch"] == 1
     (tmp_path / "srun").write_text('#!/bin/bash\necho "$@" >> calls\n')
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=60)
