@@ -20,12 +20,12 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
+import pnbx_snn
 from neuromorphic.compiler import compile_model
 from neuromorphic.executors.native import NativeNetwork
-from pnbx_snn import PNBX
 from pnbx_snn.plot import ACCENT, INK, QUIET
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the rivals are not installed: a clone has them
+sys.path.append(str(Path(pnbx_snn.__file__).parents[1]))  # the rivals are not installed: a clone has them
 from studies.rivals import equal_transformer, in_form
 
 mpl.use("Agg")
@@ -37,7 +37,7 @@ fast = "--fast" in sys.argv
 lengths, samples = ((16, 64, 256, 1024), 6) if fast else ((16, 64, 256, 1024, 2048, 4096, 8192), 24)
 
 pixels = torch.rand(128, 1, 784) * (torch.rand(128, 1, 784) < 0.19)  # as sparse as handwritten digits
-model = PNBX(in_features=784, num_classes=10, num_steps=8, d_hidden=2048)
+model = pnbx_snn.PNBX(in_features=784, num_classes=10, num_steps=8, d_hidden=2048)
 model.calibrate(pixels[:, 0])
 for block in model.eval().blocks:
     block.glia.train()

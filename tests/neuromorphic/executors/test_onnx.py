@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run, verify
+from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run
 from neuromorphic.cli import app
 from neuromorphic.compiler import compile_model
 from neuromorphic.errors import CompileError, ExecutorError
@@ -25,16 +25,9 @@ from pnbx_snn import PNBX
 from programs import REPEATED, repeated_sources, small_inputs, small_program
 from random_graphs import random_graph
 from random_programs import random_inputs
+from same import assert_equal
 
 RUNTIMES = ("onnxruntime", "openvino")
-
-
-def assert_equal(program, inputs, executor, **options):
-    comparison, expected, got = verify(program, inputs, executor, **options)
-    assert comparison.equal, str(comparison.first)
-    assert list(got.variables) == list(expected.variables)
-    assert all(got.variables[name].dtype == array.dtype for name, array in expected.variables.items())
-    return expected
 
 
 def scanned(program, inputs, executor):

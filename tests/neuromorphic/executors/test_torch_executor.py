@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import same
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.torch.devices import devices
@@ -23,12 +24,7 @@ DEVICES = [name for name, _ in devices() if name != "mps"]
 
 
 def assert_equal(program, inputs, **options):
-    expected, got = run(program, inputs), run(program, inputs, executor="torch", **options)
-    assert list(got.variables) == list(expected.variables)
-    for name, array in expected.variables.items():
-        assert got.variables[name].dtype == array.dtype
-        np.testing.assert_array_equal(got.variables[name], array, err_msg=name)
-    return expected
+    return same.assert_equal(program, inputs, "torch", **options)
 
 
 @pytest.mark.parametrize("device", DEVICES)
