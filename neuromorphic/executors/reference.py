@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from neuromorphic.bounds import proven_for
 from neuromorphic.executors.entry import Entry
+from neuromorphic.executors.stepping import Stepper
 from neuromorphic.integers.numbers import NumPy
-from neuromorphic.ops import Delay, Input
+from neuromorphic.ops import Input
 from neuromorphic.ops.base import first_states
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
@@ -47,24 +48,16 @@ def execute(
     started = time.perf_counter()
     num_steps, batch = inputs.shape[:2]
     program = proven_for(program, num_steps)
-    xp = NumPy()
-    ops = {op.name: op.placed(xp.constant) for op in program.ops if not isinstance(op, Input)}
-    states = {name: first_states(program[name], batch) for name in ops}
-    delays = [op for op in ops.values() if isinstance(op, Delay)]
+    states = {op.name: first_states(op, batch) for op in program.ops if not isinstance(op, Input)}
+    stepper = Stepper(program, NumPy(), states)
     variables: dict[str, NDArray[Any]] = {
         f"{op.name}.{v.name}": np.zeros((num_steps, batch, v.size), dtype=v.dtype)
         for op in program.ops
         for v in op.variables
     }
     for t in range(num_steps):
-        values: dict[str, Any] = {op.name: op.read(xp, states[op.name]) for op in delays}
-        values[program.input.name] = inputs[t].astype(np.int64)
-        for name, op in ops.items():
-            if not isinstance(op, Delay):
-                values[name] = op.step(xp, states[name], *(values[source] for source in op.sources))
-        for op in delays:
-            op.step(xp, states[op.name], values[op.source])
-        for name in ops:
+        stepper.step(inputs[t].astype(np.int64))
+        for name in states:
             for variable in program[name].variables:
                 variables[f"{name}.{variable.name}"][t] = getattr(states[name], variable.name)
         if progress is not None:

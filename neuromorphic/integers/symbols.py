@@ -290,6 +290,8 @@ def bound_by_step(op: Any, inputs: list[Range], num_steps: int) -> Bound:
         grown = {name: _hull(ranges[name], traced.after[name].range) for name in ranges}
         if all(np.array_equal(a, b) for name in ranges for a, b in zip(ranges[name], grown[name], strict=True)):
             break
+        if step >= 2 * _PATIENCE:
+            raise BoundError(f"{op.name}: a state grows without a limit; limit it, for example with xp.saturate")
         if step >= _PATIENCE:
             for name, (low, high) in grown.items():
                 held = ranges[name]

@@ -2,7 +2,9 @@
 
 import pickle
 import tracemalloc
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from neuromorphic.integers.membranes import _followed, _settled
 from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX, NumPy
 from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import LI, Delay, FastWeights, Resonator, Scale
-from neuromorphic.ops.base import first_states
+from neuromorphic.ops.base import OneSource, State, first_states
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 from random_programs import random_inputs
@@ -325,3 +327,30 @@ def test_ranges_of_delays_take_no_memory():
     finally:
         tracemalloc.stop()
     assert peak < 40 * (1 << 18)  # bytes; a range of its own for each would be 16 times that
+
+
+@dataclass(frozen=True)
+class _Counter(OneSource):
+    """An operation whose state nothing limits; it is in no table."""
+
+    name: str
+    source: str
+    size: int
+    kind: ClassVar[str] = "values"
+
+    def states(self):
+        return {"count": State((self.size,))}
+
+    def step(self, xp, state, x):
+        state.count = state.count + x
+        return state.count
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("steps", [1000, ANY_STEPS])
+def test_a_state_without_a_limit_is_refused_at_once(steps):
+    """The derived proof moves an end that does not settle beyond every limit; without a limit it never settles."""
+    zero, one = np.zeros(3, dtype=np.int64), np.ones(3, dtype=np.int64)
+    assert _Counter("c", "x", 3).bound([(zero, one)], 50).high.tolist() == [50] * 3
+    with pytest.raises(BoundError, match="c: a state grows without a limit; limit it"):
+        _Counter("c", "x", 3).bound([(zero, one)], steps)

@@ -4,7 +4,6 @@ import json
 import re
 import time
 import xml.etree.ElementTree as ElementTree
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 import studies
+from pages import check_page
 from pnbx_snn import PNBX
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.data.split import Split
@@ -109,47 +109,6 @@ def claims(capsys):
         return said
 
     return run
-
-
-class Page(HTMLParser):
-    """Tags that are open, ids, and everything that a browser would fetch."""
-
-    VOID = frozenset({"meta", "img", "br"})
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.ids, self.fetched, self.text = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self.fetched += [given[k] for k in ("src", "href", "xlink:href") if k in given and tag != "a" and tag != "use"]
-        self.ids += [given["id"]] if "id" in given else []
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        given = dict(attrs)
-        self.ids += [given["id"]] if "id" in given else []
-        self.fetched += [given[k] for k in ("src", "href") if k in given and tag not in ("a", "use")]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-def check_page(path: Path) -> Page:
-    text = path.read_text()
-    page = Page(text)
-    assert page.open == []
-    assert len(page.ids) == len(set(page.ids))
-    assert all(address.startswith(("data:", "#")) for address in page.fetched)
-    assert not re.search(r"@import|url\((?!#)", text)
-    assert "<script" not in text
-    assert 'name="viewport"' in text
-    return page
 
 
 def test_a_report_of_a_small_run_in_under_a_minute(run, tmp_path, claims):

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from neuromorphic.bounds import event_range, prove_ranges, proven_for
+from neuromorphic.executors.stepping import Stepper
 from neuromorphic.executors.torch.devices import find_device
 from neuromorphic.executors.torch.primitives import Torch
 from neuromorphic.integers.symbols import Range, trace
-from neuromorphic.ops import Delay, Input
+from neuromorphic.ops import Input
 from neuromorphic.ops.base import Operation, State
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
@@ -65,22 +66,15 @@ def execute(
     program = proven_for(program, num_steps)
     recorded = program.variables_to_record(record, "torch")
     xp = Torch(place, batch, _matrices(program))
-    ops = {op.name: op.placed(xp.constant) for op in program.ops if not isinstance(op, Input)}
-    states = {name: _first_states(xp, program[name], batch) for name in ops}
-    delays = [op for op in ops.values() if isinstance(op, Delay)]
+    states = {op.name: _first_states(xp, op, batch) for op in program.ops if not isinstance(op, Input)}
+    stepper = Stepper(program, xp, states)
     given = torch.from_numpy(inputs).to(place)  # int32: half of what int64 would take
     stored = {
         name: torch.zeros(num_steps, batch, v.size, dtype=DTYPES[v.dtype], device=place)
         for name, (_, v) in recorded.items()
     }
     for t in range(num_steps):
-        values: dict[str, Any] = {op.name: op.read(xp, states[op.name]) for op in delays}
-        values[program.input.name] = given[t].to(torch.int64)
-        for name, op in ops.items():
-            if not isinstance(op, Delay):
-                values[name] = op.step(xp, states[name], *(values[source] for source in op.sources))
-        for op in delays:
-            op.step(xp, states[op.name], values[op.source])
+        stepper.step(given[t].to(torch.int64))
         for name, array in stored.items():
             op_name, variable = recorded[name]
             array[t] = getattr(states[op_name], variable.name)
