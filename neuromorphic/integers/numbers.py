@@ -16,6 +16,8 @@ Primitives
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ INT32_MAX = (1 << 31) - 1
 _EXACT_FLOAT = 1 << 53
 
 Int64 = NDArray[np.int64]
+Pair = tuple[int, int]
+"""Of an image: along its rows, along its columns."""
 
 
 class NumPy:
@@ -84,6 +88,33 @@ class NumPy:
             return (x.astype(np.float64) @ weights.T.astype(np.float64)).astype(np.int64)
         return x @ weights.T
 
+    def convolve(
+        self, weights: Any, image: Any, stride: Pair, padding: Pair, dilation: Pair = (1, 1), groups: int = 1
+    ) -> Any:
+        """Return exact sums over windows, as ``torch.nn.functional.conv2d`` does: zeros lie outside.
+
+        ``[O, C / groups, kh, kw]`` over an image ``[C, H, W]`` is ``[O, rows, columns]``, see :func:`num_windows`.
+        """
+        outputs, inputs, *kernel = weights.shape
+        peak = int(np.abs(image).max(initial=0)) * int(np.abs(weights).max(initial=0))
+        kind = np.float64 if peak * weights[0].size < _EXACT_FLOAT else np.int64
+        by_group = weights.reshape(groups, outputs // groups, inputs, *kernel).astype(kind)
+        sums: Any = 0
+        for (y, x), part in _shifted(image.astype(kind), kernel, stride, padding, dilation, 0):
+            rows, columns = part.shape[2:]
+            sums = sums + by_group[..., y, x] @ part.reshape(-1, groups, inputs, rows * columns)
+        return sums.reshape(-1, outputs, rows, columns).astype(np.int64)
+
+    def window_max(self, image: Any, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+        """Return the largest value of each window of an image ``[C, H, W]``; what lies outside is never the largest."""
+        lowest = np.iinfo(np.int64).min
+        return reduce(np.maximum, (part for _, part in _shifted(image, kernel, stride, padding, (1, 1), lowest)))
+
+    def pick(self, matrix: Any, index: Any) -> Any:
+        """Return of every column of ``[rows, N]`` the entry in row ``index[i]``: ``[N]``."""
+        places = np.broadcast_to(index, (len(matrix), matrix.shape[-1]))
+        return np.take_along_axis(matrix, places[:, np.newaxis], axis=1)[:, 0]
+
     def roll(self, grid: Any, rows: int, columns: int) -> Any:
         """Move ``[rows, columns]`` by so many rows and columns; what leaves on one side enters on the other."""
         return np.roll(grid, (rows, columns), axis=(-2, -1))
@@ -113,3 +144,30 @@ class NumPy:
     def reshape(self, x: Any, *shape: int) -> Any:
         """Give one sample another shape, in C order."""
         return x.reshape(-1, *shape)
+
+
+def num_windows(size: Pair, kernel: Sequence[int], stride: Pair, padding: Pair, dilation: Pair = (1, 1)) -> Pair:
+    """Return how many windows fit an image ``(height, width)``, along its rows and columns.
+
+    Examples
+    --------
+    >>> num_windows((28, 28), kernel=(5, 5), stride=(1, 1), padding=(0, 0))
+    (24, 24)
+    """
+    rows, columns = ((size[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2))
+    return rows, columns
+
+
+def _shifted(
+    image: Any, kernel: Sequence[int], stride: Pair, padding: Pair, dilation: Pair, outside: int
+) -> Iterator[tuple[Pair, Any]]:
+    """Yield each place in a window, and what lies there in all windows: ``[B, C, rows, columns]``."""
+    margins = ((0, 0), (0, 0), *((by, by) for by in padding))
+    wide = np.pad(image, margins, constant_values=outside)
+    counts = num_windows(image.shape[2:], kernel, stride, padding, dilation)
+    for y, x in np.ndindex(*kernel):
+        starts = (y * dilation[0], x * dilation[1])
+        rows, columns = (
+            slice(s, s + step * (n - 1) + 1, step) for s, step, n in zip(starts, stride, counts, strict=True)
+        )
+        yield (y, x), wide[:, :, rows, columns]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import BoundError
-from neuromorphic.integers.numbers import INT32_MAX, STATE_MAX, STATE_MIN
+from neuromorphic.integers.numbers import INT32_MAX, STATE_MAX, STATE_MIN, NumPy, Pair
 
 Range = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Lowest and highest value of every element."""
@@ -178,6 +178,27 @@ class Symbols:
         require_int32("the sum", low, high)
         return Symbol("product", (weights, x), weights.shape[:1], low, high)
 
+    def convolve(
+        self, weights: Symbol, image: Symbol, stride: Pair, padding: Pair, dilation: Pair = (1, 1), groups: int = 1
+    ) -> Symbol:
+        """Sum weights times the values of every window, which must fit int32."""
+        facts = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        low, high = window_sums(weights.facts["array"], image.range, **facts)
+        require_int32("the sum", low.reshape(-1), high.reshape(-1))
+        return Symbol("convolve", (weights, image), low.shape, low, high, **facts)
+
+    def window_max(self, image: Symbol, kernel: Pair, stride: Pair, padding: Pair) -> Symbol:
+        """Return the largest value of each window."""
+        low, high = (NumPy().window_max(end[np.newaxis], kernel, stride, padding)[0] for end in image.range)
+        return Symbol("window_max", (image,), low.shape, low, high, kernel=kernel, stride=stride, padding=padding)
+
+    def pick(self, matrix: Symbol, index: Symbol) -> Symbol:
+        """Return of every column the entry in a row of its own."""
+        _check_row(matrix, index)
+        first, last = index.span
+        low, high = (end[first : last + 1] for end in matrix.range)
+        return Symbol("pick", (matrix, index), matrix.shape[1:], low.min(axis=0), high.max(axis=0))
+
     def roll(self, grid: Symbol, rows: int, columns: int) -> Symbol:
         """Move ``[rows, columns]`` round its edges."""
         low, high = (np.roll(end, (rows, columns), (-2, -1)) for end in grid.range)
@@ -307,7 +328,7 @@ def bound_by_step(op: Any, inputs: list[Range], num_steps: int) -> Bound:
         lowest, highest = op.event_range
         assert lowest <= int(low.min()), op
         assert int(high.max()) <= highest, op
-        low, high = found.get("v", next(iter(found.values())))
+        low, high = found.get("v", next(iter(found.values()), traced.value.range))
     else:
         require_int32(f"{op.name}: the value", low, high)
     return Bound(low, high, {name: _hull(first[name], span) for name, span in found.items()}, _saturates(traced))
@@ -357,9 +378,14 @@ def _assuming(x: Symbol, condition: Symbol, holds: bool) -> Range:
             low, high = (np.maximum(low, b.low + apart), high) if holds else (low, np.minimum(high, b.high - apart))
         elif x is b:
             low, high = (low, np.minimum(high, a.high - apart)) if holds else (np.maximum(low, a.low + apart), high)
-        elif x.kind == "subtract" and x.args == (a, b) and holds:
+        elif x.kind == "subtract" and x.args[0] is a and _is_same(x.args[1], b) and holds:
             low = np.maximum(low, apart)
     return np.minimum(low, high), np.maximum(low, high)  # of a branch that cannot be taken, anything
+
+
+def _is_same(a: Symbol, b: Symbol) -> bool:
+    """Whether two symbols are one, or two constants that are equal."""
+    return a is b or (a.kind == b.kind == "constant" and np.array_equal(a.facts["array"], b.facts["array"]))
 
 
 def _check_row(matrix: Symbol, index: Symbol) -> None:
@@ -406,3 +432,24 @@ def sums(weights: NDArray[Any], x: Range) -> tuple[NDArray[Any], NDArray[Any]]:
         ends.append((middle - reach, middle + reach))
     low, high = (np.concatenate(parts) // 2 for parts in zip(*ends, strict=True))
     return (low, high) if wide is object else (low.astype(np.int64), high.astype(np.int64))
+
+
+def window_sums(weights: NDArray[Any], x: Range, **windows: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the lowest and highest sums of :meth:`NumPy.convolve` over an image ``[C, H, W]``, exact in int64.
+
+    ``windows`` are stride, padding, dilation and groups.
+
+    Raises
+    ------
+    BoundError
+        When a sum could leave int64.
+    """
+    _fits_int64(
+        2 * int(np.abs(weights.astype(np.int16)).max()) * weights[0].size * int(max(-x[0].min(), x[1].max(), 1))
+    )
+    up, down = np.maximum(weights, 0), np.minimum(weights, 0)
+    low, high = (end[np.newaxis] for end in x)
+    return tuple(
+        (NumPy().convolve(up, a, **windows) + NumPy().convolve(down, b, **windows))[0]
+        for a, b in ((low, high), (high, low))
+    )

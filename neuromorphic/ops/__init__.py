@@ -4,10 +4,12 @@
 kind       values                                              produced by
 =========  ==================================================  ===============================================
 events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``HomeostaticLIF``,
-                                                               ``ShiftLIF``, ``Delay``
-values     integers in int32, proven to fit                    ``Dense``, ``Scale``, ``Multiply``, ``Torus``,
-                                                               ``LI``, ``GatedState``, ``Resonator``,
-                                                               ``FastWeights``, ``Slots``
+                                                               ``ShiftLIF``, ``Delay``, ``Delays``,
+                                                               ``SpikePool``
+values     integers in int32, proven to fit                    ``Dense``, ``Conv``, ``SumPool``, ``MaxPool``,
+                                                               ``Scale``, ``Multiply``, ``Torus``, ``LI``,
+                                                               ``GatedState``, ``Resonator``, ``FastWeights``,
+                                                               ``Slots``
 gate       Q0.12 in 0..4096                                    ``Gate``
 sum        24-bit running sums, never fed onward               ``Readout``
 =========  ==================================================  ===============================================
@@ -22,7 +24,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from neuromorphic.ops.base import OP_TYPES, Operation, State, Variable, Wanted
+from neuromorphic.ops.conv import Conv
 from neuromorphic.ops.delay import Delay
+from neuromorphic.ops.delays import Delays
 from neuromorphic.ops.dense import Dense
 from neuromorphic.ops.fast_weights import FastWeights
 from neuromorphic.ops.gate import Gate, Multiply
@@ -31,8 +35,10 @@ from neuromorphic.ops.homeostatic_lif import HomeostaticLIF
 from neuromorphic.ops.input import Input
 from neuromorphic.ops.li import LI, Readout
 from neuromorphic.ops.lif import LIF
+from neuromorphic.ops.pool import MaxPool, SpikePool, SumPool
 from neuromorphic.ops.resonator import Resonator
 from neuromorphic.ops.scale import Scale
+from neuromorphic.ops.shift_lif import ShiftLIF
 from neuromorphic.ops.slots import Slots
 from neuromorphic.ops.torus import Torus
 
@@ -43,20 +49,26 @@ __all__ = [
     "LI",
     "LIF",
     "OP_TYPES",
+    "Conv",
     "Delay",
+    "Delays",
     "Dense",
     "FastWeights",
     "Gate",
     "GatedState",
     "HomeostaticLIF",
     "Input",
+    "MaxPool",
     "Multiply",
     "Operation",
     "Readout",
     "Resonator",
     "Scale",
+    "ShiftLIF",
     "Slots",
+    "SpikePool",
     "State",
+    "SumPool",
     "Torus",
     "Variable",
     "Wanted",

@@ -153,6 +153,22 @@ class OneSource(Operation):
         return (self.source,)
 
 
+class Synapses(OneSource):
+    """An operation of weights, int8, that multiply what one other gives."""
+
+    weights: NDArray[np.int8]
+
+    @property
+    def is_ternary(self) -> bool:
+        """Whether every weight is -1, 0 or 1."""
+        return bool(np.abs(self.weights.astype(np.int32)).max() <= 1)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes its weights take when packed: 2 bits each if ternary, else 8."""
+        return -(-self.weights.size * (2 if self.is_ternary else 8) // 8)
+
+
 class Gated(OneSource):
     """An operation that reads values and a gate of the same size."""
 
@@ -232,6 +248,13 @@ def checked_flag(op: str, name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ProgramError(f"{op}: {name} must be true or false, got {value!r}")
     return value
+
+
+def checked_integers(op: str, name: str, value: Any, count: int, low: int, high: int) -> tuple[int, ...]:
+    """Return ``value`` as a tuple of ``count`` integers in ``low..high``."""
+    if not isinstance(value, (tuple, list)) or len(value) != count:
+        raise ProgramError(f"{op}: {name} must be {count} integers in {low}..{high}, got {value!r:.100}")
+    return tuple(checked_integer(op, name, number, low, high) for number in value)
 
 
 def check_lengths(op: str, **arrays: NDArray[Any]) -> None:

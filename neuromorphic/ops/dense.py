@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.integers.symbols import Bound, Range, require_int32, sums
-from neuromorphic.ops.base import MAX_SHIFT, OneSource, Wanted, checked_array, checked_integer, operation
+from neuromorphic.ops.base import MAX_SHIFT, Synapses, Wanted, checked_array, checked_integer, operation
 
 
 @operation
 @dataclass(frozen=True, eq=False)
-class Dense(OneSource):
+class Dense(Synapses):
     """Weights times events or values: ``y[i] = (sum_j weights[i, j] * x[j]) << shift``, exact.
 
     Parameters
@@ -59,13 +59,3 @@ class Dense(OneSource):
     def wants(self) -> tuple[Wanted, ...]:
         """Events or values, one for each column of the weights."""
         return (Wanted(self.source, ("events", "values"), int(self.weights.shape[1])),)
-
-    @property
-    def is_ternary(self) -> bool:
-        """Whether every weight is -1, 0 or 1."""
-        return bool(np.abs(self.weights.astype(np.int32)).max() <= 1)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes its weights take when packed: 2 bits each if ternary, else 8."""
-        return -(-self.weights.size * (2 if self.is_ternary else 8) // 8)

@@ -160,11 +160,76 @@ class _Draw:
             self.add(FastWeights, source=x.name, size=x.size, frac=int(rng.integers(0, 23)), rule=rule, **fields)
         elif name == "ShiftLIF":
             self.shift_lif()
+        elif name == "Conv":
+            self.conv()
+        elif name in ("SumPool", "MaxPool", "SpikePool"):
+            self.pool(OP_TYPES[name])
+        elif name == "Delays":
+            source = self.pick("events")
+            low, high = (int(end) for end in self.event_range(source))
+            steps = self.ints(0, int(rng.choice([0, 1, 5, 63])), source.size)
+            self.add(OP_TYPES["Delays"], source=source.name, steps=steps, low=low, high=high)
         elif name == "Slots":
             source = self.pick("events")
             if not self.is_spikes(source):
                 source = self.neurons()
             self.slots(source)
+
+    def event_range(self, op):
+        """The range of the events of an operation, through delays."""
+        while isinstance(op, Delay):
+            op = next((o for o in self.ops if o.name == op.source), None)
+        return (0, 1) if op is None else op.event_range
+
+    def image(self, *kinds):
+        """Something that holds an image of some channels, and its shape."""
+        rng, source = self.rng, self.pick(*kinds)
+        channels = int(rng.choice([n for n in (1, 2, 3, 4) if source.size % n == 0]))
+        pixels = source.size // channels
+        height = int(rng.choice([n for n in range(1, 17) if pixels % n == 0]))
+        return source, (channels, height, pixels // height)
+
+    def windows(self, shape, *, most_padding):
+        """A kernel, a stride and a padding that fit an image."""
+        rng = self.rng
+        padding = tuple(int(rng.integers(0, most_padding + 1)) for _ in range(2))
+        kernel = tuple(
+            int(rng.integers(max(1, by), min(5, n + 2 * by) + 1)) for n, by in zip(shape[1:], padding, strict=True)
+        )
+        return kernel, tuple(int(n) for n in rng.integers(1, 4, 2)), padding
+
+    def conv(self):
+        rng = self.rng
+        source, shape = self.image("events", "events", "values")
+        kernel, stride, padding = self.windows(shape, most_padding=2)
+        dilation = tuple(
+            int(rng.integers(1, 3)) if 2 * (k - 1) < n + 2 * by else 1
+            for k, n, by in zip(kernel, shape[1:], padding, strict=True)
+        )
+        groups = int(rng.choice([n for n in (1, 2, 3, 4) if shape[0] % n == 0]))
+        outputs = groups * int(rng.integers(1, 6))
+        weights = random_weights(rng, outputs, shape[0] // groups * kernel[0] * kernel[1])
+        self.add(
+            OP_TYPES["Conv"],
+            source=source.name,
+            weights=weights.reshape(outputs, shape[0] // groups, *kernel),
+            input_shape=shape,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            shift=int(rng.choice([0, 0, 1, 3])),
+        )
+
+    def pool(self, cls):
+        kinds = ("events",) if cls.__name__ == "SpikePool" else ("events", "values")
+        source, shape = self.image(*kinds)
+        while cls.__name__ == "SpikePool" and self.event_range(source) != (0, 1):
+            self.neurons()
+            source, shape = self.image(*kinds)
+        kernel, stride, padding = self.windows(shape, most_padding=1)
+        kernel = tuple(max(k, 2 * by) for k, by in zip(kernel, padding, strict=True))
+        self.add(cls, source=source.name, input_shape=shape, kernel=kernel, stride=stride, padding=padding)
 
     def shift_lif(self):
         rng, x = self.rng, self.dense()
