@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from neuromorphic.bounds import prove
 from neuromorphic.cli.app import AsJson, ProgramFile, app, out, progress_bar
-from neuromorphic.errors import CompileError
+from neuromorphic.cli.options import told_options, with_options_of
 from neuromorphic.executors.lava.mapping import Layout
-from neuromorphic.executors.onnx import INSTALL
+from neuromorphic.formats import FORMATS
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
 from neuromorphic.ops import LIF, Dense, Slots
 from neuromorphic.program import Program
-
-EXPORTS = ("nir", "netx", "onnx")
+from neuromorphic.targets import targets
 
 
 @app.command("compile")
@@ -83,37 +83,15 @@ def compile_command(
 
 
 @app.command("export")
+@with_options_of(FORMATS)
 def export_command(
     program_file: ProgramFile,
-    to: Annotated[str, typer.Option(help=f"The format: {', '.join(EXPORTS)}.")] = "nir",
+    to: Annotated[str, typer.Option(help=f"The format: {', '.join(FORMATS)}.")] = "nir",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Where to write it; else the program's name with .nir, .net or .onnx."),
+        typer.Option("--output", "-o", help="Where to write it; else the program's name with the format's suffix."),
     ] = None,
-    round_trip: Annotated[
-        str, typer.Option(help="Of nir. exact: refuse what would compile back to other integers; close: do not ask.")
-    ] = "exact",
-    nir_form: Annotated[
-        Literal["portable", "integer"],
-        typer.Option(
-            help="Of nir. portable: scales in the weights, as snnTorch, Norse and SpikingJelly read them; integer: "
-            "whole weights, scales in the neurons."
-        ),
-    ] = "portable",
-    form: Annotated[
-        Literal["step", "scan", "image"],
-        typer.Option(
-            help="Of onnx. step: one step, states in and out; scan: all steps, [T, B, N]; "
-            "image: [B, N] held for all steps, labels out."
-        ),
-    ] = "step",
-    products: Annotated[
-        Literal["int8", "float32"], typer.Option(help="Of onnx. int8: MatMulInteger; float32: MatMul. Both exact.")
-    ] = "int8",
-    opset: Annotated[int, typer.Option(help="Of onnx, 18 to 21.")] = 18,
-    steps: Annotated[
-        int | None, typer.Option(help="Of onnx: steps it is proven for; else the program's.", min=1)
-    ] = None,
+    **told: Any,
 ) -> None:
     """Write a program in the format of other tools.
 
@@ -123,35 +101,39 @@ def export_command(
     - `neuromorphic export program.npz --to netx -o network.net` (for lava-dl's netx: chains of stock neurons)
     - `neuromorphic export program.npz --to onnx --form scan -o model.onnx`, then `neuromorphic run model.onnx ...`
     """
-    if to not in EXPORTS:
-        raise typer.BadParameter(f"--to must be one of {', '.join(EXPORTS)}, got {to!r}")
-    if round_trip not in ("exact", "close"):
-        raise typer.BadParameter(f"--round-trip must be exact or close, got {round_trip!r}")
-    program = Program.load(program_file)
-    if to == "netx":
-        from neuromorphic.formats.netx import export_netx
+    options = told_options(FORMATS, "--to", to, told)
+    program, form = Program.load(program_file), FORMATS[to]
+    output = output or program_file.with_suffix(form.suffix)
+    said = form.load().write(program, output, **options)
+    out.print(f"{output}: {escape(said)}", soft_wrap=True)
 
-        written = export_netx(program, output or program_file.with_suffix(".net"))
-        out.print(f"{written}: {len(program.ops)} operations, read back and firing equally", soft_wrap=True)
-        return
-    if to == "onnx":
-        try:
-            from neuromorphic.executors.onnx.files import save_onnx
-        except ModuleNotFoundError as error:
-            raise CompileError(f"--to onnx needs {error.name}: {INSTALL}") from error
-        output = output or program_file.with_suffix(".onnx")
-        written = save_onnx(program, output, form=form, products=products, opset=opset, num_steps=steps)
-        out.print(f"{written}: {written.stat().st_size:,} bytes, one {form}, opset {opset}, checked", soft_wrap=True)
-        return
-    from neuromorphic.compiler import save_nir, to_nir
 
-    output = output or program_file.with_suffix(".nir")
-    graph = to_nir(program, round_trip=round_trip, form=nir_form)  # type: ignore[arg-type]
-    save_nir(graph, output)
-    facts = ", ".join(f"{key} {value:.6g}" for key, value in graph.metadata.items() if not isinstance(value, str))
-    notes = "".join(f"\n- {note}" for note in graph.metadata.get("notes", "").splitlines())
-    size = f"{len(graph.nodes)} nodes, {len(graph.edges)} edges"
-    out.print(f"{output}: {size}; {facts}{escape(notes)}", soft_wrap=True)
+@app.command("targets")
+def targets_command(program_file: ProgramFile, as_json: AsJson = False) -> None:
+    """Say which executors, formats and chips can take a program, and the first reason where one cannot.
+
+    For example:
+
+    - `neuromorphic targets program.npz`
+    """
+    found = targets(Program.load(program_file))
+    if as_json:
+        out.print_json(data=[asdict(target) for target in found])
+        return
+    table = Table(
+        "target", "takes it", Column("why not; what is missing here", overflow="fold"), title=str(program_file)
+    )
+    flags = {"executor": "run --executor", "format": "export --to", "chip": "chip"}
+    colours = {"exactly": "green", "not exactly": "yellow", "no": "red"}
+    for kind, flag in flags.items():
+        table.add_section()
+        for target in found:
+            if target.kind == kind:
+                missing = f"not here: {target.missing}" if target.missing else ""
+                why = "; ".join(filter(None, (target.reason, missing))) or f"[dim]{escape(target.purpose)}[/]"
+                said = why if why.startswith("[dim]") else escape(why)
+                table.add_row(f"{flag} {target.name}", Text(target.takes, style=colours[target.takes]), said)
+    out.print(table)
 
 
 def _short(value: int) -> str:

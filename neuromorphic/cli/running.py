@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +9,10 @@ import typer
 from numpy.typing import NDArray
 
 from neuromorphic.cli.app import AsJson, ProgramFile, app, out, progress_bar
+from neuromorphic.cli.options import told_options, with_options_of
 from neuromorphic.execution import run as run_program
 from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import EXECUTORS, NAMES
-from neuromorphic.executors.entry import Option
 from neuromorphic.files.arrays import read_inputs
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
@@ -38,65 +36,12 @@ def _load_inputs(path: Path, samples: str | None) -> NDArray[Any]:
     return read_inputs(path, slice(int(first or 0), int(last) if last else None))
 
 
-def _flags() -> dict[str, dict[str, Option]]:
-    """Return what the executors of the registry can be told, by flag and by executor."""
-    flags: dict[str, dict[str, Option]] = {}
-    for entry in EXECUTORS.values():
-        for option in entry.options:
-            flags.setdefault(option.flag, {})[entry.name] = option
-    return flags
-
-
-def _parameter_name(flag: str) -> str:
-    return flag.removeprefix("--").replace("-", "_")
-
-
-def _parameter(flag: str, of: Mapping[str, Option]) -> inspect.Parameter:
-    """Return a flag as a parameter of a command; its help says what each executor understands by it."""
-    names: dict[str, list[str]] = {}
-    for name, option in of.items():
-        names.setdefault(option.help, []).append(name)
-    text = "; ".join(f"{', '.join(those)}: {meaning}" for meaning, those in names.items())
-    first = next(iter(of.values()))
-    told = typer.Option(flag, help=text.removesuffix(".") + ".", min=first.minimum)
-    return inspect.Parameter(
-        _parameter_name(flag),
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[first.type | None, told],
-    )
-
-
-def _with_executor_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Put the flags of all executors where a command has ``**told``."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    flags = [_parameter(flag, of) for flag, of in _flags().items()]
-    ordered = sorted([*flags, *own], key=lambda one: one.kind)  # flags before the command's own keyword-only --json
-    command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
-    return command
-
-
-def _options(executor: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an executor is told, refusing what it does not understand."""
-    if executor not in EXECUTORS:
-        raise typer.BadParameter(f"--executor must be one of {', '.join(EXECUTORS)}, got {executor!r}")
-    options = {}
-    for flag, of in _flags().items():
-        value = told[_parameter_name(flag)]
-        if value is not None and executor not in of:
-            raise typer.BadParameter(f"{flag} is for --executor {' or '.join(of)}, got --executor {executor}")
-        if value is not None:
-            options[of[executor].name] = value
-    return options
-
-
 def _us_per_step(recording: Recording, steps: int) -> float:
     return 1e6 * float(recording.metadata["seconds"]) / steps
 
 
 @app.command("run")
-@_with_executor_options
+@with_options_of(EXECUTORS)
 def run_command(
     program_file: Annotated[
         Path,
@@ -129,7 +74,7 @@ def run_command(
     suffix = program_file.suffix.lower()
     readers = [entry.name for entry in EXECUTORS.values() if entry.reads and entry.reads == suffix]
     executor = executor or (readers or NAMES)[0]
-    options = _options(executor, told)
+    options = told_options(EXECUTORS, "--executor", executor, told)
     if readers and executor not in readers:
         raise typer.BadParameter(f"a {suffix} file runs on {' or '.join(readers)}, got --executor {executor}")
     run_file = EXECUTORS[executor].run_file if readers else None
@@ -166,7 +111,7 @@ def run_command(
 
 
 @app.command("verify")
-@_with_executor_options
+@with_options_of(EXECUTORS)
 def verify_command(
     program_file: ProgramFile,
     inputs_file: InputFile,
@@ -184,7 +129,7 @@ def verify_command(
 
     - `neuromorphic verify program.npz inputs.npy --executor lava`
     """
-    options = _options(executor, told)
+    options = told_options(EXECUTORS, "--executor", executor, told)
     program, inputs = Program.load(program_file), _load_inputs(inputs_file, samples)
     with progress_bar(f"running on {executor}") as progress:
         comparison, _, _ = verify_program(program, inputs, executor, progress=progress, **options)

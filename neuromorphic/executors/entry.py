@@ -7,21 +7,25 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from neuromorphic.errors import ExecutorError
 
 if TYPE_CHECKING:
+    from neuromorphic.program import Program
     from neuromorphic.recording import Recording
 
 
 @dataclass(frozen=True)
 class Option:
-    """A keyword of ``execute`` that the command line offers as ``flag``; executors that share a flag share its type."""
+    """A keyword of ``execute``, or of a format's ``write``, that the command line offers as ``flag``.
+
+    Those that share a flag share its type: ``str``, ``int``, ``float``, ``Path`` or a ``Literal`` of what is allowed.
+    """
 
     name: str
     flag: str
-    type: type[str] | type[int] | type[float] | type[Path]
+    type: Any
     help: str
     minimum: float | None = None
 
@@ -68,6 +72,8 @@ class Entry:
         Suffix of files that it runs without a program, such as ``".onnx"``.
     run_file : callable, optional
         ``run_file(path, inputs, name, **options) -> Recording``, runs such a file.
+    check : callable, optional
+        ``check(program)`` raises the first reason why a program of operations that it knows cannot run on it.
     note : str
         A sentence that ``neuromorphic doctor`` adds.
     """
@@ -85,12 +91,18 @@ class Entry:
     interpreters: Callable[[], Sequence[Finding]] | None = None
     reads: str = ""
     run_file: Callable[..., Recording] | None = None
+    check: Callable[[Program], None] | None = None
     note: str = ""
 
     @property
     def installed(self) -> bool:
         """Whether the modules it needs can be found."""
         return all(find_spec(module) is not None for module in self.needs)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it would run here; where it needs another Python, that is started to ask."""
+        return self.installed and (not self.interpreters or any(found.usable for found in self.interpreters()))
 
     @property
     def remedy(self) -> str:

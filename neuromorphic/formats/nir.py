@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from neuromorphic.errors import CompileError
+from neuromorphic.executors.entry import Option
 from neuromorphic.files.hdf5 import read_tree
+from neuromorphic.formats.entry import Format
 
 MAX_DEPTH = 32
 MAX_EDGES = 1 << 16
 INSTALL = 'pip install "pnbx-snn[nir]" (or: pip install nir)'
+
+FORMATS = (
+    Format(
+        name="nir",
+        purpose="NIR graphs, for other simulators and chips",
+        suffix=".nir",
+        module="neuromorphic.compiler.nir.writing",
+        install=INSTALL,
+        options=(
+            Option(
+                "round_trip",
+                "--round-trip",
+                Literal["exact", "close"],
+                "exact (default): refuse what would compile back to other integers; close: do not ask",
+            ),
+            Option(
+                "form",
+                "--nir-form",
+                Literal["portable", "integer"],
+                "portable (default): scales in the weights, as snnTorch, Norse and SpikingJelly read them; integer: "
+                "whole weights, scales in the neurons",
+            ),
+        ),
+    ),
+)
 
 
 def nir_package() -> Any:

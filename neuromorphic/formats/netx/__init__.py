@@ -5,7 +5,17 @@ threshold. A program that is such a chain, every neuron at home on Lava's stock 
 arithmetic equals it; any other is refused with the reason. A file is read as what lava-dl makes of it, or refused.
 """
 
+from neuromorphic.formats.entry import Format
 from neuromorphic.formats.netx.read import read_netx
 from neuromorphic.formats.netx.write import export_netx
 
 __all__ = ["export_netx", "read_netx"]
+
+FORMATS = (
+    Format(
+        name="netx",
+        purpose="lava-dl's netx, for Lava and Loihi",
+        suffix=".net",
+        module="neuromorphic.formats.netx.write",
+    ),
+)

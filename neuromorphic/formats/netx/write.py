@@ -98,6 +98,23 @@ def export_netx(program: Program, path: str | os.PathLike[str]) -> Path:
     StorageError
         If it cannot be written.
     """
+    write_atomically(Path(path), _checked_bytes(program))
+    return Path(path)
+
+
+def check(program: Program) -> None:
+    """Raise the error of :func:`export_netx` for a program that netx cannot hold."""
+    _checked_bytes(program)
+
+
+def write(program: Program, path: str | os.PathLike[str]) -> str:
+    """Write a netx file, see :func:`export_netx`; return what was checked."""
+    export_netx(program, path)
+    return f"{len(program.ops)} operations, read back and firing equally"
+
+
+def _checked_bytes(program: Program) -> bytes:
+    """Return the file of a program, which was read back and ran beside it."""
     check_h5py("netx", CompileError)
     layout = Layout(program)
     layers = _chain(program)
@@ -106,12 +123,11 @@ def export_netx(program: Program, path: str | os.PathLike[str]) -> Path:
             raise CompileError(f"{neurons.name}: not for Lava's stock LIF ({layout.placements[neurons.name].reason})")
         if isinstance(neurons, Readout):
             _check_sum(program, neurons)
-    with tempfile.TemporaryDirectory() as folder:  # what is in place already stays until the new file is checked
+    with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "written.net"
         _write_file(written, program.input.size, [_layer(*layer) for layer in layers])
         _check_equal(program, read_netx(written, num_steps=program.num_steps), layers)
-        write_atomically(Path(path), written.read_bytes())
-    return Path(path)
+        return written.read_bytes()
 
 
 def _write_file(path: Path, inputs: int, layers: list[dict[str, Any]]) -> None:

@@ -332,7 +332,7 @@ def test_command(tmp_path):
     np.testing.assert_array_equal(got, expected)
     for arguments, message in (
         (["--to", "tflite"], "--to must be one of nir"),
-        (["--round-trip", "maybe"], "--round-trip must be exact or close"),
+        (["--round-trip", "maybe"], "'maybe' is not one of 'exact', 'close'"),
     ):
         done = CliRunner().invoke(app, ["export", str(tmp_path / "program.npz"), *arguments])
         assert done.exit_code == 2
