@@ -9,7 +9,7 @@ events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF`
 values     integers in int32, proven to fit                    ``Dense``, ``Conv``, ``SumPool``, ``MaxPool``,
                                                                ``Scale``, ``Multiply``, ``Torus``, ``LI``,
                                                                ``GatedState``, ``Resonator``, ``FastWeights``,
-                                                               ``Slots``
+                                                               ``Slots``, ``Delta``, ``Sigma``, ``ReLU``
 gate       Q0.12 in 0..4096                                    ``Gate``
 sum        24-bit running sums, never fed onward               ``Readout``
 =========  ==================================================  ===============================================
@@ -39,6 +39,7 @@ from neuromorphic.ops.pool import MaxPool, SpikePool, SumPool
 from neuromorphic.ops.resonator import Resonator
 from neuromorphic.ops.scale import Scale
 from neuromorphic.ops.shift_lif import ShiftLIF
+from neuromorphic.ops.sigma_delta import Delta, ReLU, Sigma
 from neuromorphic.ops.slots import Slots
 from neuromorphic.ops.torus import Torus
 
@@ -52,6 +53,7 @@ __all__ = [
     "Conv",
     "Delay",
     "Delays",
+    "Delta",
     "Dense",
     "FastWeights",
     "Gate",
@@ -61,10 +63,12 @@ __all__ = [
     "MaxPool",
     "Multiply",
     "Operation",
+    "ReLU",
     "Readout",
     "Resonator",
     "Scale",
     "ShiftLIF",
+    "Sigma",
     "Slots",
     "SpikePool",
     "State",

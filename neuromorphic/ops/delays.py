@@ -30,7 +30,7 @@ class Delays(OneSource):
     name : str
         Name of the operation.
     source : str
-        Events.
+        Events, or values such as the changes that a ``Delta`` sends.
     steps : NDArray[np.int32]
         0..63, ``[N]``.
     low, high : int
@@ -47,7 +47,7 @@ class Delays(OneSource):
     low: int = 0
     high: int = 1
     kind: ClassVar[str] = "events"
-    accepts: ClassVar[tuple[str, ...]] = ("events",)
+    accepts: ClassVar[tuple[str, ...]] = ("events", "values")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", checked_array(self.name, "steps", self.steps, np.int32, 1, 0, MAX_STEPS))

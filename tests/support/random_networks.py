@@ -14,12 +14,15 @@ from neuromorphic.ops import (
     LI,
     OP_TYPES,
     Delay,
+    Delta,
     FastWeights,
     Gate,
     GatedState,
     Multiply,
+    ReLU,
     Resonator,
     Scale,
+    Sigma,
     Slots,
     Torus,
 )
@@ -169,6 +172,16 @@ class _Draw:
             low, high = (int(end) for end in self.event_range(source))
             steps = self.ints(0, int(rng.choice([0, 1, 5, 63])), source.size)
             self.add(OP_TYPES["Delays"], source=source.name, steps=steps, low=low, high=high)
+        elif name == "Delta":
+            x = self.pick("events", "values") if rng.random() < 0.5 else self.small(self.pick("events", "values"), 12)
+            threshold = self.ints(0, int(rng.choice([1, 30, 2000, (1 << 31) - 1])), x.size)
+            self.add(Delta, source=x.name, threshold=threshold, shift=int(rng.choice([0, 0, 1, 6, 16])))
+        elif name == "Sigma":
+            x = self.values()
+            self.add(Sigma, sources=(x.name,) * int(rng.integers(1, 3)), size=x.size)
+        elif name == "ReLU":
+            x = self.values()
+            self.add(ReLU, source=x.name, bias=self.ints(-STATE_MAX, STATE_MAX, x.size) >> int(rng.integers(0, 24)))
         elif name == "Slots":
             source = self.pick("events")
             if not self.is_spikes(source):
