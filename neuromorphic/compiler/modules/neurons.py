@@ -25,6 +25,7 @@ from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.delays import Delays
 from pnbx_snn.neurons.leaky import Leaky
 
 TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -33,6 +34,8 @@ SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
 SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
+OWN_SEQUENCES = (pnbx_snn.LIF, Delays)
+"""Modules of ``pnbx_snn`` that take all their steps in one call."""
 NORSE_CELLS = ("LIFBoxCell", "LIFCell", "LICell", "LIBoxCell", "LIFRecurrentCell", "IAFCell")
 NORSE_SEQUENCES = ("LIF", "LI", "LIFRecurrent", "IAF")
 NORSE_CONTAINERS = ("SequentialState", "RecurrentSequential", "Lift")
@@ -65,7 +68,7 @@ _NEAREST = {
 _KNOWN = (
     "nn.Linear, Conv1d, Conv2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Identity; snntorch Leaky, "
     "RLeaky, Synaptic, RSynaptic; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, IAFCell, IAF, "
-    "LIFRecurrentCell, LIFRecurrent; pnbx_snn LIF, Leaky, BitLinear"
+    "LIFRecurrentCell, LIFRecurrent; pnbx_snn LIF, Leaky, BitLinear, Delays"
 )
 
 
@@ -87,7 +90,7 @@ def is_norse(module: nn.Module, names: tuple[str, ...]) -> bool:
 
 def is_leaf(module: nn.Module) -> bool:
     """Return whether a module becomes nodes of its own."""
-    if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)):
+    if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, *OWN_SEQUENCES)):
         return True
     return is_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (
         not isinstance(module, (*TRANSPARENT, *SOFTMAXES))
@@ -113,7 +116,7 @@ def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...
     elif isinstance(module, nn.Conv1d):
         axes = 2
     else:
-        axes = tensor.ndim - (2 if isinstance(module, pnbx_snn.LIF) or is_norse(module, NORSE_SEQUENCES) else 1)
+        axes = tensor.ndim - (2 if isinstance(module, OWN_SEQUENCES) or is_norse(module, NORSE_SEQUENCES) else 1)
     if axes < 1 or tensor.ndim <= axes:
         raise CompileError(f"{where}: is called with shape {list(tensor.shape)}; give the sample an axis for the batch")
     return tuple(tensor.shape[-axes:])
@@ -123,7 +126,7 @@ def refuse_unless_supported(where: str, module: nn.Module) -> None:
     """Raise where a module's options change what NIR and a program mean."""
     kind = plain_type(module)
     name = kind.__name__
-    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)
+    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, *OWN_SEQUENCES)
     if patched := sorted(key for key in vars(module) if callable(getattr(kind, key, None))):
         raise CompileError(f"{where}: its {patched[0]} was replaced on the object; write a class of its own instead")
     if isinstance(module, snntorch.SpikingNeuron) and not exact:
@@ -180,9 +183,11 @@ def _per_neuron(value: Any, features: tuple[int, ...], where: str, what: str) ->
 
 
 def neuron_nodes(name: str, where: str, module: nn.Module, features: tuple[int, ...], dt: float) -> Nodes:
-    """Return the nodes of a neuron, a recurrent one's weights with it."""
+    """Return the nodes of a module with a state, a recurrent neuron's weights with it."""
     if isinstance(module, SNNTORCH):
         return _snntorch(name, where, module, features, dt)
+    if isinstance(module, Delays):  # the network is in evaluation mode, where lengths are rounded
+        return Nodes(name, name, {name: nir_package().Delay(delay=to_numpy(module.steps) * dt)})
     if isinstance(module, pnbx_snn.LIF):
         beta = np.clip(_per_neuron(module.beta, features, where, "beta"), 0.0, 1.0)
         gain = 1.0 - beta if module.primitive == "lif_box" else 1.0
