@@ -1,4 +1,4 @@
-"""``Delays``: a delay for each channel, whose length is learned; :func:`sharpen` narrows all of a network in training."""
+"""``Delays``: a delay for each channel, whose length is learned; :func:`sharpen` narrows those of a network."""
 
 import math
 from typing import NamedTuple

@@ -44,7 +44,7 @@ NORSE_SEQUENCES = ("LIF", "LI", "LIFRecurrent", "IAF", "LSNN", "LSNNRecurrent")
 NORSE_CONTAINERS = ("SequentialState", "RecurrentSequential", "Lift")
 
 _NEAREST = {
-    "Alpha": "Synaptic (a spike of Alpha resets two currents at once, which no operation does)",
+    "Alpha": "Synaptic (a spike of Alpha resets two currents, which no operation does)",
     "StateLeaky": "Leaky(reset_mechanism='none')",
     "LinearLeaky": "nn.Linear and Leaky(reset_mechanism='none')",
     "LeakyParallel": "RLeaky",
@@ -68,7 +68,8 @@ _NEAREST = {
 _KNOWN = (
     "nn.Linear, Conv1d, Conv2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Identity; snntorch Leaky, "
     "RLeaky, Synaptic, RSynaptic, Lapicque; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, LILinearCell, "
-    "IAFCell, IAF, LIFRecurrentCell, LIFRecurrent, LSNNCell, LSNN, LSNNRecurrentCell, LSNNRecurrent; pnbx_snn LIF, Leaky, BitLinear, Delays"
+    "IAFCell, IAF, LIFRecurrentCell, LIFRecurrent, LSNNCell, LSNN, LSNNRecurrentCell, LSNNRecurrent; pnbx_snn LIF, "
+    "Leaky, BitLinear, Delays"
 )
 
 

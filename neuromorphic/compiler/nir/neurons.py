@@ -191,7 +191,7 @@ def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None
 
     A decay that rounds to 0 or 1 and so moves a membrane by more than 5 % within ``num_steps`` is refused.
     """
-    fields = {field: node for field in LEAKY.get(node.kind, ())}
+    fields = dict.fromkeys(LEAKY.get(node.kind, ()), node)
     if isinstance(getattr(node.nir, "metadata", None), dict) and "adaptation_tau" in node.nir.metadata:
         fields["adaptation_tau"] = _in_metadata(node)
     for field, holder in fields.items():

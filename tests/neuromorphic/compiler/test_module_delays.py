@@ -1,4 +1,4 @@
-"""Learned delays in programs: the layer against the operation ``Delays``, networks with delays against their programs."""
+"""Learned delays in programs: the layer against the operation, networks with delays against their programs."""
 
 import nir
 import numpy as np

@@ -1,4 +1,4 @@
-"""Neurons with adaptive thresholds: against a loop in Python integers, their bounds, their file, and what is refused."""
+"""Neurons with adaptive thresholds: against Python integers, their bounds, their file, and what is refused."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def saturated(x):
 
 
 def oracle(program, inputs):
-    """Spikes, membranes and raises of one sample in Python integers, for the resets ``zero``, ``subtract``, ``none``."""
+    """Spikes, membranes and raises of one sample in Python integers, for resets ``zero``, ``subtract``, ``none``."""
     op, into, back = program["lif"], program["w_in"].weights.tolist(), program["w_rec"].weights.tolist()
     n = op.size
     v, a, spikes, waiting, out = [0] * n, [0] * n, [0] * n, [0] * n, {"spikes": [], "v": [], "a": []}
@@ -55,8 +55,8 @@ def network(seed, *, scale=None, reset=None):
     lif = AdaptiveLIF(
         name="lif", sources=("w_in", "w_rec"), decay=rng.integers(0, DECAY_ONE + 1, n),
         threshold=rng.integers(0, scale, n), bias=rng.integers(-scale, scale, n) // 4, shift=int(rng.integers(0, 5)),
-        reset=reset or str(rng.choice(["zero", "subtract", "none"])), adaptation_decay=rng.integers(0, DECAY_ONE + 1, n),
-        adaptation_jump=rng.integers(0, scale, n), input_step=("same", "previous")[seed % 2],
+        reset=reset or str(rng.choice(["zero", "subtract", "none"])),
+        adaptation_decay=rng.integers(0, DECAY_ONE + 1, n), adaptation_jump=rng.integers(0, scale, n), input_step=("same", "previous")[seed % 2],
     )  # fmt: skip
     ops = (
         Input("x", inputs, 0, 3),
