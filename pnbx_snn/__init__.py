@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.delays import Delays, sharpen
 from pnbx_snn.layers.fast_weights import FastWeights
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import MinGRU, SpikingRNN
@@ -47,6 +48,7 @@ __all__ = [
     "PNBX",
     "BitBrain",
     "BitLinear",
+    "Delays",
     "FastWeights",
     "Glia",
     "Hippocampus",
@@ -68,6 +70,7 @@ __all__ = [
     "lift",
     "load_run",
     "reset",
+    "sharpen",
     "ternarize",
     "train",
 ]

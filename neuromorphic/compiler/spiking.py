@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from neuromorphic.compiler.draft import Draft, state_integers
 from neuromorphic.compiler.weight_integers import SMALLEST, WEIGHT_MAX, Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
-from neuromorphic.ops import LIF, Operation
+from neuromorphic.ops import LIF, AdaptiveLIF, Operation
 
 RESOLUTION = 2.0**10
 """Units that a threshold should have at least: rounding a decay loses up to one of them a step."""
@@ -53,6 +54,18 @@ class Integrator:
     offset: Float64
 
 
+@dataclass(frozen=True)
+class Adaptation:
+    """Of thresholds: they rise by ``jump`` with a spike, and what they have risen decays by ``beta``, ``[N]`` each.
+
+    ``input_step`` says of which step the current is that a membrane sees, as an ``AdaptiveLIF`` has it.
+    """
+
+    beta: Float64
+    jump: Float64
+    input_step: str
+
+
 def check_thresholds(name: str, theta: Float64) -> None:
     """Refuse thresholds that are not positive."""
     if not (theta > 0).all():
@@ -62,7 +75,12 @@ def check_thresholds(name: str, theta: Float64) -> None:
 
 
 def spiking_population(
-    currents: Currents, membrane: Integrator, theta: Float64, reset: str, draft: Draft
+    currents: Currents,
+    membrane: Integrator,
+    theta: Float64,
+    reset: str,
+    draft: Draft,
+    adaptation: Adaptation | None = None,
 ) -> tuple[list[Operation], Float64]:
     """Return synapses and neurons with thresholds ``theta``, and the real value of a unit of each membrane, ``[N]``.
 
@@ -88,7 +106,14 @@ def spiking_population(
         if threshold is None or bias is None:
             return None
         made, outputs, shift = currents.ops(bits)
-        return [*made, LIF(name, outputs, decay, threshold, bias, shift, reset)]
+        if adaptation is None:
+            return [*made, LIF(name, outputs, decay, threshold, bias, shift, reset)]
+        jump = state_integers(adaptation.jump * scaled)
+        if jump is None:
+            return None
+        rises: dict[str, Any] = {"adaptation_decay": np.rint(adaptation.beta * DECAY_ONE).astype(np.int32)}
+        rises |= {"adaptation_jump": jump, "input_step": adaptation.input_step}
+        return [*made, AdaptiveLIF(name, outputs, decay, threshold, bias, shift, reset, **rises)]
 
     found = draft.finest(at_bits, least=least)
     if found is None:
@@ -163,7 +188,7 @@ def _describe(ops: list[Operation], saturates: bool, draft: Draft) -> None:
             "one a step; its weights, or those of others in this population, are too large for it."
         )
     least = np.left_shift(np.sum([low for low, _ in sources], axis=0), lif.shift) + lif.bias  # in every step, [N]
-    always = least > lif.threshold
+    always = least > lif.threshold_range[1]
     if always.all():
         notes.warn(f"{lif.name}: all of its neurons fire in every step, whatever the input.")
     elif always.any():

@@ -3,9 +3,9 @@
 =========  ==================================================  ===============================================
 kind       values                                              produced by
 =========  ==================================================  ===============================================
-events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``HomeostaticLIF``,
-                                                               ``ShiftLIF``, ``Delay``, ``Delays``,
-                                                               ``SpikePool``
+events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``AdaptiveLIF``,
+                                                               ``HomeostaticLIF``, ``ShiftLIF``, ``Delay``,
+                                                               ``Delays``, ``SpikePool``
 values     integers in int32, proven to fit                    ``Dense``, ``Conv``, ``SumPool``, ``MaxPool``,
                                                                ``Scale``, ``Multiply``, ``Torus``, ``LI``,
                                                                ``GatedState``, ``Resonator``, ``FastWeights``,
@@ -23,6 +23,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
+from neuromorphic.ops.adaptive_lif import AdaptiveLIF
 from neuromorphic.ops.base import OP_TYPES, Operation, State, Variable, Wanted
 from neuromorphic.ops.conv import Conv
 from neuromorphic.ops.delay import Delay
@@ -50,6 +51,7 @@ __all__ = [
     "LI",
     "LIF",
     "OP_TYPES",
+    "AdaptiveLIF",
     "Conv",
     "Delay",
     "Delays",

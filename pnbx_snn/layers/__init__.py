@@ -1,1 +1,1 @@
-"""Layers: ternary weights, state spaces, recurrent networks, fast weights, the hippocampus memory."""
+"""Layers: ternary weights, learned delays, state spaces, recurrent networks, fast weights, the hippocampus memory."""

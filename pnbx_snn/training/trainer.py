@@ -13,6 +13,7 @@ from pnbx_snn.data.augment import add_noise, drop_inputs, shift_images
 from pnbx_snn.data.catalog import augment
 from pnbx_snn.data.split import Samples, Sequences, Split
 from pnbx_snn.errors import ConfigError, PnbxValueError
+from pnbx_snn.layers.delays import sharpen
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.masks import own_steps
 from pnbx_snn.training.checkpoint import CheckpointMeta, save_checkpoint
@@ -86,6 +87,7 @@ class Trainer:
         order = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(order_seed))
         draws = _Draws(self.config.train.seed, epoch, self.workers)
         self.model.train()
+        sharpen(self.model, (epoch - 1) / self.config.train.epochs)
         tally, loss_sum = Tally(), 0.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draws.torch_seed)  # for surrogates and dropout, which draw from torch's own generator

@@ -49,9 +49,9 @@ class NorseLoop(nn.Module):
 class NorseWhole(nn.Module):
     """A layer and a Norse module that runs over the steps itself."""
 
-    def __init__(self, p):
+    def __init__(self, neuron):
         super().__init__()
-        self.fc, self.neuron = nn.Linear(N_IN, N), norse.IAF(p)
+        self.fc, self.neuron = nn.Linear(N_IN, N), neuron
 
     def forward(self, x):
         return self.neuron(self.fc(x))[0]
@@ -73,6 +73,10 @@ def snntorch_net(kind, reset, delay, *, vector=False, seed=0):
         "reset_delay": delay,
         "spike_grad": step,
     }
+    if kind.startswith("Lapicque"):  # always a step late
+        del options["reset_delay"]
+        circuit = {"beta": BETA} if kind.endswith("beta") else {"R": 5.1, "C": 5e-3, "time_step": 2e-3}
+        return Loop(snntorch.Lapicque(**circuit, **options), 1)  # snnTorch 1.0 takes one circuit for all neurons
     if kind == "Leaky":
         return Loop(snntorch.Leaky(beta, **options), 1)
     if kind == "Synaptic":
@@ -99,15 +103,29 @@ def norse_net(kind, reset="zero", *, vector=False, seed=0):
         return NorseLoop(nn.Linear(N_IN, N), norse.LIFBoxCell(p))
     if kind in ("IAFCell", "IAF"):
         p = norse.IAFParameters(v_th=theta, v_reset=per_neuron(-0.3, 0.3, generator) if vector else torch.tensor(0.25))
-        return NorseLoop(nn.Linear(N_IN, N), norse.IAFCell(p)) if kind == "IAFCell" else NorseWhole(p)
+        return NorseLoop(nn.Linear(N_IN, N), norse.IAFCell(p)) if kind == "IAFCell" else NorseWhole(norse.IAF(p))
+    if kind.startswith("LSNN"):
+        jump, tau = per_neuron(0.0, 0.5, generator) if vector else torch.tensor(0.3), torch.tensor(20.0)
+        if kind == "LSNN":  # Norse 1.1 starts it from one threshold
+            theta = torch.tensor(1.0)
+        p = norse.LSNNParameters(tau_mem_inv=mem, v_th=theta, beta=jump, tau_adapt_inv=tau)
+        if kind == "LSNN":
+            return NorseWhole(norse.LSNN(p))
+        cell = norse.LSNNCell(p) if kind == "LSNNCell" else weakly_recurrent(norse.LSNNRecurrentCell(N, N, p))
+        return NorseLoop(nn.Linear(N_IN, N), cell)
     p = norse.LIFParameters(tau_mem_inv=mem, v_th=theta)
     if kind == "LIFCell":
         return NorseLoop(nn.Linear(N_IN, N), norse.LIFCell(p))
-    cell = norse.LIFRecurrentCell(N, N, p)
+    cell = weakly_recurrent(norse.LIFRecurrentCell(N, N, p))
+    return NorseLoop(nn.Linear(N_IN, N), cell)
+
+
+def weakly_recurrent(cell):
+    """Give a recurrent cell weights that test the loop and nothing else."""
     with torch.no_grad():  # the product with the layer before it stays on the grid of 8 bits
         cell.input_weights.copy_(torch.eye(N)[torch.randperm(N)] / 2)
         cell.recurrent_weights.mul_(0.2)  # not chaotic: rounding the decays alone is amplified otherwise
-    return NorseLoop(nn.Linear(N_IN, N), cell)
+    return cell
 
 
 def spikes_in(num_steps=T, batch=B, size=N_IN, seed=1):

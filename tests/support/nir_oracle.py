@@ -40,12 +40,16 @@ def _neuron(node, state, current, dt):
     if kind in ("CubaLIF", "CubaLI"):
         rate = dt / _parameter(node, "tau_syn")
         i = state.get("i", 0.0) + rate * (-state.get("i", 0.0) + _parameter(node, "w_in") * current)
-        state["i"] = current = i
+        current = state.get("i", 0.0 * i) if _text(node.metadata.get("input_step", "")) == "previous" else i
+        state["i"] = i
     v = state.get("v", np.zeros(current.shape))
     meta = {key: _text(value) for key, value in node.metadata.items()}
     mechanism, late = meta.get("reset_mechanism", "zero"), bool(meta.get("reset_delay", False))
     spiking = kind in ("LIF", "CubaLIF", "IF")
     theta = _parameter(node, "v_threshold") if spiking else np.inf
+    if "adaptation_tau" in node.metadata:
+        raised = state.get("a", 0.0) * (1 - dt / np.asarray(node.metadata["adaptation_tau"]))
+        theta = theta + raised
     before = v > theta  # what snnTorch asks first
     if mechanism == "zero" and late:
         v = np.where(before, 0.0, v)
@@ -69,6 +73,8 @@ def _neuron(node, state, current, dt):
     else:
         v = u
     state["v"] = v
+    if "adaptation_tau" in node.metadata:
+        state["a"] = raised + spikes * np.asarray(node.metadata["adaptation_jump"])
     return spikes.astype(np.float64)
 
 

@@ -101,6 +101,12 @@ class _Draw:
             **more,
         )
 
+    def adaptive(self):
+        size = self.size()
+        jump = self.ints(0, int(self.rng.choice([20, 3000, STATE_MAX])), size)
+        fields = {"adaptation_decay": self.ints(0, DECAY_ONE, size), "adaptation_jump": jump}
+        self.neurons(size, OP_TYPES["AdaptiveLIF"], input_step=str(self.rng.choice(["same", "previous"])), **fields)
+
     def homeostatic(self):
         domains, per_domain = int(self.rng.integers(1, 5)), int(self.rng.choice([1, 3, 16, 33]))
         limits = (-int(self.rng.integers(0, 1 << 20)), int(self.rng.integers(0, 1 << 20)))
@@ -124,6 +130,8 @@ class _Draw:
             self.neurons()
         elif name == "HomeostaticLIF":
             self.homeostatic()
+        elif name == "AdaptiveLIF":
+            self.adaptive()
         elif name == "Dense":
             self.dense()
         elif name == "Scale":

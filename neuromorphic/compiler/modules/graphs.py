@@ -39,9 +39,10 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
     ----------
     module : nn.Module
         A network of ``nn.Linear``, ``Conv1d``, ``Conv2d``, ``AvgPool2d``, ``BatchNorm`` (folded into the layer before
-        it), ``Flatten``, ``Dropout``, ``Identity``; snnTorch's ``Leaky``, ``RLeaky``, ``Synaptic``, ``RSynaptic``;
-        Norse's ``LIFBoxCell``, ``LIFCell``, ``LIF``, ``LICell``, ``LI``, ``LIBoxCell``, ``LIFRecurrentCell``,
-        ``LIFRecurrent``; ``pnbx_snn``'s ``LIF``, ``Leaky``, ``BitLinear``. It is run in evaluation mode.
+        it), ``Flatten``, ``Dropout``, ``Identity``; snnTorch's ``Leaky``, ``RLeaky``, ``Synaptic``, ``RSynaptic``,
+        ``Lapicque``; Norse's ``LIFBoxCell``, ``LIFCell``, ``LIF``, ``LICell``, ``LI``, ``LIBoxCell``, ``LILinearCell``,
+        ``LIFRecurrentCell``, ``LIFRecurrent``, ``LSNNCell``, ``LSNN``, ``LSNNRecurrentCell``, ``LSNNRecurrent``;
+        ``pnbx_snn``'s ``LIF``, ``Leaky``, ``BitLinear``, ``Delays``. It is run in evaluation mode.
     sample : Tensor
         What the network is called with; one sample in the batch is enough. A network with a loop over time must run
         two steps or more where it is recurrent.

@@ -25,6 +25,7 @@ from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.delays import Delays
 from pnbx_snn.neurons.leaky import Leaky
 
 TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -32,14 +33,18 @@ SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 """Modules that are followed like the functions they call, which only a network's end may use."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
-SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
-NORSE_CELLS = ("LIFBoxCell", "LIFCell", "LICell", "LIBoxCell", "LIFRecurrentCell", "IAFCell")
-NORSE_SEQUENCES = ("LIF", "LI", "LIFRecurrent", "IAF")
+SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic, snntorch.Lapicque)
+OWN_SEQUENCES = (pnbx_snn.LIF, Delays)
+"""Modules of ``pnbx_snn`` that take all their steps in one call."""
+NORSE_CELLS = (
+    "LIFBoxCell", "LIFCell", "LICell", "LIBoxCell", "LILinearCell", "LIFRecurrentCell", "IAFCell", "LSNNCell",
+    "LSNNRecurrentCell",
+)  # fmt: skip
+NORSE_SEQUENCES = ("LIF", "LI", "LIFRecurrent", "IAF", "LSNN", "LSNNRecurrent")
 NORSE_CONTAINERS = ("SequentialState", "RecurrentSequential", "Lift")
 
 _NEAREST = {
-    "Alpha": "Synaptic",
-    "Lapicque": "Leaky, with its decay as beta",
+    "Alpha": "Synaptic (a spike of Alpha resets two currents, which no operation does)",
     "StateLeaky": "Leaky(reset_mechanism='none')",
     "LinearLeaky": "nn.Linear and Leaky(reset_mechanism='none')",
     "LeakyParallel": "RLeaky",
@@ -57,15 +62,14 @@ _NEAREST = {
     "LSTM": "snntorch.RSynaptic",
     "GRU": "snntorch.RSynaptic",
     "ConvTranspose2d": "nn.Conv2d",
-    "LILinearCell": "nn.Linear and LICell",
-    "LSNNCell": "LIFCell",
     "LIFAdExCell": "LIFCell",
     "LIFRefracCell": "LIFCell",
 }
 _KNOWN = (
     "nn.Linear, Conv1d, Conv2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Identity; snntorch Leaky, "
-    "RLeaky, Synaptic, RSynaptic; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, IAFCell, IAF, "
-    "LIFRecurrentCell, LIFRecurrent; pnbx_snn LIF, Leaky, BitLinear"
+    "RLeaky, Synaptic, RSynaptic, Lapicque; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, LILinearCell, "
+    "IAFCell, IAF, LIFRecurrentCell, LIFRecurrent, LSNNCell, LSNN, LSNNRecurrentCell, LSNNRecurrent; pnbx_snn LIF, "
+    "Leaky, BitLinear, Delays"
 )
 
 
@@ -87,7 +91,7 @@ def is_norse(module: nn.Module, names: tuple[str, ...]) -> bool:
 
 def is_leaf(module: nn.Module) -> bool:
     """Return whether a module becomes nodes of its own."""
-    if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)):
+    if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, *OWN_SEQUENCES)):
         return True
     return is_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (
         not isinstance(module, (*TRANSPARENT, *SOFTMAXES))
@@ -113,7 +117,7 @@ def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...
     elif isinstance(module, nn.Conv1d):
         axes = 2
     else:
-        axes = tensor.ndim - (2 if isinstance(module, pnbx_snn.LIF) or is_norse(module, NORSE_SEQUENCES) else 1)
+        axes = tensor.ndim - (2 if isinstance(module, OWN_SEQUENCES) or is_norse(module, NORSE_SEQUENCES) else 1)
     if axes < 1 or tensor.ndim <= axes:
         raise CompileError(f"{where}: is called with shape {list(tensor.shape)}; give the sample an axis for the batch")
     return tuple(tensor.shape[-axes:])
@@ -123,7 +127,7 @@ def refuse_unless_supported(where: str, module: nn.Module) -> None:
     """Raise where a module's options change what NIR and a program mean."""
     kind = plain_type(module)
     name = kind.__name__
-    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)
+    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, *OWN_SEQUENCES)
     if patched := sorted(key for key in vars(module) if callable(getattr(kind, key, None))):
         raise CompileError(f"{where}: its {patched[0]} was replaced on the object; write a class of its own instead")
     if isinstance(module, snntorch.SpikingNeuron) and not exact:
@@ -137,6 +141,8 @@ def refuse_unless_supported(where: str, module: nn.Module) -> None:
         parameters: Any = module.p
         if getattr(parameters, "method", "super") == "adjoint":
             raise CompileError(f"{where}: method='adjoint' has a step of its own; use method='super'")
+        if "adjoint" in getattr(getattr(module, "activation", None), "__name__", ""):
+            raise CompileError(f"{where}: adjoint=True has a step of its own; use adjoint=False")
     elif not exact:
         nearest = f"; the nearest that can is {_NEAREST[name]}" if name in _NEAREST else ""
         raise CompileError(f"{where}: {name} cannot be exported{nearest}. Known are {_KNOWN}")
@@ -180,9 +186,11 @@ def _per_neuron(value: Any, features: tuple[int, ...], where: str, what: str) ->
 
 
 def neuron_nodes(name: str, where: str, module: nn.Module, features: tuple[int, ...], dt: float) -> Nodes:
-    """Return the nodes of a neuron, a recurrent one's weights with it."""
+    """Return the nodes of a module with a state, a recurrent neuron's weights with it."""
     if isinstance(module, SNNTORCH):
         return _snntorch(name, where, module, features, dt)
+    if isinstance(module, Delays):  # the network is in evaluation mode, where lengths are rounded
+        return Nodes(name, name, {name: nir_package().Delay(delay=to_numpy(module.steps) * dt)})
     if isinstance(module, pnbx_snn.LIF):
         beta = np.clip(_per_neuron(module.beta, features, where, "beta"), 0.0, 1.0)
         gain = 1.0 - beta if module.primitive == "lif_box" else 1.0
@@ -197,7 +205,7 @@ def _snntorch(name: str, where: str, neuron: Any, features: tuple[int, ...], dt:
     beta = np.clip(_per_neuron(neuron.beta, features, where, "beta"), 0.0, 1.0)
     theta = _per_neuron(neuron.threshold, features, where, "threshold")
     mechanism = neuron.reset_mechanism
-    late = bool(neuron.reset_delay) and mechanism != "none"
+    late = bool(getattr(neuron, "reset_delay", True)) and mechanism != "none"
     if late and mechanism == "zero" and not isinstance(neuron, snntorch.Leaky):
         mechanism = WITH_INPUT
     metadata = reset_metadata(mechanism, "leaky", late=late)
@@ -207,6 +215,17 @@ def _snntorch(name: str, where: str, neuron: Any, features: tuple[int, ...], dt:
         zero = np.zeros(features)
         shared = {"v_leak": zero, "v_threshold": theta, "v_reset": zero, "metadata": metadata}
         node = nir.CubaLIF(tau_syn=dt / fade, tau_mem=dt / leak, r=1.0 / leak, w_in=1.0 / fade, **shared)
+    elif isinstance(neuron, snntorch.Lapicque):
+        leak, gain = (  # its beta is not used in a step
+            _per_neuron(value, features, where, what)
+            for value, what in ((neuron.time_step / (neuron.R * neuron.C), "R * C"), (neuron.time_step / neuron.C, "C"))
+        )
+        if not ((leak >= 0) & (leak <= 1)).all():
+            raise CompileError(
+                f"{where}: R * C must be time_step or longer, else its decay 1 - time_step / (R * C) is below 0, got "
+                f"{1 - leak.max():.4g}"
+            )
+        node = lif_node(1.0 - leak, theta, dt, metadata, gain=gain)
     else:
         node = lif_node(beta, theta, dt, metadata)
     made = Nodes(name, name, {name: node})
@@ -231,8 +250,7 @@ def _rate(where: str, what: str, dt: float, inverse: Any, features: tuple[int, .
 def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: float) -> Nodes:
     nir = nir_package()
     p = cell.p
-    recurrent = is_norse(cell, ("LIFRecurrentCell", "LIFRecurrent"))
-    if recurrent:
+    if hasattr(cell, "input_weights"):
         features = (*features[:-1], int(cell.hidden_size))
     if is_norse(cell, ("IAFCell", "IAF")):  # v + I, without dt; potentials are counted from v_reset, where it starts
         start = _per_neuron(p.v_reset, features, where, "v_reset")
@@ -241,7 +259,7 @@ def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: floa
     leak = _per_neuron(p.v_leak, features, where, "v_leak")
     mem = _rate(where, "tau_mem_inv", cell.dt, p.tau_mem_inv, features)
     shared: dict[str, Any] = {"r": np.ones(features), "v_leak": np.zeros(features)}
-    spiking = type(cell).__name__.startswith("LIF")
+    spiking = type(cell).__name__.startswith(("LIF", "LSNN"))
     if spiking:  # potentials are counted from the leak potential, where Norse starts
         reset, v_reset = "zero", _per_neuron(p.v_reset, features, where, "v_reset") - leak
         method = getattr(p, "reset_method", None)
@@ -258,6 +276,12 @@ def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: floa
             )
         theta = _per_neuron(p.v_th, features, where, "v_th") - leak
         shared |= {"v_threshold": theta, "v_reset": v_reset, "metadata": reset_metadata(reset, "lif_box")}
+        if hasattr(p, "tau_adapt_inv"):  # LSNN, whose membrane sees the synaptic current before the input of the step
+            jump = _per_neuron(p.beta, features, where, "beta")
+            if (jump < 0).any():
+                raise CompileError(f"{where}: beta must not be negative, got {jump.min():.4g}: thresholds rise")
+            tau = dt / _rate(where, "tau_adapt_inv", cell.dt, p.tau_adapt_inv, features)
+            shared["metadata"] |= {"adaptation_tau": tau, "adaptation_jump": jump, "input_step": "previous"}
     elif leak.any():
         raise CompileError(f"{where}: v_leak of an integrator must be 0, where a program starts, got {leak.max():.4g}")
     node: Any
@@ -267,9 +291,13 @@ def _norse(name: str, where: str, cell: Any, features: tuple[int, ...], dt: floa
         syn = _rate(where, "tau_syn_inv", cell.dt, p.tau_syn_inv, features)
         kind = nir.CubaLIF if spiking else nir.CubaLI
         node = kind(tau_syn=dt / syn, tau_mem=dt / mem, w_in=1.0 / syn, **shared)
-    if not recurrent:
-        return Nodes(name, name, {name: node})
-    before, back = f"{name}_input", f"{name}_recurrent"
-    weights = {before: cell.input_weights, name: None, back: cell.recurrent_weights}
-    nodes = {key: node if value is None else nir.Linear(weight=to_numpy(value)) for key, value in weights.items()}
-    return Nodes(before, name, nodes, [(before, name), (name, back), (back, name)])
+    made = Nodes(name, name, {name: node})
+    if hasattr(cell, "input_weights"):
+        made.entry = f"{name}_input"
+        made.nodes = {made.entry: nir.Linear(weight=to_numpy(cell.input_weights)), name: node}
+        made.edges = [(made.entry, name)]
+    if hasattr(cell, "recurrent_weights"):
+        back = f"{name}_recurrent"
+        made.nodes[back] = nir.Linear(weight=to_numpy(cell.recurrent_weights))
+        made.edges += [(name, back), (back, name)]
+    return made

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-import pnbx_snn
-from neuromorphic.compiler.modules.neurons import NORSE_CELLS, NORSE_SEQUENCES, SNNTORCH, is_norse
+from neuromorphic.compiler.modules.neurons import NORSE_CELLS, NORSE_SEQUENCES, OWN_SEQUENCES, SNNTORCH, is_norse
 from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.errors import CompileError
 
@@ -41,8 +40,8 @@ class Timing:
 
 
 def is_sequence(module: nn.Module) -> bool:
-    """Return whether a neuron takes all its steps in one call."""
-    return isinstance(module, pnbx_snn.LIF) or is_norse(module, NORSE_SEQUENCES)
+    """Return whether a module with a state takes all its steps in one call."""
+    return isinstance(module, OWN_SEQUENCES) or is_norse(module, NORSE_SEQUENCES)
 
 
 def is_neuron(module: nn.Module) -> bool:

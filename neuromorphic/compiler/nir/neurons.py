@@ -10,20 +10,26 @@ With ``a = dt / tau`` and an input current ``I``, per neuron,
     CubaLI     i the same, then LI on the new i
 
 so ``beta = 1 - a``, ``gain = a r`` and ``offset = a v_leak``.
+
+A neuron whose ``metadata`` hold ``adaptation_tau`` (seconds) and ``adaptation_jump`` has a threshold that rises by the
+jump with every spike and decays back. NIR has no field for it, nor for ``input_step = "previous"``: the membrane sees
+the current of the step before.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from neuromorphic.compiler.nir.nodes import Node, Shape, numbers, rounded_mantissa, text_of
-from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Integrator, decay_error
+from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Adaptation, Integrator, decay_error
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.integers.numbers import DECAY_ONE
+from neuromorphic.ops.adaptive_lif import INPUT_STEPS
 
 WITH_INPUT = "zero_with_input"
 """Metadata and reset of snnTorch's neurons but ``Leaky`` with a late reset to zero, which also loses the input."""
@@ -56,6 +62,7 @@ class Population:
     membrane: Integrator
     theta: Float64 | None
     reset: str
+    adaptation: Adaptation | None = None
 
 
 def lif_node(
@@ -113,6 +120,8 @@ def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str
     if node.kind in ("CubaLI", "CubaLIF"):
         beta, rate = _rate(node, "tau_syn", values("tau_syn"), dt)
         synaptic = Integrator(beta, snap_to_short(rate * values("w_in")), np.zeros(size))
+    adaptation = _adaptation(node, shape, dt)
+    if synaptic is not None and (adaptation is None or adaptation.input_step == "same"):
         notes.append(f"{node.name}: its membrane sees the synaptic current of the same step (as snnTorch's Synaptic).")
     if node.kind not in SPIKING:
         return Population(synaptic, membrane, None, "none")
@@ -130,7 +139,32 @@ def population(node: Node, shape: Shape, dt: float, notes: list[str], reset: str
         # Counted from v_leak, the membrane resets to 0 and leaks to 0.
         theta, offset = theta - v_reset, np.where(moved, 0.0, offset)
         notes.append(f"{node.name}: voltages are counted from v_leak = v_reset, where the membrane starts.")
-    return Population(synaptic, Integrator(membrane.beta, membrane.gain, offset), theta, reset)
+    return Population(synaptic, Integrator(membrane.beta, membrane.gain, offset), theta, reset, adaptation)
+
+
+def _adaptation(node: Node, shape: Shape, dt: float) -> Adaptation | None:
+    """Return how the thresholds of a node adapt, which its metadata say."""
+    metadata = node.nir.metadata if isinstance(node.nir.metadata, dict) else {}
+    if not {"adaptation_tau", "adaptation_jump"} & metadata.keys():
+        return None
+    said, values = _in_metadata(node), []
+    for field in ("adaptation_tau", "adaptation_jump"):
+        found = numbers(said, field)
+        if found.shape not in ((), shape):
+            raise node.refuse(f"metadata {field} must have shape {list(shape)}, got {list(found.shape)}")
+        values.append(np.broadcast_to(found, shape).reshape(-1))
+    tau, jump = values
+    if (jump < 0).any():
+        raise node.refuse(f"metadata adaptation_jump must not be negative, got {jump.min():.4g}")
+    step = text_of(metadata.get("input_step", "same"))
+    if step not in INPUT_STEPS:
+        raise node.refuse(f"metadata input_step must be 'same' or 'previous', got {step!r}")
+    return Adaptation(_rate(node, "adaptation_tau", tau, dt)[0], jump, step)
+
+
+def _in_metadata(node: Node) -> Node:
+    """Return a node whose fields are what its metadata hold."""
+    return replace(node, nir=SimpleNamespace(**{str(key): value for key, value in node.nir.metadata.items()}))
 
 
 def _rate(node: Node, field: str, tau: Float64, dt: float) -> tuple[Float64, Float64]:
@@ -157,8 +191,11 @@ def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None
 
     A decay that rounds to 0 or 1 and so moves a membrane by more than 5 % within ``num_steps`` is refused.
     """
-    for field in LEAKY.get(node.kind, ()):
-        tau = numbers(node, field).reshape(-1)
+    fields = dict.fromkeys(LEAKY.get(node.kind, ()), node)
+    if isinstance(getattr(node.nir, "metadata", None), dict) and "adaptation_tau" in node.nir.metadata:
+        fields["adaptation_tau"] = _in_metadata(node)
+    for field, holder in fields.items():
+        tau, what = numbers(holder, field).reshape(-1), "membrane" if holder is node else "threshold"
         beta, _ = _rate(node, field, tau, dt)
         error = decay_error(beta, num_steps)
         rounded = np.rint(beta * DECAY_ONE)
@@ -170,7 +207,7 @@ def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None
                 short *= 2
             raise node.refuse(
                 f"{field} of neuron {worst} is {tau[worst]:.6g} s, a decay of {beta[worst]:.6g} a step of {dt:.6g} s, "
-                f"which rounds to {int(rounded[worst])} of {DECAY_ONE}: that moves its membrane by up to "
+                f"which rounds to {int(rounded[worst])} of {DECAY_ONE}: that moves its {what} by up to "
                 f"{error[worst]:.1%} within {num_steps} steps, and {MOST_ERROR:.0%} may be rounded away so; {field} up "
                 f"to {2 * DECAY_ONE * dt:.6g} s compiles, or num_steps up to {short}, or a longer dt, or a neuron "
                 "without a leak (I or IF)"
@@ -179,7 +216,7 @@ def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None
             worst = int(np.argmax(error + gone))
             notes.append(
                 f"{node.name}: {field} of {tau[worst]:.6g} s is a decay of {beta[worst]:.6g}, in Q0.12 "
-                f"{int(rounded[worst])} of {DECAY_ONE}: its membrane is up to {error[worst]:.2%} off within "
+                f"{int(rounded[worst])} of {DECAY_ONE}: its {what} is up to {error[worst]:.2%} off within "
                 f"{num_steps} steps."
             )
 

@@ -136,7 +136,9 @@ class Operations:
         if node.kind == "Threshold":  # without a memory, only the distance to the threshold counts
             low = np.where(theta > 0, 0.0, np.abs(membrane.gain) * currents.unit - theta)
             theta, offset = theta + low, offset + low
-        ops, units = spiking_population(currents, replace(membrane, offset=offset), theta, what.reset, self.draft)
+        ops, units = spiking_population(
+            currents, replace(membrane, offset=offset), theta, what.reset, self.draft, what.adaptation
+        )
         self.draft.add(ops)
         if what.reset == "none" or node.name in self.options.membranes:  # read by its membrane
             self.units[node.name] = _one_or_each(units)

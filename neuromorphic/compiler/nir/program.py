@@ -13,7 +13,7 @@ from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.integers.numbers import DECAY_ONE
-from neuromorphic.ops import LI, LIF, Delay, Dense, HomeostaticLIF, Input, Operation, Readout, Scale
+from neuromorphic.ops import LI, LIF, AdaptiveLIF, Delay, Dense, HomeostaticLIF, Input, Operation, Readout, Scale
 from neuromorphic.program import Program
 
 RoundTrip = Literal["exact", "close"]
@@ -92,6 +92,8 @@ def _node(op: Operation, unit: float, dt: float) -> Any:
         return nir.Affine(weight=np.eye(op.size) * 2.0**op.shift, bias=op.bias * unit)
     if isinstance(op, HomeostaticLIF):
         raise CompileError(f"{op.name}: no node of NIR has thresholds that follow a rate; compile with frozen glia")
+    if isinstance(op, AdaptiveLIF):
+        raise CompileError(f"{op.name}: no node of NIR has thresholds that adapt; its network has a graph (graph_of)")
     if isinstance(op, LIF):
         mechanism, late, primitive = RESET_METADATA[op.reset]
         meta = reset_metadata(mechanism, primitive, late=late)

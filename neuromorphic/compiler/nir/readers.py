@@ -88,6 +88,11 @@ def _reasons(node: Any, dt: float) -> list[str]:
             f"resets {how}, for which NIR has no field: metadata say it, and other readers reset to zero in the same "
             "step"
         )
+    if "adaptation_tau" in node.metadata:
+        reasons.append(
+            "has thresholds that rise with its spikes and sees its current a step late, for which NIR has no field: "
+            "metadata say it, and other readers take plain neurons"
+        )
     taus = [getattr(node, field) for field in ("tau", "tau_mem", "tau_syn") if hasattr(node, field)]
     if any(np.unique(tau).size > 1 for tau in taus):
         reasons.append(

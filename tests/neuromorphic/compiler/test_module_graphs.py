@@ -34,6 +34,9 @@ SNNTORCH = [
 ]
 NORSE = [("LIFBoxCell", "zero"), ("LIFBoxCell", "subtract"), ("LIFCell", "zero"), ("LIFRecurrentCell", "zero")]
 NORSE += [("IAFCell", "zero"), ("IAF", "zero")]  # integrate and fire, as NIR's IF
+NORSE += [("LSNNCell", "zero"), ("LSNN", "zero"), ("LSNNRecurrentCell", "zero")]
+SNNTORCH += [("Lapicque", reset, True) for reset in ("zero", "subtract", "none")]
+SNNTORCH += [("Lapicque-beta", "subtract", True)]
 
 
 def simulated(net, inputs):
@@ -161,16 +164,69 @@ def test_dt_changes_no_spike(dt):
     np.testing.assert_array_equal(evaluate(graph, inputs.numpy())["net_1"], simulated(net, inputs))
 
 
-def test_a_file_holds_it_all(tmp_path):
+@pytest.mark.parametrize("kind", ["RLeaky", "LSNN"])
+def test_a_file_holds_it_all(kind, tmp_path):
     inputs = spikes_in()
-    net = tuned(snntorch_net("RLeaky-all", "subtract", True, vector=True), inputs)
+    if kind == "RLeaky":
+        net, name = snntorch_net("RLeaky-all", "subtract", True, vector=True), "lif"
+    else:
+        net, name = norse_net("LSNNCell", vector=True), "net_1"
+    net = tuned(net, inputs)
     graph = graph_of(net, inputs[:2])
-    save_nir(graph, tmp_path / "net.nir")
+    save_nir(graph, tmp_path / "net.nir", form="integer")  # as it is
     again = nir.read(tmp_path / "net.nir")
-    np.testing.assert_array_equal(evaluate(again, inputs.numpy())["lif"], simulated(net, inputs))
+    np.testing.assert_array_equal(evaluate(again, inputs.numpy())[name], simulated(net, inputs))
+    save_nir(graph, tmp_path / "portable.nir")
     flat = inputs.numpy().astype(np.int8)
-    one, other = (run(compile_nir(g, num_steps=T), flat).spikes()["lif"] for g in (graph, tmp_path / "net.nir"))
-    np.testing.assert_array_equal(one, other)
+    files = (graph, tmp_path / "net.nir", tmp_path / "portable.nir")
+    one, *others = (run(compile_nir(g, num_steps=T), flat).spikes()[name] for g in files)
+    for other in others:
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "text"),
+    [
+        ({"adaptation_jump": [0.1] * 4}, r"metadata adaptation_jump must have shape \[32\], got \[4\]"),
+        ({"adaptation_jump": -0.1}, r"metadata adaptation_jump must not be negative, got -0.1"),
+        ({"adaptation_tau": 1e-9}, r"adaptation_tau of neuron 0 is 1e-09 s"),
+        ({"adaptation_tau": "slow"}, r"adaptation_tau must be numbers"),
+        ({"input_step": "next"}, r"metadata input_step must be 'same' or 'previous', got 'next'"),
+    ],
+)
+def test_wrong_adaptation(metadata, text):
+    inputs = spikes_in()
+    graph = graph_of(norse_net("LSNNCell").double(), inputs[:2])
+    graph.nodes["net_1"].metadata |= metadata
+    with pytest.raises(CompileError, match=text):
+        compile_nir(graph, num_steps=T)
+
+
+def test_linear_integrator_of_norse():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif, self.out = nn.Linear(N_IN, N), norse.LIFBoxCell(), norse.LILinearCell(N, 5)
+
+        def forward(self, x):
+            v = state = None
+            values = []
+            for row in x:
+                z, v = self.lif(self.fc(row), v)
+                value, state = self.out(z, state)
+                values.append(value)
+            return torch.stack(values)
+
+    torch.manual_seed(0)
+    inputs, net = spikes_in(), Net().double()
+    with torch.no_grad():
+        net.fc.weight.mul_(9.0)
+    np.testing.assert_allclose(
+        evaluate(graph_of(net, inputs[:2]), inputs.numpy())["out"], simulated(net, inputs), rtol=1e-9, atol=1e-12
+    )
+    agreement = compile_module(net, inputs).metadata["agreement"]
+    assert agreement["readouts"]["out"] < 0.05
+    assert agreement["labels_equal"] == 1.0
 
 
 def test_no_leak():
@@ -568,10 +624,13 @@ REFUSED = {
         lambda: sequential(hidden(snntorch.RSynaptic, alpha=0.5, linear_features=3, reset_delay=False)),
         r"snnTorch 1.0 cannot run RSynaptic\(reset_delay=False\); use reset_delay=True",
     ),
-    "Alpha": (lambda: sequential(hidden(snntorch.Alpha, alpha=0.95)), "Alpha cannot be .* nearest .* Synaptic"),
+    "Alpha": (lambda: sequential(hidden(snntorch.Alpha, alpha=0.95)), "Alpha cannot .* Synaptic .a spike of Alpha"),
     "SLSTM": (lambda: sequential(snntorch.SLSTM(3, 3, init_hidden=True)), "SLSTM cannot .* nearest that can is RSynap"),
     "StateLeaky": (lambda: sequential(snntorch.StateLeaky(0.9, 3)), r"StateLeaky .* Leaky\(reset_mechanism='none'\)"),
-    "Lapicque": (lambda: sequential(hidden(snntorch.Lapicque)), "Lapicque cannot be .* Leaky, with its decay"),
+    "Lapicque": (
+        lambda: sequential(snntorch.Lapicque(R=1.0, C=0.5, init_hidden=True)),
+        r"R \* C must be time_step or longer, else its decay 1 - time_step / \(R \* C\) is below 0, got -1",
+    ),
     "ReLU": (lambda: sequential(nn.ReLU()), "1 .ReLU.: ReLU cannot be exported; .* a spiking neuron"),
     "LayerNorm": (lambda: sequential(nn.LayerNorm(3)), "LayerNorm cannot be exported; .* BatchNorm1d"),
     "GRU": (lambda: nn.Sequential(nn.GRU(4, 3)), "GRU cannot be exported; .* RSynaptic"),
@@ -583,7 +642,15 @@ REFUSED = {
         lambda: sequential(nn.BatchNorm1d(3, track_running_stats=False)),
         "its BatchNorm keeps no running statistics",
     ),
-    "Norse LSNN": (lambda: norse.SequentialState(nn.Linear(4, 3), norse.LSNNCell()), "LSNNCell cannot .* LIFCell"),
+    "Norse LSNN": (
+        lambda: norse.SequentialState(nn.Linear(4, 3), norse.LSNNCell(norse.LSNNParameters(beta=torch.tensor(-0.5)))),
+        "1 .LSNNCell.: beta must not be negative, got -0.5: thresholds rise",
+    ),
+    "Norse LSNN, adjoint": (
+        lambda: norse.SequentialState(nn.Linear(4, 3), norse.LSNNCell(adjoint=True)),
+        "1 .LSNNCell.: adjoint=True has a step of its own; use adjoint=False",
+    ),
+    "Norse AdEx": (lambda: norse.SequentialState(nn.Linear(4, 3), norse.LIFAdExCell()), "LIFAdExCell .* LIFCell"),
     "Norse adjoint": (
         lambda: norse.SequentialState(nn.Linear(4, 3), norse.LIFCell(norse.LIFParameters(method="adjoint"))),
         "method='adjoint' has a step of its own; use method='super'",
