@@ -15,7 +15,8 @@ from neuromorphic.execution import run
 from neuromorphic.executors.lava.mapping import LIF_INPUT_SHIFT, MAX_MANTISSA, MAX_VTH, Layout
 from neuromorphic.files.atomic_write import write_atomically
 from neuromorphic.files.hdf5 import check_h5py
-from neuromorphic.formats.netx.read import BIAS_EXPONENT, read_netx
+from neuromorphic.formats.netx.neurons import BIAS_EXPONENT
+from neuromorphic.formats.netx.read import read_netx
 from neuromorphic.formats.netx.weights import misread, out_of_range
 from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops import LIF, Dense, Readout
