@@ -121,6 +121,8 @@ def main(worker, folder):
         if layer["type"] == "input" and not layer["neuron"]:
             before = tuple(layer["shape"][::-1])
             continue
+        if not layer["neuron"]:
+            break  # lava-dl's neurons that only sum
         shape = (int(np.prod(layer["shape"])),) if layer["type"] == "dense" else tuple(layer["shape"][::-1])
         reset = {} if asked["interval"] is None else {"reset_interval": asked["interval"], "reset_offset": count + 1}
         if layer["type"] == "input":

@@ -23,8 +23,8 @@ class Chain:
 
     Attributes
     ----------
-    ops, notes
-        The operations so far, and what slayer or Lava would do otherwise.
+    ops, notes, late_biases
+        The operations so far, what slayer or Lava would do otherwise, and neurons whose biases slayer counts otherwise.
     shape
         Of what the next layer reads: ``(channels, rows, columns)``, ``(size,)`` of no image, ``()`` before any layer.
     graded, shift
@@ -36,6 +36,7 @@ class Chain:
     def __init__(self, layer_steps: int) -> None:
         self.ops: list[Operation] = []
         self.notes: list[str] = []
+        self.late_biases: list[str] = []
         self.shape: tuple[int, ...] = ()
         self.graded = False
         self.shift = 0
@@ -86,7 +87,13 @@ class Chain:
         return self.add(Delays(name, source.name, np.broadcast_to(late, (source.size,)).astype(np.int32), **span))
 
     def end(self) -> None:
-        """Say what is left out at the end."""
+        """Say of the whole chain what slayer does otherwise, and what is left out."""
+        if self.late_biases:
+            self.notes.append(
+                f"{', '.join(self.late_biases)}: biases count from the step in which a sample's first events arrive, "
+                "as with reset_interval in lava-dl; in slayer they count from the first step, before the layer's "
+                "input is there"
+            )
         if self._delay is not None:
             self.notes.append(
                 f"the last layer's spikes are those before its delay of up to {int(self._delay.max())} steps"

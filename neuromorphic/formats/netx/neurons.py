@@ -74,10 +74,7 @@ def _cuba(chain: Chain, group: Group, neuron: Group, synapses: Synapses) -> None
     shape, number = synapses.shape, chain.number
     bias, name = bias_of(group, shape), f"lif{number}"
     if bias.any() and not chain.layer_steps and any(isinstance(op, LIF) for op in chain.ops):
-        chain.notes.append(
-            f"{name}: biases count from the step in which a sample's first events arrive, as with "
-            "reset_interval in lava-dl; in slayer they count from the first step, before the layer's input is there"
-        )
+        chain.late_biases.append(name)
     shift, bias_shift = _exponents(chain, neuron, name)
     current_decay, decay, threshold = cuba_parameters(neuron, shape)
     lowest = int((DECAY_ONE - current_decay).min())
