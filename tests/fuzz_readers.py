@@ -3,9 +3,9 @@
     python tests/fuzz_readers.py --seconds 600
 
 Files of programs, recordings, inputs, NIR graphs, netx networks, ONNX models, checkpoints, packed networks and metrics
-are damaged in two ways: bytes flipped, cut or copied over; and values replaced by hostile ones, behind the checksum (the
-file signed anew) or in the HDF5. Of an ONNX model these are the facts beside the graph and the sizes in it, of inputs
-the header.
+are damaged in two ways: bytes flipped, cut or copied over; and values replaced by hostile ones, behind the checksum
+(the file signed anew) or in the HDF5. Of an ONNX model these are the facts beside the graph and the sizes in it, of
+inputs the header.
 A crash prints the seed that made it.
 """
 

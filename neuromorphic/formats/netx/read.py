@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Literal
 
 from neuromorphic.errors import FileFormatError, ProgramError
 from neuromorphic.files.hdf5 import read_tree
@@ -24,7 +23,7 @@ SYNAPSES: dict[str, Callable[[Chain, Group], Synapses]] = {
 KINDS = ("input", *SYNAPSES, "flatten")
 
 
-def read_netx(path: str | os.PathLike[str], *, num_steps: int, layer_steps: Literal[0, 1] = 0) -> Program:
+def read_netx(path: str | os.PathLike[str], *, num_steps: int, layer_steps: int = 0) -> Program:
     """Read a netx file, as lava-dl's slayer writes it, as a program.
 
     Its operations are called ``input``, then ``fc1`` or ``conv1`` and ``lif1``, ``fc2`` and so on by layer; weights

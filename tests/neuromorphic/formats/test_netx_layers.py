@@ -5,9 +5,9 @@ import pytest
 
 import same
 from netx_chains import meaning, random_chain, write_chain
-from neuromorphic import run
+from neuromorphic import Program, run
 from neuromorphic.executors.lava.environment import WORKER
-from neuromorphic.formats.netx import read_netx
+from neuromorphic.formats.netx import export_netx, read_netx
 from neuromorphic.ops import LI, LIF, Conv, Delays, Delta
 from stock_lava import run_stock
 
@@ -68,6 +68,18 @@ def test_the_chains_hold_every_operation(tmp_path):
     kinds = {type(op) for program in programs for op in program.ops}
     assert {Conv, Delays, LI, LIF, Delta} <= kinds
     assert any(op.groups > 1 and op.dilation != (1, 1) for program in programs for op in program.of_type(Conv))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chain_is_written_and_read_back(kind, tmp_path):
+    for seed in range(4):
+        _, _, program, x = drawn(kind, seed, tmp_path, 0)
+        back = read_netx(export_netx(program, tmp_path / "back.net"), num_steps=T)
+        for ours, theirs in zip(sent(program, run(program, x[:, np.newaxis])),
+                                sent(back, run(back, x[:, np.newaxis])), strict=True):  # fmt: skip
+            np.testing.assert_array_equal(ours, theirs)
+        plain = [Program(each.ops, num_steps=T).sha256 for each in (program, back)]
+        assert plain[0] == plain[1]
 
 
 @pytest.mark.parametrize("executor", ["torch", "onnxruntime"])
