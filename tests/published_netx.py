@@ -123,8 +123,8 @@ class Table:
                     fired[:layer] = before.variables[f"lif{layer}.spikes"][:layer, 0]
                     ours, there = np.where(fired, 0, ours), np.where(fired, 0, there)
                 pairs.append((ours, there))
-        self.add("PilotNet LIF", program, "Loihi, 9 layers: spikes", spikes)
-        self.add("PilotNet LIF", program, "Loihi, 8 layers: membranes", membranes)
+        self.add("PilotNet LIF", program, "Loihi registers, 9 layers: spikes", spikes)
+        self.add("PilotNet LIF", program, "Loihi registers, 8 layers: v", membranes)
 
     def pilotnet_sdnn(self):
         folder = f"{GTS}/pilotnet_sdnn"
@@ -136,10 +136,10 @@ class Table:
             end = "_square" if file.startswith("square") else ""
             pairs = [(recording.variables[f"sigma{n}.s"][:, 0], planes(self.load(f"{folder}/sigma{n}{end}.npy")))
                      for n in layers]  # fmt: skip
-            self.add(f"PilotNet SDNN, {file}", program, "Loihi 2, sums of layers " + layers, pairs)
+            self.add(f"PilotNet SDNN, {file}", program, "lava-dl's Loihi 2 test, sums of " + layers, pairs)
             if not end:
                 pairs = [(recording.variables["sum8.y"][:9, 0], self.load(f"{folder}/output.npy").T)]
-                self.add(f"PilotNet SDNN, {file}", program, "lava-dl and Loihi 2, output", pairs)
+                self.add(f"PilotNet SDNN, {file}", program, "lava-dl's tests, output", pairs)
 
     def driving(self):
         """Networks without published outputs, on Lava's own processes."""
@@ -208,7 +208,7 @@ def main():
     if arguments.mnist:
         table.mnist(arguments.mnist)
     for row in (("network", "layers", "neurons", "steps", "compared with", "values", "different"), *table.rows):
-        say("{:42} {:>6} {:>8} {:>6} {:32} {:>9} {:>9}".format(*row))
+        say("{:42} {:>6} {:>8} {:>6} {:38} {:>9} {:>9}".format(*row))
     return int(any(row[-1] for row in table.rows))
 
 
