@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from neuromorphic.errors import BoundError, InputError
 from neuromorphic.integers.numbers import INT32_MAX, STATE_MAX
 from neuromorphic.integers.symbols import Bound, Range, uniform
-from neuromorphic.ops import Delay, Input
+from neuromorphic.ops import Delay, Delays, Input
 from neuromorphic.program import Program
 
 ANY_STEPS = INT32_MAX
@@ -53,7 +53,8 @@ def prove_ranges(program: Program) -> dict[str, Bound]:
         if not isinstance(op, (Input, Delay)):
             bound = op.bound([flowing[source] for source in op.sources], program.num_steps)
             bounds[op.name] = bound
-            flowing.setdefault(op.name, (bound.low, bound.high))
+            if op.kind != "events" or isinstance(op, Delays):  # of other events the bound is that of their state
+                flowing[op.name] = (bound.low, bound.high)
     return bounds
 
 

@@ -16,6 +16,7 @@ settings.register_profile("pnbx", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("pnbx")
 
 from lava_fixtures import lava_processes, lava_python, lava_session  # noqa: E402, F401
+from netx_rules import netx_here  # noqa: E402, F401
 
 
 @pytest.fixture

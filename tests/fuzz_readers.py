@@ -2,9 +2,10 @@
 
     python tests/fuzz_readers.py --seconds 600
 
-Files of programs, recordings, inputs, NIR graphs, ONNX models, checkpoints, packed networks and metrics are damaged in
-two ways: bytes flipped, cut or copied over; and values replaced by hostile ones, behind the checksum (the file signed
-anew) or in the HDF5. Of an ONNX model these are the facts beside the graph and the sizes in it, of inputs the header.
+Files of programs, recordings, inputs, NIR graphs, netx networks, ONNX models, checkpoints, packed networks and metrics
+are damaged in two ways: bytes flipped, cut or copied over; and values replaced by hostile ones, behind the checksum
+(the file signed anew) or in the HDF5. Of an ONNX model these are the facts beside the graph and the sizes in it, of
+inputs the header.
 A crash prints the seed that made it.
 """
 
@@ -39,6 +40,7 @@ from neuromorphic.executors.onnx.files import run_onnx, save_onnx
 from neuromorphic.executors.onnx.model import DIGEST, PREFIX, digest
 from neuromorphic.files.arrays import read_inputs
 from neuromorphic.files.container import read_container, write_container
+from neuromorphic.formats.netx import read_netx
 from neuromorphic.program import FORMAT_VERSION
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.files.tensors import read_tensors, write_tensors
@@ -55,6 +57,7 @@ from pnbx_snn.training.packed import load_packed, pack_run
 from pnbx_snn.training.run_log import read_metrics
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+from netx_chains import random_chain, write_chain
 from programs import small_inputs, small_program
 from random_graphs import random_graph
 
@@ -295,6 +298,13 @@ def read_graph(path: Path) -> None:
         run(program, np.zeros((4, 1, program.input.size), dtype=np.int32))
 
 
+def read_network(path: Path) -> None:
+    """Read a netx file and run it if it is small."""
+    program = read_netx(path, num_steps=4)
+    if program.input.size < 200:
+        run(program, np.zeros((4, 1, program.input.size), dtype=np.int32))
+
+
 def nir_graph() -> Any:
     """Return a graph with a loop, a sub-graph's worth of nodes, and metadata."""
     rng = np.random.default_rng(0)
@@ -344,6 +354,10 @@ def fuzz(seconds: float, seed: int, folder: Path) -> Counter[str]:
     nir.write(folder / "g.nir", nir_graph())
     read_graph(folder / "g.nir")
     sources.append(("NIR", "nir", read_graph, (folder / "g.nir").read_bytes(), None, {}))
+    for kind in ({"pools": True, "encoder": True, "delays": True}, {"graded": True}):
+        write_chain(folder / "g.net", random_chain(np.random.default_rng(1), **kind))
+        read_network(folder / "g.net")
+        sources.append(("netx", "nir", read_network, (folder / "g.net").read_bytes(), None, {}))  # HDF5 both
     save_onnx(program, folder / "m.onnx")
     sources.append(("ONNX", "onnx", read_model, (folder / "m.onnx").read_bytes(), None, {}))
     np.save(folder / "i.npy", small_inputs())

@@ -25,7 +25,11 @@ from neuromorphic.targets import targets
 @app.command("compile")
 def compile_command(
     run_dir: Annotated[
-        Path, typer.Argument(help="A folder left by `pnbx-snn train`, or a NIR graph (.nir, .h5).", metavar="RUN")
+        Path,
+        typer.Argument(
+            help="A folder left by `pnbx-snn train`, a NIR graph (.nir, .h5) or a network of lava-dl (.net).",
+            metavar="RUN",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the program.")] = Path("program.npz"),
     on: Annotated[
@@ -40,7 +44,10 @@ def compile_command(
         typer.Option(help="Keep adapting thresholds every N steps (default: frozen).", min=1),
     ] = None,
     dt: Annotated[float | None, typer.Option(help="NIR: seconds of a step, where the graph does not say.")] = None,
-    steps: Annotated[int, typer.Option(help="NIR: steps a sample runs.", min=1)] = 100,
+    steps: Annotated[int, typer.Option(help="NIR, netx: steps a sample runs.", min=1)] = 100,
+    layer_steps: Annotated[
+        int, typer.Option(help="netx: steps that each layer takes, 0, or 1 as on Lava and Loihi.", min=0, max=1)
+    ] = 0,
     input_scale: Annotated[
         float | None, typer.Option(help="NIR: real value of one unit of an int8 input; without it, spikes.")
     ] = None,
@@ -49,17 +56,23 @@ def compile_command(
     ] = None,
     reset: Annotated[str, typer.Option(help="NIR: zero or subtract, of neurons whose metadata do not say.")] = "zero",
 ) -> None:
-    """Compile a trained run, or a NIR graph, to an integer program; of a run, measure how well they agree.
+    """Compile a trained run, a NIR graph or a network of lava-dl to a program; of a run, measure how well they agree.
 
     For example:
 
     - `neuromorphic compile runs/digits -o program.npz`
     - `neuromorphic compile runs/mnist --data DIR --on test -o mnist.npz`
     - `neuromorphic compile network.nir --dt 1e-3 --steps 50 -o network.npz`
+    - `neuromorphic compile network.net --steps 16 -o network.npz`
     """
-    from neuromorphic.compiler import compile_nir, compile_run
+    if run_dir.suffix.lower() == ".net":
+        from neuromorphic.formats.netx import read_netx
 
-    if run_dir.suffix.lower() in (".nir", ".h5"):
+        program = read_netx(run_dir, num_steps=steps, layer_steps=layer_steps)
+        told = "".join(f"- {escape(sentence)}\n" for sentence in program.metadata["assumptions"]).rstrip()
+    elif run_dir.suffix.lower() in (".nir", ".h5"):
+        from neuromorphic.compiler import compile_nir
+
         wanted: dict[str, Any] = {"input_scale": input_scale, "weight_bits": weight_bits, "reset": reset}
         program = compile_nir(run_dir, num_steps=steps, dt=dt, **wanted)
         assumed = "".join(f"\n- {sentence}" for sentence in program.metadata["assumptions"])
@@ -67,6 +80,8 @@ def compile_command(
     elif on not in ("validation", "test"):
         raise typer.BadParameter(f"--on must be validation or test, got {on!r}")
     else:
+        from neuromorphic.compiler import compile_run
+
         part: Any = on
         with progress_bar(f"compiling {run_dir}", unit="samples") as progress:
             program = compile_run(run_dir, part=part, data=data, glia_period=live_glia, progress=progress)

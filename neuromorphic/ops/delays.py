@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import BoundError, ProgramError
 from neuromorphic.integers.numbers import INT32_MAX
-from neuromorphic.integers.symbols import Bound, Range, uniform
+from neuromorphic.integers.symbols import Bound, Range
 from neuromorphic.ops.base import OneSource, State, checked_array, checked_integer, operation
 
 MAX_STEPS = 63
@@ -71,13 +71,13 @@ class Delays(OneSource):
         return xp.pick(state.ring, xp.where(due >= rows, due - rows, due))
 
     def bound(self, inputs: list[Range], num_steps: int) -> Bound:
-        """Refuse a source whose events leave the range; the ring holds what arrived, and zeros."""
+        """Refuse a source whose events leave the range; what leaves the ring is what arrived, and zeros."""
         lowest, highest = int(inputs[0][0].min()), int(inputs[0][1].max())
         if lowest < self.low or highest > self.high:
             raise BoundError(
                 f"{self.name}: {self.source} must give events in {self.low}..{self.high}, got {lowest}..{highest}"
             )
-        low, high = uniform(self.size, self.low, self.high)
+        low, high = np.minimum(inputs[0][0], 0), np.maximum(inputs[0][1], 0)
         held = tuple(np.broadcast_to(end, (self.num_rows, self.size)) for end in (low, high))
         place = (np.zeros(1, dtype=np.int64), np.full(1, self.num_rows - 1, dtype=np.int64))
         return Bound(low, high, {"ring": held, "place": place})  # type: ignore[dict-item]

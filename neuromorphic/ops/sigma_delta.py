@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.integers.numbers import INT32_MAX
+from neuromorphic.integers.symbols import Bound, Range, require_int32
 from neuromorphic.ops.base import (
     MAX_SHIFT,
     MAX_SIZE,
@@ -75,6 +76,13 @@ class Delta(OneSource):
         state.sent = xp.where(sends, x, state.sent)
         state.delta = xp.where(sends, change, 0) >> self.shift
         return state.delta
+
+    def bound(self, inputs: list[Range], num_steps: int) -> Bound:
+        """Use that a change leads from one value to another, or from 0; it must fit int32 before it is shifted."""
+        held = np.minimum(inputs[0][0], 0), np.maximum(inputs[0][1], 0)
+        low, high = held[0] - held[1], held[1] - held[0]
+        require_int32(f"{self.name}: the change", low, high)
+        return Bound(low >> self.shift, high >> self.shift, {"sent": held})
 
     @property
     def size(self) -> int:

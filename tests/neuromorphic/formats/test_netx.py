@@ -100,8 +100,14 @@ def test_negative_weights_that_lava_dl_reads_rightly_are_written(tmp_path):
 def test_a_file_in_place_stays_until_the_new_one_is_checked(tmp_path, monkeypatch):
     path = tmp_path / "net.net"
     path.write_bytes(b"what was there")
-    layer = write._layer
-    monkeypatch.setattr(write, "_layer", lambda *of: layer(*of) | {"neuron": layer(*of)["neuron"] | {"vThMant": 7}})
+    layers = write.layers_of
+
+    def wrong(program):
+        found = layers(program)
+        found.fields[1]["neuron"]["vThMant"] = 7
+        return found
+
+    monkeypatch.setattr(write, "layers_of", wrong)
     with pytest.raises(CompileError, match="one: what was written fires otherwise when it is read back"):
         export_netx(chain(), path)
     assert path.read_bytes() == b"what was there"
