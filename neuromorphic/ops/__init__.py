@@ -5,7 +5,7 @@ kind       values                                              produced by
 =========  ==================================================  ===============================================
 events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``HomeostaticLIF``,
                                                                ``ShiftLIF``, ``Delay``, ``Delays``,
-                                                               ``SpikePool``
+                                                               ``SpikePool``, ``XyloLIF``
 values     integers in int32, proven to fit                    ``Dense``, ``Conv``, ``SumPool``, ``MaxPool``,
                                                                ``Scale``, ``Multiply``, ``Torus``, ``LI``,
                                                                ``GatedState``, ``Resonator``, ``FastWeights``,
@@ -42,6 +42,7 @@ from neuromorphic.ops.shift_lif import ShiftLIF
 from neuromorphic.ops.sigma_delta import Delta, ReLU, Sigma
 from neuromorphic.ops.slots import Slots
 from neuromorphic.ops.torus import Torus
+from neuromorphic.ops.xylo_lif import XyloLIF
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -76,4 +77,5 @@ __all__ = [
     "Torus",
     "Variable",
     "Wanted",
+    "XyloLIF",
 ]
