@@ -26,12 +26,14 @@ from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.neurons.leaky import Leaky
+from pnbx_snn.neurons.shift_lif import ShiftLIF, ShiftLIFCell
 
 TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 """Modules that are followed like the functions they call, which only a network's end may use."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
+SHIFTING = (ShiftLIF, ShiftLIFCell)
 SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic)
 NORSE_CELLS = ("LIFBoxCell", "LIFCell", "LICell", "LIBoxCell", "LIFRecurrentCell", "IAFCell")
 NORSE_SEQUENCES = ("LIF", "LI", "LIFRecurrent", "IAF")
@@ -65,7 +67,7 @@ _NEAREST = {
 _KNOWN = (
     "nn.Linear, Conv1d, Conv2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Identity; snntorch Leaky, "
     "RLeaky, Synaptic, RSynaptic; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, IAFCell, IAF, "
-    "LIFRecurrentCell, LIFRecurrent; pnbx_snn LIF, Leaky, BitLinear"
+    "LIFRecurrentCell, LIFRecurrent; pnbx_snn LIF, Leaky, ShiftLIF, BitLinear"
 )
 
 
@@ -87,7 +89,7 @@ def is_norse(module: nn.Module, names: tuple[str, ...]) -> bool:
 
 def is_leaf(module: nn.Module) -> bool:
     """Return whether a module becomes nodes of its own."""
-    if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)):
+    if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, *SHIFTING, pnbx_snn.LIF)):
         return True
     return is_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (
         not isinstance(module, (*TRANSPARENT, *SOFTMAXES))
@@ -113,7 +115,7 @@ def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...
     elif isinstance(module, nn.Conv1d):
         axes = 2
     else:
-        axes = tensor.ndim - (2 if isinstance(module, pnbx_snn.LIF) or is_norse(module, NORSE_SEQUENCES) else 1)
+        axes = tensor.ndim - (2 if isinstance(module, pnbx_snn.LIF | ShiftLIF) or is_norse(module, NORSE_SEQUENCES) else 1)
     if axes < 1 or tensor.ndim <= axes:
         raise CompileError(f"{where}: is called with shape {list(tensor.shape)}; give the sample an axis for the batch")
     return tuple(tensor.shape[-axes:])
@@ -123,7 +125,7 @@ def refuse_unless_supported(where: str, module: nn.Module) -> None:
     """Raise where a module's options change what NIR and a program mean."""
     kind = plain_type(module)
     name = kind.__name__
-    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, pnbx_snn.LIF)
+    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, *SHIFTING, pnbx_snn.LIF)
     if patched := sorted(key for key in vars(module) if callable(getattr(kind, key, None))):
         raise CompileError(f"{where}: its {patched[0]} was replaced on the object; write a class of its own instead")
     if isinstance(module, snntorch.SpikingNeuron) and not exact:
@@ -189,6 +191,8 @@ def neuron_nodes(name: str, where: str, module: nn.Module, features: tuple[int, 
         theta = _per_neuron(module.threshold, features, where, "threshold")
         metadata = reset_metadata(module.reset, module.primitive)
         return Nodes(name, name, {name: lif_node(beta, theta, dt, metadata, gain=gain)})
+    if isinstance(module, SHIFTING):
+        raise CompileError(f"{where}: no node of NIR leaks by a shift")
     return _norse(name, where, module, features, dt)
 
 

@@ -42,12 +42,12 @@ class Timing:
 
 def is_sequence(module: nn.Module) -> bool:
     """Return whether a neuron takes all its steps in one call."""
-    return isinstance(module, pnbx_snn.LIF) or is_norse(module, NORSE_SEQUENCES)
+    return isinstance(module, pnbx_snn.LIF | pnbx_snn.ShiftLIF) or is_norse(module, NORSE_SEQUENCES)
 
 
 def is_neuron(module: nn.Module) -> bool:
     """Return whether a module has a state."""
-    return is_sequence(module) or isinstance(module, SNNTORCH) or is_norse(module, NORSE_CELLS)
+    return is_sequence(module) or isinstance(module, (*SNNTORCH, pnbx_snn.ShiftLIFCell)) or is_norse(module, NORSE_CELLS)
 
 
 def timing_of(found: Trace, sample: Tensor) -> Timing:

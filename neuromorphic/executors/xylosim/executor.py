@@ -8,9 +8,9 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import xylosim.v2
 from numpy.typing import NDArray
 
+from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.xylosim.network import XyloNetwork, is_output, xylo_network
 from neuromorphic.ops import XyloLIF
 from neuromorphic.program import Program
@@ -40,6 +40,8 @@ def execute(
     ------
     CompileError
         When the program is wired in a way that Xylo is not.
+    ExecutorError
+        When the simulator is not installed.
     """
     started = time.perf_counter()
     network = xylo_network(program)
@@ -68,11 +70,19 @@ def execute(
 
 def simulator(network: XyloNetwork) -> tuple[Any, Any]:
     """Return the simulator of a network, and the synapses to which it holds addresses: these must live as long."""
-    synapses = [_synapses(weights) for weights in (network.inputs, network.recurrent, network.outputs)]
+    try:
+        from xylosim.v2 import XyloLayer, XyloSynapse
+    except ModuleNotFoundError as error:
+        raise ExecutorError(f"executor 'xylosim' needs {error.name}: pip install {error.name}") from error
+
+    def of(weights: NDArray[np.int8]) -> list[list[Any]]:  # for every source; weights of 0 are no synapses
+        return [[XyloSynapse(int(j), 0, int(row[j])) for j in np.flatnonzero(row)] for row in weights]
+
+    synapses = [of(weights) for weights in (network.inputs, network.recurrent, network.outputs)]
     hidden, out = (
         {name: values.tolist() for name, values in part.items()} for part in (network.hidden, network.out)
     )
-    layer = xylosim.v2.XyloLayer(
+    layer = XyloLayer(
         synapses_in=synapses[0],
         synapses_rec=synapses[1],
         synapses_out=synapses[2],
@@ -93,7 +103,3 @@ def simulator(network: XyloNetwork) -> tuple[Any, Any]:
     )
     return layer, synapses
 
-
-def _synapses(weights: NDArray[np.int8]) -> list[list[Any]]:
-    """Return for every source its targets and weights; weights of 0 are no synapses."""
-    return [[xylosim.v2.XyloSynapse(int(j), 0, int(row[j])) for j in np.flatnonzero(row)] for row in weights]
