@@ -34,6 +34,8 @@ class XyloNetwork:
         For hidden and for output neurons: ``synapse_shift``, ``membrane_shift``, ``threshold`` and ``bias``, int32.
     places
         Of each operation: its neurons among the hidden ones, or among the output neurons.
+    output_names
+        Operations whose neurons are output neurons.
     """
 
     inputs: NDArray[np.int8]
@@ -42,6 +44,14 @@ class XyloNetwork:
     hidden: dict[str, NDArray[np.int32]]
     out: dict[str, NDArray[np.int32]]
     places: dict[str, slice]
+    output_names: tuple[str, ...]
+
+    def where(self, number: int, *, is_output: bool = False) -> str:
+        """Return in words which neuron of which operation a hidden or output neuron is."""
+        for name, place in self.places.items():
+            if (name in self.output_names) == is_output and place.start <= number < place.stop:
+                return f"{name}: neuron {number - place.start}"
+        raise IndexError(number)
 
 
 def is_output(op: XyloLIF) -> bool:
@@ -98,6 +108,7 @@ def xylo_network(program: Program) -> XyloNetwork:
         hidden=_parameters([op for op in neurons if not is_output(op)]),
         out=_parameters([op for op in neurons if is_output(op)]),
         places=places,
+        output_names=tuple(op.name for op in neurons if is_output(op)),
     )  # fmt: skip
 
 
