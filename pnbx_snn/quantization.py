@@ -219,7 +219,7 @@ def integer_weights(layer: nn.Linear) -> nn.Linear:
     >>> bool((layer.weight == layer.weight.round()).all())
     True
     """
-    if layer.bias is not None:
+    if getattr(layer, "bias", None) is not None:
         raise PnbxValueError("integer_weights: the layer must have no bias, got one; use the neuron's")
     register_parametrization(layer, "weight", RoundToGrid())
     return layer

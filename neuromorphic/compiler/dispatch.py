@@ -92,8 +92,8 @@ def _compiler_of(x: Any) -> tuple[str, Callable[..., Program]]:
     if isinstance(x, (list, tuple)):
         return "a sequence of layers", compile_layers
     raise CompileError(
-        "compile: takes the folder of a run, a .nir, .h5, .net or .json file, an nn.Module, a nir.NIRGraph or a sequence of "
-        f"(linear, norm, neuron), got {type(x).__name__}"
+        "compile: takes the folder of a run, a .nir, .h5, .net or .json file, an nn.Module, a nir.NIRGraph or a "
+        f"sequence of (linear, norm, neuron), got {type(x).__name__}"
     )
 
 
@@ -109,4 +109,6 @@ def _reader_of(path: Path) -> tuple[str, Callable[..., Program]]:
         return f"the specification of Xylo {path}", read_xylo
     if suffix == ".npz":
         raise CompileError(f"compile: {path} is already a program: neuromorphic.load reads it")
-    raise CompileError(f"compile: {path} must be the folder of a run or a .nir, .h5, .net or .json file, got {suffix!r}")
+    raise CompileError(
+        f"compile: {path} must be the folder of a run or a .nir, .h5, .net or .json file, got {suffix!r}"
+    )

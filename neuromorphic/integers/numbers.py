@@ -116,10 +116,11 @@ class NumPy:
         return np.take_along_axis(matrix, places[:, np.newaxis], axis=1)[:, 0]
 
     def deliver(self, weights: Any, counts: Any, start: Any, low: int, high: int) -> Any:
-        """Add what events bring in their order, limiting every partial sum: ``[out, in]``, ``[in]``, ``[out]`` -> ``[out]``.
+        """Add what events bring in their order, limiting every partial sum.
 
-        It is ``s = clip(s + weights[:, j] * counts[j], low, high)`` for ``j = 0, 1, ...``, from a start in ``low..high``.
-        Several events of one source bring the same weight: limited one by one they come to the same sum.
+        Weights ``[out, in]``, counts ``[in]`` and a start ``[out]`` in ``low..high`` give ``[out]``: ``s = clip(s +
+        weights[:, j] * counts[j], low, high)`` for ``j = 0, 1, ...``. Several events of one source bring the same
+        weight: limited one by one they come to the same sum.
         """
         for j in np.flatnonzero(counts.any(axis=0)):
             start = self.clip(start + weights[:, j] * counts[:, j, np.newaxis], low, high)

@@ -44,7 +44,8 @@ class ShiftLIF(Operation):
     4. ``v = u - spikes * threshold``
 
     ``leak(x, k)`` is ``x - (x >> k)``, and at most ``x - 1`` where ``x > 0``. The number of spikes is found bit by bit,
-    with five comparisons where ``most_spikes`` is 31: nothing is divided. Unlike in a :class:`LIF`, a membrane exactly at the threshold spikes.
+    with five comparisons where ``most_spikes`` is 31: nothing is divided. Unlike in a :class:`LIF`, a membrane exactly
+    at the threshold spikes.
 
     Xylo saturates ``i`` after each single synapse, and the change of ``v`` before it is added; this operation saturates
     their sums. The two are equal where no partial sum leaves 16 bits; where one can, :class:`XyloLIF` is Xylo's neuron.

@@ -31,8 +31,8 @@ class XyloLIF(Operation):
 
     1. ``i = sat16(i + weights[:, j] * x[j])`` for ``j = 0, 1, ...``: the sources one after the other, in their order
     2. ``i = leak(i, synapse_shift)``
-    3. ``d = sat16(sat16(i - fall) + bias)``, where ``fall = v - leak(v, membrane_shift)``; only where ``fall`` is -32768,
-       which is where ``v`` is and ``membrane_shift`` is 0, 16 bits hold no ``-fall``, and -32768 stands for it
+    3. ``d = sat16(sat16(i - fall) + bias)``, where ``fall = v - leak(v, membrane_shift)``. Where ``fall`` is -32768,
+       which is where ``v`` is and ``membrane_shift`` is 0, 16 bits hold no ``-fall``: -32768 stands for it
     4. ``u = sat16(v + d)``
     5. ``spikes = min(u // threshold, most_spikes)`` where ``u >= threshold``, else 0; ``v = u - spikes * threshold``
 
@@ -85,8 +85,8 @@ class XyloLIF(Operation):
         check_neurons(self)
         if self.weights.shape != (self.size, sum(widths)):
             raise ProgramError(
-                f"{self.name}: weights must be [{self.size}, {sum(widths)}], a row for each neuron and a column for each "
-                f"unit of the sources, got {list(self.weights.shape)}"
+                f"{self.name}: weights must be [{self.size}, {sum(widths)}], a row for each neuron and a column for "
+                f"each unit of the sources, got {list(self.weights.shape)}"
             )
 
     def states(self) -> dict[str, State]:
@@ -112,8 +112,8 @@ class XyloLIF(Operation):
     def bound(self, inputs: list[Range], num_steps: int) -> Bound:
         """Bound the states in closed form; ``saturates`` says whether a partial sum could leave 16 bits.
 
-        A state that leaks by ``2**-shift`` and gets at most ``most`` a step stays below ``(most + 1) << shift``, and one
-        that gets at least ``-most`` stays at or above ``-(most << shift)``: there the leak takes what comes.
+        A state that leaks by ``2**-shift`` and gets at most ``most`` per step stays below ``(most + 1) << shift``, and
+        one that gets at least ``-most`` stays at or above ``-(most << shift)``: there the leak takes what comes.
         """
         low, high = (np.concatenate(ends) for ends in zip(*inputs, strict=True))
         brought = np.stack([self.weights * low.astype(np.int64), self.weights * high.astype(np.int64)])
@@ -139,7 +139,9 @@ class XyloLIF(Operation):
     @property
     def wants(self) -> tuple[Wanted, ...]:
         """Events, one for each column of the weights."""
-        return tuple(Wanted(source, ("events",), width) for source, width in zip(self.sources, self.widths, strict=True))
+        return tuple(
+            Wanted(source, ("events",), width) for source, width in zip(self.sources, self.widths, strict=True)
+        )
 
     @property
     def size(self) -> int:

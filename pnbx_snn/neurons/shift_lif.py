@@ -79,6 +79,9 @@ class ShiftLIFCell(nn.Module):
 
     synapse_shift: Tensor
     membrane_shift: Tensor
+    first_threshold: Tensor
+    threshold_factor: Tensor
+    bias_latent: Tensor
 
     def __init__(
         self,
@@ -110,7 +113,10 @@ class ShiftLIFCell(nn.Module):
         self.register_buffer("membrane_shift", given["membrane_shift"])
         self.register_buffer("first_threshold", given["threshold"])
         factor, latent = torch.ones_like(given["threshold"]), given["bias"] / GRID
-        for name, value, learned in (("threshold_factor", factor, learn_threshold), ("bias_latent", latent, learn_bias)):
+        for name, value, learned in (
+            ("threshold_factor", factor, learn_threshold),
+            ("bias_latent", latent, learn_bias),
+        ):
             if learned:
                 self.register_parameter(name, nn.Parameter(value))
             else:
@@ -229,9 +235,7 @@ class ShiftLIF(nn.Module):
         spikes, i, v = self._run(current, state)
         return torch.stack(spikes).to(current.dtype), ShiftLIFState(torch.stack(i), torch.stack(v))
 
-    def _run(
-        self, current: Tensor, state: ShiftLIFState | None
-    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def _run(self, current: Tensor, state: ShiftLIFState | None) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         check_current(self.cell, current, "[T, B, N]")
         i, v = self.cell.first(current[0], state)
         threshold, bias = self.cell.threshold, self.cell.bias

@@ -115,7 +115,9 @@ def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...
     elif isinstance(module, nn.Conv1d):
         axes = 2
     else:
-        axes = tensor.ndim - (2 if isinstance(module, pnbx_snn.LIF | ShiftLIF) or is_norse(module, NORSE_SEQUENCES) else 1)
+        axes = tensor.ndim - (
+            2 if isinstance(module, pnbx_snn.LIF | ShiftLIF) or is_norse(module, NORSE_SEQUENCES) else 1
+        )
     if axes < 1 or tensor.ndim <= axes:
         raise CompileError(f"{where}: is called with shape {list(tensor.shape)}; give the sample an axis for the batch")
     return tuple(tensor.shape[-axes:])

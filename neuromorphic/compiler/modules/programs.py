@@ -86,6 +86,10 @@ def compile_module(
         )
     num_steps = steps if num_steps is None else num_steps
     if graph is None:
+        if input_scale is not None or weight_bits is not None:
+            raise CompileError(
+                "a network of ShiftLIF counts whole numbers of 8 bits: leave out input_scale, weight_bits"
+            )
         return compile_shifting(module, sample, traced, num_steps, input_range)
     chosen = rounded = False
     if input_scale is None and "input_scale" in graph.metadata:

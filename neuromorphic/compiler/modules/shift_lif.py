@@ -41,14 +41,16 @@ def compile_shifting(
         raise CompileError("the sample holds fractions; a network of ShiftLIF counts whole events")
     width = int(np.prod(traced.input_features))
     ops: list[Operation] = [Input(INPUT, width, low=low, high=high)]
-    late = {edge.node for edges in traced.edges.values() for edge in edges if edge.delay}
+    read_late = {edge.node for found in traced.edges.values() for edge in found if edge.delay}
+    late = [name for name in traced.leaves if name in read_late]
     for name in late:
         ops.append(Delay(_late(name), _key(name), int(np.prod(traced.leaves[name].features_out))))
     for name, leaf in traced.leaves.items():
-        ops.append(_operation(leaf, sorted(traced.edges[name], key=lambda edge: edge.node)))
-    read = {edge.node for edges in traced.edges.values() for edge in edges if edge.delay == 0} | late
+        edges = sorted(traced.edges[name], key=lambda edge: edge.node)
+        ops.append(_operation(traced, leaf, edges))
+    read = {edge.node for found in traced.edges.values() for edge in found if edge.delay == 0} | read_late
     ends = [name for name in traced.leaves if name not in read]
-    check_ends(traced.found, traced.timing, traced.outputs, ends or list(late), traced.notes)
+    check_ends(traced.found, traced.timing, traced.outputs, ends or late, traced.notes)
     program = Program(tuple(ops), num_steps=num_steps, metadata={"assumptions": traced.notes.issue()})
     prove(program)
     equal = _compared(module, sample, program, traced)
@@ -57,7 +59,7 @@ def compile_shifting(
     return Program(program.ops, num_steps=num_steps, metadata=metadata)
 
 
-def _operation(leaf: Leaf, edges: list[Edge]) -> Operation:
+def _operation(traced: ModuleGraph, leaf: Leaf, edges: list[Edge]) -> Operation:
     sources = tuple(_name(edge) for edge in edges)
     module: Any = leaf.module
     if isinstance(module, SHIFTING):
@@ -67,15 +69,17 @@ def _operation(leaf: Leaf, edges: list[Edge]) -> Operation:
         def each(values: Tensor) -> NDArray[np.int32]:
             return np.broadcast_to(to_numpy(values), (size,)).astype(np.int32)
 
-        if any(edge.delay or edge.node == INPUT for edge in edges):
+        if any(edge.node == INPUT or not isinstance(traced.leaves[edge.node].module, nn.Linear) for edge in edges):
             raise CompileError(f"{leaf.where}: reads spikes; give it a linear layer")
+        if any(edge.delay for edge in edges):
+            raise CompileError(f"{leaf.where}: reads a layer of weights one step late; let that layer read late spikes")
         return ShiftLIF(
             _key(leaf.name), sources, each(cell.synapse_shift), each(cell.membrane_shift), each(cell.threshold),
             each(cell.bias), cell.most_spikes,
         )  # fmt: skip
     if not isinstance(module, nn.Linear):
         raise CompileError(f"{leaf.where}: beside ShiftLIF only nn.Linear compiles, of whole weights")
-    if module.bias is not None:
+    if getattr(module, "bias", None) is not None:
         raise CompileError(f"{leaf.where}: has a bias; use nn.Linear(..., bias=False) and the bias of ShiftLIF")
     if len(sources) != 1:
         raise CompileError(

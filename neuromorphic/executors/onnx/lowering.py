@@ -356,7 +356,8 @@ class Lowering:
     def _delivered(self, s: Symbol) -> Tensor:
         """Return limited sums in their order, by pairs: what two do, one after the other, is what one can do.
 
-        ``x -> min(max(x + a, low), high)`` twice is such a step again. Of ``a`` no more counts than the limits are apart.
+        ``x -> min(max(x + a, low), high)`` twice is such a step again. Beyond what the limits are apart, ``a`` does no
+        more: so it stays small.
         """
         g, (weights, counts, start), (least, most) = self.g, s.args, (s.facts["least"], s.facts["most"])
         (outputs, width), far = weights.shape, most - least

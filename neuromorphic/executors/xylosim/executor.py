@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -71,18 +72,16 @@ def execute(
 def simulator(network: XyloNetwork) -> tuple[Any, Any]:
     """Return the simulator of a network, and the synapses to which it holds addresses: these must live as long."""
     try:
-        from xylosim.v2 import XyloLayer, XyloSynapse
+        vendor = import_module("xylosim.v2")
     except ModuleNotFoundError as error:
         raise ExecutorError(f"executor 'xylosim' needs {error.name}: pip install {error.name}") from error
 
     def of(weights: NDArray[np.int8]) -> list[list[Any]]:  # for every source; weights of 0 are no synapses
-        return [[XyloSynapse(int(j), 0, int(row[j])) for j in np.flatnonzero(row)] for row in weights]
+        return [[vendor.XyloSynapse(int(j), 0, int(row[j])) for j in np.flatnonzero(row)] for row in weights]
 
     synapses = [of(weights) for weights in (network.inputs, network.recurrent, network.outputs)]
-    hidden, out = (
-        {name: values.tolist() for name, values in part.items()} for part in (network.hidden, network.out)
-    )
-    layer = XyloLayer(
+    hidden, out = ({name: values.tolist() for name, values in part.items()} for part in (network.hidden, network.out))
+    layer = vendor.XyloLayer(
         synapses_in=synapses[0],
         synapses_rec=synapses[1],
         synapses_out=synapses[2],
@@ -102,4 +101,3 @@ def simulator(network: XyloNetwork) -> tuple[Any, Any]:
         name="program",
     )
     return layer, synapses
-

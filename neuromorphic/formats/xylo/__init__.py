@@ -1,7 +1,7 @@
 """Programs as specifications of SynSense's Xylo, which rockpool puts on the chip.
 
-:func:`to_xylo` makes a program of ``XyloLIF`` of one of ``Dense`` and ``ShiftLIF``; :func:`export_xylo` checks the chip's
-limits and writes the dictionary that rockpool's ``config_from_specification`` takes; :func:`read_xylo` reads one.
+:func:`to_xylo` makes a program of ``XyloLIF`` of one of ``Dense`` and ``ShiftLIF``; :func:`export_xylo` checks the
+chip's limits and writes the dictionary that rockpool's ``config_from_specification`` takes; :func:`read_xylo` reads it.
 """
 
 from neuromorphic.formats.entry import Format

@@ -60,8 +60,8 @@ def check_limits(network: XyloNetwork, limits: Limits = XYLO_AUDIO_2) -> None:
     fan_out = np.count_nonzero(network.recurrent, axis=1)
     if fan_out.max() > limits.fan_out:
         raise CompileError(
-            f"{network.where(int(fan_out.argmax()))} has synapses to {int(fan_out.max())} hidden neurons, on XyloAudio 2 "
-            f"to at most {limits.fan_out}; set weights to 0"
+            f"{network.where(int(fan_out.argmax()))} has synapses to {int(fan_out.max())} hidden neurons, on "
+            f"XyloAudio 2 to at most {limits.fan_out}; set weights to 0"
         )
     room = limits.mean_fan_out * limits.hidden
     if fan_out.sum() > room:

@@ -15,7 +15,7 @@ from neuromorphic.program import Program
 
 
 def to_xylo(program: Program) -> Program:
-    """Return a program of ``XyloLIF``, ``Input`` and ``Delay`` for one of ``Dense``, ``ShiftLIF``, ``Input`` and ``Delay``.
+    """Return a program of ``Dense`` and ``ShiftLIF`` as one of ``XyloLIF``; its ``Input`` and delays stay.
 
     Xylo saturates after every event, ``ShiftLIF`` after their sum. Where no partial sum can leave 16 bits, the two
     programs have equal spikes and states, always: then ``metadata["xylo"]["order"]`` is ``"indifferent"``. Otherwise it
@@ -76,7 +76,9 @@ def _with_synapses(program: Program, op: ShiftLIF) -> XyloLIF:
     dense = sorted((layer for layer in layers if isinstance(layer, Dense)), key=lambda x: _origin(program, x, places))
     sources = [layer.source for layer in dense]
     if len(set(sources)) < len(sources):
-        raise CompileError(f"{op.name}: reads {sources} through several Dense; a synapse on Xylo has one weight: add them")
+        raise CompileError(
+            f"{op.name}: reads {sources} through several Dense; a synapse on Xylo has one weight: add them"
+        )
     return XyloLIF(
         op.name,
         tuple(sources),

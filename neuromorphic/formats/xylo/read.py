@@ -24,7 +24,7 @@ _SHIFTS = ("weight_shift_in", "weight_shift_rec", "weight_shift_out")
 
 
 def read_xylo(path: str | os.PathLike[str], *, num_steps: int | None = None) -> Program:
-    """Read a specification of Xylo: one that :func:`~neuromorphic.formats.xylo.export_xylo` wrote, or one of rockpool's.
+    """Read a specification: one that :func:`~neuromorphic.formats.xylo.export_xylo` wrote, or one of rockpool's.
 
     A dictionary of rockpool is read from ``{"specification": {...}}``, its arrays as nested lists; what rockpool lets
     out has its defaults. Its hidden neurons become ``hidden``, its output neurons ``out``, and ``late`` is what hidden
@@ -52,7 +52,7 @@ def read_xylo(path: str | os.PathLike[str], *, num_steps: int | None = None) -> 
     try:
         body = read_json(data)
         if not isinstance(body, dict) or not isinstance(body.get("specification"), dict):
-            raise ValueError('it must be an object with an object "specification"')
+            raise TypeError('it must be an object with an object "specification"')
         spec = _checked(body["specification"])
         ops, steps, metadata = _wiring(body.get("program"), spec)
         program = Program(tuple(ops), num_steps=steps if num_steps is None else num_steps, metadata=metadata)
@@ -79,7 +79,10 @@ def _checked(given: dict[str, Any]) -> dict[str, NDArray[np.int64]]:
     spec["weights_rec"] = _whole(given, "weights_rec", 2, none)
     for suffix, count in (("", hidden), ("_out", outputs)):
         one, zero = np.ones(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-        for theirs, default in (*((name, one) for name in NEURONS.values() if name != "threshold"), ("threshold", zero)):
+        for theirs, default in (
+            *((name, one) for name in NEURONS.values() if name != "threshold"),
+            ("threshold", zero),
+        ):
             spec[f"{theirs}{suffix}"] = _whole(given, f"{theirs}{suffix}", 1, default)
         name = "bias_out" if suffix else "bias_hidden"
         spec[name] = _whole(given, name, 1, zero)
@@ -98,9 +101,7 @@ def _refuse_what_is_not_there(given: dict[str, Any], spec: dict[str, NDArray[np.
         raise ValueError("aliases are not read: a program has no neuron that fires for another")
 
 
-def _whole(
-    given: dict[str, Any], name: str, axes: int, default: NDArray[np.int64] | None = None
-) -> NDArray[np.int64]:
+def _whole(given: dict[str, Any], name: str, axes: int, default: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Return an array of whole numbers; of weights with a second synapse the first, where the second is 0."""
     if name not in given:
         if default is None:
@@ -157,7 +158,7 @@ def _wiring(written: Any, spec: dict[str, NDArray[np.int64]]) -> tuple[list[Oper
             else spec["weights_in"][:, columns].T
             for source in entry["sources"]
         ]
-        neurons = {ours: spec[f"{theirs}{suffix}"][columns] for ours, theirs in NEURONS.items()}
+        neurons: dict[str, Any] = {ours: spec[f"{theirs}{suffix}"][columns] for ours, theirs in NEURONS.items()}
         neurons["bias"] = spec["bias_out" if suffix else "bias_hidden"][columns]
         ops.append(XyloLIF(**entry, weights=np.concatenate(parts, axis=1), **neurons))
     return ops, written["num_steps"], written["metadata"]

@@ -19,7 +19,7 @@ from neuromorphic.ops import Operation, XyloLIF
 from neuromorphic.program import Program
 
 NEURONS = {"synapse_shift": "dash_syn", "membrane_shift": "dash_mem", "threshold": "threshold"}
-"""Names of parameters in rockpool; those of output neurons end in ``_out``. Biases are ``bias_hidden``, ``bias_out``."""
+"""Rockpool's names of parameters; those of output neurons end in ``_out``. Biases are ``bias_hidden``, ``bias_out``."""
 
 
 def export_xylo(program: Program, path: str | os.PathLike[str]) -> Path:
@@ -36,8 +36,8 @@ def export_xylo(program: Program, path: str | os.PathLike[str]) -> Path:
     Returns
     -------
     Path
-        The file. ``"specification"`` holds the arguments of ``rockpool.devices.xylo.syns61201.config_from_specification``
-        as nested lists, which it takes as arrays; ``"program"`` the names and wiring of the operations, for
+        The file. ``"specification"`` holds the arguments of rockpool's ``config_from_specification`` as nested lists,
+        which it takes as arrays; ``"program"`` the names and wiring of the operations, for
         :func:`~neuromorphic.formats.xylo.read_xylo`.
 
     Raises
@@ -87,9 +87,9 @@ def _content(program: Program) -> bytes:
     name = saturating(made)
     if made is not program and name is not None:
         raise CompileError(
-            f"{name}: a partial sum can leave 16 bits, where Xylo's result depends on the order of the events and that of "
-            "ShiftLIF does not; neuromorphic.formats.xylo.to_xylo(program) returns the program that does what Xylo does: "
-            "measure that, and export it"
+            f"{name}: a partial sum can leave 16 bits, where Xylo's result depends on the order of the events and that "
+            "of ShiftLIF does not; neuromorphic.formats.xylo.to_xylo(program) returns the program that does what Xylo "
+            "does: measure that, and export it"
         )
     network = xylo_network(made)
     check_limits(network)
