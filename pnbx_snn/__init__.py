@@ -27,7 +27,8 @@ from pnbx_snn.neurons.membrane import Membrane
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.neurons.noise import OUNoise
 from pnbx_snn.neurons.reset import reset
-from pnbx_snn.quantization import keep_ternary, ternarize
+from pnbx_snn.neurons.shift_lif import ShiftLIF, ShiftLIFCell, ShiftLIFState
+from pnbx_snn.quantization import integer_weights, keep_ternary, ternarize
 from pnbx_snn.surrogate import Surrogate
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ __all__ = [
     "MinGRU",
     "OUNoise",
     "SelectiveSSM",
+    "ShiftLIF",
+    "ShiftLIFCell",
+    "ShiftLIFState",
     "SpikingClassifier",
     "SpikingLayer",
     "SpikingRNN",
@@ -66,6 +70,7 @@ __all__ = [
     "__version__",
     "beta_from_tau",
     "evaluate",
+    "integer_weights",
     "keep_ternary",
     "lift",
     "load_run",

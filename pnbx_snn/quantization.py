@@ -1,6 +1,6 @@
-"""Rounding with a straight-through gradient: ternary weights and 8-bit inputs.
+"""Rounding with a straight-through gradient: ternary weights, weights and inputs of 8 bits.
 
-Both functions give exact integers in the forward pass (held in a floating-point tensor) and pretend, in the backward
+All functions give exact integers in the forward pass (held in a floating-point tensor) and pretend, in the backward
 pass, that rounding did not happen. The integers are exact: not ``w + (round(w) - w)``, which may miss by one ulp.
 """
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from pnbx_snn.checks import has_values
 from pnbx_snn.errors import PnbxValueError
@@ -181,6 +182,60 @@ def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) 
         raise PnbxValueError(f"quantize_int8: scale must be positive and finite, got {step.item()}")
     scaled = (x / step).clamp(INT8_MIN, INT8_MAX)
     return scaled.detach().round() + (scaled - scaled.detach())
+
+
+GRID = 127
+"""Weights of 8 bits lie in -127..127."""
+
+
+class RoundToGrid(nn.Module):
+    r"""Latent weights as whole numbers of 8 bits: :math:`\operatorname{clip}(\operatorname{round}(127 w), -127, 127)`.
+
+    A parametrization: see :func:`integer_weights`. The gradient is that of :math:`127 w`, zero where it is clipped.
+    """
+
+    def forward(self, latent: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Round latent weights of any shape."""
+        scaled = (GRID * latent).clamp(-GRID, GRID)
+        return straight_through(scaled.detach().round(), scaled)
+
+
+def integer_weights(layer: nn.Linear) -> nn.Linear:
+    """Let a linear layer train with whole weights in -127..127, and return it.
+
+    Its ``weight`` is what :class:`RoundToGrid` makes of a latent weight, 127 for 1.0, wherever it is read: in training,
+    in evaluation and by a compiler. Optimizers change the latent weight, at their usual rates.
+
+    Raises
+    ------
+    PnbxValueError
+        If the layer has a bias: a neuron with whole states has its own.
+
+    Integer counterpart: a ``Dense`` of 8-bit weights.
+
+    Examples
+    --------
+    >>> layer = integer_weights(nn.Linear(4, 2, bias=False))
+    >>> bool((layer.weight == layer.weight.round()).all())
+    True
+    """
+    if getattr(layer, "bias", None) is not None:
+        raise PnbxValueError("integer_weights: the layer must have no bias, got one; use the neuron's")
+    register_parametrization(layer, "weight", RoundToGrid())
+    return layer
+
+
+def straight_through(value: Float[Tensor, "*shape"], carrier: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return ``value`` to the bit, with the gradient of ``carrier``, which is finite.
+
+    Examples
+    --------
+    >>> x = torch.tensor(2.6, requires_grad=True)
+    >>> straight_through(x.round(), 10 * x).backward()
+    >>> x.grad.item()
+    10.0
+    """
+    return value.detach() + (carrier - carrier.detach())
 
 
 DECAY_ONE = 4096

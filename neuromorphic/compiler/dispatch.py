@@ -17,6 +17,7 @@ from neuromorphic.compiler.nir.graphs import compile_nir
 from neuromorphic.compiler.runs import NETWORKS, compile_model, compile_run
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.netx import read_netx
+from neuromorphic.formats.xylo import read_xylo
 from neuromorphic.program import Program
 
 
@@ -36,6 +37,7 @@ def compile(x: Any, sample: Tensor | None = None, **options: Any) -> Program:  #
         - a ``nir.NIRGraph`` or a ``.nir`` or ``.h5`` file: :func:`~neuromorphic.compiler.compile_nir`, ``num_steps``,
           ``dt``, ``input_scale``, ``weight_bits``, ``reset``;
         - a ``.net`` file of lava-dl: :func:`~neuromorphic.formats.netx.read_netx`, ``num_steps``;
+        - a ``.json`` file of Xylo: :func:`~neuromorphic.formats.xylo.read_xylo`, ``num_steps``;
         - a sequence of ``(linear, norm, neuron)``: :func:`~neuromorphic.compiler.compile_layers`, ``readout``,
           ``num_steps``.
     sample : Tensor, optional
@@ -90,8 +92,8 @@ def _compiler_of(x: Any) -> tuple[str, Callable[..., Program]]:
     if isinstance(x, (list, tuple)):
         return "a sequence of layers", compile_layers
     raise CompileError(
-        "compile: takes the folder of a run, a .nir, .h5 or .net file, an nn.Module, a nir.NIRGraph or a sequence of "
-        f"(linear, norm, neuron), got {type(x).__name__}"
+        "compile: takes the folder of a run, a .nir, .h5, .net or .json file, an nn.Module, a nir.NIRGraph or a "
+        f"sequence of (linear, norm, neuron), got {type(x).__name__}"
     )
 
 
@@ -103,6 +105,10 @@ def _reader_of(path: Path) -> tuple[str, Callable[..., Program]]:
         return f"the NIR graph {path}", compile_nir
     if suffix == ".net":
         return f"the netx file {path}", read_netx
+    if suffix == ".json":
+        return f"the specification of Xylo {path}", read_xylo
     if suffix == ".npz":
         raise CompileError(f"compile: {path} is already a program: neuromorphic.load reads it")
-    raise CompileError(f"compile: {path} must be the folder of a run or a .nir, .h5 or .net file, got {suffix!r}")
+    raise CompileError(
+        f"compile: {path} must be the folder of a run or a .nir, .h5, .net or .json file, got {suffix!r}"
+    )

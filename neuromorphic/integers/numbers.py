@@ -115,6 +115,17 @@ class NumPy:
         places = np.broadcast_to(index, (len(matrix), matrix.shape[-1]))
         return np.take_along_axis(matrix, places[:, np.newaxis], axis=1)[:, 0]
 
+    def deliver(self, weights: Any, counts: Any, start: Any, low: int, high: int) -> Any:
+        """Add what events bring in their order, limiting every partial sum.
+
+        Weights ``[out, in]``, counts ``[in]`` and a start ``[out]`` in ``low..high`` give ``[out]``: ``s = clip(s +
+        weights[:, j] * counts[j], low, high)`` for ``j = 0, 1, ...``. Several events of one source bring the same
+        weight: limited one by one they come to the same sum.
+        """
+        for j in np.flatnonzero(counts.any(axis=0)):
+            start = self.clip(start + weights[:, j] * counts[:, j, np.newaxis], low, high)
+        return start
+
     def roll(self, grid: Any, rows: int, columns: int) -> Any:
         """Move ``[rows, columns]`` by so many rows and columns; what leaves on one side enters on the other."""
         return np.roll(grid, (rows, columns), axis=(-2, -1))

@@ -69,8 +69,8 @@ class Symbol:
         """Its range with an entry for each element."""
         return np.broadcast_to(self.low, self.shape), np.broadcast_to(self.high, self.shape)
 
-    def __getitem__(self, place: int) -> Symbol:
-        """Return a row of a constant."""
+    def __getitem__(self, place: Any) -> Symbol:
+        """Return a row, or another part, of a constant."""
         return constant(self.facts["array"][place])
 
     def __add__(self, other: Any) -> Symbol:
@@ -198,6 +198,14 @@ class Symbols:
         first, last = index.span
         low, high = (end[first : last + 1] for end in matrix.range)
         return Symbol("pick", (matrix, index), matrix.shape[1:], low.min(axis=0), high.max(axis=0))
+
+    def deliver(self, weights: Symbol, counts: Symbol, start: Symbol, low: int, high: int) -> Symbol:
+        """Add what events bring in their order, limiting every partial sum."""
+        brought = _corners(np.multiply, weights, counts)  # [out, in]
+        lowest, highest = start.range
+        for down, up in zip(brought[0].T, brought[1].T, strict=True):
+            lowest, highest = (lowest + down).clip(low, high), (highest + up).clip(low, high)
+        return Symbol("deliver", (weights, counts, start), start.shape, lowest, highest, least=low, most=high)
 
     def roll(self, grid: Symbol, rows: int, columns: int) -> Symbol:
         """Move ``[rows, columns]`` round its edges."""

@@ -5,7 +5,7 @@ kind       values                                              produced by
 =========  ==================================================  ===============================================
 events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``AdaptiveLIF``,
                                                                ``HomeostaticLIF``, ``ShiftLIF``, ``Delay``,
-                                                               ``Delays``, ``SpikePool``
+                                                               ``Delays``, ``SpikePool``, ``XyloLIF``
 values     integers in int32, proven to fit                    ``Dense``, ``Conv``, ``SumPool``, ``MaxPool``,
                                                                ``Scale``, ``Multiply``, ``Torus``, ``LI``,
                                                                ``GatedState``, ``Resonator``, ``FastWeights``,
@@ -43,6 +43,7 @@ from neuromorphic.ops.shift_lif import ShiftLIF
 from neuromorphic.ops.sigma_delta import Delta, ReLU, Sigma
 from neuromorphic.ops.slots import Slots
 from neuromorphic.ops.torus import Torus
+from neuromorphic.ops.xylo_lif import XyloLIF
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -78,4 +79,5 @@ __all__ = [
     "Torus",
     "Variable",
     "Wanted",
+    "XyloLIF",
 ]

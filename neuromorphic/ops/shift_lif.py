@@ -8,12 +8,29 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.ops.base import Operation, State, Variable, check_lengths, checked_array, operation, total
+from neuromorphic.ops.base import (
+    Operation,
+    State,
+    Variable,
+    check_lengths,
+    checked_array,
+    checked_integer,
+    operation,
+    total,
+)
 
 LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
 """Ends of the 16 bits of its states."""
 MOST_SPIKES = 31
 MOST_LEAK = 15
+PARAMETERS = (
+    ("synapse_shift", 0, MOST_LEAK),
+    ("membrane_shift", 0, MOST_LEAK),
+    ("threshold", 1, HIGHEST),
+    ("bias", LOWEST, HIGHEST),
+)
+"""Parameters of each neuron, and their ends."""
+VARIABLES = (("spikes", "uint8"), ("i", "int32"), ("v", "int32"))
 
 
 @operation
@@ -23,14 +40,15 @@ class ShiftLIF(Operation):
 
     1. ``i = leak(sat16(i + n), synapse_shift)``, where ``n`` is the sum of the sources
     2. ``u = sat16(leak(v, membrane_shift) + i + bias)``
-    3. ``spikes = min(u // threshold, 31)`` where ``u >= threshold``, else 0: up to 31 spikes in one step
+    3. ``spikes = min(u // threshold, most_spikes)`` where ``u >= threshold``, else 0
     4. ``v = u - spikes * threshold``
 
     ``leak(x, k)`` is ``x - (x >> k)``, and at most ``x - 1`` where ``x > 0``. The number of spikes is found bit by bit,
-    with five comparisons: nothing is divided. Unlike in a :class:`LIF`, a membrane exactly at the threshold spikes.
+    with five comparisons where ``most_spikes`` is 31: nothing is divided. Unlike in a :class:`LIF`, a membrane exactly
+    at the threshold spikes.
 
-    Xylo saturates ``i`` after each single synapse; this operation saturates their sum. The two are equal where no
-    partial sum leaves 16 bits.
+    Xylo saturates ``i`` after each single synapse, and the change of ``v`` before it is added; this operation saturates
+    their sums. The two are equal where no partial sum leaves 16 bits; where one can, :class:`XyloLIF` is Xylo's neuron.
 
     Parameters
     ----------
@@ -44,6 +62,8 @@ class ShiftLIF(Operation):
         1..32767, ``[N]``.
     bias : NDArray[np.int32]
         16 bits, ``[N]``.
+    most_spikes : int
+        1..31: spikes that a neuron can fire in one step. What is left of its membrane stays.
 
     References
     ----------
@@ -56,19 +76,12 @@ class ShiftLIF(Operation):
     membrane_shift: NDArray[np.int32]
     threshold: NDArray[np.int32]
     bias: NDArray[np.int32]
+    most_spikes: int = MOST_SPIKES
     kind: ClassVar[str] = "events"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
-        for name, low, high in (
-            ("synapse_shift", 0, MOST_LEAK),
-            ("membrane_shift", 0, MOST_LEAK),
-            ("threshold", 1, HIGHEST),
-            ("bias", LOWEST, HIGHEST),
-        ):
-            object.__setattr__(self, name, checked_array(self.name, name, getattr(self, name), np.int32, 1, low, high))
-        shifts = {"synapse_shift": self.synapse_shift, "membrane_shift": self.membrane_shift}
-        check_lengths(self.name, **shifts, threshold=self.threshold, bias=self.bias)
+        check_neurons(self)
 
     def states(self) -> dict[str, State]:
         """Return current and membrane, zero at first."""
@@ -76,21 +89,15 @@ class ShiftLIF(Operation):
 
     def step(self, xp: Any, state: Any, *currents: Any) -> Any:
         """Integrate, leak, count the spikes, and subtract their thresholds."""
-        state.i = _leaked(xp, xp.clip(state.i + total(currents), LOWEST, HIGHEST), self.synapse_shift)
-        left = xp.clip(_leaked(xp, state.v, self.membrane_shift) + state.i + self.bias, LOWEST, HIGHEST)
-        state.spikes = 0
-        for spikes in (16, 8, 4, 2, 1):
-            lost = self.threshold * spikes
-            fires = left >= lost
-            left = xp.where(fires, left - lost, left)
-            state.spikes = xp.where(fires, spikes, 0) + state.spikes
-        state.v = left
+        state.i = leaked(xp, xp.clip(state.i + total(currents), LOWEST, HIGHEST), self.synapse_shift)
+        u = xp.clip(leaked(xp, state.v, self.membrane_shift) + state.i + self.bias, LOWEST, HIGHEST)
+        state.spikes, state.v = fired(xp, u, self.threshold, self.most_spikes)
         return state.spikes
 
     @property
     def event_range(self) -> tuple[int, int]:
-        """Up to 31 spikes."""
-        return (0, MOST_SPIKES)
+        """Up to ``most_spikes``."""
+        return (0, self.most_spikes)
 
     @property
     def size(self) -> int:
@@ -100,11 +107,34 @@ class ShiftLIF(Operation):
     @property
     def variables(self) -> tuple[Variable, ...]:
         """Spikes, synaptic current and membrane after the step."""
-        names = (("spikes", "uint8"), ("i", "int32"), ("v", "int32"))
-        return tuple(Variable(name, dtype, self.size) for name, dtype in names)
+        return tuple(Variable(name, dtype, self.size) for name, dtype in VARIABLES)
 
 
-def _leaked(xp: Any, x: Any, shift: Any) -> Any:
+def check_neurons(op: Any) -> None:
+    """Check the parameters that neurons of this family share, and freeze their arrays."""
+    for name, low, high in PARAMETERS:
+        object.__setattr__(op, name, checked_array(op.name, name, getattr(op, name), np.int32, 1, low, high))
+    check_lengths(op.name, **{name: getattr(op, name) for name, _, _ in PARAMETERS})
+    checked_integer(op.name, "most_spikes", op.most_spikes, 1, MOST_SPIKES)
+
+
+def leaked(xp: Any, x: Any, shift: Any) -> Any:
     """Return ``x - (x >> shift)``, where ``x > 0`` at least one less, in a form whose range intervals can prove."""
     rest = x - (x >> shift)
     return xp.where(x > 0, xp.where(rest >= x, x - 1, rest), rest)
+
+
+def fired(xp: Any, u: Any, threshold: Any, most: int) -> tuple[Any, Any]:
+    """Return how often membranes fire, at most ``most`` times, and what is left of them, by halving what is possible.
+
+    Of 31 the parts are 16, 8, 4, 2 and 1; of any number the rest can reach what its part leaves out.
+    """
+    spikes: Any = 0
+    while most:
+        part = (most + 1) // 2
+        most -= part
+        lost = threshold * part
+        fires = u >= lost
+        u = xp.where(fires, u - lost, u)
+        spikes = xp.where(fires, part, 0) + spikes
+    return spikes, u

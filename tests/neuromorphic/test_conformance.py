@@ -32,12 +32,12 @@ def programs(operation):
 
 def test_the_table_is_complete():
     assert all(set(EXECUTORS[name].lacks) < set(OPERATIONS) for name in NAMES)
-    assert [name for name in NAMES if EXECUTORS[name].lacks] == ["native"]  # the others run any step
+    assert [name for name in NAMES if EXECUTORS[name].lacks] == ["native", "xylosim"]  # the others run any step
     assert all(any(programs(operation)) for operation in OPERATIONS)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("executor", [name for name in NAMES if name not in ("numpy", "lava")])
+@pytest.mark.parametrize("executor", [name for name in NAMES if name not in ("numpy", "lava", "xylosim")])
 def test_an_operation_gives_the_same_bits(operation, executor):
     for program, inputs in programs(operation):
         if operation in EXECUTORS[executor].lacks:
@@ -45,6 +45,15 @@ def test_an_operation_gives_the_same_bits(operation, executor):
                 run(program, inputs, executor)
             continue
         same.assert_equal(program, inputs, executor)
+
+
+def test_xylosim_names_what_it_lacks():
+    """What it runs, programs of XyloLIF alone, is compared in executors/test_xylosim.py."""
+    pytest.importorskip("xylosim", reason="xylosim, SynSense's simulator, is not installed: pip install xylosim")
+    for operation in OPERATIONS:
+        for program, inputs in programs(operation):
+            with pytest.raises(ExecutorError, match="executor 'xylosim' lacks .*Readout"):
+                run(program, inputs, "xylosim")
 
 
 @pytest.mark.lava

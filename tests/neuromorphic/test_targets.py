@@ -117,7 +117,11 @@ def test_a_format_is_one_file_and_one_line(tmp_path):
 def test_every_executor_and_format_is_asked():
     found = targets(chain())
     assert [target.name for target in found] == [*EXECUTORS, *FORMATS, "loihi"]
-    assert {target.name: target.takes for target in found if target.takes != "exactly"} == {"nir": "not exactly"}
+    assert {target.name: target.takes for target in found if target.takes != "exactly"} == {
+        "nir": "not exactly",
+        "xylosim": "no",
+        "xylo": "no",
+    }
 
 
 def test_the_first_reason_is_given():

@@ -26,7 +26,6 @@ from neuromorphic.ops import (
     Slots,
     Torus,
 )
-from neuromorphic.ops.shift_lif import ShiftLIF
 from random_programs import INPUT_RANGES, random_weights
 
 SIZES = (1, 2, 9, 12, 31, 33, 64, 65, 130)
@@ -171,6 +170,8 @@ class _Draw:
             self.add(FastWeights, source=x.name, size=x.size, frac=int(rng.integers(0, 23)), rule=rule, **fields)
         elif name == "ShiftLIF":
             self.shift_lif()
+        elif name == "XyloLIF":
+            self.xylo_lif()
         elif name == "Conv":
             self.conv()
         elif name in ("SumPool", "MaxPool", "SpikePool"):
@@ -252,16 +253,28 @@ class _Draw:
         kernel = tuple(max(k, 2 * by) for k, by in zip(kernel, padding, strict=True))
         self.add(cls, source=source.name, input_shape=shape, kernel=kernel, stride=stride, padding=padding)
 
+    def shift_neurons(self, size):
+        """Parameters of Xylo's neurons."""
+        rng = self.rng
+        return {
+            "synapse_shift": self.ints(0, 15, size),
+            "membrane_shift": self.ints(0, 15, size),
+            "threshold": self.ints(1, int(rng.choice([3, 100, 32767])), size),
+            "bias": self.ints(-(1 << 15), (1 << 15) - 1, size) >> int(rng.integers(0, 12)),
+            "most_spikes": int(rng.choice([31, 31, 1, 20])),
+        }
+
     def shift_lif(self):
-        rng, x = self.rng, self.dense()
-        self.add(
-            ShiftLIF,
-            sources=(x.name, x.name)[: int(rng.integers(1, 3))],
-            synapse_shift=self.ints(0, 15, x.size),
-            membrane_shift=self.ints(0, 15, x.size),
-            threshold=self.ints(1, int(rng.choice([3, 100, 32767])), x.size),
-            bias=self.ints(-(1 << 15), (1 << 15) - 1, x.size) >> int(rng.integers(0, 12)),
-        )
+        x = self.dense()
+        sources = (x.name, x.name)[: int(self.rng.integers(1, 3))]
+        self.add(OP_TYPES["ShiftLIF"], sources=sources, **self.shift_neurons(x.size))
+
+    def xylo_lif(self):
+        rng, size = self.rng, self.size()
+        sources = {op.name: op.size for op in (self.pick("events") for _ in range(int(rng.integers(1, 3))))}
+        weights = rng.integers(-128, 128, (size, sum(sources.values()))) >> int(rng.integers(0, 7))
+        fields = {"sources": tuple(sources), "widths": tuple(sources.values()), "weights": weights.astype(np.int8)}
+        self.add(OP_TYPES["XyloLIF"], **fields, **self.shift_neurons(size))
 
     def slots(self, source):
         rng, shape = self.rng, (int(self.rng.integers(1, 6)), source.size)

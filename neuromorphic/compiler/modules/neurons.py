@@ -27,6 +27,7 @@ from neuromorphic.formats.nir import nir_package
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.delays import Delays
 from pnbx_snn.neurons.leaky import Leaky
+from pnbx_snn.neurons.shift_lif import ShiftLIF, ShiftLIFCell
 
 TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
@@ -34,7 +35,8 @@ SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
 SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic, snntorch.Lapicque)
-OWN_SEQUENCES = (pnbx_snn.LIF, Delays)
+SHIFTING = (ShiftLIF, ShiftLIFCell)
+OWN_SEQUENCES = (pnbx_snn.LIF, ShiftLIF, Delays)
 """Modules of ``pnbx_snn`` that take all their steps in one call."""
 NORSE_CELLS = (
     "LIFBoxCell", "LIFCell", "LICell", "LIBoxCell", "LILinearCell", "LIFRecurrentCell", "IAFCell", "LSNNCell",
@@ -69,7 +71,7 @@ _KNOWN = (
     "nn.Linear, Conv1d, Conv2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Identity; snntorch Leaky, "
     "RLeaky, Synaptic, RSynaptic, Lapicque; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, LILinearCell, "
     "IAFCell, IAF, LIFRecurrentCell, LIFRecurrent, LSNNCell, LSNN, LSNNRecurrentCell, LSNNRecurrent; pnbx_snn LIF, "
-    "Leaky, BitLinear, Delays"
+    "Leaky, ShiftLIF, BitLinear, Delays"
 )
 
 
@@ -91,7 +93,7 @@ def is_norse(module: nn.Module, names: tuple[str, ...]) -> bool:
 
 def is_leaf(module: nn.Module) -> bool:
     """Return whether a module becomes nodes of its own."""
-    if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, *OWN_SEQUENCES)):
+    if isinstance(module, (*LAYERS, *NORMS, *SNNTORCH, *SHIFTING, *OWN_SEQUENCES)):
         return True
     return is_norse(module, NORSE_CELLS + NORSE_SEQUENCES) or (
         not isinstance(module, (*TRANSPARENT, *SOFTMAXES))
@@ -127,7 +129,7 @@ def refuse_unless_supported(where: str, module: nn.Module) -> None:
     """Raise where a module's options change what NIR and a program mean."""
     kind = plain_type(module)
     name = kind.__name__
-    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, *OWN_SEQUENCES)
+    exact = kind in (*LAYERS, *NORMS, *SNNTORCH, *SHIFTING, *OWN_SEQUENCES)
     if patched := sorted(key for key in vars(module) if callable(getattr(kind, key, None))):
         raise CompileError(f"{where}: its {patched[0]} was replaced on the object; write a class of its own instead")
     if isinstance(module, snntorch.SpikingNeuron) and not exact:
@@ -197,6 +199,8 @@ def neuron_nodes(name: str, where: str, module: nn.Module, features: tuple[int, 
         theta = _per_neuron(module.threshold, features, where, "threshold")
         metadata = reset_metadata(module.reset, module.primitive)
         return Nodes(name, name, {name: lif_node(beta, theta, dt, metadata, gain=gain)})
+    if isinstance(module, SHIFTING):
+        raise CompileError(f"{where}: no node of NIR leaks by a shift")
     return _norse(name, where, module, features, dt)
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from neuromorphic.compiler.modules.agreement import agreement
 from neuromorphic.compiler.modules.graphs import ModuleGraph, as_evaluated, traced_graph
+from neuromorphic.compiler.modules.neurons import SHIFTING
+from neuromorphic.compiler.modules.shift_lif import compile_shifting
 from neuromorphic.compiler.nir.graphs import compile_graph
 from neuromorphic.compiler.nir.operations import Options
 from neuromorphic.compiler.notes import Notes
@@ -36,6 +38,9 @@ def compile_module(
     weight_bits: int | None = None,
 ) -> Program:
     """Compile a network by way of its NIR graph: :func:`graph_of`, then ``compile_nir``; then compare the two.
+
+    A network of :class:`pnbx_snn.ShiftLIF` and linear layers of whole weights (:func:`pnbx_snn.integer_weights`)
+    becomes ``Dense`` and ``ShiftLIF`` as it is: its spikes on the sample are equal, or it is refused.
 
     Parameters
     ----------
@@ -71,7 +76,8 @@ def compile_module(
         When spikes of a layer or labels agree in less than 99 %, or a read-out is off by more than 5 %.
     """
     traced = traced_graph(module, sample, dt)
-    graph = traced.build()
+    shifting = any(isinstance(leaf.module, SHIFTING) for leaf in traced.leaves.values())
+    graph = None if shifting else traced.build()
     steps = traced.timing.num_steps
     if num_steps is not None and num_steps != steps and not (steps == 1 and traced.goes_on()):
         raise CompileError(
@@ -79,6 +85,12 @@ def compile_module(
             f"sample; leave num_steps out, or give a sample that runs {num_steps}"
         )
     num_steps = steps if num_steps is None else num_steps
+    if graph is None:
+        if input_scale is not None or weight_bits is not None:
+            raise CompileError(
+                "a network of ShiftLIF counts whole numbers of 8 bits: leave out input_scale, weight_bits"
+            )
+        return compile_shifting(module, sample, traced, num_steps, input_range)
     chosen = rounded = False
     if input_scale is None and "input_scale" in graph.metadata:
         input_scale = graph.metadata["input_scale"]

@@ -46,7 +46,9 @@ def is_sequence(module: nn.Module) -> bool:
 
 def is_neuron(module: nn.Module) -> bool:
     """Return whether a module has a state."""
-    return is_sequence(module) or isinstance(module, SNNTORCH) or is_norse(module, NORSE_CELLS)
+    return (
+        is_sequence(module) or isinstance(module, (*SNNTORCH, pnbx_snn.ShiftLIFCell)) or is_norse(module, NORSE_CELLS)
+    )
 
 
 def timing_of(found: Trace, sample: Tensor) -> Timing:

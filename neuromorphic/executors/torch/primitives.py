@@ -153,6 +153,12 @@ class Torch:
         """Return exact sums: of a matrix that is also used otherwise, in integers."""
         return weights.times(x) if isinstance(weights, Weights) else (weights * x.unsqueeze(1)).sum(dim=-1)
 
+    def deliver(self, weights: Tensor, counts: Tensor, start: Tensor, low: int, high: int) -> Tensor:
+        """Add what events bring in their order, limiting every partial sum."""
+        for weight, count in zip(weights.unbind(1), counts.unbind(1), strict=True):
+            start = torch.addcmul(start, weight, count.unsqueeze(1)).clamp_(low, high)
+        return start
+
     def roll(self, grid: Tensor, rows: int, columns: int) -> Tensor:
         """Move ``[rows, columns]`` round its edges; a side that does not move is not copied."""
         moves = [(by, axis) for by, axis in ((rows, -2), (columns, -1)) if by]

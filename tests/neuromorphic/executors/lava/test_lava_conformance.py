@@ -9,7 +9,7 @@ import pytest
 from lava_fixtures import assert_equal
 from neuromorphic import LIF, Dense, Input, Program, Readout, compare, run, verify
 from neuromorphic.errors import CompileError
-from neuromorphic.executors import NAMES
+from neuromorphic.executors import EXECUTORS
 from neuromorphic.executors.lava.mapping import lava_mapping
 from neuromorphic.integers.numbers import STATE_MAX
 from neuromorphic.integers.resets import RESETS
@@ -134,7 +134,9 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("executor", [name for name in NAMES if name != "numpy"])
+@pytest.mark.parametrize(
+    "executor", [name for name, entry in EXECUTORS.items() if name != "numpy" and "LIF" not in entry.lacks]
+)
 @pytest.mark.parametrize("name", TABLE)
 def test_operation(name, executor, request):
     program, placed = TABLE[name]
