@@ -153,7 +153,8 @@ class Elements:
             return ""
         big, small = (self.operand(a, product, index) for a in (x, y))
         sizes = [
-            self.local(f"{text} < 0 ? -{text} : {text}") if a.span[0] < 0 else text for a, text in ((x, big), (y, small))
+            self.local(f"{text} < 0 ? -{text} : {text}") if a.span[0] < 0 else text
+            for a, text in ((x, big), (y, small))
         ]
         text = f"({sizes[0]} >> {first}) * {sizes[1]} + (({sizes[0]} & {(1 << first) - 1}) * {sizes[1]} >> {first})"
         size = self.local(text if bits == first else f"({text}) >> {bits - first}")

@@ -23,8 +23,8 @@ HARNESS = """
 #include <stdio.h>
 #include "network.h"
 
-static $TYPE given[NETWORK_INPUTS];
-static int32_t out[NETWORK_OUTPUTS], seen[$SEEN + 1];
+static network_input given[NETWORK_INPUTS];
+static int32_t out[NETWORK_OUTPUTS], seen[NETWORK_RECORDED];
 
 int main(void)
 {
@@ -38,7 +38,7 @@ int main(void)
                 return 3;
             network_step(given, out);
             network_record(seen);
-            if (fwrite(seen, sizeof seen[0], $SEEN, to) != $SEEN)
+            if (fwrite(seen, sizeof seen[0], NETWORK_RECORDED, to) != NETWORK_RECORDED)
                 return 4;
         }
         printf("%ld\\n", b + 1);
@@ -87,7 +87,7 @@ def execute(
     num_steps, batch = inputs.shape[:2]
     network = to_c(program, record=wanted)
     width = sum(variable.size for _, variable in wanted.values())
-    facts = {"TYPE": network.input_type, "SEEN": width, "BATCH": batch, "STEPS": num_steps}
+    facts = {"BATCH": batch, "STEPS": num_steps}
     harness = HARNESS
     for name, value in facts.items():
         harness = harness.replace(f"${name}", str(value))

@@ -8,7 +8,6 @@ other at their own element only share a loop.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -16,9 +15,9 @@ from neuromorphic.executors.c.arrays import Array, Arrays, Events
 from neuromorphic.executors.c.elements import Elements
 from neuromorphic.executors.c.graphs import Part, is_fixed, symbols_in_order
 from neuromorphic.executors.c.packing import packed
-from neuromorphic.executors.c.products import Product, product
+from neuromorphic.executors.c.products import CHUNK, Product, product
 from neuromorphic.executors.c.text import Index, flat, indented, loop, loops_of, size_of, storage
-from neuromorphic.integers.symbols import Range, Symbol
+from neuromorphic.integers.symbols import Symbol
 
 _MOVING = ("roll", "repeat", "row", "sum", "argmax", "product")
 """Primitives whose element reads others of their arguments than its own."""
@@ -69,8 +68,10 @@ class Kernels:
         The arrays of its states, by name.
     targets : Mapping
         Arrays into which the value and recorded variables are written, by ``""`` and by name.
-    events_of
-        Returns the list of what is not zero in the array of a source, and the statements that make it.
+    events : list
+        The list of what is not zero of each source, where there is one.
+    listed : Events, optional
+        Where the places of what is not zero in the value are listed.
     """
 
     def __init__(
@@ -80,9 +81,11 @@ class Kernels:
         inputs: list[Array],
         states: Mapping[str, Array],
         targets: Mapping[str, Array],
-        events_of: Any,
+        events: list[Events | None],
+        listed: Events | None,
     ) -> None:
-        self.arrays, self.part, self.inputs, self.states, self._events_of = arrays, part, inputs, states, events_of
+        self.arrays, self.part, self.inputs, self.states = arrays, part, inputs, states
+        self.events, self.listed = events, listed
         roots: dict[str, Symbol] = dict(part.after)
         if part.value is not None:
             roots = {"": part.value, **roots}
@@ -95,7 +98,8 @@ class Kernels:
             if name in targets:
                 self.stores.setdefault(id(base(symbol)), []).append(targets[name])
         self.order = list(symbols_in_order(roots.values()))
-        self.stored: dict[int, Array] = {id(s): self._leaf(s) for s in self.order if s.kind in ("state", "input")}
+        leaves = (s for s in self.order if s.kind in ("state", "input") and not is_fixed(s))
+        self.stored: dict[int, Array] = {id(s): self._leaf(s) for s in leaves}
         self.kernels = self._kernels()
         self._are_kernels = {id(k) for k in self.kernels}
         self.groups = self._groups()
@@ -105,6 +109,8 @@ class Kernels:
     def statements(self) -> list[str]:
         """Return the body of the function."""
         lines = [line for group in self.groups for line in self._group(group)]
+        if self.listed is not None:
+            lines = ["int32_t events = 0;", *lines, *ended_list(self.listed, size_of(self.part.value.shape))]
         for state, scratch in self.copies:
             lines += loop((("i", state.size),), [f"{state.name}[i] = {scratch.name}[i];"])
         return lines
@@ -200,9 +206,19 @@ class Kernels:
             return self._set_row(first)
         index = loops_of(self._finest(group))
         scope = Elements(self.arrays, self._readable(group))
-        results = [(k, scope.compute(k, index) if k.kind not in ("state", "input") and not is_fixed(k) else scope.value(k, index)) for k in group]
+        results = [
+            (
+                k,
+                scope.compute(k, index)
+                if k.kind not in ("state", "input") and not is_fixed(k)
+                else scope.value(k, index),
+            )
+            for k in group
+        ]
         for k, text in results:
             scope.lines += [f"{a.name}[{flat(index)}] = ({a.type}){text};" for a in self.stores.get(id(k), [])]
+            if self.listed is not None and self.part.value is not None and k is base(self.part.value):
+                scope.lines += listing(self.listed, text, index)
         return loop(index, scope.lines)
 
     def _readable(self, group: list[Symbol]) -> dict[int, Array]:
@@ -228,13 +244,9 @@ class Kernels:
     def _product(self, k: Symbol) -> list[str]:
         weights, x = k.args
         source = self.stored[id(base(x))]
-        lines: list[str] = []
-        events: Events | None = None
-        if base(x).kind == "input":
-            events, lines = self._events_of(base(x).facts["number"])
+        events = self.events[base(x).facts["number"]] if base(x).kind == "input" else None
         to, *others = self.stores[id(k)]
-        sums: Range = k.range
-        lines += product(self.arrays, Product(weights.facts["array"], source, x.span, events, to, sums))
+        lines = product(self.arrays, Product(weights.facts["array"], source, x.span, events, to, k.range))
         for other in others:
             lines += loop((("i", size_of(k.shape)),), [f"{other.name}[i] = ({other.type}){to.name}[i];"])
         return lines
@@ -255,6 +267,18 @@ class Kernels:
             scope.lines.append(f"{to.name}[{flat((*at, *index))}] = ({to.type}){scope.value(row, index)};")
             lines += loop(index, scope.lines)
         return lines
+
+
+def listing(events: Events, text: str, index: Index) -> list[str]:
+    """Return the statement that lists a place if the value there is not zero."""
+    places = events.places
+    return [f"if ({text} != 0)", f"    {places.name}[events++] = ({places.type}){flat(index)};"]
+
+
+def ended_list(events: Events, size: int) -> list[str]:
+    """Return the end of a list: its length, and places of the column of zeros up to a whole chunk."""
+    rest = loop((("i", CHUNK - 1),), [f"{events.places.name}[events + i] = {size};"])
+    return [f"{events.count.name}[0] = events;", *rest]
 
 
 def function(name: str, comment: str, body: list[str]) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from neuromorphic.bounds import prove
 from neuromorphic.executors.c.arrays import Array, Arrays, Events
-from neuromorphic.executors.c.graphs import Part, parts_of
-from neuromorphic.executors.c.kernels import Kernels, base, function, partial, room_of
+from neuromorphic.executors.c.graphs import Part, parts_of, symbols_in_order
+from neuromorphic.executors.c.kernels import Kernels, base, ended_list, function, listing, partial, room_of
 from neuromorphic.executors.c.products import CHUNK, with_readers
 from neuromorphic.executors.c.text import indented, loop, storage
 from neuromorphic.integers.symbols import Symbol
@@ -61,7 +61,7 @@ class _Writer:
         self.values: dict[str, Array] = {}
         self.states: dict[str, dict[str, Array]] = {}
         self.variables: dict[str, Array] = {}
-        self._events: dict[str, Events] = {}
+        self.listed = self._listed()
         entry = program.input
         self.input_type = storage((entry.low, entry.high))
         if self.input_type == "uint8_t" and entry.high <= 127:
@@ -69,10 +69,26 @@ class _Writer:
         self.values[entry.name] = self.arrays.variable(f"v_{entry.name}", self.input_type, entry.size)
         for part in self.parts:
             self._declare(part)
+        self.events = {name: self._events(name) for name in self.values if name in self.listed}
         self.functions: list[str] = []
         self.calls: list[tuple[str, bool]] = []
         for part in self.parts:
             self._write(part)
+
+    def _listed(self) -> set[str]:
+        """Return the operations of whose events somebody adds up columns of weights."""
+        found = set()
+        for part in self.parts:
+            for s in symbols_in_order(filter(None, [part.value, *part.after.values()])):
+                x = base(s.args[1]) if s.kind == "product" else s
+                if s.kind == "product" and x.kind == "input":
+                    found.add(part.op.sources[x.facts["number"]])
+        return {name for name in found if self.program[name].kind == "events"}
+
+    def _events(self, name: str) -> Events:
+        size = self.program[name].size
+        places = self.arrays.variable(f"e_{name}", storage((0, size)), size + CHUNK - 1)
+        return Events(places, self.arrays.variable(f"n_{name}", "int32_t", 1))
 
     def _declare(self, part: Part) -> None:
         """Decide where states and values lie before anything reads them."""
@@ -82,7 +98,12 @@ class _Writer:
             self.states[op.name] = {}
             for name, (low, high) in part.states.items():
                 new = part.after.get(name)
-                if new is not None and new.facts.get("name") == name and new.kind == "state" and not isinstance(op, Delay):
+                if (
+                    new is not None
+                    and new.facts.get("name") == name
+                    and new.kind == "state"
+                    and not isinstance(op, Delay)
+                ):
                     continue  # no step changes it
                 first = np.asarray(held[name].first)
                 spans = [(int(low.min()), int(high.max())), (int(first.min()), int(first.max()))]
@@ -95,7 +116,9 @@ class _Writer:
         for name, symbol in part.after.items():
             key = f"{op.name}.{name}"
             if key in self.record:
-                self.variables[key] = self.states[op.name].get(name) or self._place_of(part, symbol, f"r_{op.name}_{name}")
+                self.variables[key] = self.states[op.name].get(name) or self._place_of(
+                    part, symbol, f"r_{op.name}_{name}"
+                )
 
     def _place_of(self, part: Part, symbol: Symbol, name: str) -> Array:
         """Return the array of a symbol: that of a state or a value which it is, or a new one."""
@@ -117,8 +140,12 @@ class _Writer:
             array = self.variables.get(f"{op.name}.{name}")
             if array is not None and array.name not in known and array is not targets.get(""):
                 targets[name] = array
-        inputs = [self.values[source] for source in op.sources] if part.value is None or not isinstance(op, Delay) else []
-        kernels = Kernels(self.arrays, part, inputs, states, targets, lambda number: self._list_of(op.sources[number]))
+        inputs = (
+            [self.values[source] for source in op.sources] if part.value is None or not isinstance(op, Delay) else []
+        )
+        events = [self.events.get(source) for source in op.sources]
+        listed = None if part.value is None else self.events.get(op.name)
+        kernels = Kernels(self.arrays, part, inputs, states, targets, events, listed)
         name = self.arrays.name(f"{'store' if part.value is None else 'step'}_{op.name}")
         lines = kernels.statements()
         if lines:
@@ -126,36 +153,25 @@ class _Writer:
             self.functions.append(function(name, f"{_plain(op.name)}, {type(op).__name__}: {_plain(first)}", lines))
             self.calls.append((name, part.steady))
 
-    def _list_of(self, name: str) -> tuple[Events | None, list[str]]:
-        """Return the list of what is not zero in the events of an operation; who asks first makes it."""
-        if self.program[name].kind != "events":
-            return None, []
-        if name in self._events:
-            return self._events[name], []
-        array, size = self.values[name], self.program[name].size
-        places = self.arrays.variable(f"e_{name}", storage((0, size)), size + CHUNK - 1)
-        count = self.arrays.variable(f"n_{name}", "int32_t", 1)
-        self._events[name] = Events(places, count)
-        t = places.type
-        return self._events[name], [
-            "int32_t events = 0;",
-            *loop((("i", size),), [f"if ({array.name}[i] != 0)", f"    {places.name}[events++] = ({t})i;"]),
-            f"{count.name}[0] = events;",
-            *loop((("i", CHUNK - 1),), [f"{places.name}[events + i] = {size};"]),
-        ]
-
     def source(self) -> str:
         """Return ``network.c``."""
         entry, given = self.program.input, self.values[self.program.input.name].name
         steady = [f"{name}();" for name, is_steady in self.calls if is_steady]
         others = [f"{name}();" for name, is_steady in self.calls if not is_steady]
         body = loop((("i", entry.size),), [f"{given}[i] = in[i];"])
+        listed: list[str] = []
+        if entry.name in self.events:
+            events = self.events[entry.name]
+            listed = loop((("i", entry.size),), listing(events, f"{given}[i]", (("i", entry.size),)))
+            listed = ["int32_t events = 0;", *listed, *ended_list(events, entry.size)]
+        if not steady:
+            body += listed
         resets: list[str] = []
         if steady:
             fresh = self.arrays.variable("stale", "uint8_t", 1).name
             changed = [f"if ({given}[i] != in[i]) {{", f"    {given}[i] = in[i];", "    changed = 1;", "}"]
             body = [f"int32_t changed = {fresh}[0] == 0;", "", *loop((("i", entry.size),), changed)]
-            body += ["if (changed) {", *indented(steady), f"    {fresh}[0] = 1;", "}"]
+            body += ["if (changed) {", *indented([*listed, *steady]), f"    {fresh}[0] = 1;", "}"]
             resets = [f"{fresh}[0] = 0;"]
         for op in self.program.ops:
             for name, array in self.states.get(op.name, {}).items():
@@ -176,7 +192,7 @@ class _Writer:
             *with_readers(self.arrays.functions()),
             *self.functions,
             "\n".join(["void network_reset(void)", "{", *indented(resets), "}", ""]),
-            "\n".join([f"void network_step(const {self.input_type} *in, int32_t *out)", "{", *indented(body), "}", ""]),
+            "\n".join(["void network_step(const network_input *in, int32_t *out)", "{", *indented(body), "}", ""]),
         ]
         if self.record:
             texts.append("\n".join(["void network_record(int32_t *to)", "{", *indented(recorded), "}", ""]))
@@ -210,24 +226,35 @@ def to_c(program: Program, *, record: Iterable[str] = ()) -> Network:
 
 
 def _header(program: Program, writer: _Writer, flash: int, ram: int) -> str:
-    entry = program.input
+    entry, output = program.input, writer.output
+    what = "running sums" if isinstance(output, Readout) else "values"
     lines = [
-        "/* A network of integers, written by `neuromorphic export --to c`.",
+        "/* A network of integers, written by `neuromorphic export --to c`. C99, static memory, no library.",
         " *",
         f" * Flash: {flash:,} bytes of constants, and the code. RAM: {ram:,} bytes of static memory, and the stack.",
-        " */",
+        " *",
+        " * Call network_reset before the first step of each sample, then network_step for each step:",
+        f" * in:  NETWORK_INPUTS integers in {entry.low}..{entry.high}; one unit stands for {entry.scale:.9g}. Real x become",
+        " *      the nearest integer to x / unit, limited to this range; of two, the even one. They must lie in it.",
+        f" * out: NETWORK_OUTPUTS integers, the {what} of {_plain(output.name)} ({type(output).__name__}) after the step.",
+        f" * The integers are proven to fit for {program.num_steps} steps between two resets, not for more. */",
         "#ifndef NETWORK_H",
         "#define NETWORK_H",
         "",
         "#include <stdint.h>",
         "",
         f"#define NETWORK_INPUTS {entry.size}",
-        f"#define NETWORK_OUTPUTS {writer.output.size}",
+        f"#define NETWORK_OUTPUTS {output.size}",
         f"#define NETWORK_STEPS {program.num_steps}",
         "",
+        f"typedef {writer.input_type} network_input;",
+        "",
         "void network_reset(void);",
-        f"void network_step(const {writer.input_type} *in, int32_t *out);",
+        "void network_step(const network_input *in, int32_t *out);",
     ]
     if writer.record:
-        lines += ["void network_record(int32_t *to);"]
+        count = sum(variable.size for _, variable in writer.record.values())
+        lines += ["", f"#define NETWORK_RECORDED {count}", "", "/* Copies these after a step, one after the other:"]
+        lines += [f" * {_plain(name)}: {variable.size}" for name, (_, variable) in writer.record.items()]
+        lines += [" */", "void network_record(int32_t *to);"]
     return "\n".join([*lines, "", "#endif", ""])

@@ -81,7 +81,7 @@ def product(arrays: Arrays, p: Product) -> list[str]:
     if p.events:
         given += f", {p.events.places.name}, {p.events.count.name}[0]"
     else:
-        given += f", {p.source.size}"
+        given += f", {p.weights.shape[1]}"
     return [f"{function}({given}, {p.source.name}, {p.to.name});"]
 
 
@@ -108,7 +108,9 @@ def _spikes(w: Packed, p: Product) -> tuple[str, list[str]]:
         f"    for (int32_t k = 0; k < {w.per_word}; k++)",
         "        y[k] = 0;",
         f"    for (int32_t left = count; left > 0; left -= {most}) {{",
-        f"        const int32_t here = left < {most} ? left : {most}, n = {w.bias} * here;".replace(", n = 1 * here", ", n = here"),
+        f"        const int32_t here = left < {most} ? left : {most}, n = {w.bias} * here;".replace(
+            ", n = 1 * here", ", n = here"
+        ),
         f"        const {place} *const end = place + here;",
         f"        uint32_t {' = 0, '.join(names)} = 0{'' if w.bits == 2 else ', w'};",
         *indented(indented([*inner, *spread])),
@@ -126,9 +128,7 @@ def _graded(w: Packed, p: Product) -> tuple[str, list[str]]:
     value, to = p.source.type, p.to.type
     in_word = w.per_word // 2 if pair else w.per_word
     at_once = min(in_word, 8)
-    add = [
-        f"a{k} += (w{f' >> {w.bits * k}' if k else ''} & {mask}) * v;" for k in range(at_once)
-    ]
+    add = [f"a{k} += (w{f' >> {w.bits * k}' if k else ''} & {mask}) * v;" for k in range(at_once)]
     if p.events:
         place = p.events.places.type
         header = "for (const {0} *place = places; place < places + count; place++) {{".format(place)
@@ -162,7 +162,9 @@ def _graded(w: Packed, p: Product) -> tuple[str, list[str]]:
     else:
         step = f"word += stride, y += {w.per_word}"
     lines = [*total, f"for (; blocks > 0; blocks--, {step}) {{", *indented(body), "}"]
-    name = "_".join(filter(None, ("add", "pairs" if pair else "values", str(w.bits), place, value, to))).replace("_t", "")
+    name = "_".join(filter(None, ("add", "pairs" if pair else "values", str(w.bits), place, value, to))).replace(
+        "_t", ""
+    )
     return name, _function(parameters, lines)
 
 
