@@ -199,6 +199,10 @@ class Elements:
         rows = matrix.shape[0]
         return ((self.value(row, index), rows),) if rows > 1 else ()
 
+    def _pick(self, s: Symbol, index: Index) -> str:
+        matrix, row = s.args
+        return self.value(matrix, (*self._row_digit(matrix, row, index if row.shape == s.shape else ()), *index))
+
     # Loops -------------------------------------------------------------------------------------------------------
 
     def _sum(self, s: Symbol, index: Index) -> str:
@@ -213,6 +217,35 @@ class Elements:
 
         self.inner(digit, add)
         return total
+
+    def _window_max(self, s: Symbol, index: Index) -> str:
+        """Go through a window, past what lies outside of the image."""
+        (x,), best = s.args, self.new("best")
+        channel, *places = axes(index, s.shape)
+        self.lines.append(f"{register(x.span)} {best} = {literal(x.span[0])};")
+
+        def row(scope: Elements) -> None:
+            y = self._inside(scope, 0, s, places, digits)
+            scope.inner(digits[1], lambda inner: column(inner, y))
+
+        def column(scope: Elements, y: Index) -> None:
+            here = scope.value(x, (*channel, *y, *self._inside(scope, 1, s, places, digits)))
+            scope.lines += [f"if ({here} > {best})", f"    {best} = {here};"]
+
+        digits = [(self.new("k"), n) for n in s.facts["kernel"]]
+        self.inner(digits[0], row)
+        return best
+
+    def _inside(self, scope: Elements, axis: int, s: Symbol, places: list[Index], digits: list[Digit]) -> Index:
+        """Return the place in the image along an axis; outside, the loop goes on."""
+        stride, padding, n = s.facts["stride"][axis], s.facts["padding"][axis], s.args[0].shape[1 + axis]
+        may_lie_outside = padding > 0 or (s.shape[1 + axis] - 1) * stride + digits[axis][1] > n
+        if n == 1 and not may_lie_outside:
+            return ()
+        name = scope.local(f"({flat(places[axis])}) * {stride} + {digits[axis][0]} - {padding}")
+        if may_lie_outside:
+            scope.lines += [f"if ({name} < 0 || {name} >= {n})", "    continue;"]
+        return ((name, n),) if n > 1 else ()
 
     def _argmax(self, s: Symbol, index: Index) -> str:
         (x,), n = s.args, s.args[0].shape[-1]
@@ -246,6 +279,8 @@ RULES: Mapping[str, Callable[[Elements, Symbol, Index], str]] = MappingProxyType
         "roll": Elements._roll,
         "repeat": Elements._repeat,
         "row": Elements._row,
+        "pick": Elements._pick,
+        "window_max": Elements._window_max,
         "sum": Elements._sum,
         "argmax": Elements._argmax,
     }

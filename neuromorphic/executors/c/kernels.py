@@ -17,13 +17,16 @@ from neuromorphic.executors.c.graphs import Part, is_fixed, symbols_in_order
 from neuromorphic.executors.c.packing import packed
 from neuromorphic.executors.c.products import CHUNK, Product, product
 from neuromorphic.executors.c.text import Index, flat, indented, loop, loops_of, size_of, storage
-from neuromorphic.integers.symbols import Symbol
+from neuromorphic.executors.c.windows import Convolution, convolution
+from neuromorphic.integers.symbols import Symbol, window_sums
 
-_MOVING = ("roll", "repeat", "row", "sum", "argmax", "product")
+_MOVING = ("roll", "repeat", "row", "sum", "argmax", "product", "convolve", "window_max")
 """Primitives whose element reads others of their arguments than its own."""
-_LOOPS = ("product", "sum", "argmax", "set_row")
+_MOVED = (("set_row", 1), ("set_row", 2), ("pick", 0), ("take", 1))
+"""Such arguments of others."""
+_LOOPS = ("product", "convolve", "window_max", "sum", "argmax", "set_row")
 """Primitives that are kernels."""
-_ALONE = ("product", "set_row")
+_ALONE = ("product", "convolve", "set_row")
 """Kernels that have loops of their own."""
 
 
@@ -40,12 +43,17 @@ def _is_times_one(symbol: Symbol) -> bool:
 
 def partial(symbol: Symbol) -> tuple[int, int]:
     """Return the range of a symbol, of a product also that of its partial sums."""
-    if symbol.kind != "product":
-        return symbol.span
-    weights, x = symbol.args
-    w, (low, high) = weights.facts["array"].astype(np.int64), x.range
-    up, down, low, high = np.maximum(w, 0), np.minimum(w, 0), np.minimum(low, 0), np.maximum(high, 0)
-    return int((up @ low + down @ high).min()), int((up @ high + down @ low).max())
+    if symbol.kind == "product":
+        weights, x = symbol.args
+        w, (low, high) = weights.facts["array"].astype(np.int64), x.range
+        up, down, low, high = np.maximum(w, 0), np.minimum(w, 0), np.minimum(low, 0), np.maximum(high, 0)
+        return int((up @ low + down @ high).min()), int((up @ high + down @ low).max())
+    if symbol.kind == "convolve":
+        weights, x = symbol.args
+        hull = np.minimum(x.low, 0), np.maximum(x.high, 0)
+        low, high = window_sums(weights.facts["array"], tuple(np.broadcast_to(end, x.shape) for end in hull), **symbol.facts)
+        return int(low.min()), int(high.max())
+    return symbol.span
 
 
 def room_of(symbol: Symbol) -> int:
@@ -124,7 +132,7 @@ class Kernels:
         inner = {id(s) for s in self.order if s.kind in _LOOPS and not is_fixed(s)}
         for s in self.order:
             if not is_fixed(s):
-                read = s.args[1:] if s.kind in _ALONE else ()
+                read = s.args[1:] if s.kind in _ALONE else s.args if s.kind == "window_max" else ()
                 inner |= {id(base(a)) for a in read if base(a).kind not in ("state", "input") and not is_fixed(a)}
         return [s for s in self.order if id(s) in inner or id(s) in self.stores]
 
@@ -142,7 +150,7 @@ class Kernels:
                 yield s, own
                 continue
             for place, a in enumerate(s.args):
-                stays = s.kind not in _MOVING and (s.kind != "set_row" or place == 0)
+                stays = s.kind not in _MOVING and (s.kind, place) not in _MOVED
                 waiting.append((a, own and stays))
 
     def _groups(self) -> list[list[Symbol]]:
@@ -202,6 +210,8 @@ class Kernels:
         first = group[0]
         if first.kind == "product":
             return self._product(first)
+        if first.kind == "convolve":
+            return self._convolution(first)
         if first.kind == "set_row":
             return self._set_row(first)
         index = loops_of(self._finest(group))
@@ -247,6 +257,13 @@ class Kernels:
         events = self.events[base(x).facts["number"]] if base(x).kind == "input" else None
         to, *others = self.stores[id(k)]
         lines = product(self.arrays, Product(weights.facts["array"], source, x.span, events, to, k.range))
+        for other in others:
+            lines += loop((("i", size_of(k.shape)),), [f"{other.name}[i] = ({other.type}){to.name}[i];"])
+        return lines
+
+    def _convolution(self, k: Symbol) -> list[str]:
+        to, *others = self.stores[id(k)]
+        lines = convolution(self.arrays, Convolution(k, self.stored[id(base(k.args[1]))], to, partial(k)))
         for other in others:
             lines += loop((("i", size_of(k.shape)),), [f"{other.name}[i] = ({other.type}){to.name}[i];"])
         return lines
