@@ -17,6 +17,7 @@ ENTRIES = (
         purpose="the C that microcontrollers run, compiled here",
         module="neuromorphic.executors.c.executor",
         interpreters=_compilers,
-        setup="apt install gcc libc6-dev",
+        looks_for="C compiler",
+        setup="apt install gcc libc6-dev, or name a compiler in the environment variable CC",
     ),
 )

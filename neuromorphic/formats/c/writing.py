@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from neuromorphic.executors.c.network import Network, to_c
 from neuromorphic.files.atomic_write import write_atomically
 from neuromorphic.program import Program
 
+FILES = ("network.c", "network.h", "main.c")
 EXAMPLE = """
 /* An example: cc -std=c99 -O2 main.c network.c -o network && ./network
  *
@@ -71,8 +73,20 @@ def write_c(
         When a file cannot be written.
     """
     network = to_c(program if num_steps is None else replace(program, num_steps=num_steps), record=record)
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    for name, text in (("network.c", network.source), ("network.h", network.header), ("main.c", EXAMPLE)):
-        write_atomically(path / name, text.encode())
+    for name, text in zip(FILES, (network.source, network.header, EXAMPLE), strict=True):
+        write_atomically(Path(folder) / name, text.encode())
     return network
+
+
+def check(program: Program) -> None:
+    """Raise the error of :func:`~neuromorphic.executors.c.network.to_c` for a program that is not C."""
+    to_c(program)
+
+
+def write(program: Program, path: str | os.PathLike[str], **options: Any) -> str:
+    """Write a folder with :func:`write_c`; return its files and the sizes of what they hold."""
+    network = write_c(program, path, **options)
+    return (
+        f"{', '.join(FILES)}; {network.constant_bytes:,} bytes of constants in flash, besides the code; "
+        f"{network.state_bytes:,} bytes of static RAM, besides the stack"
+    )
