@@ -92,9 +92,7 @@ def _synapse(layer, shape, before, graded):
     if layer["type"] == "conv":
         flipped = weights.reshape(weights.shape[:4])[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)
         window = {name: np.broadcast_to(layer[name], 2)[::-1].tolist() for name in ("stride", "padding", "dilation")}
-        return Conv(
-            input_shape=before, weight=flipped, groups=int(layer["groups"]), num_message_bits=bits, **window
-        )
+        return Conv(input_shape=before, weight=flipped, groups=int(layer["groups"]), num_message_bits=bits, **window)
     weights, exponent = _packed(weights.reshape(shape[0], -1))
     arguments = {"weights": weights, "weight_exp": exponent, "num_message_bits": bits}
     if np.any(layer.get("delay", 0)):

@@ -45,7 +45,7 @@ class Arrays:
         self._texts: list[str] = []
         self._constants: dict[tuple[str, bytes], str] = {}
         self._taken: set[str] = set()
-        self._functions: dict[tuple[str, ...], str] = {}
+        self._functions: dict[str, str] = {}
 
     def name(self, wanted: str) -> str:
         """Return a name that no other array has, of letters that every compiler knows."""
@@ -74,16 +74,15 @@ class Arrays:
             self._texts.append(_definition(array, values))
         return self._constants[key]
 
-    def function(self, wanted: str, text: list[str]) -> str:
+    def function(self, wanted: str, text: str) -> str:
         """Return the name of a function that statements call; ``text`` is what follows the name. Each is there once."""
-        key = tuple(text)
-        if key not in self._functions:
-            self._functions[key] = self.name(wanted)
-        return self._functions[key]
+        if text not in self._functions:
+            self._functions[text] = self.name(wanted)
+        return self._functions[text]
 
     def functions(self) -> list[str]:
         """Return the texts of the functions."""
-        return ["\n".join([f"static void {name}{text[0]}", *text[1:], ""]) for text, name in self._functions.items()]
+        return [f"static void {name}{text}\n" for text, name in self._functions.items()]
 
     def text(self) -> list[str]:
         """Return the definitions of all, constants first."""

@@ -123,12 +123,11 @@ class Elements:
         return x if text == x else self.local(text, register(s.span))
 
     def _right(self, s: Symbol, index: Index) -> str:
-        """Shift, rounding down; of a negative number C leaves it open, so its complement is shifted."""
+        """Shift, rounding down."""
         (x, bits), (a, by) = self.operands(s, index), s.args
         if by.span[1] > _WORD and not is_wide(a):
             x = self.local(x, "int64_t")
-        text = f"{x} >> {bits}" if a.span[0] >= 0 else f"{x} < 0 ? ~(~{x} >> {bits}) : {x} >> {bits}"
-        return self.local(text, register(s.span))
+        return self.local(self._floor(x, bits, a.span[0] < 0), register(s.span))
 
     def _toward_zero(self, s: Symbol, index: Index) -> str:
         (a,), bits = s.args, s.facts["bits"]
@@ -144,22 +143,27 @@ class Elements:
     def _split_product(self, product: Symbol, bits: int, index: Index) -> str:
         """Return ``tz(x * y, bits)`` in 32 bits, or nothing where it does not fit.
 
-        With ``|x| = high * 2**k + low`` it is ``high * |y| + (low * |y| >> k)``, and the rest of the bits is shifted
-        then; the sign comes last.
+        With ``x = high * 2**k + low`` and ``0 <= low < 2**k``, the product divided by ``2**k`` and rounded down is
+        ``high * y + (low * y >> k)``. Rounded toward zero it is that of a product larger by ``2**k - 1`` where it is
+        negative. What is left of the bits is divided then.
         """
         x, y = product.args if product.args[0].peak >= product.args[1].peak else product.args[::-1]
-        first = min(bits, _WORD - y.peak.bit_length())
-        if first <= 0 or max(x.peak, y.peak) >> _WORD or product.peak >> first >> _WORD:
+        first = min(bits, _WORD - 1 - y.peak.bit_length())
+        if first <= 0 or max(x.peak, y.peak) >> _WORD or product.peak >> first >> _WORD - 1:
             return ""
-        big, small = (self.operand(a, product, index) for a in (x, y))
-        sizes = [
-            self.local(f"{text} < 0 ? -{text} : {text}") if a.span[0] < 0 else text
-            for a, text in ((x, big), (y, small))
-        ]
-        text = f"({sizes[0]} >> {first}) * {sizes[1]} + (({sizes[0]} & {(1 << first) - 1}) * {sizes[1]} >> {first})"
-        size = self.local(text if bits == first else f"({text}) >> {bits - first}")
-        signs = [f"({text} < 0)" for a, text in ((x, big), (y, small)) if a.span[0] < 0]
-        return self.local(f"{' != '.join(signs)} ? -{size} : {size}") if signs else size
+        a, b = (self.operand(part, product, index) for part in (x, y))
+        term = f"({a} & {(1 << first) - 1}) * {b}"
+        if product.span[0] < 0:
+            signs = [text for part, text in ((x, a), (y, b)) if part.span[0] < 0]
+            negative = f"{signs[0]} < 0" if len(signs) == 1 else f"({signs[0]} ^ {signs[1]}) < 0"
+            term += f" + ({negative} ? {(1 << first) - 1} : 0)"
+        low = self._floor(self.local(term), str(first), y.span[0] < 0)
+        found = self.local(f"{self._floor(a, str(first), x.span[0] < 0)} * {b} + {low}")
+        return found if bits == first else self.local(f"{found} / {1 << (bits - first)}")
+
+    def _floor(self, x: str, bits: str, may_be_negative: bool) -> str:
+        """Return ``x >> bits``; of a negative number C leaves that open, so its complement is shifted."""
+        return f"({x} < 0 ? ~(~{x} >> {bits}) : {x} >> {bits})" if may_be_negative else f"({x} >> {bits})"
 
     def _take(self, s: Symbol, index: Index) -> str:
         place, table = s.args

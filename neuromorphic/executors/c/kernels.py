@@ -14,8 +14,8 @@ import numpy as np
 from neuromorphic.executors.c.arrays import Array, Arrays, Events
 from neuromorphic.executors.c.elements import Elements
 from neuromorphic.executors.c.graphs import Part, is_fixed, symbols_in_order
-from neuromorphic.executors.c.packing import packed
-from neuromorphic.executors.c.products import CHUNK, Product, product
+from neuromorphic.executors.c.packing import outputs_of
+from neuromorphic.executors.c.products import Product, product
 from neuromorphic.executors.c.text import Index, flat, indented, loop, loops_of, size_of, storage
 from neuromorphic.executors.c.windows import Convolution, convolution
 from neuromorphic.integers.symbols import Symbol, window_sums
@@ -51,14 +51,16 @@ def partial(symbol: Symbol) -> tuple[int, int]:
     if symbol.kind == "convolve":
         weights, x = symbol.args
         hull = np.minimum(x.low, 0), np.maximum(x.high, 0)
-        low, high = window_sums(weights.facts["array"], tuple(np.broadcast_to(end, x.shape) for end in hull), **symbol.facts)
+        low, high = window_sums(
+            weights.facts["array"], tuple(np.broadcast_to(end, x.shape) for end in hull), **symbol.facts
+        )
         return int(low.min()), int(high.max())
     return symbol.span
 
 
 def room_of(symbol: Symbol) -> int:
     """Return how many elements an array for a symbol needs: a product writes whole blocks."""
-    return packed(symbol.args[0].facts["array"]).outputs if symbol.kind == "product" else size_of(symbol.shape)
+    return outputs_of(symbol.args[0].facts["array"]) if symbol.kind == "product" else size_of(symbol.shape)
 
 
 class Kernels:
@@ -118,7 +120,7 @@ class Kernels:
         """Return the body of the function."""
         lines = [line for group in self.groups for line in self._group(group)]
         if self.listed is not None:
-            lines = ["int32_t events = 0;", *lines, *ended_list(self.listed, size_of(self.part.value.shape))]
+            lines = with_list(self.listed, lines)
         for state, scratch in self.copies:
             lines += loop((("i", state.size),), [f"{state.name}[i] = {scratch.name}[i];"])
         return lines
@@ -287,15 +289,14 @@ class Kernels:
 
 
 def listing(events: Events, text: str, index: Index) -> list[str]:
-    """Return the statement that lists a place if the value there is not zero."""
-    places = events.places
-    return [f"if ({text} != 0)", f"    {places.name}[events++] = ({places.type}){flat(index)};"]
+    """Return the statement that lists a place if the value there is not zero; ``place`` points behind the list."""
+    return [f"if ({text} != 0)", f"    *place++ = ({events.places.type}){flat(index)};"]
 
 
-def ended_list(events: Events, size: int) -> list[str]:
-    """Return the end of a list: its length, and places of the column of zeros up to a whole chunk."""
-    rest = loop((("i", CHUNK - 1),), [f"{events.places.name}[events + i] = {size};"])
-    return [f"{events.count.name}[0] = events;", *rest]
+def with_list(events: Events, lines: list[str]) -> list[str]:
+    """Return statements that list places, with the beginning and the end of the list."""
+    name = events.places.name
+    return [f"{events.places.type} *place = {name};", *lines, f"{events.count.name}[0] = (int32_t)(place - {name});"]
 
 
 def function(name: str, comment: str, body: list[str]) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from neuromorphic.bounds import prove
 from neuromorphic.executors.c.arrays import Array, Arrays, Events
 from neuromorphic.executors.c.graphs import Part, parts_of, symbols_in_order
-from neuromorphic.executors.c.kernels import Kernels, base, ended_list, function, listing, partial, room_of
-from neuromorphic.executors.c.products import CHUNK, with_readers
+from neuromorphic.executors.c.kernels import Kernels, base, function, listing, partial, room_of, with_list
+from neuromorphic.executors.c.products import with_readers
 from neuromorphic.executors.c.text import indented, loop, storage
 from neuromorphic.integers.symbols import Symbol
 from neuromorphic.ops import Delay, Operation, Readout
@@ -87,7 +87,7 @@ class _Writer:
 
     def _events(self, name: str) -> Events:
         size = self.program[name].size
-        places = self.arrays.variable(f"e_{name}", storage((0, size)), size + CHUNK - 1)
+        places = self.arrays.variable(f"e_{name}", storage((0, size - 1)), size)
         return Events(places, self.arrays.variable(f"n_{name}", "int32_t", 1))
 
     def _declare(self, part: Part) -> None:
@@ -163,7 +163,7 @@ class _Writer:
         if entry.name in self.events:
             events = self.events[entry.name]
             listed = loop((("i", entry.size),), listing(events, f"{given}[i]", (("i", entry.size),)))
-            listed = ["int32_t events = 0;", *listed, *ended_list(events, entry.size)]
+            listed = with_list(events, listed)
         if not steady:
             body += listed
         resets: list[str] = []

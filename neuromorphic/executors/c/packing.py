@@ -1,4 +1,4 @@
-"""Weights in words: sixteen ternary ones at two bits each, or four of eight bits."""
+"""Weights in words: ternary ones at two bits each, others at eight."""
 
 from __future__ import annotations
 
@@ -8,53 +8,81 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-WORD_BITS = 32
+WORDS = (8, 16, 32)
+"""Bits of a word; one that holds all outputs is taken, else the largest."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Weights ``[out, in]`` as ``words[block, source]``, for blocks of 16 or 4 outputs.
+    """Weights ``[out, in]`` as ``words[block, source]``: a word holds those from one source to a block of outputs.
 
-    A weight is stored as ``weight + bias``, the first output of a block in the lowest bits. After the columns of the
-    sources stands one of zeros.
+    Attributes
+    ----------
+    bits : int
+        Of a weight, which is stored as ``weight + bias``: 2 or 8.
+    word_bits : int
+        Of a word.
+    words : NDArray
+        ``[blocks, sources]``.
     """
 
     bits: int
+    word_bits: int
     words: NDArray[np.uint32]
 
     @property
     def bias(self) -> int:
-        """What is added to each weight: 1 or 128."""
-        return 1 << (self.bits - 1) if self.bits > 2 else 1
+        """What is added to each weight."""
+        return _bias(self.bits)
 
     @property
     def per_word(self) -> int:
         """Outputs of a block."""
-        return WORD_BITS // self.bits
+        return self.word_bits // self.bits
 
     @property
-    def blocks(self) -> int:
-        """Number of blocks."""
-        return int(self.words.shape[0])
-
-    @property
-    def stride(self) -> int:
-        """Words of a block."""
-        return int(self.words.shape[1])
-
-    @property
-    def outputs(self) -> int:
-        """Sums that whole blocks write."""
-        return self.blocks * self.per_word
+    def type(self) -> str:
+        """Type of a word."""
+        return f"uint{self.word_bits}_t"
 
 
-def packed(weights: NDArray[Any]) -> Packed:
-    """Pack weights of at most eight bits: at two bits if none is beyond -1..1."""
-    bits, bias = (2, 1) if int(np.abs(weights.astype(np.int16)).max()) <= 1 else (8, 128)
-    (out, sources), per_word = weights.shape, WORD_BITS // bits
-    codes = np.zeros((-(-out // per_word) * per_word, sources + 1), dtype=np.uint32)
-    codes[:, :sources] = bias  # what fills the last block adds nothing
-    codes[:out, :sources] = weights.astype(np.int16) + bias
-    shifts = np.arange(per_word, dtype=np.uint32)[None, :, None] * np.uint32(bits)
-    shifted = codes.reshape(-1, per_word, sources + 1) << shifts
-    return Packed(bits, np.bitwise_or.reduce(shifted, axis=1))
+def bits_of(weights: NDArray[Any]) -> int:
+    """Return the bits that each of these weights takes."""
+    return 2 if int(np.abs(weights.astype(np.int16)).max()) <= 1 else 8
+
+
+def _bias(bits: int) -> int:
+    return 1 if bits == 2 else 1 << (bits - 1)
+
+
+def word_bits_of(weights: NDArray[Any]) -> int:
+    """Return the bits of the words that hold these weights."""
+    return next((n for n in WORDS if n >= len(weights) * bits_of(weights)), WORDS[-1])
+
+
+def outputs_of(weights: NDArray[Any]) -> int:
+    """Return how many outputs whole blocks have."""
+    per_word = word_bits_of(weights) // bits_of(weights)
+    return -(-len(weights) // per_word) * per_word
+
+
+def packed(weights: NDArray[Any], parts: int = 1) -> Packed:
+    """Pack weights ``[out, in]``.
+
+    Parameters
+    ----------
+    weights : NDArray
+        Within -128..127.
+    parts : int
+        The outputs of a block lie in the fields of a word in this order: the first of each of so many equal parts of the
+        block, then the second of each, and so on.
+    """
+    bits, word_bits = bits_of(weights), word_bits_of(weights)
+    per_word = word_bits // bits
+    parts = min(parts, per_word)
+    codes = np.full((outputs_of(weights), weights.shape[1]), _bias(bits), dtype=np.uint32)  # what fills up adds nothing
+    codes[: len(weights)] = weights.astype(np.int16) + _bias(bits)
+    fields = codes.reshape(-1, parts, per_word // parts, weights.shape[1]).swapaxes(1, 2)
+    shifts = np.arange(per_word, dtype=np.uint32)[:, np.newaxis] * np.uint32(bits)
+    shifted = fields.reshape(-1, per_word, weights.shape[1]) << shifts
+    return Packed(bits, word_bits, np.bitwise_or.reduce(shifted, axis=1))

@@ -14,21 +14,20 @@ The bias of the weights, times the sum of all values, is subtracted last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from string import Template
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.executors.c.arrays import Array, Arrays, Events
-from neuromorphic.executors.c.packing import Packed, packed
+from neuromorphic.executors.c.packing import Packed, bits_of, packed
 from neuromorphic.executors.c.text import indented
 from neuromorphic.integers.symbols import Range
 
-CHUNK = 7
-"""Ternary words that add up within four bits: lists of events end with places of the column of zeros, to whole chunks."""
 _SHORT = 1 << 15
+_WORD = 32
+_AT_ONCE = 8  # sums that registers hold
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Product:
     events : Events or None
         Its elements that are not zero; without them all are looked at.
     to : Array
-        Where the sums go, with room for whole blocks.
+        Where the sums go, with room for whole blocks, and for the sum of any of the terms.
     sums : Range
         Lowest and highest of every sum.
     """
@@ -58,118 +57,159 @@ class Product:
     to: Array
     sums: Range
 
-    @property
-    def is_of_spikes(self) -> bool:
-        """Whether the source gives 0 and 1, as a list."""
-        return self.events is not None and self.ends[0] >= 0 and self.ends[1] <= 1
-
-    @property
-    def is_short(self) -> bool:
-        """Whether every sum fits 16 bits."""
-        return -_SHORT <= int(self.sums[0].min()) and int(self.sums[1].max()) < _SHORT
-
 
 def product(arrays: Arrays, p: Product) -> list[str]:
     """Return the statements of a product; its weights and its function enter the file."""
-    w = packed(p.weights)
-    words = arrays.constant(w.words, "uint32_t")
-    given = f"{words}, {w.stride}, {w.blocks}"
-    if p.is_of_spikes and p.events:
-        function = arrays.function(*_spikes(w, p))
-        return [f"{function}({given}, {p.events.places.name}, {p.events.count.name}[0], {p.to.name});"]
-    function = arrays.function(*_graded(w, p))
-    if p.events:
-        given += f", {p.events.places.name}, {p.events.count.name}[0]"
+    if p.events is not None and p.ends[0] >= 0 and p.ends[1] <= 1:
+        w = packed(p.weights, parts=4 if bits_of(p.weights) == 2 else 2)
+        function, source = _spikes(w, p.events, p.to), f"{p.events.places.name}, {p.events.count.name}[0]"
     else:
-        given += f", {p.weights.shape[1]}"
-    return [f"{function}({given}, {p.source.name}, {p.to.name});"]
+        w = packed(p.weights)
+        is_short = -_SHORT <= int(p.sums[0].min()) and int(p.sums[1].max()) < _SHORT
+        function = _values(w, p, pair=is_short and w.word_bits == _WORD and w.per_word > 1)
+        listed = f"{p.events.places.name}, {p.events.count.name}[0]" if p.events else f"{p.weights.shape[1]}"
+        source = f"{listed}, {p.source.name}"
+    blocks, stride = w.words.shape
+    return [
+        f"{arrays.function(*function)}({arrays.constant(w.words, w.type)}, {stride}, {blocks}, {source}, {p.to.name});"
+    ]
 
 
-def _spikes(w: Packed, p: Product) -> tuple[str, list[str]]:
+SPIKES = Template("""
+(const $word *word, int32_t stride, int32_t blocks, const $place *places, int32_t count, $sum *y)
+{
+    for (; blocks > 0; blocks--, word += stride, y += $outputs) {
+        const $place *place = places;
+        for (int32_t k = 0; k < $outputs; k++)
+            y[k] = 0;
+        for (int32_t left = count; left > 0; left -= $most) {
+            const int32_t here = left < $most ? left : $most;
+            const $place *const end = place + here;
+            uint32_t $zeros;
+$chunks
+            for (int32_t k = 0; k < $fields; k++) {
+$spread
+            }
+        }
+    }
+}
+""")
+CHUNK = 7
+"""Columns that are added up without a loop, for ternary weights in fields of four bits."""
+
+
+def _spikes(w: Packed, events: Events, to: Array) -> tuple[str, str]:
     """Return name and text of the function that adds up columns, one for each spike."""
-    assert p.events
-    place, to, mask = p.events.places.type, p.to.type, "0x33333333u" if w.bits == 2 else "0x00ff00ffu"
-    column = ["w = word[*place++];", f"even += w & {mask};", f"odd += w >> {w.bits} & {mask};"]
-    inner = ["do {", *indented(column * CHUNK), "} while (place < end);"]
-    names, width, most = ["even", "odd"], 16, (1 << 16) // 255 // CHUNK * CHUNK
+    mask = (0x33333333 if w.bits == 2 else 0x00FF00FF) & (1 << w.word_bits) - 1
+    column = ["w = word[*place++];", f"even += w & 0x{mask:x}u;", f"odd += w >> {w.bits} & 0x{mask:x}u;"]
     if w.bits == 2:
         names, width, most = ["s0", "s1", "s2", "s3"], 8, 255 // (2 * CHUNK) * CHUNK
-        chunk = ["uint32_t even = 0, odd = 0, w;", *column * CHUNK]
-        chunk += [f"s{k} += {'odd' if k % 2 else 'even'}{' >> 4' if k > 1 else ''} & 0x0f0f0f0fu;" for k in range(4)]
-        inner = ["do {", *indented(chunk), "} while (place < end);"]
+        chunk, rest = (
+            ["uint32_t even = 0, odd = 0, w;"],
+            [
+                "s0 += even & 0x0f0f0f0fu;",
+                "s1 += odd & 0x0f0f0f0fu;",
+                "s2 += even >> 4 & 0x0f0f0f0fu;",
+                "s3 += odd >> 4 & 0x0f0f0f0fu;",
+            ],
+        )
+    else:
+        names, width, most = ["even", "odd"][: w.per_word], 16, 65535 // 255
+        chunk, rest = ["uint32_t w;"], []
+    column = column[: 1 + len(names)]
+    while_any = ["do {", *indented(column), "} while (place < end);"]
+    chunks = [f"while (end - place >= {CHUNK}) {{", *indented([*chunk, *column * CHUNK, *rest]), "}"]
+    chunks += ["if (place < end) {", *indented([*chunk, *while_any, *rest]), "}"]
+    fields = w.per_word // len(names)
     spread = []
-    for output in range(w.per_word):
-        part, name = divmod(output, len(names))
-        field = f"{names[name]}{f' >> {width * part}' if part else ''} & {(1 << width) - 1}u"
-        spread.append(f"y[{output}] = ({to})(y[{output}] + (int32_t)({field}) - n);")
-    body = [
-        f"for (; blocks > 0; blocks--, word += stride, y += {w.per_word}) {{",
-        f"    const {place} *place = places;",
-        f"    for (int32_t k = 0; k < {w.per_word}; k++)",
-        "        y[k] = 0;",
-        f"    for (int32_t left = count; left > 0; left -= {most}) {{",
-        f"        const int32_t here = left < {most} ? left : {most}, n = {w.bias} * here;".replace(
-            ", n = 1 * here", ", n = here"
-        ),
-        f"        const {place} *const end = place + here;",
-        f"        uint32_t {' = 0, '.join(names)} = 0{'' if w.bits == 2 else ', w'};",
-        *indented(indented([*inner, *spread])),
-        "    }",
-        "}",
-    ]
-    name = f"add_spikes_{w.bits}_{place}_{to}".replace("_t", "")
-    return name, _function(f"const {place} *places, int32_t count, {to} *y", body)
+    for part, name in enumerate(names):
+        place = f"y[{part * fields} + k]"
+        value = f"(int32_t)({name} & {(1 << width) - 1}u)"
+        spread.append(f"{place} = ({to.type})({place} + {value} - {f'{w.bias} * ' if w.bias > 1 else ''}here);")
+        spread.append(f"{name} >>= {width};")
+    facts = {
+        "word": w.type,
+        "place": events.places.type,
+        "sum": to.type,
+        "outputs": w.per_word,
+        "most": most,
+        "zeros": ", ".join(f"{name} = 0" for name in names),
+        "fields": fields,
+        "chunks": "\n".join(indented(indented(indented(chunks)))),
+        "spread": "\n".join(indented(indented(indented(indented(spread))))),
+    }
+    name = f"add_{w.word_bits // w.bits}x{w.bits}_spikes_{_short(events.places.type)}_{_short(to.type)}"
+    return name, SPIKES.substitute(facts).strip()
 
 
-def _graded(w: Packed, p: Product) -> tuple[str, list[str]]:
-    """Return name and text of the function that adds up multiples of columns."""
-    field, pair = (1 << w.bits) - 1, p.is_short
-    mask = f"0x{field | field << 16 if pair else field:x}u"
-    value, to = p.source.type, p.to.type
+VALUES = Template("""
+(const $word *word, int32_t stride, int32_t blocks, $parameters, const $value *x, $sum *y)
+{
+    uint32_t bias = 0;
+    $each
+        bias += (uint32_t)x[$at];
+    bias *= ${times}u;
+    for (; blocks > 0; blocks--, word += stride) {
+        for (int32_t part = 0; part < $parts; part++, y += $at_once) {
+            uint32_t $zeros;
+            $each {
+                const uint32_t v = (uint32_t)x[$at];
+                const uint32_t w = (uint32_t)word[$at]$shift;
+$add
+            }
+$spread
+        }
+    }
+}
+""")
+
+
+def _values(w: Packed, p: Product, *, pair: bool) -> tuple[str, str]:
+    """Return name and text of the function that adds up multiples of columns, two sums to a register if they pair."""
+    field = (1 << w.bits) - 1
     in_word = w.per_word // 2 if pair else w.per_word
-    at_once = min(in_word, 8)
+    at_once = min(in_word, _AT_ONCE)
+    mask = f"0x{field | field << 16 if pair else field:x}u"
     add = [f"a{k} += (w{f' >> {w.bits * k}' if k else ''} & {mask}) * v;" for k in range(at_once)]
-    if p.events:
-        place = p.events.places.type
-        header = "for (const {0} *place = places; place < places + count; place++) {{".format(place)
-        take = ["const uint32_t v = (uint32_t)x[*place];", "uint32_t w = word[*place];"]
-        total = ["uint32_t sum = 0;", "for (int32_t k = 0; k < count; k++)", "    sum += (uint32_t)x[places[k]];"]
-        parameters = f"const {place} *places, int32_t count, const {value} *x, {to} *y"
-    else:
-        place = ""
-        header = "for (int32_t k = 0; k < count; k++) {"
-        take = ["const uint32_t v = (uint32_t)x[k];", "uint32_t w = word[k];"]
-        total = ["uint32_t sum = 0;", "for (int32_t k = 0; k < count; k++)", "    sum += (uint32_t)x[k];"]
-        parameters = f"int32_t count, const {value} *x, {to} *y"
-    total.append(f"sum *= {w.bias * (0x10001 if pair else 1)}u;")
-    parts = in_word // at_once
-    if parts > 1:
-        take += [f"w >>= {w.bits * at_once} * part;"]
-    body = [
-        f"uint32_t {', '.join(f'a{k} = 0' for k in range(at_once))};",
-        header,
-        *indented([*take, *add]),
-        "}",
+    spread = [
+        line
+        for k in range(at_once)
+        for line in (
+            [f"y[{k}] = ({p.to.type})lower_of(a{k} - bias);", f"y[{k + in_word}] = ({p.to.type})upper_of(a{k} - bias);"]
+            if pair
+            else [f"y[{k}] = ({p.to.type})signed_of(a{k} - bias);"]
+        )
     ]
-    for k in range(at_once):
-        if pair:
-            body += [f"y[{k}] = ({to})lower_of(a{k} - sum);", f"y[{k + in_word}] = ({to})upper_of(a{k} - sum);"]
-        else:
-            body.append(f"y[{k}] = ({to})signed_of(a{k} - sum);")
-    if parts > 1:
-        body = [f"for (int32_t part = 0; part < {parts}; part++, y += {at_once}) {{", *indented(body), "}"]
-        step = "word += stride"
-    else:
-        step = f"word += stride, y += {w.per_word}"
-    lines = [*total, f"for (; blocks > 0; blocks--, {step}) {{", *indented(body), "}"]
-    name = "_".join(filter(None, ("add", "pairs" if pair else "values", str(w.bits), place, value, to))).replace(
-        "_t", ""
+    place = p.events.places.type if p.events else ""
+    each = (
+        f"for (const {place} *place = places; place < places + count; place++)"
+        if place
+        else "for (int32_t k = 0; k < count; k++)"
     )
-    return name, _function(parameters, lines)
+    facts = {
+        "word": w.type,
+        "parameters": f"const {place} *places, int32_t count" if place else "int32_t count",
+        "value": p.source.type,
+        "sum": p.to.type,
+        "each": each,
+        "at": "*place" if place else "k",
+        "times": w.bias * (0x10001 if pair else 1),
+        "parts": in_word // at_once,
+        "at_once": w.per_word if pair else at_once,
+        "zeros": ", ".join(f"a{k} = 0" for k in range(at_once)),
+        "shift": f" >> {w.bits * at_once} * part" if in_word > at_once else "",
+        "add": "\n".join(indented(indented(indented(indented(add))))),
+        "spread": "\n".join(indented(indented(indented(spread)))),
+    }
+    kinds = [_short(kind) for kind in (place, p.source.type, p.to.type) if kind]
+    return "_".join([f"add_{w.per_word}x{w.bits}", "pairs" if pair else "values", *kinds]), VALUES.substitute(
+        facts
+    ).strip()
 
 
-def _function(parameters: str, body: list[str]) -> list[str]:
-    return [f"(const uint32_t *word, int32_t stride, int32_t blocks, {parameters})", "{", *indented(body), "}"]
+def _short(kind: str) -> str:
+    """Return a type in few letters: uint8_t is u8."""
+    return kind.removesuffix("_t").replace("uint", "u").replace("int", "s")
 
 
 READERS = {

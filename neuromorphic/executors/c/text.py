@@ -13,11 +13,12 @@ STORAGE = (
     ("int8_t", -128, 127),
     ("uint16_t", 0, 65535),
     ("int16_t", -32768, 32767),
+    ("uint32_t", 0, -1),
     ("int32_t", -INT32_LIMIT, INT32_LIMIT - 1),
     ("int64_t", -(1 << 63), (1 << 63) - 1),
 )
-"""Types of arrays, the first that fits is taken."""
-SIZES = {name: int("".join(c for c in name if c.isdigit())) // 8 for name, _, _ in STORAGE} | {"uint32_t": 4}
+"""Types of arrays, the first that fits is taken; the range of ``uint32_t`` is empty, as only weights have it."""
+SIZES = {name: int("".join(c for c in name if c.isdigit())) // 8 for name, _, _ in STORAGE}
 
 Digit = tuple[str, int]
 Index = tuple[Digit, ...]

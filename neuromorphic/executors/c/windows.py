@@ -53,7 +53,10 @@ def convolution(arrays: Arrays, c: Convolution) -> list[str]:
         y = f"{c.to.name}[row * {columns} + column]"
     term = "x" if image.span != (0, 1) else "1"
     if (values == 1).all():
-        add = [f"{c.to.type} *y = &{y};", *_for("o", outputs, [f"*y = ({c.to.type})(*y + {term});", f"y += {rows * columns};"])]
+        add = [
+            f"{c.to.type} *y = &{y};",
+            *_for("o", outputs, [f"*y = ({c.to.type})(*y + {term});", f"y += {rows * columns};"]),
+        ]
         if outputs == 1:
             add = [f"{y} = ({c.to.type})({y} + {term});"]
     else:
@@ -61,7 +64,12 @@ def convolution(arrays: Arrays, c: Convolution) -> list[str]:
     places = [_places(axis, s, image.shape[1 + axis], values.shape[2 + axis]) for axis in range(2)]
     inner = _for("k1", values.shape[3], [*places[1], *add])
     inner = _for("k0", values.shape[2], [*places[0], *inner])
-    body = [f"const {wide} x = {c.source.name}[(i0 * {height} + i1) * {width} + i2];", "if (x == 0)", "    continue;", *inner]
+    body = [
+        f"const {wide} x = {c.source.name}[(i0 * {height} + i1) * {width} + i2];",
+        "if (x == 0)",
+        "    continue;",
+        *inner,
+    ]
     through = loop((("i0", channels), ("i1", height), ("i2", width)), body)
     return [*loop((("i", c.to.size),), [f"{c.to.name}[i] = 0;"]), *through]
 
@@ -71,7 +79,9 @@ def _weighted(arrays: Arrays, values: NDArray[Any], s: Symbol, to: Array, term: 
     outputs = values.shape[0] // s.facts["groups"]
     step = s.shape[1] * s.shape[2]
     kernel = values.shape[2] * values.shape[3]
-    by_input = values.reshape(s.facts["groups"], outputs, *values.shape[1:]).transpose(0, 2, 3, 4, 1).reshape(-1, outputs)
+    by_input = (
+        values.reshape(s.facts["groups"], outputs, *values.shape[1:]).transpose(0, 2, 3, 4, 1).reshape(-1, outputs)
+    )
     at = f"(i0 * {kernel} + k0 * {values.shape[3]} + k1)"
     times = "" if term == "1" else " * x"
     if np.abs(values).max() > 1:
@@ -117,7 +127,11 @@ def _places(axis: int, s: Symbol, size: int, kernel: int) -> list[str]:
         refused = [f"{name} < 0"] * (first < 0) + [f"{name} >= {count}"] * (last >= count)
         lines = [f"const int32_t {name} = {far};"]
     else:
-        refused = ["far < 0"] * (first < 0) + [f"far % {stride} != 0"] + [f"far >= {count * stride}"] * (last >= count * stride)
+        refused = (
+            ["far < 0"] * (first < 0)
+            + [f"far % {stride} != 0"]
+            + [f"far >= {count * stride}"] * (last >= count * stride)
+        )
         lines = [f"const int32_t far = {far};"]
     if refused:
         lines += [f"if ({' || '.join(refused)})", "    continue;"]
