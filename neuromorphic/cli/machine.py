@@ -13,7 +13,7 @@ from rich.text import Text
 
 from neuromorphic.cli.app import AsJson, app, err, out
 from neuromorphic.executors import EXECUTORS
-from neuromorphic.executors.entry import Finding
+from neuromorphic.executors.entry import Entry, Finding
 
 
 @app.command("setup-lava")
@@ -33,8 +33,9 @@ def setup_lava_command(
     out.print(f"Lava {found.lava_version} on Python {found.python_version}{shim}: {found.path}", soft_wrap=True)
 
 
-def _interpreters(name: str, findings: Sequence[Finding]) -> Table:
-    table = Table("where", Column("interpreter", overflow="fold"), "state", title=f"Python for the executor {name}")
+def _interpreters(entry: Entry, findings: Sequence[Finding]) -> Table:
+    title = f"{entry.looks_for} for the executor {entry.name}"
+    table = Table("where", Column("path", overflow="fold"), "state", title=title)
     for finding in findings:
         colour = "green" if finding.usable else "dim"
         table.add_row(finding.source, str(finding.path or "-"), Text(finding.detail, style=colour))
@@ -43,7 +44,7 @@ def _interpreters(name: str, findings: Sequence[Finding]) -> Table:
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Say which Pythons with Lava and which devices were found, what is missing, and which executors would run."""
+    """Say which Pythons with Lava, compilers and devices were found, what is missing, and which executors would run."""
     entries, say = EXECUTORS.values(), partial(out.print, soft_wrap=True, markup=False)
     found = {entry.name: entry.interpreters() for entry in entries if entry.interpreters}
     usable = {name: any(finding.usable for finding in findings) for name, findings in found.items()}
@@ -53,7 +54,7 @@ def doctor(as_json: AsJson = False) -> None:
         out.print_json(data={**usable, "findings": looked_at, **devices}, default=str)
     else:
         for name, findings in found.items():
-            out.print(_interpreters(name, findings))
+            out.print(_interpreters(EXECUTORS[name], findings))
         ready = [entry.name for entry in entries if entry.name not in found | devices and entry.installed]
         say(f"executors {', '.join(ready)}: ready")
         for entry in entries:

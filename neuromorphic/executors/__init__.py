@@ -20,6 +20,7 @@ ROOMS = (
     "neuromorphic.executors.native",
     "neuromorphic.executors.torch",
     "neuromorphic.executors.onnx",
+    "neuromorphic.executors.c",
     "neuromorphic.executors.xylosim",
 )
 

@@ -67,7 +67,9 @@ class Entry:
     device_state : str
         How ``neuromorphic doctor`` words the description of a device.
     interpreters : callable, optional
-        Looks for other Pythons that the executor can run in; it is ready where one is usable.
+        Looks for other Pythons that the executor can run in, or for compilers; it is ready where one is usable.
+    looks_for : str
+        What these are, as ``neuromorphic doctor`` says it.
     reads : str
         Suffix of files that it runs without a program, such as ``".onnx"``.
     run_file : callable, optional
@@ -89,6 +91,7 @@ class Entry:
     devices: Callable[[], list[tuple[str, str]]] | None = None
     device_state: str = "{}"
     interpreters: Callable[[], Sequence[Finding]] | None = None
+    looks_for: str = "Python"
     reads: str = ""
     run_file: Callable[..., Recording] | None = None
     check: Callable[[Program], None] | None = None

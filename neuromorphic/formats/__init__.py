@@ -16,6 +16,7 @@ ROOMS = (
     "neuromorphic.formats.nir",
     "neuromorphic.formats.netx",
     "neuromorphic.formats.onnx",
+    "neuromorphic.formats.c",
     "neuromorphic.formats.xylo",
 )
 
