@@ -17,12 +17,13 @@ import snntorch
 from torch import Tensor, nn
 
 from neuromorphic.compiler.folding import quantises_input
-from neuromorphic.compiler.modules.layers import layer_node
+from neuromorphic.compiler.modules.layers import POOLS, layer_node
 from neuromorphic.compiler.modules.neurons import LAYERS, NORMS, Nodes, is_leaf, neuron_nodes, refuse_unless_supported
 from neuromorphic.compiler.modules.outputs import NetworkOutput, check_ends, check_returned
 from neuromorphic.compiler.modules.sources import INPUT
 from neuromorphic.compiler.modules.timing import Timing, is_neuron, timing_of
 from neuromorphic.compiler.modules.trace import STATES, Edge, Leaf, Trace, trace
+from neuromorphic.compiler.nir.readable import readable
 from neuromorphic.compiler.nir.readers import reaches
 from neuromorphic.compiler.nir.time_step import DEFAULT_DT, checked_dt
 from neuromorphic.compiler.notes import Notes
@@ -68,7 +69,7 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
     >>> graph_of(net, torch.zeros(1, 4)).edges
     [('input', '0'), ('0', '1'), ('1', 'output')]
     """
-    return traced_graph(module, sample, dt).build()
+    return readable(traced_graph(module, sample, dt).build())
 
 
 def traced_graph(module: nn.Module, sample: Tensor, dt: float | None) -> ModuleGraph:
@@ -215,7 +216,7 @@ class ModuleGraph:
         before = next(iter(edges)).node if len(edges) == 1 else ""
         layer = self.leaves.get(before)
         readers = [name for name, edges in self.edges.items() if any(edge.node == before for edge in edges)]
-        folds = layer is not None and isinstance(layer.module, LAYERS) and not isinstance(layer.module, nn.AvgPool2d)
+        folds = layer is not None and isinstance(layer.module, LAYERS) and not isinstance(layer.module, POOLS)
         if not folds or readers != [norm.name] or Edge(before, 0) not in edges:
             raise CompileError(
                 f"{norm.where}: folds only into a linear or convolution layer right before it that feeds nothing else"
