@@ -18,6 +18,23 @@ from pnbx_snn.layers.bitlinear import BitLinear
 POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d)
 
 
+def pool_of(name: str, args: Any, out: Any) -> nn.Module | None:
+    """Return the module that does what a function of torch, by its name in ATen, does to an image; else ``None``."""
+    tensor, *given = args
+    if tensor.ndim != 4:
+        return None
+    if name == "max_pool2d_with_indices":
+        kernel, stride, padding, dilation, ceil = (*given, *((), 0, 1, False)[len(given) - 1 :])
+        return nn.MaxPool2d(kernel, stride or None, padding, dilation, ceil_mode=ceil)
+    if name == "avg_pool2d":
+        kernel, stride, *rest = (*given, ()) if len(given) == 1 else given
+        return nn.AvgPool2d(kernel, stride or None, *rest)
+    over_image = name == "mean" and isinstance(given[0], list) and {axis % 4 for axis in given[0]} == {2, 3}
+    if name == "_adaptive_avg_pool2d" or (over_image and out.ndim == 4):
+        return nn.AdaptiveAvgPool2d(tuple(out.shape[2:]))
+    return None
+
+
 def layer_node(where: str, layer: Any, features: tuple[int, ...], norm: nn.Module | None = None) -> Any:
     """Return the node of a layer without state, with the BatchNorm behind it folded in."""
     nir = nir_package()

@@ -98,6 +98,12 @@ def is_leaf(module: nn.Module) -> bool:
     )
 
 
+def is_spiking(module: nn.Module) -> bool:
+    """Return whether a module gives spikes, 0 or 1."""
+    spiking = tuple(name for name in NORSE_CELLS + NORSE_SEQUENCES if name.startswith(("LIF", "IAF")))
+    return isinstance(module, (*SNNTORCH, pnbx_snn.LIF)) or is_norse(module, spiking)
+
+
 def plain_type(module: nn.Module) -> type[nn.Module]:
     """Return the class of a module; of one with parametrizations (weight_norm, spectral_norm), that beneath them."""
     kind = type(module)
