@@ -193,7 +193,9 @@ class Currents:
         sources = {each.source.name for each in self.synapses}
         for place, synapses in enumerate(self.synapses):
             name = self.name if len(sources) == 1 else f"{self.name}_from_{synapses.source.name}"
-            alike = {s.layout: None for s in self.synapses[:place] if s.source == synapses.source} | {synapses.layout: None}
+            alike = {s.layout: None for s in self.synapses[:place] if s.source == synapses.source} | {
+                synapses.layout: None
+            }
             name += f"_{len(alike)}" * (len(alike) > 1) + "_fine" * synapses.fine
             made += self._read(synapses, name, 0 if shifts else bits)
             outputs.append(made[-1].name if made and made[-1].name not in outputs else synapses.source.name)

@@ -109,7 +109,5 @@ def _pool(where: str, pool: Any, features: tuple[int, ...]) -> Any:
         return _typed(MaxPool2d(*arrays), features, outputs)
     counts_all = isinstance(pool, nn.AdaptiveAvgPool2d) or pool.count_include_pad or padding == (0, 0)
     if not counts_all or getattr(pool, "divisor_override", None) is not None:
-        raise CompileError(
-            f"{where}: divisor_override and count_include_pad=False are not in NIR; use their defaults"
-        )
+        raise CompileError(f"{where}: divisor_override and count_include_pad=False are not in NIR; use their defaults")
     return _typed(nir_package().AvgPool2d(*arrays), features, outputs)

@@ -131,13 +131,17 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         rows = rows_of(entry.indices(tensor), width)
         if part.node == INPUT:
             if part.place is not None:
-                raise CompileError(f"{leaf.where}: its input holds the sample beside features of modules; add it instead")
+                raise CompileError(
+                    f"{leaf.where}: its input holds the sample beside features of modules; add it instead"
+                )
             self._check_input(leaf, rows, width)
             return Edge(INPUT, 0, part.factor)
         producer = self.leaves[part.node]
         own = math.prod(producer.features_out)
         edge = Edge(part.node, 0, part.factor, part.place)
-        if rows is not None and (own if part.place is None else part.place[1:]) == (width if part.place is None else (own, width)):
+        if rows is not None and (own if part.place is None else part.place[1:]) == (
+            width if part.place is None else (own, width)
+        ):
             total = source.numel // width
             if len(rows) % total == 0 and torch.equal(rows, torch.arange(total).repeat(len(rows) // total)):
                 return replace(edge, delay=0 if part.call is None else leaf.calls - part.call)
@@ -175,7 +179,9 @@ class Trace(Following):  # type: ignore[no-untyped-call]
             return True
         if key not in self.functions:
             again = sum(other[1:] == key[1:] for other in self.functions)
-            self.functions[key] = Leaf(f"{made_of}_{name.strip('_').removesuffix('_with_indices')}{again or ''}", module)
+            self.functions[key] = Leaf(
+                f"{made_of}_{name.strip('_').removesuffix('_with_indices')}{again or ''}", module
+            )
         leaf = self.functions[key]
         self.leaves.setdefault(leaf.name, leaf)
         self.names[leaf.name] = leaf.where

@@ -284,7 +284,13 @@ def _convolution(node: Node, shape: Shape) -> Map:
 
 
 def _shared_window(
-    weight: Float64, shape: Shape, stride: list[int], before: list[int], after: list[int], dilation: list[int], groups: int
+    weight: Float64,
+    shape: Shape,
+    stride: list[int],
+    before: list[int],
+    after: list[int],
+    dilation: list[int],
+    groups: int,
 ) -> tuple[Float64, Window | None]:
     """Return kernels ``[O, C / groups, kh, kw]`` and where their windows lie; ``None`` where one side has more zeros.
 

@@ -199,7 +199,11 @@ class Operations:
             return
         currents = self.currents(node, name, signal, own_units=True)
         by_channel = signal.offset.reshape(channels, -1)
-        if len(currents.synapses) == 1 and currents.synapses[0].source.kind != "values" and np.ptp(by_channel, axis=1).max() == 0:
+        if (
+            len(currents.synapses) == 1
+            and currents.synapses[0].source.kind != "values"
+            and np.ptp(by_channel, axis=1).max() == 0
+        ):
             made, [output], _ = currents.ops(0)
             self.draft.add(made)
             units, offset = currents.unit, by_channel[:, 0]

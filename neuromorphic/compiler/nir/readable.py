@@ -42,7 +42,9 @@ def _readable(name: str, node: Any) -> Any:
     made = copy.copy(node)
     kernel = node.weight.shape[2:]
     padding = _padding(name, node, kernel)
-    weight, padding = _square(name, ungrouped(np.asarray(node.weight), node.groups), padding, _each(node.dilation, kernel))
+    weight, padding = _square(
+        name, ungrouped(np.asarray(node.weight), node.groups), padding, _each(node.dilation, kernel)
+    )
     made.weight, made.groups = weight, 1
     made.padding = padding[0] if kind == "Conv1d" else padding
     return made
@@ -70,6 +72,8 @@ def _square(
     sides = weight.shape[2:]
     missing = [max(sides) - side for side in sides]
     if any(gap % 2 for gap in missing):
-        raise CompileError(f"{name}: a kernel of {list(sides)} cannot be exported; use sides that are both odd or equal")
+        raise CompileError(
+            f"{name}: a kernel of {list(sides)} cannot be exported; use sides that are both odd or equal"
+        )
     grown = np.pad(weight, [(0, 0), (0, 0), *((gap // 2, gap // 2) for gap in missing)])
     return grown, tuple(p + d * gap // 2 for p, d, gap in zip(padding, dilation, missing, strict=True))

@@ -102,7 +102,10 @@ class Signals:
     def _pushed(self, region: list[str], name: str, source: str) -> list[Path]:
         """Return matrices ``[out, in]``, or ``[N]`` where all is one to one, by pushing unit vectors."""
         target, shapes = self.wiring.nodes[name], self.wiring.shapes
-        size, count = math.prod(shapes[name] if target.is_linear else self.wiring.shape_in(name)), math.prod(shapes[source])
+        size, count = (
+            math.prod(shapes[name] if target.is_linear else self.wiring.shape_in(name)),
+            math.prod(shapes[source]),
+        )
         one_to_one = all(self.wiring.nodes[n].kind in ELEMENTWISE for n in region if self.wiring.nodes[n].is_linear)
         if one_to_one:
             ones = torch.ones((1, *shapes[source]), dtype=torch.float64)
