@@ -12,7 +12,7 @@ from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import BoundError
 from neuromorphic.integers.numbers import STATE_MAX
 from neuromorphic.integers.symbols import Bound, Range, uniform
-from neuromorphic.ops import Delay, Input, Operation
+from neuromorphic.ops import Delay, Delays, Input, Operation
 from neuromorphic.ops.base import MAX_SHIFT
 from neuromorphic.program import Program
 
@@ -30,10 +30,15 @@ class Draft:
         """State that an operation, which may come later, puts out spikes."""
         self.ranges[name] = uniform(size, 0, 1)
 
+    def event_range(self, name: str) -> tuple[int, int]:
+        """Return the lowest and highest event of an operation."""
+        low, high = self.ranges[name]
+        return int(low.min()), int(high.max())
+
     def add(self, ops: Sequence[Operation]) -> None:
         """Add operations and prove their ranges."""
         for op in ops:
-            if isinstance(op, Delay):
+            if isinstance(op, Delay | Delays):
                 self.ranges[op.name] = self.ranges[op.source]
             elif op.kind == "events":
                 self.declare_spikes(op.name, op.size)

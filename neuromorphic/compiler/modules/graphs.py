@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ import snntorch
 from torch import Tensor, nn
 
 from neuromorphic.compiler.folding import quantises_input
-from neuromorphic.compiler.modules.layers import layer_node
+from neuromorphic.compiler.modules.layers import POOLS, layer_node
 from neuromorphic.compiler.modules.neurons import LAYERS, NORMS, Nodes, is_leaf, neuron_nodes, refuse_unless_supported
 from neuromorphic.compiler.modules.outputs import NetworkOutput, check_ends, check_returned
 from neuromorphic.compiler.modules.sources import INPUT
 from neuromorphic.compiler.modules.timing import Timing, is_neuron, timing_of
 from neuromorphic.compiler.modules.trace import STATES, Edge, Leaf, Trace, trace
+from neuromorphic.compiler.nir.readable import readable
 from neuromorphic.compiler.nir.readers import reaches
 from neuromorphic.compiler.nir.time_step import DEFAULT_DT, checked_dt
 from neuromorphic.compiler.notes import Notes
@@ -69,7 +71,7 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
     >>> graph_of(net, torch.zeros(1, 4)).edges
     [('input', '0'), ('0', '1'), ('1', 'output')]
     """
-    return traced_graph(module, sample, dt).build()
+    return readable(traced_graph(module, sample, dt).build())
 
 
 def traced_graph(module: nn.Module, sample: Tensor, dt: float | None) -> ModuleGraph:
@@ -216,7 +218,7 @@ class ModuleGraph:
         before = next(iter(edges)).node if len(edges) == 1 else ""
         layer = self.leaves.get(before)
         readers = [name for name, edges in self.edges.items() if any(edge.node == before for edge in edges)]
-        folds = layer is not None and isinstance(layer.module, LAYERS) and not isinstance(layer.module, nn.AvgPool2d)
+        folds = layer is not None and isinstance(layer.module, LAYERS) and not isinstance(layer.module, POOLS)
         if not folds or readers != [norm.name] or Edge(before, 0) not in edges:
             raise CompileError(
                 f"{norm.where}: folds only into a linear or convolution layer right before it that feeds nothing else"
@@ -242,7 +244,7 @@ class ModuleGraph:
 
     def _edge_of_step(self, leaf: Leaf, edge: Edge) -> Edge:
         if edge.node != INPUT and edge.delay > 0 and self.leaves[edge.node].calls == 1:
-            return Edge(edge.node, 0)  # computed once, before the loop over time
+            return replace(edge, delay=0)  # computed once, before the loop over time
         if edge.delay not in (0, 1):
             raise CompileError(
                 f"{leaf.where}: reads {self.leaves[edge.node].where} as it was {edge.delay} steps ago; "
@@ -263,6 +265,13 @@ class ModuleGraph:
             self.nodes[name] = nir.Delay(delay=np.full(features, self.dt))
             self.links.append((source, name))
             source = name
+        if edge.factor != 1.0:
+            name = f"{entry}_times_{source}"
+            self.nodes[name] = nir.Scale(scale=np.full(features, edge.factor))
+            self.links.append((source, name))
+            source = name
+        if edge.place is not None:
+            source, features = self._placed(edge.place, source, features, entry, leaf)
         if features != leaf.features_in:
             if leaf.features_in != (math.prod(features),):
                 raise CompileError(
@@ -274,6 +283,31 @@ class ModuleGraph:
             self.links.append((source, name))
             source = name
         self.links.append((source, entry))
+
+    def _placed(
+        self, place: tuple[int, int, int], source: str, features: tuple[int, ...], entry: str, leaf: Leaf
+    ) -> tuple[str, tuple[int, ...]]:
+        """Put features where they lie among others: by a matrix of zeros and ones, of the channels of an image."""
+        nir = nir_package()
+        start, size, total = place
+        inner = math.prod(features[1:])
+        image = len(features) in (2, 3) and leaf.features_in == (total // inner, *features[1:]) and start % inner == 0
+        if not image and len(features) > 1:
+            flat = f"{entry}_flat_{source}"
+            self.nodes[flat] = nir.Flatten(input_type={"input": np.array(features)}, start_dim=0)
+            self.links.append((source, flat))
+            source, inner, features = flat, 1, (size,)
+        matrix = np.eye(total // inner, size // inner, -(start // inner))
+        name, kernel = f"{entry}_place_{source}", matrix.reshape(*matrix.shape, *(1,) * (len(features) - 1))
+        rest = (1, 0, 1, 1, np.zeros(len(matrix)))
+        if len(features) == 1:
+            self.nodes[name] = nir.Linear(weight=matrix)
+        elif len(features) == 2:
+            self.nodes[name] = nir.Conv1d(features[1], kernel, *rest)
+        else:
+            self.nodes[name] = nir.Conv2d(features[1:], kernel, *rest)
+        self.links.append((source, name))
+        return name, (len(matrix), *features[1:])
 
     def _is_own_loop(self, name: str, source: str) -> bool:
         """Return whether a layer reads a module and feeds that module only."""

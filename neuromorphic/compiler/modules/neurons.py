@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import pnbx_snn
 from neuromorphic.compiler.folding import to_numpy
-from neuromorphic.compiler.modules.layers import layer_node
+from neuromorphic.compiler.modules.layers import POOLS, layer_node
 from neuromorphic.compiler.nir.neurons import WITH_INPUT, leak_of, lif_node, reset_metadata
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
@@ -33,7 +33,7 @@ TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, 
 SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 """Modules that are followed like the functions they call, which only a network's end may use."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool2d, BitLinear)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, *POOLS, BitLinear)
 SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic, snntorch.Lapicque)
 SHIFTING = (ShiftLIF, ShiftLIFCell)
 OWN_SEQUENCES = (pnbx_snn.LIF, ShiftLIF, Delays)
@@ -54,8 +54,8 @@ _NEAREST = {
     "DeltaLeaky": "Leaky",
     "SLSTM": "RSynaptic",
     "SConv2dLSTM": "RSynaptic with conv2d_channels",
-    "MaxPool2d": "nn.AvgPool2d",
-    "AdaptiveAvgPool2d": "nn.AvgPool2d with a kernel size",
+    "AdaptiveMaxPool2d": "nn.MaxPool2d with a kernel size",
+    "LPPool2d": "nn.AvgPool2d",
     "LayerNorm": "nn.BatchNorm1d, which folds into the layer before it",
     "GroupNorm": "nn.BatchNorm2d, which folds into the layer before it",
     "RMSNorm": "nn.BatchNorm1d, which folds into the layer before it",
@@ -68,8 +68,8 @@ _NEAREST = {
     "LIFRefracCell": "LIFCell",
 }
 _KNOWN = (
-    "nn.Linear, Conv1d, Conv2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, Identity; snntorch Leaky, "
-    "RLeaky, Synaptic, RSynaptic, Lapicque; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, LILinearCell, "
+    "nn.Linear, Conv1d, Conv2d, AvgPool2d, AdaptiveAvgPool2d, MaxPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, "
+    "Identity; snntorch Leaky, RLeaky, Synaptic, RSynaptic, Lapicque; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, LILinearCell, "
     "IAFCell, IAF, LIFRecurrentCell, LIFRecurrent, LSNNCell, LSNN, LSNNRecurrentCell, LSNNRecurrent; pnbx_snn LIF, "
     "Leaky, ShiftLIF, BitLinear, Delays"
 )
@@ -104,6 +104,12 @@ def is_leaf(module: nn.Module) -> bool:
     )
 
 
+def is_spiking(module: nn.Module) -> bool:
+    """Return whether a module gives spikes, 0 or 1."""
+    spiking = tuple(name for name in NORSE_CELLS + NORSE_SEQUENCES if name.startswith(("LIF", "IAF")))
+    return isinstance(module, (*SNNTORCH, pnbx_snn.LIF)) or is_norse(module, spiking)
+
+
 def plain_type(module: nn.Module) -> type[nn.Module]:
     """Return the class of a module; of one with parametrizations (weight_norm, spectral_norm), that beneath them."""
     kind = type(module)
@@ -114,7 +120,7 @@ def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...
     """Return the shape of an input of a module without its axes of time and batch."""
     if isinstance(module, nn.Linear | BitLinear):
         axes = 1
-    elif isinstance(module, nn.Conv2d | nn.AvgPool2d):
+    elif isinstance(module, (nn.Conv2d, *POOLS)):
         axes = 3
     elif isinstance(module, nn.Conv1d):
         axes = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,11 +17,15 @@ class Part:
     """Output of a module, or ``INPUT``.
 
     ``call`` numbers the calls from 1, ``None`` is all of them, stacked; ``port`` 0 is the output, others are states.
+    ``factor`` is what it was multiplied by. ``place`` says where its features lie among those of several outputs put
+    one behind the other: the first, how many, and of how many in all; ``None``: alone.
     """
 
     node: str
     call: int | None = None
     port: int = 0
+    factor: float = 1.0
+    place: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Lost:
-    """A tensor made from known ones by an operation that is no module."""
+    """A tensor made from known ones by an operation that is no module.
+
+    ``readable`` is what modules may read it as: outputs times constants, or several put one behind the other.
+    """
 
     reason: str
+    readable: Source | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,15 @@ class Entry:
         source = self.source if source is None and isinstance(self.source, Source) else source
         ids = self.indices(tensor).reshape(-1)
         return source is not None and len(ids) == source.numel and torch.equal(ids, torch.arange(len(ids)))
+
+    @property
+    def readable(self) -> Source | None:
+        """What modules may read it as."""
+        return self.source if isinstance(self.source, Source) else self.source.readable
+
+    def whole(self, tensor: Tensor) -> Source | None:
+        """Return what modules may read a tensor as that is all of it, in its order."""
+        return self.readable if self.is_whole(tensor, self.readable) else None
 
     def part(self) -> Part | None:
         """Return the one output that the tensor is a part of, ``None`` where it is none or a sum."""

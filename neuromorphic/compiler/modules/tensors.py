@@ -2,13 +2,15 @@
 
 Behind each known storage stands an index that says which element of a module's output lies where, so views, flattening
 and a step cut out of a sequence are followed exactly, and a part of an output or another order of it is noticed.
-Copies, ``torch.stack`` and ``torch.cat`` over steps and sums of known tensors are followed too; any other operation
-loses the trail, and its name is stored for the error. :class:`Returnable` is what a network may make of the output of
-its last module, because it does not change the order of read-outs.
+Copies, ``torch.stack`` and ``torch.cat`` over steps, ``torch.cat`` of features, sums of known tensors and constant
+factors are followed too, and pools as the modules that they are; any other operation loses the trail, and its name is
+stored for the error. :class:`Returnable` is what a network may make of the output of its last module, because it does
+not change the order of read-outs.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +25,7 @@ _CLASSES = {"_softmax", "_log_softmax", "argmax"}
 _RISING = {"exp", "sigmoid", "tanh"}
 _OVER_STEPS = {"sum", "mean", "max", "amax"}
 _SCALED = {"mul", "div", "add", "sub"}
+_SUMS = {"add", "sub"}
 _VALUELESS = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "new_zeros", "new_ones", "new_full"}
 
 
@@ -60,12 +63,45 @@ class Following(TorchDispatchMode):
             self.remember(out, entry.source, entry.indices(known[0]))
         elif name in ("stack", "cat"):
             self._join(args[0], out, name, int(kwargs.get("dim", args[1] if len(args) > 1 else 0)))
-        elif name in ("add", "add_") and len(args) == 2 and isinstance(args[1], Tensor) and not kwargs:
+        elif name.removesuffix("_") in _SUMS and len(args) == 2 and isinstance(args[1], Tensor) and not kwargs:
             self._add(args[0], args[1], out, name)
-        elif not self._follow_returnable(name.removesuffix("_"), args, kwargs, out):
+        elif self.follow_module(name, args, out):
+            pass
+        elif not self._follow_returnable(name.removesuffix("_"), args, kwargs, out) and not self._follow_scaled(
+            name.removesuffix("_"), args, kwargs, out
+        ):
             for tensor in tensors_of(out):
                 if schema.is_mutable or self.find(tensor) is None:  # else it is a view
                     self._lose(tensor, known, name)
+
+    def follow_module(self, name: str, args: Any, out: Any) -> bool:
+        """Follow a function as the module that does the same; return whether it is one."""
+        return False
+
+    def _follow_scaled(self, name: str, args: Any, kwargs: dict[str, Any], out: Tensor) -> bool:
+        """Follow a product with a constant; return whether it is one."""
+        entry = self.find(args[0]) if isinstance(args[0], Tensor) else None
+        scaled = None if entry is None else self._scaled(name, entry, args, kwargs)
+        if entry is None or scaled is None:
+            return False
+        self._lose(out, [args[0]], name, scaled, entry.indices(args[0]))
+        return True
+
+    def _scaled(self, name: str, entry: Entry, args: Any, kwargs: dict[str, Any]) -> Source | None:
+        """Return what modules may read a product with a constant as."""
+        factor = -1.0 if name == "neg" else self._constant(args[1]) if len(args) == 2 and not kwargs else None
+        if factor is None or entry.readable is None or name not in ("mul", "div", "neg") or not math.isfinite(factor):
+            return None
+        if name == "div":
+            factor = 1.0 / factor if factor else math.inf
+        parts = tuple(replace(part, factor=part.factor * factor) for part in entry.readable.parts)
+        return replace(entry.readable, parts=parts) if math.isfinite(factor) else None
+
+    def _constant(self, value: Any) -> float | None:
+        """Return a number, or one in a tensor that comes from no module."""
+        if isinstance(value, Tensor):
+            value = value.item() if value.numel() == 1 and self.find(value) is None else None
+        return float(value) if isinstance(value, int | float) else None
 
     def _join(self, listed: list[Tensor], out: Tensor, name: str, dim: int) -> None:
         """All calls of one module, in order, are its whole sequence, whatever axis they are put along."""
@@ -84,7 +120,27 @@ class Following(TorchDispatchMode):
             source = Source((replace(first[0], call=None),), out.numel())
             self.remember(out, source if first[1] is None else replace(first[1], source=source), joined)
         else:
-            self._lose(out, [tensor for tensor in listed if self.find(tensor) is not None], name)
+            known = [tensor for tensor in listed if self.find(tensor) is not None]
+            self._lose(out, known, name, self._beside(listed, out, dim) if name == "cat" else None)
+
+    def _beside(self, listed: list[Tensor], out: Tensor, dim: int) -> Source | None:
+        """Return what modules may read features of several outputs as that lie one behind the other."""
+        axis = dim % out.ndim
+        total, first, parts = math.prod(out.shape[axis:]), 0, []
+        for tensor in listed:
+            entry, width = self.find(tensor), math.prod(tensor.shape[axis:])
+            source = self._readable(entry, tensor)
+            if source is None and (entry is not None or bool(tensor.any())):
+                return None
+            for part in source.parts if source is not None else ():
+                start, own = part.place[:2] if part.place else (0, width)
+                parts.append(replace(part, place=(first + start, own, total)))
+            first += width
+        return Source(tuple(parts), out.numel())
+
+    def _readable(self, entry: Entry | None, tensor: Tensor) -> Source | None:
+        """Return what modules may read a tensor as that is all of an output, or one step of it."""
+        return None if entry is None else self._step_of(entry, tensor) or entry.whole(tensor)
 
     def _fill(self, target: Tensor, step: Tensor) -> bool:
         """Follow one call's output into its place in a tensor made before; return whether that is what happens."""
@@ -151,7 +207,8 @@ class Following(TorchDispatchMode):
         elif not (name in _RISING or (name in _SCALED and self._is_scaled(name, args, kwargs))):
             return False
         again = origin.operations[-1:] == (name,)
-        self.remember(values, origin if again else replace(origin, operations=(*origin.operations, name)), ids)
+        origin = origin if again else replace(origin, operations=(*origin.operations, name))
+        self.remember(values, replace(origin, readable=self._scaled(name, entry, args, kwargs)), ids)
         return True
 
     @staticmethod
@@ -180,25 +237,28 @@ class Following(TorchDispatchMode):
 
     def _is_scaled(self, name: str, args: Any, kwargs: dict[str, Any]) -> bool:
         """Return whether a tensor is scaled by a positive number, or moved by one that is the same for all classes."""
-        other = args[1] if len(args) == 2 and not kwargs else None
-        if isinstance(other, Tensor):
-            other = other.item() if other.numel() == 1 and self.find(other) is None else None
-        return isinstance(other, int | float) and (other > 0 or name in ("add", "sub"))
+        other = self._constant(args[1]) if len(args) == 2 and not kwargs else None
+        return other is not None and (other > 0 or name in ("add", "sub"))
 
     def _add(self, left: Tensor, right: Tensor, out: Tensor, name: str) -> None:
         entries = [self.find(tensor) for tensor in (left, right)]
-        parts: list[Part] = []
-        for tensor, entry in zip((left, right), entries, strict=True):
+        sign = -1.0 if "sub" in name else 1.0
+        parts: dict[Part, float] = {}
+        for tensor, entry, factor in zip((left, right), entries, (1.0, sign), strict=True):
             if entry is None and not bool(tensor.any()):
                 continue  # zeros stand for what a loop has not computed yet
-            step = self._step_of(entry, tensor)
-            if entry is None or isinstance(entry.source, Lost) or not (step or entry.is_whole(tensor)):
+            source = self._readable(entry, tensor)
+            if source is None or tensor.shape != out.shape:
                 break
-            if tensor.shape != out.shape:
-                break
-            parts += (step or entry.source).parts
+            for part in source.parts:
+                one = replace(part, factor=1.0)
+                parts[one] = parts.get(one, 0.0) + part.factor * factor
         else:
-            self.remember(out, Source(tuple(parts), out.numel()))
+            source = Source(tuple(replace(part, factor=factor) for part, factor in parts.items()), out.numel())
+            if all(part.factor == 1.0 and part.place is None for part in source.parts):
+                self.remember(out, source)
+            else:
+                self._lose(out, [t for t, entry in zip((left, right), entries, strict=True) if entry], name, source)
             return
         self._lose(out, [t for t, entry in zip((left, right), entries, strict=True) if entry is not None], name)
 
@@ -220,7 +280,15 @@ class Following(TorchDispatchMode):
         ids[_places(tensor).reshape(-1).flip(0)] = indices.reshape(-1).flip(0)
         self._known[storage._cdata] = Entry(tensor, source, ids)
 
-    def _lose(self, tensor: Tensor, known: list[Tensor], operation: str) -> None:
+    def _lose(
+        self,
+        tensor: Tensor,
+        known: list[Tensor],
+        operation: str,
+        readable: Source | None = None,
+        indices: Tensor | None = None,
+    ) -> None:
+        """Note which operation a network may not return; ``readable`` is what modules may read it as."""
         first = self.find(known[0])
         assert first is not None
         lost, what = first.source, f"goes through torch's {operation.rstrip('_')!r}{self._inside}"
@@ -229,7 +297,7 @@ class Following(TorchDispatchMode):
             lost = Lost(f"{' + '.join(dict.fromkeys(nodes))} {what}, which is no module")
         elif isinstance(lost, Returnable):
             lost = Lost(f"{self.names[lost.source.parts[0].node]} {what}")
-        self.remember(tensor, lost)
+        self.remember(tensor, replace(lost, readable=readable), indices)
 
 
 def _places(tensor: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuromorphic.compiler.modules.neurons import features_of, refuse_unless_supported
+from neuromorphic.compiler.modules.layers import pool_of
+from neuromorphic.compiler.modules.neurons import features_of, is_spiking, refuse_unless_supported
 from neuromorphic.compiler.modules.sources import INPUT, Entry, Lost, Part, Source, rows_of, tensors_of
 from neuromorphic.compiler.modules.tensors import Following
 from neuromorphic.errors import CompileError
@@ -20,10 +21,12 @@ STATES = ("spk", "syn", "mem")
 
 @dataclass(frozen=True)
 class Edge:
-    """``node`` feeds a module, ``delay`` steps late."""
+    """``node`` feeds a module, ``delay`` steps late, times a factor and at a place, as a part says it."""
 
     node: str
     delay: int
+    factor: float = 1.0
+    place: tuple[int, int, int] | None = None
 
 
 @dataclass
@@ -60,6 +63,8 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         self.leaves: dict[str, Leaf] = {}
         self.input_features: tuple[int, ...] | None = None
         self.returned_tensors: list[tuple[Tensor, Entry | None]] = []
+        self.functions: dict[Any, Leaf] = {}  # that were called as modules
+        self.steps: dict[Any, Source] = {}  # what they gave
 
     def enter(self, leaf: Leaf, given: Any) -> None:
         """Note what a leaf is called with."""
@@ -103,17 +108,20 @@ class Trace(Following):  # type: ignore[no-untyped-call]
             raise CompileError(
                 f"{leaf.where}: its input has no known origin: it comes from no module and not from the sample"
             )
-        if isinstance(entry.source, Lost):
+        source = entry.readable
+        if source is None:
+            assert isinstance(entry.source, Lost)
             raise CompileError(
                 f"{leaf.where}: its input has no known origin: {entry.source.reason}. Only modules become nodes; "
-                "between them views, reshapes, torch.stack over steps and sums are followed"
+                "between them views, reshapes, torch.stack over steps, torch.cat, sums, constant factors and pools are "
+                "followed"
             )
-        edges = [self._edge(leaf, part, entry, tensor) for part in entry.source.parts]
+        edges = [self._edge(leaf, part, entry, source, tensor) for part in source.parts]
         if len({edge.node for edge in edges}) < len(edges):
             raise CompileError(f"{leaf.where}: its input adds the output of a module to itself; scale its weights")
         return frozenset(edges)
 
-    def _edge(self, leaf: Leaf, part: Part, entry: Entry, tensor: Tensor) -> Edge:
+    def _edge(self, leaf: Leaf, part: Part, entry: Entry, source: Source, tensor: Tensor) -> Edge:
         if part.port:
             raise CompileError(
                 f"{leaf.where}: its input is a state of {self.leaves[part.node].where}; spikes travel between "
@@ -122,21 +130,67 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         width = math.prod(leaf.features_in)
         rows = rows_of(entry.indices(tensor), width)
         if part.node == INPUT:
+            if part.place is not None:
+                raise CompileError(
+                    f"{leaf.where}: its input holds the sample beside features of modules; add it instead"
+                )
             self._check_input(leaf, rows, width)
-            return Edge(INPUT, 0)
+            return Edge(INPUT, 0, part.factor)
         producer = self.leaves[part.node]
-        assert isinstance(entry.source, Source)
-        if rows is not None and width == math.prod(producer.features_out):
-            total = entry.source.numel // width
+        own = math.prod(producer.features_out)
+        edge = Edge(part.node, 0, part.factor, part.place)
+        if rows is not None and (own if part.place is None else part.place[1:]) == (
+            width if part.place is None else (own, width)
+        ):
+            total = source.numel // width
             if len(rows) % total == 0 and torch.equal(rows, torch.arange(total).repeat(len(rows) // total)):
-                return Edge(part.node, 0 if part.call is None else leaf.calls - part.call)
+                return replace(edge, delay=0 if part.call is None else leaf.calls - part.call)
             in_order = (part.call or 1) == 1 and int(rows[0]) == (leaf.calls - 1) * len(rows)
             if in_order and torch.equal(rows, torch.arange(len(rows)) + rows[0]):
-                return Edge(part.node, 0)  # one step of a sequence, the next one at every call
+                return edge  # one step of a sequence, the next one at every call
         raise CompileError(
             f"{leaf.where}: its input is a part of the output of {producer.where}, or that output in another order "
             "or at another step; NIR joins whole outputs"
         )
+
+    def _is_positive(self, part: Part) -> bool:
+        """Return whether a part is spikes, 0 or 1, times a positive factor."""
+        spikes = part.node != INPUT and not part.port and is_spiking(self.leaves[part.node].module)
+        return spikes and part.factor > 0
+
+    def follow_module(self, name: str, args: Any, out: Any) -> bool:
+        """Follow a function of torch as the module that does the same; a step calls it once for each input."""
+        entry = self.find(args[0]) if args and isinstance(args[0], Tensor) else None
+        source = None if entry is None else entry.readable
+        if entry is None or source is None:
+            return False
+        if name == "relu" and all(self._is_positive(part) for part in source.parts):
+            self.remember(out, entry.source, entry.indices(args[0]))
+            return True
+        module = pool_of(name, args, out)
+        if module is None:
+            return False
+        result = out[0] if isinstance(out, tuple) else out
+        made_of = "_".join(part.node.replace(".", "_") for part in source.parts)
+        key = (repr(module), *(replace(part, call=None) for part in source.parts))
+        step = (key, source.parts[0].call, int(entry.indices(args[0]).reshape(-1)[0]))
+        if step in self.steps:
+            self.remember(result, self.steps[step])
+            return True
+        if key not in self.functions:
+            again = sum(other[1:] == key[1:] for other in self.functions)
+            self.functions[key] = Leaf(
+                f"{made_of}_{name.strip('_').removesuffix('_with_indices')}{again or ''}", module
+            )
+        leaf = self.functions[key]
+        self.leaves.setdefault(leaf.name, leaf)
+        self.names[leaf.name] = leaf.where
+        self.enter(leaf, args[0])
+        self.leave(leaf, args[0].ndim - len(leaf.features_in), result)
+        made = self.find(result)
+        assert made is not None and isinstance(made.source, Source)
+        self.steps[step] = made.source
+        return True
 
     def _check_input(self, leaf: Leaf, rows: Tensor | None, width: int) -> None:
         """Note which rows of the sample a leaf reads."""
@@ -234,7 +288,7 @@ def trace(module: nn.Module, sample: Tensor, leaves: dict[str, nn.Module]) -> Tr
             handle.remove()
     for leaf in found.leaves.values():
         after = _parameters(leaf.module)
-        for name, tensor in before[leaf.name].items():
+        for name, tensor in before.get(leaf.name, {}).items():
             if not torch.equal(tensor.nan_to_num(), after[name].nan_to_num()):
                 raise CompileError(f"{leaf.where}: its {name} changes while the network runs; a program's stay")
     return found

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from neuromorphic.compiler.weight_integers import LARGEST, SMALLEST, Float64
+from neuromorphic.compiler.windows import Window
 from neuromorphic.errors import CompileError
 from neuromorphic.ops.base import MAX_SIZE
 from neuromorphic.ops.delay import MAX_DELAY
@@ -27,7 +28,10 @@ WHOLE = 1e-6
 """How far a delay may be from a whole number of steps; relative, where it is longer than one step."""
 PASSING = ("Pass", "Output", "Flatten")
 ELEMENTWISE = (*PASSING, "Scale", "Delay")
-LINEAR = (*ELEMENTWISE, "Affine", "Linear", "Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")
+WINDOWED = ("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d")
+LINEAR = (*ELEMENTWISE, "Affine", "Linear", *WINDOWED)
+POOLS = ("MaxPool2d",)
+"""Not in NIR: what a network of torch has, written by :mod:`neuromorphic.compiler.modules`."""
 NEURONS = ("Threshold", "I", "LI", "IF", "LIF", "CubaLI", "CubaLIF")
 
 
@@ -60,6 +64,8 @@ class Map:
     """What a linear node does: ``y = apply(x) + offset``, later by ``steps``.
 
     ``apply`` takes ``[B, *shape_in]`` and returns ``[B, *shape_out]``, float64; ``steps`` is ``[*shape_out]``.
+    ``weights`` are its own: factors, a matrix, or kernels ``[O, C / groups, kh, kw]`` of the windows ``window``, which
+    is ``None`` where its margins are not alike on both sides.
     """
 
     shape_in: Shape
@@ -67,6 +73,8 @@ class Map:
     apply: Callable[[torch.Tensor], torch.Tensor]
     offset: torch.Tensor | None = None
     steps: torch.Tensor | None = None
+    weights: Float64 | None = None
+    window: Window | None = None
 
 
 def numbers(node: Node, field: str) -> Float64:
@@ -154,7 +162,7 @@ def linear_map(node: Node, shape: Shape, dt: float) -> Map:
         scale = numbers(node, "scale")
         shape = shape_taken(node, shape, scale.shape or shape)
         factor = torch.from_numpy(scale)
-        return Map(shape, shape, lambda x: x * factor)
+        return Map(shape, shape, lambda x: x * factor, weights=scale)
     if node.kind == "Delay":
         return _delay(node, shape, dt)
     if node.kind in ("Affine", "Linear"):
@@ -220,7 +228,7 @@ def _affine(node: Node, shape: Shape) -> Map:
     weight, offset = torch.from_numpy(array), None
     if node.kind == "Affine":
         offset = _bias(node, len(array))
-    return Map(shape, (array.shape[0],), lambda x: x @ weight.T, offset)
+    return Map(shape, (array.shape[0],), lambda x: x @ weight.T, offset, weights=array)
 
 
 def _bias(node: Node, size: int) -> torch.Tensor:
@@ -271,7 +279,61 @@ def _convolution(node: Node, shape: Shape) -> Map:
         result: torch.Tensor = convolve(wide, kernels, stride=stride, dilation=dilation, groups=groups)
         return result
 
-    return Map(shape, out, apply, None if offset is None else offset.expand(out).clone())
+    wide, window = _shared_window(weight, shape, stride, before, after, dilation, groups)
+    return Map(shape, out, apply, None if offset is None else offset.expand(out).clone(), weights=wide, window=window)
+
+
+def _shared_window(
+    weight: Float64,
+    shape: Shape,
+    stride: list[int],
+    before: list[int],
+    after: list[int],
+    dilation: list[int],
+    groups: int,
+) -> tuple[Float64, Window | None]:
+    """Return kernels ``[O, C / groups, kh, kw]`` and where their windows lie; ``None`` where one side has more zeros.
+
+    One zero more at the end is a row of zeros at the start of the kernel, and as many zeros at both sides.
+    """
+    for axis, (less, more, apart) in enumerate(zip(before, after, dilation, strict=True)):
+        if more != less:
+            if more - less != apart:
+                return weight, None
+            weight = np.pad(weight, [(0, 0)] * (2 + axis) + [(1, 0)] + [(0, 0)] * (len(before) - 1 - axis))
+    if weight.ndim == 3:  # one axis is a row
+        weight, shape = weight[:, :, None], (shape[0], 1, shape[1])
+        stride, after, dilation = [1, *stride], [0, *after], [1, *dilation]
+    pairs = [(int(rows), int(columns)) for rows, columns in (shape[1:], weight.shape[2:], stride, after, dilation)]
+    return weight, Window(*pairs, groups)
+
+
+@dataclass(frozen=True)
+class MaxWindow(Window):
+    """The windows of a max pool over an image of some channels."""
+
+    channels: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of the image."""
+        return (self.channels, *self.size)
+
+
+def max_window(node: Node, shape: Shape) -> MaxWindow:
+    """Return the windows of a max pool over an image ``[C, H, W]``."""
+    if len(shape) != 3:
+        raise node.refuse(f"takes an input [channels, height, width], gets shape {list(shape)}")
+    kernel, stride = (integers(node, field, 2, 1) for field in ("kernel_size", "stride"))
+    padding = integers(node, "padding", 2, 0)
+    if any(2 * by > n for by, n in zip(padding, kernel, strict=True)):
+        raise node.refuse(f"padding must be at most half of the kernel {kernel}, got {padding}")
+    rows, columns = zip(kernel, stride, padding, strict=True)
+    pairs = [(a, b) for a, b in zip(rows, columns, strict=True)]
+    window = MaxWindow((shape[1], shape[2]), *pairs, channels=shape[0])
+    if min(window.output) < 1:
+        raise node.refuse(f"a kernel of {kernel} does not fit an input of {list(shape[1:])}")
+    return window
 
 
 def _padding(node: Node, dims: int, stride: list[int], span: list[int]) -> tuple[list[int], list[int]]:

@@ -13,14 +13,15 @@ from neuromorphic.compiler.currents import Currents, Source, currents_of
 from neuromorphic.compiler.draft import Draft, state_integers
 from neuromorphic.compiler.folding import add_running_sum, event_source
 from neuromorphic.compiler.nir.neurons import SPIKING, Population, population
-from neuromorphic.compiler.nir.nodes import Node
+from neuromorphic.compiler.nir.nodes import NEURONS, Node, max_window
+from neuromorphic.compiler.nir.paths import Path
 from neuromorphic.compiler.nir.signals import Signal, Signals
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.spiking import Integrator, spiking_population
 from neuromorphic.compiler.weight_integers import FINE_BITS, Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
-from neuromorphic.ops import LI, Delay, Operation
+from neuromorphic.ops import LI, Delay, MaxPool, Operation, SpikePool
 from neuromorphic.ops.delay import MAX_DELAY
 
 FINEST = 2.0**12
@@ -47,20 +48,24 @@ class Operations:
         self.wiring, self.draft, self.dt, self.options = wiring, draft, dt, options
         self.signals = Signals(wiring)
         self.units: dict[str, Any] = {}
+        self.row_units: dict[str, Float64] = {}  # of sources of sums: the real value of one of each unit, [N]
         self.late: dict[tuple[str, int], Source] = {}
         self.sources: dict[str, Source] = {}
         for node in wiring.populations():
-            kind, size = "events" if node.kind in SPIKING else "values", math.prod(wiring.shapes[node.name])
-            self.sources[node.name] = Source(node.name, size, kind, 1, 1.0)
-            draft.declare_spikes(node.name, size)
+            if node.kind in NEURONS:
+                kind, size = "events" if node.kind in SPIKING else "values", math.prod(wiring.shapes[node.name])
+                self.sources[node.name] = Source(node.name, size, kind, 1, 1.0)
+                draft.declare_spikes(node.name, size)
         self.sources[draft.ops[0].name] = event_source(draft.ops[0])
 
     def delayed(self, node: Node, name: str, steps: int) -> Source:
         """Return a source, late by some steps."""
+        if name not in self.sources:
+            raise node.refuse(f"reads {name}, which closes a loop; only spikes of neurons can")
         source = self.sources[name]
         if steps == 0:
             return source
-        if source.kind == "values":
+        if source.kind != "events":
             raise node.refuse(
                 f"gets the values of {name} {steps} steps late, and only spikes can be delayed; end {name} in a neuron "
                 "that spikes, or leave out the delay or the loop"
@@ -75,11 +80,23 @@ class Operations:
 
     def currents(self, node: Node, name: str, signal: Signal, **options: Any) -> Currents:
         """Return the synapses of a population; of 15 bits, unless asked for 8, where the graph has a loop."""
-        parts = [(self.delayed(node, source, steps), matrix) for (source, steps), matrix in signal.terms.items()]
+        parts = [
+            (self.delayed(node, source, path.steps), path.weights, path.layout)
+            for source, path in (self._in_units(node, *term) for term in signal.terms)
+        ]
         bits = self.options.weight_bits
-        if bits is None and (self.wiring.late or any(steps > 0 for _, steps in signal.terms)):
+        if bits is None and (self.wiring.late or any(path.steps > 0 for _, path in signal.terms)):
             bits = FINE_BITS
         return currents_of(name, parts, bits=bits, **options)
+
+    def _in_units(self, node: Node, source: str, path: Path) -> tuple[str, Path]:
+        """Return a path of a source of sums with their units in its weights."""
+        if source not in self.row_units:
+            return source, path
+        in_units = path.times_source(self.row_units[source])
+        if in_units is None:
+            raise node.refuse(f"reads {source} in another shape than its image, which has a unit for each channel")
+        return source, in_units
 
     def integrate(
         self, node: Node, name: str, signal: Signal, what: Integrator, *, own_units: bool = False
@@ -158,16 +175,60 @@ class Operations:
             spikes = what.theta is not None
             source, units = self.integrate(node, f"{node.name}_syn", signal, what.synaptic, own_units=spikes)
             self.sources[source.name] = source
-            signal = Signal({(source.name, 0): units / source.unit}, np.zeros(source.size))
+            signal = Signal([(source.name, Path(units / source.unit))], np.zeros(source.size))
         if what.theta is None:
             self.sources[node.name], _ = self.integrate(node, node.name, signal, what.membrane)
         else:
             self.spike(node, signal, what)
 
+    def max_pool(self, node: Node) -> None:
+        """Add a max pool: an OR of spikes, or the largest of integer sums, which have one unit in each channel.
+
+        A positive factor and a bias of a channel go through it, and come into the neurons behind it.
+        """
+        name, window = node.name, max_window(node, self.wiring.shape_in(node.name))
+        signal = self.signals.reaching(name)
+        channels, size = window.channels, math.prod(self.wiring.shapes[name])
+        where = (window.shape, window.kernel, window.stride, window.padding)
+        parts = [(self.delayed(node, source, path.steps), path) for source, path in signal.terms]
+        if not parts:
+            raise node.refuse("nothing but a bias reaches it")
+        source, path = parts[0]
+        alone = len(parts) == 1 and path.is_identity and not signal.offset.any()
+        if alone and source.kind == "events" and self.draft.event_range(source.name) == (0, 1):
+            self.draft.add([SpikePool(name, source.name, *where)])
+            self.sources[name] = Source(name, size, "events", source.peak, source.unit)
+            return
+        currents = self.currents(node, name, signal, own_units=True)
+        by_channel = signal.offset.reshape(channels, -1)
+        if (
+            len(currents.synapses) == 1
+            and currents.synapses[0].source.kind != "values"
+            and np.ptp(by_channel, axis=1).max() == 0
+        ):
+            made, [output], _ = currents.ops(0)
+            self.draft.add(made)
+            units, offset = currents.unit, by_channel[:, 0]
+        else:  # sums of several sources, or of 15 bits, are added up first
+            zero = np.zeros(len(signal.offset))
+            added, units = self.integrate(node, f"{name}_sum", signal, Integrator(zero, zero + 1, zero), own_units=True)
+            output, offset = added.name, np.zeros(channels)
+        units = units.reshape(channels, -1)
+        if (units != units[:, :1]).any():
+            raise node.refuse("the values of one channel have several units, among which none is the largest")
+        self.draft.add([MaxPool(name, output, *where)])
+        low, high = self.draft.ranges[name]
+        self.sources[name] = Source(name, size, "sums", max(-int(low.min()), int(high.max()), 1), 1.0)
+        self.row_units[name] = np.repeat(units[:, 0], size // channels)
+        self.signals.constants[name] = np.repeat(offset, size // channels)
+
     def build(self) -> None:
         """Add every population and every end of the graph."""
         for node in self.wiring.populations():
-            self.neurons(node)
+            if node.kind == "MaxPool2d":
+                self.max_pool(node)
+            else:
+                self.neurons(node)
         for node in self.wiring.readouts():
             self.sum_up(node)
         if len(self.draft.ops) == 1:

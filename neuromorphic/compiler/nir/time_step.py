@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from neuromorphic.compiler.nir.neurons import LEAKY, NO_LEAK
+from neuromorphic.compiler.nir.neurons import LEAKY, NO_LEAK, SPIKING
 from neuromorphic.compiler.nir.nodes import WHOLE, Node, numbers
 from neuromorphic.compiler.nir.signals import Signals
 from neuromorphic.compiler.nir.wiring import Wiring
@@ -155,11 +155,10 @@ def _weak(graph: Any, dt: float, largest: float) -> str | None:
             continue
         signal = Signals(wiring).reaching(name)
         peak = np.abs(signal.offset)
-        for (source, _), weights in signal.terms.items():
-            if wiring.nodes[source].kind in ("I", "LI", "CubaLI"):
+        for source, path in signal.terms:
+            if wiring.nodes[source].kind not in (*SPIKING, "Input"):
                 break  # values have no largest that is known here
-            per_event = np.abs(weights).reshape(len(peak), -1).sum(axis=1)
-            peak = peak + per_event * (largest if source == wiring.input else 1.0)
+            peak = peak + path.peak() * (largest if source == wiring.input else 1.0)
         else:
             if (dt * peak <= np.broadcast_to(numbers(node, "v_threshold"), wiring.shapes[name]).reshape(-1)).all():
                 return name

@@ -13,7 +13,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 from neuromorphic.compiler.nir import nodes as linear_nodes
-from neuromorphic.compiler.nir.nodes import LINEAR, NEURONS, PASSING, Map, Node, Shape, numbers
+from neuromorphic.compiler.nir.nodes import LINEAR, NEURONS, PASSING, POOLS, Map, Node, Shape, numbers
 from neuromorphic.compiler.nir.portable import unfold
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError
@@ -46,6 +46,7 @@ class Wiring:
                 raise node.refuse("nothing connects it with the input")
         self.shapes: dict[str, Shape] = {}
         self.maps: dict[str, Map] = {}
+        self.taken: dict[str, Shape] = {}  # of max pools
         self._fit_shapes(order, dt)
         self.late = self._closing_edges()
 
@@ -89,7 +90,7 @@ class Wiring:
             return ends[0][0], ends[1][1]
         name = "".join(c if c.isalnum() else "_" for c in "_".join(full))  # as operations may be named
         name = name if any(c.isalnum() for c in name) else f"node{name}"
-        if kind not in (*LINEAR[1:], *NEURONS, "Input"):
+        if kind not in (*LINEAR[1:], *NEURONS, *POOLS, "Input"):
             raise CompileError(
                 f"{name} ({kind}): has no integer operations here; what has is {', '.join(LINEAR[1:])}, "
                 f"{', '.join(NEURONS)}, Input and sub-graphs (NIRGraph)"
@@ -155,6 +156,9 @@ class Wiring:
             if node.is_linear:
                 self.maps[name] = linear_nodes.linear_map(node, shape, dt)
                 self.shapes[name] = self.maps[name].shape_out
+            elif node.kind in POOLS:
+                self.taken[name] = shape
+                self.shapes[name] = (shape[0], *linear_nodes.max_window(node, shape).output)
             else:
                 self.shapes[name] = self._population(node, shape)
         for source, target in self.edges:
@@ -167,7 +171,7 @@ class Wiring:
 
     def shape_in(self, name: str) -> Shape:
         """Return the shape that a node takes."""
-        return self.maps[name].shape_in if name in self.maps else self.shapes[name]
+        return self.maps[name].shape_in if name in self.maps else self.taken.get(name, self.shapes[name])
 
     def _population(self, node: Node, shape: Shape) -> Shape:
         fields = [field for field in NEURON_FIELDS if getattr(node.nir, field, None) is not None]
@@ -195,7 +199,7 @@ class Wiring:
         return set(closing)
 
     def populations(self) -> list[Node]:
-        """Return neurons so that each stands after those that it reads without a delay."""
+        """Return neurons and max pools so that each stands after those that it reads without a delay."""
         delayed = self.delays
         sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(self.nodes, ()))
         for source, target in self.edges:
@@ -210,7 +214,7 @@ class Wiring:
             _, name = heapq.heappop(ready)
             found.append(self.nodes[name])
             sorter.done(name)
-        return [node for node in found if node.kind in NEURONS]
+        return [node for node in found if node.kind in (*NEURONS, *POOLS)]
 
     def readouts(self) -> list[Node]:
         """Return the linear nodes at the ends of the graph that do more than name a population or the input."""

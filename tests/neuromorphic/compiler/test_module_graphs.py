@@ -540,19 +540,19 @@ class Between(nn.Module):
 
 BETWEEN = {
     "relu": (
-        lambda x, spk, mem: torch.relu(spk),
-        "fc2 .* no known origin: lif1 .* goes through torch's 'relu', which is no",
+        lambda x, spk, mem: torch.relu(-spk),
+        "fc2 .* no known origin: lif1 .* goes through torch's 'neg', which is no",
     ),
-    "mul": (lambda x, spk, mem: spk * 2.0, "fc2 .* goes through torch's 'mul'"),
+    "mul": (lambda x, spk, mem: spk * spk, "fc2 .* goes through torch's 'mul'"),
     "add_number": (lambda x, spk, mem: spk + 1.0, "fc2 .* goes through torch's 'add'"),
-    "in place": (lambda x, spk, mem: spk.mul_(3.0), "fc2 .* goes through torch's 'mul'"),
+    "in place": (lambda x, spk, mem: spk.pow_(2.0), "fc2 .* goes through torch's 'pow'"),
     "cat": (lambda x, spk, mem: torch.cat([spk[:, :2], spk[:, 2:]], 1), "fc2 .* goes through torch's 'cat'"),
     "membrane": (lambda x, spk, mem: mem, "fc2 .* is a state of lif1"),
     "noise": (lambda x, spk, mem: torch.ones(2, 4), "fc2 .* comes from no module and not from the sample"),
     "zeros": (lambda x, spk, mem: torch.zeros(2, 4), "fc2 .* it is zero and comes from no module"),
     "permuted": (lambda x, spk, mem: spk.view(2, 2, 2).transpose(1, 2).reshape(2, 4), "fc2 .* another order"),
     "samples mixed": (lambda x, spk, mem: spk.t().reshape(2, 4), "fc2 .* another order"),
-    "doubled": (lambda x, spk, mem: spk + spk, "fc2 .* adds the output of a module to itself"),
+    "twice": (lambda x, spk, mem: torch.cat([spk, spk], 1)[:, :4], "fc2 .* is a part of the output of lif1"),
 }
 
 
@@ -688,8 +688,11 @@ def test_convolutions_that_are_refused():
         (nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), "padding_mode='reflect' cannot be exported"),
         (nn.Conv2d(2, 3, (2, 3)), r"a kernel of \[2, 3\] cannot be exported"),
         (nn.Conv2d(2, 3, 2, padding="same"), "pads its two sides unequally; use an odd kernel"),
-        (nn.AvgPool2d(2, ceil_mode=True), "ceil_mode, divisor_override and count_include_pad=False are not in NIR"),
-        (nn.MaxPool2d(2), "MaxPool2d cannot be exported; the nearest that can is nn.AvgPool2d"),
+        (nn.AvgPool2d(4, ceil_mode=True), "ceil_mode adds windows that lie partly outside"),
+        (nn.AvgPool2d(2, divisor_override=3), "divisor_override and count_include_pad=False are not in NIR"),
+        (nn.AdaptiveAvgPool2d(4), r"makes \[4, 4\] of \[6, 6\] with windows of several sizes"),
+        (nn.MaxPool2d(2), "1: a MaxPool2d has no node in NIR"),
+        (nn.MaxPool2d(2, dilation=2), "dilation and return_indices cannot be compiled"),
     ):
         with pytest.raises(CompileError, match=message):
             graph_of(nn.Sequential(nn.Identity(), layer), image)

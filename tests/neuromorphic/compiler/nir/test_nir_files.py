@@ -146,7 +146,9 @@ REFUSED = {
         flat(
             x=nir.Input(np.array([1, 128, 128])),
             w=nir.Conv2d(None, np.ones((1, 1, 3, 3)), 1, 1, 1, 1, np.zeros(1)),
+            again=nir.Conv2d(None, np.ones((1, 1, 3, 3)), 1, 1, 1, 1, np.zeros(1)),
             n=nir.I(np.ones((1, 128, 128))),
+            edges="x w, w again, again n",
         ),
         "its matrix of 16384 x 16384 weights from x is larger than 67108864",
     ),

@@ -16,7 +16,7 @@ from neuromorphic.compiler.nir.signals import Signals
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.weight_integers import integers_of
 from neuromorphic.errors import CompileError
-from neuromorphic.ops import LI, LIF, Delay, Dense, Readout, Scale
+from neuromorphic.ops import LI, LIF, Delay, Dense, Readout, Scale, SumPool
 from nir_nets import DT, B, M, N, T, graph_of, on_grid, one_lif, parameters, rng_of, simulate, spikes_in, ternary
 
 
@@ -175,15 +175,16 @@ def test_a_chain_is_one_matrix_equal_to_torchs():
     x = spikes_in(rng, 0.5, 2 * 8 * 8)
     with torch.no_grad():
         expected = chain(torch.from_numpy(x.reshape(T * B, 2, 8, 8)).double()).numpy().reshape(T, B, N)
-    assert list(signal.terms) == [("x", 0)]
-    np.testing.assert_allclose(x @ signal.terms["x", 0].T + signal.offset, expected, atol=1e-12)
+    [(source, path)] = signal.terms  # a convolution behind a convolution is multiplied out
+    assert (source, path.steps, path.weights.ndim) == ("x", 0, 2)
+    np.testing.assert_allclose(x @ path.weights.T + signal.offset, expected, atol=1e-12)
     program = compile_nir(graph, num_steps=T)
     assert [type(op) for op in program.ops[1:]] == [Dense, LIF]
     p["v_threshold"] = np.maximum(3 * expected.mean((0, 1)), 0.05)
     graph.nodes["n"] = nir.LIF(**p)
     spikes = got(compile_nir(graph, num_steps=T), x, "n")
     assert_near("LIF", spikes, simulate("LIF", p, expected), 0.98)
-    rounded = integers(signal.terms["x", 0], own_units=True)  # what is left is the rounding of 8 bits
+    rounded = integers(path.weights, own_units=True)  # what is left is the rounding of 8 bits
     assert_near("LIF", spikes, simulate("LIF", p, x @ rounded.T + signal.offset), 0.998)
 
 
@@ -198,16 +199,41 @@ def test_conv1d_and_sum_pool(padding):
     expected = conv(x).detach().numpy()
     graph = graph_of("x c, c n", x=nir.Input(np.array([2, 10])), c=node, n=nir.I(r=np.ones(expected.shape[1:])))
     signal = Signals(Wiring(graph, DT)).reaching("n")
-    actual = x.numpy().reshape(4, -1) @ signal.terms["x", 0].T + signal.offset
+    [(_, path)] = signal.terms
+    assert path.weights.shape == (3, 2, 1, 3)
+    actual = given_by(path, x.numpy().reshape(4, -1)) + signal.offset
     np.testing.assert_allclose(actual.reshape(expected.shape), expected, atol=1e-12)
     pool = nir.SumPool2d(np.array([2, 3]), np.array([2, 1]), np.array([0, 1]))
     y = torch.from_numpy(rng.random((4, 2, 6, 5)))
     sums = 6 * nn.functional.avg_pool2d(y, (2, 3), (2, 1), (0, 1)).numpy()
     graph = graph_of("x p, p n", x=nir.Input(np.array([2, 6, 5])), p=pool, n=nir.I(r=np.ones(sums.shape[1:])))
-    matrix = Signals(Wiring(graph, DT)).reaching("n").terms["x", 0]
-    np.testing.assert_allclose((y.numpy().reshape(4, -1) @ matrix.T).reshape(sums.shape), sums, atol=1e-12)
-    [plane] = planes(matrix)
-    assert (plane.unit == 1.0).all()  # ternary
+    [(_, path)] = Signals(Wiring(graph, DT)).reaching("n").terms
+    assert path.weights.tolist() == [1.0, 1.0]  # of each channel: only the pool sums
+    np.testing.assert_allclose(given_by(path, y.numpy().reshape(4, -1)).reshape(sums.shape), sums, atol=1e-12)
+    program = compile_nir(graph, num_steps=3)
+    assert [type(op) for op in program.ops[1:]] == [SumPool, LI]
+
+
+def given_by(path, x):
+    """What a path makes of values ``[B, N]``, by torch."""
+    image, layout = torch.from_numpy(x), path.layout
+
+    def pooled(image, window):
+        pool = nn.functional.avg_pool2d
+        return pool(image.unflatten(1, (-1, *window.size)), window.kernel, window.stride, window.padding) * window.area
+
+    for window in layout.before:
+        image = pooled(image, window).flatten(1)
+    if layout.conv is None:
+        count = image.shape[1] // len(path.weights)
+        return (image.unflatten(1, (-1, count)) * torch.from_numpy(path.weights)[:, None]).flatten(1).numpy()
+    conv = layout.conv
+    where = {"stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation, "groups": conv.groups}
+    image = image.unflatten(1, (-1, *conv.size))
+    image = nn.functional.conv2d(image, torch.from_numpy(path.weights), **where).flatten(1)
+    for window in layout.after:
+        image = pooled(image, window).flatten(1)
+    return image.numpy()
 
 
 def planes(weights, *, own_units=False, bits=None):
