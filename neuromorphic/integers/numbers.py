@@ -29,6 +29,7 @@ STATE_MIN = -STATE_MAX
 DECAY_BITS = 12
 DECAY_ONE = 1 << DECAY_BITS
 INT32_MAX = (1 << 31) - 1
+INT64_MIN = -(1 << 63)
 _EXACT_FLOAT = 1 << 53
 
 Int64 = NDArray[np.int64]
@@ -107,8 +108,7 @@ class NumPy:
 
     def window_max(self, image: Any, kernel: Pair, stride: Pair, padding: Pair) -> Any:
         """Return the largest value of each window of an image ``[C, H, W]``; what lies outside is never the largest."""
-        lowest = np.iinfo(np.int64).min
-        return reduce(np.maximum, (part for _, part in _shifted(image, kernel, stride, padding, (1, 1), lowest)))
+        return reduce(np.maximum, (part for _, part in _shifted(image, kernel, stride, padding, (1, 1), INT64_MIN)))
 
     def pick(self, matrix: Any, index: Any) -> Any:
         """Return of every column of ``[rows, N]`` the entry in row ``index[i]``: ``[N]``."""

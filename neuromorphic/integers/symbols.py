@@ -195,9 +195,13 @@ class Symbols:
     def pick(self, matrix: Symbol, index: Symbol) -> Symbol:
         """Return of every column the entry in a row of its own."""
         _check_row(matrix, index)
-        first, last = index.span
-        low, high = (end[first : last + 1] for end in matrix.range)
-        return Symbol("pick", (matrix, index), matrix.shape[1:], low.min(axis=0), high.max(axis=0))
+        if np.array_equal(index.low, index.high):
+            low, high = (NumPy().pick(end[np.newaxis], index.low)[0] for end in matrix.range)
+        else:
+            first, last = index.span
+            low, high = (end[first : last + 1] for end in matrix.range)
+            low, high = low.min(axis=0), high.max(axis=0)
+        return Symbol("pick", (matrix, index), matrix.shape[1:], low, high)
 
     def deliver(self, weights: Symbol, counts: Symbol, start: Symbol, low: int, high: int) -> Symbol:
         """Add what events bring in their order, limiting every partial sum."""

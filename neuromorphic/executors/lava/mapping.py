@@ -10,14 +10,17 @@ Facts used (lava-nc 0.10.0, read in its sources and checked by this package's te
   as {-1, 0, 1} silently becomes {-2, 0, 0}. With ``num_weight_bits=2`` weights ``128 * T`` stay exact (2-bit synapses);
   with 8 bits ``2 * W`` does, for ``|W| <= 127``. ``weight_exp`` shifts the sum, left or right; every right shift here
   is exact because the sum is a multiple of it.
-* ``Dense`` delays by one step. ``DelayDense(delays=d)`` delays by ``d + 1``.
+* ``Conv`` ignores its exponent and number of bits and holds odd weights, so weights are shifted before it has them. It
+  is a true convolution: kernels are turned round. Its images are ``(x, y, channel)``, which virtual ports make of
+  ``(channel, row, column)``. Its sums wrap at 24 bits. Strides, margins and the like are int8 in its model.
+* ``Dense`` and ``Conv`` delay by one step. ``DelayDense(delays=d)`` delays by ``d + 1``, ``Conv`` has no such thing.
 * ``LIFReset`` is ``LIF`` that clears its state when ``t % interval == offset``: one network runs sample after sample,
   each layer clearing itself on the step in which the sample's first events arrive, so biases cannot run ahead.
 * ``LIF`` shifts its input left by 6, its threshold too, and holds one threshold and one decay per population; its bias
   is a 13-bit mantissa with an exponent. The synaptic current ``u`` wraps at 24 bits.
 
-Time. A stock ``Dense`` is one step late, our own processes are not. The depth of an operation is how many steps it runs
-behind the program: that of its latest source, one more behind a stock ``Dense``, ``steps`` less behind a ``Delay``.
+Time. A stock synapse is one step late, our own processes are not. The depth of an operation is how many steps it runs
+behind the program: that of its latest source, one more behind a stock synapse, ``steps`` less behind a ``Delay``.
 What comes from a shallower operation waits, in the synapse where there is one that can, else in a ``ProgramDelay``.
 Where a loop leaves less time than its stock synapses take, its synapses are our own.
 """
@@ -30,7 +33,8 @@ import numpy as np
 
 from neuromorphic.bounds import prove
 from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
-from neuromorphic.ops import LIF, Delay, Dense, Input, Operation
+from neuromorphic.ops import LIF, Conv, Delay, Input, Operation
+from neuromorphic.ops.base import MAX_SHIFT, Synapses
 from neuromorphic.program import Program
 
 LIF_INPUT_SHIFT = 6
@@ -38,6 +42,7 @@ MAX_MANTISSA = 4095
 MAX_VTH = (1 << 17) - 1
 MAX_DELAY = 62
 GRADED_MESSAGE_BITS = 24  # as wide as Loihi 2 sends them; Lava only asks whether it is above 0
+_INT8_MAX = 127
 _FACTORS = {2: 7, 8: 1}  # weight bits: how many bits to the left of the integer Lava keeps such a weight
 
 
@@ -72,15 +77,14 @@ class Link:
     wait: int
     back: int
 
-    @property
-    def needs_process(self) -> bool:
-        """Whether a synapse cannot wait by itself."""
-        return self.back > 0 or self.wait > MAX_DELAY
+    def exceeds(self, longest: int) -> bool:
+        """Whether a synapse that waits so many steps at most cannot do it."""
+        return self.back > 0 or self.wait > longest
 
 
 @dataclass(frozen=True)
 class Synapse:
-    """One Lava ``Dense``: a program's ``Dense`` on its way to one reader.
+    """One Lava ``Dense`` or ``Conv``: synapses of a program on their way to one reader.
 
     The reader hears it as its source number ``position``. ``link`` says what it reads and how long that waits beyond
     Lava's own step, so that all that a reader hears arrives together. ``shift`` is the left shift it applies: its own,
@@ -88,7 +92,7 @@ class Synapse:
     integers, not spikes.
     """
 
-    dense: Dense
+    op: Synapses
     reader: str
     position: int
     link: Link
@@ -99,7 +103,19 @@ class Synapse:
     @property
     def process(self) -> str:
         """The Lava class."""
-        return "DelayDense" if self.link.wait and not self.link.needs_process else "Dense"
+        if isinstance(self.op, Conv):
+            return "Conv"
+        return "DelayDense" if self.link.wait and not self.needs_delay else "Dense"
+
+    @property
+    def input(self) -> Link:
+        """What brings it its events: without the steps that it waits by itself."""
+        return self.link if self.needs_delay else Link(self.link.source, 0, 0)
+
+    @property
+    def needs_delay(self) -> bool:
+        """Whether it cannot wait by itself, so that a ``ProgramDelay`` stands before it."""
+        return self.link.exceeds(0 if isinstance(self.op, Conv) else MAX_DELAY)
 
 
 class Layout:
@@ -115,8 +131,9 @@ class Layout:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self._synapses: list[Synapses] = [op for op in program.ops if isinstance(op, Synapses)]
         self._peaks = {bound.name: bound.peak for bound in prove(program)}
-        self._bits = {op.name: self._weight_bits(op) for op in program.of_type(Dense)}
+        self._bits = {op.name: self._weight_bits(op) for op in self._synapses}
         self.depth = self._depths() or self._without_stock_loops()
         self.placements = {op.name: self._place(op) for op in program.ops}
 
@@ -125,39 +142,39 @@ class Layout:
         op, back = self.program.undelayed(source)
         return Link(op.name, self.depth[reader] - lag - self.depth[op.name] + back, back)
 
-    def is_stock_dense(self, name: str) -> bool:
-        """Whether the operation is a ``Dense`` that Lava's own one runs."""
+    def is_stock_synapse(self, name: str) -> bool:
+        """Whether the operation is a ``Dense`` or ``Conv`` that Lava's own one runs."""
         return self._bits.get(name) is not None
 
     def synapses(self) -> list[Synapse]:
-        """List the stock synapses, one per pair of ``Dense`` and reader, in program order of the readers."""
+        """List the stock synapses, one per pair of ``Dense`` or ``Conv`` and reader, in program order of the readers."""
         found = []
         for reader in self.program.ops:
             extra = 0
             if isinstance(reader, LIF) and self.placements[reader.name].stock:
                 extra = reader.shift - LIF_INPUT_SHIFT
             for position, source in enumerate(reader.sources):
-                if self.is_stock_dense(source):
-                    dense = self.program[source]
-                    assert isinstance(dense, Dense)
-                    link = self.link(dense.source, reader.name, lag=1)
-                    bits = self._bits[source]
+                if self.is_stock_synapse(source):
+                    op, bits = self.program[source], self._bits[source]
+                    assert isinstance(op, Synapses)
                     assert bits is not None
-                    shift, graded = dense.shift + extra, self._graded(dense)
-                    found.append(Synapse(dense, reader.name, position, link, shift, bits, graded))
+                    link = self.link(op.source, reader.name, lag=1)
+                    found.append(Synapse(op, reader.name, position, link, op.shift + extra, bits, self._graded(op)))
         return found
 
-    def _graded(self, dense: Dense) -> bool:
-        origin, _ = self.program.undelayed(dense.source)
+    def _graded(self, op: Synapses) -> bool:
+        origin, _ = self.program.undelayed(op.source)
         return origin.kind != "events" or origin.event_range != (0, 1)
 
-    def _weight_bits(self, op: Dense) -> int | None:
+    def _weight_bits(self, op: Synapses) -> int | None:
         """Choose 2-bit synapses for ternary weights, else 8-bit ones, ``None`` if Lava's cannot do it."""
         peak_sum = self._peaks[op.name] >> op.shift
         source = self.program[op.source]
         wide = source.kind == "values" and self._peaks[source.name] >= 1 << (GRADED_MESSAGE_BITS - 1)
-        if isinstance(source, Dense) or wide:
+        if isinstance(source, Synapses) or wide:
             return None  # synapses hear processes, and messages have 24 bits
+        if isinstance(op, Conv):
+            return None if self._conv_obstacle(op) else 8
         for bits in (2, 8) if op.is_ternary else (8,):
             if peak_sum << _FACTORS[bits] <= INT32_MAX:
                 return bits
@@ -170,7 +187,7 @@ class Layout:
             before = dict(depths)
             for op in self.program.ops:
                 behind = [depths[source] for source in op.sources]
-                own = -op.steps if isinstance(op, Delay) else int(self.is_stock_dense(op.name))
+                own = -op.steps if isinstance(op, Delay) else int(self.is_stock_synapse(op.name))
                 depths[op.name] = max([0, *(depth + own for depth in behind)])
             if depths == before:
                 return depths
@@ -184,7 +201,7 @@ class Layout:
         return depths
 
     def _looped(self) -> list[str]:
-        """Return the ``Dense`` on a way from an operation back to itself."""
+        """Return the synapses on a way from an operation back to itself."""
         reads = {op.name: set(op.sources) for op in self.program.ops}
 
         def reaches(name: str) -> set[str]:
@@ -196,13 +213,13 @@ class Layout:
                     waiting.append(source)
             return seen
 
-        return [op.name for op in self.program.of_type(Dense) if op.name in reaches(op.name)]
+        return [op.name for op in self._synapses if op.name in reaches(op.name)]
 
     def _place(self, op: Operation) -> Placement:
         if isinstance(op, Input):
             return Placement(op.name, "RingBuffer", True, "plays the inputs, sample after sample")
-        if isinstance(op, Dense):
-            return self._place_dense(op)
+        if isinstance(op, Synapses):
+            return self._place_synapses(op)
         if isinstance(op, Delay):
             return Placement(op.name, "ProgramDelay", False, "Lava's delays are in synapses and never start anew")
         reason = _REASONS.get(type(op).__name__, "Lava has no process that is known to equal it")
@@ -213,18 +230,33 @@ class Layout:
             reason = obstacle
         return Placement(op.name, "ProgramOperation", False, reason)
 
-    def _place_dense(self, op: Dense) -> Placement:
+    def _place_synapses(self, op: Synapses) -> Placement:
         bits = self._bits[op.name]
         if bits is None:
-            return Placement(op.name, "ProgramOperation", False, "a loop leaves it no step, or a sum is too large")
+            obstacle = self._conv_obstacle(op) if isinstance(op, Conv) else None
+            reason = obstacle or "a loop leaves it no step, or a sum is too large"
+            return Placement(op.name, "ProgramOperation", False, reason)
         readers = [r.name for r in self.program.ops if op.name in r.sources]
         if not readers:
             return Placement(op.name, "none", True, "nothing reads it")
+        if isinstance(op, Conv):
+            return Placement(op.name, "Conv", True, "kernels turned round, images as (x, y, channel)")
         links = [self.link(op.source, reader, lag=1) for reader in readers]
-        waits = sorted({link.wait for link in links if not link.needs_process})
+        waits = sorted({link.wait for link in links if not link.exceeds(MAX_DELAY)})
         late = f", waiting {' or '.join(map(str, waits))} steps" if any(waits) else ""
         kind = "2-bit synapses, 128 * T" if bits == 2 else "8-bit synapses, 2 * W"
         return Placement(op.name, "DelayDense" if any(waits) else "Dense", True, kind + late)
+
+    def _conv_obstacle(self, op: Conv) -> str | None:
+        """Return why Lava's own ``Conv`` cannot be equal to this op, or ``None`` when it is."""
+        extents = [n + 2 * by for n, by in zip(op.input_shape[1:], op.padding, strict=True)]
+        heaviest = int(np.abs(op.weights.astype(np.int64)).max()) << (op.shift + MAX_SHIFT - LIF_INPUT_SHIFT)
+        checks = (
+            (self._peaks[op.name] > STATE_MAX, "its sum can exceed 24 bits, where stock wraps around"),
+            (heaviest > INT32_MAX, "its weights, shifted, exceed 32 bits"),
+            (max(*extents, *op.stride, op.groups) > _INT8_MAX, "stock holds strides, margins and groups in int8"),
+        )
+        return next((reason for failed, reason in checks if failed), None)
 
     def _lif_obstacle(self, op: LIF) -> str | None:
         """Return why Lava's own ``LIFReset`` cannot be equal to this op, or ``None`` when it is."""
@@ -238,16 +270,18 @@ class Layout:
             (int(op.threshold.max()) >> LIF_INPUT_SHIFT > MAX_VTH, "threshold does not fit 17 bits"),
             (bias_mantissa(op.bias) is None, "bias is not a 13-bit mantissa times a power of two"),
             (peak << op.shift > STATE_MAX, "the current can exceed 24 bits, where stock wraps around"),
-            (not all(map(self.is_stock_dense, op.sources)), "it hears more than stock synapses, which shift for it"),
+            (not all(map(self.is_stock_synapse, op.sources)), "it hears more than stock synapses, which shift for it"),
         )
         return next((reason for failed, reason in checks if failed), None)
 
 
 def synapse_arguments(synapse: Synapse) -> dict[str, object]:
-    """Return the arguments of Lava's ``Dense`` or ``DelayDense`` for a synapse, ``sign_mode`` (mixed) aside."""
+    """Return the arguments of Lava's ``Conv``, ``Dense`` or ``DelayDense``, the ``sign_mode`` (mixed) of those aside."""
+    if isinstance(synapse.op, Conv):
+        return _conv_arguments(synapse.op, synapse)
     factor_bits = _FACTORS[synapse.weight_bits]
     arguments: dict[str, object] = {
-        "weights": np.left_shift(synapse.dense.weights.astype(np.int32), np.int32(factor_bits)),
+        "weights": np.left_shift(synapse.op.weights.astype(np.int32), np.int32(factor_bits)),
         "num_weight_bits": synapse.weight_bits,
         "weight_exp": synapse.shift - factor_bits,
         "num_message_bits": GRADED_MESSAGE_BITS if synapse.graded else 0,
@@ -257,9 +291,26 @@ def synapse_arguments(synapse: Synapse) -> dict[str, object]:
     return arguments
 
 
+def _conv_arguments(op: Conv, synapse: Synapse) -> dict[str, object]:
+    weights = np.left_shift(op.weights.astype(np.int32), np.int32(synapse.shift))  # [out, in, y, x]
+    return {
+        "weight": np.ascontiguousarray(weights.transpose(0, 3, 2, 1)[:, ::-1, ::-1]),
+        "input_shape": op.input_shape[::-1],
+        "stride": op.stride[::-1],
+        "padding": op.padding[::-1],
+        "dilation": op.dilation[::-1],
+        "groups": op.groups,
+        "num_message_bits": GRADED_MESSAGE_BITS if synapse.graded else 0,
+    }
+
+
 _REASONS = {
     "HomeostaticLIF": "stock thresholds stay as they are",
     "Readout": "Lava has no sum that starts anew with each sample",
+    "SumPool": "Lava has no pool",
+    "MaxPool": "Lava has no maximum over windows",
+    "SpikePool": "Lava has no OR over windows",
+    "Delays": "Lava's delays are in synapses and never start anew",
     "Scale": "Lava has no constant factor with a right shift toward zero",
     "Gate": "Lava has no sigmoid table",
     "Multiply": "stock ProdNeuron rounds down and wraps",

@@ -12,11 +12,11 @@ from neuromorphic.program import MAX_VALUES
 
 NODES = frozenset(
     (
-        *("Abs", "Add", "ArgMax", "BitwiseAnd", "Cast", "Clip", "Concat"),
-        *("ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "GatherND", "Greater"),
-        *("GreaterOrEqual", "Identity", "Less", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "ReduceMax"),
+        *("Abs", "Add", "ArgMax", "BitwiseAnd", "Cast", "Clip", "Concat", "Conv", "ConvInteger"),
+        *("ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather", "GatherElements", "GatherND", "Greater"),
+        *("GreaterOrEqual", "Identity", "Less", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "Pad", "ReduceMax"),
         *("ReduceMin", "ReduceSum", "Reshape", "Scan", "ScatterElements", "Shape", "Sign", "Slice", "Split"),
-        *("Sub", "Where"),
+        *("Sub", "Transpose", "Where"),
     )
 )
 """The operators that programs are written with."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
@@ -46,7 +47,30 @@ def product(g: Integers, weights: NDArray[np.int8], x: Tensor, low: int, high: i
         starts = np.cumsum([0, *sizes])
         blocks = (weights[:, a:b] for a, b in pairwise(starts))
         return g.add(*(product(g, w, part, low, high, products) for w, part in zip(blocks, parts, strict=True)))
-    wide = np.abs(weights.astype(np.int64))
+    return by_digits(
+        g, weights, x, low, high, lambda digit: digit_product(g, weights, typed_digit(g, digit, products), products)
+    )
+
+
+def by_digits(
+    g: Integers, rows: NDArray[np.int8], x: Tensor, low: int, high: int, part: Callable[[Tensor], Tensor], axes: int = 0
+) -> Tensor:
+    """Return the sum of what ``part`` makes of the digits of ``x``, each at its place: see :func:`product`.
+
+    Parameters
+    ----------
+    g, low, high
+        As of :func:`product`.
+    rows : NDArray[np.int8]
+        The weights of each output, ``[out, in]``.
+    x : Tensor
+        int32, ``[B, ...]``.
+    part : callable
+        Gives the sums of a digit, int32, ``[B, out, ...]``.
+    axes : int
+        How many axes those have behind that of outputs.
+    """
+    wide = np.abs(rows.astype(np.int64))
     heaviest, row = max(int(wide.max()), 1), max(int(wide.sum(axis=1).max()), 1)
     bits = min(8 if heaviest <= 64 else 7, _EXACT_BITS - row.bit_length())
     offset = min(low, 0)
@@ -57,19 +81,26 @@ def product(g: Integers, weights: NDArray[np.int8], x: Tensor, low: int, high: i
     total = ""
     for i in range(count):
         digit = x if count == 1 else g.bits(g.floor_shift(x, bits * i), (1 << bits) - 1)
-        part = g.mul(_digit_product(g, weights, digit, products), 1 << (bits * i))
-        total = g.add(total, part) if total else part
+        whole = g.mul(part(digit), 1 << (bits * i))
+        total = g.add(total, whole) if total else whole
     if offset:
-        total = g.add(total, (weights.astype(np.int64).sum(axis=1) * offset).astype(np.int32))
+        more = (rows.astype(np.int64).sum(axis=1) * offset).astype(np.int32)
+        total = g.add(total, more.reshape(-1, *[1] * axes))
     return total
 
 
-def _digit_product(g: Integers, weights: NDArray[np.int8], digit: Tensor, products: Products) -> Tensor:
+def typed_digit(g: Integers, digit: Tensor, products: Products) -> Tensor:
+    """Return a digit in the type in which it is multiplied."""
+    return g.cast(g.narrow(digit), UINT8 if products == "int8" else FLOAT)
+
+
+def digit_product(g: Integers, weights: NDArray[np.int8], digit: Tensor, products: Products) -> Tensor:
+    """Return the sums ``[B, ..., out]`` of a typed digit ``[B, ..., in]`` as int32."""
     transposed = np.ascontiguousarray(weights.T)  # [in, out]
     if products == "int8":
-        return g.sealed(g.op("MatMulInteger", g.cast(g.narrow(digit), UINT8), transposed))
+        return g.sealed(g.op("MatMulInteger", digit, transposed))
     real = g.op("Mul", g.op("Cast", transposed, to=FLOAT), np.array(1, dtype=np.float32))
-    return g.sealed(g.to_integer(g.op("MatMul", g.to_float(digit), real)))
+    return g.sealed(g.to_integer(g.op("MatMul", digit, real)))
 
 
 def matrix_times_vector(g: Integers, matrix: Tensor, peak: int, vector: Tensor, vector_peak: int, width: int) -> Limbs:

@@ -12,6 +12,7 @@ from neuromorphic.executors.onnx.graph import FLOAT, INT32, UINT8, Tensor
 from neuromorphic.executors.onnx.integers import EXACT, Integers
 from neuromorphic.executors.onnx.lowering import Lowering, fixed_value, reads_of
 from neuromorphic.executors.onnx.products import Products
+from neuromorphic.executors.onnx.rules.table import REAL_RULES, RULES
 from neuromorphic.integers.symbols import Range, Symbol, Traced, trace
 from neuromorphic.ops import Delay, FastWeights, Input, Operation, Slots
 from neuromorphic.program import Program
@@ -90,7 +91,7 @@ class Step:
             found[name] = self._shaped(port.input, port.shape, held[name].shape)
             if starts[name].any():  # stored relative to its start, so that all states begin with zeros
                 found[name] = g.op("Add", found[name], starts[name].astype(DTYPES[port.dtype]))
-        lowering = Lowering(g, op.name, self.products, inputs, found, real, reads_of(asked))
+        lowering = Lowering(g, op.name, self.products, inputs, found, real, reads_of(asked), RULES, REAL_RULES)
         for name in found:
             port = _port(op, name, held[name].shape, FLOAT if name in real else INT32)
             after = asked.after[name]

@@ -101,7 +101,7 @@ def _first_states(xp: Torch, op: Operation, batch: int) -> SimpleNamespace:
 
 
 def _matrices(program: Program) -> dict[int, tuple[NDArray[Any], int]]:
-    """Return the matrices that operations multiply by and use in no other way, with the proven peak of what they meet.
+    """Return the weights that operations multiply by and use in no other way, with the proven peak of what they meet.
 
     They are found by their identity in the graph of a step: whichever operation they belong to.
     """
@@ -117,7 +117,7 @@ def _matrices(program: Program) -> dict[int, tuple[NDArray[Any], int]]:
         op = program[name]
         for symbol in trace(op, [range_of(source) for source in op.sources], bound.states).symbols():
             arrays = [arg.facts["array"] for arg in symbol.args if arg.kind == "constant"]
-            if symbol.kind == "product":
+            if symbol.kind in ("product", "convolve"):
                 _, before = found.get(id(arrays[0]), (None, 0))
                 found[id(arrays[0])] = (arrays[0], max(before, symbol.args[1].peak))
             elif symbol.kind != "row":

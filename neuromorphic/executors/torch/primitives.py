@@ -1,14 +1,13 @@
 """The primitives of :class:`~neuromorphic.integers.numbers.NumPy` on a torch device, on which every operation runs.
 
 All values are int64 tensors ``[B, ...]``, all constants are moved to the device once. Nothing waits for the device.
-The one override is the product with a matrix: see :class:`Weights`.
+The overrides are the products with weights: see :mod:`neuromorphic.executors.torch.products`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, reduce
-from operator import add
 from typing import Any
 
 import numpy as np
@@ -16,71 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neuromorphic.integers.numbers import STATE_MAX, STATE_MIN
+from neuromorphic.executors.torch.products import Kernels, Weights, windows
+from neuromorphic.integers.numbers import INT64_MIN, STATE_MAX, STATE_MIN, Pair
 
-DIGIT_BITS = 8
-MAX_COLUMNS = 1 << 15
-_EXACT_BITS = {torch.float32: 24, torch.float64: 53}
 _FEW = 1 << 12  # elements for which one division on the CPU takes less time than four bitwise operations
-
-
-class Weights:
-    """A constant matrix in floats, whose products ``weights @ x`` are exact for ``|x| <= peak``.
-
-    Parameters
-    ----------
-    weights : NDArray[np.integer]
-        ``[out, in]``, -127..127.
-    peak : int
-        Largest magnitude of what it multiplies, proven.
-    device : torch.device
-        Where to multiply.
-    widest : torch.dtype
-        float64, or float32 where a device has no wider one or is slow with it.
-
-    Notes
-    -----
-    Inputs of more than 8 bits are multiplied in float64, or cut into digits. Those and blocks of columns are so small
-    that every partial sum is a whole number below 2**24, or 2**53 in float64: exact on every device, with or without
-    TF32 or bfloat16, which hold 8 bits.
-    """
-
-    def __init__(self, weights: NDArray[Any], peak: int, device: torch.device, *, widest: torch.dtype) -> None:
-        self.shape, self.ndim = weights.shape, 2
-        heaviest = min(weights.shape[1], MAX_COLUMNS) * max(int(np.abs(weights.astype(np.int32)).max()), 1)
-        self.dtype, self.bits = (
-            torch.float32,
-            max(1, min(DIGIT_BITS, _EXACT_BITS[torch.float32] - heaviest.bit_length())),
-        )
-        if peak.bit_length() > self.bits and widest == torch.float64:
-            self.dtype, self.bits = widest, _EXACT_BITS[torch.float64] - heaviest.bit_length()
-        self.num_digits = max(1, -(-peak.bit_length() // self.bits))
-        real = torch.tensor(weights).to(device, self.dtype)
-        self.blocks = [block.T.contiguous() for block in torch.split(real, MAX_COLUMNS, dim=1)]  # [in, out]
-
-    def times(self, x: Tensor) -> Tensor:
-        """Return int64 ``[B, out]`` for int64 ``[B, in]``."""
-        if self.num_digits == len(self.blocks) == 1:
-            return self._product(x, self.blocks[0])
-        parts = zip(self.blocks, torch.split(x, MAX_COLUMNS, dim=1), strict=True)
-        terms = (self._digit(part, i, block) for block, part in parts for i in range(self.num_digits))
-        total: Tensor = reduce(add, terms)
-        return total
-
-    def _digit(self, x: Tensor, i: int, block: Tensor) -> Tensor:
-        place = self.bits * i
-        if self.num_digits > 1:
-            x = torch.sign(x) * ((x.abs() >> place) & ((1 << self.bits) - 1))
-        summed: Tensor = self._product(x, block) << place
-        return summed
-
-    def _product(self, x: Tensor, block: Tensor) -> Tensor:
-        product: Tensor = x.to(self.dtype) @ block
-        return product.to(torch.int64)
-
-    def __getitem__(self, row: Any) -> Tensor:
-        """Return a row, or one for each sample, as integers."""
-        return torch.cat([block.T[row] for block in self.blocks], dim=-1).to(torch.int64)
 
 
 class Torch:
@@ -93,7 +31,8 @@ class Torch:
     batch : int
         Samples.
     matrices : mapping of int to (NDArray, int)
-        By the identity of each constant matrix that multiplies, itself and the proven peak of what it multiplies.
+        By the identity of each constant that only multiplies, itself and the proven peak of what it multiplies:
+        matrices, and weights of convolutions, which have four axes.
     """
 
     def __init__(self, device: torch.device, batch: int, matrices: Mapping[int, tuple[NDArray[Any], int]]) -> None:
@@ -107,7 +46,8 @@ class Torch:
         if id(array) not in self._constants:
             if id(array) in self.matrices:
                 widest = torch.float64 if self.device.type == "cpu" else torch.float32
-                moved: Any = Weights(array, self.matrices[id(array)][1], self.device, widest=widest)
+                product = Weights if array.ndim == 2 else Kernels
+                moved: Any = product(array, self.matrices[id(array)][1], self.device, widest=widest)
             else:
                 moved = torch.from_numpy(array.astype(np.int64)).to(self.device)
             self._constants[id(array)] = (array, moved)  # with the array, so that its identity is not given away
@@ -158,6 +98,29 @@ class Torch:
         for weight, count in zip(weights.unbind(1), counts.unbind(1), strict=True):
             start = torch.addcmul(start, weight, count.unsqueeze(1)).clamp_(low, high)
         return start
+
+    def convolve(
+        self, weights: Any, image: Tensor, stride: Pair, padding: Pair, dilation: Pair = (1, 1), groups: int = 1
+    ) -> Tensor:
+        """Return exact sums over windows: of weights that are also used otherwise, in integers."""
+        if isinstance(weights, Kernels):
+            return weights.over(image, stride, padding, dilation, groups)
+        outputs, inputs, *kernel = weights.shape
+        seen = windows(image, (kernel[0], kernel[1]), stride, padding, dilation)  # [B, C, rows, columns, *kernel]
+        by_group = weights.reshape(groups, -1, inputs, 1, 1, *kernel)
+        terms = by_group * seen.reshape(len(image), groups, 1, inputs, *seen.shape[2:])
+        summed: Tensor = terms.sum(dim=(3, -2, -1)).reshape(len(image), outputs, *seen.shape[2:4])
+        return summed
+
+    def window_max(self, image: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
+        """Return the largest value of each window."""
+        seen = windows(image, kernel, stride, padding, outside=INT64_MIN)
+        largest: Tensor = reduce(torch.maximum, (seen[..., y, x] for y, x in np.ndindex(*kernel)))
+        return largest
+
+    def pick(self, matrix: Tensor, index: Tensor) -> Tensor:
+        """Return of every column the entry in a row of its own."""
+        return matrix.gather(1, index.expand(len(matrix), matrix.shape[-1]).unsqueeze(1)).squeeze(1)
 
     def roll(self, grid: Tensor, rows: int, columns: int) -> Tensor:
         """Move ``[rows, columns]`` round its edges; a side that does not move is not copied."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from neuromorphic import Dense, Input, Program, Readout, run
-from neuromorphic.executors.onnx.lowering import RULES
+from neuromorphic.executors.onnx.rules.table import RULES
 from neuromorphic.integers.numbers import NumPy
 from neuromorphic.ops.base import OneSource, State, Variable
 

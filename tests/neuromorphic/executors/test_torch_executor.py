@@ -11,7 +11,8 @@ import same
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.torch.devices import devices
-from neuromorphic.executors.torch.primitives import MAX_COLUMNS, Torch, Weights
+from neuromorphic.executors.torch.primitives import Torch
+from neuromorphic.executors.torch.products import MAX_COLUMNS, Kernels, Weights
 from neuromorphic.integers.numbers import NumPy
 from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops.base import OneSource, State, Variable

@@ -17,6 +17,7 @@ import numpy as np
 from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.conv.process import Conv as LavaConv
 from lava.proc.dense.process import DelayDense
 from lava.proc.dense.process import Dense as LavaDense
 from lava.proc.io.source import RingBuffer
@@ -28,7 +29,7 @@ from neuromorphic.executors.lava.mapping import Layout, Link, Synapse, stock_lif
 from neuromorphic.executors.lava.worker.local_runtime import LocalRuntime
 from neuromorphic.executors.lava.worker.processes import ProgramDelay, ProgramOperation
 from neuromorphic.executors.lava.worker.recorder import Recorder
-from neuromorphic.ops import Operation
+from neuromorphic.ops import Conv, Operation
 from neuromorphic.program import Program
 
 MAX_INPUT_VALUES = 1 << 24  # of one network: Lava holds the inputs several times over, as int32
@@ -66,7 +67,7 @@ class _Builder:
             self._connect_synapse(synapse)
         for name in self.processes:
             for k, source_name in enumerate(program[name].sources):
-                if not self.layout.is_stock_dense(source_name):
+                if not self.layout.is_stock_synapse(source_name):
                     self._output(self.layout.link(source_name, name)).connect(self._input(name, k))
 
     def clock(self, name: str) -> dict[str, int]:
@@ -91,12 +92,18 @@ class _Builder:
         return process.a_in if self.layout.placements[name].stock else getattr(process, f"in_{k}")
 
     def _connect_synapse(self, synapse: Synapse) -> None:
-        process = {"Dense": LavaDense, "DelayDense": DelayDense}[synapse.process]
-        connection = process(sign_mode=SignMode.MIXED, **synapse_arguments(synapse), name=synapse.dense.name)
+        output, arguments = self._output(synapse.input), synapse_arguments(synapse)
+        reader = self._input(synapse.reader, synapse.position)
         self.count += 1
-        waits = synapse.link.needs_process
-        self._output(synapse.link if waits else Link(synapse.link.source, 0, 0)).connect(connection.s_in)
-        connection.a_out.connect(self._input(synapse.reader, synapse.position))
+        if isinstance(synapse.op, Conv):
+            conv = LavaConv(**arguments, name=synapse.op.name)
+            output.reshape(synapse.op.input_shape).transpose((2, 1, 0)).connect(conv.s_in)
+            conv.a_out.transpose((2, 1, 0)).flatten().connect(reader)
+            return
+        process = {"Dense": LavaDense, "DelayDense": DelayDense}[synapse.process]
+        connection = process(sign_mode=SignMode.MIXED, **arguments, name=synapse.op.name)
+        output.connect(connection.s_in)
+        connection.a_out.connect(reader)
 
     def _output(self, link: Link) -> Any:
         """Return the port where what a link carries comes out, a delay in between if it needs one."""
