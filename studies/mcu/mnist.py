@@ -1,34 +1,35 @@
 """A spiking network that reads MNIST with 12,608 bytes of ternary weights: as many as BitNetMCU's dense network has.
 
-    pnbx-snn train examples/configs/mnist_teacher.toml --data DIR --set train.epochs=6 --out runs/mcu_teacher
     python -m studies.mcu.mnist --data DIR --seed 0
 
 Images are 28 x 28, made 16 x 16 as BitNetMCU does, and shown as a constant current. The training part (55,000 images)
-is distorted ``COPIES`` times; the teacher, which saw the same part, answers each distorted image once, and the network
-learns its answers and the labels. The validation part (the last 5,000 training images) chose the settings below.
+is distorted ``COPIES`` times, less and less; the last epochs see the weak distortions only. The validation part (the
+last 5,000 training images) is measured on the way, the test images once, by the program.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 import neuromorphic
-from pnbx_snn import SpikingClassifier, load_run
+from pnbx_snn import SpikingClassifier
 from pnbx_snn.data.augment import affine_elastic
 from pnbx_snn.data.mnist import load_mnist
+from pnbx_snn.data.split import Split
 
-SIDE, COPIES = 16, 10
+SIDE, COPIES = 16, 8
 HIDDEN, NUM_STEPS = (128, 128), 8
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 256, 0.005, 0.01
-TEACHER_WEIGHT, TEMPERATURE = 0.7, 3.0
+LAST, SMOOTHING = 5, 0.05
 
 
 def small(images: Tensor) -> Tensor:
@@ -37,20 +38,28 @@ def small(images: Tensor) -> Tensor:
     return functional.interpolate(square, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False).flatten(1)
 
 
-@torch.no_grad()
-def make_pool(teacher: nn.Module, images: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Return distorted images, uint8 ``[COPIES, n, 256]``, and the teacher's answers, float16 ``[COPIES, n, 10]``."""
+def make_pool(images: Tensor, seed: int) -> Tensor:
+    """Return distorted images, uint8 ``[COPIES, n, 256]``."""
     generator = torch.Generator().manual_seed(seed)
     pool = torch.empty(COPIES, len(images), SIDE * SIDE, dtype=torch.uint8)
-    answers = torch.empty(COPIES, len(images), 10, dtype=torch.float16)
     for copy in range(COPIES):
-        strength = 0.8 * (1.0 - copy / COPIES) + 0.1
+        strength = 0.8 - 0.6 * copy / (COPIES - 1)
         for start in range(0, len(images), 500):
             some = slice(start, start + 500)
             x = affine_elastic(images[some], 28, generator=generator, strength=strength)
             pool[copy, some] = (small(x) * 255.0).round().to(torch.uint8)
-            answers[copy, some] = teacher(x).to(torch.float16)
-    return pool, answers
+    return pool
+
+
+def small_part(split: Split) -> tuple[Tensor, Tensor]:
+    """Return a part of MNIST as images ``[n, 256]`` and labels."""
+    return small(split.images[:]), split.labels
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def network() -> SpikingClassifier:
@@ -72,53 +81,33 @@ def accuracy(model: SpikingClassifier, images: Tensor, labels: Tensor) -> float:
 
 
 def train(
-    pool: tuple[Tensor, Tensor], labels: Tensor, held_out: tuple[Tensor, Tensor], epochs: int, seed: int
-) -> SpikingClassifier:
-    """Train a network; an epoch sees each image once, in the next of its distorted forms, the weakest ones last."""
+    pool: Tensor, labels: Tensor, held_out: tuple[Tensor, Tensor], epochs: int, seed: int
+) -> Iterator[tuple[int, SpikingClassifier, float]]:
+    """Yield epoch, network and validation accuracy; an epoch sees each image once, in a form drawn at random."""
     torch.manual_seed(seed)
-    model, (images, answers) = network(), pool
-    model.calibrate(images[-1, :5000].float() / 255.0)
+    model = network()
+    model.calibrate(pool[-1, :5000].float() / 255.0)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    steps, done = epochs * (len(labels) // BATCH), 0
+    batches = len(labels) // BATCH
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches, pct_start=0.05)
     for epoch in range(epochs):
         model.train()
-        started = time.perf_counter()
-        copies = (
-            torch.randint(COPIES, (len(labels),))
-            if epoch < epochs - 4
-            else torch.randint(COPIES // 2, COPIES, (len(labels),))
-        )
-        for chosen in torch.randperm(len(labels))[: len(labels) // BATCH * BATCH].split(BATCH):
-            for group in optimizer.param_groups:
-                group["lr"] = LEARNING_RATE * min(1.0, (done + 1) / 200) * 0.5 * (1 + math.cos(math.pi * done / steps))
-            x, taught = images[copies[chosen], chosen].float() / 255.0, answers[copies[chosen], chosen].float()
-            logits, _ = model.classify(x)
-            soft = functional.kl_div(
-                functional.log_softmax(logits / TEMPERATURE, 1),
-                functional.softmax(taught / TEMPERATURE, 1),
-                reduction="batchmean",
-            )
-            loss = TEACHER_WEIGHT * TEMPERATURE**2 * soft + (1 - TEACHER_WEIGHT) * functional.cross_entropy(
-                logits, labels[chosen]
-            )
+        form = torch.randint(COPIES // 2 if epoch >= epochs - LAST else 0, COPIES, (len(labels),))
+        for chosen in torch.randperm(len(labels))[: batches * BATCH].split(BATCH):
+            logits, _ = model.classify(pool[form[chosen], chosen].float() / 255.0)
+            loss = functional.cross_entropy(logits, labels[chosen], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            rates.step()
             model.keep_in_range()
-            done += 1
-        if epoch % 4 == 3 or epoch == epochs - 1:
-            found = accuracy(model, *held_out)
-            print(
-                f"epoch {epoch + 1}: validation {100 * found:.2f} %, {time.perf_counter() - started:.0f} s", flush=True
-            )
-    return model
+        yield epoch + 1, model, accuracy(model, *held_out)
 
 
 def main() -> None:
     """Train, compile, and measure the program on the test images, once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--teacher", type=Path, default=Path("runs/mcu_teacher"))
     parser.add_argument("--out", type=Path, default=Path("runs/mcu_mnist"))
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
@@ -129,21 +118,24 @@ def main() -> None:
     split, held_out = load_mnist(given.data, part="train"), load_mnist(given.data, part="validation")
     kept = given.out / "pool.pt"
     if not kept.exists():
-        teacher = load_run(given.teacher)[0]
-        torch.save(make_pool(teacher, split.images[:], given.seed), kept)
+        torch.save(make_pool(split.images[:], given.seed), kept)
     pool = torch.load(kept, weights_only=True)
-    model = train(pool, split.labels, (small(held_out.images[:]), held_out.labels), given.epochs, given.seed)
+    started = time.perf_counter()
+    for epoch, network_, found in train(pool, split.labels, small_part(held_out), given.epochs, given.seed):
+        say(f"epoch {epoch}: validation {100 * found:.2f} %, {time.perf_counter() - started:.0f} s")
+        model = network_
+        torch.save(model.state_dict(), given.out / "checkpoint.pt")
     program = neuromorphic.compile(model.eval())
     program.save(given.out / "program.npz")
     inputs = small(held_out.images[:]).numpy()
     labels = neuromorphic.run(program, inputs, "native").labels()
-    print(f"program: validation {100 * np.mean(labels == held_out.labels.numpy()):.2f} %")
+    say(f"program: validation {100 * np.mean(labels == held_out.labels.numpy()):.2f} %")
     if given.test:
         test = load_mnist(given.data, part="test")
         inputs = small(test.images[:]).numpy()
         np.savez(given.out / "test.npz", inputs=inputs, labels=test.labels.numpy())
         labels = neuromorphic.run(program, inputs, "native").labels()
-        print(f"program: test {100 * np.mean(labels == test.labels.numpy()):.2f} %")
+        say(f"program: test {100 * np.mean(labels == test.labels.numpy()):.2f} %")
 
 
 if __name__ == "__main__":
