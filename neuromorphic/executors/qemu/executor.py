@@ -63,9 +63,9 @@ def execute(
     """
     if core not in BOARDS:
         raise ExecutorError(f"qemu: core must be one of {', '.join(BOARDS)}, got {core!r}")
-    check_tools()
     started = time.perf_counter()
     program = proven_for(program, len(inputs))
+    check_tools()
     wanted = program.variables_to_record(record, "qemu")
     num_steps, batch = inputs.shape[:2]
     width = sum(variable.size for _, variable in wanted.values())
