@@ -17,6 +17,14 @@ settings.load_profile("pnbx")
 
 from lava_fixtures import lava_processes, lava_python, lava_session  # noqa: E402, F401
 from netx_rules import netx_here  # noqa: E402, F401
+from ready import require  # noqa: E402
+
+
+def pytest_runtest_setup(item):
+    """Ask for the executor that is a parameter of a test, before it runs."""
+    executor = item.callspec.params.get("executor") if hasattr(item, "callspec") else None
+    if executor in ("c", "qemu"):
+        require(executor)
 
 
 @pytest.fixture

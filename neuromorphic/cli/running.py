@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from numpy.typing import NDArray
@@ -14,26 +14,45 @@ from neuromorphic.execution import run as run_program
 from neuromorphic.execution import verify as verify_program
 from neuromorphic.executors import EXECUTORS, NAMES
 from neuromorphic.files.arrays import read_inputs
+from neuromorphic.formats.nir_data import SUFFIXES, array_of, read_nir_data, recording_data, signal_of, write_nir_data
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 InputFile = Annotated[
     Path,
     typer.Argument(
-        help="A .npy array, [T, B, N] or [B, N] (held constant); floats are quantised as the program says.",
+        help="A .npy array, [T, B, N] or [B, N] (held constant); floats are quantised as the program says. Or a "
+        "recording of NIR (.nir, .h5).",
         metavar="INPUTS",
     ),
 ]
 Samples = Annotated[str | None, typer.Option(help="Only samples a:b of the inputs, for example 0:20.")]
 
 
-def _load_inputs(path: Path, samples: str | None) -> NDArray[Any]:
-    if samples is None:
-        return read_inputs(path)
-    first, colon, last = samples.partition(":")
-    if not colon or not all(part.isdecimal() or part == "" for part in (first, last)):
-        raise typer.BadParameter(f"--samples must be a:b, for example 0:20, got {samples!r}")
-    return read_inputs(path, slice(int(first or 0), int(last) if last else None))
+StepSeconds = Annotated[
+    float | None,
+    typer.Option("--dt", help="NIR recordings: seconds of a step; else what the program was compiled with."),
+]
+
+
+def _step_seconds(program: Program | None, dt: float | None) -> float | None:
+    """Return the seconds of a step: what was told, else what a program that was compiled from NIR knows."""
+    known = None if program is None else program.metadata.get("dt")
+    return dt if dt is not None or not isinstance(known, (int, float)) else float(known)
+
+
+def _load_inputs(path: Path, samples: str | None, program: Program | None, dt: float | None) -> NDArray[Any]:
+    chosen = None
+    if samples is not None:
+        first, colon, last = samples.partition(":")
+        if not colon or not all(part.isdecimal() or part == "" for part in (first, last)):
+            raise typer.BadParameter(f"--samples must be a:b, for example 0:20, got {samples!r}")
+        chosen = slice(int(first or 0), int(last) if last else None)
+    if path.suffix.lower() not in SUFFIXES:
+        return read_inputs(path, chosen)
+    signal = signal_of(read_nir_data(path), "input" if program is None else program.input.name)
+    array = array_of(signal, _step_seconds(program, dt))
+    return array if chosen is None else array[:, chosen]
 
 
 def _us_per_step(recording: Recording, steps: int) -> float:
@@ -55,8 +74,15 @@ def run_command(
         str | None,
         typer.Option(help=f"One of {', '.join(NAMES)}; else numpy, of a .onnx file onnxruntime."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write the recording (.npz).")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write the recording (.npz, or as a recording of NIR .nir, .h5)."),
+    ] = None,
     samples: Samples = None,
+    dt: StepSeconds = None,
+    nir_data: Annotated[
+        Literal["grid", "events"], typer.Option(help="NIR recordings: spikes on a grid of steps, or as events.")
+    ] = "grid",
     *,
     as_json: AsJson = False,
     **told: Any,
@@ -70,6 +96,7 @@ def run_command(
     - `neuromorphic run program.npz inputs.npy --executor native --threads 2`
     - `neuromorphic run program.npz inputs.npy --executor torch --device cuda`
     - `neuromorphic run model.onnx inputs.npy --executor openvino --device CPU`
+    - `neuromorphic run program.npz events.h5 --dt 1e-3 -o recording.h5` (recordings of NIR)
     """
     suffix = program_file.suffix.lower()
     readers = [entry.name for entry in EXECUTORS.values() if entry.reads and entry.reads == suffix]
@@ -78,13 +105,22 @@ def run_command(
     if readers and executor not in readers:
         raise typer.BadParameter(f"a {suffix} file runs on {' or '.join(readers)}, got --executor {executor}")
     run_file = EXECUTORS[executor].run_file if readers else None
-    inputs = _load_inputs(inputs_file, samples)
+    program = None if run_file else Program.load(program_file)
+    step = _step_seconds(program, dt)
+    as_nir = output is not None and output.suffix.lower() in SUFFIXES
+    if as_nir and step is None:
+        raise typer.BadParameter(f"{output}: a recording of NIR needs the seconds of a step: --dt")
+    inputs = _load_inputs(inputs_file, samples, program, dt)
     with progress_bar(f"running on {executor}") as progress:
         if run_file is None:
-            recording = run_program(Program.load(program_file), inputs, executor, progress=progress, **options)
+            assert program is not None
+            recording = run_program(program, inputs, executor, progress=progress, **options)
         else:
             recording = run_file(program_file, inputs, executor, progress=progress, **options)
-    if output is not None:
+    if output is not None and as_nir:
+        assert step is not None
+        write_nir_data(recording_data(recording, step, nir_data), output)
+    elif output is not None:
         recording.save(output)
     spikes = recording.spikes()
     num_steps, batch = next(iter(recording.variables.values())).shape[:2]
@@ -117,6 +153,7 @@ def verify_command(
     inputs_file: InputFile,
     executor: Annotated[str, typer.Option(help=f"The executor to check: one of {', '.join(NAMES)}.")] = "lava",
     samples: Samples = None,
+    dt: StepSeconds = None,
     *,
     as_json: AsJson = False,
     **told: Any,
@@ -130,7 +167,8 @@ def verify_command(
     - `neuromorphic verify program.npz inputs.npy --executor lava`
     """
     options = told_options(EXECUTORS, "--executor", executor, told)
-    program, inputs = Program.load(program_file), _load_inputs(inputs_file, samples)
+    program = Program.load(program_file)
+    inputs = _load_inputs(inputs_file, samples, program, dt)
     with progress_bar(f"running on {executor}") as progress:
         comparison, _, _ = verify_program(program, inputs, executor, progress=progress, **options)
     if as_json:

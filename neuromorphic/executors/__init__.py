@@ -21,6 +21,7 @@ ROOMS = (
     "neuromorphic.executors.torch",
     "neuromorphic.executors.onnx",
     "neuromorphic.executors.c",
+    "neuromorphic.executors.qemu",
     "neuromorphic.executors.xylosim",
 )
 

@@ -27,7 +27,7 @@ READER = Path(__file__).with_name("hdf5_reader.py")
 TEXT, ARRAY, REFUSED = "text/", "array/", 3  # as in hdf5_reader, which needs h5py
 INSTALL = 'pip install "pnbx-snn[nir]" (or: pip install h5py)'
 
-Kind = Literal["NIR", "netx"]
+Kind = Literal["NIR", "NIR data", "netx"]
 
 
 def check_h5py(kind: Kind, error: type[NeuromorphicError]) -> None:
@@ -44,7 +44,8 @@ def read_tree(path: str | os.PathLike[str], kind: Kind, error: type[Neuromorphic
     path : str or PathLike
         A regular file, HDF5, at most 256 MiB.
     kind : str
-        ``"NIR"`` reads what is in the group ``node``, ``"netx"`` what is in ``layer``. What else differs stands in
+        ``"NIR"`` reads what is in the group ``node``, ``"NIR data"`` what is in ``nodes`` with the attributes of its
+        groups, ``"netx"`` what is in ``layer``. What else differs stands in
         :data:`neuromorphic.files.hdf5_reader.RULES`.
 
     Returns

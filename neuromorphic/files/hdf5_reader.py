@@ -42,14 +42,21 @@ class Rules:
         no array is then larger than its file. ``nir.write`` compresses, what writes netx files does not.
     edges : bool
         An array of text with two columns may be called ``edges``. Without, text of one element may have an axis.
+    attributes : bool
+        Attributes of groups, one number or one text each, are read as if they were arrays of the group.
     """
 
     root: str
     whole: bool
     edges: bool
+    attributes: bool = False
 
 
-RULES = {"NIR": Rules("node", whole=False, edges=True), "netx": Rules("layer", whole=True, edges=False)}
+RULES = {
+    "NIR": Rules("node", whole=False, edges=True),
+    "NIR data": Rules("nodes", whole=False, edges=False, attributes=True),
+    "netx": Rules("layer", whole=True, edges=False),
+}
 
 
 class RefusedError(Exception):
@@ -138,9 +145,25 @@ class Reader:
             raise self.refuse(name, f"the file holds more than {MAX_LETTERS} characters of text")
         return text
 
+    def attributes(self, group: Any, where: str) -> dict[str, Any]:
+        """Read the attributes of a group."""
+        found: dict[str, Any] = {}
+        for key in group.attrs:
+            name, kind = f"{where}/{key}", group.attrs.get_id(key)
+            self.objects += 1
+            if self.objects > MAX_OBJECTS or kind.shape != () or (kind.dtype.kind not in "fiubO"):
+                raise self.refuse(name, f"is an attribute {kind.dtype} {kind.shape}; one number or one text is read")
+            value = group.attrs[key]
+            if isinstance(value, str):
+                found[key] = {TEXT: self.decoded(value, name)}
+            else:
+                found[key] = {ARRAY: len(self.arrays)}
+                self.arrays.append(np.asarray(value))
+        return found
+
     def read(self, group: Any, where: str = "") -> dict[str, Any]:
         """Read everything below a group whose headers are checked; arrays are kept, and named by their number."""
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = self.attributes(group, where) if self.rules.attributes else {}
         for key, item in group.items():
             name = f"{where}/{key}"
             if isinstance(item, h5py.Group):

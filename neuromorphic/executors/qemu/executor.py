@@ -1,0 +1,150 @@
+"""Run a program on an emulated microcontroller: write it in C, compile it for Arm, and run that in QEMU."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic.bounds import proven_for
+from neuromorphic.errors import ExecutorError
+from neuromorphic.executors.c.network import Network, to_c
+from neuromorphic.executors.qemu.firmware import BOARDS, HARNESS, ICOUNT_SHIFT, LINK, SMALLEST, START, STATUS
+from neuromorphic.executors.qemu.tools import GCC, QEMU, call, check_tools
+from neuromorphic.program import Program
+from neuromorphic.recording import Recording
+
+Core = Literal["cortex-m3", "cortex-m0"]
+FLAGS = ("-std=c99", "-O2")
+_ALONE = ("-mthumb", "-ffreestanding", "-nostdlib", "-ffunction-sections", "-Wl,--gc-sections,--build-id=none")
+
+
+def execute(
+    program: Program,
+    inputs: NDArray[np.int32],
+    *,
+    core: Core = "cortex-m3",
+    record: Iterable[str] | None = None,
+    flags: tuple[str, ...] = FLAGS,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Run a program on an emulated core, one sample after the other.
+
+    Parameters
+    ----------
+    program, inputs, progress
+        As of :func:`neuromorphic.executors.reference.execute`.
+    core : {"cortex-m3", "cortex-m0"}
+        QEMU's board ``mps2-an385`` or ``microbit``, with that board's flash and RAM.
+    record : iterable of str, optional
+        Variables to record, ``"op.variable"``; by default all.
+    flags : tuple of str
+        What the compiler is told besides the core.
+
+    Returns
+    -------
+    Recording
+        Equal to the reference's, of the variables asked for. Its metadata hold what :func:`measured_sizes` returns;
+        QEMU's count of instructions of a call of ``network_step``, which are not cycles: ``instructions_per_step``, the
+        mean over steps and samples, and ``instructions_at_most``; and ``stack_bytes``, of the first step.
+
+    Raises
+    ------
+    InputError
+        Inputs of more steps than the program is proven for.
+    ExecutorError
+        When a tool is missing or fails, or the board's memory is too small.
+    """
+    if core not in BOARDS:
+        raise ExecutorError(f"qemu: core must be one of {', '.join(BOARDS)}, got {core!r}")
+    started = time.perf_counter()
+    program = proven_for(program, len(inputs))
+    check_tools()
+    wanted = program.variables_to_record(record, "qemu")
+    num_steps, batch = inputs.shape[:2]
+    width = sum(variable.size for _, variable in wanted.values())
+    with tempfile.TemporaryDirectory(prefix="pnbx-qemu-") as name:
+        folder = Path(name)
+        sizes = measured_sizes(program, core, folder, flags)
+        network = to_c(program, record=wanted)
+        harness = HARNESS.replace("$BATCH", str(batch)).replace("$STEPS", str(num_steps))
+        build(network, harness, core, folder, flags)
+        given = np.ascontiguousarray(inputs.transpose(1, 0, 2).astype(network.input_type.removesuffix("_t")))
+        given.tofile(folder / "inputs.bin")
+        compiled = time.perf_counter()
+        _emulate(folder, core, num_steps, batch, progress)
+        seconds = time.perf_counter() - compiled
+        words = np.fromfile(folder / "outputs.bin", dtype="<i4")
+    seen = words[:-4].reshape(batch, num_steps, width).transpose(1, 0, 2)
+    low, high, most, stack = (int(word) for word in words[-4:].view("<u4"))
+    per_tick = 1e9 / BOARDS[core].clock_hz / (1 << ICOUNT_SHIFT)
+    facts: dict[str, Any] = {"core": core, **sizes, "stack_bytes": stack}
+    facts["instructions_per_step"] = (high << 32 | low) * per_tick / (num_steps * batch)
+    facts["instructions_at_most"] = most * per_tick
+    variables, at = {}, 0
+    for key, (_, variable) in wanted.items():
+        variables[key] = np.ascontiguousarray(seen[:, :, at : at + variable.size]).astype(variable.dtype)
+        at += variable.size
+    return Recording(variables, "qemu", {"seconds": seconds, "seconds_to_prepare": compiled - started, **facts})
+
+
+def measured_sizes(program: Program, core: Core, folder: Path, flags: tuple[str, ...] = FLAGS) -> dict[str, int]:
+    """Return what a firmware takes that does nothing but step the network.
+
+    ``flash_bytes`` holds constants, code, start-up, vectors and the functions of the compiler's library that it calls;
+    ``ram_bytes`` all static memory, one step of inputs and outputs with it, without the stack.
+    """
+    build(to_c(program, record=()), SMALLEST, core, folder, flags)
+    told = call([GCC.replace("gcc", "size"), "firmware.elf"], folder)
+    text, data, bss = (int(word) for word in told.splitlines()[1].split()[:3])
+    return {"flash_bytes": text + data, "ram_bytes": data + bss}
+
+
+def build(network: Network, main: str, core: Core, folder: Path, flags: tuple[str, ...]) -> None:
+    """Compile a network and a main into ``firmware.elf``."""
+    board = BOARDS[core]
+    link = LINK.replace("$FLASH", str(board.flash)).replace("$RAM", str(board.ram))
+    texts = {
+        "network.c": network.source,
+        "network.h": network.header,
+        "main.c": main,
+        "start.c": START,
+        "board.ld": link,
+    }
+    for file, text in texts.items():
+        (folder / file).write_text(text)
+    sources = ["start.c", "main.c", "network.c", "-lgcc"]
+    call([GCC, f"-mcpu={core}", *flags, *_ALONE, "-T", "board.ld", "-o", "firmware.elf", *sources], folder)
+
+
+def _emulate(folder: Path, core: Core, num_steps: int, batch: int, progress: Callable[[int, int], None] | None) -> None:
+    """Run the firmware; QEMU is ended when this is interrupted."""
+    machine = ["-M", BOARDS[core].machine, "-display", "none", "-monitor", "none", "-serial", "none"]
+    machine += ["-icount", f"shift={ICOUNT_SHIFT}", "-semihosting-config", "enable=on,target=native"]
+    with (folder / "errors.txt").open("wb") as errors:
+        process = subprocess.Popen(
+            [QEMU, *machine, "-kernel", "firmware.elf"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        try:
+            while process.poll() is None:
+                time.sleep(0.01)
+                if progress is not None:
+                    done = (folder / "errors.txt").read_bytes().count(b".")
+                    progress(min(done, batch) * num_steps, batch * num_steps)
+        finally:
+            process.kill()
+            process.wait()
+    if process.returncode != 0:
+        said = (folder / "errors.txt").read_text(errors="replace").strip(". \n").splitlines()[:12]
+        why = STATUS.get(process.returncode, f"ended with status {process.returncode}")
+        raise ExecutorError("\n".join([f"qemu: the network on a {core} {why}", *said]))
