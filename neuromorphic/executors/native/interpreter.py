@@ -12,10 +12,10 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import STAMP, entry_point, kernel, pasted
-from neuromorphic.executors.native.event_kernels import finish_sums, list_events, ternary_events, ternary_few
-from neuromorphic.executors.native.graded_kernels import list_digits, ternary_graded
-from neuromorphic.executors.native.memory_kernels import fast_weights, neighbour_sums, slots, weighed_neighbours
-from neuromorphic.executors.native.neuron_kernels import (
+from neuromorphic.executors.native.kernels.events import finish_sums, list_events, ternary_events, ternary_few
+from neuromorphic.executors.native.kernels.graded import list_digits, ternary_graded
+from neuromorphic.executors.native.kernels.memory import fast_weights, neighbour_sums, slots, weighed_neighbours
+from neuromorphic.executors.native.kernels.neurons import (
     add_up,
     average,
     control_domains,
@@ -26,8 +26,8 @@ from neuromorphic.executors.native.neuron_kernels import (
     scale,
     weigh,
 )
-from neuromorphic.executors.native.value_kernels import byte_events, byte_values, split_digits, ternary_values
-from neuromorphic.executors.native.vectors import (
+from neuromorphic.executors.native.kernels.values import byte_events, byte_values, split_digits, ternary_values
+from neuromorphic.executors.native.kernels.vectors import (
     bits_as_masks,
     count_ones,
     get_byte,

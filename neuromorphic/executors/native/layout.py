@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.event_kernels import SPARE_WORDS, list_size
+from neuromorphic.executors.native.kernels.events import SPARE_WORDS, list_size
 from neuromorphic.ops import Delay, Dense, Input, Operation, Slots
 from neuromorphic.program import Program
 

@@ -11,10 +11,10 @@ import numpy as np
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import columns_for_events, fields_for_values, rows_for_few
-from neuromorphic.executors.native.event_kernels import EVENTS_AT_ONCE
-from neuromorphic.executors.native.graded_kernels import DIGIT_LISTS, DIGITS
+from neuromorphic.executors.native.kernels.events import EVENTS_AT_ONCE
+from neuromorphic.executors.native.kernels.graded import DIGIT_LISTS, DIGITS
 from neuromorphic.executors.native.layout import Held, Layout, padded
-from neuromorphic.executors.native.memory_kernels import FADED_AT_ONCE
+from neuromorphic.executors.native.kernels.memory import FADED_AT_ONCE
 from neuromorphic.integers.numbers import INT32_MAX, NumPy
 from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import Delay, Dense, Input, Torus

@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.event_kernels import CHUNK, COLUMN, EVENTS_AT_ONCE, WIDE_PLANES
-from neuromorphic.executors.native.instructions import add_bytes, count_signed_block, spread_bits, store_counts
-from neuromorphic.executors.native.vectors import (
+from neuromorphic.executors.native.kernels.events import CHUNK, COLUMN, EVENTS_AT_ONCE, WIDE_PLANES
+from neuromorphic.executors.native.kernels.instructions import add_bytes, count_signed_block, spread_bits, store_counts
+from neuromorphic.executors.native.kernels.vectors import (
     LANES,
     get_half_word,
     get_int,
