@@ -30,7 +30,7 @@ from neuromorphic.executors.native.kernels.vectors import (
 
 # Graded events in ints: for each bit of a value where its list starts and how long it is (with the padding), then the
 # lists: twice the number of the input, and 1 more where the digit is -1.
-DIGITS = 18
+DIGITS, LARGEST_GRADED = 18, 1 << 15
 DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, DIGITS, 2 * DIGITS + 4
 _ONE = np.uint64(1)
 
