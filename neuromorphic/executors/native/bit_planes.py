@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.executors.native.event_kernels import CHUNK
-from neuromorphic.executors.native.vectors import LANES
+from neuromorphic.executors.native.kernels.events import CHUNK
+from neuromorphic.executors.native.kernels.image_instructions import OUTPUTS_A_ROW
+from neuromorphic.executors.native.kernels.vectors import LANES
 
 OUTPUTS_A_GROUP = 8  # of a product with values: the integers of a register
 INPUTS_A_WORD = 16  # of such a group: four fields in each of four bytes, for each output
@@ -58,3 +59,23 @@ def fields_for_values(weights: NDArray[np.int8]) -> NDArray[np.uint64]:
         packed |= np.left_shift(split[:, :, :, f, :], np.uint8(2 * f))
     ordered = np.ascontiguousarray(packed.transpose(0, 2, 1, 3))  # [group, block, output, byte]
     return ordered.reshape(groups, blocks, 32).view(np.uint64)
+
+
+def rows_for_images(weights: NDArray[np.int8], groups: int) -> NDArray[np.uint8]:
+    """Pack the weights ``[O, C, kh, kw]`` of a convolution: ``[groups, outputs / 64, kh, kw, C]`` rows, and one more.
+
+    A row is 64 bytes, or, of ternary weights, 16: byte ``b`` has fields ``w + 1`` of the outputs ``b``, ``16 + b``,
+    ``32 + b`` and ``48 + b``. Outputs beyond those there are have weights of 0.
+    """
+    outputs, channels, *kernel = weights.shape
+    each = outputs // groups
+    chunks = -(-each // OUTPUTS_A_ROW)
+    padded = np.zeros((groups, chunks * OUTPUTS_A_ROW, channels, *kernel), dtype=np.int8)
+    padded[:, :each] = weights.reshape(groups, each, channels, *kernel)
+    by_row = padded.reshape(groups, chunks, OUTPUTS_A_ROW, channels, *kernel).transpose(0, 1, 4, 5, 3, 2)
+    flat = np.concatenate((by_row.reshape(-1, OUTPUTS_A_ROW), np.zeros((1, OUTPUTS_A_ROW), dtype=np.int8)))
+    if int(np.abs(weights.astype(np.int16)).max()) > 1:
+        return flat.view(np.uint8)
+    fields = (flat + np.int8(1)).astype(np.uint8).reshape(-1, 4, OUTPUTS_A_ROW // 4)
+    shifted = np.left_shift(fields, np.arange(0, 8, 2, dtype=np.uint8)[:, np.newaxis])
+    return np.ascontiguousarray(np.bitwise_or.reduce(shifted, axis=1))

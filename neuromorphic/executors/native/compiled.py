@@ -24,7 +24,7 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
 def _stamp() -> int:
     """Return a number of all sources: numba keys its cache by one function's file, and inlines those of others."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return int.from_bytes(digest.digest()[:7], "little")
 

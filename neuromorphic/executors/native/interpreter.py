@@ -12,10 +12,17 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import STAMP, entry_point, kernel, pasted
-from neuromorphic.executors.native.event_kernels import finish_sums, list_events, ternary_events, ternary_few
-from neuromorphic.executors.native.graded_kernels import list_digits, ternary_graded
-from neuromorphic.executors.native.memory_kernels import fast_weights, neighbour_sums, slots, weighed_neighbours
-from neuromorphic.executors.native.neuron_kernels import (
+from neuromorphic.executors.native.kernels.chip_neurons import (
+    add_changes,
+    fire_by_shifts,
+    rectify,
+    send_changes,
+)
+from neuromorphic.executors.native.kernels.convolutions import convolve
+from neuromorphic.executors.native.kernels.events import finish_sums, ternary_events, ternary_few
+from neuromorphic.executors.native.kernels.graded import list_digits, ternary_graded
+from neuromorphic.executors.native.kernels.memory import fast_weights, neighbour_sums, slots, weighed_neighbours
+from neuromorphic.executors.native.kernels.neurons import (
     add_up,
     average,
     control_domains,
@@ -26,86 +33,23 @@ from neuromorphic.executors.native.neuron_kernels import (
     scale,
     weigh,
 )
-from neuromorphic.executors.native.value_kernels import byte_events, byte_values, split_digits, ternary_values
-from neuromorphic.executors.native.vectors import (
-    bits_as_masks,
+from neuromorphic.executors.native.kernels.passing import delay, delay_units, publish, read_input
+from neuromorphic.executors.native.kernels.values import byte_events, byte_values, split_digits, ternary_values
+from neuromorphic.executors.native.kernels.vectors import (
     count_ones,
     get_byte,
     get_int,
     get_long,
     get_word,
-    load_ints,
     put_byte,
     put_int,
     put_long,
-    put_word,
-    signs_as_bits,
-    splat_ints,
-    store_ints,
 )
+from neuromorphic.executors.native.kernels.windows import pool_spikes, slide_windows
 
 SAMPLES_TOGETHER = 8
 FINE = -1
 at = get_long  # at(row, column)
-
-
-@kernel
-def _publish(row, ints, bits):  # type: ignore[no-untyped-def]
-    """Write events in the other forms that their readers ask for."""
-    size, place, out = at(row, rows.SIZE), at(row, rows.BITS), at(row, rows.OUT)
-    if out >= 0:
-        for i in range(0, size, 8):
-            mask = bits_as_masks(get_byte(bits, 8 * place + (i >> 3)))
-            store_ints(ints, out + i, splat_ints(0) - mask)
-    if at(row, rows.LIST) >= 0:
-        list_events(bits, place, size, ints, at(row, rows.LIST))
-
-
-@kernel
-def _read_input(row, x, packed, ints, bits):  # type: ignore[no-untyped-def]
-    """Take in one sample's inputs, at address ``x``."""
-    size, place = at(row, rows.SIZE), at(row, rows.BITS)
-    if place < 0:
-        place = at(row, rows.OUT)
-        for i in range(size):
-            put_int(ints, place + i, get_int(x, i))
-        return
-    for w in range((size + 63) >> 6):
-        if packed:
-            word = get_word(x, w)
-        else:
-            word = np.uint64(0)
-            whole = min(8, (size - 64 * w) >> 3)
-            for i in range(whole):
-                ones = signs_as_bits(splat_ints(0) - load_ints(x, 64 * w + 8 * i))
-                word |= ones << np.uint64(8 * i)
-            for i in range(8 * whole, min(64, size - 64 * w)):
-                word |= np.uint64(get_int(x, 64 * w + i)) << np.uint64(i)
-        put_word(bits, place + w, word)
-    _publish(row, ints, bits)
-
-
-@kernel
-def _delay(row, now, ints, bits):  # type: ignore[no-untyped-def]
-    """Copy events from a delay's ring to its output, or from its source to the ring."""
-    slot, size, writes = now % at(row, rows.P0), at(row, rows.SIZE), at(row, rows.KIND) == rows.DELAY_WRITE
-    if at(row, rows.P2):
-        num_words = (size + 63) >> 6
-        ring, source, out = at(row, rows.P1) + slot * num_words, at(row, rows.SOURCE_BITS), at(row, rows.BITS)
-        for w in range(num_words):
-            if writes:
-                put_word(bits, ring + w, get_word(bits, source + w))
-            else:
-                put_word(bits, out + w, get_word(bits, ring + w))
-        if not writes:
-            _publish(row, ints, bits)
-        return
-    ring, source, out = at(row, rows.P1) + slot * size, at(row, rows.SOURCE), at(row, rows.OUT)
-    for i in range(size):
-        if writes:
-            put_int(ints, ring + i, get_int(ints, source + i))
-        else:
-            put_int(ints, out + i, get_int(ints, ring + i))
 
 
 @kernel
@@ -121,7 +65,7 @@ def _neurons(row, links, params, ints, bits, counts):  # type: ignore[no-untyped
     for w in range((size + 63) >> 6):
         fired += count_ones(get_word(bits, place + w))
     put_long(counts, counter, fired)
-    _publish(row, ints, bits)
+    publish(row, ints, bits)
 
 
 @pasted
@@ -171,12 +115,29 @@ def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore
         finish_sums(ints, at(row, rows.SOURCE_LIST), params, p3, ints, out, size, p2)
     elif kind == rows.BYTE_VALUES:
         byte_values(small, p0, p1, ints, source, ints, out, size, p2)
+    elif kind == rows.CONVOLVE:
+        convolve(row, params, words, small, ints, bits)
+    elif kind == rows.SLIDE_WINDOWS:
+        slide_windows(row, params, small, ints)
+    elif kind == rows.POOL_SPIKES:
+        pool_spikes(row, params, bits)
+        publish(row, ints, bits)
+    elif kind == rows.DELAY_UNITS:
+        delay_units(row, now, params, words, ints, bits)
+    elif kind == rows.SHIFT_NEURONS:
+        fire_by_shifts(row, links, params, ints, counts)
+    elif kind == rows.CHANGES:
+        send_changes(row, params, ints)
+    elif kind == rows.SUMMED_CHANGES:
+        add_changes(row, links, ints)
+    elif kind == rows.RECTIFY:
+        rectify(row, params, ints)
     elif kind == rows.CONTROL:
         control_domains(row, now, ints, bits, params)
     elif kind in (rows.DELAY_READ, rows.DELAY_WRITE):
-        _delay(row, now, ints, bits)
+        delay(row, now, ints, bits)
     elif kind == rows.INPUT:
-        _read_input(row, x, packed, ints, bits)
+        read_input(row, x, packed, ints, bits)
 
 
 @kernel
@@ -200,7 +161,10 @@ def _record(recordings, num_recordings, sample, ints, bits, out_ints, out_spikes
         row = recordings + 8 * rows.REC_WIDTH * r
         count, columns, stride = at(row, rows.REC_ROWS), at(row, rows.REC_COLUMNS), at(row, rows.REC_STRIDE)
         place, target = at(row, rows.REC_PLACE), at(row, rows.REC_START) + sample * count * columns
-        if at(row, rows.REC_SPIKES):
+        if at(row, rows.REC_FORM) == rows.AS_BYTES:
+            for i in range(columns):
+                put_byte(out_spikes, target + i, get_int(ints, place + i))
+        elif at(row, rows.REC_FORM) == rows.AS_BITS:
             for i in range(columns):
                 byte = get_byte(bits, 8 * place + (i >> 3))
                 put_byte(out_spikes, target + i, (byte >> (i & 7)) & 1)

@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.event_kernels import SPARE_WORDS, list_size
-from neuromorphic.ops import Delay, Dense, Input, Operation, Slots
+from neuromorphic.executors.native.kernels.convolutions import SUMS_SIZE
+from neuromorphic.executors.native.kernels.events import SPARE_WORDS, list_size
+from neuromorphic.executors.native.kernels.graded import LARGEST_GRADED
+from neuromorphic.integers.numbers import INT32_MAX
+from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, Slots, SpikePool
 from neuromorphic.program import Program
 
+FEW_CHANNELS = 4  # up to here a group of a convolution has too few outputs to compute them side by side
 _BY_LIST = (rows.TERNARY_EVENTS, rows.BYTE_EVENTS)
 
 
@@ -54,9 +58,12 @@ class Arena:
 
 @dataclass(frozen=True)
 class Held:
-    """Where a variable lies for one sample: spikes in bits, everything else in ints, row by row."""
+    """Where a variable lies for one sample: spikes in bits, everything else in ints, row by row.
 
-    spikes: bool
+    ``form`` is how a recording stores it, for example :data:`rows.AS_BITS`.
+    """
+
+    form: int
     place: int
     rows: int
     columns: int
@@ -66,6 +73,13 @@ class Held:
     def size(self) -> int:
         """Values of a step and sample."""
         return self.rows * self.columns
+
+
+def scratch(op: Conv) -> tuple[int, int]:
+    """Return what a convolution by rows computes in: ints (sums, lists of spikes), and words (digits of an image)."""
+    channels, pixels = op.weights.shape[1], op.input_shape[1] * op.input_shape[2]
+    digits = (pixels + 1) * padded(channels, 2)  # of 16 bits
+    return SUMS_SIZE + pixels + 1 + channels * pixels, max(padded(channels, 64), -(-digits // 4))
 
 
 class Layout:
@@ -83,14 +97,20 @@ class Layout:
         self.values: dict[str, int] = {}
         self.events: dict[str, int] = {}
         self.lists: dict[str, int] = {}
-        # The scratch of a product: planes of counters, or four digits of every value it reads.
+        # The scratch of a product: planes of counters, or four digits of every value it reads; of a convolution.
         widest = max((op.weights.shape[1] for op in program.of_type(Dense)), default=0)
-        self.spare = self.bits.reserve(max(SPARE_WORDS, 4 * (padded(widest, 16) // 8)))
+        images = [scratch(op) for op in program.of_type(Conv) if self.by_rows(op)] or [(0, 0)]
+        words = max(SPARE_WORDS, 4 * (padded(widest, 16) // 8), *(words for _, words in images))
+        self.spare, self.spare_ints = self.bits.reserve(words), self.ints.reserve(max(ints for ints, _ in images))
+
+    def event_range(self, name: str) -> tuple[int, int] | None:
+        """Return the range of an operation's events, ``None`` if it gives something else."""
+        op, _ = self.program.undelayed(name)
+        return op.event_range if op.kind == "events" else None
 
     def is_spikes(self, name: str) -> bool:
         """Whether an operation gives 0 and 1 only."""
-        op, _ = self.program.undelayed(name)
-        return op.kind == "events" and not (isinstance(op, Input) and (op.low, op.high) != (0, 1))
+        return self.event_range(name) == (0, 1)
 
     def readers(self, name: str) -> list[Operation]:
         """Return the operations that read another."""
@@ -103,9 +123,22 @@ class Layout:
             self.events[op.name] = self.bits.reserve(padded(op.size) // 64)
             if any(isinstance(reader, Dense) and self.dense_kind(reader) in _BY_LIST for reader in readers):
                 self.lists[op.name] = self.ints.reserve(list_size(op.size))
-            if all(isinstance(reader, (Dense, Delay, Slots)) for reader in readers):
+            packs = isinstance(op, Delays) and not self.is_spikes(op.source)
+            if not packs and all(self._reads_bits(reader) for reader in readers):
                 return
         self.values[op.name] = self.ints.reserve(op.size)
+
+    def _reads_bits(self, reader: Operation) -> bool:
+        """Whether an operation takes spikes as bits or as a list."""
+        if isinstance(reader, Conv):
+            return self.by_rows(reader)
+        return isinstance(reader, (Dense, Delay, Slots, SpikePool)) or (
+            isinstance(reader, Delays) and self.is_spikes(reader.name)
+        )
+
+    def by_rows(self, op: Conv) -> bool:
+        """Whether a convolution has outputs enough in a group to compute them side by side."""
+        return op.weights.shape[0] // op.groups > FEW_CHANNELS
 
     def dense_kind(self, op: Dense) -> int:
         """Return the kind of product that a matrix takes, by its weights and by what it reads."""
@@ -115,7 +148,8 @@ class Layout:
             return rows.TERNARY_FEW if op.size <= FEW_OUTPUTS else rows.TERNARY_EVENTS
         if not op.is_ternary:
             return rows.BYTE_VALUES
-        graded = self.program[op.source].kind == "events" and op.size > FEW_OUTPUTS
+        low, high = self.event_range(op.source) or (-INT32_MAX, INT32_MAX)
+        graded = max(-low, high) <= LARGEST_GRADED and op.size > FEW_OUTPUTS
         return rows.TERNARY_GRADED if graded else rows.TERNARY_VALUES
 
     def value(self, op: Operation) -> int:
@@ -123,10 +157,18 @@ class Layout:
         self.values[op.name] = self.ints.reserve(op.size)
         return self.values[op.name]
 
-    def hold(self, op: Operation, variable: str, place: int, count: int = 1, columns: int | None = None) -> None:
+    def hold(
+        self,
+        op: Operation,
+        variable: str,
+        place: int,
+        count: int = 1,
+        columns: int | None = None,
+        form: int = rows.AS_INTS,
+    ) -> None:
         """Say where a variable lies."""
         width = op.size if columns is None else columns
-        self.variables[f"{op.name}.{variable}"] = Held(False, place, count, width, padded(width, 8))
+        self.variables[f"{op.name}.{variable}"] = Held(form, place, count, width, padded(width, 8))
 
     def row(self, kind: int, op: Operation, *numbers: int, size: int | None = None) -> None:
         """Add a row of the table: what the operation reads and gives, and numbers of its own."""

@@ -12,9 +12,15 @@ from numpy.typing import NDArray
 from neuromorphic.errors import InputError
 from neuromorphic.executors.native.bit_planes import OUTPUTS_A_GROUP, columns_for_events, fields_for_values
 from neuromorphic.executors.native.compiled import STAMP, entry_point
-from neuromorphic.executors.native.event_kernels import SPARE_WORDS, finish_sums, list_events, list_size, ternary_events
-from neuromorphic.executors.native.value_kernels import split_digits, ternary_values
-from neuromorphic.executors.native.vectors import get_int, get_long, get_word, put_int
+from neuromorphic.executors.native.kernels.events import (
+    SPARE_WORDS,
+    finish_sums,
+    list_events,
+    list_size,
+    ternary_events,
+)
+from neuromorphic.executors.native.kernels.values import split_digits, ternary_values
+from neuromorphic.executors.native.kernels.vectors import get_int, get_long, get_word, put_int
 
 _INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
 READS = ("spikes", "values", "both")

@@ -170,7 +170,8 @@ class NativeNetwork:
         Returns
         -------
         NDArray
-            int32 ``[B, N]`` (a matrix: ``[B, r, r]``); spikes as bits, uint64 ``[B, N / 64]``, the first lowest.
+            int32 ``[B, N]`` (a matrix: ``[B, r, r]``); spikes of 0 and 1 as bits, uint64 ``[B, N / 64]``, the first
+            lowest.
 
         Raises
         ------
@@ -178,7 +179,7 @@ class NativeNetwork:
             When there is no such variable.
         """
         held = self._held(name)
-        if held.spikes:
+        if held.form == rows.AS_BITS:
             shown: NDArray[Any] = self._bits[:, held.place : held.place + -(-held.columns // 64)]
         elif held.rows == 1:
             shown = self._ints[:, held.place : held.place + held.columns]
@@ -194,6 +195,8 @@ class NativeNetwork:
     def spikes(self, name: str) -> NDArray[np.uint8]:
         """Return the spikes of an operation in the present step, unpacked: a new array ``[B, N]``."""
         held = self._held(f"{name}.spikes")
+        if held.form == rows.AS_BYTES:
+            return self.view(f"{name}.spikes").astype(np.uint8)
         packed = np.ascontiguousarray(self.view(f"{name}.spikes")).view(np.uint8)
         return np.unpackbits(packed, axis=1, count=held.columns, bitorder="little")
 
@@ -277,15 +280,16 @@ class NativeNetwork:
         table = np.zeros((len(kept), rows.REC_WIDTH), dtype=np.int64)
         sizes = {True: 0, False: 0}
         for row, held in zip(table, kept.values(), strict=True):
-            row[:] = (held.spikes, held.place, held.rows, held.columns, held.stride, sizes[held.spikes])
-            sizes[held.spikes] += num_steps * self.batch * held.size
-        ints, spikes = np.zeros(max(sizes[False], 1), dtype=np.int32), np.zeros(max(sizes[True], 1), dtype=np.uint8)
+            as_ints = held.form == rows.AS_INTS
+            row[:] = (held.form, held.place, held.rows, held.columns, held.stride, sizes[as_ints])
+            sizes[as_ints] += num_steps * self.batch * held.size
+        ints, spikes = np.zeros(max(sizes[True], 1), dtype=np.int32), np.zeros(max(sizes[False], 1), dtype=np.uint8)
         marks = any(name.endswith(".E") for name in kept)
         self._run(array, (table, ints, spikes), marks, progress)
         found: dict[str, NDArray[Any]] = {}
         for row, (name, held) in zip(table, kept.items(), strict=True):
             first, size = int(row[rows.REC_START]), num_steps * self.batch * held.size
-            whole: NDArray[Any] = spikes if held.spikes else ints
+            whole: NDArray[Any] = ints if held.form == rows.AS_INTS else spikes
             found[name] = whole[first : first + size].reshape(num_steps, self.batch, held.size)
         return found
 

@@ -10,14 +10,15 @@ import numpy as np
 
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.native import rows
-from neuromorphic.executors.native.bit_planes import columns_for_events, fields_for_values, rows_for_few
-from neuromorphic.executors.native.event_kernels import EVENTS_AT_ONCE
-from neuromorphic.executors.native.graded_kernels import DIGIT_LISTS, DIGITS
+from neuromorphic.executors.native.bit_planes import bits_of, columns_for_events, fields_for_values, rows_for_few
+from neuromorphic.executors.native.image_operations import convolution, pool, spike_pool
+from neuromorphic.executors.native.kernels.events import EVENTS_AT_ONCE
+from neuromorphic.executors.native.kernels.graded import DIGIT_LISTS, DIGITS
+from neuromorphic.executors.native.kernels.memory import FADED_AT_ONCE
 from neuromorphic.executors.native.layout import Held, Layout, padded
-from neuromorphic.executors.native.memory_kernels import FADED_AT_ONCE
 from neuromorphic.integers.numbers import INT32_MAX, NumPy
 from neuromorphic.integers.resets import RESETS
-from neuromorphic.ops import Delay, Dense, Input, Torus
+from neuromorphic.ops import Delay, Delays, Dense, Torus
 from neuromorphic.ops.fast_weights import KEY_BITS
 from neuromorphic.ops.gate import SIGMOID
 from neuromorphic.ops.homeostatic_lif import OCTAVE
@@ -104,7 +105,7 @@ def _lif(layout: Layout, op: Any, theta: int = -1) -> None:
     decay, threshold, bias = (layout.params.place(x) for x in (op.decay, op.threshold, op.bias))
     reset = list(RESETS).index(op.reset)
     layout.row(rows.NEURONS, op, decay, threshold, bias, op.shift, reset, v, counter, theta)
-    layout.variables[f"{op.name}.spikes"] = Held(True, layout.events[op.name], 1, op.size, op.size)
+    layout.variables[f"{op.name}.spikes"] = Held(rows.AS_BITS, layout.events[op.name], 1, op.size, op.size)
     layout.hold(op, "v", v)
 
 
@@ -120,7 +121,43 @@ def _homeostatic(layout: Layout, op: Any) -> None:
     options = layout.params.place(np.array(numbers, dtype=np.int32))
     threshold, octaves = (layout.params.place(x.astype(np.int32)) for x in (op.threshold, OCTAVE))
     layout.row(rows.CONTROL, op, domains, options, control, count, theta, threshold, octaves, op.period)
-    layout.variables[f"{op.name}.offset"] = Held(False, control + 3, domains, 1, 4)
+    layout.variables[f"{op.name}.offset"] = Held(rows.AS_INTS, control + 3, domains, 1, 4)
+
+
+def _shift_lif(layout: Layout, op: Any) -> None:
+    i, v, counter = layout.ints.reserve(op.size), layout.ints.reserve(op.size), layout.counts.reserve(1)
+    layout.spike_counts[op.name] = counter
+    arrays = (op.synapse_shift, op.membrane_shift, op.threshold, op.bias)
+    layout.row(rows.SHIFT_NEURONS, op, *(layout.params.place(x) for x in arrays), i, v, counter)
+    layout.hold(op, "spikes", layout.values[op.name], form=rows.AS_BYTES)
+    layout.hold(op, "i", i)
+    layout.hold(op, "v", v)
+
+
+def _delays(layout: Layout, op: Delays) -> None:
+    if not (layout.is_spikes(op.name) and layout.is_spikes(op.source)):
+        ring = layout.ints.reserve(op.num_rows * op.size)
+        layout.row(rows.DELAY_UNITS, op, op.num_rows, ring, 0, layout.params.place(op.steps))
+        return
+    ring = layout.bits.reserve(op.num_rows * -(-op.size // 64))
+    lengths = np.unique(op.steps)
+    masks = layout.words.place(bits_of(op.steps == lengths[:, np.newaxis]))
+    layout.row(rows.DELAY_UNITS, op, op.num_rows, ring, 1, layout.params.place(lengths), masks, len(lengths))
+
+
+def _delta(layout: Layout, op: Any) -> None:
+    layout.hold(op, "delta", layout.value(op))
+    layout.row(rows.CHANGES, op, layout.params.place(op.threshold), layout.ints.reserve(op.size), op.shift)
+
+
+def _sigma(layout: Layout, op: Any) -> None:
+    layout.hold(op, "s", layout.value(op))
+    layout.row(rows.SUMMED_CHANGES, op)
+
+
+def _relu(layout: Layout, op: Any) -> None:
+    layout.value(op)
+    layout.row(rows.RECTIFY, op, layout.params.place(op.bias))
 
 
 def _readout(layout: Layout, op: Any) -> None:
@@ -137,7 +174,8 @@ def _peak(layout: Layout, name: str) -> int:
     """Return the largest magnitude that an operation gives whatever happened before, or what int32 holds."""
     op, _ = layout.program.undelayed(name)
     if op.kind == "events":
-        return max(-op.low, op.high) if isinstance(op, Input) else 1
+        low, high = op.event_range
+        return max(-low, high)
     if isinstance(op, Torus):
         return 8 * _peak(layout, op.source)
     if isinstance(op, Dense) and layout.program[op.source].kind == "events":
@@ -215,7 +253,13 @@ BUILDERS: Mapping[str, Callable[[Layout, Any], None]] = MappingProxyType(
         "Dense": _dense,
         "LIF": _lif,
         "HomeostaticLIF": _homeostatic,
+        "ShiftLIF": _shift_lif,
         "Readout": _readout,
+        "Conv": convolution,
+        "SumPool": pool,
+        "MaxPool": pool,
+        "SpikePool": spike_pool,
+        "Delays": _delays,
         "Scale": _scale,
         "Delay": lambda layout, op: None,
         "Gate": _gate,

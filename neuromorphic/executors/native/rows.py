@@ -14,12 +14,18 @@ P0, P1, P2, P3, P4, P5, P6, P7, P8, P9, P10, COLUMNS = range(11, 23)
 INPUT, DELAY_READ, DELAY_WRITE, TERNARY_EVENTS, TERNARY_FEW, TERNARY_VALUES, TERNARY_GRADED = range(7)
 BYTE_EVENTS, BYTE_VALUES, NEURONS, READOUT, INTEGRATE, SCALE, GATE, MULTIPLY, GATED, RESONATE = range(7, 17)
 NEIGHBOURS, FAST_WEIGHTS, SLOTS, CONTROL = range(17, 21)
+CONVOLVE, SLIDE_WINDOWS, POOL_SPIKES, DELAY_UNITS, SHIFT_NEURONS, CHANGES, SUMMED_CHANGES, RECTIFY = range(21, 29)
+
+# What params say of an operation on images; channels and outputs are those of one group.
+CHANNELS, HEIGHT, WIDTH, OUTPUTS, OUT_HEIGHT, OUT_WIDTH, GROUPS, SHIFT, KERNEL_Y, KERNEL_X = range(10)
+STRIDE_Y, STRIDE_X, PADDING_Y, PADDING_X, DILATION_Y, DILATION_X = range(10, 16)
 
 INTS_AT_ONCE = 64  # places in ints and params are padded to a multiple of this: loops have no tails
 
-# Columns of a row that says what a recording stores: 0 integers or 1 spikes; its place, rows, columns and stride in
-# ints or bits; where its [T, B, N] starts in the output.
-REC_SPIKES, REC_PLACE, REC_ROWS, REC_COLUMNS, REC_STRIDE, REC_START, REC_WIDTH = range(7)
+# Columns of a row that says what a recording stores: its form, its place, rows, columns and stride in ints or bits;
+# where its [T, B, N] starts in the output.
+REC_FORM, REC_PLACE, REC_ROWS, REC_COLUMNS, REC_STRIDE, REC_START, REC_WIDTH = range(7)
+AS_INTS, AS_BITS, AS_BYTES = range(3)  # forms: integers, bits as bytes, small integers as bytes
 
 # What a network is to the compiled loop: addresses, sizes, the range of its inputs.
 AT_TABLE, NUM_ROWS, AT_LINKS, AT_PARAMS, AT_WORDS, AT_SMALL, AT_INTS, AT_BITS, AT_COUNTS = range(9)

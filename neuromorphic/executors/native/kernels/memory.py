@@ -6,7 +6,7 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.vectors import (
+from neuromorphic.executors.native.kernels.vectors import (
     between,
     bits_as_masks,
     count_ones,

@@ -6,7 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from neuromorphic.executors.native.vectors import (
+from neuromorphic.executors.native.kernels.vectors import (
     BYTES,
     HALVES,
     HAS_AVX2,

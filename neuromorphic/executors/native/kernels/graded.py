@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.event_kernels import CHUNK, COLUMN, EVENTS_AT_ONCE, WIDE_PLANES
-from neuromorphic.executors.native.instructions import add_bytes, count_signed_block, spread_bits, store_counts
-from neuromorphic.executors.native.vectors import (
+from neuromorphic.executors.native.kernels.events import CHUNK, COLUMN, EVENTS_AT_ONCE, WIDE_PLANES
+from neuromorphic.executors.native.kernels.instructions import add_bytes, count_signed_block, spread_bits, store_counts
+from neuromorphic.executors.native.kernels.vectors import (
     LANES,
     get_half_word,
     get_int,
@@ -30,7 +30,7 @@ from neuromorphic.executors.native.vectors import (
 
 # Graded events in ints: for each bit of a value where its list starts and how long it is (with the padding), then the
 # lists: twice the number of the input, and 1 more where the digit is -1.
-DIGITS = 18
+DIGITS, LARGEST_GRADED = 18, 1 << 15
 DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, DIGITS, 2 * DIGITS + 4
 _ONE = np.uint64(1)
 

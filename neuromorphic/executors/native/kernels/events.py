@@ -17,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.instructions import count_block, spread_bits, store_counts
-from neuromorphic.executors.native.vectors import (
+from neuromorphic.executors.native.kernels.instructions import count_block, spread_bits, store_counts
+from neuromorphic.executors.native.kernels.vectors import (
     LANES,
     count_ones,
     get_half_word,

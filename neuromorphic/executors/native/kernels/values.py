@@ -14,8 +14,8 @@ Packed two-bit fields: bitnet.cpp (Wang et al. 2025, arXiv:2502.11880), ``I2_S``
 from __future__ import annotations
 
 from neuromorphic.executors.native.compiled import inlined, kernel
-from neuromorphic.executors.native.event_kernels import LIST_LENGTH, LIST_START
-from neuromorphic.executors.native.instructions import (
+from neuromorphic.executors.native.kernels.events import LIST_LENGTH, LIST_START
+from neuromorphic.executors.native.kernels.instructions import (
     add_products,
     field_0,
     field_1,
@@ -25,7 +25,7 @@ from neuromorphic.executors.native.instructions import (
     no_sums,
     whole_sums,
 )
-from neuromorphic.executors.native.vectors import (
+from neuromorphic.executors.native.kernels.vectors import (
     HAS_VNNI,
     get_int,
     get_signed_byte,

@@ -12,7 +12,7 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import inlined, kernel
-from neuromorphic.executors.native.vectors import (
+from neuromorphic.executors.native.kernels.vectors import (
     clip,
     count_ones,
     faded,

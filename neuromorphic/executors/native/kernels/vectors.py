@@ -32,6 +32,7 @@ _TARGET: Any = cpu_target
 _FEATURES = frozenset(_TARGET.target_context.codegen().magic_tuple()[2].split(","))
 HAS_AVX2 = "+avx2" in _FEATURES
 HAS_VNNI = {"+avx512vl", "+avx512vnni"} <= _FEATURES
+HAS_AVX512 = "+avx512bw" in _FEATURES
 LANES = 8 if "+avx512f" in _FEATURES else 4
 """64-bit words of a :data:`WORDS`: what one register holds."""
 
@@ -170,7 +171,8 @@ def _make_put(bits: int, kind: Any = types.int64) -> Any:
 get_word, get_long, get_int = (_make_get(kind) for kind in (types.uint64, types.int64, types.int32))
 get_half_word, get_byte, get_signed_byte = (_make_get(kind) for kind in (types.uint32, types.uint8, types.int8))
 """``get_int(address, i)``: item ``i`` after an address, as a number of 64 bits; so for other widths."""
-put_word, put_long, put_int, put_byte = _make_put(64, types.uint64), _make_put(64), _make_put(32), _make_put(8)
+put_word, put_long = _make_put(64, types.uint64), _make_put(64)
+put_int, put_half, put_byte = _make_put(32), _make_put(16), _make_put(8)
 
 
 def _make_shift(name: str) -> Any:

@@ -1,0 +1,319 @@
+"""Convolutions with 64 output channels at a time: of spikes, by their list; of anything else, or of many, pair by pair.
+
+A row is what the weights of one input of a window are to 64 outputs: 16 bytes of ternary fields, or 64 bytes. For each
+window the rows of the spikes in it are added up in registers; nothing is multiplied, and silent inputs cost nothing.
+Spikes are listed once for an image: pixel by pixel, so that those in a row of a window stand one after another, and
+their numbers, less where the window begins, are those of the rows.
+
+Values are split into digits of 16 bits; pairs of them are multiplied with pairs of the same rows, for four windows at
+once. Everything is exact modulo 2**32, and the results are proven to fit.
+
+References
+----------
+Transposing bits: Warren, "Hacker's Delight", 7-3. Both walks over one packing: own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neuromorphic.executors.native import rows
+from neuromorphic.executors.native.compiled import kernel
+from neuromorphic.executors.native.kernels.image_instructions import (
+    OUTPUTS_A_ROW,
+    PIXELS_AT_ONCE,
+    add_byte_pair,
+    add_row,
+    add_short_row,
+    add_ternary_pair,
+    byte_row,
+    no_image_sums,
+    no_row,
+    no_short_row,
+    put_row,
+    put_short_row,
+    put_sums,
+    put_turned,
+    ternary_row,
+)
+from neuromorphic.executors.native.kernels.vectors import (
+    count_ones,
+    get_int,
+    get_long,
+    get_word,
+    lowest_one,
+    put_half,
+    put_int,
+    put_word,
+)
+
+at = get_long  # at(row, column)
+_ONE = np.uint64(1)
+TURNED = 8  # windows whose sums are turned from [window, channel] to [channel, window] at once
+SUMS_SIZE = TURNED * OUTPUTS_A_ROW
+
+
+@kernel
+def load_bits(bits, place, first, count):  # type: ignore[no-untyped-def]
+    """Return ``count`` bits, 1 to 64, from bit ``first`` after word ``place``."""
+    w, s = place + (first >> 6), first & 63
+    word = get_word(bits, w) >> np.uint64(s)
+    if s + count > 64:
+        word |= get_word(bits, w + 1) << np.uint64(64 - s)
+    if count < 64:
+        word &= (_ONE << np.uint64(count)) - _ONE
+    return word
+
+
+@kernel
+def _transpose(bits, block):  # type: ignore[no-untyped-def]
+    """Transpose 64 words of 64 bits in place."""
+    width, mask = 32, np.uint64(0x00000000FFFFFFFF)
+    while width:
+        for start in range(0, 64, 2 * width):
+            for i in range(block + start, block + start + width):
+                a, b = get_word(bits, i), get_word(bits, i + width)
+                moved = ((a >> np.uint64(width)) ^ b) & mask
+                put_word(bits, i + width, b ^ moved)
+                put_word(bits, i, a ^ (moved << np.uint64(width)))
+        width >>= 1
+        mask ^= mask << np.uint64(width)
+
+
+@kernel
+def _list_spikes(bits, place, first, channels, pixels, width, spare, ints, starts, listed):  # type: ignore[no-untyped-def]
+    """List the spikes of an image ``[channels, pixels]`` by pixel: ``column * channels + channel``.
+
+    Where each pixel's begin is written to ``starts``, ``pixels + 1`` of them.
+    """
+    n, x = 0, 0
+    for start in range(0, pixels, 64):
+        count = min(64, pixels - start)
+        for c in range(0, channels, 64):
+            for i in range(64):
+                word = np.uint64(0)
+                if c + i < channels:
+                    word = load_bits(bits, place, first + (c + i) * pixels + start, count)
+                put_word(bits, spare + c + i, word)
+            _transpose(bits, spare + c)
+        for p in range(count):
+            put_int(ints, starts + start + p, n)
+            for c in range(0, channels, 64):
+                word = get_word(bits, spare + c + p)
+                while word != np.uint64(0):
+                    put_int(ints, listed + n, x * channels + c + lowest_one(word))
+                    n += 1
+                    word &= word - _ONE
+            x += 1
+            if x == width:
+                x = 0
+    put_int(ints, starts + pixels, n)
+
+
+def _make_gather(no: Any, load: Any, put: Any, add: Any, most: int, fields: int) -> Any:
+    @kernel
+    def gather(params, shape, weights, base, ints, starts, listed, y, x, target):  # type: ignore[no-untyped-def]
+        """Add up the rows of the spikes in the window whose first place is ``(y, x)``."""
+        channels, height = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.HEIGHT)
+        width, columns = get_int(params, shape + rows.WIDTH), get_int(params, shape + rows.KERNEL_X)
+        step_y, step_x = get_int(params, shape + rows.DILATION_Y), get_int(params, shape + rows.DILATION_X)
+        length = columns if step_x == 1 else 1  # places of a window's row that are neighbours in the image
+        sums, free, wrote = no(), most, 0
+        for k in range(get_int(params, shape + rows.KERNEL_Y)):
+            row = y + k * step_y
+            if row < 0 or row >= height:
+                continue
+            for m in range(0, columns, length):
+                first = x + m * step_x
+                begin, end = max(first, 0), min(first + length, width)
+                if begin >= end:
+                    continue
+                e, stop = get_int(ints, starts + row * width + begin), get_int(ints, starts + row * width + end)
+                moved = base + (k * columns + m - first) * channels
+                while e < stop:
+                    until = min(stop, e + free)
+                    free -= until - e
+                    for i in range(e, until):
+                        sums = sums + load(weights, moved + get_int(ints, listed + i))
+                    e = until
+                    if free == 0:  # the next one could be more than a lane holds
+                        if wrote:
+                            add(ints, target, sums, most * fields)
+                        else:
+                            put(ints, target, sums, most * fields)
+                        sums, free, wrote = no(), most, 1
+        if wrote:
+            add(ints, target, sums, (most - free) * fields)
+        else:
+            put(ints, target, sums, (most - free) * fields)
+
+    return gather
+
+
+_gather_ternary = _make_gather(no_row, ternary_row, put_row, add_row, 127, 1)  # fields up to 2 in a byte
+_gather_bytes = _make_gather(no_short_row, byte_row, put_short_row, add_short_row, 258, 0)  # 127 in 16 bits
+
+
+@kernel
+def _put_windows(ints, sums, count, channels, target, stride, shift, more):  # type: ignore[no-untyped-def]
+    """Write sums ``[count, 64]`` of some windows to ``[channels, windows]``, shifted to the left."""
+    whole = channels & ~7 if count == TURNED else 0
+    for c in range(0, whole, 8):
+        put_turned(ints, sums + c, OUTPUTS_A_ROW, target + c * stride, stride, shift, more)
+    for c in range(whole, channels):
+        for i in range(count):
+            where = target + c * stride + i
+            value = get_int(ints, sums + i * OUTPUTS_A_ROW + c) << shift << more
+            put_int(ints, where, value + get_int(ints, where) if more else value)
+
+
+@kernel
+def _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spare, out):  # type: ignore[no-untyped-def]
+    """Convolve an image of spikes by their lists."""
+    channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
+    width = get_int(params, shape + rows.WIDTH)
+    pixels, out_width = width * get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.OUT_WIDTH)
+    windows, shift = out_width * get_int(params, shape + rows.OUT_HEIGHT), get_int(params, shape + rows.SHIFT)
+    taps = get_int(params, shape + rows.KERNEL_Y) * get_int(params, shape + rows.KERNEL_X)
+    stride_y, stride_x = get_int(params, shape + rows.STRIDE_Y), get_int(params, shape + rows.STRIDE_X)
+    pad_y, pad_x = get_int(params, shape + rows.PADDING_Y), get_int(params, shape + rows.PADDING_X)
+    sums, starts = spare_ints, spare_ints + SUMS_SIZE
+    listed, base = starts + pixels + 1, 0
+    for group in range(get_int(params, shape + rows.GROUPS)):
+        _list_spikes(bits, place, group * channels * pixels, channels, pixels, width, spare, ints, starts, listed)
+        for first in range(0, outputs, OUTPUTS_A_ROW):
+            target = out + (group * outputs + first) * windows
+            valid, oy, ox = min(OUTPUTS_A_ROW, outputs - first), 0, 0
+            for start in range(0, windows, TURNED):
+                count = min(TURNED, windows - start)
+                for i in range(count):
+                    y, x, where = oy * stride_y - pad_y, ox * stride_x - pad_x, sums + i * OUTPUTS_A_ROW
+                    if ternary:
+                        _gather_ternary(params, shape, weights, base, ints, starts, listed, y, x, where)
+                    else:
+                        _gather_bytes(params, shape, weights, base, ints, starts, listed, y, x, where)
+                    ox += 1
+                    if ox == out_width:
+                        oy, ox = oy + 1, 0
+                _put_windows(ints, sums, count, valid, target + start, windows, shift, 0)
+            base += taps * channels
+
+
+@kernel
+def _split_image(ints, source, bits, place, first, channels, stride, pixels, digit, spare):  # type: ignore[no-untyped-def]
+    """Write one digit of 16 bits of every value of an image, ``[pixels, stride]``; return whether there is another.
+
+    The image lies in ``ints``, or, where ``source`` is -1, in ``bits``. A pixel of zeros stands before the first.
+    """
+    low, high = 0, 0
+    for i in range(stride):
+        put_half(bits, spare + i, 0)
+    for c in range(channels):
+        for p in range(pixels):
+            if source >= 0:
+                x = get_int(ints, source + first + c * pixels + p)
+            else:
+                x = np.int64(load_bits(bits, place, first + c * pixels + p, 1))
+            low, high = min(low, x), max(high, x)
+            put_half(bits, spare + (p + 1) * stride + c, (x + (1 << 15)) >> 16 if digit else x)
+    for p in range(pixels if stride > channels else 0):
+        put_half(bits, spare + (p + 1) * stride + channels, 0)
+    return low < -(1 << 15) or high >= 1 << 15
+
+
+@kernel
+def _pixel(params, shape, address, stride, oy, ox, ky, kx):  # type: ignore[no-untyped-def]
+    """Return the address of a pixel of a window, or of the zeros before the image."""
+    y = oy * get_int(params, shape + rows.STRIDE_Y) - get_int(params, shape + rows.PADDING_Y)
+    x = ox * get_int(params, shape + rows.STRIDE_X) - get_int(params, shape + rows.PADDING_X)
+    y, x = y + ky * get_int(params, shape + rows.DILATION_Y), x + kx * get_int(params, shape + rows.DILATION_X)
+    height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
+    inside = y >= 0 and y < height and x >= 0 and x < width
+    return address + 2 * stride * (y * width + x + 1) if inside else address
+
+
+def _make_multiply(add_pair: Any) -> Any:
+    @kernel
+    def multiply(params, shape, weights, base, address, stride, window, ints, target):  # type: ignore[no-untyped-def]
+        """Multiply the windows from number ``window`` with all rows."""
+        channels, out_width = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUT_WIDTH)
+        y0, x0 = window // out_width, window % out_width
+        y1, x1 = (window + 1) // out_width, (window + 1) % out_width
+        y2, x2 = (window + 2) // out_width, (window + 2) % out_width
+        y3, x3 = (window + 3) // out_width, (window + 3) % out_width
+        held = (no_image_sums(), no_image_sums(), no_image_sums(), no_image_sums())
+        row = base
+        for k in range(get_int(params, shape + rows.KERNEL_Y)):
+            for m in range(get_int(params, shape + rows.KERNEL_X)):
+                pixels = (
+                    _pixel(params, shape, address, stride, y0, x0, k, m),
+                    _pixel(params, shape, address, stride, y1, x1, k, m),
+                    _pixel(params, shape, address, stride, y2, x2, k, m),
+                    _pixel(params, shape, address, stride, y3, x3, k, m),
+                )
+                for pair in range(stride >> 1):
+                    held = add_pair(weights, row + 2 * pair, pixels, pair, held)
+                row += channels
+        put_sums(ints, target, held[0])
+        put_sums(ints, target + OUTPUTS_A_ROW, held[1])
+        put_sums(ints, target + 2 * OUTPUTS_A_ROW, held[2])
+        put_sums(ints, target + 3 * OUTPUTS_A_ROW, held[3])
+
+    return multiply
+
+
+_multiply_ternary, _multiply_bytes = _make_multiply(add_ternary_pair), _make_multiply(add_byte_pair)
+
+
+@kernel
+def _values(params, shape, weights, ternary, ints, spare_ints, source, bits, place, spare, out):  # type: ignore[no-untyped-def]
+    """Convolve an image of values, or of spikes where ``source`` is -1, digit by digit."""
+    channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
+    pixels = get_int(params, shape + rows.HEIGHT) * get_int(params, shape + rows.WIDTH)
+    windows = get_int(params, shape + rows.OUT_HEIGHT) * get_int(params, shape + rows.OUT_WIDTH)
+    taps = get_int(params, shape + rows.KERNEL_Y) * get_int(params, shape + rows.KERNEL_X)
+    stride, shift, sums, base = (channels + 1) & ~1, get_int(params, shape + rows.SHIFT), spare_ints, 0
+    for group in range(get_int(params, shape + rows.GROUPS)):
+        more = True
+        for digit in range(2):
+            if more:
+                first = group * channels * pixels
+                more = _split_image(ints, source, bits, place, first, channels, stride, pixels, digit, 4 * spare)
+                row = base
+                for chunk in range(0, outputs, OUTPUTS_A_ROW):
+                    valid = min(OUTPUTS_A_ROW, outputs - chunk)
+                    target = out + (group * outputs + chunk) * windows
+                    for start in range(0, windows, TURNED):
+                        for i in range(0, TURNED, PIXELS_AT_ONCE):
+                            where, window = sums + i * OUTPUTS_A_ROW, start + i
+                            if ternary:
+                                _multiply_ternary(
+                                    params, shape, weights, row, bits + 8 * spare, stride, window, ints, where
+                                )
+                            else:
+                                _multiply_bytes(
+                                    params, shape, weights, row, bits + 8 * spare, stride, window, ints, where
+                                )
+                        count = min(TURNED, windows - start)
+                        _put_windows(ints, sums, count, valid, target + start, windows, shift, 16 * digit)
+                    row += taps * channels
+        base += (outputs + OUTPUTS_A_ROW - 1) // OUTPUTS_A_ROW * taps * channels
+
+
+@kernel
+def convolve(row, params, words, small, ints, bits):  # type: ignore[no-untyped-def]
+    """Convolve by the list of spikes, or pair by pair where the source is no spikes or too many of them."""
+    shape, weights, ternary, out = at(row, rows.P0), at(row, rows.P1), at(row, rows.P2), at(row, rows.OUT)
+    spare_ints, spare, most = at(row, rows.P3), at(row, rows.P4), at(row, rows.P5)
+    source, place = at(row, rows.SOURCE), at(row, rows.SOURCE_BITS)
+    weights = words + 8 * weights if ternary else small + weights
+    if place >= 0:
+        source, spikes = -1, 0
+        for w in range(at(row, rows.P6)):
+            spikes += count_ones(get_word(bits, place + w))
+        if spikes <= most:
+            _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spare, out)
+            return
+    _values(params, shape, weights, ternary, ints, spare_ints, source, bits, place, spare, out)

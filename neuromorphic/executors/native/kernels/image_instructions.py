@@ -1,0 +1,171 @@
+"""What convolutions are made of: rows of 64 weights, sums of them, and images turned from pixels to channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from neuromorphic.executors.native.kernels.vectors import (
+    HAS_AVX2,
+    HAS_AVX512,
+    I32,
+    I64,
+    INTS,
+    Vector,
+    cgutils,
+    emitted,
+    intrinsic,
+    item_at,
+    splat,
+    types,
+)
+
+OUTPUTS_A_ROW = 64
+ROW_BYTES = {True: OUTPUTS_A_ROW // 4, False: OUTPUTS_A_ROW}
+"""Bytes of a row of weights, ternary or not."""
+PIXELS_AT_ONCE = 4  # of a dense product
+ROW, SHORT_ROW, SUMS = Vector(8, OUTPUTS_A_ROW), Vector(16, OUTPUTS_A_ROW), Vector(32, OUTPUTS_A_ROW)
+_QUARTER, _FIELDS = Vector(8, OUTPUTS_A_ROW // 4), Vector(64, OUTPUTS_A_ROW // 8)
+_PAIRS, _PART = Vector(16, 32), Vector(32, 16)  # of 16 outputs: pairs of numbers, and their sums
+
+
+def _shuffled(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(places)), places))
+
+
+def _row_at(builder: Any, address: Any, index: Any, ternary: bool) -> Any:
+    """Load the weights of one input as bytes, ternary ones as fields ``w + 1``."""
+    if not ternary:
+        return builder.load(item_at(builder, address, index, OUTPUTS_A_ROW, ROW.llvm), align=1)
+    packed = builder.load(item_at(builder, address, index, OUTPUTS_A_ROW // 4, _QUARTER.llvm), align=1)
+    four_times = _shuffled(builder, packed, ir.Constant(_QUARTER.llvm, ir.Undefined), [*range(16)] * 4)
+    shifts = ir.Constant(_FIELDS.llvm, [0, 0, 2, 2, 4, 4, 6, 6])  # across bytes: what comes over is masked away
+    apart = builder.lshr(builder.bitcast(four_times, _FIELDS.llvm), shifts)
+    return builder.and_(builder.bitcast(apart, ROW.llvm), ROW.constant(3))
+
+
+@emitted(ROW, types.int64, types.int64)
+def ternary_row(builder: Any, address: Any, index: Any) -> Any:
+    """Return row ``index`` of packed ternary weights, as bytes ``w + 1``."""
+    return _row_at(builder, address, index, ternary=True)
+
+
+@emitted(SHORT_ROW, types.int64, types.int64)
+def byte_row(builder: Any, address: Any, index: Any) -> Any:
+    """Return row ``index`` of 8-bit weights, in 16 bits each."""
+    return builder.sext(_row_at(builder, address, index, ternary=False), SHORT_ROW.llvm)
+
+
+no_row, no_short_row = (
+    emitted(ROW)(lambda builder: ROW.constant(0)),
+    emitted(SHORT_ROW)(lambda builder: SHORT_ROW.constant(0)),
+)
+no_image_sums = emitted(SUMS)(lambda builder: SUMS.constant(0))
+
+
+def _make_put(kind: Vector, extend: str, adds: bool) -> Any:
+    @emitted(types.void, types.int64, types.int64, kind, types.int64)
+    def put(builder: Any, address: Any, index: Any, row: Any, less: Any) -> None:
+        where = item_at(builder, address, index, 4, SUMS.llvm)
+        value = builder.sub(getattr(builder, extend)(row, SUMS.llvm), splat(builder, less, SUMS))
+        builder.store(builder.add(builder.load(where, align=4), value) if adds else value, where, align=4)
+
+    return put
+
+
+put_row, put_short_row = _make_put(ROW, "zext", adds=False), _make_put(SHORT_ROW, "sext", adds=False)
+add_row, add_short_row = _make_put(ROW, "zext", adds=True), _make_put(SHORT_ROW, "sext", adds=True)
+"""``put_row(address, index, row, less)``: write 64 integers ``row - less``, or add them to what is there."""
+
+
+@emitted(types.void, types.int64, types.int64, SUMS)
+def put_sums(builder: Any, address: Any, index: Any, sums: Any) -> None:
+    """Write 64 integers."""
+    builder.store(sums, item_at(builder, address, index, 4, SUMS.llvm), align=4)
+
+
+def _pair_products(builder: Any, weights: Any, x: Any) -> Any:
+    """Multiply 32 numbers of 16 bits, and add neighbours."""
+    if HAS_AVX512:
+        name, parts = "avx512.pmaddw.d.512", 1
+    elif HAS_AVX2:
+        name, parts = "avx2.pmadd.wd", 2
+    else:
+        wide = Vector(32, 32)
+        products = builder.mul(builder.sext(weights, wide.llvm), builder.sext(x, wide.llvm))
+        even, odd = (_shuffled(builder, products, products, [*range(i, 32, 2)]) for i in (0, 1))
+        return builder.add(even, odd)
+    lanes = 32 // parts
+    kind = ir.FunctionType(ir.VectorType(I32, lanes // 2), [ir.VectorType(ir.IntType(16), lanes)] * 2)
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}")
+    found = [
+        builder.call(function, [_shuffled(builder, v, v, [*range(p * lanes, (p + 1) * lanes)]) for v in (weights, x)])
+        for p in range(parts)
+    ]
+    return found[0] if parts == 1 else _shuffled(builder, *found, [*range(16)])
+
+
+def _make_add_pair(ternary: bool) -> Any:
+    @intrinsic
+    def add_pair(typing: Any, weights: Any, row: Any, pixels: Any, pair: Any, held: Any) -> Any:
+        def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            weights, row, pixels, pair, held = args
+            first, second = (
+                _row_at(builder, weights, builder.add(row, ir.Constant(I64, i)), ternary) for i in range(2)
+            )
+            if ternary:
+                first, second = (builder.sub(x, ROW.constant(1)) for x in (first, second))
+            parts = []
+            for start in range(0, OUTPUTS_A_ROW, 16):
+                places = [place for i in range(start, start + 16) for place in (i, OUTPUTS_A_ROW + i)]
+                parts.append(builder.sext(_shuffled(builder, first, second, places), _PAIRS.llvm))
+            results = []
+            for pixel, sums in zip(
+                cgutils.unpack_tuple(builder, pixels, PIXELS_AT_ONCE),
+                cgutils.unpack_tuple(builder, held, PIXELS_AT_ONCE),
+                strict=True,
+            ):
+                both = builder.load(item_at(builder, pixel, pair, 4, I32), align=2)
+                x = builder.bitcast(splat(builder, both, _PART), _PAIRS.llvm)
+                products = [_pair_products(builder, part, x) for part in parts]
+                low, high = (_shuffled(builder, *products[i : i + 2], [*range(32)]) for i in (0, 2))
+                results.append(builder.add(sums, _shuffled(builder, low, high, [*range(64)])))
+            return context.make_tuple(builder, sig.return_type, results)
+
+        addresses, sums = types.UniTuple(types.int64, PIXELS_AT_ONCE), types.UniTuple(SUMS, PIXELS_AT_ONCE)
+        return sums(types.int64, types.int64, addresses, types.int64, sums), build
+
+    return add_pair
+
+
+add_ternary_pair, add_byte_pair = _make_add_pair(ternary=True), _make_add_pair(ternary=False)
+"""``add_ternary_pair(weights, row, pixels, pair, held)``: add the products of two rows of weights with two values each.
+
+``pixels`` are four addresses of values of 16 bits, of which those of number ``2 pair`` and ``2 pair + 1`` are taken;
+``held`` are the sums of those four pixels.
+"""
+
+
+@emitted(types.void, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
+def put_turned(
+    builder: Any, ints: Any, source: Any, stride: Any, target: Any, out_stride: Any, shift: Any, more: Any
+) -> None:
+    """Write eight rows of eight integers as columns, shifted to the left twice; add them where ``more`` is not 0."""
+    at = lambda place, step, i: builder.add(place, builder.mul(step, ir.Constant(I64, i)))  # noqa: E731
+    rows = [
+        builder.load(item_at(builder, ints, at(source, stride, i), 4, INTS.llvm), align=4) for i in range(INTS.lanes)
+    ]
+    for width in (4, 2, 1):  # swap blocks of this many on both sides of the diagonal
+        low = [i for i in range(8) if not i & width]
+        near = [lane if not lane & width else 8 + lane - width for lane in range(8)]
+        far = [lane + width if not lane & width else 8 + lane for lane in range(8)]
+        for i in low:
+            a, b = rows[i], rows[i + width]
+            rows[i], rows[i + width] = _shuffled(builder, a, b, near), _shuffled(builder, a, b, far)
+    adds = builder.icmp_signed("!=", more, ir.Constant(I64, 0))
+    for i, row in enumerate(rows):
+        where = item_at(builder, ints, at(target, out_stride, i), 4, INTS.llvm)
+        row = builder.shl(builder.shl(row, splat(builder, shift, INTS)), splat(builder, more, INTS))
+        held = builder.select(adds, builder.load(where, align=4), INTS.constant(0))
+        builder.store(builder.add(row, held), where, align=4)
