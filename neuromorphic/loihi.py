@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuromorphic.bounds import prove
-from neuromorphic.executors.lava.mapping import LIF_INPUT_SHIFT, MAX_DELAY, Layout
-from neuromorphic.ops import LIF, Dense
+from neuromorphic.executors.lava.mapping import LIF_INPUT_SHIFT, MAX_DELAY, Layout, as_synapses
+from neuromorphic.ops import LIF, Conv
+from neuromorphic.ops.base import Synapses
 from neuromorphic.program import Program
 
 DENDRITE_MAX = (1 << 15) - 1
@@ -28,6 +29,7 @@ ASSUMPTIONS = (
     "128 KB of a core hold synapses; the rest is for neurons and axons",
     "a synapse takes its weight's bits in a full matrix, or those and the index of its target where it is not zero; "
     "the smaller of the two is taken for each matrix",
+    "the weights of a convolution are stored once, and a pool that sums is a convolution with weights of 1",
     "a core takes 4096 input axons, one for each neuron that feeds it (the figure of Loihi 1)",
     "neurons with an own process are counted like stock ones, as if their microcode were written",
     f"input channels fire at the rate of the first layer; without a measured rate, at {DEFAULT_RATE:.1%}",
@@ -55,7 +57,7 @@ def check_loihi(program: Program) -> list[Finding]:
 
     Examples
     --------
-    >>> from neuromorphic import Input
+    >>> from neuromorphic import Dense, Input
     >>> one = np.ones(2, dtype=np.int32)
     >>> fc = Dense("fc", "x", np.array([[1, 0], [0, -1]], dtype=np.int8))
     >>> lif = LIF("lif", ("fc",), decay=3686 * one, threshold=65 * one, bias=0 * one, shift=6)
@@ -72,9 +74,10 @@ def check_loihi(program: Program) -> list[Finding]:
             reached = dendrites[op.name]
             found.append(Finding(op.name, f"its input can reach {reached}, a dendrite holds {DENDRITE_MAX}"))
     for synapse in layout.synapses():
-        if synapse.link.wait > MAX_DELAY:
+        longest = 0 if isinstance(synapse.op, Conv) else MAX_DELAY
+        if synapse.link.wait > longest:
             wait = synapse.link.wait
-            found.append(Finding(synapse.dense.name, f"must wait {wait} steps, a synapse waits {MAX_DELAY} at most"))
+            found.append(Finding(synapse.op.name, f"must wait {wait} steps, such a synapse waits {longest} at most"))
     return found
 
 
@@ -109,7 +112,7 @@ def estimate_loihi(program: Program, rates: dict[str, float] | None = None) -> l
 
     Examples
     --------
-    >>> from neuromorphic import Input
+    >>> from neuromorphic import Dense, Input
     >>> one = np.ones(2, dtype=np.int32)
     >>> fc = Dense("fc", "x", np.array([[1, 0, 1], [0, -1, 1]], dtype=np.int8))
     >>> lif = LIF("lif", ("fc",), decay=3686 * one, threshold=64 * one, bias=0 * one, shift=6)
@@ -123,16 +126,16 @@ def estimate_loihi(program: Program, rates: dict[str, float] | None = None) -> l
         bits = synops = 0.0
         fan_in = 0
         feeders: set[str] = set()
-        for matrix in _matrices(program, layer):
-            present = matrix.weights != 0
-            width = 2 if matrix.is_ternary else 8
-            index = width + math.ceil(math.log2(max(matrix.size, 2)))
-            bits += min(width * matrix.weights.size, index * int(present.sum()))
-            fan_in = max(fan_in, int(present.sum(axis=1).max()))
-            source = program[matrix.source]
+        for op in _synapses(program, layer):
+            width = 2 if op.is_ternary else 8
+            index = width + math.ceil(math.log2(max(op.weights.shape[0], 2)))
+            bits += min(width * op.weights.size, index * int(np.count_nonzero(op.weights)))
+            counts = op.fan_in()
+            fan_in = max(fan_in, int(counts.max()))
+            source = program[op.source]
             rate = rates.get(source.name if isinstance(source, LIF) else first, DEFAULT_RATE)
             # What is no spike (a graded value) is sent in every step.
-            synops += (rate if source.kind == "events" else 1.0) * float(present.sum())
+            synops += (rate if source.kind == "events" else 1.0) * float(counts.sum())
             feeders.add(source.name)
         axons = sum(program[name].size for name in feeders)
         cores = max(
@@ -148,7 +151,7 @@ def estimate_loihi(program: Program, rates: dict[str, float] | None = None) -> l
     return costs
 
 
-def _matrices(program: Program, layer: LIF) -> list[Dense]:
+def _synapses(program: Program, layer: LIF) -> list[Synapses]:
     """Return all synapses between a layer and the neurons or inputs it hears."""
     found: set[str] = set()
     waiting = list(layer.sources)
@@ -157,7 +160,7 @@ def _matrices(program: Program, layer: LIF) -> list[Dense]:
         if op.name not in found and op.kind != "events":
             found.add(op.name)
             waiting += op.sources
-    return [op for op in program.of_type(Dense) if op.name in found]
+    return [synapses for op in program.ops if op.name in found and (synapses := as_synapses(op))]
 
 
 def dendrite_peaks(program: Program) -> dict[str, int]:

@@ -17,7 +17,9 @@ from neuromorphic.cli.options import told_options, with_options_of
 from neuromorphic.executors.lava.mapping import Layout
 from neuromorphic.formats import FORMATS
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
-from neuromorphic.ops import LIF, Dense, Slots
+from neuromorphic.ops import LIF, Conv, Slots
+from neuromorphic.ops.base import Synapses
+from neuromorphic.ops.pool import Pool
 from neuromorphic.program import Program
 from neuromorphic.targets import targets
 
@@ -158,6 +160,10 @@ def _short(value: int) -> str:
     return f"{value / 1000:.3g}k" if abs(value) >= 10**4 else str(value)
 
 
+def _times(shape: list[int]) -> str:
+    return "x".join(map(str, shape))
+
+
 def _describe(program: Program) -> dict[str, Any]:
     bounds = {bound.name: bound for bound in prove(program)}
     rows = []
@@ -165,15 +171,18 @@ def _describe(program: Program) -> dict[str, Any]:
     for op in program.ops:
         placement, depth = layout.placements[op.name], layout.depth[op.name]
         row: dict[str, Any] = {"name": op.name, "op": type(op).__name__, "size": op.size, "depth": depth}
-        if isinstance(op, Dense):
+        if isinstance(op, Synapses):
             row |= {"weights": list(op.weights.shape), "ternary": op.is_ternary, "weight_bytes": op.weight_bytes}
             row |= {"zero_fraction": float((op.weights == 0).mean()), "shift": op.shift}
+            row |= {"synapses": int(op.fan_in().sum())}
         elif isinstance(op, LIF):
             row |= {"reset": op.reset, "shift": op.shift}
         elif isinstance(op, Slots):
             row |= {"weights": list(op.keys.shape), "weight_bytes": -(-op.keys.size // 4)}
         elif hasattr(op, "shift"):
             row |= {"shift": op.shift}
+        if isinstance(op, (Conv, Pool)):
+            row |= {"input_shape": list(op.input_shape), "output_shape": list(op.output_shape)}
         if op.name in bounds:
             bound = bounds[op.name]
             row |= {"range": [bound.low, bound.high], "can_saturate": bound.can_saturate}
@@ -215,11 +224,13 @@ def info(
     reasons: dict[str, None] = {}
     for row in facts["ops"]:
         what = f"{row['op']} {row['size']}"
-        if row["op"] == "Dense":
+        if "ternary" in row:
             kind = "ternary" if row["ternary"] else "8-bit"
-            what = f"Dense {row['weights'][0]}x{row['weights'][1]} {kind}"
+            what = f"{row['op']} {_times(row['weights'])} {kind}"
         elif row["op"] == "LIF":
             what += f", reset {row['reset']}"
+        if "output_shape" in row:
+            what += f", {_times(row['input_shape'])} to {_times(row['output_shape'])}"
         reach = f"{_short(row['range'][0])} .. {_short(row['range'][1])}" if "range" in row else ""
         reach += " [red]saturates[/]" if row.get("can_saturate") else ""
         process = row["lava"] if row["lava_stock"] else f"[dim]{row['lava']}[/]"

@@ -157,6 +157,11 @@ class Synapses(OneSource):
     """An operation of weights, int8, that multiply what one other gives."""
 
     weights: NDArray[np.int8]
+    shift: int
+
+    @abstractmethod
+    def fan_in(self) -> NDArray[np.int64]:
+        """Return how many synapses, whose weight is not 0, each output has: ``[size]``."""
 
     @property
     def is_ternary(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import ProgramError
-from neuromorphic.integers.numbers import Pair, num_windows
+from neuromorphic.integers.numbers import NumPy, Pair, num_windows
 from neuromorphic.integers.symbols import Bound, Range, require_int32, window_sums
 from neuromorphic.ops.base import (
     MAX_SHIFT,
@@ -25,6 +25,10 @@ from neuromorphic.ops.base import (
 
 MAX_WINDOW = 4096
 """Most rows or columns of a kernel, a stride, a margin or a dilation."""
+MAX_PLACES = 1 << 16
+"""Most rows times columns of a kernel."""
+MAX_PRODUCTS = 1 << 33
+"""Most weights times inputs in a step, or values that a pool looks at: some seconds."""
 Shape = tuple[int, int, int]
 """Of an image: channels, height, width."""
 
@@ -72,7 +76,7 @@ class Conv(Synapses):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", checked_array(self.name, "weights", self.weights, np.int8, 4, -127, 127))
-        check_windows(self, self.weights.shape[2:], self.dilation)
+        check_windows(self, self.weights.shape[2:], self.dilation, self.weights.shape[1])
         checked_integer(self.name, "groups", self.groups, 1, self.input_shape[0])
         checked_integer(self.name, "shift", self.shift, 0, MAX_SHIFT)
         outputs, inputs = self.weights.shape[:2]
@@ -86,16 +90,25 @@ class Conv(Synapses):
     def step(self, xp: Any, state: Any, x: Any) -> Any:
         """Sum weights times what arrives in every window."""
         image = xp.reshape(x, *self.input_shape)
-        summed = xp.convolve(self.weights, image, self.stride, self.padding, self.dilation, self.groups)
+        summed = xp.convolve(self.weights, image, **self._windows)
         return xp.reshape(summed << self.shift, self.size)
 
     def bound(self, inputs: list[Range], num_steps: int) -> Bound:
         """Bound the sums, and refuse them by that name."""
         image = (inputs[0][0].reshape(self.input_shape), inputs[0][1].reshape(self.input_shape))
-        windows = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
-        low, high = (end.reshape(-1) for end in window_sums(self.weights, image, **windows))
+        low, high = (end.reshape(-1) for end in window_sums(self.weights, image, **self._windows))
         require_int32(f"{self.name}: the sum", low, high, self.shift)
         return Bound(low << self.shift, high << self.shift, {})
+
+    def fan_in(self) -> NDArray[np.int64]:
+        """Return how many weights of each window are not 0 and lie on the image."""
+        present, ones = (self.weights != 0).astype(np.int8), np.ones((1, *self.input_shape), dtype=np.int64)
+        counts: NDArray[np.int64] = NumPy().convolve(present, ones, **self._windows).reshape(-1)
+        return counts
+
+    @property
+    def _windows(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
 
     @property
     def output_shape(self) -> Shape:
@@ -115,8 +128,8 @@ class Conv(Synapses):
         return (Wanted(self.source, self.accepts, math.prod(self.input_shape)),)
 
 
-def check_windows(op: Any, kernel: tuple[int, ...], dilation: Pair | None = None) -> None:
-    """Check and freeze the fields of an operation that say where its windows lie."""
+def check_windows(op: Any, kernel: tuple[int, ...], dilation: Pair | None = None, channels: int = 1) -> None:
+    """Check and freeze the fields of an operation that say where its windows lie, each over so many channels."""
     spans = [("input_shape", 3, 1, MAX_SIZE), ("stride", 2, 1, MAX_WINDOW), ("padding", 2, 0, MAX_WINDOW)]
     if dilation is not None:
         spans.append(("dilation", 2, 1, MAX_WINDOW))
@@ -133,4 +146,11 @@ def check_windows(op: Any, kernel: tuple[int, ...], dilation: Pair | None = None
         raise ProgramError(
             f"{op.name}: images must have at most {MAX_SIZE} values, got {list(op.input_shape)} and "
             f"{list(op.output_shape)}"
+        )
+    places = math.prod(kernel)
+    products = op.size * places * channels
+    if places > MAX_PLACES or products > MAX_PRODUCTS:
+        raise ProgramError(
+            f"{op.name}: a kernel must have at most {MAX_PLACES} places and a step {MAX_PRODUCTS} products, "
+            f"got {list(kernel)} and {products}"
         )

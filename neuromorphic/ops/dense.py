@@ -50,6 +50,11 @@ class Dense(Synapses):
         low, high = (np.left_shift(end.astype(np.int64), np.int64(self.shift)) for end in (low, high))
         return Bound(low, high, {})
 
+    def fan_in(self) -> NDArray[np.int64]:
+        """Return how many weights of each row are not 0."""
+        counts: NDArray[np.int64] = (self.weights != 0).sum(axis=1, dtype=np.int64)
+        return counts
+
     @property
     def size(self) -> int:
         """Number of outputs."""

@@ -11,12 +11,12 @@ import numpy as np
 from neuromorphic.errors import BoundError, ProgramError
 from neuromorphic.integers.numbers import Pair, num_windows
 from neuromorphic.integers.symbols import Bound, Range, bound_by_step
-from neuromorphic.ops.base import OneSource, Wanted, checked_integers, operation
-from neuromorphic.ops.conv import MAX_WINDOW, Shape, check_windows
+from neuromorphic.ops.base import MAX_SIZE, OneSource, Wanted, checked_integers, operation
+from neuromorphic.ops.conv import MAX_WINDOW, Conv, Shape, check_windows
 
 
 @dataclass(frozen=True)
-class _Pool(OneSource):
+class Pool(OneSource):
     """The fields of all pools.
 
     Parameters
@@ -41,6 +41,11 @@ class _Pool(OneSource):
     def __post_init__(self) -> None:
         object.__setattr__(self, "kernel", checked_integers(self.name, "kernel", self.kernel, 2, 1, MAX_WINDOW))
         check_windows(self, self.kernel)
+        if self.input_shape[0] * math.prod(self.kernel) > MAX_SIZE:
+            raise ProgramError(
+                f"{self.name}: channels times the places of the kernel must be at most {MAX_SIZE}, "
+                f"got {self.input_shape[0]} and {list(self.kernel)}"
+            )
         if any(2 * by > n for by, n in zip(self.padding, self.kernel, strict=True)):
             raise ProgramError(
                 f"{self.name}: padding must be at most half of the kernel {list(self.kernel)}, got {list(self.padding)}"
@@ -65,7 +70,7 @@ class _Pool(OneSource):
 
 @operation
 @dataclass(frozen=True)
-class SumPool(_Pool):
+class SumPool(Pool):
     """The sum of each window of an image ``[C, H, W]``; what lies outside is 0.
 
     A mean is this sum whose divisor went into the thresholds or a ``Scale`` that reads it.
@@ -95,10 +100,16 @@ class SumPool(_Pool):
         summed = xp.convolve(self._ones, image, self.stride, self.padding, (1, 1), channels)  # type: ignore[attr-defined]
         return xp.reshape(summed, self.size)
 
+    def as_conv(self) -> Conv:
+        """Return the convolution that it is: of each channel alone, with weights of 1."""
+        ones, groups = self._ones, self.input_shape[0]  # type: ignore[attr-defined]
+        shape, stride, padding = self.input_shape, self.stride, self.padding
+        return Conv(self.name, self.source, ones, shape, stride=stride, padding=padding, groups=groups)
+
 
 @operation
 @dataclass(frozen=True)
-class MaxPool(_Pool):
+class MaxPool(Pool):
     """The largest value of each window of an image ``[C, H, W]``; what lies outside is never the largest.
 
     Parameters
@@ -123,7 +134,7 @@ class MaxPool(_Pool):
 
 @operation
 @dataclass(frozen=True)
-class SpikePool(_Pool):
+class SpikePool(Pool):
     """A spike wherever a window of an image ``[C, H, W]`` of spikes holds one: an exact OR, a max pool of spikes.
 
     Parameters
@@ -155,6 +166,6 @@ class SpikePool(_Pool):
         return bound_by_step(self, inputs, num_steps)
 
 
-def _largest(op: _Pool, xp: Any, x: Any) -> Any:
+def _largest(op: Pool, xp: Any, x: Any) -> Any:
     image = xp.reshape(x, *op.input_shape)
     return xp.reshape(xp.window_max(image, op.kernel, op.stride, op.padding), op.size)

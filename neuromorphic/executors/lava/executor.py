@@ -23,26 +23,32 @@ from numpy.typing import NDArray
 from neuromorphic.bounds import proven_for
 from neuromorphic.errors import ExecutorError, ExecutorTimeoutError
 from neuromorphic.executors.lava.environment import find_lava_python
-from neuromorphic.executors.lava.mapping import Layout
+from neuromorphic.executors.lava.mapping import Layout, as_synapses
 from neuromorphic.executors.lava.side_process import SideProcess
-from neuromorphic.ops import Dense
+from neuromorphic.ops import Conv
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 RUNTIMES = ("processes", "in_process")
 START_LIMIT_S = 120.0  # allowed on top of the steps: starting Python, importing Lava, starting its processes
 STEP_LIMIT_S = 0.05  # a step takes about 2 ms
-WEIGHT_LIMIT_S = 1e-7  # a weight takes about 1 ns a step
+WEIGHT_LIMIT_S = 1e-7  # a synapse takes 1 to 5 ns a step
+KERNEL_LIMIT_S = 4e-4  # Lava's Conv calls scipy for each pair of channels, about 20 us
 
 Runtime = Literal["processes", "in_process"]
 Progress = Callable[[int, int], None]
 
 
 def default_time_limit(program: Program, inputs: NDArray[np.int32]) -> float:
-    """Return the seconds a run may take: 120, and for every step 0.05 and 1e-7 a weight, about 20 times the need."""
-    steps: int = inputs.shape[0] * inputs.shape[1] + max(Layout(program).depth.values())
-    weights = sum(int(op.weights.size) for op in program.of_type(Dense))
-    return START_LIMIT_S + steps * (STEP_LIMIT_S + weights * WEIGHT_LIMIT_S)
+    """Return the seconds a run may take: 120, and for every step 0.05 and 1e-7 a synapse, about 20 times the need."""
+    layout = Layout(program)
+    steps: int = inputs.shape[0] * inputs.shape[1] + max(layout.depth.values())
+    step_s = STEP_LIMIT_S
+    for op in filter(None, map(as_synapses, program.ops)):
+        step_s += op.size * op.weights[0].size * WEIGHT_LIMIT_S
+        if isinstance(op, Conv):
+            step_s += len(op.weights) * op.weights.shape[1] * KERNEL_LIMIT_S
+    return START_LIMIT_S + steps * step_s
 
 
 class LavaSession:

@@ -33,7 +33,7 @@ import numpy as np
 
 from neuromorphic.bounds import prove
 from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
-from neuromorphic.ops import LIF, Conv, Delay, Input, Operation
+from neuromorphic.ops import LIF, Conv, Delay, Input, Operation, SumPool
 from neuromorphic.ops.base import MAX_SHIFT, Synapses
 from neuromorphic.program import Program
 
@@ -118,6 +118,13 @@ class Synapse:
         return self.link.exceeds(0 if isinstance(self.op, Conv) else MAX_DELAY)
 
 
+def as_synapses(op: Operation) -> Synapses | None:
+    """Return an operation as synapses, if that is what it is: a sum over windows has weights of 1."""
+    if isinstance(op, SumPool):
+        return op.as_conv()
+    return op if isinstance(op, Synapses) else None
+
+
 class Layout:
     """Where the operations of a program stand on Lava, and when they run.
 
@@ -131,9 +138,9 @@ class Layout:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._synapses: list[Synapses] = [op for op in program.ops if isinstance(op, Synapses)]
+        self._synapses = {op.name: found for op in program.ops if (found := as_synapses(op))}
         self._peaks = {bound.name: bound.peak for bound in prove(program)}
-        self._bits = {op.name: self._weight_bits(op) for op in self._synapses}
+        self._bits = {op.name: self._weight_bits(op) for op in self._synapses.values()}
         self.depth = self._depths() or self._without_stock_loops()
         self.placements = {op.name: self._place(op) for op in program.ops}
 
@@ -143,11 +150,11 @@ class Layout:
         return Link(op.name, self.depth[reader] - lag - self.depth[op.name] + back, back)
 
     def is_stock_synapse(self, name: str) -> bool:
-        """Whether the operation is a ``Dense`` or ``Conv`` that Lava's own one runs."""
+        """Whether the operation is synapses that a process of Lava's own runs."""
         return self._bits.get(name) is not None
 
     def synapses(self) -> list[Synapse]:
-        """List the stock synapses, one per pair of ``Dense`` or ``Conv`` and reader, in program order of the readers."""
+        """List the stock synapses, one for each reader of each operation, in program order of the readers."""
         found = []
         for reader in self.program.ops:
             extra = 0
@@ -155,8 +162,7 @@ class Layout:
                 extra = reader.shift - LIF_INPUT_SHIFT
             for position, source in enumerate(reader.sources):
                 if self.is_stock_synapse(source):
-                    op, bits = self.program[source], self._bits[source]
-                    assert isinstance(op, Synapses)
+                    op, bits = self._synapses[source], self._bits[source]
                     assert bits is not None
                     link = self.link(op.source, reader.name, lag=1)
                     found.append(Synapse(op, reader.name, position, link, op.shift + extra, bits, self._graded(op)))
@@ -171,7 +177,7 @@ class Layout:
         peak_sum = self._peaks[op.name] >> op.shift
         source = self.program[op.source]
         wide = source.kind == "values" and self._peaks[source.name] >= 1 << (GRADED_MESSAGE_BITS - 1)
-        if isinstance(source, Synapses) or wide:
+        if source.name in self._synapses or wide:
             return None  # synapses hear processes, and messages have 24 bits
         if isinstance(op, Conv):
             return None if self._conv_obstacle(op) else 8
@@ -213,13 +219,13 @@ class Layout:
                     waiting.append(source)
             return seen
 
-        return [op.name for op in self._synapses if op.name in reaches(op.name)]
+        return [op.name for op in self._synapses.values() if op.name in reaches(op.name)]
 
     def _place(self, op: Operation) -> Placement:
         if isinstance(op, Input):
             return Placement(op.name, "RingBuffer", True, "plays the inputs, sample after sample")
-        if isinstance(op, Synapses):
-            return self._place_synapses(op)
+        if op.name in self._synapses:
+            return self._place_synapses(self._synapses[op.name])
         if isinstance(op, Delay):
             return Placement(op.name, "ProgramDelay", False, "Lava's delays are in synapses and never start anew")
         reason = _REASONS.get(type(op).__name__, "Lava has no process that is known to equal it")
@@ -276,7 +282,7 @@ class Layout:
 
 
 def synapse_arguments(synapse: Synapse) -> dict[str, object]:
-    """Return the arguments of Lava's ``Conv``, ``Dense`` or ``DelayDense``, the ``sign_mode`` (mixed) of those aside."""
+    """Return the arguments of Lava's process for a synapse, the ``sign_mode`` (mixed) of a ``Dense`` aside."""
     if isinstance(synapse.op, Conv):
         return _conv_arguments(synapse.op, synapse)
     factor_bits = _FACTORS[synapse.weight_bits]
@@ -307,7 +313,6 @@ def _conv_arguments(op: Conv, synapse: Synapse) -> dict[str, object]:
 _REASONS = {
     "HomeostaticLIF": "stock thresholds stay as they are",
     "Readout": "Lava has no sum that starts anew with each sample",
-    "SumPool": "Lava has no pool",
     "MaxPool": "Lava has no maximum over windows",
     "SpikePool": "Lava has no OR over windows",
     "Delays": "Lava's delays are in synapses and never start anew",

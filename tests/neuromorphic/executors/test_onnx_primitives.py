@@ -10,7 +10,7 @@ import pytest
 
 from neuromorphic import Dense, Input, Program, Readout, run
 from neuromorphic.executors.onnx.rules.table import RULES
-from neuromorphic.integers.numbers import NumPy
+from neuromorphic.integers.numbers import NumPy, num_windows
 from neuromorphic.ops.base import OneSource, State, Variable
 
 ROWS, COLUMNS = 3, 4
@@ -120,6 +120,65 @@ def test_what_is_drawn_from_the_primitives_is_exact(executor):
             np.testing.assert_array_equal(got[name], expected[name], err_msg=f"{seed} {name}")
             values += len(np.unique(expected[name]))
     assert values > 3_000
+
+
+@dataclass(frozen=True, eq=False)
+class Images(OneSource):
+    """A step on images of up to 31 bits: convolutions of several digits, maxima, and entries of a ring and a table."""
+
+    name: str
+    source: str
+    seed: int
+    kernels: np.ndarray
+    table: np.ndarray
+    windows: tuple
+    size: ClassVar[int] = 2 * 5 * 4
+    kind: ClassVar[str] = "values"
+
+    def states(self):
+        return {"ring": State((3, self.size)), "place": State((1,), counts_steps=True)}
+
+    @property
+    def variables(self):
+        sums = 4 * int(np.prod(num_windows((5, 4), (2, 3), *self.windows[:3])))
+        wide = 2 * int(np.prod(num_windows((5, 4), (3, 2), (1, 2), (1, 1))))
+        sizes = {"sums": sums, "wide": wide, "late": self.size, "looked": self.size}
+        return tuple(Variable(name, "int32", size) for name, size in sizes.items())
+
+    def step(self, xp, state, x):
+        bits, size = (1, 9, 18)[self.seed % 3], {variable.name: variable.size for variable in self.variables}
+        near = xp.clip(x, -(1 << bits), (1 << bits) - 1)
+        image = xp.reshape(near, 2, 5, 4)
+        state.sums = xp.reshape(xp.convolve(self.kernels, image, *self.windows), size["sums"])
+        largest = xp.window_max((image << (30 - bits)) - 7, (3, 2), (1, 2), (1, 1))
+        state.wide = xp.reshape(xp.toward_zero(largest, 1), size["wide"])
+        state.ring = xp.set_row(state.ring, state.place, near << (30 - bits))
+        due = state.place + xp.where(near > 0, 0, 2)
+        late = xp.pick(state.ring, xp.where(due >= 3, due - 3, due))
+        state.late, after = late - (late >> 3), state.place + 1
+        state.looked = xp.pick(state.ring, self.table)
+        state.place = xp.where(after >= 3, 0, after)
+        return state.late
+
+
+@pytest.mark.parametrize("executor", RUNTIMES)
+def test_images_are_exact(executor):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        groups = int(rng.choice([1, 2]))
+        kernels = rng.integers(-127, 128, (4, 2 // groups, 2, 3)).astype(np.int8)
+        stride, padding, dilation = (tuple(int(n) for n in rng.integers(low, 3, 2)) for low in (1, 0, 1))
+        dilation = (dilation[0], 1)
+        table = rng.integers(0, 3, Images.size)
+        images = Images("images", "fc", seed, kernels, table, (stride, padding, dilation, groups))
+        weights = rng.integers(-127, 128, (Images.size, 5)).astype(np.int8)
+        ops = (Input("x", 5, low=-128, high=127), Dense("fc", "x", weights, 5), images)
+        program = Program((*ops, Dense("out", "images", np.eye(Images.size, dtype=np.int8)[:1])), num_steps=6)
+        inputs = rng.integers(-128, 128, (6, 1 + seed % 3, 5)).astype(np.int32)
+        expected = run(program, inputs).variables
+        got = run(program, inputs, executor, products=("int8", "float32")[seed // 2 % 2]).variables
+        for name in expected:
+            np.testing.assert_array_equal(got[name], expected[name], err_msg=f"{seed} {name}")
 
 
 def test_every_primitive_has_a_rule():

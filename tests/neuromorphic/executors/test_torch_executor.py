@@ -61,6 +61,26 @@ def test_products_are_exact_at_their_limits(heaviest, peak, widest):
         assert held[torch.tensor([2, 0])].tolist() == weights[[2, 0]].tolist()
 
 
+@pytest.mark.parametrize("peak", [1, 1 << 15, (1 << 31) - 1])
+@pytest.mark.parametrize("widest", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("channels", "groups"), [(6, 1), (6, 3), (2 * MAX_COLUMNS // 9 + 5, 1)])
+def test_convolutions_are_exact_at_their_limits(peak, widest, channels, groups):
+    rng = np.random.default_rng(0)
+    weights = rng.choice([-127, 0, 127], (groups, channels // groups, 3, 3)).astype(np.int8)
+    weights[0] = 127
+    image = rng.choice([-peak, peak, 0, peak // 3], (3, channels, 4, 5)).astype(np.int64)
+    image[0] = peak  # the largest sum there is
+    windows = ((1, 2), (1, 0), (2, 1), groups)
+    held = Kernels(weights, peak, torch.device("cpu"), widest=widest)
+    held.piece = 2 * channels * 9 * 4  # two samples at a time, and one
+    expected = NumPy().convolve(weights.astype(np.int64), image, *windows).tolist()
+    assert held.over(torch.from_numpy(image), *windows).tolist() == expected
+    ours = Torch(torch.device("cpu"), 3, {})  # weights that are also used otherwise stay integers
+    if channels < 9:
+        integers = ours.constant(weights)
+        assert ours.convolve(integers, torch.from_numpy(image), *windows).tolist() == expected
+
+
 def test_proven_peaks_reach_the_products():
     """A small difference between two sums that float32 cannot hold."""
     weights = np.full((2, 150), 127, dtype=np.int8)
@@ -131,6 +151,9 @@ def test_primitives_at_their_ends(device, size):
     calls = [("toward_zero", whole, bits) for bits in (0, 1, 12, 47, 62)]
     calls += [("argmax", few), ("argmax", whole), ("sum", few), ("repeat", few, 3), ("take", table, few + 4)]
     calls += [("roll", grid, 0, 0), ("roll", grid, 1, 0), ("roll", grid, 0, -1), ("roll", grid, -1, 1)]
+    image = whole[:, : 3 * (size // 3)].reshape(2, -1, 1, 3)
+    calls += [("window_max", image, (1, 2), (1, 3), (0, 1)), ("window_max", image, (1, 3), (2, 1), (0, 0))]
+    calls += [("pick", whole[:, np.newaxis] + np.arange(3)[:, np.newaxis], few[i] + 1) for i in (0, slice(0, 2))]
     calls += [("where", few > 0, a, b) for a, b in ((1, 0), (0, 1), (1, 1), (few, 0), (3, few))]
     calls += [("where", flag, a, b) for flag in (True, False) for a, b in ((few, 0), (7, few))]
     for name, *given in calls:

@@ -69,10 +69,10 @@ def test_synapses_are_exact_under_lavas_rules_on_random_programs():
         program = random_program(rng)
         for synapse in Layout(program).synapses():
             low, high = (program.input.low, program.input.high) if synapse.graded else (0, 1)
-            events = rng.choice([low, high, 0], size=(20, synapse.dense.weights.shape[1])).astype(np.int32)
+            events = rng.choice([low, high, 0], size=(20, synapse.op.weights.shape[1])).astype(np.int32)
             # The program's own sum, with what a stock LIF's shift leaves over moved into the synapse.
-            extra = synapse.shift - synapse.dense.shift
-            expected = dense(synapse.dense.weights, events, synapse.dense.shift).astype(np.int64) << extra
+            extra = synapse.shift - synapse.op.shift
+            expected = dense(synapse.op.weights, events, synapse.op.shift).astype(np.int64) << extra
             np.testing.assert_array_equal(lava_sum(synapse_arguments(synapse), events.astype(np.int64)), expected)
             seen.add((synapse.weight_bits, synapse.process, synapse.graded))
     assert {(2, "Dense", False), (8, "Dense", True), (2, "DelayDense", True), (8, "DelayDense", False)} <= seen
@@ -167,7 +167,7 @@ def test_paths_of_different_depth_wait_for_the_deepest():
         ),
         num_steps=4,
     )
-    assert [(s.dense.name, s.reader, s.process, s.link.wait) for s in Layout(program).synapses()] == [
+    assert [(s.op.name, s.reader, s.process, s.link.wait) for s in Layout(program).synapses()] == [
         ("fc1", "lif1", "Dense", 0),
         ("fc2", "lif2", "Dense", 0),
         ("fc1", "lif2", "DelayDense", 1),
@@ -180,7 +180,7 @@ def test_paths_of_different_depth_wait_for_the_deepest():
 def test_a_synapse_that_nothing_reads_is_not_built():
     program = Program((*program_of(lif()).ops, Dense("idle", "x", WEIGHTS)), num_steps=4)
     assert (lava_mapping(program)[-1].process, lava_mapping(program)[-1].reason) == ("none", "nothing reads it")
-    assert [synapse.dense.name for synapse in Layout(program).synapses()] == ["fc"]
+    assert [synapse.op.name for synapse in Layout(program).synapses()] == ["fc"]
 
 
 def test_a_skip_deeper_than_synapses_can_wait_waits_in_a_process():
@@ -190,8 +190,8 @@ def test_a_skip_deeper_than_synapses_can_wait_waits_in_a_process():
         ops.append(lif(f"lif{layer}", (ops[-1].name,)))
     ops.append(Dense("late", ops[-1].name, np.eye(2, dtype=np.int8)))
     layout = Layout(Program((*ops, lif("last", ("skip", "late"))), num_steps=4))
-    skip = next(synapse for synapse in layout.synapses() if synapse.dense.name == "skip")
-    assert (skip.process, skip.link.wait, skip.link.needs_process) == ("Dense", MAX_DELAY + 2, True)
+    skip = next(synapse for synapse in layout.synapses() if synapse.op.name == "skip")
+    assert (skip.process, skip.link.wait, skip.needs_delay) == ("Dense", MAX_DELAY + 2, True)
 
 
 def test_depth_counts_stock_synapses_on_the_longest_path():
