@@ -459,9 +459,8 @@ def window_sums(weights: NDArray[Any], x: Range, **windows: Any) -> tuple[NDArra
     _fits_int64(
         2 * int(np.abs(weights.astype(np.int16)).max()) * weights[0].size * int(max(-x[0].min(), x[1].max(), 1))
     )
-    up, down = np.maximum(weights, 0), np.minimum(weights, 0)
-    low, high = (end[np.newaxis] for end in x)
-    return tuple(
-        (NumPy().convolve(up, a, **windows) + NumPy().convolve(down, b, **windows))[0]
-        for a, b in ((low, high), (high, low))
+    middle, reach = (
+        NumPy().convolve(array, end[np.newaxis], **windows)[0]
+        for array, end in ((weights, x[0] + x[1]), (np.abs(weights), x[1] - x[0]))
     )
+    return (middle - reach) // 2, (middle + reach) // 2  # as of sums

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from conv_nets import conv_network
 from neuromorphic import Program, Recording, run
 from neuromorphic.cli import app, main
 from programs import small_inputs, small_program
@@ -51,6 +52,19 @@ def test_info_shows_operations_ranges_and_lava_processes(files):
     table = call("info", files / "program.npz").output
     assert "own" in table
     assert "35 bytes of packed weights" in table
+
+
+def test_info_shows_images_and_counts_shared_weights_once(tmp_path):
+    program, _ = conv_network(0)
+    program.save(tmp_path / "conv.npz")
+    rows = {row["name"]: row for row in json.loads(call("info", tmp_path / "conv.npz", "--json").output)["ops"]}
+    first = program["conv1"]
+    assert rows["conv1"]["weight_bytes"] == -(-first.weights.size // 4)
+    assert rows["conv1"]["synapses"] == first.fan_in().sum() > first.weights.size
+    assert rows["pool"]["input_shape"] == rows["conv1"]["output_shape"] == list(first.output_shape)
+    assert (rows["mean"]["lava"], rows["largest"]["lava_reason"]) == ("Conv", "Lava has no maximum over windows")
+    table = "".join(call("info", tmp_path / "conv.npz").output.split())
+    assert f"Conv{'x'.join(map(str, first.weights.shape))}ternary" in table
 
 
 def test_run_leaves_the_recording_of_the_library(files):

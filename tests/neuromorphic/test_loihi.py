@@ -5,6 +5,7 @@ import pytest
 
 from neuromorphic import LIF, Dense, Input, Program, Readout
 from neuromorphic.loihi import ASSUMPTIONS, check_loihi, dendrite_peaks, estimate_loihi
+from neuromorphic.ops import Conv, SumPool
 
 
 def program(*, inputs=4, neurons=3, weight=1, threshold=64, high=1, shift=6):
@@ -74,3 +75,29 @@ def test_a_sparse_matrix_takes_less():
 
 def test_the_assumptions_are_said():
     assert len(ASSUMPTIONS) >= 5
+
+
+def test_a_convolution_is_stored_once_and_counted_by_its_synapses():
+    # 2 kernels of 3 x 3, one weight of each 0, over 4 x 4 pixels with a margin: 4 corners, 8 edges, 4 inner windows.
+    weights = np.full((2, 1, 3, 3), -1, dtype=np.int8)
+    weights[:, :, 1, 1] = 0
+    one = np.ones(32, dtype=np.int32)
+    conv = Conv("conv", "x", weights, (1, 4, 4), padding=(1, 1))
+    ops = (Input("x", 16), conv, LIF("lif", ("conv",), 3000 * one, 64 * one, 0 * one, shift=6))
+    (cost,) = estimate_loihi(Program(ops, num_steps=5), {"lif": 0.5})
+    assert (cost.neurons, cost.fan_in, cost.axons, cost.synapse_bytes) == (32, 8, 16, 5)  # 18 weights of 2 bits
+    assert cost.synops_per_step == 0.5 * 2 * (4 * 3 + 8 * 5 + 4 * 8)
+    pooled = (*ops, SumPool("pool", "lif", (2, 4, 4), (2, 2), (2, 2)))
+    pooled += (LIF("last", ("pool",), one[:8], 64 * one[:8], 0 * one[:8], shift=6),)
+    last = estimate_loihi(Program(pooled, num_steps=5), {"lif": 0.5})[1]
+    assert (last.neurons, last.fan_in, last.synapse_bytes, last.synops_per_step) == (8, 4, 2, 16.0)
+    assert check_loihi(Program(pooled, num_steps=5)) == []
+
+
+def test_a_convolution_that_must_wait_is_a_finding():
+    one = np.ones(16, dtype=np.int32)
+    ops = [Input("x", 16), Conv("conv", "x", np.ones((1, 1, 1, 1), np.int8), (1, 4, 4))]
+    ops += [Dense("fc", "x", np.eye(16, dtype=np.int8)), LIF("lif", ("fc",), one, 64 * one, one * 0, shift=6)]
+    ops += [Dense("on", "lif", np.eye(16, dtype=np.int8)), LIF("end", ("on", "conv"), one, 64 * one, one * 0, shift=6)]
+    (finding,) = check_loihi(Program(tuple(ops), num_steps=5))
+    assert (finding.op, finding.problem) == ("conv", "must wait 1 steps, such a synapse waits 0 at most")
