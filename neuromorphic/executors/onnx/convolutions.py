@@ -55,14 +55,13 @@ def convolution(
     """
     rows = weights.reshape(len(weights), -1)
     if np.abs(rows.astype(np.int64)).sum(axis=1).max() > _MAX_ROW:  # two convolutions of half the weights
-        first = rows.copy()
-        first[:, rows.shape[1] // 2 :] = 0
+        first, used = rows.copy(), np.flatnonzero(rows.any(axis=0))
+        first[:, used[len(used) // 2 :]] = 0
         halves = (part.reshape(weights.shape) for part in (first, rows - first))
         windows = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return g.add(*(convolution(g, half, image, size, low, high, products, **windows) for half in halves))  # type: ignore[arg-type]
     if any(padding):
         image = g.op("Pad", image, np.array([0, 0, *padding] * 2, dtype=np.int64), 0)
-        low, high = min(low, 0), max(high, 0)
     kernel = weights.shape[2:]
     counts = num_windows(size, kernel, stride, padding, dilation)
     facts = {"strides": list(stride), "dilations": list(dilation), "group": groups}
