@@ -157,10 +157,10 @@ def read_encoder(chain: Chain, group: Group, shape: tuple[int, ...]) -> None:
     if graded:
         if bias:
             raise group.refuse(f"bias is {bias}; only 0 is read here: add it to the inputs")
-        threshold, is_sum = sigma_delta_parameters(neuron, shape)
+        change, is_sum = sigma_delta_parameters(neuron, shape)
         if is_sum:
             raise neuron.refuse("has sigma_output in an input layer")
-        chain.add(Delta("delta0", "input", threshold.astype(np.int32)))
+        chain.add(Delta("delta0", "input", change.astype(np.int32)))
         chain.graded, chain.shift = True, SPIKE_SHIFT
         return
     neuron.check_known(CUBA_FIELDS)
