@@ -97,7 +97,7 @@ axes[0].set(title="image", xticks=[], yticks=[])
 for layer, colour in zip(("lif0", "lif1", "lif2"), ("tab:blue", "tab:orange", "tab:green"), strict=True):
     rates = spikes[layer][:, 0].mean(axis=1)
     axes[1].plot(np.arange(1, 16), 100 * rates, "o-", color=colour, label=f"{layer}, {program[layer].size} neurons")
-axes[1].set(title="tiny.net", xlabel="step", ylabel="neurons that fire (%)")
+axes[1].set(title="tiny.net", xlabel="step", ylabel="neurons that fire (%)", ylim=(0, 130))
 axes[1].legend()
 for number in range(1, 5):
     sent = (recording.variables[f"delta{number}.delta"][:, 0] != 0).mean(axis=1)

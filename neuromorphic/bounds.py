@@ -47,15 +47,23 @@ def prove_ranges(program: Program) -> dict[str, Bound]:
     BoundError
         When an accumulator could overflow.
     """
-    flowing = {op.name: event_range(program, op.name) for op in program.ops if op.kind == "events"}
     bounds: dict[str, Bound] = {}
     for op in program.ops:
         if not isinstance(op, (Input, Delay)):
-            bound = op.bound([flowing[source] for source in op.sources], program.num_steps)
-            bounds[op.name] = bound
-            if op.kind != "events" or isinstance(op, Delays):  # of other events the bound is that of their state
-                flowing[op.name] = (bound.low, bound.high)
+            inputs = [flowing_range(program, source, bounds) for source in op.sources]
+            bounds[op.name] = op.bound(inputs, program.num_steps)
     return bounds
+
+
+def flowing_range(program: Program, name: str, bounds: dict[str, Bound]) -> Range:
+    """Return the range of what an operation gives to its readers: declared for events, else from its bound.
+
+    Of ``Delays`` it is the bound, which may be far narrower than what they declare; of other events that is of a state.
+    """
+    op = program[name]
+    if op.kind == "events" and not isinstance(op, Delays):
+        return event_range(program, name)
+    return bounds[name].low, bounds[name].high
 
 
 def prove(program: Program, *, strict: bool = False) -> list[OpBound]:

@@ -29,6 +29,11 @@ GTS, TUTORIALS = "tests/lava/lib/dl/netx/gts", "tutorials/lava/lib/dl"
 PILOT_LIF = ("input", "conv-0", "conv-1", "conv-2", "conv-3", "conv-4", "fc-0", "fc-1", "fc-2")
 
 
+def say(text):
+    """Print a line."""
+    sys.stdout.write(f"{text}\n")
+
+
 def planes(array):
     """Bring ``[x, y, channel, T]`` or ``[N, T]`` to ``[T, N]`` in the order channel, row, column."""
     return np.ascontiguousarray(array.T if array.ndim == 2 else array.transpose(3, 2, 1, 0)).reshape(

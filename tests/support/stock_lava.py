@@ -49,12 +49,13 @@ def run_stock(python, worker, path, inputs, folder, *, num_steps, interval=None,
     command = [str(python), __file__, str(worker), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    shapes = [layer["shape"] for layer in asked["layers"] if layer["type"] in WANTED and layer["neuron"]]
+    kept = [layer for layer in asked["layers"] if layer["type"] in WANTED and layer["neuron"]]
     found = []
-    for number, shape in enumerate(shapes):
+    for number, layer in enumerate(kept):
         sent = np.load(folder / f"layer{number}.npy")
-        shape = shape if len(shape) == 3 and min(shape[1:]) > 1 else [sent.shape[1], 1, 1]
-        found.append(sent.reshape(len(sent), *shape[::-1]).transpose(0, 3, 2, 1).reshape(len(sent), -1))
+        if layer["type"] != "dense" and len(layer["shape"]) == 3:  # Lava's axes are column, row, channel
+            sent = sent.reshape(-1, *layer["shape"][::-1]).transpose(0, 3, 2, 1).reshape(len(sent), -1)
+        found.append(sent)
     return found
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from neuromorphic.bounds import event_range, prove_ranges
+from neuromorphic.bounds import event_range, flowing_range, prove_ranges
 from neuromorphic.integers.symbols import Bound, Range, Symbol, Symbols, Traced, constant, trace
 from neuromorphic.ops import Delay, Input, Operation
 from neuromorphic.program import Program
@@ -102,12 +102,6 @@ def _needed(program: Program, names: Iterable[str]) -> set[str]:
     return found
 
 
-def _flowing(program: Program, name: str, bounds: dict[str, Bound]) -> Range:
-    if program[name].kind == "events":
-        return event_range(program, name)
-    return bounds[name].low, bounds[name].high
-
-
 def _ranges(op: Operation, bounds: dict[str, Bound]) -> dict[str, Range]:
     held = op.states()
     return {
@@ -118,7 +112,7 @@ def _ranges(op: Operation, bounds: dict[str, Bound]) -> dict[str, Range]:
 
 def _traced(program: Program, op: Operation, bounds: dict[str, Bound]) -> Traced:
     """Return the step of an operation on its proven ranges; a state that no step changes is a constant."""
-    inputs = [_flowing(program, source, bounds) for source in op.sources]
+    inputs = [flowing_range(program, source, bounds) for source in op.sources]
     states = _ranges(op, bounds)
     traced = trace(op, inputs, states)
     still = [name for name in states if traced.after[name].facts.get("name") == name]

@@ -325,6 +325,9 @@ _REASONS = {
     "Torus": "eight neighbours are cheaper than a matrix of synapses",
     "FastWeights": "Lava's learning has no fixed point that equals it",
     "Slots": "Lava has no winner-take-all memory",
+    "Delta": "stock Delta does not start anew with each sample",
+    "Sigma": "stock Sigma does not start anew with each sample",
+    "ReLU": "in Lava it is a part of SigmaDelta, which does not start anew with each sample",
 }
 """Why Lava's own processes do not run an operation, where more is known than that none equals it."""
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuromorphic.bounds import event_range, prove_ranges
+from neuromorphic.bounds import flowing_range, prove_ranges
 from neuromorphic.executors.onnx.graph import FLOAT, INT32, UINT8, Tensor
 from neuromorphic.executors.onnx.integers import EXACT, Integers
 from neuromorphic.executors.onnx.lowering import Lowering, fixed_value, reads_of
 from neuromorphic.executors.onnx.products import Products
 from neuromorphic.executors.onnx.rules.table import REAL_RULES, RULES
-from neuromorphic.integers.symbols import Range, Symbol, Traced, trace
+from neuromorphic.integers.symbols import Symbol, Traced, trace
 from neuromorphic.ops import Delay, FastWeights, Input, Operation, Slots
 from neuromorphic.program import Program
 
@@ -73,11 +73,6 @@ class Step:
         self.variables = {name: self.variables[name] for name in record}
         self._prune()
 
-    def _range(self, name: str) -> Range:
-        if self.program[name].kind == "events":
-            return event_range(self.program, name)
-        return self._bounds[name].low, self._bounds[name].high
-
     def _lower(self, op: Operation, inputs: list[Tensor]) -> Tensor:
         """Add the nodes of an operation and return what flows to its readers."""
         g, held, found = self.graph, op.states(), {}
@@ -109,7 +104,7 @@ class Step:
 
     def _traced(self, op: Operation) -> Traced:
         """Return the step of an operation on its proven ranges; a state that no step changes is a constant."""
-        inputs = [self._range(source) for source in op.sources]
+        inputs = [flowing_range(self.program, source, self._bounds) for source in op.sources]
         states = dict(self._bounds[op.name].states)
         for name, (low, high) in states.items():
             shape = op.states()[name].shape

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuromorphic.bounds import event_range, prove_ranges, proven_for
+from neuromorphic.bounds import flowing_range, prove_ranges, proven_for
 from neuromorphic.executors.stepping import Stepper
 from neuromorphic.executors.torch.devices import find_device
 from neuromorphic.executors.torch.primitives import Torch
-from neuromorphic.integers.symbols import Range, trace
+from neuromorphic.integers.symbols import trace
 from neuromorphic.ops import Input
 from neuromorphic.ops.base import Operation, State
 from neuromorphic.program import Program
@@ -109,13 +109,10 @@ def _matrices(program: Program) -> dict[int, tuple[NDArray[Any], int]]:
     found: dict[int, tuple[NDArray[Any], int]] = {}
     others: set[int] = set()
 
-    def range_of(source: str) -> Range:
-        is_events = program[source].kind == "events"
-        return event_range(program, source) if is_events else (bounds[source].low, bounds[source].high)
-
     for name, bound in bounds.items():
         op = program[name]
-        for symbol in trace(op, [range_of(source) for source in op.sources], bound.states).symbols():
+        inputs = [flowing_range(program, source, bounds) for source in op.sources]
+        for symbol in trace(op, inputs, bound.states).symbols():
             arrays = [arg.facts["array"] for arg in symbol.args if arg.kind == "constant"]
             if symbol.kind in ("product", "convolve"):
                 _, before = found.get(id(arrays[0]), (None, 0))

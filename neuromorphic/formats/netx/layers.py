@@ -50,7 +50,8 @@ class _Writer:
     """Takes the operations of a program one after the other; each must read what was taken last, and no other."""
 
     def __init__(self, program: Program) -> None:
-        self.program, self.rest, self.last = program, list(program.ops[1:]), (program.input.name,)
+        self.program, self.rest = program, list(program.ops[1:])
+        self.last: tuple[str, ...] = (program.input.name,)
         self.layers: list[Fields] = []
         self.variables: list[str] = []
         self.notes: list[str] = []
@@ -80,7 +81,8 @@ class _Writer:
         return op  # type: ignore[no-any-return]
 
     def _input(self) -> None:
-        port, layer = self.program.input, {"type": b"input"}
+        port = self.program.input
+        layer: Fields = {"type": b"input"}
         if self._follows(Scale, Delta):
             weight = round(1 / port.scale)
             if not 1 <= weight <= MAX_WEIGHT or 1 / weight != port.scale:
@@ -94,14 +96,14 @@ class _Writer:
 
     def _encoder(self) -> Fields:
         """Take the neurons of an input layer."""
-        first = self._take(Scale, Delta)  # type: ignore[type-var]
-        if isinstance(first, Delta):
-            if first.shift:
-                raise CompileError(f"{first.name}: netx's encoders do not shift to the right")
+        if self._follows(Delta):
+            delta = self._take(Delta)
+            if delta.shift:
+                raise CompileError(f"{delta.name}: netx's encoders do not shift to the right")
             self.graded, self.shift = True, SPIKE_SHIFT
-            self.variables.append(f"{first.name}.delta")
-            return {"neuron": _sdnn(_only(first, "threshold", first.threshold))}
-        neurons = self._take(LIF)
+            self.variables.append(f"{delta.name}.delta")
+            return {"neuron": _sdnn(_only(delta, "threshold", delta.threshold))}
+        first, neurons = self._take(Scale), self._take(LIF)
         if (first.factor != 1).any() or first.shift or neurons.shift != LIF_INPUT_SHIFT:
             raise CompileError(f"{first.name}: netx takes inputs as they are, a factor of 1 and a shift of 6")
         self.variables.append(f"{neurons.name}.v")
@@ -112,7 +114,7 @@ class _Writer:
         """Take the operations of a layer."""
         if self._follows(Delays):
             self._delay(self._take(Delays))
-        synapses = self._take(Dense, Conv, SumPool)  # type: ignore[type-var]
+        synapses: Any = self._take(Dense, Conv, SumPool)
         weights, shift = _weights(synapses), getattr(synapses, "shift", 0)
         if self._follows(type(synapses)) and self.rest[0].sources == synapses.sources:  # two for weights of nine bits
             other: Any = self.rest.pop(0)

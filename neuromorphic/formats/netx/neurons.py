@@ -31,7 +31,7 @@ STATE_SHIFT, SPIKE_SHIFT = 6, 6
 def read_neurons(chain: Chain, group: Group, synapses: Synapses) -> None:
     """Append a layer's neurons."""
     if "neuron" not in group:
-        _no_neurons(chain, group, synapses)
+        _sum(chain, group, synapses)
         return
     neuron = group.group("neuron")
     kind = kind_of(neuron)
@@ -60,10 +60,11 @@ def bias_of(group: Group, shape: tuple[int, ...]) -> NDArray[np.int64]:
     return group.per_channel("bias", BIAS_LOW, BIAS_HIGH, shape)
 
 
-def _no_neurons(chain: Chain, group: Group, synapses: Synapses) -> None:
-    """Append the sum of an Affine block, which lava-dl builds as neurons that lose nothing and never fire."""
+def _sum(chain: Chain, group: Group, synapses: Synapses) -> None:
+    """Append the sum of a last layer, which lava-dl builds as neurons that lose nothing and never fire."""
     if bias_of(group, synapses.shape).any():
-        raise group.refuse("has a bias and no neurons; lava-dl does not add it up")
+        raise group.refuse("only sums, and has a bias; lava-dl does not add it up")
+    group.only("delay", 0, "a layer that only sums is the last")
     zeros = np.zeros(int(np.prod(synapses.shape)), dtype=np.int32)
     shift = 0 if chain.graded else LIF_INPUT_SHIFT
     chain.add(Readout(f"sum{chain.number}", synapses.names, zeros, shift=shift))
@@ -117,9 +118,7 @@ def _exponents(chain: Chain, neuron: Group, name: str) -> tuple[int, int]:
 def _sigma_delta(chain: Chain, group: Group, neuron: Group, synapses: Synapses) -> None:
     threshold, is_sum = sigma_delta_parameters(neuron, synapses.shape)
     if is_sum:
-        if "delay" in group or "bias" in group:
-            raise group.refuse("has sigma_output, and a bias or a delay, which lava-dl does not read")
-        _no_neurons(chain, group, synapses)
+        _sum(chain, group, synapses)
         return
     number, bias = chain.number, bias_of(group, synapses.shape) << (STATE_SHIFT + SPIKE_SHIFT)
     total = chain.add(Sigma(f"sigma{number}", synapses.names, int(bias.size)))
@@ -150,20 +149,23 @@ def read_encoder(chain: Chain, group: Group, shape: tuple[int, ...]) -> None:
     low, high = (-256, 255) if graded else (BIAS_LOW, BIAS_HIGH)
     chain.begin(group, shape, low=low, high=high, scale=1 / weight)
     chain.reserve(group, shape)
+    added = f", to which {bias} is added" if bias else ""
     chain.notes.append(
-        f"input: a real input x stands for the integer rint({weight} * x), to which {bias} is added; "
-        "lava-dl leaves this to its user, whose tutorials round toward zero after the addition"
+        f"input: a real input x stands for the integer rint({weight} * x){added}; lava-dl leaves this to its user, "
+        f"whose tutorials round toward zero{' after the addition' if bias else ''}"
     )
     if graded:
         if bias:
             raise group.refuse(f"bias is {bias}; only 0 is read here: add it to the inputs")
-        threshold, is_sum = sigma_delta_parameters(neuron, shape)
+        change, is_sum = sigma_delta_parameters(neuron, shape)
         if is_sum:
             raise neuron.refuse("has sigma_output in an input layer")
-        chain.add(Delta("delta0", "input", threshold.astype(np.int32)))
+        chain.add(Delta("delta0", "input", change.astype(np.int32)))
         chain.graded, chain.shift = True, SPIKE_SHIFT
         return
     neuron.check_known(CUBA_FIELDS)
+    for name in EXPONENTS:
+        neuron.only(name, 0, "an input layer has no synapses")
     _, decay, threshold = cuba_parameters(neuron, shape)
     ones = np.ones(decay.size, dtype=np.int32)
     chain.add(Scale("pixels", "input", ones))

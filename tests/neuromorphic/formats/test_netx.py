@@ -11,6 +11,7 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, run
 from neuromorphic.cli import app
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.netx import export_netx, read_netx, write
+from neuromorphic.ops import Conv, Delays, Delta, ReLU, Sigma, SumPool
 
 
 def chain(*, weights="ternary", shift=6, bias=64, readout=True, seed=0):
@@ -120,3 +121,101 @@ def test_the_command(tmp_path):
     assert read_netx(tmp_path / "p.net", num_steps=3).input.size == 12
     refused = CliRunner().invoke(app, ["export", str(tmp_path / "p.npz"), "--to", "tflite"])
     assert refused.exit_code == 2
+
+
+def pooled(*, delays=None, bias=0, reset="zero"):
+    """Return a program of a pool, a convolution and a dense layer, as a compiler of modules makes one."""
+    rng = np.random.default_rng(2)
+
+    def lif(name, source, size, *, reset="zero", bias=0):
+        one = np.ones(size, dtype=np.int32)
+        return LIF(name, (source,), 3500 * one, 192 * one, bias * one, shift=6, reset=reset)
+
+    ops = [Input("x", 72), SumPool("pool", "x", (2, 6, 6), (2, 2), (2, 2)), lif("one", "pool", 18)]
+    ops += [Conv("conv", "one", rng.integers(-1, 2, (4, 2, 2, 2)).astype(np.int8), (2, 3, 3), shift=1)]
+    ops += [lif("two", "conv", 16, reset=reset, bias=bias)]
+    if delays is not None:
+        ops.append(Delays("late", "two", np.int32(delays)))
+    last = ops[-1].name
+    ops += [Dense("fc", last, rng.integers(-9, 10, (3, 16)).astype(np.int8)), lif("three", "fc", 3)]
+    return Program(tuple(ops), num_steps=30)
+
+
+def test_pools_become_convolutions_with_groups(tmp_path):
+    program = pooled(delays=np.repeat([0, 3, 1, 2], 4), bias=64)
+    assert write.write(program, tmp_path / "n.net") == (
+        "8 operations, read back and firing equally; "
+        "late: lava-dl's netx leaves out delays of convolutions; its slayer does not"
+    )
+    back = read_netx(tmp_path / "n.net", num_steps=30)
+    assert [type(op).__name__ for op in back.ops] == [
+        "Input", "Conv", "LIF", "Conv", "LIF", "Delays", "Dense", "LIF"
+    ]  # fmt: skip
+    assert back["conv1"].groups == 2
+    spikes = (np.random.default_rng(3).random((30, 2, 72)) < 0.2).astype(np.int32)
+    expected, got = run(program, spikes), run(back, spikes)
+    for mine, theirs in (("one", "lif1"), ("two", "lif2"), ("three", "lif3")):
+        np.testing.assert_array_equal(expected.variables[f"{mine}.v"], got.variables[f"{theirs}.v"])
+        assert expected.variables[f"{mine}.spikes"].any()
+    assert write.check(program).startswith("late: lava-dl's netx leaves out")
+    assert write.check(pooled()) is None
+
+
+def graded(**changes):
+    encoder = {"threshold": np.full(4, 1, np.int32), "shift": 0} | changes.pop("encoder", {})
+    delta = {"threshold": np.full(3, 1 << 12, np.int32), "shift": 6} | changes.pop("delta", {})
+    bias = changes.pop("bias", np.full(3, 1 << 12, np.int32))
+    weights = np.random.default_rng(0).integers(-30, 31, (3, 4)).astype(np.int8)
+    ops = [Input("x", 4, -60, 60, scale=1 / 64), Delta("d", "x", **encoder), Dense("fc", "d", weights, shift=6)]
+    ops += [Sigma("s", ("fc",), 3), ReLU("r", "s", bias), Delta("e", "r", **delta)]
+    ops += [
+        Dense("out", "e", weights[:2, :3]),
+        Readout("sum", ("out",), np.full(2, changes.pop("sum", 0), np.int32), 0),
+    ]
+    return Program(tuple(ops), num_steps=10)
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (pooled(reset="subtract"), "two: not for Lava's stock LIF .reset is subtract"),
+        (pooled(delays=np.arange(16)), "late: steps differs within a channel, netx holds one a channel"),
+        (pooled(delays=np.full(16, 63)), "late: steps reach 63, netx holds 62"),
+        (pooled(bias=63), "two: a bias must be a multiple of 64 with a mantissa of 13 bits"),
+        (graded(encoder={"shift": 1}), "d: netx's encoders do not shift to the right"),
+        (graded(encoder={"threshold": np.arange(4, dtype=np.int32)}), "d: .*threshold differs between neurons"),
+        (graded(delta={"shift": 5}), "e: netx's threshold is a multiple of 4096, and its shift 6"),
+        (graded(bias=np.full(3, 1, np.int32)), "r: a bias must be a multiple of 4096"),
+        (graded(sum=64), "sum: a sum of graded spikes has no bias in netx"),
+        (_with(graded(), "fc", shift=5), "e: netx shifts its input by 6, this needs 5"),
+        (_with(graded(), "x", scale=0.3), "x: netx holds a scale of 1 / n, n in 1..255, got 0.3"),
+    ],
+)
+def test_other_chains_that_netx_cannot_hold(program, message, tmp_path):
+    with pytest.raises(CompileError, match=message):
+        export_netx(program, tmp_path / "n.net")
+
+
+def test_graded_sums_that_could_leave_24_bits_are_named(tmp_path):
+    assert write.check(graded()) is None
+    large = _with(graded(), "fc", shift=16, weights=np.full((3, 4), 3, dtype=np.int8))
+    with pytest.raises(CompileError, match="fc: weights reach 3072"):
+        write.check(large)
+    many = Program(graded().ops, num_steps=1_000_000)
+    assert "s: by the bounds a sum can leave 24 bits, where it saturates here and wraps in Lava" in write.check(many)
+
+
+def test_the_command_compiles_a_file(tmp_path):
+    export_netx(pooled(), tmp_path / "n.net")
+    command = ["compile", str(tmp_path / "n.net"), "--steps", "12", "-o", str(tmp_path / "p.npz")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "7 operations, 12 steps" in done.output.replace("\n", " ")
+    assert Program.load(tmp_path / "p.npz").sha256 == read_netx(tmp_path / "n.net", num_steps=12).sha256
+    late = CliRunner().invoke(app, [*command, "--layer-steps", "1"])
+    assert late.exit_code == 0
+    assert "late1" in {op.name for op in Program.load(tmp_path / "p.npz").ops}
+    (tmp_path / "n.net").write_bytes(b"none")
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 1
+    assert "not an HDF5 file" in refused.output

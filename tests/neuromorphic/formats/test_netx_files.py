@@ -122,7 +122,7 @@ REFUSED = {
     "half threshold": (layer({"vThMant": 80.5}), "vThMant must be whole numbers in .* got 80.5"),
     "no threshold": (layer({"vThMant": None}), "neuron: vThMant must be numbers, got nothing"),
     "unheard": (layer({"adaptation": 3}), "neuron: adaptation is not read here; known are gradedSpike, iDecay"),
-    "no neurons": (layer(bias=np.ones(7)) | {"neuron": None}, "layer 0: has a bias and no neurons"),
+    "no neurons": (layer(bias=np.ones(7)) | {"neuron": None}, "layer 0: only sums, and has a bias"),
     "half": (layer(weight=np.where(W > 0, 0.5, W)), "layer 0: weight must be whole numbers in -256..255, got 0.5"),
     "NaN": (layer(weight=np.where(W > 0, np.nan, W)), "weight must be whole numbers .* got nan"),
     "infinite": (layer(weight=np.where(W > 0, np.inf, W)), "weight must be whole numbers .* got inf"),

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import same
-from netx_chains import meaning, random_chain, write_chain
+from netx_chains import CUBA, meaning, random_chain, write_chain
 from neuromorphic import Program, run
+from neuromorphic.errors import ExecutorError
+from neuromorphic.executors import EXECUTORS
 from neuromorphic.executors.lava.environment import WORKER
 from neuromorphic.formats.netx import export_netx, read_netx
 from neuromorphic.ops import LI, LIF, Conv, Delays, Delta
@@ -82,10 +84,14 @@ def test_a_chain_is_written_and_read_back(kind, tmp_path):
         assert plain[0] == plain[1]
 
 
-@pytest.mark.parametrize("executor", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("executor", ["native", "torch", "onnxruntime", "openvino", "c"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_executors_agree(kind, executor, tmp_path):
     _, _, program, x = drawn(kind, 0, tmp_path, 1)
+    if {type(op).__name__ for op in program.ops} & set(EXECUTORS[executor].lacks):
+        with pytest.raises(ExecutorError, match=f"executor '{executor}' lacks"):
+            run(program, x[:, np.newaxis], executor)
+        return
     same.assert_equal(program, x[:, np.newaxis], executor)
 
 
@@ -100,3 +106,25 @@ def test_a_chain_equals_lavas_own_processes(kind, lava_python, tmp_path):
         there = run_stock(lava_python.path, WORKER, path, given, tmp_path / str(seed), num_steps=T)
         for ours, theirs in zip(sent(program, run(program, x[:, np.newaxis])), there, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.lava
+def test_delays_equal_lavas_synapses(lava_python, tmp_path):
+    """lava-dl delays what a neuron hears by as much; without biases the spikes are the same, that much later."""
+    rng = np.random.default_rng(0)
+    layers, before = [{"type": "input", "shape": [12]}], 12
+    for size in (9, 7):
+        weights = (2 * rng.integers(-20, 40, (size, before))).astype(np.float32)
+        layers.append({"type": "dense", "shape": [size], "weight": weights, "delay": rng.integers(0, 6, size)})
+        layers[-1]["neuron"] = CUBA | {"iDecay": 2000, "vThMant": 120}
+        before = size
+    path = write_chain(tmp_path / "n.net", layers)
+    x = (rng.random((60, 12)) < 0.3).astype(int)
+    program = read_netx(path, num_steps=60, layer_steps=1)
+    there = run_stock(lava_python.path, WORKER, path, x, tmp_path / "stock", num_steps=60)
+    for layer, ours, theirs in zip(layers[1:], sent(program, run(program, x[:, np.newaxis])), there, strict=True):
+        late = np.zeros_like(ours)
+        for unit, by in enumerate(layer["delay"]):
+            late[by:, unit] = ours[: 60 - by, unit]
+        assert theirs.sum() > 40
+        np.testing.assert_array_equal(late, theirs)

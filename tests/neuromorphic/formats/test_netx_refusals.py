@@ -55,6 +55,14 @@ CHAINS = {
         [IMAGE | {"neuron": NEURON, "weight": 0}],
         "weight must be whole numbers in 1..255, got 0",
     ),
+    "a sum that is late": (
+        [LINE | {"neuron": SIGMA | {"sigma_output": True}, "delay": 2}],
+        "delay is 2; only 0 is",
+    ),
+    "exponent of an input": (
+        [IMAGE | {"neuron": NEURON | {"wgtExp": 1}}],
+        "wgtExp is 1; only 0 is read here",
+    ),
     "sum of an input": ([IMAGE | {"neuron": SIGMA | {"sigma_output": True}}], "has sigma_output in an input layer"),
 }
 
