@@ -13,7 +13,19 @@ from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.integers.numbers import DECAY_ONE
-from neuromorphic.ops import LI, LIF, AdaptiveLIF, Delay, Dense, HomeostaticLIF, Input, Operation, Readout, Scale
+from neuromorphic.ops import (
+    LI,
+    LIF,
+    AdaptiveLIF,
+    Delay,
+    Delays,
+    Dense,
+    HomeostaticLIF,
+    Input,
+    Operation,
+    Readout,
+    Scale,
+)
 from neuromorphic.program import Program
 
 RoundTrip = Literal["exact", "close"]
@@ -84,6 +96,8 @@ def _node(op: Operation, unit: float, dt: float) -> Any:
         return nir.Linear(weight=op.weights * 2.0**op.shift)
     if isinstance(op, Delay):
         return nir.Delay(delay=np.full(op.size, op.steps * dt))
+    if isinstance(op, Delays):
+        return nir.Delay(delay=op.steps * dt)
     if isinstance(op, Scale):
         if (op.factor.astype(np.int64) % (1 << op.shift)).any():
             raise CompileError(f"{op.name}: a Scale that shifts right by {op.shift} rounds, which no NIR node does")
@@ -122,6 +136,9 @@ def _drive(program: Program, op: LIF | LI | Readout) -> dict[tuple[str, int], Fl
             waiting.append((synapse.source, units * (synapse.factor / 2.0**synapse.shift), steps))
         elif isinstance(synapse, Delay):
             waiting.append((synapse.source, units, steps + synapse.steps))
+        elif isinstance(synapse, Delays):
+            late = [(more, units * (synapse.steps == more)) for more in np.unique(synapse.steps).tolist()]
+            waiting += [(synapse.source, part, steps + more) for more, part in late]
         else:
             drive[name, steps] = drive.get((name, steps), 0.0) + units
     return {key: value for key, value in drive.items() if value.any()}

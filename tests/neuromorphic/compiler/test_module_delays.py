@@ -9,7 +9,7 @@ from torch import nn
 
 import pnbx_snn
 from neuromorphic import Dense, Input, Program, run
-from neuromorphic.compiler import compile_module, graph_of
+from neuromorphic.compiler import compile_module, compile_nir, graph_of, to_nir
 from neuromorphic.errors import CompileError
 from neuromorphic.ops import LI
 from neuromorphic.ops.delays import MAX_STEPS, Delays
@@ -98,6 +98,11 @@ def test_networks_with_delays(kind):
     assert 0.05 < expected.mean() < 0.6
     np.testing.assert_array_equal(run(program, x.numpy().astype(np.int8)).spikes()["lif2"], expected)
     assert program.metadata["agreement"]["spikes_equal"] == 1.0
+    assert [type(op).__name__ for op in program.ops] == ["Input", "Delays", "Dense", "LIF", "Delays", "Dense", "LIF"]
+    read = (net.fc1.weight != 0).any(dim=0)  # what nobody reads is not delayed
+    assert program.ops[1].steps.tolist() == torch.where(read, net.axons.steps, 0).tolist()
+    back = compile_nir(to_nir(program), num_steps=len(x))
+    assert [op.steps.tolist() for op in back.of_type(Delays)] == [op.steps.tolist() for op in program.of_type(Delays)]
     net.axons.fraction.data = (net.axons.fraction.data + 0.5) % 1.0  # the test can fail: other lengths, other spikes
     with torch.no_grad():
         assert (net(x).numpy() != expected).any()
@@ -109,6 +114,46 @@ def test_the_graph_has_a_delay_per_channel():
     graph = graph_of(net, sample(), dt=1e-3)
     assert isinstance(graph.nodes["axons"], nir.Delay)
     np.testing.assert_allclose(graph.nodes["axons"].delay, net.axons.steps.numpy() * 1e-3)
+
+
+def test_lengths_in_a_loop_and_of_several_readers():
+    """Delays that close a loop become one Delay for each length; two layers that read one delay read one operation."""
+    rng, size, num_steps = np.random.default_rng(0), 8, 60
+    weights = {key: rng.integers(-1, 2, (size, size)).astype(np.float64) for key in ("w", "u", "v", "o")}
+    one, lengths = np.ones(size), rng.integers(1, 5, size)
+    nodes = {key: nir.Linear(weight) for key, weight in weights.items()}
+    nodes |= {key: nir.IF(r=one / 1e-4, v_threshold=1.5 * one) for key in ("n", "m", "k")}
+    nodes |= {"input": nir.Input(np.array([size])), "output": nir.Output(np.array([size]))}
+    nodes["d"] = nir.Delay(lengths * 1e-4)
+    x = (rng.random((num_steps, 4, size)) < 0.4).astype(np.int8)
+
+    def neurons(current_of):
+        v, spikes = np.zeros((4, size)), np.zeros((num_steps, 4, size))
+        for t in range(num_steps):
+            v = v + current_of(t, spikes)
+            spikes[t] = v > 1.5
+            v = np.where(spikes[t] > 0, 0.0, v)
+        return spikes
+
+    def late(spikes, t):
+        return np.stack([spikes[t - d, :, i] if t >= d else np.zeros(4) for i, d in enumerate(lengths)], axis=1)
+
+    w, u, v, o = (weights[key].T for key in "wuvo")
+    n = neurons(lambda t, _: x[t] @ w)
+    expected = {"n": n, "m": neurons(lambda t, _: late(n, t) @ v), "k": neurons(lambda t, _: late(n, t) @ o)}
+    looped = {"n": neurons(lambda t, before: x[t] @ w + late(before, t) @ u)}
+    for edges, right, kinds in (
+        ("input w, w n, n d, d u, u n, n output", looped, []),
+        ("input w, w n, n d, d v, v m, d o, o k, m output, k output", expected, ["Delays"]),
+    ):
+        pairs = [tuple(pair.split()) for pair in edges.split(", ")]
+        used = {key: node for key, node in nodes.items() if any(key in pair for pair in pairs)}
+        program = compile_nir(nir.NIRGraph(used, pairs, metadata={"dt": 1e-4}), num_steps=num_steps)
+        assert [type(op).__name__ for op in program.of_type(Delays)] == kinds
+        got = run(program, x).spikes()
+        for name, spikes in right.items():
+            assert 0.02 < spikes.mean() < 0.9
+            np.testing.assert_array_equal(got[name], spikes)
 
 
 def test_values_are_not_delayed():

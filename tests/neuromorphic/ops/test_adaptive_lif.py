@@ -56,7 +56,8 @@ def network(seed, *, scale=None, reset=None):
         name="lif", sources=("w_in", "w_rec"), decay=rng.integers(0, DECAY_ONE + 1, n),
         threshold=rng.integers(0, scale, n), bias=rng.integers(-scale, scale, n) // 4, shift=int(rng.integers(0, 5)),
         reset=reset or str(rng.choice(["zero", "subtract", "none"])),
-        adaptation_decay=rng.integers(0, DECAY_ONE + 1, n), adaptation_jump=rng.integers(0, scale, n), input_step=("same", "previous")[seed % 2],
+        adaptation_decay=rng.integers(0, DECAY_ONE + 1, n), adaptation_jump=rng.integers(0, scale, n),
+        input_step=("same", "previous")[seed % 2],
     )  # fmt: skip
     ops = (
         Input("x", inputs, 0, 3),

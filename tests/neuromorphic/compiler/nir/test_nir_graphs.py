@@ -16,7 +16,7 @@ from neuromorphic.compiler.nir.signals import Signals
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.weight_integers import integers_of
 from neuromorphic.errors import CompileError
-from neuromorphic.ops import LI, LIF, Delay, Dense, Readout, Scale, SumPool
+from neuromorphic.ops import LI, LIF, Delay, Delays, Dense, Readout, Scale, SumPool
 from nir_nets import DT, B, M, N, T, graph_of, on_grid, one_lif, parameters, rng_of, simulate, spikes_in, ternary
 
 
@@ -503,7 +503,11 @@ def test_a_delay_shifts_events(before):
 
     current = late(x) @ w.T if before else late(x @ w.T)
     np.testing.assert_array_equal(got(program, x, "n"), simulate("IF", p, current))
-    assert sorted(op.steps for op in program.of_type(Delay)) == [1, 2, 3]
+    if before:  # one length for each unit that is read
+        [late] = program.of_type(Delays)
+        np.testing.assert_array_equal(late.steps, np.where((w != 0).any(axis=0), steps, 0))
+    else:  # a unit is read at several
+        assert sorted(op.steps for op in program.of_type(Delay)) == [1, 2, 3]
 
 
 def test_a_loop_with_a_delay_needs_no_other():
