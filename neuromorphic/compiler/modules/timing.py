@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+import pnbx_snn
 from neuromorphic.compiler.modules.neurons import NORSE_CELLS, NORSE_SEQUENCES, OWN_SEQUENCES, SNNTORCH, is_norse
 from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.errors import CompileError

@@ -304,10 +304,8 @@ def _shared_window(
     if weight.ndim == 3:  # one axis is a row
         weight, shape = weight[:, :, None], (shape[0], 1, shape[1])
         stride, after, dilation = [1, *stride], [0, *after], [1, *dilation]
-    size, kernel, step, zeros, apart = (
-        (int(a), int(b)) for a, b in (shape[1:], weight.shape[2:], stride, after, dilation)
-    )
-    return weight, Window(size, kernel, step, zeros, apart, groups)
+    sides: list[Any] = [shape[1:], weight.shape[2:], stride, after, dilation]
+    return weight, Window(*((int(rows), int(columns)) for rows, columns in sides), groups)
 
 
 @dataclass(frozen=True)
