@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from pnbx_snn.layers.bitconv import BitConv2d
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.delays import Delays, sharpen
 from pnbx_snn.layers.fast_weights import FastWeights
@@ -48,6 +49,7 @@ __all__ = [
     "LTISSM",
     "PNBX",
     "BitBrain",
+    "BitConv2d",
     "BitLinear",
     "Delays",
     "FastWeights",

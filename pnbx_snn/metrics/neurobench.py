@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError
-from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import SpikingRNN
+from pnbx_snn.layers.ternary_layer import TernaryLayer
 from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary, quantize_int8
 from pnbx_snn.training.packed import pack_sign_bits
@@ -56,14 +56,14 @@ class PackedNetwork(nn.Module):
             self.others.register_buffer(name.replace(".", "_"), tensor)
 
 
-def matrices_of(model: Network) -> dict[str, BitLinear | Hippocampus]:
+def matrices_of(model: Network) -> dict[str, TernaryLayer | Hippocampus]:
     """Return the ternary matrices that read something, by name; the edges of messages are no matrix."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, (BitLinear, Hippocampus))}
+    return {name: module for name, module in model.named_modules() if isinstance(module, (TernaryLayer, Hippocampus))}
 
 
 def values_read(matrix: nn.Module, x: Tensor) -> Tensor:
     """Return what a ternary matrix multiplies when it is given ``x``."""
-    if isinstance(matrix, BitLinear) and matrix.input_range == "int8":
+    if isinstance(matrix, TernaryLayer) and matrix.input_range == "int8":
         return quantize_int8(x, matrix.input_scale)
     return x
 
