@@ -19,6 +19,7 @@ from pnbx_snn.layers.rnn import MinGRU, SpikingRNN
 from pnbx_snn.layers.ssm import LTISSM, SelectiveSSM
 from pnbx_snn.networks.block import BitBrain
 from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
+from pnbx_snn.networks.conv import SpikingConvLayer, SpikingConvNet
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.glia import Glia
 from pnbx_snn.neurons.leaky import Leaky
@@ -65,6 +66,8 @@ __all__ = [
     "ShiftLIFCell",
     "ShiftLIFState",
     "SpikingClassifier",
+    "SpikingConvLayer",
+    "SpikingConvNet",
     "SpikingLayer",
     "SpikingRNN",
     "Surrogate",
