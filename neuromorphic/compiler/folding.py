@@ -87,7 +87,7 @@ def quantised_weights(linear: nn.Module, where: str, *, own_units: bool) -> list
     if isinstance(linear, nn.Linear | nn.Conv2d):
         return integers_of([to_numpy(linear.weight)], [1.0], [where], own_units=own_units)[0]
     raise CompileError(
-        f"{where}: {type(linear).__name__} cannot be compiled; a layer is BitLinear (ternary) or nn.Linear (8 bits), or "
+        f"{where}: {type(linear).__name__} cannot be compiled; a layer is BitLinear (ternary) or nn.Linear (8 bits), "
         "BitConv2d or nn.Conv2d"
     )
 

@@ -77,6 +77,8 @@ def compile_layers(
     check_layers(layers, "a program", "compiled; use pnbx_snn.LIF")
     image = None if input_shape is None else _checked_shape(input_shape)
     pools = [1] * len(layers) if pools is None else pools
+    if len(pools) != len(layers):
+        raise CompileError(f"pools must be one number for each of the {len(layers)} layers, got {len(pools)}")
     draft = Draft(folding.input_of(layers[0][0], "lif1", input_scale, image), num_steps)
     for number, ((linear, norm, neuron), pool) in enumerate(zip(layers, pools, strict=True), start=1):
         assert isinstance(neuron, pnbx_snn.LIF)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError
+from pnbx_snn.layers.bitconv import BitConv2d
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import SpikingRNN
 from pnbx_snn.layers.ternary_layer import TernaryLayer
@@ -110,6 +111,8 @@ def neurobench(model: Network, split: Split, *, batch_size: int = 64, seed: int 
         raise PnbxTypeError(
             f"neurobench: a [{model.section}] has no ternary weights; neurobench.models.TorchModel takes it as it is"
         )
+    if any(isinstance(module, BitConv2d) for module in model.modules()):
+        raise PnbxTypeError("neurobench: ternary convolutions are not counted; `pnbx-snn analyze` counts them")
     split = split.of_equal_lengths("neurobench")
     if any(isinstance(module, SpikingRNN) for module in model.modules()):
         raise PnbxTypeError("neurobench: the loop of rnn = 'spiking' runs outside of layers, unseen by NeuroBench")

@@ -1,4 +1,4 @@
-"""A spiking convolutional classifier: layers of ternary convolution, batch norm, LIF and max pool, a ternary readout."""
+"""A spiking convolutional classifier: ternary convolutions, batch norm, LIF and max pools, a ternary readout."""
 
 import math
 from collections.abc import Sequence

@@ -158,13 +158,6 @@ ENCODED: dict[str, Callable[[DataConfig, Any], Any]] = {
 """Values enter as 8-bit integers, spikes as they are."""
 
 
-def _is_picture(data: DataConfig, _: Any) -> None:
-    """Refuse data whose samples are no pictures."""
-    height, width = _picture(data)
-    if height * width != data.in_features:
-        raise ValueError(f"data.name = {data.name!r} must have pictures for [conv], got {data.in_features} values")
-
-
 register(Kind(SpikingClassifier, SIZES | ENCODED, reads=("arrays",)))
 register(
     Kind(
@@ -176,4 +169,4 @@ register(
     )
 )
 register(Kind(SmallCNN, PICTURE, reads=("sequences",)))
-register(Kind(SpikingConvNet, PICTURE | ENCODED, check=_is_picture))
+register(Kind(SpikingConvNet, PICTURE | ENCODED))
