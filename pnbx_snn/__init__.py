@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from pnbx_snn.layers.bitconv import BitConv2d
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.delays import Delays, sharpen
 from pnbx_snn.layers.fast_weights import FastWeights
@@ -18,6 +19,7 @@ from pnbx_snn.layers.rnn import MinGRU, SpikingRNN
 from pnbx_snn.layers.ssm import LTISSM, SelectiveSSM
 from pnbx_snn.networks.block import BitBrain
 from pnbx_snn.networks.classifier import SpikingClassifier, SpikingLayer
+from pnbx_snn.networks.conv import SpikingConvLayer, SpikingConvNet
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.glia import Glia
 from pnbx_snn.neurons.leaky import Leaky
@@ -48,6 +50,7 @@ __all__ = [
     "LTISSM",
     "PNBX",
     "BitBrain",
+    "BitConv2d",
     "BitLinear",
     "Delays",
     "FastWeights",
@@ -63,6 +66,8 @@ __all__ = [
     "ShiftLIFCell",
     "ShiftLIFState",
     "SpikingClassifier",
+    "SpikingConvLayer",
+    "SpikingConvNet",
     "SpikingLayer",
     "SpikingRNN",
     "Surrogate",

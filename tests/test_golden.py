@@ -221,9 +221,29 @@ def test_files_of_older_formats_are_read_as_before(name, tmp_path):
 # Networks that are compiled ----------------------------------------------------------------------------------------
 
 
+UNROLLED = {"module_images": [], "nir_images": ["a.v"]}
+"""Programs whose convolutions were unrolled when the files were made, and the variables that count in other units now:
+a neuron at the border, which has fewer weights, has the unit of its channel."""
+
+
+def assert_same_but_unrolled(got: Program, name: str) -> None:
+    """Compare the recordings of a program that shares the weights of a convolution with the stored ones."""
+    assert {"Conv", "SumPool"} <= {type(op).__name__ for op in got.ops}
+    inputs, expected = arrays_of(name)
+    recording = run(got, inputs)
+    assert list(recording.variables) == list(expected)
+    for variable, array in expected.items():
+        if variable not in UNROLLED[name]:
+            np.testing.assert_array_equal(recording.variables[variable], array, err_msg=variable)
+
+
 @pytest.mark.parametrize("name", golden_nets.COMPILED)
 def test_a_network_compiles_to_the_same_program(name, tmp_path):
-    assert_same_program(golden_nets.COMPILED[name](), name, tmp_path)
+    program = golden_nets.COMPILED[name]()
+    if name in UNROLLED:
+        assert_same_but_unrolled(program, name)
+    else:
+        assert_same_program(program, name, tmp_path)
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -297,7 +317,10 @@ def test_netx_is_read_and_written_as_before(tmp_path):
 @pytest.mark.parametrize("name", ["loop", "images", "portable", "integer"])
 def test_nir_is_read_as_before(name, tmp_path):
     program = compile_nir(unpacked(f"{name}.nir", tmp_path), num_steps=stored(f"nir_{name}").num_steps)
-    assert_same_program(program, f"nir_{name}", tmp_path)
+    if f"nir_{name}" in UNROLLED:
+        assert_same_but_unrolled(program, f"nir_{name}")
+    else:
+        assert_same_program(program, f"nir_{name}", tmp_path)
 
 
 @pytest.mark.parametrize(("form", "name"), [("portable", "chain"), ("integer", "loops")])

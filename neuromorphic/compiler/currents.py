@@ -2,8 +2,8 @@
 
 A source puts out events (spikes, graded inputs), values (the state of an integrator) or sums (the largest of integer
 sums, which nothing has rounded). :mod:`weight_integers` makes its weights integers. Where windows of an image share
-weights, all neurons of a channel do, and a row of weights is a channel's. With ``e[n]`` the real current of one unit of weight and one unit of the source, the unit of
-neuron ``n`` is ``u[n]``, the smallest of its ``e``, and
+weights, all neurons of a channel do, and a row of weights is a channel's. With ``e[n]`` the real current of one unit of
+weight and one unit of the source, the unit of neuron ``n`` is ``u[n]``, the smallest of its ``e``, and
 
     current[n] / u[n] = sum over the sources of (e[n] / u[n]) * (weights @ source)[n]
 
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.compiler.weight_integers import EQUAL, WEIGHT_MAX, Float64, Plane, integers_of
-from neuromorphic.compiler.windows import Layout, sum_pools
+from neuromorphic.compiler.windows import PLAIN, Layout, sum_pools
 from neuromorphic.errors import BoundError, CompileError
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Dense, Operation, Scale
@@ -73,10 +73,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Synapses(Plane):
-    """The weights of one source: ``[out, in]``, ``[N]``, or as a layout says; ``unit`` is that of each of their rows."""
+    """The weights of one source: ``[out, in]``, ``[N]``, or as a layout says; ``unit`` is that of each row."""
 
     source: Source = field(kw_only=True)
-    layout: Layout = Layout()
+    layout: Layout = PLAIN
     size: int = field(kw_only=True)  # number of neurons
 
     @property
@@ -110,7 +110,7 @@ class Synapses(Plane):
 
 
 def synapses_of(
-    source: Source, planes: Sequence[Plane], layout: Layout = Layout(), size: int | None = None
+    source: Source, planes: Sequence[Plane], layout: Layout = PLAIN, size: int | None = None
 ) -> tuple[Synapses, ...]:
     """Return the weights of one source as synapses."""
     return tuple(
@@ -266,8 +266,8 @@ def currents_of(
     Weights are ``[out, in]``, ``[N]`` or as their layout says. Where some are shared by the neurons of a channel, all
     have one unit for each channel.
     """
-    sizes = [layout.size_of(weights) if layout != Layout() else len(weights) for _, weights, layout in parts]
-    shared = {len(weights) for _, weights, layout in parts if layout != Layout() and weights.ndim != 2}
+    sizes = [layout.size_of(weights) if layout != PLAIN else len(weights) for _, weights, layout in parts]
+    shared = {len(weights) for _, weights, layout in parts if layout != PLAIN and weights.ndim != 2}
     if len(shared) > 1:
         raise CompileError(f"{name}: adds up images of {' and '.join(map(str, sorted(shared)))} channels")
     channels = shared.pop() if shared else sizes[0]
@@ -278,7 +278,7 @@ def currents_of(
         own_units=own_units,
         bits=bits,
     )
-    synapses = []
+    synapses: list[Synapses] = []
     for (source, weights, layout), planes, size in zip(parts, found, sizes, strict=True):
         shaped = [replace(plane, weights=plane.weights.reshape(weights.shape)) for plane in planes]
         synapses += synapses_of(source, shaped, layout, size)

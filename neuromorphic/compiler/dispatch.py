@@ -30,7 +30,7 @@ def compile(x: Any, sample: Tensor | None = None, **options: Any) -> Program:  #
         What to compile, with the function that does it, whose options it takes:
 
         - the folder of a run of ``pnbx-snn train``: :func:`~neuromorphic.compiler.compile_run`, ``part``, ``data``;
-        - a :class:`pnbx_snn.PNBX` or :class:`pnbx_snn.SpikingClassifier`:
+        - a :class:`pnbx_snn.PNBX`, :class:`pnbx_snn.SpikingClassifier` or :class:`pnbx_snn.SpikingConvNet`:
           :func:`~neuromorphic.compiler.compile_model`, ``num_steps``, ``glia_period``;
         - any other ``nn.Module``, of snnTorch, Norse or ``pnbx_snn``, with a ``sample``:
           :func:`~neuromorphic.compiler.compile_module`, ``num_steps``, ``dt``, ``input_scale``, ``weight_bits``;

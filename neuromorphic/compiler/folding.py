@@ -8,6 +8,7 @@ stay ternary.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,22 +22,39 @@ from neuromorphic.compiler.currents import Currents, Source, synapses_of
 from neuromorphic.compiler.draft import Draft, state_integers
 from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Integrator, decay_error, spiking_population
 from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, real_weights
+from neuromorphic.compiler.windows import PLAIN, Layout, Window
 from neuromorphic.errors import CompileError
 from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops import Input, Operation, Readout
-from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.bitconv import BitConv2d
+from pnbx_snn.layers.ternary_layer import TernaryLayer
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image."""
 
 
 @dataclass(frozen=True)
 class Affine:
     """Integer weights and the real current they stand for: ``I = gain * (weights @ events) + offset``.
 
-    ``weights`` are the sum of the planes, each times its unit. A negative ``gain`` turns a row around.
+    ``weights`` are the sum of the planes, each times its unit. A negative ``gain`` turns a row around. Those of a
+    convolution are used as ``layout`` says, and rows are channels.
     """
 
-    planes: list[Plane]  # [out, in]
+    planes: list[Plane]  # [out, in] or [O, C / groups, kh, kw]
     gain: Float64  # [out]
     offset: Float64  # [out]
+    layout: Layout = PLAIN
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        weights = self.planes[0].weights
+        return len(weights) if self.layout == PLAIN else self.layout.size_of(weights)
+
+    def each(self, rows: Float64) -> Float64:
+        """Return a number of each row for each neuron."""
+        return np.repeat(rows, self.size // len(rows))
 
     def whole_weights(self) -> tuple[Float64, Float64]:
         """Return the weights as whole numbers, ``[out, in]``, and the real current of one, 0 or more, ``[out]``."""
@@ -54,7 +72,7 @@ def to_numpy(tensor: torch.Tensor) -> Float64:
     return tensor.detach().cpu().to(torch.float64).numpy()
 
 
-def ternary_weights(linear: BitLinear, where: str) -> tuple[NDArray[np.int8], float]:
+def ternary_weights(linear: TernaryLayer, where: str) -> tuple[NDArray[np.int8], float]:
     """Return ternary weights as trained, and the real value of one unit."""
     if not bool(torch.isfinite(linear.weight).all()):
         raise CompileError(f"{where}: weights hold NaN or infinity; the network was not trained to an end")
@@ -63,19 +81,48 @@ def ternary_weights(linear: BitLinear, where: str) -> tuple[NDArray[np.int8], fl
 
 def quantised_weights(linear: nn.Module, where: str, *, own_units: bool) -> list[Plane]:
     """Return integer weights: ternary as trained, else 8 or 15 bits; ``own_units`` for each row, or one for all."""
-    if isinstance(linear, BitLinear):
+    if isinstance(linear, TernaryLayer):
         weights, unit = ternary_weights(linear, where)
         return [Plane(weights, np.full(len(weights), unit))]
-    if isinstance(linear, nn.Linear):
+    if isinstance(linear, nn.Linear | nn.Conv2d):
         return integers_of([to_numpy(linear.weight)], [1.0], [where], own_units=own_units)[0]
     raise CompileError(
-        f"{where}: {type(linear).__name__} cannot be compiled; a layer is BitLinear (ternary) or nn.Linear (8 bits)"
+        f"{where}: {type(linear).__name__} cannot be compiled; a layer is BitLinear (ternary) or nn.Linear (8 bits), "
+        "BitConv2d or nn.Conv2d"
     )
 
 
-def input_of(linear: nn.Module, where: str, scale: float | None = None) -> Input:
+def layout_of(linear: nn.Module, where: str, image: Shape | None) -> Layout:
+    """Return how the weights of a layer are used on images ``(C, H, W)``."""
+    if not isinstance(linear, BitConv2d | nn.Conv2d):
+        return PLAIN
+    if image is None:
+        raise CompileError(f"{where}: a convolution needs the shape of its image; give input_shape=(C, H, W)")
+    if image[0] != linear.in_channels:
+        raise CompileError(f"{where}: must read images of {linear.in_channels} channels, got {image[0]}")
+    if linear.padding_mode != "zeros":
+        raise CompileError(f"{where}: padding_mode={linear.padding_mode!r} cannot be compiled; use 'zeros'")
+    kernel, stride, dilation = (_sides(sides) for sides in (linear.kernel_size, linear.stride, linear.dilation))
+    padding = linear.padding
+    if isinstance(padding, str):
+        spans = [d * (k - 1) * (padding == "same") for d, k in zip(dilation, kernel, strict=True)]
+        if any(span % 2 for span in spans):
+            raise CompileError(f"{where}: padding='same' pads its two sides unequally; use an odd kernel")
+        padding = (spans[0] // 2, spans[1] // 2)
+    window = Window(image[1:], kernel, stride, _sides(padding), dilation, linear.groups)
+    if min(window.output) < 1:
+        raise CompileError(f"{where}: a kernel of {list(kernel)} does not fit images of {list(image[1:])}")
+    return Layout(conv=window)
+
+
+def _sides(value: Any) -> tuple[int, int]:
+    rows, columns = value
+    return int(rows), int(columns)
+
+
+def input_of(linear: nn.Module, where: str, scale: float | None = None, image: Shape | None = None) -> Input:
     """Return the input of a first layer: int8 where the layer or ``scale`` says the value of a unit, else spikes."""
-    size = quantised_weights(linear, where, own_units=True)[0].weights.shape[1]
+    size = quantised_weights(linear, where, own_units=True)[0].weights.shape[1] if image is None else math.prod(image)
     if quantises_input(linear):
         scale = float(linear.input_scale)  # type: ignore[arg-type]
         if scale <= 0:
@@ -87,7 +134,7 @@ def input_of(linear: nn.Module, where: str, scale: float | None = None) -> Input
 
 def quantises_input(linear: nn.Module) -> bool:
     """Return whether a layer rounds its input to int8, which only the first one may."""
-    return isinstance(linear, BitLinear) and linear.input_range == "int8"
+    return isinstance(linear, TernaryLayer) and linear.input_range == "int8"
 
 
 def _bias(linear: nn.Module, size: int) -> Float64:
@@ -99,9 +146,10 @@ def fold_norm(norm: nn.Module | None, size: int, where: str) -> tuple[Float64, F
     """Return gain and offset of a norm in evaluation mode, ``[size]`` each."""
     if norm is None or isinstance(norm, nn.Identity):
         return np.ones(size), np.zeros(size)
-    if not isinstance(norm, nn.BatchNorm1d):
+    if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
         raise CompileError(
-            f"{where}: {type(norm).__name__} needs a division at run time and cannot be folded; use nn.BatchNorm1d"
+            f"{where}: {type(norm).__name__} needs a division at run time and cannot be folded; use nn.BatchNorm1d, or "
+            "BatchNorm2d behind a convolution"
         )
     gain, offset = batch_norm(norm, where)
     return _finite(where, "BatchNorm", gain), _finite(where, "BatchNorm", offset)
@@ -117,12 +165,13 @@ def batch_norm(norm: Any, where: str) -> tuple[Float64, Float64]:
     return gain, -to_numpy(norm.running_mean) * gain + (to_numpy(norm.bias) if norm.affine else 0.0)
 
 
-def fold_affine(linear: nn.Module, norm: nn.Module | None, where: str) -> Affine:
-    """Return what a linear layer and its norm make of events."""
+def fold_affine(linear: nn.Module, norm: nn.Module | None, where: str, image: Shape | None = None) -> Affine:
+    """Return what a linear layer and its norm make of events, or a convolution of an image ``(C, H, W)`` of them."""
     planes = quantised_weights(linear, where, own_units=True)
     size = len(planes[0].weights)
     norm_gain, norm_offset = fold_norm(norm, size, where)
-    return Affine(planes, norm_gain, _finite(where, "bias", _bias(linear, size) * norm_gain + norm_offset))
+    offset = _finite(where, "bias", _bias(linear, size) * norm_gain + norm_offset)
+    return Affine(planes, norm_gain, offset, layout_of(linear, where, image))
 
 
 def _finite(where: str, what: str, values: Float64) -> Float64:
@@ -159,8 +208,9 @@ def compile_neurons(
             f"{name}: the decay of neuron {worst}, {beta[worst]:.6g}, is {round(beta[worst] * DECAY_ONE)} of "
             f"{DECAY_ONE} in Q0.12: its membrane is up to {error[worst]:.2%} off within {draft.num_steps} steps."
         )
-    currents = Currents(name, synapses_of(event_source(source), affine.planes), own_units=True)
-    membrane = Integrator(beta, affine.gain, affine.offset)
+    synapses = synapses_of(event_source(source), affine.planes, affine.layout, affine.size)
+    currents = Currents(name, synapses, own_units=True)
+    membrane = Integrator(beta, affine.each(affine.gain), affine.each(affine.offset))
     return spiking_population(currents, membrane, theta, reset, draft)[0]
 
 

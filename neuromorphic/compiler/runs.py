@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from neuromorphic.compiler.layers import compile_layers, layers_of, origin_of
+from neuromorphic.compiler.layers import compile_layers, images_of, layers_of, origin_of
 from neuromorphic.compiler.notes import warn_user
 from neuromorphic.compiler.pnbx import compile_pnbx
 from neuromorphic.errors import CompileError
@@ -20,6 +20,7 @@ from neuromorphic.program import Program
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.networks.classifier import SpikingClassifier
+from pnbx_snn.networks.conv import SpikingConvNet
 from pnbx_snn.networks.masks import own_steps
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.training.checkpoint import load_run
@@ -28,7 +29,7 @@ SMOOTH = (
     "the network was made with quantize=False: its gates, its decays and the softmax of its hippocampus become the "
     "program's here and were not in training; neuromorphic.compiler.measure_agreement says how often labels change"
 )
-NETWORKS = (PNBX, SpikingClassifier)
+NETWORKS = (PNBX, SpikingClassifier, SpikingConvNet)
 """What is compiled as a whole, without a sample that shows how its modules are connected."""
 Progress = Callable[[int, int], None]
 BATCH = 128
@@ -43,7 +44,7 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
 
     Parameters
     ----------
-    model : pnbx_snn.PNBX or pnbx_snn.SpikingClassifier
+    model : pnbx_snn.PNBX, pnbx_snn.SpikingClassifier or pnbx_snn.SpikingConvNet
         Trained, its input scale calibrated.
     num_steps : int, optional
         Steps of a sample, for the bounds; ``None``: those the model shows a static input for.
@@ -56,7 +57,7 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
     Program
         Of a :class:`pnbx_snn.PNBX`: ``input``, ``encoder``, ``block1``, ..., ``readout``, and the operations of each
         pathway by name. With ``readout="step"`` also ``readout_step``, an ``LI`` without memory: the logits of each
-        step, which ``readout`` adds up. Of a :class:`pnbx_snn.SpikingClassifier`: as :func:`compile_layers` names them.
+        step, which ``readout`` adds up. Of the others: as :func:`compile_layers` names them.
 
     Raises
     ------
@@ -70,20 +71,21 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
     if isinstance(model, PNBX):
         program = compile_pnbx(model, model.num_steps if num_steps is None else num_steps, glia_period)
         return program if model.quantize else _with_assumption(program, SMOOTH)
-    if isinstance(model, SpikingClassifier):
+    if isinstance(model, SpikingClassifier | SpikingConvNet):
+        kind = type(model).__name__
         if glia_period is not None:
-            raise CompileError("SpikingClassifier: has no glia that could stay alive; a pnbx_snn.PNBX has")
-        layers, origin = layers_of(model), origin_of("pnbx_snn.SpikingClassifier")
-        program = compile_layers(layers, model.readout, num_steps=model.num_steps, metadata=origin)
+            raise CompileError(f"{kind}: has no glia that could stay alive; a pnbx_snn.PNBX has")
+        options: dict[str, Any] = {"num_steps": model.num_steps, "metadata": origin_of(f"pnbx_snn.{kind}")}
+        program = compile_layers(layers_of(model), model.readout, **options, **images_of(model))
         return program if num_steps is None else replace(program, num_steps=num_steps)
     raise CompileError(
-        f"{type(model).__name__} cannot be compiled as a whole; compile a pnbx_snn.PNBX or SpikingClassifier, "
-        "or hand its layers to compile_layers"
+        f"{type(model).__name__} cannot be compiled as a whole; compile a pnbx_snn.PNBX, SpikingClassifier or "
+        "SpikingConvNet, or hand its layers to compile_layers"
     )
 
 
 def measure_agreement(
-    model: PNBX | SpikingClassifier,
+    model: PNBX | SpikingClassifier | SpikingConvNet,
     program: Program,
     inputs: torch.Tensor,
     labels: torch.Tensor,
@@ -152,7 +154,7 @@ def measure_agreement(
     return agreement
 
 
-def too_few_equal(model: PNBX | SpikingClassifier, labels_equal: float) -> str:
+def too_few_equal(model: PNBX | SpikingClassifier | SpikingConvNet, labels_equal: float) -> str:
     """Return a sentence where fewer than 99 % of the labels are equal that says what helps, else ``""``."""
     if labels_equal >= MIN_LABELS_EQUAL:
         return ""
@@ -207,7 +209,7 @@ def compile_run(
         if not isinstance(model, NETWORKS):
             raise CompileError(
                 f"{run_dir}: a {type(model).__name__} cannot be compiled; what can is a PNBX ([pnbx] in the "
-                "configuration) or a SpikingClassifier ([model])"
+                "configuration), a SpikingClassifier ([model]) or a SpikingConvNet ([conv])"
             )
         split = load_split(config.data if data is None else config.data.model_copy(update={"folder": str(data)}), part)
     except PnbxError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +58,12 @@ class Layout:
         """Values that all pools together add up."""
         return math.prod(window.area for window in (*self.before, *self.after))
 
-    def size_of(self, weights: NDArray[np.generic]) -> int:
+    def size_of(self, weights: NDArray[Any]) -> int:
         """Return how many values weights give."""
         if weights.ndim == 2:
             return len(weights)
         last = (*self.before, *(() if self.conv is None else (self.conv,)), *self.after)[-1]
-        return len(weights) * math.prod(last.output)
+        return int(len(weights) * math.prod(last.output))
 
     def weighted(self, name: str, source: str, weights: NDArray[np.int8], shift: int) -> Operation:
         """Return the convolution."""
@@ -71,6 +72,10 @@ class Layout:
         shape = (weights.shape[1] * window.groups, *window.size)
         where = (window.stride, window.padding, window.dilation, window.groups)
         return Conv(name, source, weights, shape, *where, shift)
+
+
+PLAIN = Layout()
+"""Of a matrix, or of one weight for each neuron."""
 
 
 def sum_pools(name: str, source: str, channels: int, windows: Sequence[Window]) -> list[Operation]:

@@ -2,22 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pnbx_snn.checks import check_sizes, has_values
-from pnbx_snn.errors import PnbxValueError, ShapeError
+from pnbx_snn.checks import check_sizes
+from pnbx_snn.errors import ShapeError
 from pnbx_snn.kernels.ternary import faster_than_torch, ternary_products
-from pnbx_snn.quantization import INT8_MAX, WeightScale, kept_ternary, quantize_int8, ternarize
+from pnbx_snn.layers.ternary_layer import InputRange, TernaryLayer
+from pnbx_snn.quantization import WeightScale, kept_ternary, ternarize
 
-InputRange = Literal["spikes", "int8"]
+__all__ = ["BitLinear", "InputRange", "apply_all"]
 
 
-class BitLinear(nn.Module):
+class BitLinear(TernaryLayer):
     r"""Linear layer with ternary weights (BitNet b1.58), trained through latent floating-point weights.
 
     .. math::
@@ -74,8 +74,6 @@ class BitLinear(nn.Module):
     [-1, 0, 1]
     """
 
-    input_scale: Tensor
-
     def __init__(
         self,
         in_features: int,
@@ -85,18 +83,11 @@ class BitLinear(nn.Module):
         scale: WeightScale = "absmean",
         input_range: InputRange = "spikes",
     ) -> None:
-        super().__init__()
+        super().__init__(scale=scale, input_range=input_range)
         check_sizes("BitLinear", in_features=in_features, out_features=out_features)
-        if scale not in ("absmean", "median"):
-            raise PnbxValueError(f"BitLinear: scale must be 'absmean' or 'median', got {scale!r}")
-        if input_range not in ("spikes", "int8"):
-            raise PnbxValueError(f"BitLinear: input_range must be 'spikes' or 'int8', got {input_range!r}")
         self.in_features, self.out_features = in_features, out_features
-        self.scale: WeightScale = scale
-        self.input_range: InputRange = input_range
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
         self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
-        self.register_buffer("input_scale", torch.tensor(0.0))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -108,17 +99,8 @@ class BitLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch n_in"]) -> Float[Tensor, "*batch n_out"]:
         """Apply the layer; see the class."""
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
-            raise ShapeError(f"BitLinear: input must be [..., {self.in_features}], got {list(x.shape)}")
-        step = None
-        if self.input_range == "int8":
-            if has_values(self.input_scale) and self.input_scale.item() == 0.0:
-                raise PnbxValueError(
-                    "BitLinear: input_range='int8' needs an input scale, got none (0.0); "
-                    "call calibrate_input(x) with typical inputs first"
-                )
-            step = self.input_scale
-            x = quantize_int8(x, step)
+        self._check_shape("BitLinear: input", x)
+        x, step = self._rounded_input(x)
         if faster_than_torch(x, self.out_features):
             return _products(x, [self], step)[0]
         ternary, gamma = self.rounded()
@@ -129,64 +111,9 @@ class BitLinear(nn.Module):
     def _biased(self, y: Tensor) -> Tensor:
         return y if self.bias is None else y + self.bias
 
-    def rounded(self) -> tuple[Float[Tensor, "n_out n_in"], Float[Tensor, ""]]:
-        """Return ternary weights and their scale, see :func:`pnbx_snn.quantization.ternarize`."""
-        return kept_ternary(self) or ternarize(self.weight, scale=self.scale)
-
-    @torch.no_grad()
-    def calibrate_input(self, x: Float[Tensor, "*batch n_in"]) -> None:
-        r"""Set the input scale to :math:`\max|x| / 127`, so that the largest value seen becomes ±127.
-
-        ``x`` ``[..., in_features]`` are typical inputs, for example the training set; larger ones met later saturate.
-
-        Raises
-        ------
-        PnbxValueError
-            If the layer takes spikes, or ``x`` is empty, not finite or zero everywhere.
-        ShapeError
-            If the last axis of ``x`` is not ``in_features`` long.
-
-        Examples
-        --------
-        >>> layer = BitLinear(2, 1, input_range="int8")
-        >>> layer.calibrate_input(torch.tensor([[0.0, 2.54]]))
-        >>> round(layer.input_scale.item(), 6)
-        0.02
-        """
-        if self.input_range != "int8":
-            raise PnbxValueError(
-                f"BitLinear.calibrate_input: input_range must be 'int8' to have a scale, got {self.input_range!r}"
-            )
+    def _check_shape(self, what: str, x: Tensor) -> None:
         if x.ndim == 0 or x.shape[-1] != self.in_features:
-            raise ShapeError(f"BitLinear.calibrate_input: x must be [..., {self.in_features}], got {list(x.shape)}")
-        largest = x.abs().max().item() if x.numel() else 0.0
-        if not 0.0 < largest < float("inf"):
-            raise PnbxValueError(
-                "BitLinear.calibrate_input: x must hold finite values that are not all zero, "
-                f"got shape {list(x.shape)} with largest magnitude {largest}"
-            )
-        self.input_scale.fill_(largest / INT8_MAX)
-
-    @torch.no_grad()
-    def ternary_weight(self) -> Int8[Tensor, "n_out n_in"]:
-        """Return the weights that the forward pass uses, -1, 0 and 1, as int8 ``[out_features, in_features]``.
-
-        Raises
-        ------
-        PnbxValueError
-            If a latent weight is not finite (a training that diverged).
-        """
-        broken = int((~torch.isfinite(self.weight)).sum())
-        if broken:
-            raise PnbxValueError(
-                f"BitLinear.ternary_weight: weights must be finite, got {broken} of {self.weight.numel()} that are not"
-            )
-        return ternarize(self.weight, scale=self.scale)[0].to(torch.int8)
-
-    @torch.no_grad()
-    def gamma(self) -> Float[Tensor, ""]:
-        r"""Return the weight scale :math:`\gamma > 0`, a scalar."""
-        return ternarize(self.weight, scale=self.scale)[1]
+            raise ShapeError(f"{what} must be [..., {self.in_features}], got {list(x.shape)}")
 
     def extra_repr(self) -> str:
         """Show the options in ``print(layer)``."""

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.layers.ternary_layer import TernaryLayer
 from pnbx_snn.networks.block import BitBrain
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.messages import TorusMessages
@@ -96,7 +96,7 @@ def parameter_parts(model: nn.Module) -> list[dict[str, Any]]:
         if not own:
             continue
         part: dict[str, Any] = {"name": name, "parameters": sum(parameter.numel() for parameter in own)}
-        if isinstance(module, BitLinear | Hippocampus | TorusMessages):
+        if isinstance(module, TernaryLayer | Hippocampus | TorusMessages):
             rounded = module.rounded()
             assert rounded is not None  # it has parameters of its own
             weight, gamma = rounded

@@ -103,8 +103,9 @@ def state_bytes(model: Network) -> dict[str, int]:
     """
     if not isinstance(model, PNBX):
         layers: Any = model.layers
-        sizes = {f"layer {i}": 4 * layer.linear.out_features for i, layer in enumerate(layers, start=1)}
-        return {**sizes, "readout": 4 * layers[-1].linear.out_features}  # potentials, and the running sum of spikes
+        readout: Any = model.readout
+        sizes = {f"layer {i}": 4 * layer.num_neurons for i, layer in enumerate(layers, start=1)}
+        return {**sizes, "readout": 4 * readout.in_features}  # potentials, and the running sum of spikes
     state = model.stream(torch.zeros(1, model.in_features, device=model.readout.weight.device))[1]
     found = {"encoder": _bytes(state.encoder)}
     for part in ("ssm", "rnn", "fast_weights", "hippocampus", "membrane"):

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError
-from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.bitconv import BitConv2d
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import SpikingRNN
+from pnbx_snn.layers.ternary_layer import TernaryLayer
 from pnbx_snn.networks.base import Network
 from pnbx_snn.quantization import keep_ternary, quantize_int8
 from pnbx_snn.training.packed import pack_sign_bits
@@ -56,14 +57,14 @@ class PackedNetwork(nn.Module):
             self.others.register_buffer(name.replace(".", "_"), tensor)
 
 
-def matrices_of(model: Network) -> dict[str, BitLinear | Hippocampus]:
+def matrices_of(model: Network) -> dict[str, TernaryLayer | Hippocampus]:
     """Return the ternary matrices that read something, by name; the edges of messages are no matrix."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, (BitLinear, Hippocampus))}
+    return {name: module for name, module in model.named_modules() if isinstance(module, (TernaryLayer, Hippocampus))}
 
 
 def values_read(matrix: nn.Module, x: Tensor) -> Tensor:
     """Return what a ternary matrix multiplies when it is given ``x``."""
-    if isinstance(matrix, BitLinear) and matrix.input_range == "int8":
+    if isinstance(matrix, TernaryLayer) and matrix.input_range == "int8":
         return quantize_int8(x, matrix.input_scale)
     return x
 
@@ -110,6 +111,8 @@ def neurobench(model: Network, split: Split, *, batch_size: int = 64, seed: int 
         raise PnbxTypeError(
             f"neurobench: a [{model.section}] has no ternary weights; neurobench.models.TorchModel takes it as it is"
         )
+    if any(isinstance(module, BitConv2d) for module in model.modules()):
+        raise PnbxTypeError("neurobench: ternary convolutions are not counted; `pnbx-snn analyze` counts them")
     split = split.of_equal_lengths("neurobench")
     if any(isinstance(module, SpikingRNN) for module in model.modules()):
         raise PnbxTypeError("neurobench: the loop of rnn = 'spiking' runs outside of layers, unseen by NeuroBench")

@@ -9,9 +9,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
+from pnbx_snn.layers.bitconv import BitConv2d
 from pnbx_snn.layers.hippocampus import Hippocampus
 from pnbx_snn.layers.rnn import SpikingRNN
 from pnbx_snn.layers.ssm import LTISSM
@@ -72,6 +74,22 @@ def additions(weights: Tensor, inputs: Tensor) -> tuple[float, float]:
     return float(len(rows) * weights.numel()), float(met @ present)
 
 
+def convolution_additions(layer: BitConv2d, weights: Tensor, inputs: Tensor) -> tuple[float, float]:
+    """Count the additions of a ternary convolution of images ``[..., C, H, W]``: all, and those without a 0.
+
+    Zeros around an image count as zeros that are skipped.
+
+    Examples
+    --------
+    >>> layer = BitConv2d(1, 1, 2)
+    >>> convolution_additions(layer, torch.tensor([[[[1, 0], [0, -1]]]]), torch.ones(1, 2, 2))
+    (4.0, 2.0)
+    """
+    images = (inputs != 0).double().reshape(-1, *inputs.shape[-3:])
+    met = conv2d(images, (weights != 0).double(), None, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return float(met.numel() * weights[0].numel()), float(met.sum())
+
+
 class Counted(NamedTuple):
     """What :func:`count_operations` counted: operations of one step of one sample, by matrix, as means over the data.
 
@@ -123,11 +141,12 @@ def _without_matrices(model: nn.Module) -> list[Operations]:
     """Return the operations of states and neurons, which do not depend on the data."""
     if not isinstance(model, PNBX):
         layers: Any = model.layers
+        readout: Any = model.readout
         rows = [
-            Operations(f"layer {i}", "LIF", "elementwise", 4 * layer.linear.out_features)
+            Operations(f"layer {i}", "LIF", "elementwise", 4 * layer.num_neurons)
             for i, layer in enumerate(layers, start=1)
         ]
-        return [*rows, Operations("readout", "mean", "elementwise", layers[-1].linear.out_features)]
+        return [*rows, Operations("readout", "mean", "elementwise", readout.in_features)]
     H = model.d_hidden
     rows = [Operations("encoder", "LIF", "elementwise", 4 * H)]  # decay, add, compare, reset
     for number, block in enumerate(model.blocks, start=1):
@@ -176,8 +195,12 @@ def _place(name: str, num_blocks: int) -> tuple[str, str]:
 def _watched(model: nn.Module, tally: dict[tuple[str, str, Kind], list[float]]) -> Iterator[None]:
     """Add what every ternary matrix reads to a tally."""
 
-    def add(part: str, name: str, kind: Kind, weights: Tensor, inputs: Tensor) -> None:
-        found = *additions(weights, inputs), float((inputs != 0).sum()), float(inputs.numel())
+    def add(part: str, name: str, kind: Kind, weights: Tensor, inputs: Tensor, layer: Any = None) -> None:
+        if isinstance(layer, BitConv2d):
+            counted = convolution_additions(layer, weights, inputs)
+        else:
+            counted = additions(weights, inputs)
+        found = *counted, float((inputs != 0).sum()), float(inputs.numel())
         tally[part, name, kind] = [a + b for a, b in zip(tally.get((part, name, kind), [0.0] * 4), found, strict=True)]
 
     def asked(part: str, matrix: str, ternary: Tensor, memory: Any, given: Any) -> None:
@@ -185,7 +208,7 @@ def _watched(model: nn.Module, tally: dict[tuple[str, str, Kind], list[float]]) 
         add(part, f"{matrix}, recalled", "additions from values", ternary.T, slots_answering(memory, given[0]))
 
     def read(part: str, matrix: str, kind: Kind, ternary: Tensor, layer: Any, given: Any) -> None:
-        add(part, matrix, kind, ternary, values_read(layer, given[0]))
+        add(part, matrix, kind, ternary, values_read(layer, given[0]), layer)
 
     num_blocks = len(model.blocks) if isinstance(model, PNBX) else 1
     loops = {name: module for name, module in model.named_modules() if isinstance(module, SpikingRNN)}

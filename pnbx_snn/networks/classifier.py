@@ -68,6 +68,11 @@ class SpikingLayer(nn.Module):
             )
         self.linear, self.norm, self.neuron = linear, norm, neuron
 
+    @property
+    def num_neurons(self) -> int:
+        """Neurons of the layer."""
+        return self.linear.out_features
+
     def forward(
         self, x: Float[Tensor, "T B N_in"], state: LIFState | None = None
     ) -> tuple[Float[Tensor, "T B N_out"], LIFState]:

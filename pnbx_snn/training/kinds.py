@@ -13,6 +13,7 @@ from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.classifier import SpikingClassifier
 from pnbx_snn.networks.cnn import SmallCNN
+from pnbx_snn.networks.conv import SpikingConvNet
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.training.settings import DataConfig, Section
@@ -145,14 +146,19 @@ SIZES: dict[str, Callable[[DataConfig, Any], Any]] = {
 }
 """Parameters of most networks that data decide."""
 
-register(
-    Kind(
-        SpikingClassifier,
-        # Values enter as 8-bit integers, spikes as they are.
-        SIZES | {"input_range": lambda _, options: "int8" if options.encoder == "direct" else "spikes"},
-        reads=("arrays",),
-    )
-)
+PICTURE: dict[str, Callable[[DataConfig, Any], Any]] = {
+    "height": lambda data, _: _picture(data)[0],
+    "width": lambda data, _: _picture(data)[1],
+    "num_classes": SIZES["num_classes"],
+}
+"""Those of networks that see a sample as a picture."""
+ENCODED: dict[str, Callable[[DataConfig, Any], Any]] = {
+    "input_range": lambda _, options: "int8" if options.encoder == "direct" else "spikes"
+}
+"""Values enter as 8-bit integers, spikes as they are."""
+
+
+register(Kind(SpikingClassifier, SIZES | ENCODED, reads=("arrays",)))
 register(
     Kind(
         PNBX,
@@ -162,14 +168,5 @@ register(
         base=_PNBXSection,
     )
 )
-register(
-    Kind(
-        SmallCNN,
-        {
-            "height": lambda data, _: _picture(data)[0],
-            "width": lambda data, _: _picture(data)[1],
-            "num_classes": SIZES["num_classes"],
-        },
-        reads=("sequences",),
-    )
-)
+register(Kind(SmallCNN, PICTURE, reads=("sequences",)))
+register(Kind(SpikingConvNet, PICTURE | ENCODED))

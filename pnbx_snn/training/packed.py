@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.files.tensors import read_tensors, write_tensors
-from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.layers.ternary_layer import TernaryLayer
 from pnbx_snn.networks.base import Network
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.quantization import ternarize
@@ -170,5 +170,5 @@ def _latent_weights(model: nn.Module) -> Iterator[tuple[str, Tensor, Any]]:
     for name, module in model.named_modules():
         if isinstance(module, Hippocampus):
             yield f"{name}.K", module.K, module.scale
-        elif isinstance(module, BitLinear | TorusMessages) and module.weight is not None:
+        elif isinstance(module, TernaryLayer | TorusMessages) and module.weight is not None:
             yield f"{name}.weight", module.weight, getattr(module, "scale", "absmean")  # edges have no other

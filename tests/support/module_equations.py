@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Layer:
-    """Weights with what stands around them: ``pool`` and ``flatten`` before, ``norm`` behind."""
+    """Weights with what stands around them: ``pool`` and ``flatten`` before, ``norm`` and ``behind`` behind."""
 
     kind: str  # linear, bitlinear, conv1d, conv2d
     weight: Array
@@ -26,7 +26,8 @@ class Layer:
     stride: int = 1
     padding: int = 0
     groups: int = 1
-    pool: int = 0
+    pool: str = ""  # mean or max of 2 x 2 before the weights
+    behind: str = ""  # and after norm
     flatten: bool = False
     norm: dict[str, Array] | None = None  # mean, var, gain, bias
     input_scale: float | None = None  # of a BitLinear that rounds its input to int8
@@ -62,15 +63,13 @@ class Block:
     between: tuple[float, float] = (1.0, 0.0)  # the current times the first plus the second, outside modules
     relu: bool = False
     residual: bool = False  # what goes on is its spikes and those of the block before
+    beside: bool = False  # the same, one behind the other
     twice: bool = False  # its layer also reads what came a step before
 
 
 def applied(layer: Layer, x: Array) -> Array:
     """Return what a layer makes of ``[B, ...]``."""
-    if layer.pool:
-        n = layer.pool
-        rows, columns = x.shape[2] // n, x.shape[3] // n
-        x = x[:, :, : rows * n, : columns * n].reshape(*x.shape[:2], rows, n, columns, n).mean(axis=(3, 5))
+    x = _pooled(layer.pool, x)
     if layer.flatten:
         x = x.reshape(len(x), -1)
     weight = layer.weight
@@ -87,7 +86,17 @@ def applied(layer: Layer, x: Array) -> Array:
     if layer.norm is not None:
         norm = {key: value.reshape(shape) for key, value in layer.norm.items()}
         y = (y - norm["mean"]) / np.sqrt(norm["var"] + 1e-5) * norm["gain"] + norm["bias"]
-    return y
+    return _pooled(layer.behind, y)
+
+
+def _pooled(kind: str, x: Array) -> Array:
+    """Return the mean or the largest of every 2 x 2 windows."""
+    if not kind:
+        return x
+    rows, columns = x.shape[2] // 2, x.shape[3] // 2
+    windows = x[:, :, : rows * 2, : columns * 2].reshape(*x.shape[:2], rows, 2, columns, 2)
+    pooled: Array = windows.mean(axis=(3, 5)) if kind == "mean" else windows.max(axis=(3, 5))
+    return pooled
 
 
 def _convolved(layer: Layer, x: Array) -> Array:
@@ -222,6 +231,8 @@ def simulated(blocks: list[Block], steps: Array, spiking: int | None = None) -> 
                 ends = h
             if block.residual:
                 h = h + passed[k - 1][-1]
+            if block.beside:
+                h = np.concatenate([h, passed[k - 1][-1]], axis=1)
             passed[k].append(h)
             membranes[k].append(current if block.neuron is None else states[k]["v"])
         late = ends.reshape(len(x), -1)

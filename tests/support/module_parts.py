@@ -14,6 +14,7 @@ import numpy as np
 import snntorch
 import torch
 from torch import nn
+from torch.nn import functional
 
 import pnbx_snn
 from module_equations import Array, Layer, Neuron
@@ -211,8 +212,7 @@ class Maker:
             lead, kernel = len(shape) - 1, d.choice(f"{name} kernel", 1, 3, 2)
             made.kind = f"conv{lead}d"
             if lead == 2 and shape[1] >= 6 and d.choice(f"{name} pool", False, True):
-                made.pool = 2
-                modules.append(nn.AvgPool2d(2))
+                made.pool = self._pool(f"{name} pooling", modules)
                 shape = (shape[0], shape[1] // 2, shape[2] // 2)
             kernel = min(kernel, *shape[1:])
             made.stride = d.choice(f"{name} stride", 1, 2)
@@ -263,9 +263,20 @@ class Maker:
             and (self.stress == "norm" or d.choice(f"{name} norm", False, True, p=[0.75, 0.25]))
         ):
             self._norm(name, made, modules, out, drive, conv, len(shape_out))
+        if made.kind == "conv2d" and min(shape_out[1:]) >= 2 and d.choice(f"{name} behind", False, True, p=[0.6, 0.4]):
+            made.behind = self._pool(f"{name} pooling behind", modules)
+            shape_out = (out, shape_out[1] // 2, shape_out[2] // 2)
         if not plain and d.choice(f"{name} dropout", False, True, p=[0.85, 0.15]):
             modules.append(nn.Dropout(0.3))
         return made, modules, shape_out
+
+    def _pool(self, name: str, modules: list[nn.Module]) -> str:
+        """Add a pool of 2 x 2, as a module or a function; return what it takes of a window."""
+        kind = self.d.choice(name, "mean", "max")
+        modules.append({"mean": nn.AvgPool2d, "max": nn.MaxPool2d}[kind](2))
+        if self.d.choice(f"{name} called", "module", "function") == "function":
+            modules[-1] = Called({"mean": functional.avg_pool2d, "max": functional.max_pool2d}[kind])
+        return str(kind)
 
     def _norm(
         self, name: str, made: Layer, modules: list[nn.Module], out: int, drive: float, conv: bool, axes: int
@@ -296,6 +307,17 @@ class Maker:
             ):
                 to.copy_(self.tensor(made.norm[key]))
         modules.append(module)
+
+
+class Called(nn.Module):
+    """A function of torch in the forward of a module."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function, self.nothing = function, nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.nothing(self.function(x, 2))
 
 
 def fires(x: torch.Tensor) -> torch.Tensor:

@@ -140,6 +140,10 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
         same = k > 0 and blocks[k - 1].layer.weight.shape[0] == out and shapes[-1] == gives
         fits = style in (*LOOPS, "sequence") and (k < depth - 1 or end != "spikes")
         blocks[k].residual = bool(same and fits and d.choice(f"{name} residual", False, True, p=[0.7, 0.3]))
+        fits = fits and k > 0 and k < depth - 1 and not blocks[k].residual and shapes[-1][1:] == gives[1:]
+        blocks[k].beside = bool(fits and d.choice(f"{name} beside", False, True, p=[0.5, 0.5]))
+        if blocks[k].beside:
+            gives = (gives[0] + shapes[-1][0], *gives[1:])
         shapes.append(gives)
         rms, now = 0.55, gives
     skip_at = back_at = None
@@ -170,7 +174,7 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
     how: dict[str, Any] = {
         "style": style, "trap": trap, "at": at, "T": T, "order": order(trap, T), "ending": ending, "calls": calls,
         "cast": None, "moving": None, "second": second, "skip at": skip_at, "back at": back_at, "spiking": spiking,
-        "residual": [block.residual for block in blocks], "detached": False,
+        "residual": [block.residual for block in blocks], "beside": [block.beside for block in blocks], "detached": False,
         "membrane at": depth if end == "mem" else None, "start": 0.0, "neurons": neurons,
         "blocks": blocks,
     }  # fmt: skip

@@ -92,9 +92,15 @@ class Net(nn.Module):
             current = self._between(k, current)
             h = current if self.calls[k] is None else self.get_submodule(f"lif{k}")(current)[0]
             h = self._after(k, h)
-            spikes.append(h + spikes[-1] if k < len(self.how["residual"]) and self.how["residual"][k] else h)
+            spikes.append(self._joined(k, h, spikes, h.ndim - 1))
             h = spikes[-1]
         return h, h if p is None else p
+
+    def _joined(self, k: int, h: Tensor, before: list[Tensor], axis: int) -> Tensor:
+        """Return spikes with those of the block before: added, or one behind the other."""
+        if k < len(self.how["residual"]) and self.how["residual"][k]:
+            return h + before[-1]
+        return torch.cat([h, before[-1]], axis) if k < len(self.how["beside"]) and self.how["beside"][k] else h
 
     def _between(self, k: int, current: Tensor) -> Tensor:
         if k != self.how["at"]:
@@ -150,7 +156,7 @@ class Net(nn.Module):
             h = self._after(k, h)
             if k == how["spiking"]:
                 late = h
-            spikes.append(h + spikes[-1] if k < len(how["residual"]) and how["residual"][k] else h)
+            spikes.append(self._joined(k, h, spikes, 1))
             h = spikes[-1]
         if how["back at"] is not None:
             self.late = late.flatten(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from neuromorphic.compiler.folding import batch_norm, to_numpy
 from neuromorphic.errors import CompileError
@@ -20,16 +20,18 @@ POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d)
 
 def pool_of(name: str, args: Any, out: Any) -> nn.Module | None:
     """Return the module that does what a function of torch, by its name in ATen, does to an image; else ``None``."""
-    tensor, *given = args
+    tensor: Tensor = args[0]
+    given: list[Any] = list(args[1:])
     if tensor.ndim != 4:
         return None
     if name == "max_pool2d_with_indices":
-        kernel, stride, padding, dilation, ceil = (*given, *((), 0, 1, False)[len(given) - 1 :])
+        defaults: list[Any] = [(), 0, 1, False]
+        kernel, stride, padding, dilation, ceil = given + defaults[len(given) - 1 :]
         return nn.MaxPool2d(kernel, stride or None, padding, dilation, ceil_mode=ceil)
     if name == "avg_pool2d":
         kernel, stride, *rest = (*given, ()) if len(given) == 1 else given
         return nn.AvgPool2d(kernel, stride or None, *rest)
-    over_image = name == "mean" and isinstance(given[0], list) and {axis % 4 for axis in given[0]} == {2, 3}
+    over_image = name == "mean" and given and isinstance(given[0], list) and {axis % 4 for axis in given[0]} == {2, 3}
     if name == "_adaptive_avg_pool2d" or (over_image and out.ndim == 4):
         return nn.AdaptiveAvgPool2d(tuple(out.shape[2:]))
     return None
@@ -56,7 +58,7 @@ def layer_node(where: str, layer: Any, features: tuple[int, ...], norm: nn.Modul
     bias = np.zeros(len(weight)) if bias is None else bias
     shape = tuple(int(size) for size in features[1:])
     padding = layer.padding if isinstance(layer.padding, str) else tuple(layer.padding)
-    fields = (weight, tuple(layer.stride), padding, tuple(layer.dilation), layer.groups, bias)
+    fields: tuple[Any, ...] = (weight, tuple(layer.stride), padding, tuple(layer.dilation), layer.groups, bias)
     if isinstance(layer, nn.Conv1d):
         fields = tuple(field[0] if isinstance(field, tuple) else field for field in fields)
         return _typed(nir.Conv1d(shape[0], *fields), features, _output(layer, features))

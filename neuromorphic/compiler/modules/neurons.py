@@ -69,9 +69,9 @@ _NEAREST = {
 }
 _KNOWN = (
     "nn.Linear, Conv1d, Conv2d, AvgPool2d, AdaptiveAvgPool2d, MaxPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, "
-    "Identity; snntorch Leaky, RLeaky, Synaptic, RSynaptic, Lapicque; norse LIFBoxCell, LIFCell, LIF, LICell, LI, LIBoxCell, LILinearCell, "
-    "IAFCell, IAF, LIFRecurrentCell, LIFRecurrent, LSNNCell, LSNN, LSNNRecurrentCell, LSNNRecurrent; pnbx_snn LIF, "
-    "Leaky, ShiftLIF, BitLinear, Delays"
+    "Identity; snntorch Leaky, RLeaky, Synaptic, RSynaptic, Lapicque; norse LIFBoxCell, LIFCell, LIF, LICell, LI, "
+    "LIBoxCell, LILinearCell, IAFCell, IAF, LIFRecurrentCell, LIFRecurrent, LSNNCell, LSNN, LSNNRecurrentCell, "
+    "LSNNRecurrent; pnbx_snn LIF, Leaky, ShiftLIF, BitLinear, Delays"
 )
 
 

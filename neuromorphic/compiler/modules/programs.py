@@ -106,7 +106,7 @@ def compile_module(
             scale = input_scale * 127 / FINE_COUNT
             options = replace(options, input_scale=scale, input_range=(-FINE_COUNT, FINE_COUNT))
         finer, better, still_far = _measured(module, sample, traced, *compile_graph(graph, options))
-        if still_far < far:
+        if (still_far, -_spikes_equal(finer)) < (far, -_spikes_equal(program)):
             program, notes = finer, better
             if weight_bits is None:
                 notes.append("Weights have 15 bits: with 8 the program was too far from the network on the sample.")
@@ -114,6 +114,10 @@ def compile_module(
         traced.notes.append(_input_sentence(sample, program))
     sentences = [*notes.issue(), *traced.notes.issue()]
     return replace(program, metadata={**program.metadata, "assumptions": sentences})
+
+
+def _spikes_equal(program: Program) -> float:
+    return float(program.metadata["agreement"]["spikes_equal"])
 
 
 def _measured(

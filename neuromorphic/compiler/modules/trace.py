@@ -188,7 +188,8 @@ class Trace(Following):  # type: ignore[no-untyped-call]
         self.enter(leaf, args[0])
         self.leave(leaf, args[0].ndim - len(leaf.features_in), result)
         made = self.find(result)
-        assert made is not None and isinstance(made.source, Source)
+        assert made is not None
+        assert isinstance(made.source, Source)
         self.steps[step] = made.source
         return True
 

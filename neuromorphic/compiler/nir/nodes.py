@@ -304,8 +304,8 @@ def _shared_window(
     if weight.ndim == 3:  # one axis is a row
         weight, shape = weight[:, :, None], (shape[0], 1, shape[1])
         stride, after, dilation = [1, *stride], [0, *after], [1, *dilation]
-    pairs = [(int(rows), int(columns)) for rows, columns in (shape[1:], weight.shape[2:], stride, after, dilation)]
-    return weight, Window(*pairs, groups)
+    sides: list[Any] = [shape[1:], weight.shape[2:], stride, after, dilation]
+    return weight, Window(*((int(rows), int(columns)) for rows, columns in sides), groups)
 
 
 @dataclass(frozen=True)
@@ -328,9 +328,8 @@ def max_window(node: Node, shape: Shape) -> MaxWindow:
     padding = integers(node, "padding", 2, 0)
     if any(2 * by > n for by, n in zip(padding, kernel, strict=True)):
         raise node.refuse(f"padding must be at most half of the kernel {kernel}, got {padding}")
-    rows, columns = zip(kernel, stride, padding, strict=True)
-    pairs = [(a, b) for a, b in zip(rows, columns, strict=True)]
-    window = MaxWindow((shape[1], shape[2]), *pairs, channels=shape[0])
+    sides, step, zeros = ((int(a), int(b)) for a, b in (kernel, stride, padding))
+    window = MaxWindow((shape[1], shape[2]), sides, step, zeros, channels=shape[0])
     if min(window.output) < 1:
         raise node.refuse(f"a kernel of {kernel} does not fit an input of {list(shape[1:])}")
     return window

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.compiler.nir.nodes import WINDOWED, Map, Shape
+from neuromorphic.compiler.nir.nodes import ELEMENTWISE, Map, Shape
 from neuromorphic.compiler.weight_integers import Float64
-from neuromorphic.compiler.windows import Layout, Window
+from neuromorphic.compiler.windows import PLAIN, Layout, Window
 from neuromorphic.ops.delays import MAX_STEPS
 
 
@@ -25,7 +25,7 @@ class Path:
 
     weights: Float64
     steps: int = 0
-    layout: Layout = Layout()
+    layout: Layout = PLAIN
 
     @property
     def _is_plain(self) -> bool:
@@ -52,12 +52,13 @@ class Path:
             assert m.steps is not None
             more = int(m.steps.max())
             return None if int(m.steps.min()) != more else replace(self, steps=self.steps + more)
+        if kind in ELEMENTWISE and m.weights is None:
+            return self  # a name or another shape
+        assert m.weights is not None
         if kind == "Scale":
             return self.times(np.broadcast_to(m.weights, m.shape_out).reshape(-1))
         if kind in ("Linear", "Affine"):
             return self._matrix(m.weights)
-        if kind not in WINDOWED:
-            return self  # a name or another shape
         if m.window is None:
             return None
         return self._pool(m.window, m.weights) if "Pool" in kind else self._convolution(m.window, m.weights)

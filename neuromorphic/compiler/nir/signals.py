@@ -45,7 +45,9 @@ def unfolded(node: Node, signal: Signal) -> Signal:
     surplus = np.broadcast_to(node.surplus.reshape(-1), (size,))
     terms = []
     for source, path in signal.terms:
-        weights = rounded_mantissa(path.weights / path.rows(factor), MANTISSA_BITS)
+        rows = path.rows(factor)
+        assert rows is not None  # a path that cannot take it became a matrix
+        weights = rounded_mantissa(path.weights / rows, MANTISSA_BITS)
         terms.append((source, replace(path, weights=weights)))
     offset = signal.offset / factor
     left = np.where(np.abs(offset - surplus) <= 2.0**-MANTISSA_BITS * np.abs(surplus), 0.0, offset - surplus)

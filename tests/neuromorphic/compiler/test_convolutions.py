@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import snntorch
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional as F  # noqa: N812 (as every tutorial calls it)
 
 from neuromorphic import run
 from neuromorphic.compiler import compile_module, graph_of
@@ -90,7 +90,7 @@ def random_layer(rng, channels):
     if rng.random() < 0.25:
         options = {
             "padding": "same",
-            "dilation": dilation if not any(d > 1 and k % 2 == 0 for d, k in zip(dilation, kernel)) else 1,
+            "dilation": 1 if any(size % 2 == 0 for size in kernel) else dilation,
         }
     return nn.Conv2d(channels, outputs, kernel, groups=groups, bias=bool(rng.random() < 0.7), **options)
 
@@ -235,7 +235,10 @@ class Branches(nn.Module):
 JOINS = {
     "cat of spikes": (lambda n, x: torch.cat([n.first(n.one(x)), n.second(n.two(x))], 1), 6),
     "cat of currents": (lambda n, x: n.first(torch.cat([n.one(x), n.two(x)], 1)), 6),
-    "cat of pools": (lambda n, x: torch.cat([F.avg_pool2d(n.first(n.one(x)), 2), F.max_pool2d(n.second(n.two(x)), 2)], 1), 6),
+    "cat of pools": (
+        lambda n, x: torch.cat([F.avg_pool2d(n.first(n.one(x)), 2), F.max_pool2d(n.second(n.two(x)), 2)], 1),
+        6,
+    ),
     "nested": (lambda n, x: torch.cat([torch.cat([n.first(n.one(x))], 1), 0.5 * n.second(n.two(x))], 1), 6),
     "weighted": (lambda n, x: 0.5 * n.first(n.one(x)), 2),
     "difference": (lambda n, x: n.second(n.two(x) - 0.5 * n.third(x)), 4),
