@@ -44,12 +44,13 @@ class Arrays:
         self.flash: list[Array] = []
         self._texts: list[str] = []
         self._constants: dict[tuple[str, bytes], str] = {}
-        self._taken: set[str] = set()
+        self._taken = {*SIZES, "network_input", "network_reset", "network_step", "network_record"}
         self._functions: dict[str, str] = {}
 
     def name(self, wanted: str) -> str:
-        """Return a name that no other array has, of letters that every compiler knows."""
-        plain = re.sub(r"[^A-Za-z0-9_]", "_", wanted)[:40]
+        """Return a name that nothing else has, of letters that every compiler knows; locals have no underscores."""
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", wanted)[-40:]
+        plain = plain if plain[0].isalpha() else f"op{plain}"
         found, number = plain, 1
         while found in self._taken:
             number += 1

@@ -64,6 +64,8 @@ class Elements:
 
     def compute(self, s: Symbol, index: Index) -> str:
         """Return an element of a symbol that this loop computes, even if it is stored then."""
+        if is_fixed(s) or s.kind in ("state", "input"):
+            return self.value(s, index)
         key = (id(s), index)
         if key not in self._known:
             if s.kind not in RULES:
@@ -289,4 +291,4 @@ RULES: Mapping[str, Callable[[Elements, Symbol, Index], str]] = MappingProxyType
         "argmax": Elements._argmax,
     }
 )
-"""How each primitive is computed, for an element; products, and rows that are replaced, are whole loops of their own."""
+"""How an element of each primitive is computed; products and rows that are replaced are loops of their own."""

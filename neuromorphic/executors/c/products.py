@@ -2,9 +2,9 @@
 
 A function goes block by block through the sources that are not zero, and adds their words to sums that share registers:
 
-* of spikes (0 or 1), a mask leaves every second field of a word, so that the fields have room to add up: seven words of
-  ternary weights fit four bits each and go on to fields of eight bits, which 126 spikes fill; words of 8-bit weights fit
-  sixteen bits;
+* of spikes (0 or 1), a mask leaves every second field of a word, so that the fields have room to add up: seven words
+  of ternary weights fit four bits each and go on to fields of eight bits, which 126 spikes fill; words of 8-bit weights
+  fit sixteen bits;
 * of other values, where every sum is proven to fit 16 bits, two sums share a register: a word with two weights in it is
   multiplied by a value at once, modulo 2^32. In the end the lower sum is read, and taken from the upper one;
 * of all others, every sum has a register, modulo 2^32.
@@ -65,7 +65,7 @@ def product(arrays: Arrays, p: Product) -> list[str]:
         function, source = _spikes(w, p.events, p.to), f"{p.events.places.name}, {p.events.count.name}[0]"
     else:
         w = packed(p.weights)
-        is_short = -_SHORT <= int(p.sums[0].min()) and int(p.sums[1].max()) < _SHORT
+        is_short = int(p.sums[0].min()) >= -_SHORT and int(p.sums[1].max()) < _SHORT
         function = _values(w, p, pair=is_short and w.word_bits == _WORD and w.per_word > 1)
         listed = f"{p.events.places.name}, {p.events.count.name}[0]" if p.events else f"{p.weights.shape[1]}"
         source = f"{listed}, {p.source.name}"
