@@ -224,6 +224,27 @@ class Elements:
         self.inner(digit, add)
         return total
 
+    def _deliver(self, s: Symbol, index: Index) -> str:
+        """Add what the sources bring in their order, and limit every sum."""
+        (weights, counts, start), n = s.args, s.args[1].shape[0]
+        least, most, brought = s.facts["least"], s.facts["most"], weights.peak * counts.peak
+        wide = register((least - brought, most + brought))
+        total, digit = self.new("sum"), (self.new("j"), n)
+        self.lines.append(f"{wide} {total} = {self.value(start, index)};")
+
+        def add(scope: Elements) -> None:
+            count = scope.value(counts, (digit,) if n > 1 else ())
+            weight = scope.value(weights, (*index, digit) if n > 1 else index)
+            cast = "(int64_t)" if wide == "int64_t" else ""
+            scope.lines += [
+                f"{total} += {cast}{weight} * {count};",
+                f"{total} = {total} < {literal(least)} ? {literal(least)} : {total};",
+                f"{total} = {total} > {literal(most)} ? {literal(most)} : {total};",
+            ]
+
+        self.inner(digit, add)
+        return total
+
     def _window_max(self, s: Symbol, index: Index) -> str:
         """Go through a window, past what lies outside of the image."""
         (x,), best = s.args, self.new("best")
@@ -287,6 +308,7 @@ RULES: Mapping[str, Callable[[Elements, Symbol, Index], str]] = MappingProxyType
         "row": Elements._row,
         "pick": Elements._pick,
         "window_max": Elements._window_max,
+        "deliver": Elements._deliver,
         "sum": Elements._sum,
         "argmax": Elements._argmax,
     }

@@ -23,12 +23,14 @@ from neuromorphic.integers.symbols import Symbol, window_sums
 
 _ALONE = ("product", "convolve", "set_row")
 """Primitives that have loops of their own."""
-_KERNELS = (*_ALONE, "window_max", "sum", "argmax")
+_KERNELS = (*_ALONE, "window_max", "deliver", "sum", "argmax")
 """Primitives that are kernels wherever they stand."""
 _MOVING = ("roll", "repeat", "row", "sum", "argmax", "product", "convolve", "window_max")
 """Primitives whose element reads others than its own of their arguments."""
-_MOVED = (("set_row", 1), ("set_row", 2), ("pick", 0), ("take", 1))
+_MOVED = (("set_row", 1), ("set_row", 2), ("pick", 0), ("take", 1), ("deliver", 0), ("deliver", 1))
 """Such arguments of others, by their place."""
+_READ_OFTEN = (("product", 1), ("convolve", 1), ("set_row", 1), ("set_row", 2), ("window_max", 0), ("deliver", 1))
+"""Arguments that are computed before, since each of their elements is read by many."""
 _LEAVES = ("state", "input")
 
 
@@ -124,8 +126,8 @@ class Kernels:
         for s in self._order:
             if s.kind in _KERNELS and not is_fixed(s):
                 found.add(id(s))
-                whole = s.args[1:] if s.kind in _ALONE else s.args if s.kind == "window_max" else ()
-                found |= {id(base(a)) for a in whole if base(a).kind not in _LEAVES and not is_fixed(a)}
+                whole = (base(a) for place, a in enumerate(s.args) if (s.kind, place) in _READ_OFTEN)
+                found |= {id(a) for a in whole if a.kind not in _LEAVES and not is_fixed(a)}
         return [s for s in self._order if id(s) in found]
 
     def _reads(self, kernel: Symbol) -> Iterator[tuple[Symbol, bool]]:
