@@ -85,9 +85,9 @@ class Arrays:
         """Return the texts of the functions."""
         return [f"static void {name}{text}\n" for text, name in self._functions.items()]
 
-    def text(self) -> list[str]:
-        """Return the definitions of all, constants first."""
-        return [*self._texts, *(f"static {a.type} {a.name}[{a.size}];" for a in self.ram)]
+    def constants(self) -> list[str]:
+        """Return the definitions of the constants."""
+        return self._texts
 
 
 def _definition(array: Array, values: NDArray[Any]) -> str:

@@ -71,8 +71,8 @@ class Memory:
 
     Attributes
     ----------
-    inputs : list of Array
-        What each source of the operation gives.
+    inputs : list
+        The array of each source of the operation; ``None`` where its spikes are read from the list alone.
     events : list
         The list of what is not zero of each source, where there is one.
     states : Mapping
@@ -83,7 +83,7 @@ class Memory:
         Where the places of what is not zero in the value are listed.
     """
 
-    inputs: list[Array]
+    inputs: list[Array | None]
     events: list[Events | None]
     states: Mapping[str, Array]
     homes: Mapping[str, Array]
@@ -101,7 +101,8 @@ class Kernels:
             if array not in stores:
                 stores.append(array)
         self._order = list(symbols_in_order(part.outcomes.values()))
-        self._stored = {id(s): self._leaf(s) for s in self._order if s.kind in _LEAVES and not is_fixed(s)}
+        leaves = {id(s): self._leaf(s) for s in self._order if s.kind in _LEAVES and not is_fixed(s)}
+        self._stored = {key: array for key, array in leaves.items() if array is not None}
         self._kernels = self._all_kernels()
         self._are_kernels = {id(kernel) for kernel in self._kernels}
         self._groups = self._all_groups()
@@ -117,12 +118,14 @@ class Kernels:
 
     # What is computed when ---------------------------------------------------------------------------------------
 
-    def _leaf(self, s: Symbol) -> Array:
+    def _leaf(self, s: Symbol) -> Array | None:
         memory = self._memory
         return memory.states[s.facts["name"]] if s.kind == "state" else memory.inputs[s.facts["number"]]
 
     def _all_kernels(self) -> list[Symbol]:
         found = set(self._stores)
+        if self._memory.listed is not None:
+            found.add(id(base(self._part.outcomes[VALUE])))
         for s in self._order:
             if s.kind in _KERNELS and not is_fixed(s):
                 found.add(id(s))
@@ -236,13 +239,14 @@ class Kernels:
     def _sums(self, k: Symbol) -> list[str]:
         """Return a product or a convolution."""
         x = base(k.args[1])
-        source = self._stored[id(x)]
+        source = self._stored.get(id(x))
         to, *others = self._stores[id(k)]
         if k.kind == "product":
             events = self._memory.events[x.facts["number"]] if x.kind == "input" else None
             weights = k.args[0].facts["array"]
             lines = product(self._arrays, Product(weights, source, x.span, events, to, k.range))
         else:
+            assert source is not None
             lines = convolution(self._arrays, Convolution(k, source, to, span_of(k)))
         return lines + [line for other in others for line in _copied(to, other, size_of(k.shape))]
 

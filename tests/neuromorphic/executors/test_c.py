@@ -122,16 +122,32 @@ def test_the_text_holds_integers_and_static_memory_only():
         assert to_c(program).header == network.header
 
 
-def test_sizes_are_those_of_the_arrays():
-    network = to_c(small_program())
-    sizes = {"static const": 0, "static": 0}
-    for kind, bits, count in re.findall(
-        r"^(static(?: const)?) u?int(\d+)_t \w+\[(\d+)\]", network.source, re.MULTILINE
-    ):
-        sizes[kind] += int(bits) // 8 * int(count)
-    assert (network.constant_bytes, network.state_bytes) == tuple(sizes.values())
-    assert f"{network.constant_bytes:,} bytes of constants" in network.header
-    assert f"{network.state_bytes:,} bytes of static memory" in network.header
+def test_sizes_are_those_that_the_compiler_finds(tmp_path):
+    for seed in range(3):
+        network = write_c(random_network(np.random.default_rng([19, seed]), kinds=OPERATIONS), tmp_path)
+        constants = re.findall(r"^static const \w+ (\w+)\[", network.source, re.MULTILINE)
+        variables = re.findall(r"^static \w+ (\w+)\[", network.source, re.MULTILINE)
+        variables += re.findall(r"^} (\w+);", network.source, re.MULTILINE)
+        sums = (" + ".join(f"sizeof {name}" for name in names) for names in (constants, variables))
+        shown = "; ".join(f'printf("%d ", (int)({each}))' for each in sums)
+        main = f'#include <stdio.h>\n#include "network.c"\nint main(void) {{ {shown}; return 0; }}\n'
+        (tmp_path / "sizes.c").write_text(main)
+        subprocess.run([*find_compiler(), "sizes.c"], cwd=tmp_path, check=True)
+        done = subprocess.run(["./a.out"], cwd=tmp_path, check=True, capture_output=True, text=True)
+        assert [network.constant_bytes, network.state_bytes] == [int(n) for n in done.stdout.split()]
+        assert f"{network.constant_bytes:,} bytes of constants" in network.header
+        assert f"{network.state_bytes:,} bytes of static memory" in network.header
+
+
+def test_arrays_share_memory_that_are_needed_at_different_times():
+    layers = [Input("x", 64), Dense("fc0", "x", np.ones((100, 64), dtype=np.int8))]
+    for i in range(6):
+        many = {"decay": np.full(100, 4000), "threshold": np.full(100, 99), "bias": np.zeros(100, dtype=int)}
+        layers.append(LIF(f"lif{i}", (f"fc{i}",), **many, shift=0))
+        layers.append(Dense(f"fc{i + 1}", f"lif{i}", np.ones((100, 100), dtype=np.int8)))
+    layers.append(Readout("y", ("fc6",), bias=np.zeros(100, dtype=int), shift=0))
+    lasting = 4 * 100 * 7 + 100 + 64 + 64 + 4 + 1  # membranes and sums; the input, its list and its product
+    assert to_c(Program(tuple(layers), 4)).state_bytes < lasting + 350  # one value and one list, not six
 
 
 def test_ternary_weights_take_two_bits():
