@@ -55,4 +55,4 @@ def header(
 
 def plain(text: str) -> str:
     """Return a text in letters that every compiler reads, which ends no comment."""
-    return re.sub(r"[^A-Za-z0-9_ ,.()-]", "_", text)
+    return re.sub(r"[^A-Za-z0-9_ ,.:()-]", "_", text)

@@ -2,12 +2,14 @@
 
 They go through the image, past every zero, and add each value, times its weights, to the sums of all windows in which
 it lies. The weights of one value lie together, in the order row, column, output: ternary ones at two bits.
+
+Of spikes and ternary weights, stored as ``weight + 1``, every fourth field of a word is added at once to the sums of as
+many outputs, which have eight bits each. How many spikes lie in a window is counted, and subtracted in the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from neuromorphic.executors.c.text import loop, register
 from neuromorphic.integers.symbols import Symbol
 
 _MOST_AT_ONCE = 16  # statements of outputs that are written one after the other
+_BYTE = 255
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,24 @@ class Convolution:
         return self.symbol.shape[1] * self.symbol.shape[2]
 
     @property
+    def by_value(self) -> NDArray[np.int16]:
+        """Weights ``[C * kh * kw, outputs]``: those of one value are a row."""
+        w = self.weights
+        return w.reshape(-1, self.outputs, *w.shape[1:]).transpose(0, 2, 3, 4, 1).reshape(-1, self.outputs)
+
+    @property
+    def place(self) -> str:
+        """The row of a value ``i0`` in the places ``k0`` and ``k1`` of a window."""
+        return f"((i0 * {self.weights.shape[2]} + k0) * {self.weights.shape[3]} + k1)"
+
+    @property
+    def adds_words(self) -> bool:
+        """Whether it adds words of weights to sums of eight bits, which twice as many spikes as a window holds fit."""
+        w, at_once = self.weights, _at_once(self.outputs)
+        fits = bits_of(w) == 2 and at_once % 4 == 0 and at_once > 4 and 2 * w[0].size <= _BYTE
+        return fits and not self.term and self.symbol.facts["groups"] == 1
+
+    @property
     def term(self) -> str:
         """What a weight is multiplied by."""
         return "" if self.symbol.args[1].span == (0, 1) else " * x"
@@ -64,21 +85,53 @@ class Convolution:
 
 def convolution(arrays: Arrays, c: Convolution) -> list[str]:
     """Return the statements of a convolution; its weights enter the file."""
-    image, weights, to = c.symbol.args[1], c.weights, c.to
-    channels, height, width = image.shape
+    to, weights = c.to, c.weights
+    if c.adds_words:
+        return _of_words(arrays, c)
     group = f"i0 / {weights.shape[1]}" if weights.shape[1] > 1 else "i0"
     first = f"({group}) * {c.outputs * c.plane} + " if c.symbol.facts["groups"] > 1 else ""
-    body = [f"{to.type} *const y = &{to.name}[{first}row * {c.symbol.shape[2]} + column];", *_added(arrays, c)]
+    place = f"{to.type} *const y = &{to.name}[{first}row * {c.symbol.shape[2]} + column];"
+    return [*loop((("i", to.size),), [f"{to.name}[i] = 0;"]), *_through(c, [place, *_added(arrays, c)])]
+
+
+def _through(c: Convolution, body: list[str]) -> list[str]:
+    """Return the loops over all that is not zero, and over the windows in which it lies."""
+    channels, height, width = c.symbol.args[1].shape
     for axis in (1, 0):
-        lines = [*_window(c, axis), *body]
-        body = loop(((f"k{axis}", weights.shape[2 + axis]),), lines)
-    body = [
-        f"const {register(c.span)} x = {c.source.name}[(i0 * {height} + i1) * {width} + i2];",
-        *("if (x == 0)", "    continue;"),
-        *body,
+        body = loop(((f"k{axis}", c.weights.shape[2 + axis]),), [*_window(c, axis), *body])
+    x = f"{c.source.name}[(i0 * {height} + i1) * {width} + i2]"
+    if c.term:
+        body = [f"const {register(c.span)} x = {x};", "if (x == 0)", "    continue;", *body]
+    else:
+        body = [f"if ({x} == 0)", "    continue;", *body]
+    return loop((("i0", channels), ("i1", height), ("i2", width)), body)
+
+
+def _of_words(arrays: Arrays, c: Convolution) -> list[str]:
+    """Return a convolution of spikes that adds words of weights."""
+    at_once = _at_once(c.outputs)
+    parts, per_sum, plane = c.outputs // at_once, at_once // 4, c.plane
+    name, place = _stored(arrays, c, at_once)
+    sums = arrays.variable(f"{c.to.name}_sums", "uint32_t", 4 * parts * plane).name
+    counts = arrays.variable(f"{c.to.name}_spikes", "uint8_t", plane).name
+    window = f"row * {c.symbol.shape[2]} + column"
+    body = [f"uint32_t *sum = &{sums}[({window}) * {4 * parts}];", f"const {_word(at_once)} *word = &{name}[{place}];"]
+    add = ["const uint32_t w = *word++;"]
+    add += [f"*sum++ += w{f' >> {2 * k}' if k else ''} & 0x03030303u;" for k in range(4)]
+    body += [f"{counts}[{window}]++;", *loop((("part", parts),), add)]
+    outputs = [
+        f"y[{4 * k + j} * {plane}] = ({c.to.type})((int32_t)(sum[{j}]{f' >> {8 * k}' if k else ''} & 255u) - count);"
+        for k in range(per_sum)
+        for j in range(4)
     ]
-    through = loop((("i0", channels), ("i1", height), ("i2", width)), body)
-    return [*loop((("i", to.size),), [f"{to.name}[i] = 0;"]), *through]
+    end = [f"const uint32_t *const sum = &{sums}[(i * {parts} + part) * 4];"]
+    end += [f"{c.to.type} *const y = &{c.to.name}[part * {at_once * plane} + i];", *outputs]
+    return [
+        *loop((("i", 4 * parts * plane),), [f"{sums}[i] = 0;"]),
+        *loop((("i", plane),), [f"{counts}[i] = 0;"]),
+        *_through(c, body),
+        *loop((("i", plane),), [f"const int32_t count = {counts}[i];", *loop((("part", parts),), end)]),
+    ]
 
 
 def _window(c: Convolution, axis: int) -> list[str]:
@@ -99,20 +152,17 @@ def _window(c: Convolution, axis: int) -> list[str]:
 def _added(arrays: Arrays, c: Convolution) -> list[str]:
     """Return the statements that add a value, times its weights, to one window of each output."""
     weights, to = c.weights, c.to
-    by_value = weights.reshape(-1, c.outputs, *weights.shape[1:]).transpose(0, 2, 3, 4, 1).reshape(-1, c.outputs)
-    place = f"((i0 * {weights.shape[2]} + k0) * {weights.shape[3]} + k1)"
     if (weights == 1).all() and c.outputs == 1:
-        return [f"y[0] = ({to.type})(y[0] + x);"]
+        return [f"y[0] = ({to.type})(y[0] + {'x' if c.term else '1'});"]
     if bits_of(weights) > 2:
-        name = arrays.constant(by_value, "int8_t")
+        name = arrays.constant(c.by_value, "int8_t")
         add = f"y[o * {c.plane}] = ({to.type})(y[o * {c.plane}] + w[o]{c.term});"
-        return [f"const int8_t *const w = &{name}[{place} * {c.outputs}];", *loop((("o", c.outputs),), [add])]
+        return [f"const int8_t *const w = &{name}[{c.place} * {c.outputs}];", *loop((("o", c.outputs),), [add])]
     at_once = _at_once(c.outputs)
     parts = c.outputs // at_once
-    words, kind = _words(by_value, at_once)
-    name = arrays.constant(words, kind)
+    name, place = _stored(arrays, c, at_once)
     outputs = [f"y[{k * c.plane}]" for k in range(at_once)]
-    start = f"const uint32_t w = {name}[{place}{f' * {parts} + part' if parts > 1 else ''}];"
+    start = f"const uint32_t w = {name}[{place}{' + part' if parts > 1 else ''}];"
     codes = [f"((int32_t)(w{f' >> {2 * k}' if k else ''} & 3u) - 1)" for k in range(at_once)]
     add_all = [f"{y} = ({to.type})({y} + {code}{c.term});" for y, code in zip(outputs, codes, strict=True)]
     if parts == 1:
@@ -128,8 +178,14 @@ def _at_once(outputs: int) -> int:
     return min(divisors, key=lambda n: (outputs // n * word_bits_of(np.zeros(n, dtype=np.int8)), -n))
 
 
-def _words(by_value: NDArray[Any], at_once: int) -> tuple[NDArray[np.uint32], str]:
-    """Pack rows of ternary weights, so many to a word; return the type of a word too."""
-    codes = (by_value + 1).astype(np.uint32).reshape(len(by_value), -1, at_once)
-    words = np.bitwise_or.reduce(codes << (2 * np.arange(at_once, dtype=np.uint32)), axis=2)
-    return words, f"uint{word_bits_of(np.zeros(at_once, dtype=np.int8))}_t"
+def _word(at_once: int) -> str:
+    """Return the type of a word of so many ternary weights."""
+    return f"uint{word_bits_of(np.zeros(at_once, dtype=np.int8))}_t"
+
+
+def _stored(arrays: Arrays, c: Convolution, at_once: int) -> tuple[str, str]:
+    """Store ternary weights, so many to a word; return their name, and where the words of a value are."""
+    codes = (c.by_value + 1).astype(np.uint32).reshape(-1, at_once)
+    words = np.bitwise_or.reduce(codes << (2 * np.arange(at_once, dtype=np.uint32)), axis=1)
+    parts = c.outputs // at_once
+    return arrays.constant(words, _word(at_once)), c.place if parts == 1 else f"{c.place} * {parts}"

@@ -16,7 +16,7 @@ from neuromorphic.executors.c.compiler import find_compiler, findings
 from neuromorphic.executors.c.network import to_c
 from neuromorphic.executors.c.packing import packed
 from neuromorphic.formats.c import write_c
-from neuromorphic.ops import OP_TYPES, Delay, Gate, Scale
+from neuromorphic.ops import LI, OP_TYPES, Conv, Delay, Gate, Scale
 from programs import small_inputs, small_program
 from random_networks import random_network
 from random_programs import random_inputs
@@ -83,6 +83,32 @@ def test_products_of_any_width_and_weights_at_their_ends(high):
     inputs[1:, 3] *= rng.random((2, 300)) < 0.5
     inputs[:, 4] *= rng.random((3, 300)) < 0.02
     same.assert_equal(Program(tuple(ops), num_steps=3), inputs, "c", flags=STRICT)
+
+
+@pytest.mark.parametrize("high", [1, 100])
+def test_convolutions_of_any_shape_and_number_of_outputs(high):
+    """Of spikes, eight outputs and more add words of weights, if a window holds at most 127 of them."""
+    rng = np.random.default_rng(high)
+    ops = [Input("x", 4 * 6 * 7, low=1 - high, high=high)]
+    for outputs in (2, 8, 12, 24):
+        for kernel, stride, padding, dilation, groups in (
+            ((3, 3), (1, 1), (1, 1), (1, 1), 1),
+            ((2, 4), (2, 3), (0, 2), (1, 1), 1),
+            ((3, 2), (1, 2), (2, 0), (2, 1), 2),
+            ((6, 7), (1, 1), (0, 0), (1, 1), 1),
+        ):
+            for weights in ([-1, 0, 1], [1], [-127, 5]):
+                shape = (outputs, 4 // groups, *kernel)
+                drawn = rng.choice(weights, size=shape).astype(np.int8)
+                ops.append(Conv(f"c{len(ops)}", "x", drawn, (4, 6, 7), stride, padding, dilation, groups))
+                size = ops[-1].size
+                ops.append(LI(f"v{len(ops)}", (ops[-1].name,), np.zeros(size, dtype=int), np.zeros(size, dtype=int)))
+    inputs = rng.choice([1 - high, 0, high], size=(2, 3, 4 * 6 * 7)).astype(np.int32)
+    inputs[0, 0], inputs[1, 0] = high, 1 - high
+    program = Program(tuple(ops), num_steps=2)
+    words = to_c(program, record=[f"{op.name}.v" for op in ops if isinstance(op, LI)]).source.count("0x03030303u;")
+    assert words == (4 * 2 * 2 * 2 if high == 1 else 0)  # statements, kernels, choices of weights, 8 and 24 outputs
+    same.assert_equal(program, inputs, "c", flags=STRICT)
 
 
 def test_two_weights_share_a_register_up_to_the_ends_of_sixteen_bits():
