@@ -349,7 +349,7 @@ def test_a_compiled_network_that_fails(monkeypatch, tmp_path):
 
 
 def test_a_primitive_without_a_rule_is_refused_by_name(monkeypatch):
-    from neuromorphic.executors.c import elements
+    from neuromorphic.executors.c import elements  # which looks rules up
 
     monkeypatch.setattr(elements, "RULES", {name: rule for name, rule in elements.RULES.items() if name != "where"})
     with pytest.raises(CompileError, match="C has no rule for the primitive 'where'"):
