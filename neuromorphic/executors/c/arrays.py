@@ -44,12 +44,13 @@ class Arrays:
         self.flash: list[Array] = []
         self._texts: list[str] = []
         self._constants: dict[tuple[str, bytes], str] = {}
-        self._taken: set[str] = set()
+        self._taken = {*SIZES, "network_input", "network_reset", "network_step", "network_record"}
         self._functions: dict[str, str] = {}
 
     def name(self, wanted: str) -> str:
-        """Return a name that no other array has, of letters that every compiler knows."""
-        plain = re.sub(r"[^A-Za-z0-9_]", "_", wanted)[:40]
+        """Return a name that nothing else has, of letters that every compiler knows; locals have no underscores."""
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", wanted)[-40:]
+        plain = plain if plain[0].isalpha() else f"op{plain}"
         found, number = plain, 1
         while found in self._taken:
             number += 1
@@ -84,9 +85,9 @@ class Arrays:
         """Return the texts of the functions."""
         return [f"static void {name}{text}\n" for text, name in self._functions.items()]
 
-    def text(self) -> list[str]:
-        """Return the definitions of all, constants first."""
-        return [*self._texts, *(f"static {a.type} {a.name}[{a.size}];" for a in self.ram)]
+    def constants(self) -> list[str]:
+        """Return the definitions of the constants."""
+        return self._texts
 
 
 def _definition(array: Array, values: NDArray[Any]) -> str:

@@ -36,8 +36,8 @@ def find_compiler() -> list[str]:
         if shutil.which(name) is not None:
             return [name]
     raise ExecutorError(
-        f"c: no C compiler found ({', '.join(NAMES)}); install one (Debian and Ubuntu: apt install gcc libc6-dev), or name "
-        "one in the environment variable CC"
+        f"c: no C compiler found ({', '.join(NAMES)}); install one (Debian and Ubuntu: apt install gcc libc6-dev), "
+        "or name one in the environment variable CC"
     )
 
 

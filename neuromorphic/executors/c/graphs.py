@@ -13,6 +13,9 @@ from neuromorphic.integers.symbols import Bound, Range, Symbol, Symbols, Traced,
 from neuromorphic.ops import Delay, Input, Operation
 from neuromorphic.program import Program
 
+VALUE = ""
+"""Among the outcomes of a part, the name of what flows to the readers of the operation."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -22,30 +25,27 @@ class Part:
     ----------
     op : Operation
         Whose part it is.
-    value : Symbol or None
-        What flows to its readers; ``None``: nothing (a ``Delay`` writes its ring after all others).
-    after : dict
-        The new states, and the variables that are recorded, by name.
+    outcomes : dict
+        What it computes, by name: :data:`VALUE`, the new states, and the variables that are recorded.
     states : dict
-        Ranges of the states.
+        Ranges of the states of the operation that change.
     steady : bool
         Whether it depends on the input of the step alone: it need not run where that is the last one.
     """
 
     op: Operation
-    value: Symbol | None
-    after: dict[str, Symbol]
+    outcomes: dict[str, Symbol]
     states: dict[str, Range]
     steady: bool = False
 
 
 def parts_of(program: Program, wanted: Iterable[str], recorded: Iterable[str]) -> list[Part]:
-    """Trace the operations that are wanted or that those depend on.
+    """Trace the operations that are wanted, and those on which they depend, on their proven ranges.
 
     Parameters
     ----------
     program : Program
-        What is traced, on its proven ranges.
+        What is traced.
     wanted : iterable of str
         Operations whose value is needed.
     recorded : iterable of str
@@ -55,19 +55,21 @@ def parts_of(program: Program, wanted: Iterable[str], recorded: Iterable[str]) -
     needed = _needed(program, {*wanted, *(name.rpartition(".")[0] for name in recorded)})
     bounds = prove_ranges(program)
     ops = [op for op in program.ops if op.name in needed and not isinstance(op, Input)]
-    steady = {program.input.name}
-    parts = []
+    steady, parts = {program.input.name}, []
     for op in ops:
         if not isinstance(op, Delay):
-            traced = _traced(program, op, bounds)
-            held = op.states()
-            after = {n: s for n, s in traced.after.items() if n in held or f"{op.name}.{n}" in recorded}
-            if not held and steady.issuperset(op.sources):
+            traced, states = _traced(program, op, bounds)
+            after = {n: s for n, s in traced.after.items() if n in states or f"{op.name}.{n}" in recorded}
+            if not op.states() and steady.issuperset(op.sources):
                 steady.add(op.name)
-            parts.append(Part(op, traced.value, after, _ranges(op, bounds), op.name in steady))
-    delays = [op for op in ops if isinstance(op, Delay)]
-    read = [Part(op, _read(program, op), {}, _delay_ranges(program, op)) for op in delays]
-    written = [Part(op, None, _written(program, op), _delay_ranges(program, op)) for op in delays]
+            parts.append(Part(op, {VALUE: traced.value, **after}, states, op.name in steady))
+    read, written = [], []
+    for op in ops:
+        if isinstance(op, Delay):
+            state, states = _leaves(program, op)
+            read.append(Part(op, {VALUE: constant(op.read(Symbols(), state))}, states))
+            op.step(Symbols(), state, Symbol("input", (), (op.size,), *event_range(program, op.name), number=0))
+            written.append(Part(op, {n: constant(s) for n, s in vars(state).items() if n in states}, states))
     return [*read, *parts, *written]
 
 
@@ -102,47 +104,31 @@ def _needed(program: Program, names: Iterable[str]) -> set[str]:
     return found
 
 
-def _ranges(op: Operation, bounds: dict[str, Bound]) -> dict[str, Range]:
-    held = op.states()
-    return {
-        name: (np.broadcast_to(low, held[name].shape), np.broadcast_to(high, held[name].shape))
-        for name, (low, high) in bounds[op.name].states.items()
-    }
-
-
-def _traced(program: Program, op: Operation, bounds: dict[str, Bound]) -> Traced:
-    """Return the step of an operation on its proven ranges; a state that no step changes is a constant."""
+def _traced(program: Program, op: Operation, bounds: dict[str, Bound]) -> tuple[Traced, dict[str, Range]]:
+    """Return the step of an operation, and the ranges of the states that some step changes; others are constants."""
     inputs = [flowing_range(program, source, bounds) for source in op.sources]
-    states = _ranges(op, bounds)
+    held = op.states()
+    states = {name: _shaped(low, high, held[name].shape) for name, (low, high) in bounds[op.name].states.items()}
     traced = trace(op, inputs, states)
     still = [name for name in states if traced.after[name].facts.get("name") == name]
     for name in still:
-        state = op.states()[name]
-        states[name] = (np.broadcast_to(np.asarray(state.first, dtype=np.int64), state.shape),) * 2
-    return trace(op, inputs, states) if still else traced
+        first = np.asarray(held[name].first, dtype=np.int64)
+        states[name] = _shaped(first, first, held[name].shape)
+    return trace(op, inputs, states) if still else traced, _changing(states)
 
 
-def _delay_ranges(program: Program, op: Delay) -> dict[str, Range]:
+def _leaves(program: Program, op: Delay) -> tuple[SimpleNamespace, dict[str, Range]]:
+    """Return the states of a delay, and the ranges of those that change."""
     low, high = program.undelayed(op.name)[0].event_range
-    low, high = min(low, 0), max(high, 0)
-    ends = {"ring": (low, high), "place": (0, op.steps - 1)}
-    return {
-        name: tuple(np.broadcast_to(np.int64(end), op.states()[name].shape) for end in ends[name])  # type: ignore[misc]
-        for name in ends
-    }
+    ends, held = {"ring": (min(low, 0), max(high, 0)), "place": (0, op.steps - 1)}, op.states()
+    states = {name: _shaped(np.asarray(ends[name][0]), np.asarray(ends[name][1]), held[name].shape) for name in held}
+    leaves = {name: Symbol("state", (), held[name].shape, *states[name], name=name) for name in held}
+    return SimpleNamespace(**leaves), _changing(states)
 
 
-def _leaves(program: Program, op: Delay) -> SimpleNamespace:
-    ranges, shapes = _delay_ranges(program, op), op.states()
-    return SimpleNamespace(**{n: Symbol("state", (), shapes[n].shape, *ranges[n], name=n) for n in ranges})
+def _shaped(low: np.ndarray, high: np.ndarray, shape: tuple[int, ...]) -> Range:
+    return np.broadcast_to(low, shape), np.broadcast_to(high, shape)
 
 
-def _read(program: Program, op: Delay) -> Symbol:
-    return constant(op.read(Symbols(), _leaves(program, op)))
-
-
-def _written(program: Program, op: Delay) -> dict[str, Symbol]:
-    state = _leaves(program, op)
-    low, high = event_range(program, op.name)
-    op.step(Symbols(), state, Symbol("input", (), (op.size,), low, high, number=0))
-    return {name: constant(found) for name, found in vars(state).items()}
+def _changing(states: dict[str, Range]) -> dict[str, Range]:
+    return {name: (low, high) for name, (low, high) in states.items() if not np.array_equal(low, high)}

@@ -74,8 +74,8 @@ def packed(weights: NDArray[Any], parts: int = 1) -> Packed:
     weights : NDArray
         Within -128..127.
     parts : int
-        The outputs of a block lie in the fields of a word in this order: the first of each of so many equal parts of the
-        block, then the second of each, and so on.
+        The outputs of a block lie in the fields of a word in this order: the first of each of so many equal parts of
+        the block, then the second of each, and so on.
     """
     bits, word_bits = bits_of(weights), word_bits_of(weights)
     per_word = word_bits // bits

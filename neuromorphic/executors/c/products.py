@@ -2,9 +2,9 @@
 
 A function goes block by block through the sources that are not zero, and adds their words to sums that share registers:
 
-* of spikes (0 or 1), a mask leaves every second field of a word, so that the fields have room to add up: seven words of
-  ternary weights fit four bits each and go on to fields of eight bits, which 126 spikes fill; words of 8-bit weights fit
-  sixteen bits;
+* of spikes (0 or 1), a mask leaves every second field of a word, so that the fields have room to add up: seven words
+  of ternary weights fit four bits each and go on to fields of eight bits, which 126 spikes fill; words of 8-bit weights
+  fit sixteen bits;
 * of other values, where every sum is proven to fit 16 bits, two sums share a register: a word with two weights in it is
   multiplied by a value at once, modulo 2^32. In the end the lower sum is read, and taken from the upper one;
 * of all others, every sum has a register, modulo 2^32.
@@ -38,8 +38,8 @@ class Product:
     ----------
     weights : NDArray
         ``[out, in]``, within -128..127.
-    source : Array
-        What is multiplied.
+    source : Array or None
+        What is multiplied; of spikes that are listed it is not needed.
     ends : tuple of int
         Its lowest and highest value.
     events : Events or None
@@ -51,7 +51,7 @@ class Product:
     """
 
     weights: NDArray[Any]
-    source: Array
+    source: Array | None
     ends: tuple[int, int]
     events: Events | None
     to: Array
@@ -60,12 +60,13 @@ class Product:
 
 def product(arrays: Arrays, p: Product) -> list[str]:
     """Return the statements of a product; its weights and its function enter the file."""
-    if p.events is not None and p.ends[0] >= 0 and p.ends[1] <= 1:
+    if p.events is not None and is_spikes(p.ends):
         w = packed(p.weights, parts=4 if bits_of(p.weights) == 2 else 2)
         function, source = _spikes(w, p.events, p.to), f"{p.events.places.name}, {p.events.count.name}[0]"
     else:
         w = packed(p.weights)
-        is_short = -_SHORT <= int(p.sums[0].min()) and int(p.sums[1].max()) < _SHORT
+        assert p.source is not None
+        is_short = int(p.sums[0].min()) >= -_SHORT and int(p.sums[1].max()) < _SHORT
         function = _values(w, p, pair=is_short and w.word_bits == _WORD and w.per_word > 1)
         listed = f"{p.events.places.name}, {p.events.count.name}[0]" if p.events else f"{p.weights.shape[1]}"
         source = f"{listed}, {p.source.name}"
@@ -73,6 +74,11 @@ def product(arrays: Arrays, p: Product) -> list[str]:
     return [
         f"{arrays.function(*function)}({arrays.constant(w.words, w.type)}, {stride}, {blocks}, {source}, {p.to.name});"
     ]
+
+
+def is_spikes(span: tuple[int, int]) -> bool:
+    """Whether a range holds nothing but 0 and 1."""
+    return span[0] >= 0 and span[1] <= 1
 
 
 SPIKES = Template("""
@@ -166,6 +172,7 @@ $spread
 
 def _values(w: Packed, p: Product, *, pair: bool) -> tuple[str, str]:
     """Return name and text of the function that adds up multiples of columns, two sums to a register if they pair."""
+    assert p.source is not None
     field = (1 << w.bits) - 1
     in_word = w.per_word // 2 if pair else w.per_word
     at_once = min(in_word, _AT_ONCE)

@@ -33,7 +33,7 @@ def storage(*spans: tuple[int, int]) -> str:
 
 def register(span: tuple[int, int]) -> str:
     """Return the type in which a value of a range is computed."""
-    return "int32_t" if -INT32_LIMIT < span[0] and span[1] < INT32_LIMIT else "int64_t"
+    return "int32_t" if span[0] > -INT32_LIMIT and span[1] < INT32_LIMIT else "int64_t"
 
 
 def is_wide(symbol: Symbol) -> bool:
@@ -101,3 +101,9 @@ def loop(index: Index, body: Sequence[str]) -> list[str]:
 def indented(lines: Sequence[str]) -> list[str]:
     """Move lines to the right."""
     return ["    " + line if line else line for line in lines]
+
+
+def function(name: str, comment: str, body: Sequence[str], parameters: str = "void", *, static: bool = True) -> str:
+    """Return a function that returns nothing."""
+    told = [f"/* {comment} */"] if comment else []
+    return "\n".join([*told, f"{'static ' if static else ''}void {name}({parameters})", "{", *indented(body), "}", ""])
