@@ -222,6 +222,20 @@ class Elements:
         self.inner(digit, add)
         return total
 
+    def _delivered(self, s: Symbol, index: Index) -> str:
+        """Add what the events bring in their order, and limit after each."""
+        (weights, counts, start), total = s.args, self.new("sum")
+        digit, least, most = (self.new("j"), counts.shape[0]), literal(s.facts["least"]), literal(s.facts["most"])
+        self.lines.append(f"int32_t {total} = {self.value(start, index)};")
+
+        def add(scope: Elements) -> None:
+            source: Index = (digit,) if counts.shape[0] > 1 else ()
+            scope.lines.append(f"{total} += {scope.value(weights, (*index, *source))} * {scope.value(counts, source)};")
+            scope.lines.append(f"{total} = {total} > {most} ? {most} : {total} < {least} ? {least} : {total};")
+
+        self.inner(digit, add)
+        return total
+
     def _window_max(self, s: Symbol, index: Index) -> str:
         """Go through a window, past what lies outside of the image."""
         (x,), best = s.args, self.new("best")
@@ -286,6 +300,7 @@ RULES: Mapping[str, Callable[[Elements, Symbol, Index], str]] = MappingProxyType
         "pick": Elements._pick,
         "window_max": Elements._window_max,
         "sum": Elements._sum,
+        "deliver": Elements._delivered,
         "argmax": Elements._argmax,
     }
 )

@@ -22,9 +22,9 @@ from neuromorphic.integers.symbols import Symbol, window_sums
 
 _MOVING = ("roll", "repeat", "row", "sum", "argmax", "product", "convolve", "window_max")
 """Primitives whose element reads others of their arguments than its own."""
-_MOVED = (("set_row", 1), ("set_row", 2), ("pick", 0), ("take", 1))
+_MOVED = (("set_row", 1), ("set_row", 2), ("pick", 0), ("take", 1), ("deliver", 1))
 """Such arguments of others."""
-_LOOPS = ("product", "convolve", "window_max", "sum", "argmax", "set_row")
+_LOOPS = ("product", "convolve", "window_max", "sum", "argmax", "set_row", "deliver")
 """Primitives that are kernels."""
 _ALONE = ("product", "convolve", "set_row")
 """Kernels that have loops of their own."""
@@ -134,7 +134,8 @@ class Kernels:
         inner = {id(s) for s in self.order if s.kind in _LOOPS and not is_fixed(s)}
         for s in self.order:
             if not is_fixed(s):
-                read = s.args[1:] if s.kind in _ALONE else s.args if s.kind == "window_max" else ()
+                whole = {"window_max": s.args, "deliver": s.args[1:2]}
+                read = s.args[1:] if s.kind in _ALONE else whole.get(s.kind, ())
                 inner |= {id(base(a)) for a in read if base(a).kind not in ("state", "input") and not is_fixed(a)}
         return [s for s in self.order if id(s) in inner or id(s) in self.stores]
 
