@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from neuromorphic.compiler.modules.neurons import NORSE_CELLS, NORSE_SEQUENCES, OWN_SEQUENCES, SNNTORCH, is_norse
+from neuromorphic.compiler.modules.neurons import (
+    NORSE_CELLS,
+    NORSE_SEQUENCES,
+    OWN_SEQUENCES,
+    SHIFTING,
+    SNNTORCH,
+    is_norse,
+)
 from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.errors import CompileError
 
@@ -46,9 +53,7 @@ def is_sequence(module: nn.Module) -> bool:
 
 def is_neuron(module: nn.Module) -> bool:
     """Return whether a module has a state."""
-    return (
-        is_sequence(module) or isinstance(module, (*SNNTORCH, pnbx_snn.ShiftLIFCell)) or is_norse(module, NORSE_CELLS)
-    )
+    return is_sequence(module) or isinstance(module, (*SNNTORCH, *SHIFTING)) or is_norse(module, NORSE_CELLS)
 
 
 def timing_of(found: Trace, sample: Tensor) -> Timing:
