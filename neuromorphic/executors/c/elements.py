@@ -230,7 +230,8 @@ class Elements:
 
         def add(scope: Elements) -> None:
             source: Index = (digit,) if counts.shape[0] > 1 else ()
-            scope.lines.append(f"{total} += {scope.value(weights, (*index, *source))} * {scope.value(counts, source)};")
+            brought = f"{scope.value(weights, (*index, *source))} * {scope.value(counts, source)}"
+            scope.lines.append(f"{total} += {brought};")
             scope.lines.append(f"{total} = {total} > {most} ? {most} : {total} < {least} ? {least} : {total};")
 
         self.inner(digit, add)
