@@ -28,7 +28,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
-num_epochs, num_hidden, rows = (2, 24, 10) if fast else (25, 48, 12)
+num_epochs, num_hidden, rows = (2, 24, 14) if fast else (25, 48, 16)
 torch.manual_seed(0)
 torch.set_num_threads(1)
 
@@ -57,8 +57,8 @@ class Network(nn.Module):
         sizes = {"fc": (8, num_hidden), "loop": (num_hidden, num_hidden), "read": (num_hidden, 8)}
         for name, (inputs, outputs) in sizes.items():
             self.add_module(name, integer_weights(nn.Linear(inputs, outputs, bias=False)))
-        self.hidden = ShiftLIFCell(1, torch.arange(num_hidden) % 4 + 1, threshold=800)
-        self.out = ShiftLIFCell(2, 3, threshold=800, most_spikes=1)
+        self.hidden = ShiftLIFCell(1, torch.arange(num_hidden) % 4 + 1, threshold=300)
+        self.out = ShiftLIFCell(2, 3, threshold=300, most_spikes=1)
 
     def forward(self, x):
         """Return the spikes of the outputs, ``[T, B, 8]``."""

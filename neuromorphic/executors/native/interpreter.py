@@ -15,6 +15,7 @@ from neuromorphic.executors.native.compiled import STAMP, entry_point, kernel, p
 from neuromorphic.executors.native.kernels.chip_neurons import (
     add_changes,
     fire_by_shifts,
+    fire_on_xylo,
     rectify,
     send_changes,
 )
@@ -125,7 +126,9 @@ def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore
     elif kind == rows.DELAY_UNITS:
         delay_units(row, now, params, words, ints, bits)
     elif kind == rows.SHIFT_NEURONS:
-        fire_by_shifts(row, links, params, ints, counts)
+        fire_by_shifts(row, links, params, ints, bits, counts)
+    elif kind == rows.XYLO_NEURONS:
+        fire_on_xylo(row, links, params, small, ints, bits, counts)
     elif kind == rows.CHANGES:
         send_changes(row, params, ints)
     elif kind == rows.SUMMED_CHANGES:

@@ -18,7 +18,7 @@ from neuromorphic.executors.native.kernels.memory import FADED_AT_ONCE
 from neuromorphic.executors.native.layout import Held, Layout, padded
 from neuromorphic.integers.numbers import INT32_MAX, NumPy
 from neuromorphic.integers.resets import RESETS
-from neuromorphic.ops import Delay, Delays, Dense, Torus
+from neuromorphic.ops import Delay, Delays, Dense, Torus, XyloLIF
 from neuromorphic.ops.fast_weights import KEY_BITS
 from neuromorphic.ops.gate import SIGMOID
 from neuromorphic.ops.homeostatic_lif import OCTAVE
@@ -127,9 +127,14 @@ def _homeostatic(layout: Layout, op: Any) -> None:
 def _shift_lif(layout: Layout, op: Any) -> None:
     i, v, counter = layout.ints.reserve(op.size), layout.ints.reserve(op.size), layout.counts.reserve(1)
     layout.spike_counts[op.name] = counter
-    arrays = (op.synapse_shift, op.membrane_shift, op.threshold, op.bias)
-    layout.row(rows.SHIFT_NEURONS, op, *(layout.params.place(x) for x in arrays), i, v, counter)
-    layout.hold(op, "spikes", layout.values[op.name], form=rows.AS_BYTES)
+    spikes = layout.values[op.name] if op.name in layout.values else layout.ints.reserve(op.size)
+    arrays = (layout.params.place(x) for x in (op.synapse_shift, op.membrane_shift, op.threshold, op.bias))
+    numbers, kind = (*arrays, i, v, counter, op.most_spikes, spikes), rows.SHIFT_NEURONS
+    if isinstance(op, XyloLIF):
+        widths = layout.params.place(np.array(op.widths, dtype=np.int32))
+        numbers, kind = (*numbers, layout.small.place(op.weights.T), widths), rows.XYLO_NEURONS
+    layout.row(kind, op, *numbers)
+    layout.hold(op, "spikes", spikes, form=rows.AS_BYTES)
     layout.hold(op, "i", i)
     layout.hold(op, "v", v)
 
@@ -254,6 +259,7 @@ BUILDERS: Mapping[str, Callable[[Layout, Any], None]] = MappingProxyType(
         "LIF": _lif,
         "HomeostaticLIF": _homeostatic,
         "ShiftLIF": _shift_lif,
+        "XyloLIF": _shift_lif,
         "Readout": _readout,
         "Conv": convolution,
         "SumPool": pool,

@@ -1,12 +1,14 @@
 """Xylo's neuron: against a loop in Python integers, and equal on every executor that runs operations by their step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import same
 from lava_fixtures import assert_equal
 from neuromorphic import Dense, Input, Program, prove, run
-from neuromorphic.errors import ExecutorError, ProgramError
+from neuromorphic.errors import ProgramError
 from neuromorphic.ops import Delay
 from neuromorphic.ops.shift_lif import ShiftLIF
 
@@ -76,7 +78,7 @@ def test_it_fires_several_times_in_a_step():
     assert sum(spikes > 1 for spikes in most) >= 8
 
 
-@pytest.mark.parametrize("executor", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("executor", ["native", "torch", "onnxruntime", "openvino"])
 def test_executors_run_it_by_its_step(executor):
     for seed in range(4):
         program, inputs = xylo_network(seed)
@@ -89,10 +91,19 @@ def test_lava_runs_it_by_its_step(lava_session):
     assert_equal(program, inputs[:, :1], lava_session)
 
 
-def test_native_names_what_it_lacks():
+@pytest.mark.parametrize("most_spikes", [1, 2, 20, 31])
+def test_no_more_spikes_than_it_may_fire(most_spikes):
     program, inputs = xylo_network(0)
-    with pytest.raises(ExecutorError, match=r"executor 'native' lacks ShiftLIF \(of lif\); run it on numpy"):
-        run(program, inputs, "native")
+    program = replace(
+        program,
+        ops=(
+            *program.ops[:-1],
+            replace(program["lif"], most_spikes=most_spikes, threshold=program["lif"].threshold // 40 + 1),
+        ),
+    )
+    for executor in ("native", "torch", "onnxruntime"):
+        expected = same.assert_equal(program, inputs, executor).variables
+    assert expected["lif.spikes"].max() == most_spikes
 
 
 def test_its_ranges_are_proven_for_any_number_of_steps():
