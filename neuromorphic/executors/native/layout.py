@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.kernels.convolutions import SUMS_SIZE
+from neuromorphic.executors.native.kernels.convolutions import PIXELS_AT_ONCE, SUMS_SIZE
 from neuromorphic.executors.native.kernels.events import SPARE_WORDS, list_size
 from neuromorphic.executors.native.kernels.graded import LARGEST_GRADED
 from neuromorphic.integers.numbers import INT32_MAX
@@ -77,9 +78,10 @@ class Held:
 
 def scratch(op: Conv) -> tuple[int, int]:
     """Return what a convolution by rows computes in: ints (sums, lists of spikes), and words (digits of an image)."""
-    channels, pixels = op.weights.shape[1], op.input_shape[1] * op.input_shape[2]
-    digits = (pixels + 1) * padded(channels, 2)  # of 16 bits
-    return SUMS_SIZE + pixels + 1 + channels * pixels, max(padded(channels, 64), -(-digits // 4))
+    (_, channels, *kernel), pixels = op.weights.shape, op.input_shape[1] * op.input_shape[2]
+    places, digits = PIXELS_AT_ONCE * math.prod(kernel), (pixels + 1) * padded(channels, 2)  # digits of 16 bits
+    window = channels * min(pixels, math.prod(kernel))
+    return SUMS_SIZE + pixels + 1 + channels * pixels + window, max(padded(channels, 64), places - (-digits // 4))
 
 
 class Layout:
