@@ -301,13 +301,13 @@ def _values(params, shape, weights, ternary, ints, spare_ints, source, bits, pla
 @pasted
 def convolve(row, params, words, small, ints, bits):  # type: ignore[no-untyped-def]
     """Convolve by the list of spikes, or pair by pair where the source is no spikes or too many of them."""
-    shape, weights, ternary, out = at(row, rows.P0), at(row, rows.P1), at(row, rows.P2), at(row, rows.OUT)
-    spare_ints, spare, most = at(row, rows.P3), at(row, rows.P4), at(row, rows.P5)
+    shape, weights, ternary, out = at(row, rows.P1), at(row, rows.P2), at(row, rows.P3), at(row, rows.OUT)
+    spare_ints, spare, most = at(row, rows.P4), at(row, rows.P5), at(row, rows.P6)
     source, place = at(row, rows.SOURCE), at(row, rows.SOURCE_BITS)
     weights = words + 8 * weights if ternary else small + weights
     if place >= 0:
         source, spikes = -1, 0
-        for w in range(at(row, rows.P6)):
+        for w in range(at(row, rows.P7)):
             spikes += count_ones(get_word(bits, place + w))
         if spikes <= most:
             _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spare, out)

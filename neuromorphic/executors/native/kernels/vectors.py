@@ -175,6 +175,13 @@ put_word, put_long = _make_put(64, types.uint64), _make_put(64)
 put_int, put_half, put_byte = _make_put(32), _make_put(16), _make_put(8)
 
 
+@emitted(types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
+def call_at(builder: Any, address: Any, row: Any, head: Any, ints: Any, bits: Any) -> Any:
+    """Call the function of these numbers that stands at an address."""
+    kind = ir.FunctionType(I64, [I64] * 4)
+    return builder.call(builder.inttoptr(address, kind.as_pointer()), (row, head, ints, bits))
+
+
 def _make_shift(name: str) -> Any:
     return emitted(INTS, INTS, types.int64)(lambda b, x, bits: getattr(b, name)(x, splat(b, bits, INTS)))
 

@@ -38,7 +38,7 @@ def _slide(kind, weight, ints, source, target, count, stride):  # type: ignore[n
 @kernel
 def slide_windows(row, params, small, ints):  # type: ignore[no-untyped-def]
     """Pool, or convolve with 8-bit weights: each place of the windows goes along a row of them at once."""
-    shape, kind, weights = at(row, rows.P0), at(row, rows.P1), at(row, rows.P2)
+    shape, kind, weights = at(row, rows.P1), at(row, rows.P2), at(row, rows.P3)
     channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
     height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
     out_height, out_width = get_int(params, shape + rows.OUT_HEIGHT), get_int(params, shape + rows.OUT_WIDTH)
@@ -85,7 +85,7 @@ def _any_fired(bits, place, first, count):  # type: ignore[no-untyped-def]
 @kernel
 def pool_spikes(row, params, bits):  # type: ignore[no-untyped-def]
     """Write a spike for each window that holds one."""
-    shape, place, target = at(row, rows.P0), at(row, rows.SOURCE_BITS), at(row, rows.BITS)
+    shape, place, target = at(row, rows.P1), at(row, rows.SOURCE_BITS), at(row, rows.BITS)
     height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
     out_height, out_width = get_int(params, shape + rows.OUT_HEIGHT), get_int(params, shape + rows.OUT_WIDTH)
     kernel_y, kernel_x = get_int(params, shape + rows.KERNEL_Y), get_int(params, shape + rows.KERNEL_X)
