@@ -15,6 +15,8 @@ from neuromorphic.executors.native.compiled import STAMP, entry_point, kernel, p
 from neuromorphic.executors.native.kernels.chip_neurons import (
     add_changes,
     fire_by_shifts,
+    raise_by_spikes,
+    raise_thresholds,
     rectify,
     send_changes,
 )
@@ -117,7 +119,13 @@ def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore
     elif kind == rows.DELAY_UNITS:
         delay_units(row, now, params, words, ints, bits)
     elif kind == rows.SHIFT_NEURONS:
-        fire_by_shifts(row, links, params, ints, counts)
+        fire_by_shifts(row, links, params, small, ints, bits, counts)
+        if at(row, rows.BITS) >= 0:
+            publish(row, ints, bits)
+    elif kind == rows.RAISE:
+        raise_thresholds(row, links, params, ints)
+    elif kind == rows.RAISE_MORE:
+        raise_by_spikes(row, params, ints, bits)
     elif kind == rows.CHANGES:
         send_changes(row, params, ints)
     elif kind == rows.SUMMED_CHANGES:

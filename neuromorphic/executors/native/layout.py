@@ -15,7 +15,7 @@ from neuromorphic.executors.native.kernels.convolutions import PIXELS_AT_ONCE, S
 from neuromorphic.executors.native.kernels.events import SPARE_WORDS, list_size
 from neuromorphic.executors.native.kernels.graded import LARGEST_GRADED
 from neuromorphic.integers.numbers import INT32_MAX
-from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, Slots, SpikePool
+from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
 from neuromorphic.program import Program
 
 FEW_CHANNELS = 4  # up to here a group of a convolution has too few outputs to compute them side by side
@@ -125,7 +125,7 @@ class Layout:
             self.events[op.name] = self.bits.reserve(padded(op.size) // 64)
             if any(isinstance(reader, Dense) and self.dense_kind(reader) in _BY_LIST for reader in readers):
                 self.lists[op.name] = self.ints.reserve(list_size(op.size))
-            packs = isinstance(op, Delays) and not self.is_spikes(op.source)
+            packs = isinstance(op, (ShiftLIF, XyloLIF)) or (isinstance(op, Delays) and not self.is_spikes(op.source))
             if not packs and all(self._reads_bits(reader) for reader in readers):
                 return
         self.values[op.name] = self.ints.reserve(op.size)

@@ -124,14 +124,33 @@ def _homeostatic(layout: Layout, op: Any) -> None:
     layout.variables[f"{op.name}.offset"] = Held(rows.AS_INTS, control + 3, domains, 1, 4)
 
 
-def _shift_lif(layout: Layout, op: Any) -> None:
+def _shift_lif(layout: Layout, op: Any, *weights: int) -> None:
     i, v, counter = layout.ints.reserve(op.size), layout.ints.reserve(op.size), layout.counts.reserve(1)
     layout.spike_counts[op.name] = counter
     arrays = (op.synapse_shift, op.membrane_shift, op.threshold, op.bias)
-    layout.row(rows.SHIFT_NEURONS, op, *(layout.params.place(x) for x in arrays), i, v, counter)
+    places = (layout.params.place(x) for x in arrays)
+    layout.row(rows.SHIFT_NEURONS, op, *places, i, v, counter, op.most_spikes, *weights)
     layout.hold(op, "spikes", layout.values[op.name], form=rows.AS_BYTES)
     layout.hold(op, "i", i)
     layout.hold(op, "v", v)
+
+
+def _xylo_lif(layout: Layout, op: Any) -> None:
+    widths = layout.params.place(np.array(op.widths, dtype=np.int32))
+    _shift_lif(layout, op, layout.small.place(op.weights.T), widths)
+
+
+def _adaptive_lif(layout: Layout, op: Any) -> None:
+    a, theta, late = layout.ints.reserve(op.size), layout.ints.reserve(op.size), op.input_step == "previous"
+    currents = [layout.ints.reserve(op.size) for _ in range(2 * late)]
+    decay, threshold, jump = (layout.params.place(x) for x in (op.adaptation_decay, op.threshold, op.adaptation_jump))
+    layout.row(rows.RAISE, op, decay, threshold, a, theta, *currents)
+    _lif(layout, op, theta)
+    if late:
+        layout.rows[-1][[rows.NUM_SOURCES, rows.LINKS]] = 1, len(layout.links)
+        layout.links.append(currents[0])
+    layout.row(rows.RAISE_MORE, op, jump, a)
+    layout.hold(op, "a", a)
 
 
 def _delays(layout: Layout, op: Delays) -> None:
@@ -253,7 +272,12 @@ BUILDERS: Mapping[str, Callable[[Layout, Any], None]] = MappingProxyType(
         "Dense": _dense,
         "LIF": _lif,
         "HomeostaticLIF": _homeostatic,
+        "AdaptiveLIF": _adaptive_lif,
         "ShiftLIF": _shift_lif,
+        "XyloLIF": _xylo_lif,
+        "Delta": _delta,
+        "Sigma": _sigma,
+        "ReLU": _relu,
         "Readout": _readout,
         "Conv": convolution,
         "SumPool": pool,

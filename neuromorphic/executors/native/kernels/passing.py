@@ -37,7 +37,7 @@ def publish(row, ints, bits):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _pack(x, size, bits, place):  # type: ignore[no-untyped-def]
+def pack(x, size, bits, place):  # type: ignore[no-untyped-def]
     """Write integers 0 and 1, at address ``x``, as bits."""
     for w in range((size + 63) >> 6):
         word = np.uint64(0)
@@ -63,7 +63,7 @@ def read_input(row, x, packed, ints, bits):  # type: ignore[no-untyped-def]
         for w in range((size + 63) >> 6):
             put_word(bits, place + w, get_word(x, w))
     else:
-        _pack(x, size, bits, place)
+        pack(x, size, bits, place)
     publish(row, ints, bits)
 
 
@@ -116,6 +116,6 @@ def delay_units(row, now, params, words, ints, bits):  # type: ignore[no-untyped
             due += num_rows if due < 0 else 0
             put_int(ints, out + i, get_int(ints, ring + due * size + i))
         if place >= 0:  # its source gives 0 and 1, but no bits
-            _pack(ints + 4 * out, size, bits, place)
+            pack(ints + 4 * out, size, bits, place)
     if place >= 0:
         publish(row, ints, bits)
