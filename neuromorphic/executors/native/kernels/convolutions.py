@@ -52,7 +52,7 @@ from neuromorphic.executors.native.kernels.vectors import (
 
 at = get_long  # at(row, column)
 _ONE = np.uint64(1)
-TURNED = 8  # windows whose sums are turned from [window, channel] to [channel, window] at once
+TURNED = 16  # windows whose sums are turned from [window, channel] to [channel, window] at once: a line of the cache
 SUMS_SIZE = TURNED * OUTPUTS_A_ROW
 
 
@@ -161,10 +161,11 @@ _sum_bytes = _make_sum(no_short_row, byte_row, put_short_row, add_short_row, 258
 
 @kernel
 def _put_windows(ints, sums, count, channels, target, stride, shift, more):  # type: ignore[no-untyped-def]
-    """Write sums ``[count, 64]`` of some windows to ``[channels, windows]``, shifted to the left."""
-    whole = channels & ~7 if count == TURNED else 0
+    """Write sums ``[count, 64]`` of some windows to ``[channels, windows]``, shifted to the left; with ``more`` add."""
+    whole = channels & ~7 if count == TURNED and more == 0 else 0
     for c in range(0, whole, 8):
-        put_turned(ints, sums + c, OUTPUTS_A_ROW, target + c * stride, stride, shift, more)
+        for i in range(0, TURNED, 8):
+            put_turned(ints, sums + i * OUTPUTS_A_ROW + c, OUTPUTS_A_ROW, target + c * stride + i, stride, shift)
     for c in range(whole, channels):
         for i in range(count):
             where = target + c * stride + i

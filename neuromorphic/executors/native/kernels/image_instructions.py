@@ -163,25 +163,19 @@ taken; ``held`` are the sums of those four pixels.
 """
 
 
-@emitted(types.void, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
-def put_turned(
-    builder: Any, ints: Any, source: Any, stride: Any, target: Any, out_stride: Any, shift: Any, more: Any
-) -> None:
-    """Write eight rows of eight integers as columns, shifted to the left twice; add them where ``more`` is not 0."""
+@emitted(types.void, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
+def put_turned(builder: Any, ints: Any, source: Any, stride: Any, target: Any, out_stride: Any, shift: Any) -> None:
+    """Write eight rows of eight integers as columns, shifted to the left."""
     at = lambda place, step, i: builder.add(place, builder.mul(step, ir.Constant(I64, i)))  # noqa: E731
     rows = [
         builder.load(item_at(builder, ints, at(source, stride, i), 4, INTS.llvm), align=4) for i in range(INTS.lanes)
     ]
     for width in (4, 2, 1):  # swap blocks of this many on both sides of the diagonal
-        low = [i for i in range(8) if not i & width]
         near = [lane if not lane & width else 8 + lane - width for lane in range(8)]
         far = [lane + width if not lane & width else 8 + lane for lane in range(8)]
-        for i in low:
+        for i in (i for i in range(8) if not i & width):
             a, b = rows[i], rows[i + width]
             rows[i], rows[i + width] = _shuffled(builder, a, b, near), _shuffled(builder, a, b, far)
-    adds = builder.icmp_signed("!=", more, ir.Constant(I64, 0))
     for i, row in enumerate(rows):
         where = item_at(builder, ints, at(target, out_stride, i), 4, INTS.llvm)
-        row = builder.shl(builder.shl(row, splat(builder, shift, INTS)), splat(builder, more, INTS))
-        held = builder.select(adds, builder.load(where, align=4), INTS.constant(0))
-        builder.store(builder.add(row, held), where, align=4)
+        builder.store(builder.shl(row, splat(builder, shift, INTS)), where, align=4)

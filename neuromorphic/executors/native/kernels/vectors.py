@@ -195,6 +195,12 @@ def greater(builder: Any, x: Any, y: Any) -> Any:
     return builder.sext(builder.icmp_signed(">", x, y), INTS.llvm)
 
 
+@emitted(INTS, INTS, INTS)
+def larger(builder: Any, x: Any, y: Any) -> Any:
+    """Return the larger ones of eight integers each."""
+    return builder.select(builder.icmp_signed(">", x, y), x, y)
+
+
 @emitted(types.uint64, INTS)
 def signs_as_bits(builder: Any, x: Any) -> Any:
     """Return the sign of lane ``i`` of eight integers as bit ``i`` of a word."""
