@@ -6,7 +6,7 @@ import pytest
 import same
 from lava_fixtures import assert_equal
 from neuromorphic import Dense, Input, Program, prove, run
-from neuromorphic.errors import ExecutorError, ProgramError
+from neuromorphic.errors import ProgramError
 from neuromorphic.ops import Delay
 from neuromorphic.ops.shift_lif import ShiftLIF
 
@@ -76,7 +76,7 @@ def test_it_fires_several_times_in_a_step():
     assert sum(spikes > 1 for spikes in most) >= 8
 
 
-@pytest.mark.parametrize("executor", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("executor", ["native", "torch", "onnxruntime", "openvino"])
 def test_executors_run_it_by_its_step(executor):
     for seed in range(4):
         program, inputs = xylo_network(seed)
@@ -87,12 +87,6 @@ def test_executors_run_it_by_its_step(executor):
 def test_lava_runs_it_by_its_step(lava_session):
     program, inputs = xylo_network(3)
     assert_equal(program, inputs[:, :1], lava_session)
-
-
-def test_native_names_what_it_lacks():
-    program, inputs = xylo_network(0)
-    with pytest.raises(ExecutorError, match=r"executor 'native' lacks ShiftLIF \(of lif\); run it on numpy"):
-        run(program, inputs, "native")
 
 
 def test_its_ranges_are_proven_for_any_number_of_steps():

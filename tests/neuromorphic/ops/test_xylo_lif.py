@@ -66,7 +66,7 @@ def test_a_network_equals_python_integers(seed):
             assert recording.variables[name][:, b].tolist() == values, name
 
 
-@pytest.mark.parametrize("executor", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("executor", ["native", "torch", "onnxruntime", "openvino"])
 def test_executors_run_it_by_its_step(executor):
     for seed in range(6):
         program, inputs = xylo_program(seed, most_hidden=12)
