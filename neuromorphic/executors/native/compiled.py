@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import caching
+from numba.core import caching, ccallback
 
 from neuromorphic.errors import ExecutorError
 
@@ -80,3 +80,16 @@ def entry_point(function: Callable[..., Any]) -> Callable[..., Any]:
     with contextlib.suppress(RuntimeError):  # nowhere to keep the cache: a read-only installation without a home
         compiled._cache = _Cache(function)
     return compiled  # type: ignore[no-any-return]
+
+
+def callback(function: Callable[..., Any], kind: Any) -> Any:
+    """Compile a function of a fixed signature, which compiled code calls by its ``address``; or load it.
+
+    The function refers to ``STAMP`` as one of :func:`entry_point` does.
+    """
+    assert isinstance(function, types.FunctionType)
+    compiled: Any = ccallback.CFunc(function, (kind.args, kind.return_type), {}, {"error_model": "numpy"})  # type: ignore[no-untyped-call,unused-ignore]
+    with contextlib.suppress(RuntimeError):
+        compiled._cache = _Cache(function)
+    compiled.compile()
+    return compiled

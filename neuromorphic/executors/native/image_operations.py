@@ -33,14 +33,15 @@ def convolution(layout: Layout, op: Conv) -> None:
     layout.value(op)
     shape = _shape(layout, op, op.weights.shape[2:], groups=op.groups, shift=op.shift, dilation=op.dilation)
     if not layout.by_rows(op):
-        layout.row(rows.SLIDE_WINDOWS, op, shape, WEIGHED, layout.small.place(op.weights))
+        layout.row(rows.IMAGE, op, rows.SLIDE_WINDOWS, shape, WEIGHED, layout.small.place(op.weights))
         return
     packed, ternary = rows_for_images(op.weights, op.groups), op.is_ternary
     place = layout.words.place(packed.view(np.uint64)) if ternary else layout.small.place(packed.view(np.int8))
     inputs = math.prod(op.input_shape)
     layout.row(
-        rows.CONVOLVE,
+        rows.IMAGE,
         op,
+        rows.CONVOLVE,
         shape,
         place,
         int(ternary),
@@ -55,9 +56,9 @@ def pool(layout: Layout, op: Any) -> None:
     """Lay out a ``SumPool`` or a ``MaxPool``."""
     layout.value(op)
     kind = SUM if type(op).__name__ == "SumPool" else LARGEST
-    layout.row(rows.SLIDE_WINDOWS, op, _shape(layout, op, op.kernel), kind)
+    layout.row(rows.IMAGE, op, rows.SLIDE_WINDOWS, _shape(layout, op, op.kernel), kind)
 
 
 def spike_pool(layout: Layout, op: Any) -> None:
     """Lay out a ``SpikePool``."""
-    layout.row(rows.POOL_SPIKES, op, _shape(layout, op, op.kernel))
+    layout.row(rows.IMAGE, op, rows.POOL_SPIKES, _shape(layout, op, op.kernel))

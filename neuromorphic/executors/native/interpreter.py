@@ -15,11 +15,11 @@ from neuromorphic.executors.native.compiled import STAMP, entry_point, kernel, p
 from neuromorphic.executors.native.kernels.chip_neurons import (
     add_changes,
     fire_by_shifts,
-    fire_on_xylo,
+    raise_by_spikes,
+    raise_thresholds,
     rectify,
     send_changes,
 )
-from neuromorphic.executors.native.kernels.convolutions import convolve
 from neuromorphic.executors.native.kernels.events import finish_sums, ternary_events, ternary_few
 from neuromorphic.executors.native.kernels.graded import list_digits, ternary_graded
 from neuromorphic.executors.native.kernels.memory import fast_weights, neighbour_sums, slots, weighed_neighbours
@@ -37,6 +37,7 @@ from neuromorphic.executors.native.kernels.neurons import (
 from neuromorphic.executors.native.kernels.passing import delay, delay_units, publish, read_input
 from neuromorphic.executors.native.kernels.values import byte_events, byte_values, split_digits, ternary_values
 from neuromorphic.executors.native.kernels.vectors import (
+    call_at,
     count_ones,
     get_byte,
     get_int,
@@ -46,7 +47,6 @@ from neuromorphic.executors.native.kernels.vectors import (
     put_int,
     put_long,
 )
-from neuromorphic.executors.native.kernels.windows import pool_spikes, slide_windows
 
 SAMPLES_TOGETHER = 8
 FINE = -1
@@ -116,19 +116,16 @@ def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore
         finish_sums(ints, at(row, rows.SOURCE_LIST), params, p3, ints, out, size, p2)
     elif kind == rows.BYTE_VALUES:
         byte_values(small, p0, p1, ints, source, ints, out, size, p2)
-    elif kind == rows.CONVOLVE:
-        convolve(row, params, words, small, ints, bits)
-    elif kind == rows.SLIDE_WINDOWS:
-        slide_windows(row, params, small, ints)
-    elif kind == rows.POOL_SPIKES:
-        pool_spikes(row, params, bits)
-        publish(row, ints, bits)
     elif kind == rows.DELAY_UNITS:
         delay_units(row, now, params, words, ints, bits)
     elif kind == rows.SHIFT_NEURONS:
-        fire_by_shifts(row, links, params, ints, bits, counts)
-    elif kind == rows.XYLO_NEURONS:
-        fire_on_xylo(row, links, params, small, ints, bits, counts)
+        fire_by_shifts(row, links, params, small, ints, bits, counts)
+        if at(row, rows.BITS) >= 0:
+            publish(row, ints, bits)
+    elif kind == rows.RAISE:
+        raise_thresholds(row, links, params, ints)
+    elif kind == rows.RAISE_MORE:
+        raise_by_spikes(row, params, ints, bits)
     elif kind == rows.CHANGES:
         send_changes(row, params, ints)
     elif kind == rows.SUMMED_CHANGES:
@@ -139,6 +136,10 @@ def _step(row, head, ints, bits, counts, x, packed, now, marks):  # type: ignore
         control_domains(row, now, ints, bits, params)
     elif kind in (rows.DELAY_READ, rows.DELAY_WRITE):
         delay(row, now, ints, bits)
+    elif kind == rows.IMAGE:
+        call_at(get_long(head, rows.AT_IMAGES), row, head, ints, bits)
+        if at(row, rows.BITS) >= 0:
+            publish(row, ints, bits)
     elif kind == rows.INPUT:
         read_input(row, x, packed, ints, bits)
 

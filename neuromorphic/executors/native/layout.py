@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +11,11 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.kernels.convolutions import SUMS_SIZE
+from neuromorphic.executors.native.kernels.convolutions import PIXELS_AT_ONCE, SUMS_SIZE
 from neuromorphic.executors.native.kernels.events import SPARE_WORDS, list_size
 from neuromorphic.executors.native.kernels.graded import LARGEST_GRADED
 from neuromorphic.integers.numbers import INT32_MAX
-from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, Slots, SpikePool
+from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
 from neuromorphic.program import Program
 
 FEW_CHANNELS = 4  # up to here a group of a convolution has too few outputs to compute them side by side
@@ -77,9 +78,10 @@ class Held:
 
 def scratch(op: Conv) -> tuple[int, int]:
     """Return what a convolution by rows computes in: ints (sums, lists of spikes), and words (digits of an image)."""
-    channels, pixels = op.weights.shape[1], op.input_shape[1] * op.input_shape[2]
-    digits = (pixels + 1) * padded(channels, 2)  # of 16 bits
-    return SUMS_SIZE + pixels + 1 + channels * pixels, max(padded(channels, 64), -(-digits // 4))
+    (_, channels, *kernel), pixels = op.weights.shape, op.input_shape[1] * op.input_shape[2]
+    places, digits = PIXELS_AT_ONCE * math.prod(kernel), (pixels + 1) * padded(channels, 2)  # digits of 16 bits
+    window = channels * min(pixels, math.prod(kernel))
+    return SUMS_SIZE + pixels + 1 + channels * pixels + window, max(padded(channels, 64), places - (-digits // 4))
 
 
 class Layout:
@@ -123,7 +125,7 @@ class Layout:
             self.events[op.name] = self.bits.reserve(padded(op.size) // 64)
             if any(isinstance(reader, Dense) and self.dense_kind(reader) in _BY_LIST for reader in readers):
                 self.lists[op.name] = self.ints.reserve(list_size(op.size))
-            packs = isinstance(op, Delays) and not self.is_spikes(op.source)
+            packs = isinstance(op, (ShiftLIF, XyloLIF)) or (isinstance(op, Delays) and not self.is_spikes(op.source))
             if not packs and all(self._reads_bits(reader) for reader in readers):
                 return
         self.values[op.name] = self.ints.reserve(op.size)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from neuromorphic.bounds import ANY_STEPS, most_steps
 from neuromorphic.errors import ExecutorError, InputError
 from neuromorphic.executors.native import rows
+from neuromorphic.executors.native.images import address_of_images
 from neuromorphic.executors.native.interpreter import FINE, run_steps
 from neuromorphic.executors.native.layout import Held
 from neuromorphic.executors.native.operations import lay_out
@@ -96,12 +97,13 @@ class NativeNetwork:
         self._counts = np.zeros((batch, counts), dtype=np.int64)
         self._lock, self.time = Lock(), 0
         self.reset()  # zeros that were never written are not in memory yet: it would grow later
+        images = address_of_images() if (self._table[:, rows.KIND] == rows.IMAGE).any() else 0
         self._head = np.zeros(rows.HEAD_WIDTH, dtype=np.int64)
         self._head[:] = (
             self._table.ctypes.data, len(self._table),
             *(x.ctypes.data for x in (self._links, self._params, self._words, self._small)),
             *(x.ctypes.data for x in (self._ints, self._bits, self._counts)), ints, bits, counts,
-            self._port.low, self._port.high, batch, self._port.size,
+            self._port.low, self._port.high, batch, self._port.size, images,
         )  # fmt: skip
         self._address = self._head.ctypes.data
         self._pool: tuple[int, ThreadPoolExecutor] | None = None

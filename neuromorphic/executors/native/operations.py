@@ -18,7 +18,7 @@ from neuromorphic.executors.native.kernels.memory import FADED_AT_ONCE
 from neuromorphic.executors.native.layout import Held, Layout, padded
 from neuromorphic.integers.numbers import INT32_MAX, NumPy
 from neuromorphic.integers.resets import RESETS
-from neuromorphic.ops import Delay, Delays, Dense, Torus, XyloLIF
+from neuromorphic.ops import Delay, Delays, Dense, Torus
 from neuromorphic.ops.fast_weights import KEY_BITS
 from neuromorphic.ops.gate import SIGMOID
 from neuromorphic.ops.homeostatic_lif import OCTAVE
@@ -124,19 +124,33 @@ def _homeostatic(layout: Layout, op: Any) -> None:
     layout.variables[f"{op.name}.offset"] = Held(rows.AS_INTS, control + 3, domains, 1, 4)
 
 
-def _shift_lif(layout: Layout, op: Any) -> None:
+def _shift_lif(layout: Layout, op: Any, *weights: int) -> None:
     i, v, counter = layout.ints.reserve(op.size), layout.ints.reserve(op.size), layout.counts.reserve(1)
     layout.spike_counts[op.name] = counter
-    spikes = layout.values[op.name] if op.name in layout.values else layout.ints.reserve(op.size)
-    arrays = (layout.params.place(x) for x in (op.synapse_shift, op.membrane_shift, op.threshold, op.bias))
-    numbers, kind = (*arrays, i, v, counter, op.most_spikes, spikes), rows.SHIFT_NEURONS
-    if isinstance(op, XyloLIF):
-        widths = layout.params.place(np.array(op.widths, dtype=np.int32))
-        numbers, kind = (*numbers, layout.small.place(op.weights.T), widths), rows.XYLO_NEURONS
-    layout.row(kind, op, *numbers)
-    layout.hold(op, "spikes", spikes, form=rows.AS_BYTES)
+    arrays = (op.synapse_shift, op.membrane_shift, op.threshold, op.bias)
+    places = (layout.params.place(x) for x in arrays)
+    layout.row(rows.SHIFT_NEURONS, op, *places, i, v, counter, op.most_spikes, *weights)
+    layout.hold(op, "spikes", layout.values[op.name], form=rows.AS_BYTES)
     layout.hold(op, "i", i)
     layout.hold(op, "v", v)
+
+
+def _xylo_lif(layout: Layout, op: Any) -> None:
+    widths = layout.params.place(np.array(op.widths, dtype=np.int32))
+    _shift_lif(layout, op, layout.small.place(op.weights.T), widths)
+
+
+def _adaptive_lif(layout: Layout, op: Any) -> None:
+    a, theta, late = layout.ints.reserve(op.size), layout.ints.reserve(op.size), op.input_step == "previous"
+    currents = [layout.ints.reserve(op.size) for _ in range(2 * late)]
+    decay, threshold, jump = (layout.params.place(x) for x in (op.adaptation_decay, op.threshold, op.adaptation_jump))
+    layout.row(rows.RAISE, op, decay, threshold, a, theta, *currents)
+    _lif(layout, op, theta)
+    if late:
+        layout.rows[-1][[rows.NUM_SOURCES, rows.LINKS]] = 1, len(layout.links)
+        layout.links.append(currents[0])
+    layout.row(rows.RAISE_MORE, op, jump, a)
+    layout.hold(op, "a", a)
 
 
 def _delays(layout: Layout, op: Delays) -> None:
@@ -258,8 +272,12 @@ BUILDERS: Mapping[str, Callable[[Layout, Any], None]] = MappingProxyType(
         "Dense": _dense,
         "LIF": _lif,
         "HomeostaticLIF": _homeostatic,
+        "AdaptiveLIF": _adaptive_lif,
         "ShiftLIF": _shift_lif,
-        "XyloLIF": _shift_lif,
+        "XyloLIF": _xylo_lif,
+        "Delta": _delta,
+        "Sigma": _sigma,
+        "ReLU": _relu,
         "Readout": _readout,
         "Conv": convolution,
         "SumPool": pool,

@@ -108,7 +108,7 @@ def wide_program(most):
     return Program((Input("x", 1, -most, most), wide, Delta("d", "fc", ONE, shift=1)), num_steps=4)
 
 
-@pytest.mark.parametrize("executor", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("executor", ["native", "torch", "onnxruntime", "openvino"])
 def test_wide_changes_are_exact(executor):
     x = np.reshape([120, -120, 120, 119], (4, 1, 1))
     got = same.assert_equal(wide_program(120), x, executor).variables["d.delta"][:, 0, 0]

@@ -1,19 +1,21 @@
-"""Neurons that leak by a shift, and those that send changes: one by one in 64 bits, as they are defined."""
+"""Neurons that leak by a shift, that adapt, or that send changes: one by one in 64 bits, as they are defined."""
 
 from __future__ import annotations
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.kernels.passing import pack, publish
+from neuromorphic.executors.native.kernels.passing import pack
 from neuromorphic.executors.native.kernels.vectors import (
     between,
+    get_byte,
     get_int,
     get_long,
     get_signed_byte,
     put_int,
     put_long,
+    toward_zero,
 )
-from neuromorphic.integers.numbers import STATE_MAX
+from neuromorphic.integers.numbers import DECAY_BITS, STATE_MAX
 from neuromorphic.ops.shift_lif import HIGHEST, LOWEST
 
 at = get_long  # at(row, column)
@@ -34,65 +36,73 @@ def _leaked(x, shift):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _saturated(x):  # type: ignore[no-untyped-def]
-    return min(max(x, LOWEST), HIGHEST)
-
-
-@kernel
-def _fire(row, params, ints, n, i, u):  # type: ignore[no-untyped-def]
-    """Store current, membrane and spikes of a neuron; return the spikes."""
-    threshold, spikes = get_int(params, at(row, rows.P2) + n), 0
-    if u >= threshold:
-        spikes = min(u // threshold, at(row, rows.P7))
-        u -= spikes * threshold
-    put_int(ints, at(row, rows.P4) + n, i)
-    put_int(ints, at(row, rows.P5) + n, u)
-    put_int(ints, at(row, rows.P8) + n, spikes)
-    return spikes
-
-
-@kernel
-def _sent(row, ints, bits, counts, fired):  # type: ignore[no-untyped-def]
-    """Count the spikes of a step; where they are 0 and 1, also write them as bits."""
-    put_long(counts, at(row, rows.P6), get_long(counts, at(row, rows.P6)) + fired)
-    if at(row, rows.BITS) >= 0:
-        pack(ints + 4 * at(row, rows.P8), at(row, rows.SIZE), bits, at(row, rows.BITS))
-        publish(row, ints, bits)
-
-
-@kernel
-def fire_by_shifts(row, links, params, ints, bits, counts):  # type: ignore[no-untyped-def]
-    """One step of ``ShiftLIF``."""
-    fired = 0
-    for n in range(at(row, rows.SIZE)):
-        i = _saturated(get_int(ints, at(row, rows.P4) + n) + _total(ints, links, row, n))
-        i = _leaked(i, get_int(params, at(row, rows.P0) + n))
-        v = _leaked(get_int(ints, at(row, rows.P5) + n), get_int(params, at(row, rows.P1) + n))
-        fired += _fire(row, params, ints, n, i, _saturated(v + i + get_int(params, at(row, rows.P3) + n)))
-    _sent(row, ints, bits, counts, fired)
-
-
-@kernel
-def fire_on_xylo(row, links, params, small, ints, bits, counts):  # type: ignore[no-untyped-def]
-    """One step of ``XyloLIF``: event after event to the currents, then the neurons."""
-    size, current, weights, fired = at(row, rows.SIZE), at(row, rows.P4), at(row, rows.P9), 0
+def _deliver(row, links, params, small, ints, i_place):  # type: ignore[no-untyped-def]
+    """Add what events bring one after the other, each sum limited to 16 bits."""
+    size, weights = at(row, rows.SIZE), at(row, rows.P8)
     for s in range(at(row, rows.NUM_SOURCES)):
-        source = get_long(links, at(row, rows.LINKS) + s)
-        for j in range(get_int(params, at(row, rows.P10) + s)):
-            count = get_int(ints, source + j)
-            if count != 0:
+        source, width = get_long(links, at(row, rows.LINKS) + s), get_int(params, at(row, rows.P9) + s)
+        for j in range(width):
+            x = get_int(ints, source + j)
+            if x != 0:
                 for n in range(size):
-                    brought = count * get_signed_byte(small, weights + n)
-                    put_int(ints, current + n, _saturated(get_int(ints, current + n) + brought))
+                    i = get_int(ints, i_place + n) + x * get_signed_byte(small, weights + n)
+                    put_int(ints, i_place + n, min(max(i, LOWEST), HIGHEST))
             weights += size
+
+
+@kernel
+def fire_by_shifts(row, links, params, small, ints, bits, counts):  # type: ignore[no-untyped-def]
+    """One step of ``ShiftLIF``, or, with weights, of ``XyloLIF``: spikes to ``ints``, their sum to ``counts``."""
+    out, i_place, v_place = at(row, rows.OUT), at(row, rows.P4), at(row, rows.P5)
+    size, most, in_order = at(row, rows.SIZE), at(row, rows.P7), at(row, rows.P8) >= 0
+    fired = get_long(counts, at(row, rows.P6))
+    if in_order:
+        _deliver(row, links, params, small, ints, i_place)
     for n in range(size):
-        i = _leaked(get_int(ints, current + n), get_int(params, at(row, rows.P0) + n))
-        v = get_int(ints, at(row, rows.P5) + n)
-        fall = v - _leaked(v, get_int(params, at(row, rows.P1) + n))
-        change = _saturated(i + (LOWEST if fall == LOWEST else -fall))
-        change = _saturated(change + get_int(params, at(row, rows.P3) + n))
-        fired += _fire(row, params, ints, n, i, _saturated(v + change))
-    _sent(row, ints, bits, counts, fired)
+        i, v, bias = get_int(ints, i_place + n), get_int(ints, v_place + n), get_int(params, at(row, rows.P3) + n)
+        if not in_order:
+            i = min(max(i + _total(ints, links, row, n), LOWEST), HIGHEST)
+        i = _leaked(i, get_int(params, at(row, rows.P0) + n))
+        held = _leaked(v, get_int(params, at(row, rows.P1) + n))
+        if in_order:  # what changes is limited first
+            change = min(max(i + (held - v if v - held > LOWEST else LOWEST), LOWEST), HIGHEST)
+            v += min(max(change + bias, LOWEST), HIGHEST)
+        else:
+            v = held + i + bias
+        v = min(max(v, LOWEST), HIGHEST)
+        threshold, spikes = get_int(params, at(row, rows.P2) + n), 0
+        if v >= threshold:
+            spikes = min(v // threshold, most)
+            v -= spikes * threshold
+        put_int(ints, i_place + n, i)
+        put_int(ints, v_place + n, v)
+        put_int(ints, out + n, spikes)
+        fired += spikes
+    put_long(counts, at(row, rows.P6), fired)
+    if at(row, rows.BITS) >= 0:  # one spike at most
+        pack(ints + 4 * out, size, bits, at(row, rows.BITS))
+
+
+@kernel
+def raise_thresholds(row, links, params, ints):  # type: ignore[no-untyped-def]
+    """Before a step of ``AdaptiveLIF``: its thresholds; and the current of the step before, if it reads that."""
+    a, theta, late, current = at(row, rows.P2), at(row, rows.P3), at(row, rows.P4), at(row, rows.P5)
+    for n in range(at(row, rows.SIZE)):
+        raised = toward_zero(get_int(ints, a + n) * get_int(params, at(row, rows.P0) + n), DECAY_BITS)
+        put_int(ints, a + n, raised)
+        put_int(ints, theta + n, min(raised + get_int(params, at(row, rows.P1) + n), STATE_MAX))
+        if late >= 0:
+            put_int(ints, late + n, get_int(ints, current + n))
+            put_int(ints, current + n, _total(ints, links, row, n))
+
+
+@kernel
+def raise_by_spikes(row, params, ints, bits):  # type: ignore[no-untyped-def]
+    """After it: the jumps of those that fired."""
+    a = at(row, rows.P1)
+    for n in range(at(row, rows.SIZE)):
+        if get_byte(bits, 8 * at(row, rows.BITS) + (n >> 3)) >> (n & 7) & 1:
+            put_int(ints, a + n, min(get_int(ints, a + n) + get_int(params, at(row, rows.P0) + n), STATE_MAX))
 
 
 @kernel

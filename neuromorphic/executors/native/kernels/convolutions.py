@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.executors.native import rows
-from neuromorphic.executors.native.compiled import kernel
+from neuromorphic.executors.native.compiled import kernel, pasted
 from neuromorphic.executors.native.kernels.image_instructions import (
     OUTPUTS_A_ROW,
     PIXELS_AT_ONCE,
@@ -29,12 +29,12 @@ from neuromorphic.executors.native.kernels.image_instructions import (
     add_short_row,
     add_ternary_pair,
     byte_row,
-    no_image_sums,
     no_row,
     no_short_row,
+    no_sums_of_pixels,
     put_row,
     put_short_row,
-    put_sums,
+    put_sums_of_pixels,
     put_turned,
     ternary_row,
 )
@@ -46,12 +46,13 @@ from neuromorphic.executors.native.kernels.vectors import (
     lowest_one,
     put_half,
     put_int,
+    put_long,
     put_word,
 )
 
 at = get_long  # at(row, column)
 _ONE = np.uint64(1)
-TURNED = 8  # windows whose sums are turned from [window, channel] to [channel, window] at once
+TURNED = 16  # windows whose sums are turned from [window, channel] to [channel, window] at once: a line of the cache
 SUMS_SIZE = TURNED * OUTPUTS_A_ROW
 
 
@@ -112,56 +113,59 @@ def _list_spikes(bits, place, first, channels, pixels, width, spare, ints, start
     put_int(ints, starts + pixels, n)
 
 
-def _make_gather(no: Any, load: Any, put: Any, add: Any, most: int, fields: int) -> Any:
-    @kernel
-    def gather(params, shape, weights, base, ints, starts, listed, y, x, target):  # type: ignore[no-untyped-def]
-        """Add up the rows of the spikes in the window whose first place is ``(y, x)``."""
-        channels, height = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.HEIGHT)
-        width, columns = get_int(params, shape + rows.WIDTH), get_int(params, shape + rows.KERNEL_X)
-        step_y, step_x = get_int(params, shape + rows.DILATION_Y), get_int(params, shape + rows.DILATION_X)
-        length = columns if step_x == 1 else 1  # places of a window's row that are neighbours in the image
-        sums, free, wrote = no(), most, 0
-        for k in range(get_int(params, shape + rows.KERNEL_Y)):
-            row = y + k * step_y
-            if row < 0 or row >= height:
-                continue
+@kernel
+def _list_rows(params, shape, base, ints, starts, listed, y, x, target):  # type: ignore[no-untyped-def]
+    """List the rows of the spikes in the window whose first place is ``(y, x)``; return how many there are."""
+    channels, height = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.HEIGHT)
+    width, columns = get_int(params, shape + rows.WIDTH), get_int(params, shape + rows.KERNEL_X)
+    step_y, step_x = get_int(params, shape + rows.DILATION_Y), get_int(params, shape + rows.DILATION_X)
+    length, n = columns if step_x == 1 else 1, 0  # places of a window's row that are neighbours in the image
+    for k in range(get_int(params, shape + rows.KERNEL_Y)):
+        row = y + k * step_y
+        if row >= 0 and row < height:
             for m in range(0, columns, length):
                 first = x + m * step_x
                 begin, end = max(first, 0), min(first + length, width)
-                if begin >= end:
-                    continue
-                e, stop = get_int(ints, starts + row * width + begin), get_int(ints, starts + row * width + end)
-                moved = base + (k * columns + m - first) * channels
-                while e < stop:
-                    until = min(stop, e + free)
-                    free -= until - e
-                    for i in range(e, until):
-                        sums = sums + load(weights, moved + get_int(ints, listed + i))
-                    e = until
-                    if free == 0:  # the next one could be more than a lane holds
-                        if wrote:
-                            add(ints, target, sums, most * fields)
-                        else:
-                            put(ints, target, sums, most * fields)
-                        sums, free, wrote = no(), most, 1
-        if wrote:
-            add(ints, target, sums, (most - free) * fields)
-        else:
-            put(ints, target, sums, (most - free) * fields)
-
-    return gather
+                if begin < end:
+                    e, stop = get_int(ints, starts + row * width + begin), get_int(ints, starts + row * width + end)
+                    moved = base + (k * columns + m - first) * channels
+                    for i in range(stop - e):
+                        put_int(ints, target + n + i, moved + get_int(ints, listed + e + i))
+                    n += stop - e
+    return n
 
 
-_gather_ternary = _make_gather(no_row, ternary_row, put_row, add_row, 127, 1)  # fields up to 2 in a byte
-_gather_bytes = _make_gather(no_short_row, byte_row, put_short_row, add_short_row, 258, 0)  # 127 in 16 bits
+def _make_sum(no: Any, load: Any, put: Any, add: Any, most: int, fields: int) -> Any:
+    @kernel
+    def sum_rows(weights, ints, listed, count, target):  # type: ignore[no-untyped-def]
+        """Add up the rows of a list, at most as many at a time as a lane holds."""
+        start = 0
+        while True:
+            stop, sums = min(start + most, count), no()
+            for i in range(start, stop):
+                sums = sums + load(weights, get_int(ints, listed + i))
+            if start == 0:
+                put(ints, target, sums, stop * fields)
+            else:
+                add(ints, target, sums, (stop - start) * fields)
+            if stop == count:
+                break
+            start = stop
+
+    return sum_rows
+
+
+_sum_ternary = _make_sum(no_row, ternary_row, put_row, add_row, 127, 1)  # fields up to 2 in a byte
+_sum_bytes = _make_sum(no_short_row, byte_row, put_short_row, add_short_row, 258, 0)  # 127 in 16 bits
 
 
 @kernel
 def _put_windows(ints, sums, count, channels, target, stride, shift, more):  # type: ignore[no-untyped-def]
-    """Write sums ``[count, 64]`` of some windows to ``[channels, windows]``, shifted to the left."""
-    whole = channels & ~7 if count == TURNED else 0
+    """Write sums ``[count, 64]`` of some windows to ``[channels, windows]``, shifted to the left; with ``more`` add."""
+    whole = channels & ~7 if count == TURNED and more == 0 else 0
     for c in range(0, whole, 8):
-        put_turned(ints, sums + c, OUTPUTS_A_ROW, target + c * stride, stride, shift, more)
+        for i in range(0, TURNED, 8):
+            put_turned(ints, sums + i * OUTPUTS_A_ROW + c, OUTPUTS_A_ROW, target + c * stride + i, stride, shift)
     for c in range(whole, channels):
         for i in range(count):
             where = target + c * stride + i
@@ -169,7 +173,7 @@ def _put_windows(ints, sums, count, channels, target, stride, shift, more):  # t
             put_int(ints, where, value + get_int(ints, where) if more else value)
 
 
-@kernel
+@pasted
 def _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spare, out):  # type: ignore[no-untyped-def]
     """Convolve an image of spikes by their lists."""
     channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
@@ -181,6 +185,7 @@ def _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spar
     pad_y, pad_x = get_int(params, shape + rows.PADDING_Y), get_int(params, shape + rows.PADDING_X)
     sums, starts = spare_ints, spare_ints + SUMS_SIZE
     listed, base = starts + pixels + 1, 0
+    window = listed + channels * pixels
     for group in range(get_int(params, shape + rows.GROUPS)):
         _list_spikes(bits, place, group * channels * pixels, channels, pixels, width, spare, ints, starts, listed)
         for first in range(0, outputs, OUTPUTS_A_ROW):
@@ -190,10 +195,11 @@ def _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spar
                 count = min(TURNED, windows - start)
                 for i in range(count):
                     y, x, where = oy * stride_y - pad_y, ox * stride_x - pad_x, sums + i * OUTPUTS_A_ROW
+                    found = _list_rows(params, shape, base, ints, starts, listed, y, x, window)
                     if ternary:
-                        _gather_ternary(params, shape, weights, base, ints, starts, listed, y, x, where)
+                        _sum_ternary(weights, ints, window, found, where)
                     else:
-                        _gather_bytes(params, shape, weights, base, ints, starts, listed, y, x, where)
+                        _sum_bytes(weights, ints, window, found, where)
                     ox += 1
                     if ox == out_width:
                         oy, ox = oy + 1, 0
@@ -202,14 +208,14 @@ def _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spar
 
 
 @kernel
-def _split_image(ints, source, bits, place, first, channels, stride, pixels, digit, spare):  # type: ignore[no-untyped-def]
+def _split_image(ints, source, bits, place, first, channels, stride, pixels, digit, target):  # type: ignore[no-untyped-def]
     """Write one digit of 16 bits of every value of an image, ``[pixels, stride]``; return whether there is another.
 
     The image lies in ``ints``, or, where ``source`` is -1, in ``bits``. A pixel of zeros stands before the first.
     """
     low, high = 0, 0
     for i in range(stride):
-        put_half(bits, spare + i, 0)
+        put_half(target, i, 0)
     for c in range(channels):
         for p in range(pixels):
             if source >= 0:
@@ -217,49 +223,40 @@ def _split_image(ints, source, bits, place, first, channels, stride, pixels, dig
             else:
                 x = np.int64(load_bits(bits, place, first + c * pixels + p, 1))
             low, high = min(low, x), max(high, x)
-            put_half(bits, spare + (p + 1) * stride + c, (x + (1 << 15)) >> 16 if digit else x)
+            put_half(target, (p + 1) * stride + c, (x + (1 << 15)) >> 16 if digit else x)
     for p in range(pixels if stride > channels else 0):
-        put_half(bits, spare + (p + 1) * stride + channels, 0)
+        put_half(target, (p + 1) * stride + channels, 0)
     return low < -(1 << 15) or high >= 1 << 15
 
 
 @kernel
-def _pixel(params, shape, address, stride, oy, ox, ky, kx):  # type: ignore[no-untyped-def]
-    """Return the address of a pixel of a window, or of the zeros before the image."""
-    y = oy * get_int(params, shape + rows.STRIDE_Y) - get_int(params, shape + rows.PADDING_Y)
-    x = ox * get_int(params, shape + rows.STRIDE_X) - get_int(params, shape + rows.PADDING_X)
-    y, x = y + ky * get_int(params, shape + rows.DILATION_Y), x + kx * get_int(params, shape + rows.DILATION_X)
+def _list_places(params, shape, address, stride, window, target):  # type: ignore[no-untyped-def]
+    """Write the address of every place of a window; of one outside the image, that of the zeros before it."""
     height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
-    inside = y >= 0 and y < height and x >= 0 and x < width
-    return address + 2 * stride * (y * width + x + 1) if inside else address
+    out_width, columns = get_int(params, shape + rows.OUT_WIDTH), get_int(params, shape + rows.KERNEL_X)
+    oy, ox, n = window // out_width, window % out_width, 0
+    for k in range(get_int(params, shape + rows.KERNEL_Y)):
+        y = oy * get_int(params, shape + rows.STRIDE_Y) - get_int(params, shape + rows.PADDING_Y)
+        y += k * get_int(params, shape + rows.DILATION_Y)
+        for m in range(columns):
+            x = ox * get_int(params, shape + rows.STRIDE_X) - get_int(params, shape + rows.PADDING_X)
+            x += m * get_int(params, shape + rows.DILATION_X)
+            inside = y >= 0 and y < height and x >= 0 and x < width
+            place = y * width + x + 1 if inside else 0
+            put_long(target, PIXELS_AT_ONCE * n, address + 2 * stride * place)
+            n += 1
 
 
 def _make_multiply(add_pair: Any) -> Any:
     @kernel
-    def multiply(params, shape, weights, base, address, stride, window, ints, target):  # type: ignore[no-untyped-def]
-        """Multiply the windows from number ``window`` with all rows."""
-        channels, out_width = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUT_WIDTH)
-        y0, x0 = window // out_width, window % out_width
-        y1, x1 = (window + 1) // out_width, (window + 1) % out_width
-        y2, x2 = (window + 2) // out_width, (window + 2) % out_width
-        y3, x3 = (window + 3) // out_width, (window + 3) % out_width
-        held = (no_image_sums(), no_image_sums(), no_image_sums(), no_image_sums())
-        row = base
-        for k in range(get_int(params, shape + rows.KERNEL_Y)):
-            for m in range(get_int(params, shape + rows.KERNEL_X)):
-                pixels = (
-                    _pixel(params, shape, address, stride, y0, x0, k, m),
-                    _pixel(params, shape, address, stride, y1, x1, k, m),
-                    _pixel(params, shape, address, stride, y2, x2, k, m),
-                    _pixel(params, shape, address, stride, y3, x3, k, m),
-                )
-                for pair in range(stride >> 1):
-                    held = add_pair(weights, row + 2 * pair, pixels, pair, held)
-                row += channels
-        put_sums(ints, target, held[0])
-        put_sums(ints, target + OUTPUTS_A_ROW, held[1])
-        put_sums(ints, target + 2 * OUTPUTS_A_ROW, held[2])
-        put_sums(ints, target + 3 * OUTPUTS_A_ROW, held[3])
+    def multiply(weights, base, channels, taps, places, ints, target):  # type: ignore[no-untyped-def]
+        """Multiply the places of four windows with all rows."""
+        held = no_sums_of_pixels()
+        for tap in range(taps):
+            row, pixels = base + tap * channels, places + 8 * PIXELS_AT_ONCE * tap
+            for pair in range((channels + 1) >> 1):
+                held = add_pair(weights, row + 2 * pair, pixels, pair, held)
+        put_sums_of_pixels(ints, target, held)
 
     return multiply
 
@@ -267,7 +264,7 @@ def _make_multiply(add_pair: Any) -> Any:
 _multiply_ternary, _multiply_bytes = _make_multiply(add_ternary_pair), _make_multiply(add_byte_pair)
 
 
-@kernel
+@pasted
 def _values(params, shape, weights, ternary, ints, spare_ints, source, bits, place, spare, out):  # type: ignore[no-untyped-def]
     """Convolve an image of values, or of spikes where ``source`` is -1, digit by digit."""
     channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
@@ -275,43 +272,43 @@ def _values(params, shape, weights, ternary, ints, spare_ints, source, bits, pla
     windows = get_int(params, shape + rows.OUT_HEIGHT) * get_int(params, shape + rows.OUT_WIDTH)
     taps = get_int(params, shape + rows.KERNEL_Y) * get_int(params, shape + rows.KERNEL_X)
     stride, shift, sums, base = (channels + 1) & ~1, get_int(params, shape + rows.SHIFT), spare_ints, 0
+    places = bits + 8 * spare
+    address = places + 8 * PIXELS_AT_ONCE * taps
     for group in range(get_int(params, shape + rows.GROUPS)):
         more = True
         for digit in range(2):
             if more:
                 first = group * channels * pixels
-                more = _split_image(ints, source, bits, place, first, channels, stride, pixels, digit, 4 * spare)
+                more = _split_image(ints, source, bits, place, first, channels, stride, pixels, digit, address)
                 row = base
                 for chunk in range(0, outputs, OUTPUTS_A_ROW):
                     valid = min(OUTPUTS_A_ROW, outputs - chunk)
                     target = out + (group * outputs + chunk) * windows
                     for start in range(0, windows, TURNED):
                         for i in range(0, TURNED, PIXELS_AT_ONCE):
-                            where, window = sums + i * OUTPUTS_A_ROW, start + i
+                            for j in range(PIXELS_AT_ONCE):
+                                _list_places(params, shape, address, stride, start + i + j, places + 8 * j)
+                            where = sums + i * OUTPUTS_A_ROW
                             if ternary:
-                                _multiply_ternary(
-                                    params, shape, weights, row, bits + 8 * spare, stride, window, ints, where
-                                )
+                                _multiply_ternary(weights, row, channels, taps, places, ints, where)
                             else:
-                                _multiply_bytes(
-                                    params, shape, weights, row, bits + 8 * spare, stride, window, ints, where
-                                )
+                                _multiply_bytes(weights, row, channels, taps, places, ints, where)
                         count = min(TURNED, windows - start)
                         _put_windows(ints, sums, count, valid, target + start, windows, shift, 16 * digit)
                     row += taps * channels
         base += (outputs + OUTPUTS_A_ROW - 1) // OUTPUTS_A_ROW * taps * channels
 
 
-@kernel
+@pasted
 def convolve(row, params, words, small, ints, bits):  # type: ignore[no-untyped-def]
     """Convolve by the list of spikes, or pair by pair where the source is no spikes or too many of them."""
-    shape, weights, ternary, out = at(row, rows.P0), at(row, rows.P1), at(row, rows.P2), at(row, rows.OUT)
-    spare_ints, spare, most = at(row, rows.P3), at(row, rows.P4), at(row, rows.P5)
+    shape, weights, ternary, out = at(row, rows.P1), at(row, rows.P2), at(row, rows.P3), at(row, rows.OUT)
+    spare_ints, spare, most = at(row, rows.P4), at(row, rows.P5), at(row, rows.P6)
     source, place = at(row, rows.SOURCE), at(row, rows.SOURCE_BITS)
     weights = words + 8 * weights if ternary else small + weights
     if place >= 0:
         source, spikes = -1, 0
-        for w in range(at(row, rows.P6)):
+        for w in range(at(row, rows.P7)):
             spikes += count_ones(get_word(bits, place + w))
         if spikes <= most:
             _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spare, out)

@@ -61,7 +61,6 @@ no_row, no_short_row = (
     emitted(ROW)(lambda builder: ROW.constant(0)),
     emitted(SHORT_ROW)(lambda builder: SHORT_ROW.constant(0)),
 )
-no_image_sums = emitted(SUMS)(lambda builder: SUMS.constant(0))
 
 
 def _make_put(kind: Vector, extend: str, adds: bool) -> Any:
@@ -77,12 +76,6 @@ def _make_put(kind: Vector, extend: str, adds: bool) -> Any:
 put_row, put_short_row = _make_put(ROW, "zext", adds=False), _make_put(SHORT_ROW, "sext", adds=False)
 add_row, add_short_row = _make_put(ROW, "zext", adds=True), _make_put(SHORT_ROW, "sext", adds=True)
 """``put_row(address, index, row, less)``: write 64 integers ``row - less``, or add them to what is there."""
-
-
-@emitted(types.void, types.int64, types.int64, SUMS)
-def put_sums(builder: Any, address: Any, index: Any, sums: Any) -> None:
-    """Write 64 integers."""
-    builder.store(sums, item_at(builder, address, index, 4, SUMS.llvm), align=4)
 
 
 def _pair_products(builder: Any, weights: Any, x: Any) -> Any:
@@ -106,6 +99,34 @@ def _pair_products(builder: Any, weights: Any, x: Any) -> Any:
     return found[0] if parts == 1 else _shuffled(builder, *found, [*range(16)])
 
 
+_PARTS = OUTPUTS_A_ROW // 16
+_HELD = types.UniTuple(_PART, PIXELS_AT_ONCE * _PARTS)
+
+
+@intrinsic
+def no_sums_of_pixels(typing: Any) -> Any:
+    """Return zeros: the sums of four pixels, 64 integers each, in registers."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.make_tuple(builder, sig.return_type, [_PART.constant(0)] * len(_HELD))
+
+    return _HELD(), build
+
+
+@intrinsic
+def put_sums_of_pixels(typing: Any, ints: Any, target: Any, held: Any) -> Any:
+    """Write the sums of four pixels, pixel by pixel."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        ints, target, held = args
+        for i, part in enumerate(cgutils.unpack_tuple(builder, held, len(_HELD))):
+            place = builder.add(target, ir.Constant(I64, 16 * i))
+            builder.store(part, item_at(builder, ints, place, 4, _PART.llvm), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, _HELD), build
+
+
 def _make_add_pair(ternary: bool) -> Any:
     @intrinsic
     def add_pair(typing: Any, weights: Any, row: Any, pixels: Any, pair: Any, held: Any) -> Any:
@@ -120,21 +141,16 @@ def _make_add_pair(ternary: bool) -> Any:
             for start in range(0, OUTPUTS_A_ROW, 16):
                 places = [place for i in range(start, start + 16) for place in (i, OUTPUTS_A_ROW + i)]
                 parts.append(builder.sext(_shuffled(builder, first, second, places), _PAIRS.llvm))
-            results = []
-            for pixel, sums in zip(
-                cgutils.unpack_tuple(builder, pixels, PIXELS_AT_ONCE),
-                cgutils.unpack_tuple(builder, held, PIXELS_AT_ONCE),
-                strict=True,
-            ):
-                both = builder.load(item_at(builder, pixel, pair, 4, I32), align=2)
+            sums = list(cgutils.unpack_tuple(builder, held, len(_HELD)))
+            for pixel in range(PIXELS_AT_ONCE):
+                address = builder.load(item_at(builder, pixels, ir.Constant(I64, pixel), 8, I64), align=8)
+                both = builder.load(item_at(builder, address, pair, 4, I32), align=2)
                 x = builder.bitcast(splat(builder, both, _PART), _PAIRS.llvm)
-                products = [_pair_products(builder, part, x) for part in parts]
-                low, high = (_shuffled(builder, *products[i : i + 2], [*range(32)]) for i in (0, 2))
-                results.append(builder.add(sums, _shuffled(builder, low, high, [*range(64)])))
-            return context.make_tuple(builder, sig.return_type, results)
+                for i, part in enumerate(parts, _PARTS * pixel):
+                    sums[i] = builder.add(sums[i], _pair_products(builder, part, x))
+            return context.make_tuple(builder, sig.return_type, sums)
 
-        addresses, sums = types.UniTuple(types.int64, PIXELS_AT_ONCE), types.UniTuple(SUMS, PIXELS_AT_ONCE)
-        return sums(types.int64, types.int64, addresses, types.int64, sums), build
+        return _HELD(types.int64, types.int64, types.int64, types.int64, _HELD), build
 
     return add_pair
 
@@ -142,30 +158,24 @@ def _make_add_pair(ternary: bool) -> Any:
 add_ternary_pair, add_byte_pair = _make_add_pair(ternary=True), _make_add_pair(ternary=False)
 """``add_ternary_pair(weights, row, pixels, pair, held)``: add the products of two rows of weights with two values each.
 
-``pixels`` are four addresses of values of 16 bits, of which those of number ``2 pair`` and ``2 pair + 1`` are taken;
-``held`` are the sums of those four pixels.
+At ``pixels`` stand four addresses of values of 16 bits, of which those of number ``2 pair`` and ``2 pair + 1`` are
+taken; ``held`` are the sums of those four pixels.
 """
 
 
-@emitted(types.void, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
-def put_turned(
-    builder: Any, ints: Any, source: Any, stride: Any, target: Any, out_stride: Any, shift: Any, more: Any
-) -> None:
-    """Write eight rows of eight integers as columns, shifted to the left twice; add them where ``more`` is not 0."""
+@emitted(types.void, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
+def put_turned(builder: Any, ints: Any, source: Any, stride: Any, target: Any, out_stride: Any, shift: Any) -> None:
+    """Write eight rows of eight integers as columns, shifted to the left."""
     at = lambda place, step, i: builder.add(place, builder.mul(step, ir.Constant(I64, i)))  # noqa: E731
     rows = [
         builder.load(item_at(builder, ints, at(source, stride, i), 4, INTS.llvm), align=4) for i in range(INTS.lanes)
     ]
     for width in (4, 2, 1):  # swap blocks of this many on both sides of the diagonal
-        low = [i for i in range(8) if not i & width]
         near = [lane if not lane & width else 8 + lane - width for lane in range(8)]
         far = [lane + width if not lane & width else 8 + lane for lane in range(8)]
-        for i in low:
+        for i in (i for i in range(8) if not i & width):
             a, b = rows[i], rows[i + width]
             rows[i], rows[i + width] = _shuffled(builder, a, b, near), _shuffled(builder, a, b, far)
-    adds = builder.icmp_signed("!=", more, ir.Constant(I64, 0))
     for i, row in enumerate(rows):
         where = item_at(builder, ints, at(target, out_stride, i), 4, INTS.llvm)
-        row = builder.shl(builder.shl(row, splat(builder, shift, INTS)), splat(builder, more, INTS))
-        held = builder.select(adds, builder.load(where, align=4), INTS.constant(0))
-        builder.store(builder.add(row, held), where, align=4)
+        builder.store(builder.shl(row, splat(builder, shift, INTS)), where, align=4)

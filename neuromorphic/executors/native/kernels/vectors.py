@@ -175,6 +175,13 @@ put_word, put_long = _make_put(64, types.uint64), _make_put(64)
 put_int, put_half, put_byte = _make_put(32), _make_put(16), _make_put(8)
 
 
+@emitted(types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
+def call_at(builder: Any, address: Any, row: Any, head: Any, ints: Any, bits: Any) -> Any:
+    """Call the function of these numbers that stands at an address."""
+    kind = ir.FunctionType(I64, [I64] * 4)
+    return builder.call(builder.inttoptr(address, kind.as_pointer()), (row, head, ints, bits))
+
+
 def _make_shift(name: str) -> Any:
     return emitted(INTS, INTS, types.int64)(lambda b, x, bits: getattr(b, name)(x, splat(b, bits, INTS)))
 
@@ -186,6 +193,12 @@ shift_left, shift_right, shift_right_signed = _make_shift("shl"), _make_shift("l
 def greater(builder: Any, x: Any, y: Any) -> Any:
     """Return all ones where ``x > y``, signed, and zero elsewhere."""
     return builder.sext(builder.icmp_signed(">", x, y), INTS.llvm)
+
+
+@emitted(INTS, INTS, INTS)
+def larger(builder: Any, x: Any, y: Any) -> Any:
+    """Return the larger ones of eight integers each."""
+    return builder.select(builder.icmp_signed(">", x, y), x, y)
 
 
 @emitted(types.uint64, INTS)

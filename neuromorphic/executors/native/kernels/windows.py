@@ -7,7 +7,18 @@ import numpy as np
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.convolutions import load_bits
-from neuromorphic.executors.native.kernels.vectors import get_int, get_long, get_signed_byte, put_int, put_word
+from neuromorphic.executors.native.kernels.vectors import (
+    get_int,
+    get_long,
+    get_signed_byte,
+    larger,
+    load_ints,
+    put_int,
+    put_word,
+    shift_left,
+    splat_ints,
+    store_ints,
+)
 
 at = get_long  # at(row, column)
 SUM, LARGEST, WEIGHED = range(3)
@@ -16,61 +27,79 @@ _ONE = np.uint64(1)
 
 
 @kernel
-def _first_window(place, stride):  # type: ignore[no-untyped-def]
-    """Return the first window whose place, ``stride`` times its number less ``place``, is not outside."""
-    return (place + stride - 1) // stride if place > 0 else 0
+def _weight(kind, small, weights, i):  # type: ignore[no-untyped-def]
+    return get_signed_byte(small, weights + i) if kind == WEIGHED else 1
 
 
 @kernel
-def _slide(kind, weight, ints, source, target, count, stride):  # type: ignore[no-untyped-def]
-    """Take one place of each window of a row into what the windows hold so far."""
-    if kind == LARGEST:
-        for i in range(count):
-            put_int(ints, target + i, max(get_int(ints, target + i), get_int(ints, source + i * stride)))
-    elif stride == 1:
-        for i in range(count):
-            put_int(ints, target + i, get_int(ints, target + i) + weight * get_int(ints, source + i))
-    else:
-        for i in range(count):
-            put_int(ints, target + i, get_int(ints, target + i) + weight * get_int(ints, source + i * stride))
+def _one_window(kind, params, shape, small, weights, ints, image, y, x):  # type: ignore[no-untyped-def]
+    """Return what one window gives whose first place is ``(y, x)``; places outside the image count nothing."""
+    height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
+    kernel_y, kernel_x = get_int(params, shape + rows.KERNEL_Y), get_int(params, shape + rows.KERNEL_X)
+    found, tap = _LOWEST if kind == LARGEST else 0, weights
+    for _ in range(get_int(params, shape + rows.CHANNELS)):
+        for k in range(kernel_y):
+            row = y + k * get_int(params, shape + rows.DILATION_Y)
+            for m in range(kernel_x):
+                column = x + m * get_int(params, shape + rows.DILATION_X)
+                if row >= 0 and row < height and column >= 0 and column < width:
+                    value = get_int(ints, image + row * width + column)
+                    found = max(found, value) if kind == LARGEST else found + _weight(kind, small, tap, 0) * value
+                tap += 1
+        image += height * width
+    return found
+
+
+@kernel
+def _eight_windows(kind, params, shape, small, weights, ints, image, y, x):  # type: ignore[no-untyped-def]
+    """Return what eight neighbours give, all of whose columns lie in the image."""
+    height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
+    kernel_y, kernel_x = get_int(params, shape + rows.KERNEL_Y), get_int(params, shape + rows.KERNEL_X)
+    found, tap = splat_ints(_LOWEST if kind == LARGEST else 0), weights
+    for _ in range(get_int(params, shape + rows.CHANNELS)):
+        for k in range(kernel_y):
+            row = y + k * get_int(params, shape + rows.DILATION_Y)
+            if row >= 0 and row < height:
+                place = image + row * width + x
+                for m in range(kernel_x):
+                    values = load_ints(ints, place + m * get_int(params, shape + rows.DILATION_X))
+                    if kind == LARGEST:
+                        found = larger(found, values)
+                    else:
+                        found = found + splat_ints(_weight(kind, small, tap, m)) * values
+            tap += kernel_x
+        image += height * width
+    return found
 
 
 @kernel
 def slide_windows(row, params, small, ints):  # type: ignore[no-untyped-def]
-    """Pool, or convolve with 8-bit weights: each place of the windows goes along a row of them at once."""
-    shape, kind, weights = at(row, rows.P0), at(row, rows.P1), at(row, rows.P2)
+    """Pool, or convolve with 8-bit weights: eight neighbours at once where they lie side by side within the image."""
+    shape, kind, weights, out = at(row, rows.P1), at(row, rows.P2), at(row, rows.P3), at(row, rows.OUT)
     channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
-    height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
+    pixels, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
     out_height, out_width = get_int(params, shape + rows.OUT_HEIGHT), get_int(params, shape + rows.OUT_WIDTH)
-    kernel_y, kernel_x = get_int(params, shape + rows.KERNEL_Y), get_int(params, shape + rows.KERNEL_X)
-    stride_y, stride_x = get_int(params, shape + rows.STRIDE_Y), get_int(params, shape + rows.STRIDE_X)
-    pad_y, pad_x = get_int(params, shape + rows.PADDING_Y), get_int(params, shape + rows.PADDING_X)
-    step_y, step_x = get_int(params, shape + rows.DILATION_Y), get_int(params, shape + rows.DILATION_X)
-    shift, taps = get_int(params, shape + rows.SHIFT), kernel_y * kernel_x
+    kernel_x, stride_x = get_int(params, shape + rows.KERNEL_X), get_int(params, shape + rows.STRIDE_X)
+    pad_x, shift = get_int(params, shape + rows.PADDING_X), get_int(params, shape + rows.SHIFT)
+    taps, pixels = get_int(params, shape + rows.KERNEL_Y) * kernel_x, pixels * width
+    first, last = min(pad_x, out_width), width + pad_x - (kernel_x - 1) * get_int(params, shape + rows.DILATION_X)
+    last = first if stride_x > 1 or last - first < 8 else min(last, out_width)  # those between lie within
     for o in range(outputs * get_int(params, shape + rows.GROUPS)):
-        image = at(row, rows.SOURCE) + o // outputs * channels * height * width
+        image, tap = at(row, rows.SOURCE) + o // outputs * channels * pixels, weights + o * channels * taps
         for oy in range(out_height):
-            target = at(row, rows.OUT) + (o * out_height + oy) * out_width
-            for i in range(out_width):
-                put_int(ints, target + i, _LOWEST if kind == LARGEST else 0)
-            for c in range(channels):
-                for k in range(kernel_y):
-                    y = oy * stride_y - pad_y + k * step_y
-                    if y < 0 or y >= height:
-                        continue
-                    for m in range(kernel_x):
-                        weight = 1
-                        if kind == WEIGHED:
-                            weight = get_signed_byte(small, weights + (o * channels + c) * taps + k * kernel_x + m)
-                        moved = m * step_x - pad_x
-                        first = _first_window(-moved, stride_x)
-                        last = min(_first_window(width - moved, stride_x), out_width)
-                        if weight != 0 and first < last:
-                            place = image + (c * height + y) * width + first * stride_x + moved
-                            _slide(kind, weight, ints, place, target + first, last - first, stride_x)
-            if shift:
-                for i in range(out_width):
-                    put_int(ints, target + i, get_int(ints, target + i) << shift)
+            y = oy * get_int(params, shape + rows.STRIDE_Y) - get_int(params, shape + rows.PADDING_Y)
+            ox = 0
+            while ox < out_width:
+                if ox >= first and ox < last:
+                    ox = min(ox, last - 8)  # the last eight overlap
+                    eight = _eight_windows(kind, params, shape, small, tap, ints, image, y, ox - pad_x)
+                    store_ints(ints, out + ox, shift_left(eight, shift))
+                    ox += 8
+                else:
+                    one = _one_window(kind, params, shape, small, tap, ints, image, y, ox * stride_x - pad_x)
+                    put_int(ints, out + ox, one << shift)
+                    ox += 1
+            out += out_width
 
 
 @kernel
@@ -85,7 +114,7 @@ def _any_fired(bits, place, first, count):  # type: ignore[no-untyped-def]
 @kernel
 def pool_spikes(row, params, bits):  # type: ignore[no-untyped-def]
     """Write a spike for each window that holds one."""
-    shape, place, target = at(row, rows.P0), at(row, rows.SOURCE_BITS), at(row, rows.BITS)
+    shape, place, target = at(row, rows.P1), at(row, rows.SOURCE_BITS), at(row, rows.BITS)
     height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
     out_height, out_width = get_int(params, shape + rows.OUT_HEIGHT), get_int(params, shape + rows.OUT_WIDTH)
     kernel_y, kernel_x = get_int(params, shape + rows.KERNEL_Y), get_int(params, shape + rows.KERNEL_X)

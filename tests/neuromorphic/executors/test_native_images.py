@@ -1,0 +1,228 @@
+"""The native executor on images, with delays, and with neurons of chips, at sizes where kernels change course."""
+
+import numpy as np
+import pytest
+
+from neuromorphic import LIF, Dense, Input, Program, Readout
+from neuromorphic.executors.native import NativeNetwork, image_operations, operations, rows
+from neuromorphic.executors.native.bit_planes import rows_for_images
+from neuromorphic.ops import Conv, Delay, Delays, MaxPool, Scale, ShiftLIF, Slots, SpikePool, SumPool
+from same import assert_equal
+
+TERNARY, BYTES = 1, 127
+
+
+def weights(shape, most=TERNARY, seed=0):
+    return np.random.default_rng(seed).integers(-most, most + 1, shape).astype(np.int8)
+
+
+def fired(op, *, bias=0):
+    """Neurons that read an operation, so that its values are recorded: as a membrane, whole, step by step."""
+    full = lambda value: np.full(op.size, value, dtype=np.int32)  # noqa: E731
+    return LIF(f"{op.name}_lif", (op.name,), decay=full(0), threshold=full(1 << 22), bias=full(bias), shift=0)
+
+
+def program(*ops, low=0, high=1, size=None):
+    """An input, operations, and neurons that read the last one."""
+    return Program((Input("x", size, low=low, high=high), *ops, fired(ops[-1])), num_steps=3)
+
+
+def spikes(size, density, *, batch=2, seed=1):
+    return (np.random.default_rng(seed).random((3, batch, size)) < density).astype(np.int32)
+
+
+def values(size, low, high, seed=1):
+    return np.random.default_rng(seed).integers(low, high + 1, (3, 2, size)).astype(np.int32)
+
+
+@pytest.fixture(params=[1.0, -1.0], ids=["by lists", "pair by pair"])
+def way(request, monkeypatch):
+    """Both ways through a convolution of spikes, whatever their density."""
+    monkeypatch.setattr(image_operations, "EVENTS_UP_TO", request.param)
+
+
+SHAPES = [  # weights, image, and the rest
+    ((64, 3, 3, 3), (3, 9, 11), {"padding": (1, 1)}),
+    ((5, 1, 3, 3), (1, 5, 7), {"stride": (2, 3), "padding": (2, 1)}),
+    ((65, 64, 1, 1), (64, 4, 4), {}),
+    ((130, 65, 2, 3), (65, 3, 5), {"dilation": (1, 2), "padding": (0, 2)}),
+    ((20, 130, 1, 5), (130, 1, 30), {"stride": (1, 2), "padding": (0, 2)}),
+    ((24, 2, 3, 2), (6, 8, 10), {"groups": 3, "dilation": (2, 1), "padding": (2, 0)}),
+    ((6, 1, 3, 3), (6, 9, 21), {"groups": 6, "padding": (1, 1)}),  # depthwise
+    ((8, 1, 3, 2), (4, 6, 20), {"groups": 4, "dilation": (1, 3), "padding": (3, 2), "stride": (2, 1)}),
+    ((3, 4, 2, 2), (4, 5, 5), {"stride": (1, 2)}),  # few outputs
+    ((7, 2, 9, 9), (2, 3, 4), {"padding": (4, 4)}),  # windows larger than the image
+    ((16, 3, 1, 1), (3, 2, 2), {"padding": (5, 5), "stride": (3, 5)}),  # windows that see nothing of it
+]
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("most", [TERNARY, BYTES])
+@pytest.mark.parametrize(("kernel", "shape", "rest"), SHAPES)
+def test_every_shape_of_spikes(kernel, shape, rest, most):
+    op = Conv("conv", "x", weights(kernel, most), input_shape=shape, shift=2, **rest)
+    size = int(np.prod(shape))
+    for density in (0.1, 0.6):
+        got = assert_equal(program(op, size=size), spikes(size, density), "native")
+    assert got.variables["conv_lif.v"].any()
+
+
+@pytest.mark.parametrize("most", [TERNARY, BYTES])
+@pytest.mark.parametrize(("kernel", "shape", "rest"), SHAPES)
+def test_every_shape_of_values(kernel, shape, rest, most):
+    op = Conv("conv", "x", weights(kernel, most), input_shape=shape, **rest)
+    size = int(np.prod(shape))
+    assert_equal(program(op, size=size, low=-128, high=127), values(size, -128, 127), "native")
+
+
+@pytest.mark.parametrize("density", [0.0, 0.01, 0.2, 0.49, 0.51, 1.0])
+def test_every_density_of_more_spikes_than_a_lane_counts(density):
+    """1,800 spikes in a window: a byte holds 127 fields of a ternary weight, 16 bits 258 weights of 127."""
+    for most in (TERNARY, BYTES):
+        chosen = weights((70, 200, 3, 3), most)
+        chosen[0], chosen[1] = most, -most
+        op = Conv("conv", "x", chosen, input_shape=(200, 3, 4), padding=(1, 1))
+        assert_equal(program(op, size=2400), spikes(2400, density), "native")
+
+
+@pytest.mark.parametrize("outputs", [2, 9])
+@pytest.mark.parametrize(("most", "factor", "shift"), [(TERNARY, 1, 0), (TERNARY, 30, 5), (BYTES, 7, 0)])
+def test_values_of_more_than_16_bits(most, factor, shift, outputs):
+    """Two digits of 16 bits; sums up to 975 million, of which a membrane holds the upper bits."""
+    wide = Dense("wide", "x", weights((36, 4), 127, seed=3))
+    wider = Dense("wider", "wide", np.eye(36, dtype=np.int8) * np.int8(factor), shift=shift)
+    op = Conv("conv", "wider", weights((outputs, 1, 1, 2), most), input_shape=(1, 6, 6))
+    upper = Scale("upper", "conv", np.ones(op.size, dtype=np.int32), shift=8)
+    got = assert_equal(program(wide, wider, op, upper, size=4, low=-1000, high=1000), values(4, -1000, 1000), "native")
+    assert np.abs(got.variables["upper_lif.v"]).max() > 300 * factor
+
+
+def test_the_ends_of_16_bits():
+    op = Conv(
+        "conv",
+        "x",
+        np.array([[1, 0], [0, -1], [1, 1], [-1, -1], [1, -1]], dtype=np.int8).reshape(5, 1, 1, 2),
+        (1, 2, 4),
+    )
+    ends = np.array([-(1 << 15), (1 << 15) - 1, 1 << 15, 0, -1, 1, 1 << 15, -(1 << 15)], dtype=np.int32)
+    built = program(op, size=8, low=-(1 << 15), high=1 << 15)
+    assert_equal(built, np.broadcast_to(ends, (3, 2, 8)).copy(), "native")
+
+
+@pytest.mark.parametrize(("batch", "threads"), [(1, 1), (9, 1), (9, 2), (17, 2)])
+def test_batches_and_threads(batch, threads):
+    op = Conv("conv", "x", weights((70, 3, 3, 3)), input_shape=(3, 7, 9), padding=(1, 1))
+    neurons = LIF("lif", ("conv",), *(np.full(op.size, x, dtype=np.int32) for x in (2048, 1, 0)), shift=0)
+    pool = SpikePool("pool", "lif", op.output_shape, kernel=(2, 3), stride=(2, 2), padding=(1, 1))
+    last = Dense("last", "pool", weights((4, pool.size)))
+    readout = Readout("readout", ("last",), np.zeros(4, dtype=np.int32), 0)
+    built = Program((Input("x", 189), op, neurons, pool, last, readout), num_steps=3)
+    got = assert_equal(built, spikes(189, 0.3, batch=batch), "native", threads=threads)
+    assert got.variables["readout.y"].any()
+
+
+@pytest.mark.parametrize("cls", [SumPool, MaxPool])
+@pytest.mark.parametrize(
+    "window", [((2, 2), (2, 2), (0, 0)), ((3, 3), (1, 1), (1, 1)), ((1, 7), (1, 1), (0, 3)), ((4, 5), (3, 2), (2, 2))]
+)
+@pytest.mark.parametrize("shape", [(3, 4, 7), (2, 6, 8), (1, 5, 21), (4, 5, 33)])
+def test_pools_of_values(cls, window, shape):
+    size = int(np.prod(shape))
+    kernel, stride, padding = window
+    op = cls("pool", "x", shape, kernel=kernel, stride=stride, padding=padding)
+    assert_equal(program(op, size=size, low=-500, high=500), values(size, -500, 500), "native")
+    negative = np.full((3, 1, size), -500, dtype=np.int32)  # what lies outside must not win
+    assert_equal(program(op, size=size, low=-500, high=500), negative, "native")
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 7), (1, 2, 64), (2, 3, 65), (1, 2, 200), (64, 3, 3)])
+@pytest.mark.parametrize("window", [((2, 2), (2, 2), (0, 0)), ((2, 3), (1, 1), (1, 1)), ((1, 3), (1, 3), (0, 1))])
+def test_pools_of_spikes(shape, window):
+    kernel, stride, padding = window
+    size = int(np.prod(shape))
+    op = SpikePool("pool", "x", shape, kernel=kernel, stride=stride, padding=padding)
+    scaled = SumPool("sum", "pool", op.output_shape, kernel=(1, 1), stride=(1, 1))  # takes integers
+    for density in (0.02, 0.3, 1.0):
+        assert_equal(program(op, scaled, size=size), spikes(size, density), "native")
+
+
+def test_a_window_of_spikes_wider_than_a_word():
+    op = SpikePool("pool", "x", (1, 2, 150), kernel=(2, 140), stride=(1, 5))
+    inputs = np.zeros((3, 1, 300), dtype=np.int32)
+    inputs[1, 0, 139], inputs[2, 0, 140] = 1, 1
+    built = program(op, SumPool("sum", "pool", op.output_shape, (1, 1), (1, 1)), size=300)
+    got = assert_equal(built, inputs, "native")
+    assert got.variables["sum_lif.v"].sum(axis=2).ravel().tolist() == [0, 3, 2]
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 130])
+@pytest.mark.parametrize("longest", [0, 1, 5, 63])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-7, 31)])
+def test_delays_per_unit(size, longest, low, high):
+    rng = np.random.default_rng([size, longest])
+    steps = rng.integers(0, longest + 1, size).astype(np.int32)
+    steps[0] = longest
+    ops = (
+        Input("x", size, low=low, high=high),
+        Delays("late", "x", steps, low=low, high=high),
+        Delay("later", "late", size, steps=2),
+        Dense("fc", "later", np.eye(size, dtype=np.int8)),
+        Dense("now", "late", np.eye(size, dtype=np.int8)),
+    )
+    ops = (*ops, fired(ops[-2]), fired(ops[-1]))
+    inputs = rng.integers(low, high + 1, (70, 2, size)).astype(np.int32)
+    got = assert_equal(Program(ops, num_steps=70), inputs, "native")
+    expected = np.zeros_like(inputs)
+    for i, late in enumerate(steps):
+        expected[late:, :, i] = inputs[: 70 - late, :, i]
+    assert np.array_equal(got.variables["now_lif.v"], expected)
+
+
+def shift_lif(source, size, most):
+    full = lambda value: np.full(size, value, dtype=np.int32)  # noqa: E731
+    return ShiftLIF("lif", (source,), full(2), full(3), full(1), full(5), most)
+
+
+@pytest.mark.parametrize("most", [1, 2, 31])
+def test_spikes_of_several_at_once(most):
+    """Graded events are integers; with one spike at most they are bits, which Slots and lists take."""
+    ops = [Input("x", 20, low=-9, high=9), Dense("in", "x", weights((90, 20))), shift_lif("in", 90, most)]
+    ops += [Dense("out", "lif", weights((40, 90))), Delays("late", "lif", np.arange(90, dtype=np.int32) % 4, high=most)]
+    ops += [Dense("late_out", "late", weights((33, 90)))]
+    if most == 1:
+        ops += [Slots("slots", "lif", weights((4, 90)), gain=3, shift=1)]
+    built = Program((*ops, fired(ops[3]), fired(ops[5])), num_steps=12)
+    inputs = np.random.default_rng(3).integers(-9, 10, (12, 3, 20)).astype(np.int32)
+    got = assert_equal(built, inputs, "native")
+    found = got.variables["lif.spikes"]
+    assert found.max() == most
+    network = NativeNetwork(built, batch=3)
+    network.run(inputs)
+    assert np.array_equal(network.spikes("lif"), found[-1])
+    assert np.array_equal(network.spike_counts()["lif"], found.sum(axis=(0, 2), dtype=np.int64))
+
+
+def test_values_of_0_and_1_become_bits_in_delays():
+    """Its source gives integers: what waits in the ring are those."""
+    pool = MaxPool("pool", "x", (1, 2, 40), kernel=(1, 2), stride=(1, 1))
+    late = Delays("late", "pool", np.arange(78, dtype=np.int32) % 5)
+    built = program(pool, late, Dense("fc", "late", weights((70, 78))), size=80)
+    got = assert_equal(built, spikes(80, 0.2), "native")
+    assert got.variables["fc_lif.v"].any()
+
+
+def test_ternary_weights_take_two_bits_once():
+    """Both ways through a convolution read the same rows: 64 outputs of one input are 16 bytes."""
+    op = Conv("conv", "x", weights((64, 64, 3, 3)), input_shape=(64, 16, 16), padding=(1, 1))
+    network = NativeNetwork(Program((Input("x", 16384), op), num_steps=1))
+    assert 64 * 64 * 9 / 4 <= network.weight_bytes < 64 * 64 * 9 / 4 + 1024
+    assert rows_for_images(weights((64, 2, 1, 1), 127), 1).nbytes == 64 * 3  # and a row of zeros
+
+
+def test_code_for_images_is_there_only_where_it_is_needed():
+    plain, image = (
+        Program((Input("x", 4), op), num_steps=1)
+        for op in (Dense("fc", "x", weights((2, 4))), Conv("fc", "x", weights((2, 4, 1, 1)), (4, 1, 1)))
+    )
+    assert [NativeNetwork(p)._head[rows.AT_IMAGES] != 0 for p in (plain, image)] == [False, True]
+    assert [int(r[rows.KIND]) for r in operations.lay_out(image).rows] == [rows.INPUT, rows.IMAGE]
