@@ -1,0 +1,101 @@
+"""What a program takes on an emulated Cortex-M3 and M0, and whether every value there is the reference's.
+
+python -m studies.mcu --name "digits" runs/demo/program.npz runs/demo/inputs.npy [--labels labels.npy] [--on-board 200]
+
+All samples run on the executor `c` and are compared with the NumPy reference, those of `--on-board` on both cores too.
+Prints a row of the tables in docs/targets/microcontrollers.md for each core; `--json FILE` adds them to a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuromorphic import Program, Recording, compare, run
+from neuromorphic.executors.qemu.firmware import BOARDS
+from neuromorphic.ops import Conv, Dense, Slots
+
+PIECE = 500
+"""Samples that are compared at a time, so that recordings fit into memory."""
+
+
+def weight_bytes(program: Program) -> int:
+    """Return the bytes of all weights: two bits for each of a ternary matrix, else eight."""
+    total = sum(op.weight_bytes for op in program.ops if isinstance(op, Dense))
+    total += sum(op.weights.size for op in program.ops if isinstance(op, Conv))
+    return total + sum(-(-op.keys.size // 4) for op in program.ops if isinstance(op, Slots))
+
+
+def compared(program: Program, inputs: NDArray[Any], executor: str, **options: Any) -> tuple[dict[str, Any], Recording]:
+    """Run samples on the reference and on an executor; return counts of values and differences, and the last piece."""
+    axis, labels, facts = (
+        inputs.ndim - 2,
+        [],
+        dict.fromkeys(("spikes", "spikes_different", "states", "states_different"), 0),
+    )
+    different = 0
+    for some in np.array_split(np.arange(inputs.shape[axis]), -(-inputs.shape[axis] // PIECE)):
+        piece = inputs.take(some, axis=axis)
+        expected, got = run(program, piece), run(program, piece, executor, **options)
+        found = compare(expected, got)
+        facts["spikes"] += found.spikes_compared
+        facts["spikes_different"] += found.spikes_different
+        facts["states"] += found.states_compared
+        facts["states_different"] += found.states_different
+        different += int((expected.labels() != got.labels()).sum())
+        labels.append(got.labels())
+    return {
+        "samples": inputs.shape[axis],
+        **facts,
+        "labels_different": different,
+        "labels": np.concatenate(labels),
+    }, got
+
+
+def rows(
+    name: str, program: Program, inputs: NDArray[Any], truth: NDArray[Any] | None, on_board: int
+) -> list[dict[str, Any]]:
+    """Return what was measured: on the executor `c`, and on each core."""
+    host, _ = compared(program, inputs, "c")
+    labels = host.pop("labels")
+    accuracy = None if truth is None else float(np.mean(labels == truth))
+    found = [{"name": name, "core": "host (c)", "weight_bytes": weight_bytes(program), "accuracy": accuracy, **host}]
+    few = inputs.take(np.arange(min(on_board, inputs.shape[-2])), axis=inputs.ndim - 2)
+    steps = program.num_steps if inputs.ndim == 2 else len(inputs)
+    for core in BOARDS:
+        facts, recording = compared(program, few, "qemu", core=core)
+        del facts["labels"]
+        told = {key: recording.metadata[key] for key in ("flash_bytes", "ram_bytes", "stack_bytes")}
+        counted = {key: round(recording.metadata[f"instructions_{key}"]) for key in ("per_step", "at_most")}
+        found.append({"name": name, **facts, **told, **counted, "core": core, "steps": steps})
+    return found
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", type=Path)
+    parser.add_argument("inputs", type=Path)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--on-board", type=int, default=1 << 30)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    truth = None if given.labels is None else np.load(given.labels)
+    found = rows(given.name, Program.load(given.program), np.load(given.inputs), truth, given.on_board)
+    for row in found:
+        sys.stdout.write(json.dumps(row) + "\n")
+    if given.json is not None:
+        before = json.loads(given.json.read_text()) if given.json.exists() else []
+        kept = [row for row in before if row["name"] != given.name]
+        given.json.write_text(json.dumps(kept + found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
