@@ -3,8 +3,8 @@
     python -m studies.mcu.mnist --data DIR --seed 0
 
 Images are 28 x 28, made 16 x 16 as BitNetMCU does, and shown as a constant current. The training part (55,000 images)
-is distorted ``COPIES`` times, less and less; the last epochs see the weak distortions only. The validation part (the
-last 5,000 training images) is measured on the way, the test images once, by the program.
+is distorted ``COPIES`` times, less and less, the last time not at all; the last ``LAST`` of the epochs see the weaker
+half. The validation part (the last 5,000 training images) is measured on the way, the test images once, by the program.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pnbx_snn.data.split import Split
 SIDE, COPIES = 16, 8
 HIDDEN, NUM_STEPS = (128, 128), 8
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 256, 0.005, 0.01
-LAST, SMOOTHING = 5, 0.05
+LAST, SMOOTHING = 0.3, 0.02
 
 
 def small(images: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def make_pool(images: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     pool = torch.empty(COPIES, len(images), SIDE * SIDE, dtype=torch.uint8)
     for copy in range(COPIES):
-        strength = 0.8 - 0.6 * copy / (COPIES - 1)
+        strength = 0.7 * (1.0 - copy / (COPIES - 1))
         for start in range(0, len(images), 500):
             some = slice(start, start + 500)
             x = affine_elastic(images[some], 28, generator=generator, strength=strength)
@@ -92,7 +92,7 @@ def train(
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches, pct_start=0.05)
     for epoch in range(epochs):
         model.train()
-        form = torch.randint(COPIES // 2 if epoch >= epochs - LAST else 0, COPIES, (len(labels),))
+        form = torch.randint(COPIES // 2 if epoch >= (1 - LAST) * epochs else 0, COPIES, (len(labels),))
         for chosen in torch.randperm(len(labels))[: batches * BATCH].split(BATCH):
             logits, _ = model.classify(pool[form[chosen], chosen].float() / 255.0)
             loss = functional.cross_entropy(logits, labels[chosen], label_smoothing=SMOOTHING)
@@ -109,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/mcu_mnist"))
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--test", action="store_true", help="Measure on the test images; for the last training only.")
     given = parser.parse_args()
