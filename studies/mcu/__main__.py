@@ -3,7 +3,7 @@
 python -m studies.mcu --name "digits" runs/demo/program.npz runs/demo/inputs.npy [--labels labels.npy] [--on-board 200]
 
 All samples run on the executor `c` and are compared with the NumPy reference, those of `--on-board` on both cores too.
-Prints a row of the tables in docs/targets/microcontrollers.md for each core; `--json FILE` adds them to a file.
+`--json FILE` adds what was measured to a file and prints the tables of docs/targets/microcontrollers.md.
 """
 
 from __future__ import annotations
@@ -82,6 +82,26 @@ def rows(
     return found
 
 
+def tables(found: list[dict[str, Any]]) -> str:
+    """Return what was measured as two tables in Markdown."""
+    sizes = [
+        "| network | core | flash, bytes | RAM, bytes | stack | instructions a step | at most |",
+        "| --- " * 7 + "|",
+    ]
+    differ = ["| network | runs on | samples | spikes that differ | other values | labels |", "| --- " * 6 + "|"]
+    for row in found:
+        if "refused" in row:
+            sizes.append(f"| {row['name']} | {row['core']} | {row['refused'].removeprefix('qemu: ')} | | | | |")
+            continue
+        counts = [f"{row[f'{kind}_different']:,} of {row[kind]:,}" for kind in ("spikes", "states")]
+        counts.append(f"{row['labels_different']:,} of {row['samples']:,}")
+        differ.append(f"| {row['name']} | {row['core']} | {row['samples']:,} | {' | '.join(counts)} |")
+        if "flash_bytes" in row:
+            numbers = (row[key] for key in ("flash_bytes", "ram_bytes", "stack_bytes", "per_step", "at_most"))
+            sizes.append(f"| {row['name']} | {row['core']} | {' | '.join(f'{number:,}' for number in numbers)} |")
+    return "\n".join([*sizes, "", *differ, ""])
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,6 +120,7 @@ def main() -> None:
         before = json.loads(given.json.read_text()) if given.json.exists() else []
         kept = [row for row in before if row["name"] != given.name]
         given.json.write_text(json.dumps(kept + found, indent=1) + "\n")
+        sys.stdout.write(tables(kept + found))
 
 
 if __name__ == "__main__":

@@ -73,11 +73,8 @@ def accuracy(model: SpikingClassifier, images: Tensor, labels: Tensor) -> float:
     """Return the share of right labels."""
     model.eval()
     with torch.no_grad():
-        right = [
-            (model.classify(x)[0].argmax(1) == y).sum()
-            for x, y in zip(images.split(1000), labels.split(1000), strict=True)
-        ]
-    return float(sum(right)) / len(labels)
+        logits = torch.cat([model.classify(images[at : at + 1000])[0] for at in range(0, len(images), 1000)])
+    return float((logits.argmax(1) == labels).float().mean())
 
 
 def train(
@@ -93,11 +90,11 @@ def train(
     for epoch in range(epochs):
         model.train()
         form = torch.randint(COPIES // 2 if epoch >= (1 - LAST) * epochs else 0, COPIES, (len(labels),))
-        for chosen in torch.randperm(len(labels))[: batches * BATCH].split(BATCH):
+        for chosen in torch.randperm(len(labels))[: batches * BATCH].reshape(batches, BATCH):
             logits, _ = model.classify(pool[form[chosen], chosen].float() / 255.0)
             loss = functional.cross_entropy(logits, labels[chosen], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             rates.step()
             model.keep_in_range()
@@ -111,20 +108,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/mcu_mnist"))
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", type=Path, help="Compile this checkpoint instead of training.")
     parser.add_argument("--test", action="store_true", help="Measure on the test images; for the last training only.")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
     split, held_out = load_mnist(given.data, part="train"), load_mnist(given.data, part="validation")
-    kept = given.out / "pool.pt"
-    if not kept.exists():
-        torch.save(make_pool(split.images[:], given.seed), kept)
-    pool = torch.load(kept, weights_only=True)
-    started = time.perf_counter()
-    for epoch, network_, found in train(pool, split.labels, small_part(held_out), given.epochs, given.seed):
-        say(f"epoch {epoch}: validation {100 * found:.2f} %, {time.perf_counter() - started:.0f} s")
-        model = network_
-        torch.save(model.state_dict(), given.out / "checkpoint.pt")
+    if given.checkpoint is None:
+        kept = given.out / "pool.pt"
+        if not kept.exists():
+            torch.save(make_pool(split.images[:], given.seed), kept)
+        started, pool = time.perf_counter(), torch.load(kept, weights_only=True)
+        for epoch, model, found in train(pool, split.labels, small_part(held_out), given.epochs, given.seed):
+            say(f"epoch {epoch}: validation {100 * found:.2f} %, {time.perf_counter() - started:.0f} s")
+            torch.save(model.state_dict(), given.out / "checkpoint.pt")
+    model = network()
+    model.load_state_dict(torch.load(given.checkpoint or given.out / "checkpoint.pt", weights_only=True))
     program = neuromorphic.compile(model.eval())
     program.save(given.out / "program.npz")
     inputs = small(held_out.images[:]).numpy()

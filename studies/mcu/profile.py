@@ -18,13 +18,13 @@ import numpy as np
 
 from neuromorphic import Program
 from neuromorphic.executors.c.network import to_c
-from neuromorphic.executors.qemu.executor import FLAGS, build
+from neuromorphic.executors.qemu.executor import FLAGS, Core, build
 from neuromorphic.executors.qemu.firmware import BOARDS, HARNESS
 from neuromorphic.executors.qemu.tools import GCC, QEMU, call
 
 
 def profile(
-    program: Program, inputs: np.ndarray, core: str, flags: tuple[str, ...]
+    program: Program, inputs: np.ndarray, core: Core, flags: tuple[str, ...]
 ) -> tuple[Counter[str], Counter[int]]:
     """Return instructions by function and by address, of all steps of all samples."""
     codes = program.prepare_inputs(inputs)
