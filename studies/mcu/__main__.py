@@ -1,9 +1,11 @@
 """What a program takes on an emulated Cortex-M3 and M0, and whether every value there is the reference's.
 
-python -m studies.mcu --name "digits" runs/demo/program.npz runs/demo/inputs.npy [--labels labels.npy] [--on-board 200]
+python -m studies.mcu --name digits runs/demo/program.npz runs/demo
+python -m studies.mcu --name MNIST runs/mcu_mnist/program.npz runs/mcu_mnist/test.npz --on-board 200
 
-All samples run on the executor `c` and are compared with the NumPy reference, those of `--on-board` on both cores too.
-`--json FILE` adds what was measured to a file and prints the tables of docs/targets/microcontrollers.md.
+The samples are the test part of a run, or ``inputs`` and ``labels`` of a file. All of them run on the executor `c` and are
+compared with the NumPy reference, those of `--on-board` on both cores too. `--json FILE` adds what was measured to a file
+and prints the tables of docs/targets/microcontrollers.md.
 """
 
 from __future__ import annotations
@@ -21,9 +23,21 @@ from neuromorphic import Program, Recording, compare, run
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.qemu.firmware import BOARDS
 from neuromorphic.ops import Conv, Dense, Slots
+from pnbx_snn import load_run
+from pnbx_snn.data.catalog import load_split
 
 PIECE = 500
 """Samples that are compared at a time, so that recordings fit into memory."""
+
+
+def samples(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return inputs ``[B, N]`` or ``[T, B, N]``, and labels."""
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["inputs"], arrays["labels"]
+    split = load_split(load_run(path)[1].data, "test")
+    images = split.images[:].numpy()
+    return images.transpose(1, 0, 2) if images.ndim == 3 else images, split.labels.numpy()
 
 
 def weight_bytes(program: Program) -> int:
@@ -59,13 +73,11 @@ def compared(program: Program, inputs: NDArray[Any], executor: str, **options: A
     }, got
 
 
-def rows(
-    name: str, program: Program, inputs: NDArray[Any], truth: NDArray[Any] | None, on_board: int
-) -> list[dict[str, Any]]:
+def rows(name: str, program: Program, inputs: NDArray[Any], truth: NDArray[Any], on_board: int) -> list[dict[str, Any]]:
     """Return what was measured: on the executor `c`, and on each core."""
     host, _ = compared(program, inputs, "c")
     labels = host.pop("labels")
-    accuracy = None if truth is None else float(np.mean(labels == truth))
+    accuracy = float(np.mean(labels == truth))
     found = [{"name": name, "core": "host (c)", "weight_bytes": weight_bytes(program), "accuracy": accuracy, **host}]
     few = inputs.take(np.arange(min(on_board, inputs.shape[-2])), axis=inputs.ndim - 2)
     steps = program.num_steps if inputs.ndim == 2 else len(inputs)
@@ -77,7 +89,7 @@ def rows(
             continue
         del facts["labels"]
         told = {key: recording.metadata[key] for key in ("flash_bytes", "ram_bytes", "stack_bytes")}
-        counted = {key: round(recording.metadata[f"instructions_{key}"]) for key in ("per_step", "at_most")}
+        counted = {key: round(recording.metadata[f"instructions_{key}"] or 0) for key in ("per_step", "at_most")}
         found.append({"name": name, **facts, **told, **counted, "core": core, "steps": steps})
     return found
 
@@ -106,14 +118,12 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=Path)
-    parser.add_argument("inputs", type=Path)
+    parser.add_argument("samples", type=Path, help="Folder of a run of pnbx-snn train, or a .npz of inputs and labels.")
     parser.add_argument("--name", required=True)
-    parser.add_argument("--labels", type=Path)
     parser.add_argument("--on-board", type=int, default=1 << 30)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    truth = None if given.labels is None else np.load(given.labels)
-    found = rows(given.name, Program.load(given.program), np.load(given.inputs), truth, given.on_board)
+    found = rows(given.name, Program.load(given.program), *samples(given.samples), given.on_board)
     for row in found:
         sys.stdout.write(json.dumps(row) + "\n")
     if given.json is not None:
