@@ -11,7 +11,8 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9][0-9]_*.py
 
 
 def test_the_examples_are_there():
-    assert [path.name[:2] for path in EXAMPLES] == [f"{number:02}" for number in range(1, len(EXAMPLES) + 1)]
+    numbers = {path.name[:2] for path in EXAMPLES}
+    assert numbers == {f"{number:02}" for number in range(1, len(numbers) + 1)}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -22,6 +22,8 @@ from neuromorphic.recording import Recording
 
 Core = Literal["cortex-m3", "cortex-m0"]
 FLAGS = ("-std=c99", "-O2")
+FACTS = 5
+"""Words that the harness writes behind all recorded variables."""
 _ALONE = ("-mthumb", "-ffreestanding", "-nostdlib", "-ffunction-sections", "-Wl,--gc-sections,--build-id=none")
 
 
@@ -52,7 +54,8 @@ def execute(
     Recording
         Equal to the reference's, of the variables asked for. Its metadata hold what :func:`measured_sizes` returns;
         QEMU's count of instructions of a call of ``network_step``, which are not cycles: ``instructions_per_step``, the
-        mean over steps and samples, and ``instructions_at_most``; and ``stack_bytes``, of the first step.
+        mean over steps and samples, and ``instructions_at_most``, or ``None`` beyond the counter's 24 bits (10 million
+        instructions of a step, 16 million on the M0); and ``stack_bytes``, of the first step.
 
     Raises
     ------
@@ -81,17 +84,22 @@ def execute(
         _emulate(folder, core, num_steps, batch, progress)
         seconds = time.perf_counter() - compiled
         words = np.fromfile(folder / "outputs.bin", dtype="<i4")
-    seen = words[:-4].reshape(batch, num_steps, width).transpose(1, 0, 2)
-    low, high, most, stack = (int(word) for word in words[-4:].view("<u4"))
-    per_tick = 1e9 / BOARDS[core].clock_hz / (1 << ICOUNT_SHIFT)
-    facts: dict[str, Any] = {"core": core, **sizes, "stack_bytes": stack}
-    facts["instructions_per_step"] = (high << 32 | low) * per_tick / (num_steps * batch)
-    facts["instructions_at_most"] = most * per_tick
+    seen = words[:-FACTS].reshape(batch, num_steps, width).transpose(1, 0, 2)
+    facts: dict[str, Any] = {"core": core, **sizes, **counted(words[-FACTS:], core, num_steps * batch)}
     variables, at = {}, 0
     for key, (_, variable) in wanted.items():
         variables[key] = np.ascontiguousarray(seen[:, :, at : at + variable.size]).astype(variable.dtype)
         at += variable.size
     return Recording(variables, "qemu", {"seconds": seconds, "seconds_to_prepare": compiled - started, **facts})
+
+
+def counted(words: NDArray[np.int32], core: Core, steps: int) -> dict[str, float | int | None]:
+    """Return what the harness left behind the recording: instructions of a step, and its stack."""
+    low, high, most, too_many, stack = (int(word) for word in words.view("<u4"))
+    per_tick = 1e9 / BOARDS[core].clock_hz / (1 << ICOUNT_SHIFT)
+    mean, at_most = (high << 32 | low) * per_tick / steps, most * per_tick
+    told = {"instructions_per_step": None if too_many else mean, "instructions_at_most": None if too_many else at_most}
+    return {**told, "stack_bytes": stack}
 
 
 def measured_sizes(program: Program, core: Core, folder: Path, flags: tuple[str, ...] = FLAGS) -> dict[str, int]:

@@ -11,8 +11,8 @@ from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.c.network import Network, to_c
 from neuromorphic.executors.qemu import ENTRIES
-from neuromorphic.executors.qemu.executor import FLAGS, _emulate, build
-from neuromorphic.executors.qemu.firmware import BOARDS, HARNESS, ICOUNT_SHIFT, SMALLEST
+from neuromorphic.executors.qemu.executor import FACTS, FLAGS, _emulate, build, counted
+from neuromorphic.executors.qemu.firmware import BOARDS, HARNESS, SMALLEST
 from neuromorphic.executors.qemu.tools import GCC
 from pnbx_snn.data.digits import load_digits_split
 from programs import small_inputs, small_program
@@ -77,35 +77,49 @@ def test_digits_of_scikit_learn(core):
     assert 0 < facts["stack_bytes"] < 1_024
 
 
-@pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("nops", [0, 1, 100, 5000])
-def test_every_instruction_is_counted(core, nops, tmp_path):
-    """A step of so many instructions that do nothing, and two or so for the call and the return."""
+HEADER = """
+#include <stdint.h>
+#define NETWORK_INPUTS 1
+#define NETWORK_OUTPUTS 1
+#define NETWORK_RECORDED 1
+typedef int8_t network_input;
+void network_reset(void);
+void network_step(const network_input *in, int32_t *out);
+void network_record(int32_t *to);
+"""
+
+
+def instructions(assembly, core, folder, steps=5, batch=3):
+    """Return what is counted of a step of this assembly."""
     source = f"""
     #include "network.h"
     void network_reset(void) {{ }}
-    void network_step(const network_input *in, int32_t *out) {{ __asm__ volatile(".rept {nops}\\n nop\\n .endr"); }}
+    void network_step(const network_input *in, int32_t *out) {{ __asm__ volatile("{assembly}" : : : "r3", "cc"); }}
     void network_record(int32_t *to) {{ to[0] = 0; }}
     """
-    header = """
-    #include <stdint.h>
-    #define NETWORK_INPUTS 1
-    #define NETWORK_OUTPUTS 1
-    #define NETWORK_RECORDED 1
-    typedef int8_t network_input;
-    void network_reset(void);
-    void network_step(const network_input *in, int32_t *out);
-    void network_record(int32_t *to);
-    """
-    network = Network(source, header, "int8_t", "", 0, 0)
-    build(network, HARNESS.replace("$BATCH", "3").replace("$STEPS", "5"), core, tmp_path, FLAGS)
-    np.zeros(15, dtype=np.int8).tofile(tmp_path / "inputs.bin")
-    _emulate(tmp_path, core, 5, 3, None)
-    low, high, most, _ = np.fromfile(tmp_path / "outputs.bin", dtype="<u4")[-4:]
-    per_tick = 1e9 / BOARDS[core].clock_hz / (1 << ICOUNT_SHIFT)
-    assert high == 0
-    assert nops <= low * per_tick / 15 <= nops + 8
-    assert nops <= most * per_tick <= nops + 8
+    harness = HARNESS.replace("$BATCH", str(batch)).replace("$STEPS", str(steps))
+    build(Network(source, HEADER, "int8_t", "", 0, 0), harness, core, folder, FLAGS)
+    np.zeros(steps * batch, dtype=np.int8).tofile(folder / "inputs.bin")
+    _emulate(folder, core, steps, batch, None)
+    facts = counted(np.fromfile(folder / "outputs.bin", dtype="<i4")[-FACTS:], core, steps * batch)
+    return facts["instructions_per_step"], facts["instructions_at_most"]
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_every_instruction_is_counted(core, tmp_path):
+    """Steps of so many instructions that do nothing, and a few for the call and the return."""
+    found = [instructions(f".rept {nops}\\n nop\\n .endr", core, tmp_path) for nops in (0, 1, 100, 5000)]
+    for nops, (mean, most) in zip((0, 1, 100, 5000), found, strict=True):
+        assert nops <= mean <= nops + 8
+        assert nops <= most <= nops + 8
+
+
+def test_more_than_the_counter_holds_is_not_counted(tmp_path):
+    def turns(high):  # of two instructions
+        return instructions(f"movw r3, 0\\n movt r3, {high}\\n 1: subs r3, 1\\n bne 1b", "cortex-m3", tmp_path, 1, 1)
+
+    assert turns(79)[0] == pytest.approx(2 * (79 << 16), abs=20)  # 10,354,688
+    assert turns(81) == (None, None)
 
 
 def test_the_c_needs_no_library_but_the_compilers_own(tmp_path):
