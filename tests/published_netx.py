@@ -1,6 +1,6 @@
 """Read the networks that lava-dl publishes, and compare every spike with what it publishes of them.
 
-    python tests/published_netx.py LAVA_DL [--mnist DIR]
+    python tests/published_netx.py LAVA_DL [--mnist DIR] [--executor NAME]
 
 ``LAVA_DL`` is a clone of github.com/lava-nc/lava-dl (BSD-3), whose large files must be there, not only their pointers.
 ``--mnist`` is a folder with the four files of MNIST. Where Lava is found, networks run on Lava's own processes as well.
@@ -44,8 +44,11 @@ def planes(array):
 class Table:
     """Rows of network, layers, neurons, steps, what it was compared with, values compared and different."""
 
-    def __init__(self, root, python=None):
-        self.root, self.python, self.rows = Path(root), python, []
+    def __init__(self, root, python=None, executor="numpy"):
+        self.root, self.python, self.executor, self.rows = Path(root), python, executor, []
+
+    def run(self, program, inputs):
+        return run(program, inputs, self.executor)
 
     def load(self, name):
         return np.load(self.root / name)
@@ -70,7 +73,7 @@ class Table:
         x = np.asarray(inputs)
         if program.ops[1].name == "pixels":
             x = x - int(program["lif0"].bias[0] >> 6)
-        recording = run(program, x[np.newaxis] if x.ndim == 1 else x[:, np.newaxis])
+        recording = self.run(program, x[np.newaxis] if x.ndim == 1 else x[:, np.newaxis])
         names = [f"{op.name}.{'delta' if isinstance(op, Delta) else 'spikes'}" for op in program.ops
                  if isinstance(op, (LIF, Delta))]  # fmt: skip
         if program.of_type(Delta):
@@ -86,7 +89,7 @@ class Table:
         path, folder = self.root / "tests/lava/lib/dl/netx/tiny.net", f"{GTS}/tinynet"
         image = self.load(f"{folder}/input_bias.npy").transpose(2, 1, 0).reshape(-1).astype(int)
         program = read_netx(path, num_steps=15)
-        got = run(program, (image - 34)[np.newaxis]).spikes()
+        got = self.run(program, (image - 34)[np.newaxis]).spikes()
         truths = {"lif0": "input", "lif2": "output"}
         pairs = [(got[name][:, 0], planes(self.load(f"{folder}/{file}.npy")[0][..., 1:].transpose(2, 1, 0, 3)))
                  for name, file in truths.items()]  # fmt: skip
@@ -97,7 +100,7 @@ class Table:
         path = self.root / TUTORIALS / "netx/oxford/Trained/network.net"
         spikes = self.load(f"{GTS}/dense/in.npy").T.astype(int)
         program = read_netx(path, num_steps=len(spikes))
-        got = run(program, spikes[:, np.newaxis]).spikes()
+        got = self.run(program, spikes[:, np.newaxis]).spikes()
         self.add(
             "gts/dense", program, "slayer, layer 1", [(got["lif1"][:-1, 0], self.load(f"{GTS}/dense/out.npy").T[1:])]
         )
@@ -111,8 +114,10 @@ class Table:
         path, folder = self.root / GTS / "pilotnet_lif/network.net", f"{GTS}/pilotnet_lif"
         image = self.load(f"{folder}/image.npy").transpose(2, 1, 0).reshape(-1) - 36
         program = read_netx(path, num_steps=17)
-        recording = run(program, image[np.newaxis])
-        before = run(read_netx(path, num_steps=17, layer_steps=1), image[np.newaxis])  # biases alone, before a sample
+        recording = self.run(program, image[np.newaxis])
+        before = self.run(
+            read_netx(path, num_steps=17, layer_steps=1), image[np.newaxis]
+        )  # biases alone, before a sample
         spikes, membranes = [], []
         for layer, name in enumerate(PILOT_LIF):
             steps = (np.arange(24) - layer) % 17
@@ -137,7 +142,7 @@ class Table:
         for file, crop, layers in (("network", slice(None), "12"), ("square_network", slice(33), "1234")):
             path, x = self.root / folder / f"{file}.net", planes(image[crop, :33])
             program = read_netx(path, num_steps=20, layer_steps=1)
-            recording = run(program, x)
+            recording = self.run(program, x)
             end = "_square" if file.startswith("square") else ""
             pairs = [(recording.variables[f"sigma{n}.s"][:, 0], planes(self.load(f"{folder}/sigma{n}{end}.npy")))
                      for n in layers]  # fmt: skip
@@ -201,13 +206,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path)
     parser.add_argument("--mnist", type=Path)
+    parser.add_argument("--executor", default="numpy")
     arguments = parser.parse_args()
     try:
         python = find_lava_python().path
     except LavaNotFoundError as error:
         python = None
         say(f"without Lava: {error}")
-    table = Table(arguments.root, python)
+    table = Table(arguments.root, python, arguments.executor)
     for part in (table.tiny, table.dense, table.pilotnet_lif, table.pilotnet_sdnn, table.driving):
         part()
     if arguments.mnist:

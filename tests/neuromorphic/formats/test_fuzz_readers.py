@@ -4,7 +4,7 @@ from fuzz_readers import fuzz
 
 
 def test_damaged_files_are_refused_or_read(tmp_path):
-    counts = fuzz(8, seed=0, folder=tmp_path)
+    counts = fuzz(10, seed=0, folder=tmp_path)
     assert min(counts[f"{name} refused"] for name in ("program", "graph", "recording", "inputs", "checkpoint")) > 2
-    assert counts["NIR refused"] > 1  # each is read by a process of its own
+    assert min(counts["NIR refused"], counts["netx refused"]) > 1  # each is read by a process of its own
     assert counts["MiB more than before"] < 200

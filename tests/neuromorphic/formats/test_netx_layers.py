@@ -84,6 +84,32 @@ def test_a_chain_is_written_and_read_back(kind, tmp_path):
         assert plain[0] == plain[1]
 
 
+def test_weights_of_nine_bits_are_written_and_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    conv = {"type": "conv", "shape": [3, 4, 4], "weight": rng.integers(-256, 255, (3, 2, 3, 3)), "neuron": CUBA}
+    dense = {"type": "dense", "shape": [5], "weight": rng.integers(-256, 255, (5, 48)), "neuron": CUBA}
+    layers = [{"type": "input", "shape": [2, 6, 6]}, conv, {"type": "flatten", "shape": [48]}, dense]
+    program = read_netx(write_chain(tmp_path / "n.net", layers), num_steps=T)
+    assert [op.name for op in program.ops] == ["input", "conv1", "conv1_rest", "lif1", "fc2", "fc2_rest", "lif2"]
+    back = read_netx(export_netx(program, tmp_path / "back.net"), num_steps=T)
+    assert Program(back.ops, num_steps=T).sha256 == Program(program.ops, num_steps=T).sha256
+
+
+def test_exponents_are_shifts(tmp_path):
+    """As slayer computes: input and biases divided by a power of two, to the sixth bit behind the point."""
+    weights, bias = np.full((2, 3), 6.0), np.array([5.0, -5.0])
+    layer = {"type": "dense", "shape": [2], "weight": weights, "bias": bias}
+    for exponents, shift, unit in (
+        ({"weight_exp": [2.0]}, 4, 16),
+        ({"weight_exp": [-3.0]}, 9, 512),
+        ({"wgtExp": 2}, 8, 64),
+    ):
+        path = write_chain(tmp_path / "n.net", [layer | {"neuron": CUBA | exponents}])
+        program = read_netx(path, num_steps=T)
+        assert (program["lif1"].shift, program["lif1"].bias.tolist()) == (shift, [5 * unit, -5 * unit])
+        assert "lif1: lava-dl leaves out its exponent" in program.metadata["assumptions"][0]
+
+
 @pytest.mark.parametrize("executor", ["native", "torch", "onnxruntime", "openvino", "c"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_executors_agree(kind, executor, tmp_path):
