@@ -109,10 +109,10 @@ def test_a_fall_of_minus_32768_is_itself(executor):
     """A membrane of -32768 that leaks whole: 16 bits hold no 32768, and the simulator subtracts twice."""
     quiet = np.zeros((40, 1, 16), dtype=int)
     quiet[0] = 15
-    program = one([-128] * 16, synapse_shift=15, membrane_shift=0, bias=-2100)
+    program = one([-128] * 16, synapse_shift=1, membrane_shift=0, bias=-17500)
     v = same.assert_equal(program, quiet, executor).variables["lif.v"][:, 0, 0]
     assert v[0] == -32768
-    assert v[1] == -32768  # not i + bias, which is above
+    assert v[1] == -32768  # not i + bias, which is -25180
 
 
 def test_without_saturation_it_is_a_dense_and_a_shift_lif():
