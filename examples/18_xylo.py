@@ -13,6 +13,7 @@ Xylo is a chip of at most 16 input channels, 1,000 hidden and 8 output neurons, 
 import json
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -101,7 +102,9 @@ if find_spec("xylosim"):
     print(f"{comparison.states_different} of {comparison.states_compared:,} currents and membranes")
 else:
     print("xylosim is not installed, so that is skipped: pip install xylosim==0.1.3")
-specification = json.loads(export_xylo(program, "xylo.json").read_text())["specification"]
+folder = Path("runs/examples")
+folder.mkdir(parents=True, exist_ok=True)
+specification = json.loads(export_xylo(program, folder / "18_xylo.json").read_text())["specification"]
 print({name: np.shape(value) for name, value in specification.items()})
 
 figure, axes = plt.subplots(2, 1, figsize=(6, 4), sharex=True)
@@ -109,4 +112,4 @@ for axis, name in zip(axes, ("hidden", "out"), strict=True):
     axis.imshow(recording.variables[f"{name}.spikes"][:, 0].T, aspect="auto", interpolation="nearest", cmap="viridis")
     axis.set_ylabel(f"{name} neuron")
 axes[1].set_xlabel("step")
-figure.savefig("xylo.png", dpi=150)
+figure.savefig(folder / "18_xylo.png", dpi=120)

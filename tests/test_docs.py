@@ -20,7 +20,7 @@ import neuromorphic.cli  # noqa: E402
 import pnbx_snn.cli  # noqa: E402
 from neuromorphic.ops import OP_TYPES  # noqa: E402
 
-PAGES = sorted([REPOSITORY / "README.md", *DOCS.glob("*.md"), *DOCS.glob("parts/*.md")])
+PAGES = sorted([REPOSITORY / "README.md", *DOCS.glob("*.md"), *DOCS.glob("parts/*.md"), *DOCS.glob("targets/*.md")])
 PAGES = [page for page in PAGES if page.name != "changelog.md"]
 TEXTS = {str(path.relative_to(REPOSITORY)): path.read_text() for path in PAGES}
 SCRIPTS = {f"examples/{path.name}": path.read_text() for path in sorted((REPOSITORY / "examples").glob("*.py"))}

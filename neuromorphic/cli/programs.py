@@ -17,7 +17,7 @@ from neuromorphic.cli.options import told_options, with_options_of
 from neuromorphic.executors.lava.mapping import Layout
 from neuromorphic.formats import FORMATS
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
-from neuromorphic.ops import LIF, Conv, Slots
+from neuromorphic.ops import LIF, Conv, Slots, XyloLIF
 from neuromorphic.ops.base import Synapses
 from neuromorphic.ops.pool import Pool
 from neuromorphic.program import Program
@@ -175,6 +175,8 @@ def _describe(program: Program) -> dict[str, Any]:
             row |= {"weights": list(op.weights.shape), "ternary": op.is_ternary, "weight_bytes": op.weight_bytes}
             row |= {"zero_fraction": float((op.weights == 0).mean()), "shift": op.shift}
             row |= {"synapses": int(op.fan_in().sum())}
+        elif isinstance(op, XyloLIF):
+            row |= {"weights": list(op.weights.shape), "weight_bytes": op.weights.size}
         elif isinstance(op, LIF):
             row |= {"reset": op.reset, "shift": op.shift}
         elif isinstance(op, Slots):

@@ -15,6 +15,7 @@ from neuromorphic.executors import EXECUTORS, NAMES
 from neuromorphic.ops import OP_TYPES
 from random_networks import random_network
 from random_programs import random_inputs
+from ready import require
 
 SEEDS = range(4)
 OPERATIONS = tuple(name for name in OP_TYPES if name != "Input")
@@ -49,7 +50,7 @@ def test_an_operation_gives_the_same_bits(operation, executor):
 
 def test_xylosim_names_what_it_lacks():
     """What it runs, programs of XyloLIF alone, is compared in executors/test_xylosim.py."""
-    pytest.importorskip("xylosim", reason="xylosim, SynSense's simulator, is not installed: pip install xylosim")
+    require("xylosim")
     for operation in OPERATIONS:
         for program, inputs in programs(operation):
             with pytest.raises(ExecutorError, match="executor 'xylosim' lacks .*Readout"):

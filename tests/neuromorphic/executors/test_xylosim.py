@@ -8,6 +8,7 @@ from neuromorphic import Dense, Input, Program, run
 from neuromorphic.errors import CompileError, ExecutorError
 from neuromorphic.executors.xylosim.network import xylo_network
 from neuromorphic.ops import Delay, XyloLIF
+from ready import require
 from xylo_nets import xylo_program
 
 RANDOM = 500
@@ -15,7 +16,7 @@ RANDOM = 500
 
 @pytest.fixture
 def installed():
-    pytest.importorskip("xylosim", reason="xylosim, SynSense's simulator, is not installed: pip install xylosim")
+    require("xylosim")
 
 
 def test_random_networks_are_equal(installed):

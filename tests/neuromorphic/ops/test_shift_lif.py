@@ -9,8 +9,10 @@ import same
 from lava_fixtures import assert_equal
 from neuromorphic import Dense, Input, Program, prove, run
 from neuromorphic.errors import ProgramError
+from neuromorphic.files.container import write_container
 from neuromorphic.ops import Delay
 from neuromorphic.ops.shift_lif import ShiftLIF
+from neuromorphic.program import FORMAT_VERSION, KIND
 
 NUM_STEPS = 60
 
@@ -127,6 +129,14 @@ def test_a_program_is_the_same_after_a_file(tmp_path):
     program, _ = xylo_network(2)
     program.save(tmp_path / "p.npz")
     assert Program.load(tmp_path / "p.npz").sha256 == program.sha256
+
+
+def test_a_file_without_most_spikes_means_31(tmp_path):
+    program, _ = xylo_network(2)
+    body, arrays = program._content()
+    del body["ops"][-1]["most_spikes"]
+    write_container(tmp_path / "old.npz", KIND, FORMAT_VERSION, body, arrays)
+    assert Program.load(tmp_path / "old.npz").sha256 == program.sha256
 
 
 def test_what_is_refused():
