@@ -79,8 +79,8 @@ class AdaptiveLIF(LIF):
         """Follow the membrane as that of a ``LIF`` whose threshold is anywhere between its rest and its highest."""
         if self.input_step == "previous":  # there is no current in the first step
             inputs = [(np.minimum(low, 0), np.maximum(high, 0)) for low, high in inputs]
-        jump = self.adaptation_jump
-        every = LI(self.name, self.sources, self.adaptation_decay, np.zeros_like(jump))  # a spike in every step
+        jump = self.adaptation_jump.astype(np.int64)
+        every = LI(self.name, self.sources, self.adaptation_decay, 0 * self.adaptation_jump)  # a spike in every step
         raised = bound_membrane(every, [(np.zeros_like(jump), jump)], num_steps, decay=self.adaptation_decay)
         lowest = self.threshold.astype(np.int64)
         thresholds = (lowest, np.minimum(lowest + raised.states["v"][1], STATE_MAX))

@@ -176,7 +176,8 @@ def unit_steps(paths: list[Path]) -> NDArray[np.int32] | None:
     read = np.stack([(path.weights != 0).reshape(-1, path.weights.shape[-1]).any(axis=0) for path in paths])
     if (read.sum(axis=0) > 1).any():
         return None
-    return np.sum(read * np.array([[path.steps] for path in paths]), axis=0).astype(np.int32)
+    steps: NDArray[np.int32] = np.sum(read * np.array([[path.steps] for path in paths]), axis=0, dtype=np.int32)
+    return steps
 
 
 def start(shape: Shape) -> Path:

@@ -104,6 +104,14 @@ def test_states_stay_in_their_bounds(reset, scale):
         assert bound.saturates or np.abs(recording.variables["lif.v"]).max() < STATE_MAX
 
 
+def test_a_late_current_is_zero_at_first():
+    program, _ = network(1)
+    one = np.ones(program["lif"].size, dtype=np.int64)
+    low, high = program["lif"].bound([(5 * one, 9 * one), (one, one)], NUM_STEPS).states["current"]
+    assert (low == 0).all()
+    assert (high == 10).all()
+
+
 def test_executors_and_files(tmp_path):
     for seed in range(4):
         program, inputs = network(seed)

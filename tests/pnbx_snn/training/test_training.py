@@ -15,6 +15,7 @@ from torch import nn
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError, StorageError
+from pnbx_snn.layers.delays import Delays
 from pnbx_snn.networks.classifier import MIN_THRESHOLD, ClassifierOutput, SpikingClassifier
 from pnbx_snn.training import optimizer, trainer
 from pnbx_snn.training import run as training
@@ -316,6 +317,20 @@ def test_learned_neurons_stay_in_their_range():
     assert neuron.threshold.tolist() == pytest.approx([MIN_THRESHOLD] * 2 + [0.5, 1, 2, 3], abs=1e-5)
     assert 0 <= neuron.beta.min() <= neuron.beta.max() <= 1
     assert not torch.equal(neuron.beta, neuron.beta.round(decimals=1))  # they did learn
+
+
+def test_delays_narrow_from_epoch_to_epoch_and_learn():
+    config = tiny(model={"num_steps": 6})
+    model = training.initial_model(config)
+    model.delays = Delays(6, max_delay=8)  # in the network by a hook, as a network of one's own has them
+    model.layers[0].register_forward_hook(lambda _, __, out: (model.delays(out[0])[0], out[1]))
+    run = trainer.Trainer(model, config, load_digits_split(part="train"), Workers())
+    before, widths = model.delays.lengths.detach().clone(), []
+    for epoch in (1, 2, 4):
+        run.train_epoch(epoch)
+        widths.append(model.delays.sigma)
+    assert widths == pytest.approx([2.0, 2.0 * 0.125 ** (1 / 3), 0.25])
+    assert (model.delays.lengths != before).all()
 
 
 def test_the_number_of_threads_is_put_back(tmp_path):
