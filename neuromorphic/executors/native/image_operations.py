@@ -13,7 +13,7 @@ from neuromorphic.executors.native.kernels.windows import LARGEST, SUM, WEIGHED
 from neuromorphic.executors.native.layout import Layout
 from neuromorphic.ops import Conv
 
-EVENTS_UP_TO = 0.5
+EVENTS_UP_TO = 0.75
 """Part of the inputs that fire up to which the list of spikes is faster than all products."""
 
 

@@ -52,7 +52,7 @@ from neuromorphic.executors.native.kernels.vectors import (
 
 at = get_long  # at(row, column)
 _ONE = np.uint64(1)
-TURNED = 16  # windows whose sums are turned from [window, channel] to [channel, window] at once: a line of the cache
+TURNED = 64  # windows whose sums are turned from [window, channel] to [channel, window] at once: lines of the cache
 SUMS_SIZE = TURNED * OUTPUTS_A_ROW
 
 
@@ -162,12 +162,12 @@ _sum_bytes = _make_sum(no_short_row, byte_row, put_short_row, add_short_row, 258
 @kernel
 def _put_windows(ints, sums, count, channels, target, stride, shift, more):  # type: ignore[no-untyped-def]
     """Write sums ``[count, 64]`` of some windows to ``[channels, windows]``, shifted to the left; with ``more`` add."""
-    whole = channels & ~7 if count == TURNED and more == 0 else 0
-    for c in range(0, whole, 8):
-        for i in range(0, TURNED, 8):
+    whole, in_eights = count & ~7 if more == 0 else 0, channels & ~7
+    for c in range(0, in_eights, 8):
+        for i in range(0, whole, 8):
             put_turned(ints, sums + i * OUTPUTS_A_ROW + c, OUTPUTS_A_ROW, target + c * stride + i, stride, shift)
-    for c in range(whole, channels):
-        for i in range(count):
+    for c in range(channels):
+        for i in range(whole if c < in_eights else 0, count):
             where = target + c * stride + i
             value = get_int(ints, sums + i * OUTPUTS_A_ROW + c) << shift << more
             put_int(ints, where, value + get_int(ints, where) if more else value)

@@ -36,16 +36,17 @@ def _one_window(kind, params, shape, small, weights, ints, image, y, x):  # type
     """Return what one window gives whose first place is ``(y, x)``; places outside the image count nothing."""
     height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
     kernel_y, kernel_x = get_int(params, shape + rows.KERNEL_Y), get_int(params, shape + rows.KERNEL_X)
+    step_y, step_x = get_int(params, shape + rows.DILATION_Y), get_int(params, shape + rows.DILATION_X)
     found, tap = _LOWEST if kind == LARGEST else 0, weights
     for _ in range(get_int(params, shape + rows.CHANNELS)):
         for k in range(kernel_y):
-            row = y + k * get_int(params, shape + rows.DILATION_Y)
-            for m in range(kernel_x):
-                column = x + m * get_int(params, shape + rows.DILATION_X)
-                if row >= 0 and row < height and column >= 0 and column < width:
+            row = y + k * step_y
+            for m in range(kernel_x if row >= 0 and row < height else 0):
+                column = x + m * step_x
+                if column >= 0 and column < width:
                     value = get_int(ints, image + row * width + column)
-                    found = max(found, value) if kind == LARGEST else found + _weight(kind, small, tap, 0) * value
-                tap += 1
+                    found = max(found, value) if kind == LARGEST else found + _weight(kind, small, tap, m) * value
+            tap += kernel_x
         image += height * width
     return found
 
@@ -55,14 +56,15 @@ def _eight_windows(kind, params, shape, small, weights, ints, image, y, x):  # t
     """Return what eight neighbours give, all of whose columns lie in the image."""
     height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
     kernel_y, kernel_x = get_int(params, shape + rows.KERNEL_Y), get_int(params, shape + rows.KERNEL_X)
+    step_y, step_x = get_int(params, shape + rows.DILATION_Y), get_int(params, shape + rows.DILATION_X)
     found, tap = splat_ints(_LOWEST if kind == LARGEST else 0), weights
     for _ in range(get_int(params, shape + rows.CHANNELS)):
         for k in range(kernel_y):
-            row = y + k * get_int(params, shape + rows.DILATION_Y)
+            row = y + k * step_y
             if row >= 0 and row < height:
                 place = image + row * width + x
                 for m in range(kernel_x):
-                    values = load_ints(ints, place + m * get_int(params, shape + rows.DILATION_X))
+                    values = load_ints(ints, place + m * step_x)
                     if kind == LARGEST:
                         found = larger(found, values)
                     else:
