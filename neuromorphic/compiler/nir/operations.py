@@ -201,6 +201,14 @@ class Operations:
         else:
             self.spike(node, signal, what)
 
+    def delays(self, node: Node) -> None:
+        """Add delays of events, each unit's of its own length."""
+        [(name, path)] = self.signals.reaching(node.name).terms
+        source = self.delayed(node, name, path.steps)
+        low, high = self.draft.event_range(source.name)
+        self.draft.add([Delays(node.name, source.name, self.wiring.steps[node.name], low, high)])
+        self.sources[node.name] = replace(source, name=node.name)
+
     def max_pool(self, node: Node) -> None:
         """Add a max pool: an OR of spikes, or the largest of integer sums, which have one unit in each channel.
 
@@ -247,6 +255,8 @@ class Operations:
         for node in self.wiring.populations():
             if node.kind == "MaxPool2d":
                 self.max_pool(node)
+            elif node.kind == "Delays":
+                self.delays(node)
             else:
                 self.neurons(node)
         for node in self.wiring.readouts():
