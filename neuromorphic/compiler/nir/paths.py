@@ -11,12 +11,10 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.compiler.nir.nodes import ELEMENTWISE, Map, Shape
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.compiler.windows import PLAIN, Layout, Window
-from neuromorphic.ops.delays import MAX_STEPS
 
 
 @dataclass(frozen=True)
@@ -210,20 +208,6 @@ def added_up(paths: list[Path]) -> list[Path]:
         else:
             found.append(path)
     return found
-
-
-def unit_steps(paths: list[Path]) -> NDArray[np.int32] | None:
-    """Return how late each unit of a source is read by several paths, ``[N]``.
-
-    ``None`` where it is all at one step, a unit is read at two, or windows share weights.
-    """
-    alike = len({path.weights.shape for path in paths}) == 1 and all(path.layout == Layout() for path in paths)
-    if len(paths) < 2 or not alike or max(path.steps for path in paths) > MAX_STEPS:
-        return None
-    read = np.stack([(path.weights != 0).reshape(-1, path.weights.shape[-1]).any(axis=0) for path in paths])
-    if (read.sum(axis=0) > 1).any():
-        return None
-    return np.sum(read * np.array([[path.steps] for path in paths]), axis=0).astype(np.int32)
 
 
 def start(shape: Shape) -> Path:

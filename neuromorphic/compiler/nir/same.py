@@ -21,7 +21,7 @@ def _drive(program: Program, op: LIF | LI | Readout) -> dict[tuple[str, int, Lay
     waiting: list[tuple[str, list[Operation]]] = [(source, []) for source in reversed(op.sources)]
     while waiting:
         name, onward = waiting.pop()
-        synapse = program[name]
+        synapse: Any = program[name]
         between = isinstance(synapse, Dense | Scale | Delay | Conv | SumPool)
         if between or (isinstance(synapse, Delays) and synapse.steps.min() == synapse.steps.max()):
             waiting.append((synapse.source, [synapse, *onward]))
@@ -31,8 +31,8 @@ def _drive(program: Program, op: LIF | LI | Readout) -> dict[tuple[str, int, Lay
             further = _through(path, op_between)
             if further is None:
                 raise CompileError(
-                    f"{op_between.name}: stands behind other shared weights without neurons between, and what is compiled "
-                    'from NIR has a matrix there; round_trip="close" exports it'
+                    f"{op_between.name}: stands behind other shared weights without neurons between, and what is "
+                    'compiled from NIR has a matrix there; round_trip="close" exports it'
                 )
             path = further
         path = path.normal()
