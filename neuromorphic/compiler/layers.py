@@ -85,7 +85,7 @@ def compile_layers(
         name, source = f"lif{number}", draft.ops[-1]
         affine = folding.fold_affine(linear, norm, name, image)
         beta, theta, gain = folding.lif_parameters(neuron, affine.size)
-        if np.ndim(gain):
+        if isinstance(gain, np.ndarray):
             gain = gain.reshape(len(affine.gain), -1)[:, 0]  # of neurons that share weights, one decay
         where: dict[str, Any] = {"name": name, "source": source, "reset": folding.reset_of(neuron), "draft": draft}
         draft.add(folding.compile_neurons(affine.scaled(gain), beta, theta, **where))

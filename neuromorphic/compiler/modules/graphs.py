@@ -40,11 +40,13 @@ def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> A
     Parameters
     ----------
     module : nn.Module
-        A network of ``nn.Linear``, ``Conv1d``, ``Conv2d``, ``AvgPool2d``, ``BatchNorm`` (folded into the layer before
-        it), ``Flatten``, ``Dropout``, ``Identity``; snnTorch's ``Leaky``, ``RLeaky``, ``Synaptic``, ``RSynaptic``,
+        A network of ``nn.Linear``, ``Conv1d``, ``Conv2d``, ``AvgPool2d``, ``AdaptiveAvgPool2d``, ``MaxPool2d`` (which a
+        program has and NIR has not), ``BatchNorm`` (folded into the layer before it), ``Flatten``, ``Dropout``,
+        ``Identity``; between them pools as functions, ``torch.cat`` of features, sums and constant factors; snnTorch's
+        ``Leaky``, ``RLeaky``, ``Synaptic``, ``RSynaptic``,
         ``Lapicque``; Norse's ``LIFBoxCell``, ``LIFCell``, ``LIF``, ``LICell``, ``LI``, ``LIBoxCell``, ``LILinearCell``,
         ``LIFRecurrentCell``, ``LIFRecurrent``, ``LSNNCell``, ``LSNN``, ``LSNNRecurrentCell``, ``LSNNRecurrent``;
-        ``pnbx_snn``'s ``LIF``, ``Leaky``, ``BitLinear``, ``Delays``. It is run in evaluation mode.
+        ``pnbx_snn``'s ``LIF``, ``Leaky``, ``BitLinear``, ``BitConv2d``, ``Delays``. It is run in evaluation mode.
     sample : Tensor
         What the network is called with; one sample in the batch is enough. A network with a loop over time must run
         two steps or more where it is recurrent.

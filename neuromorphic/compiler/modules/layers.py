@@ -14,6 +14,7 @@ from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.integers.numbers import num_windows
 from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.ternary_layer import TernaryLayer
 
 POOLS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d)
 
@@ -42,7 +43,7 @@ def layer_node(where: str, layer: Any, features: tuple[int, ...], norm: nn.Modul
     nir = nir_package()
     if isinstance(layer, POOLS):
         return _pool(where, layer, features)
-    if isinstance(layer, BitLinear):
+    if isinstance(layer, TernaryLayer):
         weight = to_numpy(layer.ternary_weight()) * float(layer.gamma())
     else:
         weight = to_numpy(layer.weight)

@@ -24,6 +24,7 @@ from neuromorphic.compiler.nir.neurons import WITH_INPUT, leak_of, lif_node, res
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
+from pnbx_snn.layers.bitconv import BitConv2d
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.layers.delays import Delays
 from pnbx_snn.neurons.leaky import Leaky
@@ -33,7 +34,7 @@ TRANSPARENT = (nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout1d, 
 SOFTMAXES = (nn.Softmax, nn.LogSoftmax)
 """Modules that are followed like the functions they call, which only a network's end may use."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, *POOLS, BitLinear)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, *POOLS, BitConv2d, BitLinear)
 SNNTORCH = (snntorch.Leaky, Leaky, snntorch.RLeaky, snntorch.Synaptic, snntorch.RSynaptic, snntorch.Lapicque)
 SHIFTING = (ShiftLIF, ShiftLIFCell)
 OWN_SEQUENCES = (pnbx_snn.LIF, ShiftLIF, Delays)
@@ -71,7 +72,7 @@ _KNOWN = (
     "nn.Linear, Conv1d, Conv2d, AvgPool2d, AdaptiveAvgPool2d, MaxPool2d, BatchNorm1d, BatchNorm2d, Flatten, Dropout, "
     "Identity; snntorch Leaky, RLeaky, Synaptic, RSynaptic, Lapicque; norse LIFBoxCell, LIFCell, LIF, LICell, LI, "
     "LIBoxCell, LILinearCell, IAFCell, IAF, LIFRecurrentCell, LIFRecurrent, LSNNCell, LSNN, LSNNRecurrentCell, "
-    "LSNNRecurrent; pnbx_snn LIF, Leaky, ShiftLIF, BitLinear, Delays"
+    "LSNNRecurrent; pnbx_snn LIF, Leaky, ShiftLIF, BitLinear, BitConv2d, Delays"
 )
 
 
@@ -120,7 +121,7 @@ def features_of(where: str, module: nn.Module, tensor: Tensor) -> tuple[int, ...
     """Return the shape of an input of a module without its axes of time and batch."""
     if isinstance(module, nn.Linear | BitLinear):
         axes = 1
-    elif isinstance(module, (nn.Conv2d, *POOLS)):
+    elif isinstance(module, (nn.Conv2d, BitConv2d, *POOLS)):
         axes = 3
     elif isinstance(module, nn.Conv1d):
         axes = 2

@@ -52,7 +52,8 @@ def to_nir(
     model_or_program
         A :class:`pnbx_snn.SpikingClassifier`, its input scale calibrated; a :class:`pnbx_snn.PNBX` whose pathways are
         ``ssm="real"`` and ``rnn="spiking"`` at most, without messages; a sequence of layers as ``compile_layers`` takes
-        it; or a program of ``Input``, ``Dense``, ``LIF``, ``LI``, ``Scale``, ``Delay`` and ``Readout``.
+        it; or a program of ``Input``, ``Dense``, ``Conv``, ``SumPool``, ``LIF``, ``LI``, ``Scale``, ``Delay``,
+        ``Delays`` and ``Readout``.
     dt : float
         Seconds a step is taken for; it scales time constants and changes no spike.
     round_trip : {"exact", "close"}

@@ -14,7 +14,7 @@ from neuromorphic.compiler.draft import Draft, state_integers
 from neuromorphic.compiler.folding import add_running_sum, event_source
 from neuromorphic.compiler.nir.neurons import SPIKING, Population, population
 from neuromorphic.compiler.nir.nodes import NEURONS, Node, max_window
-from neuromorphic.compiler.nir.paths import Path, unit_steps
+from neuromorphic.compiler.nir.paths import Path
 from neuromorphic.compiler.nir.signals import Signal, Signals
 from neuromorphic.compiler.nir.wiring import Wiring
 from neuromorphic.compiler.spiking import Integrator, spiking_population
@@ -50,7 +50,6 @@ class Operations:
         self.units: dict[str, Any] = {}
         self.row_units: dict[str, Float64] = {}  # of sources of sums: the real value of one of each unit, [N]
         self.late: dict[tuple[str, int], Source] = {}
-        self.delays: dict[tuple[str, bytes], Source] = {}
         self.sources: dict[str, Source] = {}
         for node in wiring.populations():
             if node.kind in NEURONS:
@@ -81,33 +80,14 @@ class Operations:
 
     def currents(self, node: Node, name: str, signal: Signal, **options: Any) -> Currents:
         """Return the synapses of a population; of 15 bits, unless asked for 8, where the graph has a loop."""
-        terms = self._with_delays(signal.terms)
         parts = [
             (self.delayed(node, source, path.steps), path.weights, path.layout)
-            for source, path in (self._in_units(node, *term) for term in terms)
+            for source, path in (self._in_units(node, *term) for term in signal.terms)
         ]
         bits = self.options.weight_bits
-        if bits is None and (self.wiring.late or any(path.steps > 0 for _, path in terms)):
+        if bits is None and (self.wiring.late or any(path.steps > 0 for _, path in signal.terms)):
             bits = FINE_BITS
         return currents_of(name, parts, bits=bits, **options)
-
-    def _with_delays(self, terms: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
-        """Return the terms with one of a ``Delays`` for all of a source whose units are late by steps of their own."""
-        placed, found = {op.name for op in self.draft.ops}, []
-        for name in dict.fromkeys(source for source, _ in terms):
-            paths = [path for source, path in terms if source == name]
-            steps = unit_steps(paths)
-            if steps is None or name not in placed or self.sources[name].kind != "events":  # or it closes a loop
-                found += [(name, path) for path in paths]
-                continue
-            key = (name, steps.tobytes())
-            if key not in self.delays:
-                low, high = self.draft.event_range(name)
-                late = replace(self.sources[name], name=f"{name}_delays{len(self.delays)}")
-                self.draft.add([Delays(late.name, name, steps, low, high)])
-                self.delays[key] = self.sources[late.name] = late
-            found.append((self.delays[key].name, Path(np.sum([path.weights for path in paths], axis=0))))
-        return found
 
     def _in_units(self, node: Node, source: str, path: Path) -> tuple[str, Path]:
         """Return a path of a source of sums with their units in its weights."""
@@ -201,6 +181,14 @@ class Operations:
         else:
             self.spike(node, signal, what)
 
+    def delays(self, node: Node) -> None:
+        """Add delays of events, each unit's of its own length."""
+        [(name, path)] = self.signals.reaching(node.name).terms
+        source = self.delayed(node, name, path.steps)
+        low, high = self.draft.event_range(source.name)
+        self.draft.add([Delays(node.name, source.name, self.wiring.steps[node.name], low, high)])
+        self.sources[node.name] = replace(source, name=node.name)
+
     def max_pool(self, node: Node) -> None:
         """Add a max pool: an OR of spikes, or the largest of integer sums, which have one unit in each channel.
 
@@ -247,6 +235,8 @@ class Operations:
         for node in self.wiring.populations():
             if node.kind == "MaxPool2d":
                 self.max_pool(node)
+            elif node.kind == "Delays":
+                self.delays(node)
             else:
                 self.neurons(node)
         for node in self.wiring.readouts():

@@ -11,12 +11,10 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neuromorphic.compiler.nir.nodes import ELEMENTWISE, Map, Shape
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.compiler.windows import PLAIN, Layout, Window
-from neuromorphic.ops.delays import MAX_STEPS
 
 
 @dataclass(frozen=True)
@@ -58,10 +56,10 @@ class Path:
         if kind == "Scale":
             return self.times(np.broadcast_to(m.weights, m.shape_out).reshape(-1))
         if kind in ("Linear", "Affine"):
-            return self._matrix(m.weights)
+            return self.matrix(m.weights)
         if m.window is None:
             return None
-        return self._pool(m.window, m.weights) if "Pool" in kind else self._convolution(m.window, m.weights)
+        return self.pool(m.window, m.weights) if "Pool" in kind else self.convolution(m.window, m.weights)
 
     def rows(self, values: Float64) -> Float64 | None:
         """Return one value for each unit at its end, ``[N]``, as its weights take them; ``None`` where they cannot."""
@@ -91,7 +89,16 @@ class Path:
         assert self.layout.conv is not None
         return replace(self, weights=_times_inputs(self.weights, channels, self.layout.conv.groups))
 
-    def _matrix(self, matrix: Float64) -> Path | None:
+    def normal(self) -> Path:
+        """Return the path with its convolution in the plainest form: see :func:`plainest`."""
+        if self.weights.ndim < 3:
+            return self
+        assert self.layout.conv is not None
+        weights, window = plainest(self.weights, self.layout.conv)
+        return replace(self, weights=weights, layout=replace(self.layout, conv=window))
+
+    def matrix(self, matrix: Float64) -> Path | None:
+        """Return the path through a matrix ``[out, in]``."""
         if self.weights.ndim == 2:
             return replace(self, weights=matrix @ self.weights)
         if self.weights.ndim > 2:
@@ -109,7 +116,8 @@ class Path:
             return self.weights
         return _by_channel(self.weights, len(self.weights) // math.prod(window.size))
 
-    def _pool(self, window: Window, one: Float64) -> Path | None:
+    def pool(self, window: Window, one: Float64) -> Path | None:
+        """Return the path through sums of windows, times a number."""
         factor = float(one.reshape(-1)[0])
         if self.weights.ndim > 2:
             layout = replace(self.layout, after=(*self.layout.after, window))
@@ -119,12 +127,14 @@ class Path:
             return None
         return replace(self, weights=channels * factor, layout=Layout((*self.layout.before, window)))
 
-    def _convolution(self, window: Window, kernels: Float64) -> Path | None:
+    def convolution(self, window: Window, kernels: Float64) -> Path | None:
+        """Return the path through a convolution."""
         if self.weights.ndim > 2:
             return self._two_convolutions(window, kernels)
         channels = self._channels(window)
         if channels is None:
             return None
+        kernels, window = plainest(kernels, window)
         weights = _times_inputs(kernels, channels, window.groups)
         return replace(self, weights=weights, layout=replace(self.layout, conv=window))
 
@@ -139,6 +149,41 @@ class Path:
             weights = np.einsum("pokl,oc->pckl", second, first[:, :, 0, 0])
             return replace(self, weights=weights, layout=replace(self.layout, conv=replace(window, groups=1)))
         return None
+
+
+def plainest(weights: Float64, window: Window) -> tuple[Float64, Window]:
+    """Return a convolution with as many groups as it has, and without zeros all round its kernels.
+
+    The package ``nir`` 1.0 reads square kernels without groups alone, so files hold them with zeros in them.
+    """
+    full = ungrouped(weights, window.groups)
+    outputs, inputs = full.shape[:2]
+    groups = math.gcd(outputs, inputs)
+    while not _are_grouped(full, groups):
+        groups -= 1
+    full = np.concatenate(
+        [
+            part[:, n * (inputs // groups) : (n + 1) * (inputs // groups)]
+            for n, part in enumerate(np.split(full, groups))
+        ]
+    )
+    kernel, padding = list(window.kernel), list(window.padding)
+    for axis in (0, 1):
+        edge = np.moveaxis(full, 2 + axis, 0)
+        while len(edge) > 2 and padding[axis] >= window.dilation[axis] and not (edge[0].any() or edge[-1].any()):
+            edge = edge[1:-1]
+            kernel[axis], padding[axis] = kernel[axis] - 2, padding[axis] - window.dilation[axis]
+        full = np.moveaxis(edge, 0, 2 + axis)
+    sides = {"kernel": (kernel[0], kernel[1]), "padding": (padding[0], padding[1])}
+    return np.ascontiguousarray(full), replace(window, groups=groups, **sides)
+
+
+def _are_grouped(full: Float64, groups: int) -> bool:
+    """Return whether all weights between groups are 0."""
+    if full.shape[0] % groups or full.shape[1] % groups:
+        return False
+    blocks = full.reshape(groups, full.shape[0] // groups, groups, full.shape[1] // groups, -1).any(axis=(1, 3, 4))
+    return not (blocks & ~np.eye(groups, dtype=np.bool_)).any()
 
 
 def ungrouped(weights: Float64, groups: int) -> Float64:
@@ -163,21 +208,6 @@ def added_up(paths: list[Path]) -> list[Path]:
         else:
             found.append(path)
     return found
-
-
-def unit_steps(paths: list[Path]) -> NDArray[np.int32] | None:
-    """Return how late each unit of a source is read by several paths, ``[N]``.
-
-    ``None`` where it is all at one step, a unit is read at two, or windows share weights.
-    """
-    alike = len({path.weights.shape for path in paths}) == 1 and all(path.layout == Layout() for path in paths)
-    if len(paths) < 2 or not alike or max(path.steps for path in paths) > MAX_STEPS:
-        return None
-    read = np.stack([(path.weights != 0).reshape(-1, path.weights.shape[-1]).any(axis=0) for path in paths])
-    if (read.sum(axis=0) > 1).any():
-        return None
-    steps: NDArray[np.int32] = np.sum(read * np.array([[path.steps] for path in paths]), axis=0, dtype=np.int32)
-    return steps
 
 
 def start(shape: Shape) -> Path:

@@ -7,9 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from neuromorphic.compiler.nir.graphs import compile_nir
+from neuromorphic.compiler.nir.images import image_shapes, window_node
 from neuromorphic.compiler.nir.neurons import RESET_METADATA, lif_node, reset_metadata
 from neuromorphic.compiler.nir.portable import Form, portable
-from neuromorphic.compiler.weight_integers import Float64
+from neuromorphic.compiler.nir.readable import readable
+from neuromorphic.compiler.nir.same import check_same
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.integers.numbers import DECAY_ONE
@@ -17,6 +19,7 @@ from neuromorphic.ops import (
     LI,
     LIF,
     AdaptiveLIF,
+    Conv,
     Delay,
     Delays,
     Dense,
@@ -25,6 +28,7 @@ from neuromorphic.ops import (
     Operation,
     Readout,
     Scale,
+    SumPool,
 )
 from neuromorphic.program import Program
 
@@ -41,27 +45,35 @@ def program_graph(program: Program, dt: float, round_trip: RoundTrip, form: Form
     metadata: dict[str, Any] = {"dt": float(dt), "num_steps": program.num_steps, "form": "integer"}
     if graded:
         metadata |= {"input_scale": entry.scale, "input_low": entry.low, "input_high": entry.high}
-    units = _units(program)
+    units, shapes = _units(program), image_shapes(program)
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
     for op in program.ops:
         # The end of a graph that ends in weights is its running sum: a Readout is the Output behind them.
         name = f"{op.name}_sum" if isinstance(op, Readout) else op.name
-        nodes[name] = _node(op, units[op.name], dt)
-        edges += [(source, name) for source in op.sources]
+        taken, given = shapes[op.name]
+        nodes[name] = _node(op, units[op.name], dt, taken, given)
+        for source in op.sources:
+            shape = shapes[source][1]
+            if shape != taken:
+                flat = f"{name}_flat_{source}"
+                nodes[flat] = nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0)
+                edges.append((source, flat))
+                source = flat
+            edges.append((source, name))
     read = {source for op in program.ops for source in op.sources}
     for op in program.ops:
         if op.name not in read:
             end = (f"{op.name}_sum", op.name) if isinstance(op, Readout) else (op.name, f"{op.name}_output")
-            nodes[end[1]] = nir.Output(output_type=np.array([op.size]))
+            nodes[end[1]] = nir.Output(output_type=np.array(shapes[op.name][1]))
             edges.append(end)
-    graph = nir.NIRGraph(nodes, edges, metadata=metadata)
+    graph = readable(nir.NIRGraph(nodes, edges, metadata=metadata))
     if form == "portable":
         graph = portable(graph)
     if round_trip == "exact":
         scale = entry.scale if graded else None
         back = compile_nir(graph, num_steps=program.num_steps, input_scale=scale, input_range=(entry.low, entry.high))
-        _check_same(program, back)
+        check_same(program, back)
     return graph
 
 
@@ -87,21 +99,23 @@ def _units(program: Program) -> dict[str, float]:
     return {op.name: units.get(f"{op.name}.", units[op.name]) for op in program.ops}
 
 
-def _node(op: Operation, unit: float, dt: float) -> Any:
-    """Return a node whose currents and potentials are the program's integers times ``unit``."""
+def _node(op: Operation, unit: float, dt: float, taken: tuple[int, ...], given: tuple[int, ...]) -> Any:
+    """Return a node whose currents and potentials are the program's integers times ``unit``, of these shapes."""
     nir = nir_package()
     if isinstance(op, Input):
-        return nir.Input(input_type=np.array([op.size]))
+        return nir.Input(input_type=np.array(given))
     if isinstance(op, Dense):
         return nir.Linear(weight=op.weights * 2.0**op.shift)
+    if isinstance(op, Conv | SumPool):
+        return window_node(op, taken, given)
     if isinstance(op, Delay):
-        return nir.Delay(delay=np.full(op.size, op.steps * dt))
+        return nir.Delay(delay=np.full(given, op.steps * dt))
     if isinstance(op, Delays):
-        return nir.Delay(delay=op.steps * dt)
+        return nir.Delay(delay=op.steps.reshape(given) * dt)
     if isinstance(op, Scale):
         if (op.factor.astype(np.int64) % (1 << op.shift)).any():
             raise CompileError(f"{op.name}: a Scale that shifts right by {op.shift} rounds, which no NIR node does")
-        return nir.Scale(scale=op.factor / 2.0**op.shift)
+        return nir.Scale(scale=op.factor.reshape(given) / 2.0**op.shift)
     if isinstance(op, Readout):
         return nir.Affine(weight=np.eye(op.size) * 2.0**op.shift, bias=op.bias * unit)
     if isinstance(op, HomeostaticLIF):
@@ -111,68 +125,15 @@ def _node(op: Operation, unit: float, dt: float) -> Any:
     if isinstance(op, LIF):
         mechanism, late, primitive = RESET_METADATA[op.reset]
         meta = reset_metadata(mechanism, primitive, late=late)
-        theta = (op.threshold.astype(np.float64) + TIE) * unit
-        return lif_node(op.decay / DECAY_ONE, theta, dt, meta, gain=2.0**op.shift, offset=op.bias * unit)
+        theta, beta, bias = (field.reshape(given).astype(np.float64) for field in (op.threshold, op.decay, op.bias))
+        theta, beta = (theta + TIE) * unit, beta / DECAY_ONE
+        return lif_node(beta, theta, dt, meta, gain=2.0**op.shift, offset=bias * unit)
     if isinstance(op, LI):
-        leak = 1.0 - op.decay / DECAY_ONE
+        leak = (1.0 - op.decay / DECAY_ONE).reshape(given)
         if (leak == 0).any():
             raise CompileError(f"{op.name}: an LI without a leak cannot be exported; one with a decay below 1 can")
-        return nir.LI(tau=dt / leak, r=2.0**op.shift / leak, v_leak=op.bias * unit / leak)
+        return nir.LI(tau=dt / leak, r=2.0**op.shift / leak, v_leak=op.bias.reshape(given) * unit / leak)
     raise CompileError(
-        f"{op.name}: a {type(op).__name__} has no node in NIR; what has is Input, Dense, LIF, LI, Scale, Delay, Readout"
-    )
-
-
-def _drive(program: Program, op: LIF | LI | Readout) -> dict[tuple[str, int], Float64]:
-    """Return what one integer of each source and delay adds to an operation, ``[out, in]``, where that is not 0."""
-    drive: dict[tuple[str, int], Float64] = {}
-    waiting = [(source, np.eye(op.size) * 2.0**op.shift, 0) for source in reversed(op.sources)]
-    while waiting:
-        name, units, steps = waiting.pop()
-        synapse = program[name]
-        if isinstance(synapse, Dense):
-            waiting.append((synapse.source, units @ (synapse.weights * 2.0**synapse.shift), steps))
-        elif isinstance(synapse, Scale):
-            waiting.append((synapse.source, units * (synapse.factor / 2.0**synapse.shift), steps))
-        elif isinstance(synapse, Delay):
-            waiting.append((synapse.source, units, steps + synapse.steps))
-        elif isinstance(synapse, Delays):
-            late = [(more, units * (synapse.steps == more)) for more in np.unique(synapse.steps).tolist()]
-            waiting += [(synapse.source, part, steps + more) for more, part in late]
-        else:
-            drive[name, steps] = drive.get((name, steps), 0.0) + units
-    return {key: value for key, value in drive.items() if value.any()}
-
-
-def _check_same(program: Program, back: Program) -> None:
-    """Refuse a program whose graph compiles to other integers."""
-    names = {op.name for op in back.ops}
-    for op in program.ops:
-        if not isinstance(op, LIF | LI | Readout):
-            continue
-        other: Any = back[op.name] if op.name in names else None
-        if type(other) is not type(op):
-            raise _not_the_same(op, "is no operation of its own")
-        here, there = _drive(program, op), _drive(back, other)
-        if here.keys() != there.keys():
-            raise _not_the_same(op, f"is driven by {sorted(there)}, not {sorted(here)}")
-        factor = 1.0
-        if isinstance(op, Readout) and here:  # an exact sum: finer units change no label
-            key = next(iter(here))
-            factor = float(np.abs(there[key]).max() / np.abs(here[key]).max())
-        threshold, theirs = (getattr(each, "threshold", None) for each in (op, other))
-        if threshold is not None and theirs is not None and not np.array_equal(threshold, theirs):
-            ratio = float(theirs.max()) / max(float(threshold.max()), 1.0)
-            raise _not_the_same(op, f"counts in units {ratio:.6g} times finer, in which its leak rounds otherwise")
-        fields = [name for name in ("decay", "reset") if hasattr(op, name)]
-        same = all(np.array_equal(getattr(op, name), getattr(other, name)) for name in fields)
-        same = same and np.array_equal(op.bias * factor, other.bias)
-        if not same or not all(np.array_equal(here[key] * factor, there[key]) for key in here):
-            raise _not_the_same(op, "has other weights, decays, biases or another reset")
-
-
-def _not_the_same(op: Operation, what: str) -> CompileError:
-    return CompileError(
-        f"{op.name}: compiled back from NIR it {what}. NIR has no place for fractional bits, and the compiler takes "
-        'the most that are proven to fit: what it compiled comes back the same. round_trip="close" exports it anyway'
+        f"{op.name}: a {type(op).__name__} has no node in NIR; what has is Input, Dense, Conv, SumPool, LIF, LI, "
+        "Scale, Delay, Delays, Readout"
     )

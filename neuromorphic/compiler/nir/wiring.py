@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from dataclasses import replace
 from graphlib import TopologicalSorter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neuromorphic.compiler.nir import nodes as linear_nodes
+from neuromorphic.compiler.nir.maps import linear_map
+from neuromorphic.compiler.nir.neurons import SPIKING
 from neuromorphic.compiler.nir.nodes import LINEAR, NEURONS, PASSING, POOLS, Map, Node, Shape, numbers
 from neuromorphic.compiler.nir.portable import unfold
+from neuromorphic.compiler.nir.readers import reaches
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import MAX_DEPTH, MAX_EDGES
+from neuromorphic.ops.delays import MAX_STEPS
 
 Edge = tuple[str, str]
 NEURON_FIELDS = ("tau", "tau_mem", "tau_syn", "r", "v_leak", "v_threshold", "v_reset", "w_in", "threshold")
@@ -49,6 +57,8 @@ class Wiring:
         self.taken: dict[str, Shape] = {}  # of max pools
         self._fit_shapes(order, dt)
         self.late = self._closing_edges()
+        self.steps: dict[str, NDArray[np.int32]] = {}
+        self._separate_delays()
 
     def _flatten(self, graph: Any, path: tuple[str, ...]) -> dict[str, tuple[str, str]]:
         """Add a graph and its sub-graphs; return by which names edges enter and leave each node."""
@@ -154,7 +164,7 @@ class Wiring:
                 continue
             shape = self.shapes[next(source for source in self.before[name] if source in self.shapes)]
             if node.is_linear:
-                self.maps[name] = linear_nodes.linear_map(node, shape, dt)
+                self.maps[name] = linear_map(node, shape, dt)
                 self.shapes[name] = self.maps[name].shape_out
             elif node.kind in POOLS:
                 self.taken[name] = shape
@@ -184,6 +194,21 @@ class Wiring:
         own = shapes.pop()
         return shape if linear_nodes.same_but_for_ones(own, shape) and len(shape) > len(own) else own
 
+    def _separate_delays(self) -> None:
+        """Make delays of each unit's own length, which read events and lie in no loop, nodes that are not linear."""
+        for name in [name for name, m in self.maps.items() if m.steps is not None]:
+            steps = self.maps[name].steps.numpy().astype(np.int32).reshape(-1)  # type: ignore[union-attr]
+            before = self.nodes[name]
+            while before.is_linear and len(self.before[before.name]) == 1 and before.kind in ("Delay", *PASSING):
+                before = self.nodes[self.before[before.name][0]]
+                if before.kind == "Delay":
+                    break
+            events = before.kind in (*SPIKING, "Input") and not reaches(self.edges, name, name)
+            if events and steps.min() < steps.max() <= MAX_STEPS:
+                self.steps[name] = steps
+                self.nodes[name] = replace(self.nodes[name], kind="Delays")
+                del self.maps[name]
+
     @property
     def delays(self) -> set[str]:
         """Names of the nodes that delay all their values by a step or more."""
@@ -199,7 +224,7 @@ class Wiring:
         return set(closing)
 
     def populations(self) -> list[Node]:
-        """Return neurons and max pools so that each stands after those that it reads without a delay."""
+        """Return neurons, max pools and delays so that each stands after those that it reads without a delay."""
         delayed = self.delays
         sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(self.nodes, ()))
         for source, target in self.edges:
@@ -214,7 +239,7 @@ class Wiring:
             _, name = heapq.heappop(ready)
             found.append(self.nodes[name])
             sorter.done(name)
-        return [node for node in found if node.kind in (*NEURONS, *POOLS)]
+        return [node for node in found if node.kind in (*NEURONS, *POOLS, "Delays")]
 
     def readouts(self) -> list[Node]:
         """Return the linear nodes at the ends of the graph that do more than name a population or the input."""
