@@ -3,9 +3,10 @@
 python -m studies.mcu --name digits runs/demo/program.npz runs/demo
 python -m studies.mcu --name MNIST runs/mcu_mnist/program.npz runs/mcu_mnist/test.npz --on-board 200
 
-The samples are the test part of a run, or ``inputs`` and ``labels`` of a file. All of them run on the executor `c` and are
-compared with the NumPy reference, those of `--on-board` on both cores too. `--json FILE` adds what was measured to a file
-and prints the tables of docs/targets/microcontrollers.md.
+The samples are the test part of a run, or ``inputs`` and ``labels`` of a file. All of them run on the executor `c` and
+are compared with the NumPy reference, those of `--on-board` on both cores too. Instructions are those of a run that
+records the read-out alone. `--json FILE` adds what was measured to a file and prints the tables of
+docs/targets/microcontrollers.md.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic import Program, Recording, compare, run
+from neuromorphic import Program, compare, run
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.qemu.firmware import BOARDS
-from neuromorphic.ops import Conv, Dense, Slots
+from neuromorphic.ops import Conv, Dense, Readout, Slots
 from pnbx_snn import load_run
 from pnbx_snn.data.catalog import load_split
 
@@ -47,14 +48,11 @@ def weight_bytes(program: Program) -> int:
     return total + sum(-(-op.keys.size // 4) for op in program.ops if isinstance(op, Slots))
 
 
-def compared(program: Program, inputs: NDArray[Any], executor: str, **options: Any) -> tuple[dict[str, Any], Recording]:
-    """Run samples on the reference and on an executor; return counts of values and differences, and the last piece."""
-    axis, labels, facts = (
-        inputs.ndim - 2,
-        [],
-        dict.fromkeys(("spikes", "spikes_different", "states", "states_different"), 0),
-    )
-    different = 0
+def compared(program: Program, inputs: NDArray[Any], executor: str, **options: Any) -> dict[str, Any]:
+    """Run samples on the reference and on an executor; return counts of values and differences, and the labels."""
+    axis, labels = inputs.ndim - 2, []
+    facts = {"samples": inputs.shape[axis], "labels_different": 0}
+    facts |= dict.fromkeys(("spikes", "spikes_different", "states", "states_different"), 0)
     for some in np.array_split(np.arange(inputs.shape[axis]), -(-inputs.shape[axis] // PIECE)):
         piece = inputs.take(some, axis=axis)
         expected, got = run(program, piece), run(program, piece, executor, **options)
@@ -63,19 +61,14 @@ def compared(program: Program, inputs: NDArray[Any], executor: str, **options: A
         facts["spikes_different"] += found.spikes_different
         facts["states"] += found.states_compared
         facts["states_different"] += found.states_different
-        different += int((expected.labels() != got.labels()).sum())
+        facts["labels_different"] += int((expected.labels() != got.labels()).sum())
         labels.append(got.labels())
-    return {
-        "samples": inputs.shape[axis],
-        **facts,
-        "labels_different": different,
-        "labels": np.concatenate(labels),
-    }, got
+    return {**facts, "labels": np.concatenate(labels)}
 
 
 def rows(name: str, program: Program, inputs: NDArray[Any], truth: NDArray[Any], on_board: int) -> list[dict[str, Any]]:
     """Return what was measured: on the executor `c`, and on each core."""
-    host, _ = compared(program, inputs, "c")
+    host = compared(program, inputs, "c")
     labels = host.pop("labels")
     accuracy = float(np.mean(labels == truth))
     found = [{"name": name, "core": "host (c)", "weight_bytes": weight_bytes(program), "accuracy": accuracy, **host}]
@@ -83,7 +76,8 @@ def rows(name: str, program: Program, inputs: NDArray[Any], truth: NDArray[Any],
     steps = program.num_steps if inputs.ndim == 2 else len(inputs)
     for core in BOARDS:
         try:
-            facts, recording = compared(program, few, "qemu", core=core)
+            facts = compared(program, few, "qemu", core=core)
+            recording = run(program, few, "qemu", core=core, record=[program.of_type(Readout)[-1].name + ".y"])
         except ExecutorError as error:
             found.append({"name": name, "core": core, "refused": str(error)})
             continue

@@ -16,11 +16,13 @@ from neuromorphic.bounds import proven_for
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.c.network import Network, to_c
 from neuromorphic.executors.qemu.firmware import BOARDS, HARNESS, ICOUNT_SHIFT, LINK, SMALLEST, START, STATUS
-from neuromorphic.executors.qemu.tools import GCC, QEMU, call, check_tools
+from neuromorphic.executors.qemu.tools import GCC, QEMU, TooLargeError, call, check_tools
+from neuromorphic.ops.base import Variable
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
 Core = Literal["cortex-m3", "cortex-m0"]
+Wanted = dict[str, tuple[str, Variable]]
 FLAGS = ("-std=c99", "-O2")
 FACTS = 5
 """Words that the harness writes behind all recorded variables."""
@@ -70,27 +72,58 @@ def execute(
     program = proven_for(program, len(inputs))
     check_tools()
     wanted = program.variables_to_record(record, "qemu")
-    num_steps, batch = inputs.shape[:2]
-    width = sum(variable.size for _, variable in wanted.values())
     with tempfile.TemporaryDirectory(prefix="pnbx-qemu-") as name:
-        folder = Path(name)
-        sizes = measured_sizes(program, core, folder, flags)
-        network = to_c(program, record=wanted)
-        harness = HARNESS.replace("$BATCH", str(batch)).replace("$STEPS", str(num_steps))
-        build(network, harness, core, folder, flags)
-        given = np.ascontiguousarray(inputs.transpose(1, 0, 2).astype(network.input_type.removesuffix("_t")))
-        given.tofile(folder / "inputs.bin")
+        board = _Board(program, inputs, core, Path(name), flags, progress)
+        sizes = measured_sizes(program, core, board.folder, flags)
         compiled = time.perf_counter()
-        _emulate(folder, core, num_steps, batch, progress)
-        seconds = time.perf_counter() - compiled
-        words = np.fromfile(folder / "outputs.bin", dtype="<i4")
-    seen = words[:-FACTS].reshape(batch, num_steps, width).transpose(1, 0, 2)
-    facts: dict[str, Any] = {"core": core, **sizes, **counted(words[-FACTS:], core, num_steps * batch)}
-    variables, at = {}, 0
-    for key, (_, variable) in wanted.items():
-        variables[key] = np.ascontiguousarray(seen[:, :, at : at + variable.size]).astype(variable.dtype)
-        at += variable.size
-    return Recording(variables, "qemu", {"seconds": seconds, "seconds_to_prepare": compiled - started, **facts})
+        variables = board.recorded(wanted) if wanted else {}
+    times = {"seconds": board.seconds, "seconds_to_prepare": compiled - started}
+    return Recording({key: variables[key] for key in wanted}, "qemu", {**times, "core": core, **sizes, **board.facts})
+
+
+class _Board:
+    """A program and inputs for a board, run as often as its memory needs to record everything."""
+
+    def __init__(
+        self,
+        program: Program,
+        inputs: NDArray[np.int32],
+        core: Core,
+        folder: Path,
+        flags: tuple[str, ...],
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.program, self.core, self.folder, self.flags, self.progress = program, core, folder, flags, progress
+        self.num_steps, self.batch = inputs.shape[:2]
+        self.samples = np.ascontiguousarray(inputs.transpose(1, 0, 2))  # [B, T, N]
+        self.seconds = 0.0
+        self.facts: dict[str, Any] = {}
+
+    def recorded(self, wanted: Wanted) -> dict[str, NDArray[Any]]:
+        """Run and return these variables, half of them at a time where memory does not suffice for all."""
+        network = to_c(self.program, record=wanted)
+        harness = HARNESS.replace("$BATCH", str(self.batch)).replace("$STEPS", str(self.num_steps))
+        try:
+            build(network, harness, self.core, self.folder, self.flags)
+        except TooLargeError:
+            if len(wanted) == 1:
+                raise
+            names, half = list(wanted), len(wanted) // 2
+            first, second = ({key: wanted[key] for key in some} for some in (names[:half], names[half:]))
+            return {**self.recorded(first), **self.recorded(second)}
+        self.samples.astype(network.input_type.removesuffix("_t")).tofile(self.folder / "inputs.bin")
+        started = time.perf_counter()
+        _emulate(self.folder, self.core, self.num_steps, self.batch, self.progress)
+        self.seconds += time.perf_counter() - started
+        words = np.fromfile(self.folder / "outputs.bin", dtype="<i4")
+        self.facts = counted(words[-FACTS:], self.core, self.num_steps * self.batch)
+        seen = words[:-FACTS].reshape(self.batch, self.num_steps, -1).transpose(1, 0, 2)
+        variables: dict[str, NDArray[Any]] = {}
+        at = 0
+        for key, (_, variable) in wanted.items():
+            variables[key] = np.ascontiguousarray(seen[:, :, at : at + variable.size]).astype(variable.dtype)
+            at += variable.size
+        return variables
 
 
 def counted(words: NDArray[np.int32], core: Core, steps: int) -> dict[str, float | int | None]:

@@ -16,6 +16,10 @@ INSTALL = "apt install --no-install-recommends gcc-arm-none-eabi qemu-system-arm
 _SHOWN_LINES = 12
 
 
+class TooLargeError(ExecutorError):
+    """A firmware does not fit the board's memory."""
+
+
 def findings() -> list[Finding]:
     """Return what ``neuromorphic doctor`` shows."""
     return [_finding(name) for name in (GCC, QEMU)] if all(map(shutil.which, (GCC, QEMU))) else [_missing()]
@@ -49,7 +53,7 @@ def call(command: Sequence[str], folder: Path) -> str:
     Raises
     ------
     ExecutorError
-        When it fails: with the first lines that it says.
+        When it fails: with the first lines that it says; a :class:`TooLargeError` where memory does not suffice.
     """
     done = subprocess.run(
         list(command),
@@ -63,7 +67,7 @@ def call(command: Sequence[str], folder: Path) -> str:
     if done.returncode != 0:
         full = re.search(r"region `(\w+)' overflowed by (\d+) bytes", said)
         if full:
-            raise ExecutorError(
+            raise TooLargeError(
                 f"qemu: the network needs {int(full[2]):,} bytes of {full[1]} more than this core's board has"
             )
         shown = said.splitlines()[:_SHOWN_LINES]
