@@ -3,20 +3,23 @@
 import re
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import same
 from neuromorphic import LIF, Dense, Input, Program, Readout, run
+from neuromorphic.cli import app
 from neuromorphic.errors import CompileError, ExecutorError
 from neuromorphic.executors import EXECUTORS
 from neuromorphic.executors.c.compiler import find_compiler, findings
 from neuromorphic.executors.c.network import to_c
 from neuromorphic.executors.c.packing import packed
 from neuromorphic.formats.c import write_c
-from neuromorphic.ops import LI, OP_TYPES, Conv, Delay, Gate, Scale
+from neuromorphic.ops import LI, OP_TYPES, Conv, Delay, FastWeights, Gate, Scale
 from programs import small_inputs, small_program
 from random_networks import random_network
 from random_programs import random_inputs
@@ -39,6 +42,15 @@ def no_compiler(monkeypatch, tmp_path):
     """Find no program at all."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
+
+
+def compiler_that_makes(folder, commands):
+    """Return a compiler whose programs are these commands of a shell."""
+    (folder / "program").write_text(f"#!/bin/sh\n{commands}\n")
+    script = folder / "compiler"
+    script.write_text(f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\ncp {folder}/program "$2"\nchmod +x "$2"\n')
+    script.chmod(0o755)
+    return str(script)
 
 
 def of_weights(weights, *, low=0, high=1, bias=0):
@@ -111,16 +123,32 @@ def test_convolutions_of_any_shape_and_number_of_outputs(high):
     same.assert_equal(program, inputs, "c", flags=STRICT)
 
 
-def test_two_weights_share_a_register_up_to_the_ends_of_sixteen_bits():
-    weights = np.full((32, 258), 1, dtype=np.int8)
-    weights[16:] = -1
+@pytest.mark.parametrize("sign", [1, -1])
+def test_two_weights_share_a_register_up_to_the_ends_of_sixteen_bits(sign):
     for high in (127, 128):  # sums of 32,766, and of 33,024, which no longer pair
-        program = of_weights(weights, low=-high + 1, high=high)
-        text = to_c(program).source
-        assert ("pairs" in text) == (high == 127)
+        program = of_weights(np.full((32, 258), sign), low=0, high=high)
+        assert ("pairs" in to_c(program).source) == (high == 127)
         inputs = np.full((2, 2, 258), high, dtype=np.int32)
-        inputs[:, 1] = -high + 1
+        inputs[:, 1, ::2] = 0
         same.assert_equal(program, inputs, "c", flags=STRICT)
+
+
+@pytest.mark.parametrize("rule", ["hebbian", "delta"])
+def test_an_old_state_is_read_to_the_end_before_the_new_one_takes_its_place(rule):
+    """Of fast weights: the old key is needed for the matrix, and the new one for what is read of it."""
+    rng = np.random.default_rng(3)
+    ops = (
+        Input("x", 9, low=-128, high=127),
+        Dense("fc", "x", rng.integers(-9, 10, (7, 9)).astype(np.int8)),
+        FastWeights("fast", "fc", 7, decay=4000, rate_bits=0, frac=12, rule=rule),
+        Delay("later", "spikes", 7, 3),
+        Dense("back", "later", rng.integers(-1, 2, (7, 7)).astype(np.int8)),
+        LIF("spikes", ("fast", "back"), np.full(7, 4000), np.full(7, 900), np.zeros(7, dtype=int), shift=0),
+        Readout("y", ("fast",), bias=np.zeros(7, dtype=int), shift=0),
+    )
+    inputs = rng.integers(-128, 128, (9, 2, 9)).astype(np.int32)
+    expected = same.assert_equal(Program(ops, num_steps=9), inputs, "c", flags=STRICT)
+    assert (expected.variables["fast.F"][-1] != 0).all()
 
 
 def test_weights_lie_in_the_fields_that_are_said():
@@ -246,6 +274,19 @@ def test_the_example_compiles_and_runs(tmp_path):
     assert done.stdout.splitlines()[-1] == f"largest: {label}"
 
 
+def test_the_command_writes_the_files_and_says_their_sizes(tmp_path):
+    small_program().save(tmp_path / "p.npz")
+    network = to_c(small_program())
+    done = CliRunner().invoke(app, ["export", str(tmp_path / "p.npz"), "--to", "c"], env={"COLUMNS": "300"})
+    assert done.exit_code == 0
+    assert f"p: network.c, network.h, main.c; {network.constant_bytes:,} bytes of constants" in done.output
+    assert f"{network.state_bytes:,} bytes of static RAM" in done.output
+    assert (tmp_path / "p" / "network.h").read_text() == network.header
+    more = ["export", str(tmp_path / "p.npz"), "--to", "c", "--steps", "2147483647", "-o", str(tmp_path / "more")]
+    assert CliRunner().invoke(app, more).exit_code == 0
+    assert "#define NETWORK_STEPS 2147483647" in (tmp_path / "more" / "network.h").read_text()
+
+
 def test_a_step_of_the_same_input_gives_the_same_sums_and_a_reset_starts_anew():
     """Products of an input that stays are not computed again: also not of zeros, which a network starts with."""
     ops = (
@@ -303,9 +344,15 @@ def test_progress_and_an_interruption(monkeypatch, tmp_path):
     def stop(done, total):
         raise KeyboardInterrupt
 
+    made = tmp_path / "made"
+    made.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(made))
+    monkeypatch.setenv("CC", compiler_that_makes(tmp_path, "echo 1; exec sleep 60"))
+    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(small_program(), small_inputs(), "c", progress=stop)
-    assert list(tmp_path.iterdir()) == []
+    assert time.monotonic() - started < 30  # it was ended
+    assert list(made.iterdir()) == []
 
 
 def test_no_compiler(no_compiler):
@@ -337,13 +384,7 @@ def test_a_compiler_that_fails(monkeypatch, tmp_path):
 
 
 def test_a_compiled_network_that_fails(monkeypatch, tmp_path):
-    script = tmp_path / "odd"
-    script.write_text(
-        '#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\n'
-        'printf "#!/bin/sh\\necho lost >&2\\nexit 9" > "$2"\nchmod +x "$2"\n'
-    )
-    script.chmod(0o755)
-    monkeypatch.setenv("CC", str(script))
+    monkeypatch.setenv("CC", compiler_that_makes(tmp_path, "echo lost >&2; exit 9"))
     with pytest.raises(ExecutorError, match="c: the compiled network ended with status 9\nlost"):
         run(small_program(), small_inputs(), "c")
 
