@@ -30,6 +30,9 @@ from neuromorphic.ops import (
 from neuromorphic.ops.homeostatic_lif import RATE_ONE
 from random_programs import INPUT_RANGES, random_weights
 
+CLASSES = (Dense, LIF, HomeostaticLIF, Scale, Delay, Gate, Multiply, LI, GatedState, Resonator, Torus, FastWeights)
+OPERATIONS = {cls.__name__ for cls in (Input, Readout, Slots, *CLASSES)}
+"""All that are drawn: those that a PNB-X compiles to. ``random_networks`` draws the others."""
 TORI = ((3, 3), (3, 4))
 DECAYS = (0, 1, 2048, 4000, 4095, DECAY_ONE)
 
