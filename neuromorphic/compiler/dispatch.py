@@ -36,7 +36,8 @@ def compile(x: Any, sample: Tensor | None = None, **options: Any) -> Program:  #
           :func:`~neuromorphic.compiler.compile_module`, ``num_steps``, ``dt``, ``input_scale``, ``weight_bits``;
         - a ``nir.NIRGraph`` or a ``.nir`` or ``.h5`` file: :func:`~neuromorphic.compiler.compile_nir`, ``num_steps``,
           ``dt``, ``input_scale``, ``weight_bits``, ``reset``;
-        - a ``.net`` file of lava-dl: :func:`~neuromorphic.formats.netx.read_netx`, ``num_steps``;
+        - a ``.net`` file of lava-dl: :func:`~neuromorphic.formats.netx.read_netx`, ``num_steps``,
+          ``layer_steps``;
         - a ``.json`` file of Xylo: :func:`~neuromorphic.formats.xylo.read_xylo`, ``num_steps``;
         - a sequence of ``(linear, norm, neuron)``: :func:`~neuromorphic.compiler.compile_layers`, ``readout``,
           ``num_steps``.
