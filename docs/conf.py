@@ -32,7 +32,7 @@ myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "PNB-X"
-exclude_patterns = ["_build", "performance/tables.md", "analysis/*.md"]
+exclude_patterns = ["_build", "performance/tables.md", "performance/convolutions/*.md", "analysis/*.md"]
 exclude_patterns += ["gallery/*.ipynb", "gallery/*.py", "gallery/*.md5"]
 
 templates_path = ["_templates"]

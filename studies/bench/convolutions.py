@@ -143,10 +143,13 @@ class Rivals:
         def stepped(network: NativeNetwork) -> Callable[[], Any]:
             return lambda: network.step(bits)
 
+        def answered(session: ort.InferenceSession) -> Callable[[], Any]:
+            return lambda: session.run(None, {"x": small})[0]
+
         cases: dict[str, Callable[[], Any]] = {name: stepped(network) for name, network in self.networks.items()}
         cases[TORCH] = lambda: torch.nn.functional.conv2d(real, self.real, padding=1, groups=self.shape.groups)
         for name, session in self.sessions.items():
-            cases[name] = lambda session=session: session.run(None, {"x": small})[0]
+            cases[name] = answered(session)
         expected = convolved(self.shape, x.reshape(shape), self.weights)
         for name in (TORCH, EXACT):
             assert np.array_equal(np.asarray(cases[name]()).astype(np.int64), expected), name

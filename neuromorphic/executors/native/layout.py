@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.kernels.convolutions import PIXELS_AT_ONCE, SUMS_SIZE
+from neuromorphic.executors.native.kernels.convolutions import SUMS_SIZE
 from neuromorphic.executors.native.kernels.events import SPARE_WORDS, list_size
 from neuromorphic.executors.native.kernels.graded import LARGEST_GRADED
+from neuromorphic.executors.native.kernels.image_instructions import PIXELS_AT_ONCE
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
 from neuromorphic.program import Program
@@ -81,7 +82,7 @@ def scratch(op: Conv) -> tuple[int, int]:
     (_, channels, *kernel), pixels = op.weights.shape, op.input_shape[1] * op.input_shape[2]
     places, digits = PIXELS_AT_ONCE * math.prod(kernel), (pixels + 1) * padded(channels, 2)  # digits of 16 bits
     window = channels * min(pixels, math.prod(kernel))
-    return SUMS_SIZE + pixels + 1 + channels * pixels + window, max(padded(channels, 64), places - (-digits // 4))
+    return SUMS_SIZE + pixels + 1 + channels * pixels + window + 16, max(padded(channels, 64), places + -(-digits // 4))
 
 
 class Layout:
@@ -140,7 +141,7 @@ class Layout:
 
     def by_rows(self, op: Conv) -> bool:
         """Whether a convolution has outputs enough in a group to compute them side by side."""
-        return op.weights.shape[0] // op.groups > FEW_CHANNELS
+        return bool(op.weights.shape[0] // op.groups > FEW_CHANNELS)
 
     def dense_kind(self, op: Dense) -> int:
         """Return the kind of product that a matrix takes, by its weights and by what it reads."""

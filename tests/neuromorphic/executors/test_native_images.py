@@ -149,10 +149,10 @@ def test_pools_of_spikes(shape, window):
 def test_a_window_of_spikes_wider_than_a_word():
     op = SpikePool("pool", "x", (1, 2, 150), kernel=(2, 140), stride=(1, 5))
     inputs = np.zeros((3, 1, 300), dtype=np.int32)
-    inputs[1, 0, 139], inputs[2, 0, 140] = 1, 1
+    inputs[0, 0, 3], inputs[1, 0, 139], inputs[2, 0, 140] = 1, 1, 1
     built = program(op, SumPool("sum", "pool", op.output_shape, (1, 1), (1, 1)), size=300)
     got = assert_equal(built, inputs, "native")
-    assert got.variables["sum_lif.v"].sum(axis=2).ravel().tolist() == [0, 3, 2]
+    assert got.variables["sum_lif.v"].sum(axis=2).ravel().tolist() == [1, 3, 2]
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 130])

@@ -43,17 +43,21 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_int,
     get_long,
     get_word,
+    load_ints,
     lowest_one,
     put_half,
     put_int,
     put_long,
     put_word,
+    splat_ints,
+    store_ints,
 )
 
 at = get_long  # at(row, column)
 _ONE = np.uint64(1)
 TURNED = 64  # windows whose sums are turned from [window, channel] to [channel, window] at once: lines of the cache
 SUMS_SIZE = TURNED * OUTPUTS_A_ROW
+ROWS_AT_ONCE = 4
 
 
 @kernel
@@ -114,8 +118,11 @@ def _list_spikes(bits, place, first, channels, pixels, width, spare, ints, start
 
 
 @kernel
-def _list_rows(params, shape, base, ints, starts, listed, y, x, target):  # type: ignore[no-untyped-def]
-    """List the rows of the spikes in the window whose first place is ``(y, x)``; return how many there are."""
+def _list_rows(params, shape, base, nothing, ints, starts, listed, y, x, target):  # type: ignore[no-untyped-def]
+    """List the rows of the spikes in the window whose first place is ``(y, x)``; return how many there are.
+
+    The row ``nothing``, of zeros, fills the list up: loops of few lengths are those that a processor foresees.
+    """
     channels, height = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.HEIGHT)
     width, columns = get_int(params, shape + rows.WIDTH), get_int(params, shape + rows.KERNEL_X)
     step_y, step_x = get_int(params, shape + rows.DILATION_Y), get_int(params, shape + rows.DILATION_X)
@@ -129,10 +136,11 @@ def _list_rows(params, shape, base, ints, starts, listed, y, x, target):  # type
                 if begin < end:
                     e, stop = get_int(ints, starts + row * width + begin), get_int(ints, starts + row * width + end)
                     moved = base + (k * columns + m - first) * channels
-                    for i in range(stop - e):
-                        put_int(ints, target + n + i, moved + get_int(ints, listed + e + i))
+                    for i in range(0, stop - e, 8):  # what stands behind is written over
+                        store_ints(ints, target + n + i, load_ints(ints, listed + e + i) + splat_ints(moved))
                     n += stop - e
-    return n
+    store_ints(ints, target + n, splat_ints(nothing))
+    return (n + ROWS_AT_ONCE - 1) // ROWS_AT_ONCE * ROWS_AT_ONCE
 
 
 def _make_sum(no: Any, load: Any, put: Any, add: Any, most: int, fields: int) -> Any:
@@ -142,8 +150,10 @@ def _make_sum(no: Any, load: Any, put: Any, add: Any, most: int, fields: int) ->
         start = 0
         while True:
             stop, sums = min(start + most, count), no()
-            for i in range(start, stop):
-                sums = sums + load(weights, get_int(ints, listed + i))
+            for i in range(listed + start, listed + stop, ROWS_AT_ONCE):
+                first = load(weights, get_int(ints, i)) + load(weights, get_int(ints, i + 1))
+                second = load(weights, get_int(ints, i + 2)) + load(weights, get_int(ints, i + 3))
+                sums = sums + first + second
             if start == 0:
                 put(ints, target, sums, stop * fields)
             else:
@@ -155,8 +165,8 @@ def _make_sum(no: Any, load: Any, put: Any, add: Any, most: int, fields: int) ->
     return sum_rows
 
 
-_sum_ternary = _make_sum(no_row, ternary_row, put_row, add_row, 127, 1)  # fields up to 2 in a byte
-_sum_bytes = _make_sum(no_short_row, byte_row, put_short_row, add_short_row, 258, 0)  # 127 in 16 bits
+_sum_ternary = _make_sum(no_row, ternary_row, put_row, add_row, 124, 1)  # fields up to 2 in a byte
+_sum_bytes = _make_sum(no_short_row, byte_row, put_short_row, add_short_row, 256, 0)  # 127 in 16 bits
 
 
 @kernel
@@ -185,7 +195,8 @@ def _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spar
     pad_y, pad_x = get_int(params, shape + rows.PADDING_Y), get_int(params, shape + rows.PADDING_X)
     sums, starts = spare_ints, spare_ints + SUMS_SIZE
     listed, base = starts + pixels + 1, 0
-    window = listed + channels * pixels
+    window, groups = listed + channels * pixels, get_int(params, shape + rows.GROUPS)
+    nothing = groups * ((outputs + OUTPUTS_A_ROW - 1) // OUTPUTS_A_ROW) * taps * channels
     for group in range(get_int(params, shape + rows.GROUPS)):
         _list_spikes(bits, place, group * channels * pixels, channels, pixels, width, spare, ints, starts, listed)
         for first in range(0, outputs, OUTPUTS_A_ROW):
@@ -195,7 +206,7 @@ def _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spar
                 count = min(TURNED, windows - start)
                 for i in range(count):
                     y, x, where = oy * stride_y - pad_y, ox * stride_x - pad_x, sums + i * OUTPUTS_A_ROW
-                    found = _list_rows(params, shape, base, ints, starts, listed, y, x, window)
+                    found = _list_rows(params, shape, base, nothing, ints, starts, listed, y, x, window)
                     if ternary:
                         _sum_ternary(weights, ints, window, found, where)
                     else:

@@ -96,7 +96,7 @@ def _pair_products(builder: Any, weights: Any, x: Any) -> Any:
         builder.call(function, [_shuffled(builder, v, v, [*range(p * lanes, (p + 1) * lanes)]) for v in (weights, x)])
         for p in range(parts)
     ]
-    return found[0] if parts == 1 else _shuffled(builder, *found, [*range(16)])
+    return found[0] if parts == 1 else _shuffled(builder, found[0], found[1], [*range(16)])
 
 
 _PARTS = OUTPUTS_A_ROW // 16
@@ -166,7 +166,10 @@ taken; ``held`` are the sums of those four pixels.
 @emitted(types.void, types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
 def put_turned(builder: Any, ints: Any, source: Any, stride: Any, target: Any, out_stride: Any, shift: Any) -> None:
     """Write eight rows of eight integers as columns, shifted to the left."""
-    at = lambda place, step, i: builder.add(place, builder.mul(step, ir.Constant(I64, i)))  # noqa: E731
+
+    def at(place: Any, step: Any, i: int) -> Any:
+        return builder.add(place, builder.mul(step, ir.Constant(I64, i)))
+
     rows = [
         builder.load(item_at(builder, ints, at(source, stride, i), 4, INTS.llvm), align=4) for i in range(INTS.lanes)
     ]
