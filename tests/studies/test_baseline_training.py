@@ -170,5 +170,6 @@ def test_the_command_line(tmp_path, monkeypatch):
     for arguments, place in (["train", str(config)], "small.toml"), (["eval", run], "checkpoint.safetensors"):
         refused = rivals.invoke(app, arguments)
         assert refused.exit_code == 2
-        assert f"{place}: unknown section [baseline], networks here are [model], [pnbx], [cnn] and [conv]" in refused.stderr
+        known = "networks here are [model], [pnbx], [cnn] and [conv]"
+        assert f"{place}: unknown section [baseline], {known}" in refused.stderr
         assert "run `python -m studies.rivals` in its folder" in refused.stderr

@@ -146,8 +146,8 @@ def test_a_whole_number_is_a_number_but_not_the_other_way_round(tmp_path):
         ),
         (
             "[baseline]\nkind = 'gru'",
-            "c.toml: unknown section [baseline], networks here are [model], [pnbx], [cnn] and [conv]; the repository's studies "
-            "register [baseline]: run `python -m studies.rivals` in its folder in place of `pnbx-snn`",
+            "c.toml: unknown section [baseline], networks here are [model], [pnbx], [cnn] and [conv]; the repository's "
+            "studies register [baseline]: run `python -m studies.rivals` in its folder in place of `pnbx-snn`",
         ),
         ("[train]\nepochs = \n", r"c.toml: is no TOML: Invalid value (at line 2, column 10)"),
     ],
