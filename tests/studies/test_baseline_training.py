@@ -129,7 +129,7 @@ def test_it_trains_resumes_and_is_loaded(tmp_path):
         ),
         (
             {"baseline": {}, "cnn": {}},
-            "only one of [model], [pnbx], [cnn] and [baseline] may be there, got [cnn] and [baseline]",
+            "only one of [model], [pnbx], [cnn], [conv] and [baseline] may be there, got [cnn] and [baseline]",
         ),
     ],
 )
@@ -170,5 +170,6 @@ def test_the_command_line(tmp_path, monkeypatch):
     for arguments, place in (["train", str(config)], "small.toml"), (["eval", run], "checkpoint.safetensors"):
         refused = rivals.invoke(app, arguments)
         assert refused.exit_code == 2
-        assert f"{place}: unknown section [baseline], networks here are [model], [pnbx] and [cnn]" in refused.stderr
+        known = "networks here are [model], [pnbx], [cnn] and [conv]"
+        assert f"{place}: unknown section [baseline], {known}" in refused.stderr
         assert "run `python -m studies.rivals` in its folder" in refused.stderr

@@ -174,7 +174,8 @@ def random_case(seed: int, forced: dict[str, int] | None = None) -> Case:
     how: dict[str, Any] = {
         "style": style, "trap": trap, "at": at, "T": T, "order": order(trap, T), "ending": ending, "calls": calls,
         "cast": None, "moving": None, "second": second, "skip at": skip_at, "back at": back_at, "spiking": spiking,
-        "residual": [block.residual for block in blocks], "beside": [block.beside for block in blocks], "detached": False,
+        "residual": [block.residual for block in blocks], "beside": [block.beside for block in blocks],
+        "detached": False,
         "membrane at": depth if end == "mem" else None, "start": 0.0, "neurons": neurons,
         "blocks": blocks,
     }  # fmt: skip

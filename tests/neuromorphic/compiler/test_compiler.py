@@ -236,7 +236,7 @@ def test_the_readout_is_the_networks_logits_in_other_units():
         (lambda: compile_layers([], num_steps=3), "a program needs at least one spiking layer, got none"),
         (
             lambda: compile_model(nn.Linear(3, 3)),
-            "Linear cannot be compiled as a whole; compile a pnbx_snn.PNBX or SpikingClass",
+            "Linear cannot be compiled as a whole; compile a pnbx_snn.PNBX, SpikingClass",
         ),
         (
             lambda: compile_layers([(nn.Conv1d(1, 1, 1), None, LIF(0.9))], num_steps=3),

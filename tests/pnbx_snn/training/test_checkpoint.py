@@ -422,6 +422,7 @@ SMALL = {
     "model": {"hidden": [6], "num_steps": 2},
     "pnbx": {"d_hidden": 32, "d_ssm": 8, "d_rnn": 4, "rank": 3, "slots": 5, "num_blocks": 2},
     "cnn": {"channels": 2},
+    "conv": {"channels": [2], "num_steps": 2},
 }
 
 

@@ -138,7 +138,7 @@ def test_a_whole_number_is_a_number_but_not_the_other_way_round(tmp_path):
         ("[pnbx]\nhipocampus = 'none'", r"unknown key pnbx.hipocampus, the nearest known one is pnbx.hippocampus"),
         (
             "[pnbx]\n[model]",
-            r"c.toml: only one of [model], [pnbx] and [cnn] may be there, got [model] and [pnbx]",
+            r"c.toml: only one of [model], [pnbx], [cnn] and [conv] may be there, got [model] and [pnbx]",
         ),
         (
             "[data]\nname = 'fsdd'",
@@ -146,8 +146,8 @@ def test_a_whole_number_is_a_number_but_not_the_other_way_round(tmp_path):
         ),
         (
             "[baseline]\nkind = 'gru'",
-            "c.toml: unknown section [baseline], networks here are [model], [pnbx] and [cnn]; the repository's studies "
-            "register [baseline]: run `python -m studies.rivals` in its folder in place of `pnbx-snn`",
+            "c.toml: unknown section [baseline], networks here are [model], [pnbx], [cnn] and [conv]; the repository's "
+            "studies register [baseline]: run `python -m studies.rivals` in its folder in place of `pnbx-snn`",
         ),
         ("[train]\nepochs = \n", r"c.toml: is no TOML: Invalid value (at line 2, column 10)"),
     ],
@@ -231,7 +231,7 @@ def test_the_stated_ranges_are_the_ranges(section):
                 with pytest.raises(ConfigError):
                     make_config({section: {**free, key: value}})
         checked += 1
-    at_least = {"data": 2, "model": 2, "pnbx": 12, "cnn": 2, "augment": 3, "distill": 2, "train": 10}
+    at_least = {"data": 2, "model": 2, "pnbx": 12, "cnn": 2, "conv": 2, "augment": 3, "distill": 2, "train": 10}
     assert checked >= at_least[section]
 
 
