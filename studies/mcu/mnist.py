@@ -3,10 +3,9 @@
     python -m studies.mcu.mnist --data DIR --seed 0
 
 Images are 28 x 28, made 16 x 16 as BitNetMCU does, and shown as a constant current. The training part (55,000 images)
-is distorted ``COPIES`` times, less and less; the last ``LAST`` of the epochs see the weaker half. A small convolutional
-network learns them first and answers each; the spiking network learns its answers and the labels. The validation part
-(the last 5,000 training images) is measured on the way and chose the settings below; the test images are measured once,
-by the program.
+is distorted ``COPIES`` times, less and less, the last time not at all; the last ``LAST`` of the epochs see the weaker
+half. The validation part (the last 5,000 training images) chose among three trainings: 25 epochs 98.86 %, 80 epochs
+98.92 %, 60 epochs on the answers of a convolutional teacher 98.62 %. The program sees the test images once.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 import neuromorphic
@@ -27,12 +26,11 @@ from pnbx_snn import SpikingClassifier
 from pnbx_snn.data.augment import affine_elastic
 from pnbx_snn.data.mnist import load_mnist
 from pnbx_snn.data.split import Split
-from pnbx_snn.networks.cnn import SmallCNN
 
 SIDE, COPIES = 16, 8
 HIDDEN, NUM_STEPS = (128, 128), 8
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 256, 0.005, 0.01
-LAST, TEACHER_EPOCHS, TEACHER_WEIGHT, TEMPERATURE = 0.2, 6, 0.7, 3.0
+LAST, SMOOTHING = 0.3, 0.02
 
 
 def small(images: Tensor) -> Tensor:
@@ -46,7 +44,7 @@ def make_pool(images: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     pool = torch.empty(COPIES, len(images), SIDE * SIDE, dtype=torch.uint8)
     for copy in range(COPIES):
-        strength = 0.8 - 0.7 * copy / (COPIES - 1)
+        strength = 0.7 * (1.0 - copy / (COPIES - 1))
         for start in range(0, len(images), 500):
             some = slice(start, start + 500)
             x = affine_elastic(images[some], 28, generator=generator, strength=strength)
@@ -80,58 +78,22 @@ def accuracy(model: SpikingClassifier, images: Tensor, labels: Tensor) -> float:
     return float((logits.argmax(1) == labels).float().mean())
 
 
-def optimiser(
-    model: nn.Module, rate: float, steps: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
-    """Return AdamW and its learning rate, which rises for 5 % of the steps and falls to 0."""
-    found = torch.optim.AdamW(model.parameters(), rate, weight_decay=WEIGHT_DECAY)
-    return found, torch.optim.lr_scheduler.OneCycleLR(found, rate, total_steps=steps, pct_start=0.05)
-
-
-def batches(count: int) -> Tensor:
-    """Return the numbers of ``count`` images in random order, ``[batches, BATCH]``."""
-    return torch.randperm(count)[: count // BATCH * BATCH].reshape(-1, BATCH)
-
-
-def answers_of_teacher(pool: Tensor, labels: Tensor, held_out: tuple[Tensor, Tensor], seed: int) -> Tensor:
-    """Train a teacher and return its answers to the pool, float16 ``[COPIES, n, 10]``."""
-    torch.manual_seed(seed)
-    model = SmallCNN(SIDE, SIDE, 10, channels=16)
-    optimizer, rates = optimiser(model, 0.004, TEACHER_EPOCHS * (len(labels) // BATCH))
-    for epoch in range(TEACHER_EPOCHS):
-        model.train()
-        form = torch.randint(COPIES, (len(labels),))
-        for chosen in batches(len(labels)):
-            loss = functional.cross_entropy(model(pool[form[chosen], chosen].float() / 255.0), labels[chosen])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            rates.step()
-        model.eval()
-        with torch.no_grad():
-            found = (model(held_out[0]).argmax(1) == held_out[1]).float().mean()
-        say(f"teacher, epoch {epoch + 1}: validation {100 * float(found):.2f} %")
-    with torch.no_grad():
-        flat = pool.reshape(-1, 500, SIDE * SIDE)
-        return torch.stack([model(x.float() / 255.0).half() for x in flat]).reshape(COPIES, len(labels), 10)
-
-
 def train(
-    pool: Tensor, answers: Tensor, labels: Tensor, held_out: tuple[Tensor, Tensor], epochs: int, seed: int
+    pool: Tensor, labels: Tensor, held_out: tuple[Tensor, Tensor], epochs: int, seed: int
 ) -> Iterator[tuple[int, SpikingClassifier, float]]:
     """Yield epoch, network and validation accuracy; an epoch sees each image once, in a form drawn at random."""
     torch.manual_seed(seed)
     model = network()
     model.calibrate(pool[-1, :5000].float() / 255.0)
-    optimizer, rates = optimiser(model, LEARNING_RATE, epochs * (len(labels) // BATCH))
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    batches = len(labels) // BATCH
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches, pct_start=0.05)
     for epoch in range(epochs):
         model.train()
         form = torch.randint(COPIES // 2 if epoch >= (1 - LAST) * epochs else 0, COPIES, (len(labels),))
-        for chosen in batches(len(labels)):
+        for chosen in torch.randperm(len(labels))[: batches * BATCH].reshape(batches, BATCH):
             logits, _ = model.classify(pool[form[chosen], chosen].float() / 255.0)
-            taught = functional.softmax(answers[form[chosen], chosen].float() / TEMPERATURE, 1)
-            soft = functional.cross_entropy(logits / TEMPERATURE, taught) * TEMPERATURE**2
-            loss = TEACHER_WEIGHT * soft + (1 - TEACHER_WEIGHT) * functional.cross_entropy(logits, labels[chosen])
+            loss = functional.cross_entropy(logits, labels[chosen], label_smoothing=SMOOTHING)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -145,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/mcu_mnist"))
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", type=Path, help="Compile this checkpoint instead of training.")
     parser.add_argument("--test", action="store_true", help="Measure on the test images; for the last training only.")
@@ -156,10 +118,9 @@ def main() -> None:
     if given.checkpoint is None:
         kept = given.out / "pool.pt"
         if not kept.exists():
-            made = make_pool(split.images[:], given.seed)
-            torch.save((made, answers_of_teacher(made, split.labels, small_part(held_out), given.seed)), kept)
-        started, (pool, answers) = time.perf_counter(), torch.load(kept, weights_only=True)
-        for epoch, model, found in train(pool, answers, split.labels, small_part(held_out), given.epochs, given.seed):
+            torch.save(make_pool(split.images[:], given.seed), kept)
+        started, pool = time.perf_counter(), torch.load(kept, weights_only=True)
+        for epoch, model, found in train(pool, split.labels, small_part(held_out), given.epochs, given.seed):
             say(f"epoch {epoch}: validation {100 * found:.2f} %, {time.perf_counter() - started:.0f} s")
             torch.save(model.state_dict(), given.out / "checkpoint.pt")
     model = network()
