@@ -67,4 +67,4 @@ def doctor(as_json: AsJson = False) -> None:
                 say(entry.note)
         for name, works in usable.items():
             say(f"executor {name}: {'ready' if works else f'missing; {EXECUTORS[name].remedy}'}")
-    raise typer.Exit(0 if all(usable.values()) else 1)
+    raise typer.Exit(0 if all(works for name, works in usable.items() if EXECUTORS[name].expected) else 1)

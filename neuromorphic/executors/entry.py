@@ -70,6 +70,8 @@ class Entry:
         Looks for other Pythons that the executor can run in, or for compilers; it is ready where one is usable.
     looks_for : str
         What these are, as ``neuromorphic doctor`` says it.
+    expected : bool
+        Whether ``neuromorphic doctor`` exits with 1 where none is usable.
     reads : str
         Suffix of files that it runs without a program, such as ``".onnx"``.
     run_file : callable, optional
@@ -92,6 +94,7 @@ class Entry:
     device_state: str = "{}"
     interpreters: Callable[[], Sequence[Finding]] | None = None
     looks_for: str = "Python"
+    expected: bool = False
     reads: str = ""
     run_file: Callable[..., Recording] | None = None
     check: Callable[[Program], None] | None = None

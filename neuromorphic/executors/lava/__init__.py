@@ -29,5 +29,6 @@ ENTRIES = (
             Option("time_limit_s", "--time-limit", float, "seconds after which a run is ended", minimum=0.1),
         ),
         interpreters=_interpreters,
+        expected=True,
     ),
 )

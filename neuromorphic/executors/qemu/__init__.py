@@ -20,6 +20,7 @@ ENTRIES = (
         module="neuromorphic.executors.qemu.executor",
         setup="apt install --no-install-recommends gcc-arm-none-eabi qemu-system-arm",
         interpreters=_tools,
+        looks_for="GCC for Arm and QEMU",
         options=(
             Option(
                 "core",
