@@ -103,7 +103,7 @@ def test_layers_of_ones_own_compile():
     program = compile_layers([(groups, None, neuron)], num_steps=7, input_shape=(2, 7, 6))
     x = (torch.rand(7, 3, 84) < 0.4).float()
     spikes, _ = neuron(groups(x.reshape(7, 3, 2, 7, 6)).reshape(7, 3, -1))
-    np.testing.assert_array_equal(run(program, x.numpy()).spikes()["lif1"], spikes.numpy())
+    np.testing.assert_array_equal(run(program, x.numpy()).spikes()["lif1"], spikes.detach().numpy())
     assert 0.01 < float(spikes.mean()) < 0.9
     for options, message in (
         ({}, r"lif1: a convolution needs the shape of its image; give input_shape"),
