@@ -98,6 +98,14 @@ def test_layers_of_ones_own_compile():
     program = compile_layers(parts, num_steps=7, input_shape=(2, 7, 6))
     assert [type(op) for op in program.ops] == [Input, Conv, LIF, Conv, LIF, Dense, LIF]
     assert program.input.size == 84
+    groups = BitConv2d(2, 4, (3, 2), stride=(1, 2), padding=(1, 0), groups=2)
+    neuron = pnbx_snn.LIF(0.75, threshold=0.31)
+    program = compile_layers([(groups, None, neuron)], num_steps=7, input_shape=(2, 7, 6))
+    x = (torch.rand(7, 3, 84) < 0.4).float()
+    with torch.no_grad():
+        spikes, _ = neuron(groups(x.reshape(7, 3, 2, 7, 6)).reshape(7, 3, -1))
+    np.testing.assert_array_equal(run(program, x.numpy()).spikes()["lif1"], spikes.numpy())
+    assert 0.01 < float(spikes.mean()) < 0.9
     for options, message in (
         ({}, r"lif1: a convolution needs the shape of its image; give input_shape"),
         ({"input_shape": (3, 7, 6)}, "lif1: must read images of 2 channels, got 3"),
