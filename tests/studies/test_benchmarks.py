@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -59,3 +60,17 @@ def test_the_page_shows_what_was_measured():
     assert (FOLDER / "tables.md").read_text() == markdown(results, rows)
     assert min(row.speedup for row in rows) > 0
     assert {row.table for row in rows} == {"training", "deployment"}
+
+
+def test_rivals_of_a_convolution_give_the_exact_sums():
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from studies.bench import convolutions
+
+    shape = convolutions.Shape(2, 3, 5)
+    rivals = convolutions.Rivals(shape, batch=2)
+    cases = rivals.cases(np.random.default_rng(0).random((2, 50)) < 0.3)  # compares them
+    assert set(cases) == {convolutions.OURS, convolutions.UNROLLED, convolutions.TORCH, *rivals.sessions}
+    rivals.real = rivals.real + 1
+    with pytest.raises(AssertionError, match="torch fp32"):
+        rivals.cases(np.ones((2, 50), dtype=bool))

@@ -6,7 +6,7 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.kernels.convolutions import load_bits
+from neuromorphic.executors.native.kernels.pixel_lists import load_bits
 from neuromorphic.executors.native.kernels.vectors import (
     get_int,
     get_long,
