@@ -30,7 +30,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
-here = Path(__file__).parent / "data/lava_dl"
+here = Path(neuromorphic.__file__).parents[1] / "examples/data/lava_dl"  # of a clone
 published = dict(np.load(here / "excerpts.npz"))
 
 program = read_netx(here / "tiny.net", num_steps=15)
