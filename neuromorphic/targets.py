@@ -60,7 +60,7 @@ def targets(program: Program) -> list[Target]:
     >>> found["numpy"].takes, found["onnx"].takes, found["netx"].takes
     ('exactly', 'exactly', 'no')
     >>> print(found["loihi"].reason)
-    lif: no stock process: shift is not 6
+    lif: no stock process: shift is 0, stock shifts by 6 at least
     """
     found = []
     for entry in EXECUTORS.values():

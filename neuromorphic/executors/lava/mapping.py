@@ -347,6 +347,7 @@ def lava_mapping(program: Program) -> list[Placement]:
 
     Examples
     --------
+    >>> from neuromorphic.ops import Dense
     >>> one = np.ones(2, dtype=np.int32)
     >>> fc = Dense("fc", "x", np.array([[1, 0], [0, -1]], dtype=np.int8))
     >>> lif = LIF("lif", ("fc",), decay=3686 * one, threshold=64 * one, bias=0 * one, shift=6)

@@ -556,7 +556,7 @@ import sys
 sys.path.insert(0, {tests!r})
 import numpy as np
 from neuromorphic import verify
-from neuromorphic.executors.native import vectors
+from neuromorphic.executors.native.kernels import vectors
 from random_networks import random_network
 from random_programs import random_inputs
 assert vectors.HAS_AVX2 == {avx2} and not vectors.HAS_VNNI

@@ -38,7 +38,9 @@ def without(monkeypatch):
     """Hide a package, and what has imported it."""
 
     def hide(package):
-        for name in [n for n in sys.modules if n.startswith("neuromorphic.executors.onnx.")]:
+        for name in [
+            n for n in sys.modules if n.startswith(("neuromorphic.executors.onnx.", "neuromorphic.formats.onnx."))
+        ]:
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.setitem(sys.modules, package, None)
 
