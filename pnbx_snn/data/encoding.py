@@ -27,6 +27,25 @@ def _check_values(where: str, x: Tensor, num_steps: int, *, unit: bool = True) -
         raise PnbxValueError(f"{where}: x must be in [0, 1], got values from {low:g} to {high:g}")
 
 
+def encode(
+    where: str, encoder: Encoder, x: Float[Tensor, "B N"], num_steps: int, generator: torch.Generator | None
+) -> Float[Tensor, "T B N"]:
+    """Encode with the encoder of a name.
+
+    Raises
+    ------
+    PnbxValueError
+        If ``"rate"`` gets no generator, or the encoder refuses the values.
+    """
+    if encoder == "direct":
+        return direct(x, num_steps)
+    if encoder == "latency":
+        return latency(x, num_steps)
+    if generator is None:
+        raise PnbxValueError(f"{where}.encode: encoder='rate' draws spikes and needs a generator, got None")
+    return rate(x, num_steps, generator=generator)
+
+
 def direct(x: Float[Tensor, "B N"], num_steps: int) -> Float[Tensor, "T B N"]:
     """Repeat the values ``[B, N]`` at each step, ``[T, B, N]``: a constant input current :math:`I_t = x`.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pnbx_snn.checks import Size, Steps, Written, check_finite
-from pnbx_snn.data.encoding import Encoder, direct, latency, rate
+from pnbx_snn.data.encoding import Encoder, encode
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.networks.base import Network
@@ -194,15 +194,7 @@ class SpikingClassifier(Network):
         PnbxValueError
             If ``"rate"`` gets no generator, or the encoder refuses the values.
         """
-        if self.encoder == "direct":
-            return direct(x, self.num_steps)
-        if self.encoder == "latency":
-            return latency(x, self.num_steps)
-        if generator is None:
-            raise PnbxValueError(
-                "SpikingClassifier.encode: encoder='rate' draws spikes and needs a generator, got None"
-            )
-        return rate(x, self.num_steps, generator=generator)
+        return encode("SpikingClassifier", self.encoder, x, self.num_steps, generator)
 
     @property
     def layer_names(self) -> list[str]:

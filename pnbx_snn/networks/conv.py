@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from pnbx_snn.checks import Size, Steps, Written, check_finite
-from pnbx_snn.data.encoding import Encoder, direct, latency, rate
+from pnbx_snn.data.encoding import Encoder, encode
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.layers.bitconv import BitConv2d
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
@@ -180,13 +180,7 @@ class SpikingConvNet(Network):
 
     def encode(self, x: Float[Tensor, "B N"], *, generator: torch.Generator | None = None) -> Float[Tensor, "T B N"]:
         """Encode pictures ``[B, height * width]`` over ``num_steps`` steps, as a ``SpikingClassifier`` does."""
-        if self.encoder == "direct":
-            return direct(x, self.num_steps)
-        if self.encoder == "latency":
-            return latency(x, self.num_steps)
-        if generator is None:
-            raise PnbxValueError("SpikingConvNet.encode: encoder='rate' draws spikes and needs a generator, got None")
-        return rate(x, self.num_steps, generator=generator)
+        return encode("SpikingConvNet", self.encoder, x, self.num_steps, generator)
 
     @property
     def layer_names(self) -> list[str]:
