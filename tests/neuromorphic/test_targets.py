@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 import neuromorphic
-from neuromorphic import LIF, Dense, Input, Program
+from neuromorphic import LIF, Dense, Input, Program, Readout
 from neuromorphic.cli import app
 from neuromorphic.errors import CompileError
 from neuromorphic.executors import EXECUTORS
 from neuromorphic.formats import FORMATS
+from neuromorphic.ops import Delay
 from neuromorphic.targets import targets
 from programs import small_program
 from random_networks import random_network
@@ -174,6 +176,21 @@ def test_a_package_that_is_missing_is_the_reason(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "neuromorphic.formats.onnx.writing", raising=False)
     assert answers(chain())["onnx"].reason == "--to onnx needs onnx: pip install 'pnbx-snn[onnx]'"
+
+
+def test_a_program_that_no_emulated_board_holds_is_refused_with_its_bytes():
+    neurons, one = 1200, np.ones(1, dtype=np.int32)
+    ops = (
+        Input("x", neurons),
+        Delay("late", "x", neurons, 4096),
+        Dense("fc", "late", np.ones((1, neurons), dtype=np.int8)),
+        Readout("readout", ("fc",), bias=0 * one, shift=0),
+    )
+    answer = next(target for target in targets(Program(ops, num_steps=2)) if target.name == "qemu")
+    assert answer.takes == "no"
+    assert re.fullmatch(
+        r"takes [45],\d{3},\d{3} bytes of static RAM, the largest board .* has 4,194,304", answer.reason
+    )
 
 
 def test_the_command(tmp_path):

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from neuromorphic.executors.entry import Entry, Finding, Option
+
+if TYPE_CHECKING:
+    from neuromorphic.program import Program
 
 
 def _tools() -> list[Finding]:
     from neuromorphic.executors.qemu.tools import findings
 
     return findings()
+
+
+def _check(program: Program) -> None:
+    from neuromorphic.executors.qemu.firmware import check_size
+
+    check_size(program)
 
 
 ENTRIES = (
@@ -20,6 +29,7 @@ ENTRIES = (
         module="neuromorphic.executors.qemu.executor",
         setup="apt install --no-install-recommends gcc-arm-none-eabi qemu-system-arm",
         interpreters=_tools,
+        check=_check,
         looks_for="GCC for Arm and QEMU",
         options=(
             Option(

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from neuromorphic.errors import ExecutorError
+from neuromorphic.executors.c.network import to_c
+from neuromorphic.program import Program
+
 
 @dataclass(frozen=True)
 class Board:
@@ -34,6 +38,20 @@ BOARDS = {
     "cortex-m3": Board("mps2-an385", flash=4 << 20, ram=4 << 20, clock_hz=25_000_000),
     "cortex-m0": Board("microbit", flash=256 << 10, ram=16 << 10, clock_hz=16_000_000),
 }
+
+
+def check_size(program: Program) -> None:
+    """Refuse a program whose arrays alone are larger than the largest board."""
+    network = to_c(program)
+    flash, ram = (max(getattr(board, name) for board in BOARDS.values()) for name in ("flash", "ram"))
+    for what, size, held in (
+        ("flash for its constants", network.constant_bytes, flash),
+        ("static RAM", network.state_bytes, ram),
+    ):
+        if size > held:
+            raise ExecutorError(f"takes {size:,} bytes of {what}, the largest board emulated has {held:,}")
+
+
 ICOUNT_SHIFT = 6
 """An instruction takes ``2**6`` ns of emulated time: more than a tick of either clock, so no instruction is missed."""
 
