@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from math import prod
 
 import numpy as np
 
@@ -10,7 +11,18 @@ from neuromorphic.errors import CompileError
 from neuromorphic.executors.c.arrays import Array, Arrays
 from neuromorphic.executors.c.graphs import is_fixed
 from neuromorphic.executors.c.rules import RULES
-from neuromorphic.executors.c.text import Digit, Index, axes, flat, indented, literal, register, size_of
+from neuromorphic.executors.c.text import (
+    Digit,
+    Index,
+    axes,
+    flat,
+    indented,
+    leading,
+    literal,
+    register,
+    repeats,
+    size_of,
+)
 from neuromorphic.integers.symbols import Symbol
 
 
@@ -54,13 +66,21 @@ class Elements:
         """Return an element: a number or a local. ``index`` has the digits of the shape of ``s``."""
         if is_fixed(s) and (size_of(s.shape) == 1 or int(s.low.min()) == int(s.low.max())):
             return literal(int(s.low.flat[0]))
-        if not is_fixed(s) and id(s) not in self.stored:
+        if is_fixed(s):
+            return self._constant(s, index)
+        if id(s) not in self.stored:
             return self.compute(s, index)
-        return self.once((id(s), index), lambda: self.local(f"{self._array(s)}[{flat(index)}]", register(s.span)))
+        name = self.stored[id(s)].name
+        return self.once((id(s), index), lambda: self.local(f"{name}[{flat(index)}]", register(s.span)))
 
-    def _array(self, s: Symbol) -> str:
-        fixed = is_fixed(s)
-        return self.arrays.constant(np.broadcast_to(s.low, s.shape)) if fixed else self.stored[id(s)].name
+    def _constant(self, s: Symbol, index: Index) -> str:
+        """Return an element of a constant; of a channel of equal ones that a loop goes through, one is held."""
+        values = np.broadcast_to(s.low, s.shape).ravel()
+        index = leading(index, values.size, repeats(values))
+        held = values[:: values.size // prod(n for _, n in index)]
+        return self.once(
+            (id(s), index), lambda: self.local(f"{self.arrays.constant(held)}[{flat(index)}]", register(s.span))
+        )
 
     def compute(self, s: Symbol, index: Index) -> str:
         """Return an element of a symbol that this loop computes, even if it is stored then."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from neuromorphic.executors.c.elements import Elements
 from neuromorphic.executors.c.graphs import VALUE, Part, is_fixed, symbols_in_order
 from neuromorphic.executors.c.packing import outputs_of
 from neuromorphic.executors.c.products import Product, product
-from neuromorphic.executors.c.text import Index, flat, loop, loops_of, size_of, storage
+from neuromorphic.executors.c.text import Index, flat, loop, loops_of, repeats, size_of, storage
 from neuromorphic.executors.c.windows import Convolution, convolution
 from neuromorphic.integers.symbols import Symbol, window_sums
 
@@ -32,6 +33,8 @@ _MOVED = (("set_row", 1), ("set_row", 2), ("pick", 0), ("take", 1), ("deliver", 
 _READ_OFTEN = (("product", 1), ("convolve", 1), ("set_row", 1), ("set_row", 2), ("window_max", 0), ("deliver", 1))
 """Arguments that are computed before, since each of their elements is read by many."""
 _LEAVES = ("state", "input")
+_LEAST_CHANNEL = 8
+"""Units of a channel for which a loop of its own pays."""
 
 
 def base(symbol: Symbol) -> Symbol:
@@ -222,18 +225,27 @@ class Kernels:
         return Elements(self._arrays, {key: array for key, array in self._stored.items() if key not in own})
 
     def _finest(self, group: list[Symbol]) -> tuple[int, ...]:
-        """Return the shape with the most axes that anything in a loop has: then no place is divided."""
+        """Return the shape with the most axes that anything in a loop has: then no place is divided.
+
+        Where all have one, constants that have one value for each channel give the loop an axis of channels.
+        """
         found: tuple[int, ...] = group[0].shape
         size, waiting, seen = size_of(found), list(group), set()
+        channel = size
         while waiting:
             s = waiting.pop()
-            if id(s) in seen or is_fixed(s):
+            if id(s) in seen:
                 continue
             seen.add(id(s))
+            if is_fixed(s):
+                channel = gcd(channel, repeats(s.range[0])) if size_of(s.shape) == size else channel
+                continue
             if size_of(s.shape) == size and sum(n > 1 for n in s.shape) > sum(n > 1 for n in found):
                 found = s.shape
             if id(s) not in self._are_kernels or any(s is kernel for kernel in group):
                 waiting += s.args
+        if _LEAST_CHANNEL <= channel < size and sum(n > 1 for n in found) == 1:
+            return (size // channel, channel)
         return found
 
     def _sums(self, k: Symbol) -> list[str]:

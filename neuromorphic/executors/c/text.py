@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neuromorphic.integers.symbols import Symbol
 
@@ -77,6 +81,27 @@ def axes(index: Index, shape: Sequence[int]) -> list[Index]:
             return _divided(flat(index), shape)
         shared.append(tuple(taken))
     return shared
+
+
+def repeats(values: NDArray[Any]) -> int:
+    """Return the size of the equal blocks, one behind the other, in each of which a constant has one value.
+
+    Examples
+    --------
+    >>> repeats(np.array([5, 5, 5, 5, 7, 7])), repeats(np.array([5, 5, 7]))
+    (2, 1)
+    """
+    flat_values = values.ravel()
+    changes = np.flatnonzero(np.diff(flat_values)) + 1
+    return int(np.gcd.reduce([*changes, flat_values.size]))
+
+
+def leading(index: Index, size: int, block: int) -> Index:
+    """Return the first digits of a place among ``size``, as few as say in which of equal blocks it lies; else all."""
+    for count in range(len(index)):
+        if block % (size // prod(n for _, n in index[:count])) == 0:
+            return index[:count]
+    return index
 
 
 def _divided(place: str, shape: Sequence[int]) -> list[Index]:

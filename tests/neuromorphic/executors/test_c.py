@@ -401,3 +401,25 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cannot be written"):
         write_c(small_program(), Path(tmp_path / "file"))
+
+
+def of_channels(rng):
+    """Return a convolutional program whose neurons have one threshold and one bias for each of five channels."""
+    thresholds, biases = (np.repeat(rng.integers(1, 90000, 5), 144).astype(np.int32) for _ in range(2))
+    weights = rng.integers(-1, 2, (5, 1, 3, 3)).astype(np.int8)
+    ops = (
+        Input("x", 144, low=-128, high=127),
+        Conv("conv", "x", weights, input_shape=(1, 12, 12), padding=(1, 1)),
+        LIF("lif", ("conv",), np.full(720, 3000, dtype=np.int32), thresholds, biases, shift=6, reset="subtract"),
+        Dense("fc", "lif", rng.integers(-1, 2, (3, 720)).astype(np.int8)),
+        Readout("readout", ("fc",), bias=np.zeros(3, dtype=np.int32), shift=0),
+    )
+    return Program(ops, num_steps=6)
+
+
+def test_of_what_is_equal_within_a_channel_one_is_in_flash():
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        program = of_channels(rng)
+        assert to_c(program).constant_bytes < 800  # 720 are the matrix; one of each for a neuron would be 5,760 more
+        same.assert_equal(program, random_inputs(program, rng, 2), "c")
