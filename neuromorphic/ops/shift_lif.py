@@ -33,9 +33,36 @@ PARAMETERS = (
 VARIABLES = (("spikes", "uint8"), ("i", "int32"), ("v", "int32"))
 
 
+class ShiftNeurons(Operation):
+    """Neurons with a current and a membrane of 16 bits that leak by shifts and fire up to ``most_spikes`` a step."""
+
+    threshold: NDArray[np.int32]
+    most_spikes: int
+    kind: ClassVar[str] = "events"
+
+    def states(self) -> dict[str, State]:
+        """Return current and membrane, zero at first."""
+        return {"i": State((self.size,)), "v": State((self.size,))}
+
+    @property
+    def event_range(self) -> tuple[int, int]:
+        """Up to ``most_spikes``."""
+        return (0, self.most_spikes)
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(self.threshold.shape[0])
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Spikes, synaptic current and membrane after the step."""
+        return tuple(Variable(name, dtype, self.size) for name, dtype in VARIABLES)
+
+
 @operation
 @dataclass(frozen=True, eq=False)
-class ShiftLIF(Operation):
+class ShiftLIF(ShiftNeurons):
     """Neurons with a synaptic current ``i`` and a membrane ``v``, both of 16 bits and saturating, in this order.
 
     1. ``i = leak(sat16(i + n), synapse_shift)``, where ``n`` is the sum of the sources
@@ -77,15 +104,10 @@ class ShiftLIF(Operation):
     threshold: NDArray[np.int32]
     bias: NDArray[np.int32]
     most_spikes: int = MOST_SPIKES
-    kind: ClassVar[str] = "events"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
         check_neurons(self)
-
-    def states(self) -> dict[str, State]:
-        """Return current and membrane, zero at first."""
-        return {"i": State((self.size,)), "v": State((self.size,))}
 
     def step(self, xp: Any, state: Any, *currents: Any) -> Any:
         """Integrate, leak, count the spikes, and subtract their thresholds."""
@@ -93,21 +115,6 @@ class ShiftLIF(Operation):
         u = xp.clip(leaked(xp, state.v, self.membrane_shift) + state.i + self.bias, LOWEST, HIGHEST)
         state.spikes, state.v = fired(xp, u, self.threshold, self.most_spikes)
         return state.spikes
-
-    @property
-    def event_range(self) -> tuple[int, int]:
-        """Up to ``most_spikes``."""
-        return (0, self.most_spikes)
-
-    @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return int(self.threshold.shape[0])
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """Spikes, synaptic current and membrane after the step."""
-        return tuple(Variable(name, dtype, self.size) for name, dtype in VARIABLES)
 
 
 def check_neurons(op: Any) -> None:

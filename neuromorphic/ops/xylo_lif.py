@@ -13,20 +13,17 @@ from neuromorphic.integers.numbers import NumPy
 from neuromorphic.integers.symbols import Bound, Range, uniform
 from neuromorphic.ops.base import (
     MAX_SIZE,
-    Operation,
-    State,
-    Variable,
     Wanted,
     checked_array,
     checked_integers,
     operation,
 )
-from neuromorphic.ops.shift_lif import HIGHEST, LOWEST, MOST_SPIKES, VARIABLES, check_neurons, fired, leaked
+from neuromorphic.ops.shift_lif import HIGHEST, LOWEST, MOST_SPIKES, ShiftNeurons, check_neurons, fired, leaked
 
 
 @operation
 @dataclass(frozen=True, eq=False)
-class XyloLIF(Operation):
+class XyloLIF(ShiftNeurons):
     """The neurons of :class:`ShiftLIF` with their synapses, exactly as Xylo: every partial sum saturates to 16 bits.
 
     1. ``i = sat16(i + weights[:, j] * x[j])`` for ``j = 0, 1, ...``: the sources one after the other, in their order
@@ -72,7 +69,6 @@ class XyloLIF(Operation):
     threshold: NDArray[np.int32]
     bias: NDArray[np.int32]
     most_spikes: int = MOST_SPIKES
-    kind: ClassVar[str] = "events"
     accepts: ClassVar[tuple[str, ...]] = ("events",)
 
     def __post_init__(self) -> None:
@@ -88,10 +84,6 @@ class XyloLIF(Operation):
                 f"{self.name}: weights must be [{self.size}, {sum(widths)}], a row for each neuron and a column for "
                 f"each unit of the sources, got {list(self.weights.shape)}"
             )
-
-    def states(self) -> dict[str, State]:
-        """Return current and membrane, zero at first."""
-        return {"i": State((self.size,)), "v": State((self.size,))}
 
     def step(self, xp: Any, state: Any, *events: Any) -> Any:
         """Deliver the events in order, leak, integrate, count the spikes, and subtract their thresholds."""
@@ -132,26 +124,11 @@ class XyloLIF(Operation):
         return Bound(*whole, {"i": whole, "v": whole}, saturates=True)
 
     @property
-    def event_range(self) -> tuple[int, int]:
-        """Up to ``most_spikes``."""
-        return (0, self.most_spikes)
-
-    @property
     def wants(self) -> tuple[Wanted, ...]:
         """Events, one for each column of the weights."""
         return tuple(
             Wanted(source, ("events",), width) for source, width in zip(self.sources, self.widths, strict=True)
         )
-
-    @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return int(self.threshold.shape[0])
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """Spikes, synaptic current and membrane after the step."""
-        return tuple(Variable(name, dtype, self.size) for name, dtype in VARIABLES)
 
 
 def _settled(drive: Range, shift: NDArray[np.int32], num_steps: int) -> Range:

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from neuromorphic import Program
+from neuromorphic.executors.c.executor import FLAGS
 from neuromorphic.executors.c.network import to_c
-from neuromorphic.executors.qemu.executor import FLAGS, Core, build
+from neuromorphic.executors.qemu.executor import Core, build
 from neuromorphic.executors.qemu.firmware import BOARDS, HARNESS
 from neuromorphic.executors.qemu.tools import GCC, QEMU, call
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from neuromorphic.bounds import proven_for
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.c.compiler import compile_c
 from neuromorphic.executors.c.network import to_c
+from neuromorphic.ops import Variable
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
 
@@ -86,7 +88,6 @@ def execute(
     wanted = program.variables_to_record(record, "c")
     num_steps, batch = inputs.shape[:2]
     network = to_c(program, record=wanted)
-    width = sum(variable.size for _, variable in wanted.values())
     facts = {"BATCH": batch, "STEPS": num_steps}
     harness = HARNESS
     for name, value in facts.items():
@@ -102,12 +103,22 @@ def execute(
         compiled = time.perf_counter()
         _run(folder, num_steps, batch, progress)
         seconds = time.perf_counter() - compiled
-        seen = np.fromfile(folder / "outputs.bin", dtype=np.int32).reshape(batch, num_steps, width).transpose(1, 0, 2)
+        words = np.fromfile(folder / "outputs.bin", dtype=np.int32)
+    variables = recorded(words, wanted, num_steps, batch)
+    return Recording(variables, "c", {"seconds": seconds, "seconds_to_prepare": compiled - started})
+
+
+def recorded(
+    words: NDArray[np.int32], wanted: Mapping[str, tuple[str, Variable]], num_steps: int, batch: int
+) -> dict[str, NDArray[Any]]:
+    """Return as variables ``[T, B, N]`` what ``network_record`` left of each step, sample after sample."""
+    width = sum(variable.size for _, variable in wanted.values())
+    seen = words.reshape(batch, num_steps, width).transpose(1, 0, 2)
     variables, at = {}, 0
     for key, (_, variable) in wanted.items():
         variables[key] = np.ascontiguousarray(seen[:, :, at : at + variable.size]).astype(variable.dtype)
         at += variable.size
-    return Recording(variables, "c", {"seconds": seconds, "seconds_to_prepare": compiled - started})
+    return variables
 
 
 def _run(folder: Path, num_steps: int, batch: int, progress: Callable[[int, int], None] | None) -> None:

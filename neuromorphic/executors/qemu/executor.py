@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.bounds import proven_for
 from neuromorphic.errors import ExecutorError
+from neuromorphic.executors.c.executor import FLAGS, recorded
 from neuromorphic.executors.c.network import Network, to_c
 from neuromorphic.executors.qemu.firmware import BOARDS, HARNESS, ICOUNT_SHIFT, LINK, SMALLEST, START, STATUS
 from neuromorphic.executors.qemu.tools import GCC, QEMU, TooLargeError, call, check_tools
@@ -23,7 +24,6 @@ from neuromorphic.recording import Recording
 
 Core = Literal["cortex-m3", "cortex-m0"]
 Wanted = dict[str, tuple[str, Variable]]
-FLAGS = ("-std=c99", "-O2")
 FACTS = 5
 """Words that the harness writes behind all recorded variables."""
 _ALONE = ("-mthumb", "-ffreestanding", "-nostdlib", "-ffunction-sections", "-Wl,--gc-sections,--build-id=none")
@@ -117,13 +117,7 @@ class _Board:
         self.seconds += time.perf_counter() - started
         words = np.fromfile(self.folder / "outputs.bin", dtype="<i4")
         self.facts = counted(words[-FACTS:], self.core, self.num_steps * self.batch)
-        seen = words[:-FACTS].reshape(self.batch, self.num_steps, -1).transpose(1, 0, 2)
-        variables: dict[str, NDArray[Any]] = {}
-        at = 0
-        for key, (_, variable) in wanted.items():
-            variables[key] = np.ascontiguousarray(seen[:, :, at : at + variable.size]).astype(variable.dtype)
-            at += variable.size
-        return variables
+        return recorded(words[:-FACTS], wanted, self.num_steps, self.batch)
 
 
 def counted(words: NDArray[np.int32], core: Core, steps: int) -> dict[str, float | int | None]:

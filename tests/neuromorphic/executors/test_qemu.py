@@ -9,9 +9,10 @@ import pytest
 import same
 from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
 from neuromorphic.errors import ExecutorError
+from neuromorphic.executors.c.executor import FLAGS
 from neuromorphic.executors.c.network import Network, to_c
 from neuromorphic.executors.qemu import ENTRIES
-from neuromorphic.executors.qemu.executor import FACTS, FLAGS, _emulate, build, counted
+from neuromorphic.executors.qemu.executor import FACTS, _emulate, build, counted
 from neuromorphic.executors.qemu.firmware import BOARDS, HARNESS, SMALLEST
 from neuromorphic.executors.qemu.tools import GCC
 from pnbx_snn.data.digits import load_digits_split
