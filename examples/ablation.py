@@ -1,6 +1,6 @@
 """What each part buys: the network without it, trained and measured as the whole one is.
 
-    python examples/ablation.py examples/configs/fsdd.toml --data DIR --seeds 0 1 2 --out runs/ablation_fsdd
+    python examples/ablation.py fsdd --data DIR --seeds 0 1 2 --out runs/ablation_fsdd
 
 Every variant is a configuration with a few keys changed. Finished runs are not repeated and unfinished ones continue,
 so the command can be stopped and called again. It leaves a table (``table.md``, ``table.json``) in the folder: test

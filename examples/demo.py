@@ -32,7 +32,7 @@ from pnbx_snn.errors import PnbxError
 from pnbx_snn.training.config import load_config
 from pnbx_snn.training.run_log import read_metrics
 
-CONFIG = Path(__file__).parent / "configs" / "digits.toml"
+CONFIG = "digits"
 MIN_ACCURACY, MAX_PROGRAM_LOSS = 0.97, 0.005
 console = Console()
 

@@ -1,4 +1,4 @@
-"""Make the two small data sets of ``examples/configs/yinyang.toml`` and ``mnist1d.toml`` as files of arrays.
+"""Make the two small data sets of ``pnbx_snn/configs/yinyang.toml`` and ``mnist1d.toml`` as files of arrays.
 
 Both are drawn from the equations of their papers with NumPy alone, so nothing is downloaded. The numbers are those of
 this file's seeds, not those of the authors' own files.

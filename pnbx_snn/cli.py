@@ -45,7 +45,7 @@ app = typer.Typer(
     cls=Commands,
     help="Train spiking classifiers with ternary weights, measure them and look at their spikes.\n\n"
     "A first round:\n\n"
-    "- `pnbx-snn train examples/configs/digits.toml --out runs/digits`\n"
+    "- `pnbx-snn train digits --out runs/digits`\n"
     "- `pnbx-snn eval runs/digits`\n"
     "- `pnbx-snn raster runs/digits --sample 0 -o raster.png`\n\n"
     "Exit codes: 0 done, 1 an error, 2 wrong usage or configuration, 130 and 143 stopped by Ctrl-C and SIGTERM.",
@@ -58,7 +58,7 @@ app = typer.Typer(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="A TOML file, see examples/configs/digits.toml.", metavar="CONFIG")],
+    config: Annotated[Path, typer.Argument(help="A TOML file, see pnbx_snn/configs/digits.toml.", metavar="CONFIG")],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override one key; may be given more than once.", metavar="SECTION.KEY=VALUE"),
@@ -77,10 +77,10 @@ def train(
 
     For example:
 
-    - `pnbx-snn train examples/configs/digits.toml`
+    - `pnbx-snn train digits`
     - `pnbx-snn train digits.toml --set train.epochs=10 --set model.hidden=[128,128] --out runs/small`
     - `pnbx-snn train digits.toml --out runs/small --resume`
-    - `pnbx-snn train examples/configs/mnist.toml --data DIR --set train.seed=1 --out runs/mnist1`
+    - `pnbx-snn train mnist --data DIR --set train.seed=1 --out runs/mnist1`
     - `torchrun --standalone --nproc_per_node 2 -m pnbx_snn.cli train digits.toml`
     """
     overrides = [*(set_ or []), *([] if data is None else [f"data.folder={json.dumps(str(data))}"])]
@@ -174,7 +174,7 @@ def info(
     For example:
 
     - `pnbx-snn info runs/digits`
-    - `pnbx-snn info examples/configs/reference.toml`
+    - `pnbx-snn info reference`
     - `pnbx-snn info runs/mnist --json`
     """
     if run.suffix == ".toml":
@@ -362,7 +362,7 @@ def download(
 
     with console.download_progress() as progress:
         fetch(name, data, progress=progress)
-    say(f"{name} is in {data}. Next: pnbx-snn train examples/configs/{name}.toml --data {data}")
+    say(f"{name} is in {data}. Next: pnbx-snn train pnbx_snn/configs/{name}.toml --data {data}")
 
 
 def main() -> None:

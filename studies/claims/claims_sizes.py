@@ -9,9 +9,9 @@ from studies.claims.claims import Claim
 from studies.claims.closed_forms import DOCUMENT, cache_bytes, parameters, state_bytes
 
 C = Claim
-INFO = "pnbx-snn info examples/configs/reference.toml"
+INFO = "pnbx-snn info reference"
 MEASURE = "python -m studies.measurements FOLDER"
-TRAIN = "pnbx-snn train examples/configs/mnist.toml --data DIR && pnbx-snn eval runs/mnist --data DIR"
+TRAIN = "pnbx-snn train mnist --data DIR && pnbx-snn eval runs/mnist --data DIR"
 
 _LITERAL_MB = doc.weights_mb(32)
 _STATE = sum(state_bytes().values())

@@ -123,11 +123,11 @@ class Quoted(NamedTuple):
 QUOTED: dict[str, Quoted] = {
     "mnist": Quoted(
         "99.32 ± 0.06 % (3 seeds, static, distorted images, a teacher)", "**99.32 ± 0.06 %**",
-        "pnbx-snn train examples/configs/mnist.toml --data DIR --set train.seed=0",
+        "pnbx-snn train mnist --data DIR --set train.seed=0",
     ),
     "mnist plain": Quoted(
         "98.63 ± 0.11 % (3 seeds, no distortion, no teacher)", "**98.63 ± 0.11 %**",
-        "pnbx-snn train examples/configs/mnist_pi.toml --data DIR --set train.seed=0",
+        "pnbx-snn train mnist_pi --data DIR --set train.seed=0",
     ),
     "mnist bytes": Quoted(
         "1,284,932 bytes, packed", "1,284,932 bytes", "pnbx-snn pack runs/mnist_0 -o mnist.safetensors"
@@ -143,21 +143,21 @@ QUOTED: dict[str, Quoted] = {
     ),
     "teacher": Quoted(
         "99.40 % (one run of 12 epochs)", "(99.40 % on the test images, one run of 12 epochs)",
-        "pnbx-snn train examples/configs/mnist_teacher.toml --data DIR",
+        "pnbx-snn train mnist_teacher --data DIR",
     ),
     "spoken digits": Quoted(
         "99.22 ± 0.19 % (3 seeds)", "**99.22 ± 0.19 %**",
-        "pnbx-snn train examples/configs/fsdd.toml --data DIR --set train.seed=0",
+        "pnbx-snn train fsdd --data DIR --set train.seed=0",
     ),
     "distillation": Quoted(
         "MNIST: with distorted images 0.7 points; digits: a teacher alone -0.28 points (s.e. 0.28, 5 seeds)",
         "-0.28 points with a standard error of 0.28",
-        "pnbx-snn train examples/configs/digits.toml --set distill.teacher=runs/digits_teacher",
+        "pnbx-snn train digits --set distill.teacher=runs/digits_teacher",
         ANALYSIS_PAGE,
     ),
     "augmentation and teacher": Quoted(
         "0.7 points on MNIST", "Augmentation and teacher together add 0.7 points",
-        "pnbx-snn train examples/configs/mnist.toml --set distill.teacher=",
+        "pnbx-snn train mnist --set distill.teacher=",
     ),
 }  # fmt: skip
 

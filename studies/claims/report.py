@@ -35,7 +35,7 @@ from studies.rivals import LeNet5, count, mlp
 
 SECTIONS = (*product.SECTIONS, "measurements", "recommendations", "claims")
 TEACHER_CHANNELS = 16
-"""Of examples/configs/mnist_teacher.toml."""
+"""Of pnbx_snn/configs/mnist_teacher.toml."""
 
 
 class Written(NamedTuple):

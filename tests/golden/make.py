@@ -362,7 +362,7 @@ def train_runs(folder):
             "train": {"epochs": EPOCHS, "batch_size": 128, "threads": 1, "settle": 2, "seed": 3},
         }
         train(make_config(config), folder / name)
-    train(load_config(HERE.parents[1] / "examples" / "configs" / "digits.toml"), folder / "demo")
+    train(load_config("digits"), folder / "demo")
 
 
 def nir_graphs():

@@ -60,7 +60,7 @@ def run(config_file, tmp_path_factory):
 
 
 def test_help_teaches():
-    assert "pnbx-snn train examples/configs/digits.toml" in pnbx("--help").stdout
+    assert "pnbx-snn train digits" in pnbx("--help").stdout
     for command in ("train", "eval", "raster", "training", "info"):
         assert f"pnbx-snn {command} " in pnbx(command, "--help").stdout
 

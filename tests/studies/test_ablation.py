@@ -10,7 +10,7 @@ from pnbx_snn.training.config import load_config
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ablation = runpy.run_path(str(EXAMPLES / "ablation.py"), run_name="ablation")
-FSDD = EXAMPLES / "configs" / "fsdd.toml"
+FSDD = Path("fsdd")
 
 
 def size(overrides):

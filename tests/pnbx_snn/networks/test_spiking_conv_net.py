@@ -119,7 +119,7 @@ def test_layers_of_ones_own_compile():
 
 
 def test_its_configuration_trains_and_compiles(tmp_path):
-    config = load_config("examples/configs/digits_conv.toml", ["train.epochs=2", "conv.channels=[6, 8]"])
+    config = load_config("digits_conv", ["train.epochs=2", "conv.channels=[6, 8]"])
     train(config, tmp_path / "run")
     model, _ = load_run(tmp_path / "run")
     assert isinstance(model, SpikingConvNet)
@@ -128,7 +128,7 @@ def test_its_configuration_trains_and_compiles(tmp_path):
     assert agreement["spikes_equal"] > 0.9999, agreement
     assert agreement["accuracy_program"] > 0.6
     with pytest.raises(ConfigError, match="fsdd"):
-        load_config("examples/configs/digits_conv.toml", ["data.name=fsdd"])
+        load_config("digits_conv", ["data.name=fsdd"])
 
 
 def test_additions_are_those_without_zeros():

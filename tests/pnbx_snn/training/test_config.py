@@ -22,7 +22,7 @@ from pnbx_snn.training.kinds import KINDS, SIZES, Kind, register
 from pnbx_snn.training.run import train
 from pnbx_snn.training.settings import allowed_values
 
-CONFIGS = Path(__file__).parents[3] / "examples" / "configs"
+CONFIGS = Path(__file__).parents[3] / "pnbx_snn" / "configs"
 DIGITS = CONFIGS / "digits.toml"
 SECTIONS = {name: cls for name, cls in section_classes().items() if name != "baseline"}
 
