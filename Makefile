@@ -37,7 +37,7 @@ lava: install
 	@$(BIN)/neuromorphic setup-lava
 
 demo: install lava
-	@$(BIN)/python examples/demo.py
+	@$(BIN)/pnbx-snn demo
 
 test: install lava
 	@# A process for each of two cores: many tests start processes of their own and wait for them.

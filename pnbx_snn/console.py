@@ -1,12 +1,15 @@
 """What the ``pnbx-snn`` command says of its own doings: errors, progress, how a training ended."""
 
+from __future__ import annotations
+
+import os
 import shlex
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from rich.console import Console
@@ -21,11 +24,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pnbx_snn.errors import ConfigError, PnbxError
-from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, read_meta
-from pnbx_snn.training.kinds import KINDS
-from pnbx_snn.training.run import TrainResult
-from pnbx_snn.training.trainer import Metrics
+from pnbx_snn.training.run_files import CHECKPOINT_NAME
+from pnbx_snn.wording import counted
+
+if TYPE_CHECKING:
+    from pnbx_snn.training.run import TrainResult
+    from pnbx_snn.training.trainer import Metrics
 
 out = Console()
 err = Console(stderr=True)
@@ -42,15 +46,30 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
-class Commands(typer.core.TyperGroup):
-    """Every command says what went wrong in one message, without a traceback."""
+@contextmanager
+def loading() -> Iterator[None]:
+    """Import torch and what stands on it inside, which takes seconds.
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command; a :class:`PnbxError` becomes its message and exit code 1, or 2 for a configuration."""
-        try:
-            return super().invoke(ctx)
-        except PnbxError as error:
-            fail(str(error), 2 if isinstance(error, ConfigError) else 1)
+    Ctrl-C ends the process at once: an exception in the middle of an import may be swallowed, or come out as another
+    one. Without torch (an installation that only runs programs) the message says so.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # not in the background of a script, where it is ignored
+        signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        fail("this command needs torch, which is not installed here; `neuromorphic` runs programs without it", 1)
+    finally:
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    os.write(2, b"interrupted before anything was started\n")
+    os._exit(130)
 
 
 class Stopped(BaseException):
@@ -101,6 +120,8 @@ def epoch_progress(epochs: int, *, quiet: bool) -> Iterator[Callable[[Metrics], 
 
 def show_stop(stopped: Stopped, folder: Path, arguments: Sequence[str]) -> None:
     """Say what is saved of a training that was stopped, and the command that goes on with it."""
+    from pnbx_snn.training.checkpoint import read_meta
+
     path = folder / CHECKPOINT_NAME
     saved = f"epoch {read_meta(path).epoch} is saved in {folder}" if path.exists() else "no epoch is saved yet"
     say(f"{stopped}: {saved}. To go on:", err, "yellow")
@@ -109,10 +130,13 @@ def show_stop(stopped: Stopped, folder: Path, arguments: Sequence[str]) -> None:
 
 def show_result(result: TrainResult, folder: Path) -> None:
     """Say how a training ended, and what to do next."""
+    from pnbx_snn.training.kinds import KINDS
+
     if result.metrics is None:
-        say(f"Nothing to do: all {result.epoch} epochs are trained.")
+        done = "the epoch is" if result.epoch == 1 else f"all {result.epoch} epochs are"
+        say(f"Nothing to do: {done} trained.")
     else:
-        say(f"Trained {result.epoch} epoch{'s' * (result.epoch != 1)}: {metrics_line(result.metrics)}")
+        say(f"Trained {counted(result.epoch, 'epoch')}: {metrics_line(result.metrics)}")
     command = KINDS[result.model.section].command
     say(f"Everything is in {folder}/. Next: {command} eval {shlex.quote(str(folder))}")
 

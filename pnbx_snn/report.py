@@ -6,7 +6,7 @@ from typing import Any
 
 from rich import table as terminal
 
-from pnbx_snn.console import fail, out, say
+from pnbx_snn.console import out, say
 from pnbx_snn.errors import StorageError
 from pnbx_snn.metrics.counts import PartCount
 from pnbx_snn.metrics.page import Table
@@ -86,10 +86,7 @@ def show_parts(title: str, parts: list[dict[str, Any]], total: dict[str, Any]) -
 
 
 def save_picture(figure: Any, path: Path) -> None:
-    """Write a figure in the format that the ending of its file names."""
-    kinds = figure.canvas.get_supported_filetypes()
-    if path.suffix.removeprefix(".").lower() not in kinds:
-        fail(f"-o must end in one of {', '.join(f'.{kind}' for kind in sorted(kinds))}, got {path}", 2)
+    """Write a figure in the format that the ending of its file names, one of matplotlib's."""
     try:
         figure.savefig(path, dpi=120)
     except OSError as error:

@@ -17,6 +17,7 @@ import numerics_from_ops  # noqa: E402
 import rooms  # noqa: E402
 
 import neuromorphic.cli  # noqa: E402
+import pnbx_commands  # noqa: E402
 import pnbx_snn.cli  # noqa: E402
 from neuromorphic.ops import OP_TYPES  # noqa: E402
 
@@ -24,6 +25,7 @@ PAGES = sorted([REPOSITORY / "README.md", *DOCS.glob("*.md"), *DOCS.glob("parts/
 PAGES = [page for page in PAGES if page.name != "changelog.md"]
 TEXTS = {str(path.relative_to(REPOSITORY)): path.read_text() for path in PAGES}
 SCRIPTS = {f"examples/{path.name}": path.read_text() for path in sorted((REPOSITORY / "examples").glob("*.py"))}
+pnbx_commands.add_demo()
 COMMANDS = {"pnbx-snn": pnbx_snn.cli.app, "neuromorphic": neuromorphic.cli.app}
 EXAMPLES = {"studies.NAME": "studies.recall"}
 """What a placeholder in a command may stand for."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from pnbx_snn.data.arrays import ArraySizes, load_arrays, windows
 from pnbx_snn.data.augment import affine_elastic, augment_features
 from pnbx_snn.data.digits import load_digits_split
-from pnbx_snn.data.download import Mirror, OpenUrl, Progress
+from pnbx_snn.data.download import MIRRORS, Mirror, OpenUrl, Progress
 from pnbx_snn.data.events import SENSORS, load_events
 from pnbx_snn.data.fsdd import download_fsdd, load_fsdd
 from pnbx_snn.data.mnist import download_mnist, load_mnist
@@ -101,7 +101,7 @@ DATA_SETS: dict[str, DataSet] = {
         load=lambda data, part: load_mnist(data_folder(data), part=part),
         sizes=lambda _: ArraySizes(784, 1, 10),
         augment=_distorted,
-        url="https://ossci-datasets.s3.amazonaws.com/mnist/",
+        url=MIRRORS["mnist"],
         download=download_mnist,
     ),
     "mnist_rows": DataSet(load=_mnist_rows, sizes=lambda _: ArraySizes(28, 28, 10), augment=_distorted),
@@ -109,7 +109,7 @@ DATA_SETS: dict[str, DataSet] = {
         load=_fsdd,
         sizes=lambda data: ArraySizes(data.num_bands, data.num_frames, 10),
         augment=augment_features,
-        url="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/",
+        url=MIRRORS["fsdd"],
         download=download_fsdd,
     ),
     **{name: DataSet(load=_events, sizes=_event_sizes) for name in SENSORS},
@@ -118,6 +118,7 @@ DATA_SETS: dict[str, DataSet] = {
     ),
 }
 assert set(DATA_SETS) == set(get_args(DataName))
+assert {name for name, row in DATA_SETS.items() if row.download} == set(MIRRORS)
 
 
 def data_folder(data: Section) -> Path:

@@ -5,13 +5,20 @@ import io
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pnbx_snn.errors import DataError
 
 Progress = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes so far and, where the server says so, all its bytes."""
 OpenUrl = Callable[[str], io.BufferedIOBase]
+
+Downloadable = Literal["mnist", "fsdd"]
+MIRRORS: dict[Downloadable, str] = {
+    "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "fsdd": "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/",
+}
+"""The data sets that can be fetched, and the address of each, which ends in ``/``."""
 
 TIMEOUT_S = 30.0
 _CHUNK = 1 << 16

@@ -21,8 +21,8 @@ from pnbx_snn.files.tensors import Tensors, read_description, read_tensors, writ
 from pnbx_snn.networks.base import Network
 from pnbx_snn.training.config import Config, make_config
 from pnbx_snn.training.optimizer import load_optimizer, split_optimizer
+from pnbx_snn.training.run_files import CHECKPOINT_NAME
 
-CHECKPOINT_NAME = "checkpoint.safetensors"
 LARGE = 1 << 16
 """Elements of a tensor that takes no memory where only its shape is asked for; no vector of a network is longer."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pnbx_snn.configs import config_path
 from pnbx_snn.data.arrays import array_sizes
 from pnbx_snn.data.catalog import arrays_path
 from pnbx_snn.errors import ConfigError
@@ -112,36 +113,11 @@ class Config:
                 raise ConfigError(f"augment.{key} {why}, got {value} ({instead})")
 
 
-def known_configs() -> dict[str, Path]:
-    """Return the files of the configurations that come with this package, by name."""
-    folder = Path(__file__).parents[1] / "configs"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def config_path(path: str | Path) -> Path:
-    """Return the file of a configuration: what ``path`` names, or the one of this package that has this name.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such file, and no configuration of this name.
-    """
-    known = known_configs()
-    if str(path) in known and not Path(path).is_file():
-        return known[str(path)]
-    if Path(path).suffix == "" and not Path(path).exists():
-        near = difflib.get_close_matches(str(path), known, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(
-            f"{path}: there is no such file, and no configuration of this name{meant} ({', '.join(known)})"
-        )
-    return Path(path)
-
-
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     r"""Read a TOML file and put overrides on top; a key that neither has gets its default.
 
-    A name without ``.toml`` stands for one of the configurations that come with this package, :func:`known_configs`.
+    A name without ``.toml`` stands for one of the configurations that come with this package, those of
+    :func:`pnbx_snn.configs.known_configs`.
 
     An override is ``"section.key=value"``, the value written as in TOML; what is no TOML is taken as a string, so that
     ``model.reset=zero`` needs no quotes.

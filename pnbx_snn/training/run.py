@@ -1,6 +1,7 @@
 """Training from a configuration. A training that was killed goes on to the very same weights."""
 
 import logging
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,21 +10,16 @@ from typing import NamedTuple
 
 import torch
 
+from pnbx_snn.configs import known_configs
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.errors import CheckpointError, ConfigError
 from pnbx_snn.files.atomic_write import locked_folder, write_atomically
 from pnbx_snn.networks.base import Network
-from pnbx_snn.training.checkpoint import (
-    CHECKPOINT_NAME,
-    build_model,
-    load_checkpoint,
-    load_run,
-    read_meta,
-    saved_config,
-)
+from pnbx_snn.training.checkpoint import build_model, load_checkpoint, load_run, read_meta, saved_config
 from pnbx_snn.training.config import Config, differing_keys, flat_keys, resolve, to_toml
 from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from pnbx_snn.training.run_log import RunLog
 from pnbx_snn.training.trackers import check_tracker
 from pnbx_snn.training.trainer import Metrics, Trainer, epoch_seeds
@@ -109,9 +105,9 @@ def train(
     with workers, locked_folder(out) if workers.is_main else nullcontext(), _threads(config.train.threads):
         saved_epoch = _saved_epoch(config, out, resume)
         _check_shared(out, workers.gathered(saved_epoch))
+        teacher = _load_teacher(config) if config.distill.teacher else None
         data = load_split(config.data, config.data.part)
         validation = load_split(config.data, "validation") if config.data.part == "train" else None
-        teacher = _load_teacher(config) if config.distill.teacher else None
         run = Trainer(initial_model(config), config, data, workers, teacher=teacher)
         if saved_epoch:
             load_checkpoint(out / CHECKPOINT_NAME, run.model, optimizer=run.optimizer)
@@ -152,7 +148,15 @@ def initial_model(config: Config) -> Network:
 
 
 def _load_teacher(config: Config) -> Network:
-    teacher, learned = load_run(config.distill.teacher)
+    folder = Path(config.distill.teacher)
+    if not (folder / CHECKPOINT_NAME).exists():
+        name = folder.name if folder.name in known_configs() else "CONFIG"
+        data = f" --data {shlex.quote(config.data.folder)}" if config.data.folder else ""
+        raise ConfigError(
+            f"distill.teacher: there is no trained run in {folder}; to train it: pnbx-snn train {name}{data} --out "
+            f"{shlex.quote(str(folder))}"
+        )
+    teacher, learned = load_run(folder)
     if learned.data.num_classes != config.data.num_classes:
         raise ConfigError(
             f"distill.teacher: {config.distill.teacher} knows {learned.data.num_classes} classes, "

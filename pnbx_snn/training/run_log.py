@@ -11,12 +11,12 @@ from typing import Any
 from pnbx_snn.errors import CheckpointError, StorageError
 from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.files.regular_files import read_regular
+from pnbx_snn.training.run_files import METRICS_NAME
 from pnbx_snn.training.trackers import TENSORBOARD, start_tracker
 
 logger = logging.getLogger(__name__)
 
 MAX_LOG_BYTES = 1 << 30
-METRICS_NAME = "metrics.jsonl"
 _CURVES = ("loss", "accuracy_train", "accuracy_validation", "firing_rate", "learning_rate")
 
 

@@ -11,7 +11,7 @@ from studies.claims.closed_forms import DOCUMENT, cache_bytes, parameters, state
 C = Claim
 INFO = "pnbx-snn info reference"
 MEASURE = "python -m studies.measurements FOLDER"
-TRAIN = "pnbx-snn train mnist --data DIR && pnbx-snn eval runs/mnist --data DIR"
+TRAIN = "pnbx-snn train mnist_distilled --data DIR && pnbx-snn eval runs/mnist_distilled --data DIR"
 
 _LITERAL_MB = doc.weights_mb(32)
 _STATE = sum(state_bytes().values())

@@ -123,7 +123,7 @@ class Quoted(NamedTuple):
 QUOTED: dict[str, Quoted] = {
     "mnist": Quoted(
         "99.32 ± 0.06 % (3 seeds, static, distorted images, a teacher)", "**99.32 ± 0.06 %**",
-        "pnbx-snn train mnist --data DIR --set train.seed=0",
+        "pnbx-snn train mnist_distilled --data DIR --set train.seed=0",
     ),
     "mnist plain": Quoted(
         "98.63 ± 0.11 % (3 seeds, no distortion, no teacher)", "**98.63 ± 0.11 %**",
@@ -157,7 +157,7 @@ QUOTED: dict[str, Quoted] = {
     ),
     "augmentation and teacher": Quoted(
         "0.7 points on MNIST", "Augmentation and teacher together add 0.7 points",
-        "pnbx-snn train mnist --set distill.teacher=",
+        "pnbx-snn train mnist_distilled --data DIR",
     ),
 }  # fmt: skip
 

@@ -95,6 +95,7 @@ def test_help_on_a_terminal_that_knows_ascii_only(command):
     assert (done.returncode, errors) == (0, b"")
     assert b"Usage" in output
     assert b"--help" in output
+    assert (b" demo " in output) == (command == "pnbx_snn")
 
 
 def test_a_name_of_a_file_that_is_no_text(tmp_path):

@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from pnbx_snn import cli
 from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.training import run as training_run
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_run, read_meta
 from pnbx_snn.training.config import load_config
-from pnbx_snn.training.run import evaluate
+from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.run_log import read_metrics
 
-ROOT = Path(cli.__file__).parents[1]
+ROOT = Path(cli.__file__).parents[2]
 CONFIG = "[data]\npart = 'train'\n[model]\nhidden = [9, 5]\nnum_steps = 3\n[train]\nepochs = 2\nthreads = 1\n"
 
 
@@ -195,8 +196,11 @@ def test_configuration_errors(config_file, tmp_path):
 def test_runs_that_are_none(config_file, tmp_path):
     missing = tmp_path / "missing"
     for command in (["eval"], ["info"], ["raster", "-o", tmp_path / "a.png"]):
-        assert error(command[0], missing, *command[1:]).endswith(f"missing/{CHECKPOINT_NAME}: no such file")
-    assert "metrics.jsonl: no such file" in error("training", missing, "-o", tmp_path / "a.png")
+        assert f"missing: no such run; `pnbx-snn train CONFIG --out {missing}` makes one" in error(
+            command[0], missing, *command[1:]
+        )
+        assert f"{tmp_path}/{CHECKPOINT_NAME}: no such file; " in error(command[0], tmp_path, *command[1:])
+    assert "metrics.jsonl: no such file" in error("training", tmp_path, "-o", tmp_path / "a.png")
     assert "missing: no such folder, so there is nothing to resume" in error(
         "train", config_file, "--out", missing, "--resume"
     )
@@ -220,7 +224,7 @@ def test_damaged_checkpoints(run, tmp_path):
 
 def test_pictures_that_cannot_be_written(run, tmp_path):
     message = error("training", run, "-o", tmp_path / "missing" / "a.png")
-    assert "a.png: the picture could not be written (No such file or directory)" in message
+    assert f"a.png: the picture cannot be written: {tmp_path}/missing is no folder" in message
 
 
 # The real thing, in processes of its own.
@@ -271,7 +275,7 @@ def test_stopped_trainings_say_how_to_go_on(config_file, tmp_path):
 
 
 def test_stopping_before_the_first_checkpoint(config_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "run_training", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(training_run, "train", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
     before = signal.getsignal(signal.SIGTERM)
     result = pnbx("train", config_file, "--out", tmp_path, "--quiet", code=143)
     assert result.stderr.startswith("terminated: no epoch is saved yet. To go on:")
@@ -282,4 +286,7 @@ def test_the_module_runs_as_a_command(tmp_path):
     child = start("-m", "pnbx_snn.cli", "info", tmp_path)
     stdout, stderr = child.communicate(timeout=100)
     assert (child.returncode, stdout) == (1, "")
-    assert stderr == f"error: {tmp_path}/{CHECKPOINT_NAME}: no such file\n"
+    assert (
+        stderr
+        == f"error: {tmp_path}/{CHECKPOINT_NAME}: no such file; `pnbx-snn train` writes it into the folder of a run\n"
+    )

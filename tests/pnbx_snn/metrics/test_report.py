@@ -133,7 +133,7 @@ def test_figures_of_one_page_share_no_ids():
 
 def test_errors_say_what_is_allowed(run, tmp_path, tmp_path_factory, monkeypatch):
     assert "nowhere" in analyze(tmp_path / "nowhere", code=1).stderr
-    assert "section must be one of parameters, " in analyze(run, "--section", "costs", "-o", tmp_path, code=1).stderr
+    assert "not one of 'parameters', 'operations', " in analyze(run, "--section", "costs", code=2).stderr
     assert "sample must be in [0, 19]" in analyze(run, "--samples", 20, "--sample", 20, code=1).stderr
     cnn = save(tmp_path_factory.mktemp("runs") / "cnn", {"cnn": {"channels": 2}})
     assert "a [cnn] has no spikes and no ternary weights" in analyze(cnn, code=1).stderr

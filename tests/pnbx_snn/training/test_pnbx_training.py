@@ -13,7 +13,7 @@ from pnbx_snn.data.catalog import augment, load_split
 from pnbx_snn.errors import ConfigError, DataError, PnbxError
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_run
-from pnbx_snn.training.config import make_config, to_toml
+from pnbx_snn.training.config import load_config, make_config, to_toml
 from pnbx_snn.training.losses import distillation
 from pnbx_snn.training.run import Workers, evaluate, train
 from pnbx_snn.training.run_log import read_metrics
@@ -98,8 +98,13 @@ def test_a_teacher_is_a_run_and_its_answers_count(tmp_path):
 
 
 def test_a_missing_teacher_is_one_clear_error(tmp_path):
-    with pytest.raises(PnbxError, match="nowhere/checkpoint.safetensors: no such file"):
+    """The error has the command that trains it, by name where the package has such a configuration."""
+    with pytest.raises(PnbxError, match="no trained run in nowhere; to train it: pnbx-snn train CONFIG --out nowhere$"):
         train(tiny(distill={"teacher": "nowhere"}), tmp_path)
+    config = load_config("mnist_distilled", ["data.folder=my data", "distill.teacher=runs/mnist_teacher"])
+    command = "pnbx-snn train mnist_teacher --data 'my data' --out runs/mnist_teacher"
+    with pytest.raises(PnbxError, match=f"to train it: {command}$"):
+        train(config, tmp_path)
 
 
 def test_distillation_is_the_divergence():

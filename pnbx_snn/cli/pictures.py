@@ -1,0 +1,67 @@
+"""Commands that draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pnbx_snn import console
+from pnbx_snn.cli.app import DataFolder, Part, Picture, Run, app, load_with_data
+from pnbx_snn.console import fail
+from pnbx_snn.training.run_files import METRICS_NAME, check_run
+
+
+@app.command()
+def raster(
+    run: Run,
+    picture: Picture,
+    sample: Annotated[int, typer.Option(min=0, help="Number of the sample in its part.")] = 0,
+    part: Part = "test",
+    data: DataFolder = None,
+) -> None:
+    """Draw the spikes that one sample evokes in every layer.
+
+    For example:
+
+    - `pnbx-snn raster runs/digits --sample 0 -o raster.png`
+    """
+    with console.loading():
+        from pnbx_snn import plot, report
+        from pnbx_snn.metrics.analysis import one_sample
+    model, _, split = load_with_data(run, data, part)
+    if not model.layer_names:
+        fail(f"{run}: a [{model.section}] has no spikes to draw", 2)
+    if sample >= len(split.labels):
+        fail(f"--sample must be in [0, {len(split.labels) - 1}] for --part {part}, got {sample}", 2)
+    shown = one_sample(model, split, sample)
+    title = f"{part} sample {sample}, a {shown['label']}, read as {shown['read']}"
+    with plot.without_display():
+        report.save_picture(plot.raster_layers(shown["layers"], input=shown["input"], title=title), picture)
+
+
+@app.command()
+def training(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder written by `pnbx-snn train`.",
+            metavar="RUN",
+            callback=lambda path: check_run(path, needs=METRICS_NAME),
+        ),
+    ],
+    picture: Picture,
+) -> None:
+    """Draw accuracy, firing rate and loss over the epochs of a training, also of one that is still running.
+
+    For example:
+
+    - `pnbx-snn training runs/digits -o training.png`
+    """
+    with console.loading():
+        from pnbx_snn import plot, report
+        from pnbx_snn.training.run_log import read_metrics
+    metrics = read_metrics(run / METRICS_NAME)
+    with plot.without_display():
+        report.save_picture(plot.training(metrics).figure, picture)
