@@ -7,6 +7,7 @@ or anything that it writes to stderr, ends the build. ``python docs/course_noteb
 import hashlib
 import logging
 import os
+import re
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -58,18 +59,20 @@ def execute(script, made_from):
         if notebook.metadata.get(KEY) == made_from:
             return notebook
     notebook = notebook_of(script)
-    env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"} | {"OMP_NUM_THREADS": "1"}
+    env = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    env |= {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore:IProgress not found"}  # of tqdm, for want of ipywidgets
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             notebook,
             timeout=180,
             resources={"metadata": {"path": folder}},
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            extra_arguments=["--IPKernelApp.log_level=ERROR", "--InteractiveShell.ast_node_interactivity=none"],
         )
         try:
             client.execute(env=env)
         except CellExecutionError as error:
-            raise RuntimeError(f"course/{script.name}: a cell failed\n{error}") from error
+            plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # without colours
+            raise RuntimeError(f"course/{script.name}: a cell failed\n{plain}") from None
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ from build to build
         for output in cell.get("outputs", []):
