@@ -4,8 +4,8 @@
 # This course takes about an hour and a half. You need Python and a little PyTorch. You need no biology, and you need
 # not have seen a spiking network before. Every chapter is a notebook: run it, change a number, run it again.
 #
-# This first chapter is about one neuron. After it you can say what a spike is, what `beta`, the threshold and the
-# reset do, why two libraries may disagree by one step, and how a network learns although a spike has no slope.
+# This first chapter is about one neuron. After it you can say what a spike is, what `beta`, the threshold and the reset
+# do, why two libraries may disagree by one step, and how a network learns although a spike has no slope.
 
 # %%
 from pathlib import Path
@@ -69,13 +69,13 @@ ax.set_title("one neuron; the current flows in the grey part")
 # ## The same as a layer
 #
 # `pnbx.LIF` is the same neuron, for many at once. Its input has three axes, time first: `[T, B, N]` is steps, samples
-# and neurons. A *sample* is one independent run, for example one image of a batch. Our neuron is `T = 40, B = 1,
-# N = 1`. A layer returns the spikes, and the *state*: what it has to remember if the run goes on.
+# and neurons. A *sample* is one independent run, for example one image of a batch. Our neuron is
+# `T = 40, B = 1, N = 1`. A layer returns the spikes, and the *state*: what it has to remember if the run goes on.
 
 # %%
 lif = pnbx.LIF(beta=0.9, threshold=1.0)
-I = torch.tensor(current).reshape(40, 1, 1)  # [T, B, N]
-z, state = lif(I)
+x = torch.tensor(current).reshape(40, 1, 1)  # [T, B, N]
+z, state = lif(x)
 print("spikes", list(z.shape), "state", list(state.v.shape))
 print("equal to the loop:", z.flatten().tolist() == spikes)
 
@@ -84,15 +84,15 @@ print("equal to the loop:", z.flatten().tolist() == spikes)
 # changed. So a network can listen to a microphone for a day, one step at a time.
 
 # %%
-first, state = lif(I[:20])
-second, state = lif(I[20:], state)
+first, state = lif(x[:20])
+second, state = lif(x[20:], state)
 print("two halves equal one run:", torch.equal(torch.cat([first, second]), z))
 
 # %% [markdown]
 # ## What beta does
 #
-# One drop of current, then silence. The potential is multiplied by `beta` in every step. The closer `beta` is to 1,
-# the longer the neuron remembers. Physicists prefer a *time constant* $\tau$: after the time $\tau$ a share of
+# One drop of current, then silence. The potential is multiplied by `beta` in every step. The closer `beta` is to 1, the
+# longer the neuron remembers. Physicists prefer a *time constant* $\tau$: after the time $\tau$ a share of
 # $1/e \approx 37\,\%$ is left, so $\beta = e^{-\Delta t/\tau}$ for a step of length $\Delta t$.
 
 # %%
@@ -119,8 +119,8 @@ ax.legend(frameon=False)
 #
 # Under a constant current the potential moves towards $I / (1 - \beta)$: there, leak and input are in balance. If that
 # value is below the threshold, the neuron never spikes. If it is above, it spikes at regular intervals, and the more
-# current, the more often. The *firing rate* is the number of spikes per step. The figure is the neuron's answer to
-# each current, its *f-I curve* (frequency over current).
+# current, the more often. The *firing rate* is the number of spikes per step. The figure is the neuron's answer to each
+# current, its *f-I curve* (frequency over current).
 
 # %%
 amounts = torch.linspace(0, 1.2, 121)
@@ -314,8 +314,8 @@ for gap in range(1, 8):
 
 # %% [markdown]
 # **Exercise 3.** Start the learning of the last section at `w = 0.05`, where the neuron is silent, with
-# `spike_grad="fast_sigmoid"`, whose slope falls off quickly. Then do the same with `"super"`. Compare the first gradients
-# and what is reached after 40 updates.
+# `spike_grad="fast_sigmoid"`, whose slope falls off quickly. Then do the same with `"super"`. Compare the first
+# gradients and what is reached after 40 updates.
 
 # %% tags=["hide-cell"]
 for name in ("fast_sigmoid", "super"):

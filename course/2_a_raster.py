@@ -42,7 +42,7 @@ current = {
     "saturated": torch.full((num_steps, group), 1.2),
 }
 lif = pnbx.LIF(beta=0.9)
-spikes = {kind: lif(I[:, None])[0][:, 0] for kind, I in current.items()}  # each [T, N]; one sample
+spikes = {kind: lif(x[:, None])[0][:, 0] for kind, x in current.items()}  # each [T, N]; one sample
 everyone = torch.cat(list(spikes.values()), dim=1)  # [T, 50]
 
 ax = plot.raster(everyone, title="five kinds of neurons")
@@ -109,8 +109,9 @@ for ax, kind in zip(axes, ("regular", "irregular", "bursting"), strict=True):
 axes[0].set_ylabel("how often")
 
 # %% [markdown]
-# **What to see.** Left, a narrow heap: every neuron has one interval of its own. In the middle, a slope with a long tail: short intervals are
-# frequent, long ones happen. Right, a tall bar at the interval within a burst and a small one far away, at the pause.
+# **What to see.** Left, a narrow heap: every neuron has one interval of its own. In the middle, a slope with a long
+# tail: short intervals are frequent, long ones happen. Right, a tall bar at the interval within a burst and a small one
+# far away, at the pause.
 
 # %% [markdown]
 # ## Together or apart: synchrony
@@ -149,8 +150,8 @@ axes[1, 0].set_ylabel("share that spikes")
 # variance of that curve, compared with neurons that know nothing of each other: near 1 they are independent, above it
 # they fire together.
 #
-# In a trained network stripes mean that many neurons say the same thing. It is wasteful, and after a strong input it may
-# be right.
+# In a trained network stripes mean that many neurons say the same thing. It is wasteful, and after a strong input it
+# may be right.
 
 # %% [markdown]
 # ## What goes in
@@ -230,8 +231,8 @@ figure = plot.raster_layers(alive, title="gain 3: alive")
 # %% [markdown]
 # **What to see.** With a small gain the first layer has a few spikes and the last one none: the network is *dead*. Its
 # answer is the same for every image, and hardly any gradient flows back. With a large gain rows are solid or empty: a
-# neuron is decided from the first step on, and time adds nothing. In between, rows differ in how dense they are, and all
-# three layers take part.
+# neuron is decided from the first step on, and time adds nothing. In between, rows differ in how dense they are, and
+# all three layers take part.
 #
 # Look at a raster *before* you train, and again after a few updates. Three cures, in the order in which to try them:
 # BatchNorm between weights and neurons (chapter 3), a term of the loss that asks for a firing rate (chapter 3), and
@@ -248,8 +249,8 @@ figure = plot.raster_layers(alive, title="gain 3: alive")
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** In the first raster, take the bursting neurons. How many spikes has a burst, and how long is the pause?
-# Answer from their intervals alone.
+# **Exercise 1.** In the first raster, take the bursting neurons. How many spikes has a burst, and how long is the
+# pause? Answer from their intervals alone.
 
 # %% tags=["hide-cell"]
 gaps = intervals(spikes["bursting"])
@@ -295,8 +296,8 @@ torch.manual_seed(1)
 mended, z = {}, encoding.direct(image, 40)
 with torch.no_grad():
     for number, (n_in, n_out) in enumerate(((64, 60), (60, 60), (60, 60)), start=1):
-        I = torch.nn.Linear(n_in, n_out, bias=False)(z)
-        z, _ = pnbx.LIF(beta=0.9)(0.5 * (I - I.mean()) / I.std())
+        x = torch.nn.Linear(n_in, n_out, bias=False)(z)
+        z, _ = pnbx.LIF(beta=0.9)(0.5 * (x - x.mean()) / x.std())
         mended[f"layer {number}"] = z[:, 0]
 check(mended)
 figure = plot.raster_layers(mended, title="the weights of the dead network, normalised")

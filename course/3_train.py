@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 3. Train a ternary classifier
 #
-# A network learns to read handwritten digits. Its neurons are those of chapter 1, and each of its weights is -1, 0 or 1.
-# You see the training loop with nothing hidden, what such weights look like, and what they cost in accuracy. At the end
-# the same is done in two lines.
+# A network learns to read handwritten digits. Its neurons are those of chapter 1, and each of its weights is -1, 0 or
+# 1. You see the training loop with nothing hidden, what such weights look like, and what they cost in accuracy. At the
+#    end the same is done in two lines.
 #
 # You need chapters 1 and 2, and what a training loop in PyTorch looks like.
 
@@ -73,8 +73,8 @@ print(f"gamma {gamma:.3f}: a weight survives where it is larger than half of tha
 # 3. `BatchNorm1d` brings the sums to a common size, neuron by neuron. Without it a layer may be dead or saturated. It
 #    costs nothing in the end: chapter 4 folds it into the thresholds.
 # 4. `LIF` makes spikes.
-# 5. A second `BitLinear` turns the *mean* of the spikes over time into ten numbers, one for each digit, the *logits*. The
-#    largest one is the answer.
+# 5. A second `BitLinear` turns the *mean* of the spikes over time into ten numbers, one for each digit, the *logits*.
+#    The largest one is the answer.
 
 
 # %%
@@ -202,10 +202,10 @@ for name, matrix in (("first", first), ("last", last)):
     print(f"{name} layer: {matrix.numel():,} weights, {(matrix == 0).float().mean():.0%} are zero")
 
 # %% [markdown]
-# **What to see.** A neuron of the first layer likes ink where its mosaic is dark and dislikes it where it is red. Compare
-# a mosaic with the image below it: ink gathers on the dark squares and avoids the red ones. At the left and right border
-# there is hardly ever ink, so the weights there mean nothing. In the last picture, a column is what one neuron says about
-# the ten digits: for some, against others.
+# **What to see.** A neuron of the first layer likes ink where its mosaic is dark and dislikes it where it is red.
+# Compare a mosaic with the image below it: ink gathers on the dark squares and avoids the red ones. At the left and
+# right border there is hardly ever ink, so the weights there mean nothing. In the last picture, a column is what one
+# neuron says about the ten digits: for some, against others.
 
 # %% [markdown]
 # ## What ternary weights cost
@@ -277,8 +277,8 @@ for num_steps in (1, 2, 4, 8, 16, 32):
 # %% [markdown]
 # <details><summary>Answer 1 in words</summary>
 #
-# The number of spikes, and so the energy on a chip, grows in proportion to the steps. The accuracy does not: most of the
-# answer is there after the first step, because the image is the same in all of them and the strongest currents pass
+# The number of spikes, and so the energy on a chip, grows in proportion to the steps. The accuracy does not: most of
+# the answer is there after the first step, because the image is the same in all of them and the strongest currents pass
 # the threshold at once. For an input that does not change, few steps suffice. Chapter 6 has inputs that do change.
 #
 # </details>
@@ -311,8 +311,8 @@ for ax, (name, candidate) in zip(axes, {"with BatchNorm": net, "without": bare}.
 # </details>
 
 # %% [markdown]
-# **Exercise 3.** Spikes cost energy. Train with the targets 0.02, 0.05 and 0.15 of the rate penalty, with a weight of 200.
-# What does a sparse network lose?
+# **Exercise 3.** Spikes cost energy. Train with the targets 0.02, 0.05 and 0.15 of the rate penalty, with a weight of
+# 200. What does a sparse network lose?
 
 # %% tags=["hide-cell"]
 for target in (0.02, 0.05, 0.15):

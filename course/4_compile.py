@@ -2,8 +2,8 @@
 # # 4. Compile it: what integers change
 #
 # A trained network is made of floating-point numbers. Floating-point sums depend on their order, so two machines may
-# give two answers. Neuromorphic chips and small microcontrollers often have no floating-point unit at all. So the network
-# is *compiled*: it becomes a *program*, a list of operations on whole numbers, with the same result everywhere.
+# give two answers. Neuromorphic chips and small microcontrollers often have no floating-point unit at all. So the
+# network is *compiled*: it becomes a *program*, a list of operations on whole numbers, with the same result everywhere.
 #
 # In this chapter you see what happens to the decay, the threshold and BatchNorm, how large the difference is, and you
 # look for a spike that moved. You need chapters 1 to 3.
@@ -45,16 +45,16 @@ for op in program.ops:
 
 # %% [markdown]
 # **What to see.** Five operations instead of a PyTorch module. `Input` takes the pixels as integers from -128 to 127.
-# `Dense` is a matrix of -1, 0 and 1. `LIF` are the neurons. A second `Dense` and the `Readout` add up what the ten digits
-# get. BatchNorm is gone, and so are gamma and every other fraction. Where did they go?
+# `Dense` is a matrix of -1, 0 and 1. `LIF` are the neurons. A second `Dense` and the `Readout` add up what the ten
+# digits get. BatchNorm is gone, and so are gamma and every other fraction. Where did they go?
 
 # %% [markdown]
 # ## The decay: a product and a shift
 #
-# In floating point a step begins with $\beta v$. Integers have no 0.9. But they have 3686/4096, which is nearly 0.9, and
-# dividing by 4096 = $2^{12}$ is a *shift* by 12 bits, the cheapest operation there is. So the program stores a factor
-# from 0 to 4096 and computes `v * factor >> 12`. What is left of the fraction is dropped, toward zero. Intel's chip Loihi
-# does the same.
+# In floating point a step begins with $\beta v$. Integers have no 0.9. But they have 3686/4096, which is nearly 0.9,
+# and dividing by 4096 = $2^{12}$ is a *shift* by 12 bits, the cheapest operation there is. So the program stores a
+# factor from 0 to 4096 and computes `v * factor >> 12`. What is left of the fraction is dropped, toward zero. Intel's
+# chip Loihi does the same.
 
 
 # %%
@@ -90,12 +90,13 @@ axes[0].legend(frameon=False)
 # $$ I = a\, n + c. $$
 #
 # The slope $a$ gathers gamma, the scale of the pixels and the scale of BatchNorm. The offset $c$ gathers the rest of
-# BatchNorm. Now measure the membrane in units of $a$, made finer by a factor $2^s$: $V = v \cdot 2^s / a$. In these units
+# BatchNorm. Now measure the membrane in units of $a$, made finer by a factor $2^s$: $V = v \cdot 2^s / a$. In these
+# units
 #
 # $$ V_t = \text{decay}(V_{t-1}) + 2^s n_t + 2^s c/a, \qquad \text{spike where } V_t > 2^s \theta / a. $$
 #
-# The multiplication by $a$ has vanished from the step. What remains are two integers for each neuron, a *threshold* and a
-# *bias*, computed once. That is *folding*. Let us do it by hand and compare with what the compiler found.
+# The multiplication by $a$ has vanished from the step. What remains are two integers for each neuron, a *threshold* and
+# a *bias*, computed once. That is *folding*. Let us do it by hand and compare with what the compiler found.
 
 # %%
 layer, lif = model.layers[0], program["lif1"]
@@ -115,8 +116,8 @@ print("largest difference", abs(threshold - lif.threshold).max(), "and", abs(bia
 
 # %% [markdown]
 # **What to see.** Neurons that had one common threshold of 1 now have 64 different ones. The thresholds are in the ten
-# thousands, so one unit more or less is a difference of less than one in ten thousand. (Where $a$ is negative, the compiler
-# turns the signs of the neuron's weights round, which is why the absolute value stands above.)
+# thousands, so one unit more or less is a difference of less than one in ten thousand. (Where $a$ is negative, the
+# compiler turns the signs of the neuron's weights round, which is why the absolute value stands above.)
 
 # %% [markdown]
 # ## A step, by hand
@@ -144,8 +145,8 @@ print(f"{program.num_steps} steps of {len(x)} images: every spike and every memb
 #
 # There are two comparisons, and they differ in kind.
 #
-# *Network against program* is **measured**. Rounding moved something, and the question is how much. Compiling the folder
-# of a run measures it on the test images and stores the result in the program.
+# *Network against program* is **measured**. Rounding moved something, and the question is how much. Compiling the
+# folder of a run measures it on the test images and stores the result in the program.
 
 # %%
 program = neuromorphic.compile(run, part="test")
@@ -196,7 +197,7 @@ axes[0].set(
     ylabel="membrane before the reset", title=f"image {image}, neuron {neuron}: first difference at step {step}"
 )
 axes[0].legend(frameon=False)
-axes[1].stem(fired[:, image, neuron], linefmt="C0-", markerfmt=".", basefmt=" ", label="program")
+axes[1].plot(fired[:, image, neuron], ".", color=plot.INK, label="program")
 axes[1].plot(z[:, image, neuron], "o", color=plot.ACCENT, markersize=9, markerfacecolor="none", label="network")
 axes[1].set(xlabel="step", ylabel="spike", yticks=(0, 1))
 print(f"at step {step}: network {real[step] * unit:.1f}, program {whole[step]}, threshold {lif.threshold[neuron]}")
@@ -204,8 +205,8 @@ print(f"at step {step}: network {real[step] * unit:.1f}, program {whole[step]}, 
 # %% [markdown]
 # **What to see.** The two membranes lie on each other; at the step in the title both are within a few units of the
 # threshold, and they are on different sides of it. The printed line has the numbers. Rounding does not add noise to all
-# spikes. It decides the few cases that were a matter of luck anyway. From then on the two membranes differ, because one of
-# them was reset.
+# spikes. It decides the few cases that were a matter of luck anyway. From then on the two membranes differ, because one
+# of them was reset.
 
 # %% [markdown]
 # ## No overflow: proven
@@ -278,8 +279,8 @@ print("a membrane of 1000 after a step with 4095:", decay(1000, 4095), "and of -
 # %% [markdown]
 # <details><summary>Answer 1 in words</summary>
 #
-# The largest is 4095/4096, with a time constant of about 4,096 steps. 0.9999 rounds to 4096/4096 = 1: no leak at all.
-# A slow decay loses at least one unit in each step, as rounding is toward zero. For small numbers that is more than the
+# The largest is 4095/4096, with a time constant of about 4,096 steps. 0.9999 rounds to 4096/4096 = 1: no leak at all. A
+# slow decay loses at least one unit in each step, as rounding is toward zero. For small numbers that is more than the
 # decay itself asks for. (This is why memories over many thousand steps need large units.)
 #
 # </details>
@@ -305,15 +306,15 @@ for multiple in (16, 256, 1024):
 # %% [markdown]
 # <details><summary>Answer 2 in words</summary>
 #
-# Sixteen times coarser hardly matters. With multiples of 1024 the factor becomes 4096, which is no leak at all, and still
-# the accuracy is about the same. The inputs here are constant and the read-out counts spikes, so it matters little when
-# exactly they come. A network that has to remember is less patient: see exercise 1.
+# Sixteen times coarser hardly matters. With multiples of 1024 the factor becomes 4096, which is no leak at all, and
+# still the accuracy is about the same. The inputs here are constant and the read-out counts spikes, so it matters
+# little when exactly they come. A network that has to remember is less patient: see exercise 1.
 #
 # </details>
 
 # %% [markdown]
-# **Exercise 3.** How often does a membrane land exactly on its threshold (before the reset)? How many spikes change if a
-# tie does spike? (For integers that is the same as lowering all thresholds by 1.) Then make the membranes 128 times
+# **Exercise 3.** How often does a membrane land exactly on its threshold (before the reset)? How many spikes change if
+# a tie does spike? (For integers that is the same as lowering all thresholds by 1.) Then make the membranes 128 times
 # coarser, with `shift=0`, and ask again.
 
 # %% tags=["hide-cell"]
@@ -342,9 +343,9 @@ for neurons in (lif, coarse):
 # %% [markdown]
 # <details><summary>Answer 3 in words</summary>
 #
-# With thresholds of some ten thousand units ties are rare. With some hundred units they happen, and each one moves a spike
-# and what follows from it. An executor that answered ties in another way would pass most tests and fail one day. This is
-# why the strict sign is part of the definition.
+# With thresholds of some ten thousand units ties are rare. With some hundred units they happen, and each one moves a
+# spike and what follows from it. An executor that answered ties in another way would pass most tests and fail one day.
+# This is why the strict sign is part of the definition.
 #
 # </details>
 
