@@ -70,4 +70,4 @@ docs: install lava
 	@echo "docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build docs/_build docs/api docs/gallery *.egg-info
+	rm -rf $(VENV) build docs/_build docs/api docs/course docs/gallery *.egg-info

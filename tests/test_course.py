@@ -1,0 +1,98 @@
+"""The course: each chapter ends with three exercises and their answers, uses public names, and becomes a notebook.
+
+The chapters themselves are executed when the documentation is built (docs/course_notebooks.py).
+"""
+
+import ast
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SCRIPTS = sorted((REPOSITORY / "course").glob("*.py"))
+PACKAGES = ("pnbx_snn", "neuromorphic", "pnbx_plot")
+
+pytest.importorskip("jupytext", reason="the course is built with the extra docs")
+pytest.importorskip("nbclient", reason="the course is built with the extra docs")
+sys.path.insert(0, str(REPOSITORY / "docs"))
+import course_notebooks  # noqa: E402
+
+pytestmark = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+
+
+def cells_of(script):
+    return course_notebooks.notebook_of(script).cells
+
+
+def test_the_chapters_are_numbered(script):
+    assert script.stem[:2] == f"{SCRIPTS.index(script) + 1}_"
+    assert len(SCRIPTS) == 6
+
+
+def test_it_begins_with_a_title_and_what_is_needed(script):
+    first = cells_of(script)[0]
+    assert first.cell_type == "markdown"
+    assert re.match(rf"# {script.stem[0]}\. \S", first.source)
+    assert "You need" in "".join(cell.source for cell in cells_of(script)[:2])
+
+
+def test_it_ends_with_three_exercises_and_folded_answers(script):
+    """Task, code of the answer, the answer in words: three times, then the cell that saves figures."""
+    cells = cells_of(script)
+    begin = next(n for n, cell in enumerate(cells) if cell.source.startswith("## Exercises"))
+    *exercises, last = cells[begin:]
+    assert last.metadata["tags"] == ["remove-cell"]
+    assert f"runs/course/{script.stem}_" in last.source
+    assert len(exercises) == 9
+    for number in range(3):
+        task, code, words = exercises[3 * number : 3 * number + 3]
+        assert f"**Exercise {number + 1}.**" in task.source
+        assert code.metadata["tags"] == ["hide-cell"]
+        assert code.metadata["jupyter"] == {"source_hidden": True, "outputs_hidden": True}
+        assert words.source.startswith(f"<details><summary>Answer {number + 1} in words</summary>")
+        assert words.source.endswith("</details>")
+
+
+def test_it_has_enough_to_look_at(script):
+    """Figures or printed lines in the text before the exercises, and a paragraph that says what to see."""
+    cells = cells_of(script)
+    text = cells[: next(n for n, cell in enumerate(cells) if cell.source.startswith("## Exercises"))]
+    shows = [cell for cell in text if cell.cell_type == "code" and re.search(r"print\(|plot\.|plt\.", cell.source)]
+    assert len(shows) >= 6
+    assert sum("**What to see.**" in cell.source for cell in text) >= 4
+
+
+def test_it_uses_public_names_only(script):
+    """No underscore, and every name that is imported from or looked up in our packages exists."""
+    aliases, modules = {}, {}
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                if name.name.split(".")[0] in PACKAGES:
+                    aliases[name.asname or name.name] = modules[name.name] = importlib.import_module(name.name)
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in PACKAGES:
+            for name in node.names:
+                assert not name.name.startswith("_"), name.name
+                home = importlib.import_module(node.module)
+                found = getattr(home, name.name, None) or importlib.import_module(f"{node.module}.{name.name}")
+                aliases[name.asname or name.name] = found
+        if isinstance(node, ast.Attribute):
+            assert not node.attr.startswith("_"), node.attr
+    assert modules, "a chapter imports one of our packages"
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in aliases:
+            assert hasattr(aliases[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
+
+
+def test_it_speaks_of_no_other_chapter_than_there_is(script):
+    for number in re.findall(r"[Cc]hapters? (\d)", script.read_text()):
+        assert 1 <= int(number) <= len(SCRIPTS)
+
+
+def test_it_is_on_the_page_of_the_course(script):
+    page = (REPOSITORY / "docs" / "course.md").read_text()
+    assert f"{{doc}}`course/{script.stem}`" in page
+    assert f"\ncourse/{script.stem}\n" in page
