@@ -16,14 +16,11 @@ neurons receives noise of their own, and a raster shows every spike.
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import torch
+from matplotlib import pyplot as plt
 
 import pnbx_snn as pnbx
 from pnbx_snn import plot
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 num_steps, num_neurons = (80, 20) if fast else (160, 60)

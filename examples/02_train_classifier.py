@@ -15,14 +15,12 @@ The data are the 1,797 handwritten 8x8 digits inside scikit-learn, so nothing is
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import torch
 
 from pnbx_snn import BitLinear, SpikingClassifier, plot
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.losses import firing_rate, rate_penalty
 
-mpl.use("Agg")
 fast = "--fast" in sys.argv
 num_epochs, num_images, batch_size = (1, 320, 32) if fast else (30, 1257, 64)
 torch.set_num_threads(1)  # the matrices are small: one thread is enough

@@ -14,7 +14,6 @@ the end ``pnbx.lift`` runs a neuron over all steps in one call, which takes the 
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import snntorch as snn
 import torch
 from snntorch import functional as SF  # noqa: N812 (the tutorials' name)
@@ -24,7 +23,6 @@ from torch import nn
 import pnbx_snn as pnbx
 from pnbx_snn import plot
 
-mpl.use("Agg")
 torch.set_num_threads(1)  # these matrices are small: a second thread would only be waited for
 fast = "--fast" in sys.argv
 num_steps, num_updates, batch_size = (10, 4, 16) if fast else (25, 30, 64)

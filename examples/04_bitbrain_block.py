@@ -15,14 +15,11 @@ the parts do by themselves.
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import torch
+from matplotlib import pyplot as plt
 
 import pnbx_snn as pnbx
 from pnbx_snn import plot
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 num_neurons, num_samples, num_passes = (64, 8, 10) if fast else (64, 32, 40)

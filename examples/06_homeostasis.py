@@ -14,14 +14,11 @@ never see why a rate is wrong, only that it is.
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import torch
+from matplotlib import pyplot as plt
 
 import pnbx_snn as pnbx
 from pnbx_snn import plot
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 num_neurons, num_updates, lesion_at = (256, 40, 20) if fast else (256, 80, 40)

@@ -18,15 +18,12 @@ Lava needs a Python of its own. ``neuromorphic setup-lava`` makes it, once.
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot as plt
 
 from neuromorphic import LIF, Dense, Input, Program, Readout, compare, prove, run, verify
 from neuromorphic.errors import LavaNotFoundError
 from neuromorphic.executors.lava.mapping import lava_mapping
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 num_steps, num_samples = (25, 4) if fast else (60, 24)

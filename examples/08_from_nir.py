@@ -15,14 +15,11 @@ said, and a simulation of the graph in floating point shows what the integers ch
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import nir
 import numpy as np
+from matplotlib import pyplot as plt
 
 import neuromorphic
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 num_steps, num_samples, dt = (60, 2, 1e-3) if fast else (150, 8, 1e-3)

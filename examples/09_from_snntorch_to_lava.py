@@ -13,10 +13,10 @@ program. snnTorch's default reset, by subtraction and one step late, is preserve
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import snntorch as snn
 import torch
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from snntorch import functional as SF  # noqa: N812 (the tutorials' name)
 from torch import nn
@@ -25,9 +25,6 @@ import neuromorphic
 from neuromorphic.compiler import graph_of
 from neuromorphic.errors import LavaNotFoundError
 from neuromorphic.executors.lava.mapping import lava_mapping
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 torch.manual_seed(0)
 fast = "--fast" in sys.argv

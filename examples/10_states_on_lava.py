@@ -15,17 +15,14 @@ the network and its program are close, and the figure shows how close.
 import sys
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 
 import neuromorphic
 from pnbx_snn import load_run, train
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.config import make_config
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 folder = Path("runs/examples")

@@ -10,21 +10,18 @@ parameters) runs one step at a time in torch and as an integer program on the na
 # The network, and its program
 # ----------------------------
 # Its weights are random here. The time of a step depends on how many neurons fire: glia bring that to 19 %, as in a
-# trained network (``05_train_pnbx.py`` makes one, ``neuromorphic compile`` its program).
+# trained network (``05_lesion_and_recovery.py`` makes one, ``neuromorphic compile`` its program).
 import sys
 import time
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 
 import neuromorphic
 from neuromorphic.executors.native import NativeNetwork
 from pnbx_snn import PNBX
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -15,7 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 
 import neuromorphic
@@ -30,7 +29,6 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"This example needs {error.name}: pip install 'pnbx-snn[onnx]'")
 
-mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv

@@ -16,17 +16,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 
 from pnbx_snn import plot, train
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.metrics.neurobench import matrices_of, neurobench
 from pnbx_snn.training.config import make_config
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 learning = {"epochs": 1 if fast else 12, "batch_size": 64, "threads": 1}

@@ -16,7 +16,6 @@ import sys
 import time
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import torch
 
@@ -26,10 +25,9 @@ from neuromorphic.executors.native import NativeNetwork
 from pnbx_snn.plot import ACCENT, INK, QUIET
 
 sys.path.append(str(Path(pnbx_snn.__file__).parents[1]))  # the rivals are not installed: a clone has them
-from studies.rivals import equal_transformer, in_form
-
-mpl.use("Agg")
 from matplotlib import pyplot as plt
+
+from studies.rivals import equal_transformer, in_form
 
 torch.set_num_threads(1)
 torch.manual_seed(0)

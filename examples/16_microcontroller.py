@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot as plt
 
 import neuromorphic
 from neuromorphic.executors import EXECUTORS
@@ -24,9 +24,6 @@ from neuromorphic.formats.c import write_c
 from pnbx_snn import plot, train
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.config import make_config
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 sizes = {"hidden": (128, 64), "num_steps": 6}

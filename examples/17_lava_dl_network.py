@@ -20,14 +20,11 @@ import tempfile
 from pathlib import Path
 
 import h5py
-import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot as plt
 
 import neuromorphic
 from neuromorphic.formats.netx import export_netx, read_netx
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 here = Path(neuromorphic.__file__).parents[1] / "examples/data/lava_dl"  # of a clone

@@ -15,18 +15,15 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from torch import nn
 
 import neuromorphic
 from neuromorphic.formats.xylo import export_xylo, to_xylo
 from pnbx_snn import ShiftLIFCell, integer_weights
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 fast = "--fast" in sys.argv
 num_epochs, num_hidden, rows = (2, 24, 14) if fast else (25, 48, 16)
