@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -95,6 +96,7 @@ def run_demo(out: Path) -> bool:
             **program.metadata["versions"],
             **versions,
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "kernels": torch.backends.cpu.get_cpu_capability(),
         },
     }
     loss = report["accuracy_network"] - report["accuracy_program"]
