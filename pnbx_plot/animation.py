@@ -111,7 +111,7 @@ def _picture(ax: Axes, told: Input) -> Any:
             "events", [ACCENT, "white", INK]
         )
         on, off = told.on_and_off()
-        values: NDArray[Any] = on.astype(np.int8) - off
+        values: NDArray[Any] = np.where(on, 1, -off.astype(np.int8))
         assert told.shape is not None
         size = tuple(told.shape[-2:])
         image = ax.imshow(values[0].reshape(size), cmap=colors, vmin=-1, vmax=1, interpolation="nearest")
@@ -121,8 +121,8 @@ def _picture(ax: Axes, told: Input) -> Any:
     return lambda step: image.set_data(told.image(told.values[step]))
 
 
-def save_animation(animation: FuncAnimation, path: Path, fps: int) -> None:
-    """Write ``.gif`` with pillow or ``.mp4`` with the program ffmpeg.
+def writer_of(path: Path, fps: int) -> Any:
+    """Return what writes an animation: pillow a ``.gif``, the program ffmpeg an ``.mp4``.
 
     Raises
     ------
@@ -132,14 +132,12 @@ def save_animation(animation: FuncAnimation, path: Path, fps: int) -> None:
     writers = needed("matplotlib.animation", "an animation")
     if path.suffix.lower() == ".gif":
         needed("PIL", "an animation (.gif)")
-        writer = writers.PillowWriter(fps=fps)
-    else:
-        if shutil.which("ffmpeg") is None:
-            raise MissingPackageError(
-                f"{path}: an animation in .mp4 needs the program ffmpeg, which was not found (on Debian and Ubuntu: "
-                "apt install ffmpeg); .gif needs none"
-            )
-        # Players want even sizes and this colour format.
-        even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
-        writer = writers.FFMpegWriter(fps=fps, codec="libx264", extra_args=even)
-    animation.save(path, writer=writer, dpi=100)
+        return writers.PillowWriter(fps=fps)
+    if shutil.which("ffmpeg") is None:
+        raise MissingPackageError(
+            f"{path}: an animation in .mp4 needs the program ffmpeg, which was not found (on Debian and Ubuntu: "
+            "apt install ffmpeg); .gif needs none"
+        )
+    # Players want even sizes and this colour format.
+    even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
+    return writers.FFMpegWriter(fps=fps, codec="libx264", extra_args=even)

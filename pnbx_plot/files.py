@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pnbx_plot.animation import animate, save_animation
+from pnbx_plot.animation import animate, writer_of
 from pnbx_plot.errors import PlotError
 from pnbx_plot.interactive import html_raster
 from pnbx_plot.layers import raster_layers
@@ -75,7 +75,8 @@ def write_raster(
             return file
         with without_display():
             if file.suffix.lower() in MOVING:
-                save_animation(animate(layers, other, fps=FPS, **chosen), file, FPS)
+                writer = writer_of(file, FPS)
+                animate(layers, other, fps=FPS, **chosen).save(file, writer=writer, dpi=100)
             else:
                 save(raster_layers(layers, other, **chosen), file)
     except OSError as error:

@@ -22,8 +22,8 @@ LIGHTEST = 0.25
 """The shade of a pixel with the fewest spikes in a full picture: still seen on white."""
 TOP = 4.0
 """Full ink is a pixel with so many times the mean share of spikes, or all."""
-WIDEST, WIDEST_SQUARE, HIGHEST = 8, 14, 40
-"""A mark is at most 8 pixels wide, or as wide as its row is high up to 14, and at most 40 high."""
+WIDEST, WIDEST_SQUARE, WIDEST_PART, HIGHEST = 8, 14, 0.25, 40
+"""A mark is at most 8 pixels, as wide as its row is high up to 14, or a quarter of a step wide, and 40 high."""
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,17 @@ def boxes(
         return np.array([0, 0]), np.full(pixels, -1)
     first, last = cell[inside].min(), cell[inside].max()
     place = np.where(inside, cell - first, -1)
-    away = np.abs(centres - cell) * pixels / (high - low)  # pixels from the middle of the cell
-    place[away > widest / 2] = -1
+    begins = np.concatenate([[0], np.flatnonzero(np.diff(cell)) + 1])  # the first pixel of each cell
+    length = np.diff(np.append(begins, pixels))
+    mark = max(1, int(min(widest, pixels)))  # all marks have one size, though cells of 1.5 pixels have one or two
+    inside_cell = np.arange(pixels) - np.repeat(begins + np.maximum(length - mark, 0) // 2, length)
+    place[(inside_cell < 0) | (inside_cell >= mark)] = -1
     return np.arange(first, last + 2), place
 
 
 def mark_size(width: float, height: float) -> tuple[float, float]:
     """Return how large a mark is in a cell of this size: a tick with a gap to its neighbours, where there is room."""
-    wide = width if height < 1 else min(width, max(WIDEST, min(height, WIDEST_SQUARE)))
+    wide = width if height < 1 else min(width, max(WIDEST, min(height, WIDEST_SQUARE), WIDEST_PART * width))
     high = min(height, HIGHEST)
     return (0.84 * wide if wide >= 4 else wide), (0.84 * high if high >= 4 else high)
 

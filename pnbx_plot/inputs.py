@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pnbx_plot import style
 from pnbx_plot.arrays import Events, as_array, bounds
-from pnbx_plot.errors import PlotError
+from pnbx_plot.errors import PlotError, needed
 from pnbx_plot.grid import Spikes
 from pnbx_plot.raster import Chosen, draw_spikes, number, percent
 from pnbx_plot.style import ACCENT, INK
@@ -108,6 +108,7 @@ class Input:
             ax.imshow(self.image(self.values[0]), cmap="Greys", interpolation="nearest", aspect="equal")
             ax.set_anchor("W")
             ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(True)
             return
         first, unit = self.steps[0], chosen.unit
         if self.kind == "spikes":
@@ -115,7 +116,8 @@ class Input:
             ax.set_ylabel("channel")
         elif self.kind == "events":
             on, off = self.on_and_off()
-            draw_spikes(ax, Spikes(on.astype(np.int8) - off, first), chosen, INK, ACCENT)
+            draw_spikes(ax, Spikes(on, first), chosen, INK)
+            needed("pnbx_plot.pixels", "a picture").SpikeMarks(ax, Spikes(off, first), ACCENT, chosen.unit)
             ax.set_ylabel("pixel")
         else:
             end = first + len(self.values)

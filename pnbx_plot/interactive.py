@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pnbx_plot import grid
-from pnbx_plot.arrays import neuron_numbers, one_sample
+from pnbx_plot.arrays import Events, neuron_numbers, one_sample
 from pnbx_plot.compare import MOST_RINGS, Differences, differences
 from pnbx_plot.errors import PlotError, needed
 from pnbx_plot.grid import Spikes
+from pnbx_plot.inputs import Input
 from pnbx_plot.layers import Layers, prepared
 from pnbx_plot.raster import Chosen, height, number, summary
 from pnbx_plot.style import ACCENT, INK, QUIET
@@ -106,11 +107,7 @@ def _document(drawn: Layers, found: dict[str, Differences] | None, potentials: d
     pale = models.Toggle(label="only differences", visible=bool(found), name="pale", button_type="default")
     named = dict(drawn.spikes)
     if drawn.input is not None and drawn.input.kind in ("spikes", "events"):
-        values = drawn.input.values
-        if drawn.input.kind == "events":
-            on, off = drawn.input.on_and_off()
-            values = on.astype(np.int8) - off
-        named = {"input": Spikes(values, first), **named}
+        named = {"input": _events(drawn.input, first), **named}
     plots = [
         _plot(name, spikes, drawn.chosen, time, pale, (found or {}).get(name), potentials.get(name))
         for name, spikes in named.items()
@@ -126,6 +123,16 @@ def _document(drawn: Layers, found: dict[str, Differences] | None, potentials: d
         controls.append(_next_difference(drawn, found, time, plots[-len(drawn.spikes) :]))
     column = layouts.column(layouts.row(*controls), *plots, sizing_mode="stretch_width")
     return embed.json_item(column, "raster")
+
+
+def _events(told: Input, first: int) -> Spikes:
+    """Return an input of spikes, or of on and off events, as one layer."""
+    if told.kind == "spikes":
+        return Spikes(told.values, first)
+    pairs = [np.nonzero(one) for one in told.on_and_off()]
+    steps, pixels = (np.concatenate([pair[axis] for pair in pairs]) for axis in (0, 1))
+    signs = np.repeat(np.array([1, -1], dtype=np.int8), [len(pair[0]) for pair in pairs])
+    return Spikes(Events(steps, pixels, told.on_and_off()[0].shape, signs), first)
 
 
 _TOGGLE = "plots.forEach((plot, i) => { plot.visible = boxes.active.includes(i) })"

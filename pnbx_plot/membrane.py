@@ -174,7 +174,7 @@ def _panels(
     chosen: Chosen,
 ) -> None:
     """Draw one small panel for each neuron, in two columns; the Axes around them have the labels."""
-    rows, gap = -(-len(numbers) // 2), 0.04
+    rows, gap = -(-len(numbers) // 2), 0.11
     high = 1.0 / rows
     drawn = values if thresholds is None else np.concatenate([values.ravel(), thresholds])
     low, top = float(drawn.min()), float(drawn.max())
@@ -194,7 +194,7 @@ def _panels(
             panel.vlines(time[fired[:, place]], top + 0.08 * room, top + 0.3 * room, color=style.ACCENT, linewidth=1.4)
         panel.set_xlim(ax.get_xlim())
         panel.set_ylim(low - 0.05 * room, top + 0.35 * room)
-        panel.text(1.0, 0.5, f" {number}", transform=panel.transAxes, va="center", fontsize="x-small")
+        panel.text(1.0, 0.5, f" neuron\n {number}", transform=panel.transAxes, va="center", fontsize="x-small")
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize="x-small", labelbottom=place >= len(numbers) - 2, labelleft=column == 0, length=2)
         style.integers(panel.xaxis, most=5)

@@ -55,7 +55,7 @@ def weights(weight: Any, *, title: str | None = None, ax: Axes | None = None) ->
         ax = style.axes(ax, _size(picture))
         colors = needed("matplotlib.colors", "a picture")
         shades = colors.LinearSegmentedColormap.from_list("weights", [ACCENT, "white", INK])
-        shades.set_bad("#e3e5e8")
+        shades = shades.with_extremes(bad="#e3e5e8")
         coarse = max(picture.shape) > 400
         image = ax.imshow(
             picture, cmap=shades, vmin=-(scale or 1.0), vmax=scale or 1.0,
@@ -76,6 +76,8 @@ def weights(weight: Any, *, title: str | None = None, ax: Axes | None = None) ->
         ax.set_title(text if title is None else f"{title}: {text}", fontsize="medium")
         if array.ndim == 4:
             ax.set(xticks=[], yticks=[], xlabel="input channel", ylabel="output channel")
+            if array.shape[1] == 1:
+                ax.set(xlabel=f"kernels of {array.shape[0]} output channels, row by row", ylabel="")
             ax.spines[:].set_visible(False)
         else:
             ax.set(xlabel="input", ylabel="output")
