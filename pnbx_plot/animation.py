@@ -99,7 +99,8 @@ def animate(
             show(end - 1)
         return [*covers, *now]
 
-    return moving.FuncAnimation(figure, update, frames=frames, interval=1000 / fps, blit=False)
+    moved: FuncAnimation = moving.FuncAnimation(figure, update, frames=frames, interval=1000 / fps, blit=False)
+    return moved
 
 
 def _picture(ax: Axes, told: Input) -> Any:

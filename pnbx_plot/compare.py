@@ -80,7 +80,10 @@ def rings(ax: Axes, found: Differences, unit: float = 1.0) -> NDArray[np.float64
     """Return the centres of rings ``[R, 2]`` around all differences, one around several that are close."""
     if not len(found):
         return np.empty((0, 2))
-    box = ax.get_window_extent().size * 72 / ax.get_figure(root=True).dpi  # in points
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    extent = ax.get_window_extent()
+    box = (extent.width * 72 / figure.dpi, extent.height * 72 / figure.dpi)  # in points
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     x, y = found.steps * unit, found.neurons
     column = np.floor((x - x0) / (x1 - x0) * box[0] / RING_POINTS)

@@ -154,7 +154,8 @@ def counts(spikes: Spikes, step_edges: NDArray[np.int64], neuron_edges: NDArray[
         for axis, edges in enumerate((step_edges, neuron_edges)):
             if np.any(np.diff(edges) > 1):
                 part = np.add.reduceat(part, edges[:-1] - edges[0], axis=axis, dtype=np.int64)
-        return part.astype(np.int64)
+        whole: NDArray[np.int64] = part.astype(np.int64)
+        return whole
     step, neuron, _ = spikes.events
     row = np.searchsorted(step_edges, step, side="right") - 1
     column = np.searchsorted(neuron_edges, neuron, side="right") - 1

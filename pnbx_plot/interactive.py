@@ -248,7 +248,7 @@ def _graded(drawn: Layers, time: Any) -> Any:
     assert told is not None
     if told.kind == "image":
         values = told.image(told.values[0])[::-1]
-        size = {"width": 190, "height": 190}
+        size: dict[str, Any] = {"width": 190, "height": 190}
         where = {"x": 0, "y": 0, "dw": values.shape[1], "dh": values.shape[0]}
         ranges: dict[str, Any] = {}
     else:

@@ -242,7 +242,7 @@ def _draw_histogram(ax: Axes, spikes: Spikes, chosen: Chosen) -> None:
     most = round(float(spikes.rate_of_neurons().max()) * spikes.shape[0])  # spikes of the busiest neuron
     width = -(-(most + 1) // MOST_BINS)  # whole numbers of spikes, or bins would be empty by turns
     bins = factor * (np.arange(0, most + width + 1, width) - 0.5) / spikes.shape[0]
-    ax.hist(rate, bins=bins, color=QUIET, edgecolor=INK, linewidth=0.5)
+    ax.hist(rate, bins=bins.tolist(), color=QUIET, edgecolor=INK, linewidth=0.5)
     ax.set_xlabel(f"rate, {unit}", fontsize="small")
     ax.set_ylabel("neurons", fontsize="small")
     style.integers(ax.yaxis, most=4)

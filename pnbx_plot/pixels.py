@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist, allow_rasterization
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.path import Path
@@ -49,13 +49,12 @@ class SpikeMarks(Artist):
 
     get_tightbbox = get_window_extent
 
-    @allow_rasterization
     def draw(self, renderer: Any) -> None:
         """Draw pixels, or shapes where the file holds shapes."""
         if not self.get_visible() or self.axes is None:
             return
         context = renderer.new_gc()
-        self._set_gc_clip(context)
+        context.set_clip_rectangle(self.axes.bbox)
         shapes = None if hasattr(renderer, "buffer_rgba") else self._shapes()
         if shapes is not None:
             context.set_linewidth(0)
@@ -85,7 +84,8 @@ class SpikeMarks(Artist):
         shade = shades(self.spikes, steps, ylim, width, height)
         pixels = np.empty((height, width, 4), dtype=np.uint8)
         pixels[..., :3] = np.round(255 * np.array(self.color))
-        pixels[..., 3] = np.round(255 * shade * (1.0 if self.get_alpha() is None else self.get_alpha()))
+        alpha = self.get_alpha()
+        pixels[..., 3] = np.round(255 * shade * (1.0 if alpha is None else alpha))
         return pixels
 
     def _shapes(self) -> Path | None:

@@ -94,8 +94,7 @@ def draw_spikes(ax: Axes, spikes: Spikes, chosen: Chosen, color: str = INK, off_
     ax.set_xlim((spikes.first_step - 0.5) * unit, (spikes.first_step + steps - 0.5) * unit)
     ax.set_ylim(-0.5, neurons - 0.5)
     values = spikes.values
-    signed = isinstance(values, np.ndarray) and values.dtype.kind in "if" and bool((values < 0).any())
-    if signed:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "if" and (values < 0).any():
         marks(ax, Spikes(values > 0, spikes.first_step, spikes.neurons), color, unit)
         marks(ax, Spikes(values < 0, spikes.first_step, spikes.neurons), off_color, unit)
     else:
