@@ -8,7 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import NamedTuple
 
-PACKAGES = ("pnbx_snn", "neuromorphic", "studies")
+PACKAGES = ("pnbx_snn", "neuromorphic", "pnbx_plot", "studies")
 CLOSED = (
     "pnbx_snn.kernels.cpu",
     "pnbx_snn.kernels.triton",
