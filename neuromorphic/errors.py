@@ -1,5 +1,10 @@
 """What this package raises: one base class, leaves that are also the built-in a caller would expect."""
 
+from __future__ import annotations
+
+import sys
+import warnings
+
 
 class NeuromorphicError(Exception):
     """Base of every error that ``neuromorphic`` raises on purpose."""
@@ -47,3 +52,11 @@ class ExecutorTimeoutError(ExecutorError, TimeoutError):
 
 class LavaNotFoundError(NeuromorphicError, RuntimeError):
     """No Python with lava-nc was found; the message lists what was tried and how to make one."""
+
+
+def warn_user(sentence: str, category: type[Warning]) -> None:
+    """Issue a warning at the line outside this package that led to it."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] == "neuromorphic":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(sentence, category, stacklevel=level)

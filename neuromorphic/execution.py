@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from neuromorphic.bounds import prove, proven_for
 from neuromorphic.errors import ExecutorError, InputError
 from neuromorphic.executors import EXECUTORS, get_executor
-from neuromorphic.inputs import as_array
+from neuromorphic.inputs import as_array, warn_of_mistakes
 from neuromorphic.program import Program
 from neuromorphic.recording import Comparison, Recording, compare
 
@@ -60,6 +60,12 @@ def run(
         Inputs that do not fit or have more steps than the program is proven for, a program that could overflow, an
         executor that fails or lacks an operation of the program.
 
+    Warns
+    -----
+    InputWarning
+        Inputs of which more than 1 % are clipped, or that are probably not what was meant:
+        :func:`neuromorphic.inputs.warn_of_mistakes`.
+
     Examples
     --------
     >>> import numpy as np
@@ -78,13 +84,14 @@ def run(
         others = [name for name, entry in EXECUTORS.items() if not kinds.keys() & set(entry.lacks)]
         raise ExecutorError(f"executor {executor!r} lacks {', '.join(missing)}; run it on {', '.join(others)}")
     prove(program)
-    own = None
+    own, array = None, as_array(inputs)
     if lengths is not None:
-        array = as_array(inputs)
         own = _own_steps(lengths, array.shape[0] if array.ndim == 3 else program.num_steps, array.shape[-2:-1])
-        inputs = np.where(own[..., None], array, np.zeros((), dtype=array.dtype)) if array.ndim == 3 else array
-    codes = program.prepare_inputs(inputs)
-    recording = execute(proven_for(program, len(codes)), codes, **options)
+        array = np.where(own[..., None], array, np.zeros((), dtype=array.dtype)) if array.ndim == 3 else array
+    codes = program.prepare_inputs(array)
+    proven = proven_for(program, len(codes))
+    warn_of_mistakes(array, codes, program.input, program.num_steps if lengths is None else None)
+    recording = execute(proven, codes, **options)
     if own is None:
         return recording
     return replace(recording, metadata={**recording.metadata, "lengths": own.sum(axis=0).tolist()})

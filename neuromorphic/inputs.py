@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.errors import InputError, InputWarning
+from neuromorphic.errors import InputError, InputWarning, warn_user
 from neuromorphic.ops import Input
+from neuromorphic.wording import counted
 
 MAX_HELD = 1 << 31  # values of inputs that are held for all steps of a sample
 CLIPPED = 0.01  # part of real inputs that may lie beyond the range of an input without a warning
+LITTLE = 0.15  # part of the range of a real input that integers should use
 
 
 def as_array(inputs: Any) -> NDArray[Any]:
@@ -79,10 +80,10 @@ def prepared(inputs: Any, port: Input, num_steps: int) -> NDArray[np.int32]:
                 f"{port.name}: inputs must be whole numbers in {port.low}..{port.high}, got {int(fractions.sum())} "
                 f"fractions such as {array[fractions][0]:.6g}; encode them as spikes, or compile with a scale"
             )
-    if int(array.min()) < port.low or int(array.max()) > port.high:
-        raise InputError(
-            f"{port.name}: inputs must lie in {port.low}..{port.high}, got {int(array.min())}..{int(array.max())}"
-        )
+    low, high = int(array.min()), int(array.max())
+    if low < port.low or high > port.high:
+        units = f"; integers are units of {port.scale:.4g}: hand real values over as floats" * (port.scale != 1.0)
+        raise InputError(f"{port.name}: inputs must lie in {port.low}..{port.high}, got {low}..{high}{units}")
     if array.ndim == 2:
         if num_steps * array.size > MAX_HELD:
             raise InputError(
@@ -95,11 +96,48 @@ def prepared(inputs: Any, port: Input, num_steps: int) -> NDArray[np.int32]:
 
 def _warn_of_clipping(array: NDArray[Any], port: Input) -> None:
     """Warn where the range of the input takes something from more than a hundredth of real inputs."""
-    beyond = (array < (port.low - 0.5) * port.scale) | (array > (port.high + 0.5) * port.scale)
+    low, high = port.low * port.scale, port.high * port.scale
+    beyond = (array < low - 0.5 * port.scale) | (array > high + 0.5 * port.scale)
     if beyond.mean() > CLIPPED:
-        warnings.warn(
-            f"{port.name}: {beyond.mean():.1%} of the inputs lie beyond {port.low * port.scale:.4g}.."
-            f"{port.high * port.scale:.4g} and are clipped; compile with an input_scale that fits them",
+        remedy = "compile with an input_scale that fits them"
+        if array.min() >= 0 and 100 * high < array.max() <= 255:
+            remedy = "are these pixels of 0..255, and the network was trained on other values?"
+        warn_user(
+            f"{port.name}: {beyond.mean():.1%} of the inputs lie beyond {low:.4g}..{high:.4g} and are clipped (the "
+            f"largest is {array.max():.4g}); {remedy}",
             InputWarning,
-            stacklevel=4,
+        )
+
+
+def warn_of_mistakes(inputs: NDArray[Any], codes: NDArray[np.int32], port: Input, num_steps: int | None) -> None:
+    """Warn of inputs that fit a program and are probably not what was meant.
+
+    These are: another number of steps than the program was compiled for, nothing but zeros, and integers that use a
+    small part of the range of an input of real values, as pixels 0..16 or 0/1 do that should have been floats.
+
+    Parameters
+    ----------
+    inputs, codes : NDArray
+        As they were given, and as :func:`prepared` made them.
+    port : Input
+        Of the program.
+    num_steps : int or None
+        Of the program; ``None``: the caller has said how many steps each sample has.
+    """
+    if inputs.ndim == 3 and num_steps is not None and len(inputs) != num_steps:
+        swapped = " (are the first two axes swapped?)" if inputs.shape[1] == num_steps else ""
+        warn_user(
+            f"{port.name}: the inputs have {counted(len(inputs), 'step')}, the program was compiled for {num_steps}"
+            f"{swapped}: it runs {len(inputs)}, and labels are read after the last of these",
+            InputWarning,
+        )
+    largest = max(abs(int(codes.min())), abs(int(codes.max())))
+    if not largest:
+        rounded = f" once they are rounded to units of {port.scale:.4g}" if inputs.any() else ""
+        warn_user(f"{port.name}: all inputs are 0{rounded}", InputWarning)
+    elif port.scale != 1.0 and inputs.dtype.kind in "iub" and largest < LITTLE * port.high:
+        warn_user(
+            f"{port.name}: integers are units of {port.scale:.4g}, so the largest input, {largest}, stands for "
+            f"{largest * port.scale:.4g} of at most {port.high * port.scale:.4g}; hand real values over as floats",
+            InputWarning,
         )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neuromorphic.description import described
 from neuromorphic.errors import ExecutorError, FileFormatError, ProgramError
 from neuromorphic.files.canonical import plain_json
 from neuromorphic.files.container import complete_header, read_container, write_container
@@ -126,7 +127,7 @@ def _check_source(op: Operation, wanted: Wanted, source: Operation) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Program:
     """A compiled network: operations in execution order, how many steps it is meant to run, and where it comes from.
 
@@ -161,6 +162,10 @@ class Program:
     ... )
     >>> program["lif1"].size
     2
+    >>> program
+    Program: 3 operations, 10 steps, 2 bytes of weights
+    input: pixels 3, 0..1
+    operations: Dense fc1 2, LIF lif1 2
     """
 
     ops: tuple[Operation, ...]
@@ -180,6 +185,9 @@ class Program:
             raise ProgramError(f"program: {error}") from error
         _check_wiring(self.ops)
         _check_memory(self.ops)
+
+    def __repr__(self) -> str:
+        return described(self.ops, self.num_steps, self.metadata)
 
     @property
     def input(self) -> Input:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import FileFormatError
 from neuromorphic.files.container import read_container, write_container
+from neuromorphic.wording import counted, some_of
 
 KIND = "pnbx-recording"
 FORMAT_VERSION = 2  # 2: a digest for any language
@@ -39,7 +40,13 @@ class Divergence:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many values of two recordings were compared, and how many differ."""
+    """How many values of two recordings were compared, and how many differ.
+
+    Examples
+    --------
+    >>> print(Comparison(480, 0, 960, 0, None))
+    0 of 480 spikes differ, 0 of 960 states differ
+    """
 
     spikes_compared: int
     spikes_different: int
@@ -52,8 +59,13 @@ class Comparison:
         """Whether nothing differs."""
         return self.first is None
 
+    def __str__(self) -> str:
+        spikes = f"{self.spikes_different} of {counted(self.spikes_compared, 'spike')}"
+        states = f"{self.states_different} of {counted(self.states_compared, 'state')}"
+        return f"{spikes} differ, {states} differ" + ("" if self.first is None else f"\n{self.first}")
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Recording:
     """Variables of a run by name ``"op.variable"``, each ``[T, B, N]``; index t is the program's step t.
 
@@ -74,11 +86,42 @@ class Recording:
     >>> changed[1, 0, 2] = 1
     >>> print(first_divergence(a, Recording({"lif1.spikes": changed}, "other")))
     first divergence: op lif1, variable spikes, step 1, sample 0, neuron 2: expected 0, got 1
+    >>> a
+    Recording of numpy: 2 steps x 1 sample, 1 variable
+    lif1.spikes 3
+    firing rates: lif1 0.0 %
     """
 
     variables: Mapping[str, NDArray[Any]]
     executor: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Steps and samples."""
+        num_steps, batch = next(iter(self.variables.values())).shape[:2]
+        return num_steps, batch
+
+    def __repr__(self) -> str:
+        if not self.variables:
+            return f"Recording of {self.executor}: no variables"
+        steps, samples = self.shape
+        named = [f"{name} {array.shape[2]}" for name, array in self.variables.items()]
+        lines = [
+            f"Recording of {self.executor}: {counted(steps, 'step')} x {counted(samples, 'sample')}, "
+            f"{counted(len(named), 'variable')}",
+            some_of(named),
+        ]
+        rates = [f"{name} {100 * rate:.1f} %" for name, rate in self.firing_rates().items()]
+        return "\n".join([*lines, *([f"firing rates: {some_of(rates)}"] if rates else [])])
+
+    def firing_rates(self) -> dict[str, float]:
+        """Return spikes per neuron and step by operation name; with ``lengths`` of a sample's own steps only."""
+        lengths, spikes = self.lengths, self.spikes()
+        if lengths is None:
+            return {name: float(array.mean()) for name, array in spikes.items()}
+        own = np.arange(self.shape[0])[:, None] < lengths  # [T, B]
+        return {name: float(array[own].mean()) for name, array in spikes.items()}
 
     def spikes(self) -> dict[str, NDArray[np.uint8]]:
         """Return spikes by operation name."""

@@ -12,6 +12,7 @@ from neuromorphic.errors import CompileError, CompileWarning, ExecutorError, Neu
 from neuromorphic.executors import EXECUTORS
 from neuromorphic.executors.entry import Entry
 from neuromorphic.formats import FORMATS
+from neuromorphic.formats.entry import Format
 from neuromorphic.loihi import check_loihi
 from neuromorphic.program import Program
 
@@ -68,10 +69,19 @@ def targets(program: Program) -> list[Target]:
         takes, reason = _answer(lambda entry=entry: _check_executor(entry, program))  # type: ignore[misc]
         found.append(Target("executor", entry.name, entry.purpose, takes, reason, "" if entry.ready else entry.remedy))
     for form in FORMATS.values():
-        takes, reason = _answer(lambda form=form: form.load().check(program))  # type: ignore[misc]
+        takes, reason = _check_format(form, program)
         found.append(Target("format", form.name, form.purpose, takes, reason))
     takes, reason = _answer(lambda: _check_loihi(program))
     return [*found, Target("chip", "loihi", "Loihi 2 with stock processes, modelled", takes, reason)]
+
+
+def formats_of(program: Program) -> list[str]:
+    """Return the names of the formats that can hold a program, exactly or not."""
+    return [name for name, form in FORMATS.items() if _check_format(form, program)[0] != "no"]
+
+
+def _check_format(form: Format, program: Program) -> tuple[Takes, str]:
+    return _answer(lambda: form.load().check(program))
 
 
 def _answer(check: Callable[[], str | None]) -> tuple[Takes, str]:

@@ -2,47 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import platform
+import warnings
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from neuromorphic.cli.waiting import err
 from neuromorphic.errors import NeuromorphicError
 
 out = Console()
-err = Console(stderr=True)
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    """Print a warning as one line: a user of the command has no use for the line of code it comes from."""
+    err.print("[bold yellow]warning:[/]", escape(" ".join(str(message).split())), soft_wrap=True, highlight=False)
+
+
+IN_HELP = ("compile", "info", "inputs", "run", "verify", "export", "targets", "setup-lava", "doctor")
+"""Order of the commands in ``--help``: that in which a newcomer needs them; others follow."""
 
 
 class _Commands(typer.core.TyperGroup):
     """Every command says what went wrong in one message, without a traceback."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: (*IN_HELP, name).index(name))
+
     def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except NeuromorphicError as error:
-            err.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            err.print("interrupted; whatever was written before is whole")
-            raise typer.Exit(130) from None
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
+            try:
+                return super().invoke(ctx)
+            except NeuromorphicError as error:
+                err.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False)
+                raise typer.Exit(1) from None
+            except KeyboardInterrupt:
+                err.print("interrupted; whatever was written before is whole")
+                raise typer.Exit(130) from None
 
 
 app = typer.Typer(
     name="neuromorphic",
     cls=_Commands,
-    help="Compile a trained spiking network to an integer program and run it with bit-identical results on every "
-    "executor.\n\n"
-    "A first round:\n\n"
-    "- `neuromorphic compile runs/digits -o program.npz`\n"
-    "- `neuromorphic info program.npz`\n"
-    "- `neuromorphic run program.npz inputs.npy -o recording.npz`\n"
-    "- `neuromorphic verify program.npz inputs.npy --executor lava`\n\n"
-    "Exit codes: 0 done, 1 a check failed or an error, 2 wrong usage, 130 stopped by Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -53,15 +59,42 @@ ProgramFile = Annotated[Path, typer.Argument(help="A program written by `neuromo
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
-@contextmanager
-def progress_bar(label: str, unit: str = "steps") -> Iterator[Any]:
-    """Yield a callback (done, total) that draws a bar on standard error."""
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
-    with Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=True, disable=not err.is_terminal
-    ) as bar:
-        task = bar.add_task(label)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def _show_version(asked: bool) -> None:
+    if not asked:
+        return
+    found = [f"Python {platform.python_version()}"]
+    for package in ("numpy", "numba", "torch"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"no {package}")
+    try:
+        own = version("pnbx-snn")
+    except PackageNotFoundError:
+        own = "0+source"
+    out.print(f"neuromorphic {own} ({', '.join(found)})", soft_wrap=True, highlight=False)
+    raise typer.Exit
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the versions and exit.")
+    ] = False,
+) -> None:
+    """Compile a trained spiking network to an integer program and run it with bit-identical results on every executor.
+
+    A first round:
+
+    - `neuromorphic compile runs/digits -o program.npz`
+    - `neuromorphic info program.npz`
+    - `neuromorphic run program.npz runs/digits -o recording.npz`
+    - `neuromorphic verify program.npz runs/digits --executor native`
+
+    Where a command takes INPUTS, give a .npy file or the folder of a run, whose test samples are then taken.
+
+    Exit codes: 0 done, 1 a check failed or an error, 2 wrong usage, 130 stopped by Ctrl-C.
+    """
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from neuromorphic.cli.app import AsJson, app, err, out
+from neuromorphic.cli.app import AsJson, app, out
+from neuromorphic.cli.waiting import status
 from neuromorphic.executors import EXECUTORS
 from neuromorphic.executors.entry import Entry, Finding
 
@@ -27,8 +28,8 @@ def setup_lava_command(
     """
     from neuromorphic.executors.lava.environment import setup_lava
 
-    with err.status("setting up Lava ...") as status:
-        found = setup_lava(target=target, python=python, progress=lambda text: status.update(text))
+    with status("setting up Lava") as say:
+        found = setup_lava(target=target, python=python, progress=say)
     shim = " through the import shim" if found.shim else ""
     out.print(f"Lava {found.lava_version} on Python {found.python_version}{shim}: {found.path}", soft_wrap=True)
 

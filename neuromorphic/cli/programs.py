@@ -1,4 +1,4 @@
-"""Commands that make programs, write them in the formats of other tools, and show them."""
+"""Commands that write programs in the formats of other tools, and show them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from neuromorphic.bounds import prove
-from neuromorphic.cli.app import AsJson, ProgramFile, app, out, progress_bar
+from neuromorphic.cli.app import AsJson, ProgramFile, app, out
 from neuromorphic.cli.options import told_options, with_options_of
+from neuromorphic.description import agreement
+from neuromorphic.errors import CompileError, NeuromorphicError
 from neuromorphic.executors.lava.mapping import Layout
 from neuromorphic.formats import FORMATS
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
@@ -21,82 +23,8 @@ from neuromorphic.ops import LIF, Conv, Slots, XyloLIF
 from neuromorphic.ops.base import Synapses
 from neuromorphic.ops.pool import Pool
 from neuromorphic.program import Program
-from neuromorphic.targets import targets
-
-
-@app.command("compile")
-def compile_command(
-    run_dir: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder left by `pnbx-snn train`, a NIR graph (.nir, .h5) or a network of lava-dl (.net).",
-            metavar="RUN",
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the program.")] = Path("program.npz"),
-    on: Annotated[
-        str, typer.Option(help="Samples on which the agreement is measured: validation, or test for the last time.")
-    ] = "validation",
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the data sets, where PNBX_DATA does not name it.", metavar="DIR")
-    ] = None,
-    strict: Annotated[bool, typer.Option(help="Refuse a program in which a state could saturate.")] = False,
-    live_glia: Annotated[
-        int | None,
-        typer.Option(help="Keep adapting thresholds every N steps (default: frozen).", min=1),
-    ] = None,
-    dt: Annotated[float | None, typer.Option(help="NIR: seconds of a step, where the graph does not say.")] = None,
-    steps: Annotated[int, typer.Option(help="NIR, netx: steps a sample runs.", min=1)] = 100,
-    layer_steps: Annotated[
-        int, typer.Option(help="netx: steps that each layer takes, 0, or 1 as on Lava and Loihi.", min=0, max=1)
-    ] = 0,
-    input_scale: Annotated[
-        float | None, typer.Option(help="NIR: real value of one unit of an int8 input; without it, spikes.")
-    ] = None,
-    weight_bits: Annotated[
-        int | None, typer.Option(help="NIR: 8 or 15; without it, 15 in loops and where 8 are too coarse.")
-    ] = None,
-    reset: Annotated[str, typer.Option(help="NIR: zero or subtract, of neurons whose metadata do not say.")] = "zero",
-) -> None:
-    """Compile a trained run, a NIR graph or a network of lava-dl to a program; of a run, measure how well they agree.
-
-    For example:
-
-    - `neuromorphic compile runs/digits -o program.npz`
-    - `neuromorphic compile runs/mnist --data DIR --on test -o mnist.npz`
-    - `neuromorphic compile network.nir --dt 1e-3 --steps 50 -o network.npz`
-    - `neuromorphic compile network.net --steps 16 -o network.npz`
-    """
-    if run_dir.suffix.lower() == ".net":
-        from neuromorphic.formats.netx import read_netx
-
-        program = read_netx(run_dir, num_steps=steps, layer_steps=layer_steps)
-        told = "".join(f"- {escape(sentence)}\n" for sentence in program.metadata["assumptions"]).rstrip()
-    elif run_dir.suffix.lower() in (".nir", ".h5"):
-        from neuromorphic.compiler import compile_nir
-
-        wanted: dict[str, Any] = {"input_scale": input_scale, "weight_bits": weight_bits, "reset": reset}
-        program = compile_nir(run_dir, num_steps=steps, dt=dt, **wanted)
-        assumed = "".join(f"\n- {sentence}" for sentence in program.metadata["assumptions"])
-        told = f"assumed, since NIR leaves it open:{escape(assumed)}"
-    elif on not in ("validation", "test"):
-        raise typer.BadParameter(f"--on must be validation or test, got {on!r}")
-    else:
-        from neuromorphic.compiler import compile_run
-
-        part: Any = on
-        with progress_bar(f"compiling {run_dir}", unit="samples") as progress:
-            program = compile_run(run_dir, part=part, data=data, glia_period=live_glia, progress=progress)
-        agreement = program.metadata["agreement"]
-        told = (
-            f"agreement with the network on {agreement['samples']} {agreement['part']} images: "
-            f"labels {100 * agreement['labels_equal']:.2f} %, spikes {100 * agreement['spikes_equal']:.3f} %, "
-            f"accuracy {100 * agreement['accuracy_network']:.2f} % -> {100 * agreement['accuracy_program']:.2f} %"
-        )
-    prove(program, strict=strict)
-    sha = program.save(output)
-    made = f"{output}: {len(program.ops)} operations, {program.num_steps} steps, sha256 {sha[:12]}"
-    out.print(f"{made}\n{told}", soft_wrap=True)
+from neuromorphic.targets import formats_of, targets
+from neuromorphic.wording import counted
 
 
 @app.command("export")
@@ -121,7 +49,14 @@ def export_command(
     options = told_options(FORMATS, "--to", to, told)
     program, form = Program.load(program_file), FORMATS[to]
     output = output or program_file.with_suffix(form.suffix)
-    said = form.load().write(program, output, **options)
+    room = form.load()
+    try:
+        said = room.write(program, output, **options)
+    except NeuromorphicError as error:
+        fitting = formats_of(program)
+        if to in fitting:  # something else is wrong: an option, the place to write to
+            raise
+        raise CompileError(f"{error}. Formats that take {program_file}: {', '.join(fitting) or 'none'}") from error
     out.print(f"{output}: {escape(said)}", soft_wrap=True)
 
 
@@ -176,11 +111,11 @@ def _describe(program: Program) -> dict[str, Any]:
             row |= {"zero_fraction": float((op.weights == 0).mean()), "shift": op.shift}
             row |= {"synapses": int(op.fan_in().sum())}
         elif isinstance(op, XyloLIF):
-            row |= {"weights": list(op.weights.shape), "weight_bytes": op.weights.size}
+            row |= {"weights": list(op.weights.shape), "weight_bytes": op.weight_bytes}
         elif isinstance(op, LIF):
             row |= {"reset": op.reset, "shift": op.shift}
         elif isinstance(op, Slots):
-            row |= {"weights": list(op.keys.shape), "weight_bytes": -(-op.keys.size // 4)}
+            row |= {"weights": list(op.keys.shape), "weight_bytes": op.weight_bytes}
         elif hasattr(op, "shift"):
             row |= {"shift": op.shift}
         if isinstance(op, (Conv, Pool)):
@@ -191,7 +126,7 @@ def _describe(program: Program) -> dict[str, Any]:
         row |= {"lava": placement.process, "lava_stock": placement.stock, "lava_reason": placement.reason}
         rows.append(row)
     facts = {"sha256": program.sha256, "num_steps": program.num_steps}
-    facts["weight_bytes"] = sum(row.get("weight_bytes", 0) for row in rows)
+    facts["weight_bytes"] = sum(op.weight_bytes for op in program.ops)
     return {**facts, "ops": rows, "metadata": dict(program.metadata)}
 
 
@@ -243,16 +178,10 @@ def info(
     for reason in reasons:
         if reason.startswith("[dim]"):
             out.print(f"  {reason}", soft_wrap=True)
-    out.print(
-        f"{facts['num_steps']} steps, {facts['weight_bytes']} bytes of packed weights, sha256 {facts['sha256'][:12]}"
-    )
-    if "agreement" in facts["metadata"]:
-        agreement = facts["metadata"]["agreement"]
-        labels = f"labels {100 * agreement['labels_equal']:.2f} %, " if "labels_equal" in agreement else ""
-        out.print(
-            f"agreement with the trained network ({agreement['samples']} {agreement['part']} samples): "
-            f"{labels}spikes {100 * agreement['spikes_equal']:.3f} %"
-        )
+    sizes = f"{counted(facts['num_steps'], 'step')}, {counted(facts['weight_bytes'], 'byte')} of packed weights"
+    out.print(f"{sizes}, sha256 {facts['sha256'][:12]}")
+    if agrees := agreement(facts["metadata"]):
+        out.print(agrees, soft_wrap=True)
     if loihi:
         _show_loihi(facts["loihi"])
 
@@ -269,7 +198,9 @@ def _show_loihi(facts: dict[str, Any]) -> None:
     for assumption in facts["assumptions"]:
         out.print(f"  {assumption}")
     out.print(
-        f"{len(facts['findings'])} obstacles to running it there as it is:" if facts["findings"] else "no obstacles"
+        f"{counted(len(facts['findings']), 'obstacle')} to running it there as it is:"
+        if facts["findings"]
+        else "no obstacles"
     )
     for finding in facts["findings"]:
         out.print(f"  {finding['op']}: {finding['problem']}", soft_wrap=True)

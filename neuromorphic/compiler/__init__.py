@@ -7,8 +7,10 @@ from neuromorphic.compiler.modules.programs import compile_module
 from neuromorphic.compiler.nir.export import save_nir, to_nir
 from neuromorphic.compiler.nir.graphs import compile_nir
 from neuromorphic.compiler.runs import compile_model, compile_run, measure_agreement
+from neuromorphic.compiler.samples import RunSamples, run_samples
 
 __all__ = [
+    "RunSamples",
     "compile",
     "compile_layers",
     "compile_model",
@@ -17,6 +19,7 @@ __all__ = [
     "compile_run",
     "graph_of",
     "measure_agreement",
+    "run_samples",
     "save_nir",
     "to_nir",
 ]

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from neuromorphic.compiler.layers import compile_layers
 from neuromorphic.compiler.modules.programs import compile_module
 from neuromorphic.compiler.nir.graphs import compile_nir
-from neuromorphic.compiler.runs import NETWORKS, compile_model, compile_run
+from neuromorphic.compiler.runs import compile_model, compile_run
+from neuromorphic.compiler.samples import NETWORKS
 from neuromorphic.errors import CompileError
 from neuromorphic.formats.netx import read_netx
 from neuromorphic.formats.xylo import read_xylo
@@ -29,7 +30,8 @@ def compile(x: Any, sample: Tensor | None = None, **options: Any) -> Program:  #
     x
         What to compile, with the function that does it, whose options it takes:
 
-        - the folder of a run of ``pnbx-snn train``: :func:`~neuromorphic.compiler.compile_run`, ``part``, ``data``;
+        - the folder of a run of ``pnbx-snn train``, or the ``.safetensors`` file of ``pnbx-snn pack``:
+          :func:`~neuromorphic.compiler.compile_run`, ``part``, ``data``;
         - a :class:`pnbx_snn.PNBX`, :class:`pnbx_snn.SpikingClassifier` or :class:`pnbx_snn.SpikingConvNet`:
           :func:`~neuromorphic.compiler.compile_model`, ``num_steps``, ``glia_period``;
         - any other ``nn.Module``, of snnTorch, Norse or ``pnbx_snn``, with a ``sample``:
@@ -93,14 +95,14 @@ def _compiler_of(x: Any) -> tuple[str, Callable[..., Program]]:
     if isinstance(x, (list, tuple)):
         return "a sequence of layers", compile_layers
     raise CompileError(
-        "compile: takes the folder of a run, a .nir, .h5, .net or .json file, an nn.Module, a nir.NIRGraph or a "
-        f"sequence of (linear, norm, neuron), got {type(x).__name__}"
+        "compile: takes the folder of a run, a .safetensors, .nir, .h5, .net or .json file, an nn.Module, a "
+        f"nir.NIRGraph or a sequence of (linear, norm, neuron), got {type(x).__name__}"
     )
 
 
 def _reader_of(path: Path) -> tuple[str, Callable[..., Program]]:
     suffix = path.suffix.lower()
-    if path.is_dir() or suffix == "":
+    if path.is_dir() or suffix in ("", ".safetensors"):
         return f"the run {path}", compile_run
     if suffix in (".nir", ".h5"):
         return f"the NIR graph {path}", compile_nir
@@ -111,5 +113,5 @@ def _reader_of(path: Path) -> tuple[str, Callable[..., Program]]:
     if suffix == ".npz":
         raise CompileError(f"compile: {path} is already a program: neuromorphic.load reads it")
     raise CompileError(
-        f"compile: {path} must be the folder of a run or a .nir, .h5, .net or .json file, got {suffix!r}"
+        f"compile: {path} must be the folder of a run or a .safetensors, .nir, .h5, .net or .json file, got {suffix!r}"
     )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-
-from neuromorphic.errors import CompileWarning
+from neuromorphic.errors import CompileWarning, warn_user
 
 
 class Notes(list[str]):
@@ -23,13 +20,5 @@ class Notes(list[str]):
     def issue(self) -> list[str]:
         """Issue the warnings, and return all sentences."""
         for sentence in self.warnings:
-            warn_user(sentence)
+            warn_user(sentence, CompileWarning)
         return list(self)
-
-
-def warn_user(sentence: str) -> None:
-    """Issue a warning at the line outside the compiler that asked for the program."""
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("neuromorphic.compiler"):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(sentence, CompileWarning, stacklevel=level)

@@ -5,32 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from neuromorphic.compiler.layers import compile_layers, images_of, layers_of, origin_of
-from neuromorphic.compiler.notes import warn_user
 from neuromorphic.compiler.pnbx import compile_pnbx
-from neuromorphic.errors import CompileError
+from neuromorphic.compiler.samples import Compiled, Part, encoded, open_run
+from neuromorphic.errors import CompileError, CompileWarning, warn_user
 from neuromorphic.execution import run
 from neuromorphic.ops import LIF
 from neuromorphic.program import Program
-from pnbx_snn.data.catalog import load_split
-from pnbx_snn.errors import PnbxError
 from pnbx_snn.networks.classifier import SpikingClassifier
 from pnbx_snn.networks.conv import SpikingConvNet
 from pnbx_snn.networks.masks import own_steps
 from pnbx_snn.networks.pnbx import PNBX
-from pnbx_snn.training.checkpoint import load_run
 
 SMOOTH = (
     "the network was made with quantize=False: its gates, its decays and the softmax of its hippocampus become the "
     "program's here and were not in training; neuromorphic.compiler.measure_agreement says how often labels change"
 )
-NETWORKS = (PNBX, SpikingClassifier, SpikingConvNet)
-"""What is compiled as a whole, without a sample that shows how its modules are connected."""
 Progress = Callable[[int, int], None]
 BATCH = 128
 """Samples that are compared at a time: slots of a hippocampus take memory for each."""
@@ -85,7 +80,7 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
 
 
 def measure_agreement(
-    model: PNBX | SpikingClassifier | SpikingConvNet,
+    model: Compiled,
     program: Program,
     inputs: torch.Tensor,
     labels: torch.Tensor,
@@ -150,11 +145,11 @@ def measure_agreement(
     }
     sentence = too_few_equal(model, agreement["labels_equal"])
     if sentence:
-        warn_user(sentence)
+        warn_user(sentence, CompileWarning)
     return agreement
 
 
-def too_few_equal(model: PNBX | SpikingClassifier | SpikingConvNet, labels_equal: float) -> str:
+def too_few_equal(model: Compiled, labels_equal: float) -> str:
     """Return a sentence where fewer than 99 % of the labels are equal that says what helps, else ``""``."""
     if labels_equal >= MIN_LABELS_EQUAL:
         return ""
@@ -175,7 +170,7 @@ def spiking_layers(program: Program) -> list[str]:
 def compile_run(
     run_dir: str | Path,
     *,
-    part: Literal["validation", "test"] = "validation",
+    part: Part = "validation",
     data: str | Path | None = None,
     glia_period: int | None = None,
     progress: Progress | None = None,
@@ -185,9 +180,10 @@ def compile_run(
     Parameters
     ----------
     run_dir : str or Path
-        A folder left by ``pnbx-snn train``.
+        A folder left by ``pnbx-snn train``, or a packed file of ``pnbx-snn pack``.
     part
-        The samples on which the agreement is measured: ``"validation"``, or ``"test"`` for the last measurement.
+        The samples on which the agreement is measured: ``"validation"``, ``"train"``, or ``"test"`` for the last
+        measurement.
     data : str or Path, optional
         Folder of the data sets; ``None``: that of the run, else the environment variable ``PNBX_DATA``.
     glia_period, progress
@@ -204,18 +200,8 @@ def compile_run(
     CompileError
         When the run cannot be read or the network not be compiled.
     """
-    try:
-        model, config = load_run(Path(run_dir))
-        if not isinstance(model, NETWORKS):
-            raise CompileError(
-                f"{run_dir}: a {type(model).__name__} cannot be compiled; what can is a PNBX ([pnbx] in the "
-                "configuration), a SpikingClassifier ([model]) or a SpikingConvNet ([conv])"
-            )
-        split = load_split(config.data if data is None else config.data.model_copy(update={"folder": str(data)}), part)
-    except PnbxError as error:
-        raise CompileError(str(error)) from error
-    seeded = {} if isinstance(model, PNBX) else {"generator": torch.Generator().manual_seed(0)}
-    inputs = model.encode(split.images[:], **seeded)
+    model, config, split = open_run(run_dir, part, data)
+    inputs = encoded(model, split.images[:])
     program = compile_model(model, num_steps=len(inputs), glia_period=glia_period)
     measured = measure_agreement(model, program, inputs, split.labels, progress, lengths=split.lengths)
     about = {"run": Path(run_dir).name, "config": config.model_dump(), "agreement": {"part": part, **measured}}

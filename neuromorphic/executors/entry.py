@@ -78,6 +78,8 @@ class Entry:
         ``run_file(path, inputs, name, **options) -> Recording``, runs such a file.
     check : callable, optional
         ``check(program)`` raises the first reason why a program of operations that it knows cannot run on it.
+    few : int
+        Samples that the command line takes of a training run where nobody says which: what runs in seconds.
     note : str
         A sentence that ``neuromorphic doctor`` adds.
     """
@@ -98,6 +100,7 @@ class Entry:
     reads: str = ""
     run_file: Callable[..., Recording] | None = None
     check: Callable[[Program], None] | None = None
+    few: int = 500
     note: str = ""
 
     @property

@@ -95,6 +95,11 @@ class Operation(ABC):
         """Return what it carries from step to step, by name."""
         return {}
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes its weights take when packed: 2 bits each if ternary, else 8; 0 where it has none."""
+        return 0
+
     @abstractmethod
     def step(self, xp: Any, state: Any, *inputs: Any) -> Any:
         """Make one step.

@@ -111,6 +111,11 @@ class Slots(OneSource):
         return Bound(low_end, high_end, {"slots": (np.asarray(0), np.asarray(full))})
 
     @property
+    def weight_bytes(self) -> int:
+        """Bytes of its keys, which are ternary, when packed."""
+        return -(-self.keys.size // 4)
+
+    @property
     def size(self) -> int:
         """Number of outputs, H."""
         return int(self.keys.shape[1])

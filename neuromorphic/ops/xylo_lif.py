@@ -124,6 +124,11 @@ class XyloLIF(ShiftNeurons):
         return Bound(*whole, {"i": whole, "v": whole}, saturates=True)
 
     @property
+    def weight_bytes(self) -> int:
+        """Bytes of its weights."""
+        return self.weights.size
+
+    @property
     def wants(self) -> tuple[Wanted, ...]:
         """Events, one for each column of the weights."""
         return tuple(

@@ -30,5 +30,6 @@ ENTRIES = (
         ),
         interpreters=_interpreters,
         expected=True,
+        few=16,
     ),
 )

@@ -30,6 +30,7 @@ ENTRIES = (
         setup="apt install --no-install-recommends gcc-arm-none-eabi qemu-system-arm",
         interpreters=_tools,
         check=_check,
+        few=16,
         looks_for="GCC for Arm and QEMU",
         options=(
             Option(

@@ -89,7 +89,7 @@ def test_each_kind_has_its_compiler(tmp_path):
         ([], {}, "a sequence of layers needs num_steps"),
         ("p.npz", {}, r"p.npz is already a program: neuromorphic.load reads it"),
         (small_program(), {}, "already a program"),
-        ("p.onnx", {}, r"p.onnx must be the folder of a run or a .nir, .h5, .net or .json file, got '.onnx'"),
+        ("p.onnx", {}, r"p.onnx must be the folder of a run or a .safetensors, .* or .json file, got '.onnx'"),
         (3, {}, r"takes the folder of a run, .* or a sequence of \(linear, norm, neuron\), got int"),
     ],
 )
