@@ -11,6 +11,8 @@ from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
 
+import pnbx_extras
+
 
 def neuromorphic() -> None:
     """Entry point of the ``neuromorphic`` command."""
@@ -19,6 +21,8 @@ def neuromorphic() -> None:
 
 def pnbx_snn() -> None:
     """Entry point of the ``pnbx-snn`` command."""
+    if missing := pnbx_extras.missing("train", "pnbx-snn"):
+        sys.exit(f"error: {missing}")
     _start("pnbx_snn.cli", add_demo)
 
 
