@@ -69,10 +69,10 @@ _NAMES = {
     "training.evaluate": "evaluate",
     "training.run": "train",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
 if _missing := pnbx_extras.missing("train", "pnbx_snn"):
     raise MissingPackageError(_missing)
-
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 try:
     __version__ = version("pnbx-snn")
