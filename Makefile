@@ -9,11 +9,13 @@ BIN := $(VENV)/bin
 export PNBX_DATA ?= $(abspath ../shared/data)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test stream bench fuzz install lava lint examples docs clean
+.PHONY: help demo test test-run-only test-wheel stream bench fuzz install lava lint examples docs clean
 
 help:
 	@echo "make demo      train, raster, compile, Lava run, verified (the main job; under 5 minutes after installation)"
 	@echo "make test      the test suite"
+	@echo "make test-run-only   the wheel without torch, in an environment of its own"
+	@echo "make test-wheel      the same under each Python 3.11 to 3.13 found; TRAIN=3.12: there with torch too (downloads it)"
 	@echo "make stream    a million steps of a stream, one by one: memory stays flat (about 30 minutes)"
 	@echo "make bench     speed and memory against snnTorch, Norse, SpikingJelly, ONNX Runtime, OpenVINO (about 10 minutes)"
 	@echo "make fuzz      ten minutes of damaged files, which the readers refuse in bounded memory; then 2,000 random networks,"
@@ -42,6 +44,12 @@ demo: install lava
 test: install lava
 	@# A process for each of two cores: many tests start processes of their own and wait for them.
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+test-run-only: install
+	$(BIN)/python tests/check_wheel.py --pythons $$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+test-wheel: install
+	$(BIN)/python tests/check_wheel.py --train $(TRAIN)
 
 stream: install
 	PNBX_LONG=1 $(BIN)/python -m pytest -q -rP tests/neuromorphic/test_streaming.py

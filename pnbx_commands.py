@@ -11,6 +11,8 @@ from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
 
+import pnbx_extras
+
 SAME_EVERYWHERE = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
 """Make torch and MKL choose the kernels that every x86-64 processor has, so that a training ends with the same weights
 on all of them; the demo takes five percent longer. Both are read once, before the first operation of torch."""
@@ -23,6 +25,8 @@ def neuromorphic() -> None:
 
 def pnbx_snn() -> None:
     """Entry point of the ``pnbx-snn`` command."""
+    if missing := pnbx_extras.missing("train", "pnbx-snn"):
+        sys.exit(f"error: {missing}")
     _start("pnbx_snn.cli", add_demo)
 
 

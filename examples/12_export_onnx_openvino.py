@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import neuromorphic
+import pnbx_extras
 from pnbx_snn import plot, train
 from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.training.config import make_config
@@ -27,7 +28,7 @@ try:
 
     from neuromorphic.executors.onnx.files import save_onnx
 except ModuleNotFoundError as error:
-    sys.exit(f"This example needs {error.name}: pip install 'pnbx-snn[onnx]'")
+    sys.exit(f"This example needs {error.name}: {pnbx_extras.install('onnx')}")
 
 from matplotlib import pyplot as plt
 

@@ -18,6 +18,10 @@ class FileFormatError(NeuromorphicError, ValueError):
     """A file is truncated, altered, newer than this version or not one of ours."""
 
 
+class MissingPackageError(NeuromorphicError, ImportError):
+    """A package that an extra brings is not installed; the message says which, and how to install it."""
+
+
 class StorageError(NeuromorphicError, OSError):
     """A file could not be written; what was saved before is untouched."""
 

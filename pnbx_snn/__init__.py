@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import pnbx_extras
+from pnbx_snn.errors import MissingPackageError
+
 if TYPE_CHECKING:
     from pnbx_snn import plot
     from pnbx_snn.layers.bitconv import BitConv2d
@@ -67,6 +70,9 @@ _NAMES = {
     "training.run": "train",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+if _missing := pnbx_extras.missing("train", "pnbx_snn"):
+    raise MissingPackageError(_missing)
 
 try:
     __version__ = version("pnbx-snn")

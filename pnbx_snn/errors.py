@@ -29,6 +29,10 @@ class DataError(PnbxError, ValueError):
     """A data set is missing, truncated, altered or not what its name says."""
 
 
+class MissingPackageError(PnbxError, ImportError):
+    """A package that an extra brings is not installed; the message says which, and how to install it."""
+
+
 class StorageError(PnbxError, OSError):
     """A file could not be written; what was saved before is untouched."""
 

@@ -1,4 +1,13 @@
-"""A trained network to an integer program. The only place here that sees torch and ``pnbx_snn``."""
+"""A trained network to an integer program. The only place here that sees torch and ``pnbx_snn``.
+
+Importing it raises a :class:`~neuromorphic.errors.MissingPackageError` where torch is not installed.
+"""
+
+import pnbx_extras
+from neuromorphic.errors import MissingPackageError
+
+if _missing := pnbx_extras.missing("train", "neuromorphic.compiler"):
+    raise MissingPackageError(_missing)
 
 from neuromorphic.compiler.dispatch import compile  # noqa: A004
 from neuromorphic.compiler.layers import compile_layers

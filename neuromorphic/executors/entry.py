@@ -120,7 +120,9 @@ class Entry:
 
     def install_of(self, *modules: str) -> str:
         """Return the line that installs modules it needs."""
-        return f"pip install 'pnbx-snn[{self.extra}]'" if self.extra else f"pip install {' '.join(modules)}"
+        import pnbx_extras  # here, as the side process of Lava finds this package and nothing beside it
+
+        return pnbx_extras.install(self.extra) if self.extra else f"pip install {' '.join(modules)}"
 
     def load(self) -> Callable[..., Recording]:
         """Import and return the executor's ``execute``.
@@ -140,7 +142,6 @@ class Entry:
             if not self.extra:
                 raise
             raise ExecutorError(
-                f"executor {self.name!r} cannot load what it needs, perhaps too old: {error}; "
-                f"pip install --upgrade 'pnbx-snn[{self.extra}]'"
+                f"executor {self.name!r} cannot load what it needs, perhaps too old: {error}; {self.remedy}"
             ) from error
         return cast("Callable[..., Recording]", module.execute)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+import pnbx_extras
 from neuromorphic.errors import NeuromorphicError
 from neuromorphic.files.regular_files import check_regular
 
@@ -25,7 +26,6 @@ MAX_FILE_BYTES = 256 << 20
 TIME_LIMIT_S = 60.0
 READER = Path(__file__).with_name("hdf5_reader.py")
 TEXT, ARRAY, REFUSED = "text/", "array/", 3  # as in hdf5_reader, which needs h5py
-INSTALL = 'pip install "pnbx-snn[nir]" (or: pip install h5py)'
 
 Kind = Literal["NIR", "NIR data", "netx"]
 
@@ -33,7 +33,7 @@ Kind = Literal["NIR", "NIR data", "netx"]
 def check_h5py(kind: Kind, error: type[NeuromorphicError]) -> None:
     """Raise ``error`` unless h5py is installed; the message says how to install it."""
     if importlib.util.find_spec("h5py") is None:
-        raise error(f"a {kind} file needs the package h5py, which is not installed: {INSTALL}")
+        raise error(f"a {kind} file needs the package h5py, which is not installed: {pnbx_extras.install('nir')}")
 
 
 def read_tree(path: str | os.PathLike[str], kind: Kind, error: type[NeuromorphicError]) -> dict[str, Any]:

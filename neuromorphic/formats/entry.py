@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import pnbx_extras
 from neuromorphic.errors import CompileError
 from neuromorphic.executors.entry import Option
 
@@ -28,8 +29,8 @@ class Format:
         and returns ``None`` where it holds the program exactly, else a sentence that says what differs.
         ``write(program, path, **options) -> str`` writes it, or raises the same error, and returns a sentence about
         what was written.
-    install : str
-        What to type where a package is missing that the module imports.
+    extra : str
+        Extra of this package that brings what the module imports, if one does.
     options : tuple of Option
         What ``write`` takes besides program and path, for the command line.
     """
@@ -38,7 +39,7 @@ class Format:
     purpose: str
     suffix: str
     module: str
-    install: str = ""
+    extra: str = ""
     options: tuple[Option, ...] = ()
 
     def load(self) -> Any:
@@ -54,5 +55,5 @@ class Format:
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] == "neuromorphic":
                 raise
-            install = self.install or f"pip install {error.name}"
+            install = pnbx_extras.install(self.extra) if self.extra else f"pip install {error.name}"
             raise CompileError(f"--to {self.name} needs {error.name}: {install}") from error

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+import pnbx_extras
 from neuromorphic.errors import CompileError
 from neuromorphic.executors.entry import Option
 from neuromorphic.files.hdf5 import read_tree
@@ -14,7 +15,6 @@ from neuromorphic.formats.entry import Format
 
 MAX_DEPTH = 32
 MAX_EDGES = 1 << 16
-INSTALL = 'pip install "pnbx-snn[nir]" (or: pip install nir)'
 
 FORMATS = (
     Format(
@@ -22,7 +22,7 @@ FORMATS = (
         purpose="NIR graphs, for other simulators and chips",
         suffix=".nir",
         module="neuromorphic.compiler.nir.writing",
-        install=INSTALL,
+        extra="nir",
         options=(
             Option(
                 "round_trip",
@@ -47,7 +47,9 @@ def nir_package() -> Any:
     try:
         import nir
     except ImportError as error:
-        raise CompileError(f"NIR graphs need the package nir, which is not installed: {INSTALL}") from error
+        raise CompileError(
+            f"NIR graphs need the package nir, which is not installed: {pnbx_extras.install('nir')}"
+        ) from error
     return nir
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+import pnbx_extras
 from pnbx_snn.data.split import Part, check_part
 from pnbx_snn.errors import DataError, PnbxValueError
 
@@ -247,7 +248,8 @@ def _open(folder: Path, name: str, kind: str) -> Any:
         from tonic import datasets
     except ImportError as error:
         raise DataError(
-            f"data.name = {name!r} is read with Tonic, which is not installed ({error}): pip install 'pnbx-snn[events]'"
+            f"data.name = {name!r} is read with Tonic, which is not installed ({error}): "
+            f"{pnbx_extras.install('events')}"
         ) from error
     installed = {package: version(package) for package in ("tonic", "numpy")}  # in this order
     tonic_at, numpy_at = (tuple(map(int, re.findall(r"\d+", text)[:2])) for text in installed.values())

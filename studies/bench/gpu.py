@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+import pnbx_extras
 from studies.bench.lif_rivals import NEURONS, Layer, compare, has_spyx, spyx
 from studies.bench.report import readable
 from studies.bench.timing import Row, Timing, interleave
@@ -76,7 +77,7 @@ def choose_device(name: str | None, *, interpret: bool) -> str:
         with interpreted():
             if name not in (None, "cpu") or kernels("lif", "cpu") is None:
                 raise RuntimeError(
-                    "--interpret runs on a CPU (--device cpu or none) and needs Triton: pip install triton"
+                    "--interpret runs on a CPU (--device cpu or none) and needs Triton: " + pnbx_extras.install("gpu")
                 )
         return "cpu"
     there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

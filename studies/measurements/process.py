@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pnbx_extras
 from pnbx_snn.errors import PnbxError
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -119,4 +120,4 @@ def why_not(form: str) -> str | None:
     if not (CLONE / "studies" / "bench" / "transformer_onnx.py").exists():
         return "needs a clone of the repository: this form is in its folder studies/bench"
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    return f"{' and '.join(missing)} not installed: pip install 'pnbx-snn[onnx]'" if missing else None
+    return f"{' and '.join(missing)} not installed: {pnbx_extras.install('onnx')}" if missing else None

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import neuromorphic
+import pnbx_extras
 from neuromorphic import LIF, Dense, Input, Program, Readout
 from neuromorphic.cli import app
 from neuromorphic.errors import CompileError
@@ -91,6 +92,7 @@ def answers(program):
 def test_a_format_is_one_file_and_one_line(tmp_path):
     copy = tmp_path / "neuromorphic"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(pnbx_extras.__file__, tmp_path)
     (copy / "formats" / "toy.py").write_text(TOY)
     registry = copy / "formats" / "__init__.py"
     registry.write_text(registry.read_text().replace("ROOMS = (\n", 'ROOMS = (\n    "neuromorphic.formats.toy",\n'))
@@ -175,7 +177,7 @@ def test_a_package_that_is_missing_is_the_reason(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("neuromorphic.executors.onnx.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "neuromorphic.formats.onnx.writing", raising=False)
-    assert answers(chain())["onnx"].reason == "--to onnx needs onnx: pip install 'pnbx-snn[onnx]'"
+    assert answers(chain())["onnx"].reason == f"--to onnx needs onnx: {pnbx_extras.install('onnx')}"
 
 
 def test_a_program_that_no_emulated_board_holds_is_refused_with_its_bytes():

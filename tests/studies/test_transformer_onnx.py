@@ -6,6 +6,7 @@ import torch
 from test_rivals import assert_refuses_what_only_torch_takes, small, tokens
 from torch import nn
 
+import pnbx_extras
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from studies.bench.transformer_graph import blocks
 from studies.bench.transformer_onnx import OnnxTransformer
@@ -109,7 +110,7 @@ def test_it_is_asked_as_the_others_are(monkeypatch, tmp_path):
     monkeypatch.setattr(measure_process, "find_spec", lambda name: None)
     with measure_stages.Bench(quick=True) as bench:
         assert bench.available([key]) == []
-    assert bench.unavailable == {", ".join(key): "onnx and onnxruntime not installed: pip install 'pnbx-snn[onnx]'"}
+    assert bench.unavailable == {", ".join(key): f"onnx and onnxruntime not installed: {pnbx_extras.install('onnx')}"}
     monkeypatch.setattr(measure_process, "CLONE", tmp_path)
     assert (
         measure_process.why_not(key[1]) == "needs a clone of the repository: this form is in its folder studies/bench"

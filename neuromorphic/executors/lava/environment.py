@@ -106,17 +106,17 @@ def environment_folders() -> list[tuple[str, Path]]:
     return (beside if sys.prefix != sys.base_prefix else []) + [("environment in the cache folder", cache)]
 
 
-def _pythons_310() -> Iterator[tuple[str, Path]]:
-    """Yield what may be a Python 3.10, whether it works or not."""
-    on_path = shutil.which("python3.10")
+def pythons(version: str) -> Iterator[tuple[str, Path]]:
+    """Yield where a Python of a version such as ``"3.10"`` may be, and what is there, whether it works or not."""
+    on_path = shutil.which(f"python{version}")
     if on_path:
-        yield "python3.10 on PATH", Path(on_path)
+        yield f"python{version} on PATH", Path(on_path)
     root = os.environ.get("PYENV_ROOT") or (shutil.which("pyenv") and _output(["pyenv", "root"], 10.0)[0])
     if root:
-        for version in sorted(Path(root.strip()).glob("versions/3.10*"), reverse=True):
-            yield "pyenv", version / "bin" / "python"
+        for folder in sorted(Path(root.strip()).glob(f"versions/{version}*"), reverse=True):
+            yield "pyenv", folder / "bin" / "python"
     if shutil.which("uv"):
-        found, _ = _output(["uv", "python", "find", "3.10"], 20.0)
+        found, _ = _output(["uv", "python", "find", version], 20.0)
         if found and found.strip():
             yield "uv", Path(found.strip())
 
@@ -131,7 +131,7 @@ def _candidates(explicit: str | os.PathLike[str] | None) -> Iterator[tuple[str, 
         path = folder / "bin" / "python"
         unfinished = path.exists() and not (folder / STAMP).exists()
         yield source, path, "has an unfinished set-up" if unfinished else _probe(path, source)
-    for source, path in (("the present Python", Path(sys.executable)), *_pythons_310()):
+    for source, path in (("the present Python", Path(sys.executable)), *pythons("3.10")):
         yield source, path, _probe(path, source)
 
 
@@ -212,7 +212,7 @@ class _Base:
 
 def _find_base(explicit: str | os.PathLike[str] | None) -> _Base:
     """Find a working Python 3.10 to build on, or failing that the present Python."""
-    chosen = [(_EXPLICIT, Path(shutil.which(explicit) or explicit).absolute())] if explicit else list(_pythons_310())
+    chosen = [(_EXPLICIT, Path(shutil.which(explicit) or explicit).absolute())] if explicit else list(pythons("3.10"))
     tried = []
     for source, path in [*chosen, *([] if explicit else [("the present Python", Path(sys.executable))])]:
         version, problem = _output([str(path), "-c", _BASE_CHECK], 20.0)

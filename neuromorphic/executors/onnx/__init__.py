@@ -43,7 +43,7 @@ def _run_file(path: Path, inputs: Any, executor: str, **options: Any) -> Recordi
     try:
         from neuromorphic.executors.onnx.files import run_onnx
     except ModuleNotFoundError as error:
-        raise ExecutorError(f"{path}: a .onnx file needs {error.name}: {INSTALL}") from error
+        raise ExecutorError(f"{path}: a .onnx file needs {error.name}: {ENTRIES[0].remedy}") from error
     return run_onnx(path, inputs, executor, **options)
 
 
@@ -76,4 +76,3 @@ ENTRIES = (
     ),
 )
 EXECUTORS = tuple(entry.name for entry in ENTRIES)
-INSTALL = ENTRIES[0].remedy

@@ -12,8 +12,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+import pnbx_extras
 from neuromorphic.errors import ExecutorError, FileFormatError, InputError, ProgramError
-from neuromorphic.executors.onnx import EXECUTORS, INSTALL
+from neuromorphic.executors.onnx import EXECUTORS
 from neuromorphic.executors.onnx.budget import check_budget
 from neuromorphic.executors.onnx.model import (
     DIGEST,
@@ -220,4 +221,4 @@ def _runtime(executor: str, device: str, threads: int) -> Runtime:
 
         return openvino_runtime(device, threads)
     except ModuleNotFoundError as error:
-        raise ExecutorError(f"executor {executor!r} needs {error.name}: {INSTALL}") from error
+        raise ExecutorError(f"executor {executor!r} needs {error.name}: {pnbx_extras.install('onnx')}") from error

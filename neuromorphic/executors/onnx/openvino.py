@@ -12,6 +12,7 @@ import onnx
 import openvino as ov
 from numpy.typing import NDArray
 
+import pnbx_extras
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.onnx.products import Products
 from neuromorphic.executors.onnx.stepper import Runner, Runtime, execute_steps
@@ -81,7 +82,7 @@ def openvino_runtime(device: str = "CPU", threads: int = 1) -> Runtime:
     if release < OLDEST:
         raise ExecutorError(
             f"openvino: release {ov.__version__} rounds what must be exact; {'.'.join(map(str, OLDEST))} or newer does "
-            "not: pip install --upgrade 'pnbx-snn[onnx]'"
+            f"not: {pnbx_extras.install('onnx')}"
         )
     core = ov.Core()
     device = device.upper()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from neuromorphic.executors.entry import Option
-from neuromorphic.executors.onnx import INSTALL
 from neuromorphic.formats.entry import Format
 
 FORMATS = (
@@ -14,7 +13,7 @@ FORMATS = (
         purpose="ONNX Runtime, OpenVINO and other runtimes",
         suffix=".onnx",
         module="neuromorphic.formats.onnx.writing",
-        install=INSTALL,
+        extra="onnx",
         options=(
             Option(
                 "form",

@@ -1,6 +1,7 @@
 """ONNX on the command line: what a machine has, what is missing, and one clear message for each."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 import neuromorphic.executors.lava.environment as interpreter
 import neuromorphic.executors.onnx.openvino as openvino_executor
+import pnbx_extras
 from neuromorphic import verify
 from neuromorphic.cli import app
 from neuromorphic.errors import ExecutorError
@@ -52,7 +54,7 @@ def without(monkeypatch):
 )
 def test_a_missing_package_is_named_with_the_line_that_installs_it(executor, package, without):
     without(package)
-    with pytest.raises(ExecutorError, match=rf"'{executor}' needs {package}: pip install 'pnbx-snn\[onnx\]'"):
+    with pytest.raises(ExecutorError, match=re.escape(f"'{executor}' needs {package}: {pnbx_extras.install('onnx')}")):
         get_executor(executor)
 
 
@@ -69,7 +71,7 @@ def test_an_export_without_onnx_says_what_to_install(files, without):
     without("onnx")
     code, text = call("export", files / "program.npz", "--to", "onnx")
     assert code == 1
-    assert "--to onnx needs onnx: pip install 'pnbx-snn[onnx]'" in text
+    assert f"--to onnx needs onnx: {pnbx_extras.install('onnx')}" in text
     assert not (files / "program.onnx").exists()
 
 
@@ -92,7 +94,7 @@ def test_the_doctor_says_what_is_not_installed(monkeypatch, without):
     monkeypatch.setattr(interpreter, "doctor", list)
     without("openvino")
     _, text = call("doctor")
-    assert "executor openvino: missing; pip install 'pnbx-snn[onnx]'" in text
+    assert f"executor openvino: missing; {pnbx_extras.install('onnx')}" in text
     _, text = call("doctor", "--json")
     facts = json.loads(text)
     assert facts["openvino"] is None

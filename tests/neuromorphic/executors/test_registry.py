@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import neuromorphic
+import pnbx_extras
 from neuromorphic import run
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors import EXECUTORS, NAMES
@@ -80,6 +81,7 @@ def python(code, *arguments, path=PACKAGE.parent):
 def test_an_executor_is_one_file_and_one_line(tmp_path):
     copy = tmp_path / "neuromorphic"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(pnbx_extras.__file__, tmp_path)
     (copy / "executors" / "toy.py").write_text(TOY)
     registry = copy / "executors" / "__init__.py"
     lines = registry.read_text().replace("ROOMS = (\n", 'ROOMS = (\n    "neuromorphic.executors.toy",\n')
@@ -119,7 +121,7 @@ def test_without_torch_and_numba_programs_run_and_the_doctor_says_what_is_missin
     assert re.search("executors numpy(, xylosim)?: ready", told[2])  # which is not installed everywhere
     assert "executor torch: missing; pip install torch" in told[2]
     assert "executor native: missing; pip install numba" in told[2]
-    assert "executor openvino: missing; pip install 'pnbx-snn[onnx]'" in told[2]
+    assert f"executor openvino: missing; {pnbx_extras.install('onnx')}" in told[2]
     assert told[4].startswith("0 numpy against numpy: 0 of")
 
 

@@ -1,5 +1,6 @@
 """What of NIR is refused, by name; and files that nobody vouches for."""
 
+import re
 import sys
 
 import h5py
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from typer.testing import CliRunner
 
+import pnbx_extras
 from neuromorphic import Program, run
 from neuromorphic.cli import app
 from neuromorphic.compiler import compile_nir
@@ -191,7 +193,7 @@ def test_bad_options_are_refused(options, text):
 
 def test_a_missing_package_is_one_clear_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "nir", None)
-    with pytest.raises(CompileError, match=r'not installed: pip install "pnbx-snn\[nir\]"'):
+    with pytest.raises(CompileError, match=re.escape(f"not installed: {pnbx_extras.install('nir')}")):
         compile_nir("g.nir", num_steps=1)
 
 
