@@ -131,18 +131,17 @@ def _picture(ax: Axes, told: Input) -> Any:
     return lambda step: image.set_data(told.image(told.values[step]))
 
 
-def writer_of(path: Path) -> Any:
-    """Return what writes an animation: pillow a ``.gif``, the program ffmpeg an ``.mp4``.
+def writer_of(path: Path) -> dict[str, Any]:
+    """Return how matplotlib is told to write an animation: pillow a ``.gif``, the program ffmpeg an ``.mp4``.
 
     Raises
     ------
     MissingPackageError
         Where pillow or ffmpeg is not installed.
     """
-    writers = needed("matplotlib.animation", "an animation")
     if path.suffix.lower() == ".gif":
         needed("PIL", "an animation (.gif)")
-        return writers.PillowWriter()
+        return {"writer": "pillow"}
     if shutil.which("ffmpeg") is None:
         raise MissingPackageError(
             f"{path}: an animation in .mp4 needs the program ffmpeg, which was not found (on Debian and Ubuntu: "
@@ -150,4 +149,4 @@ def writer_of(path: Path) -> Any:
         )
     # Players want even sizes and this colour format.
     even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
-    return writers.FFMpegWriter(codec="libx264", extra_args=even)
+    return {"writer": "ffmpeg", "codec": "libx264", "extra_args": even}

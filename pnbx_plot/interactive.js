@@ -30,7 +30,17 @@ const redraw = () => {
   const top = Math.min(1, TOP * total / Math.max(1, marked) / cells)
   const strength = pale.active ? 0.25 : 1
   image.fill(0)
-  const put = (line, column, color, tone) => { image[line * WIDTH + column] = ((Math.round(255 * tone) << 24) | color) >>> 0 }
+  // Each box is `fx` times `fy` pixels of the picture; a mark is a tick in the middle of it, where a cell is large.
+  const fx = Math.floor(WIDTH / Math.max(1, columns)), fy = Math.floor(HEIGHT / Math.max(1, lines))
+  const [pitch_x, pitch_y] = [wide / Math.max(1, columns), high / Math.max(1, lines)]
+  const mark_x = Math.min(pitch_x, Math.max(WIDEST, Math.min(pitch_y, WIDEST_SQUARE), WIDEST_PART * pitch_x))
+  const mark_y = Math.min(pitch_y, HIGHEST), gap = (mark) => mark < 4 ? 1 : 0.84
+  const mx = Math.max(1, Math.round(fx * mark_x / pitch_x * gap(mark_x))), my = Math.max(1, Math.round(fy * mark_y / pitch_y * gap(mark_y)))
+  const left = (fx - mx) >> 1, below = (fy - my) >> 1
+  const put = (line, column, color, tone) => {
+    const value = ((Math.round(255 * tone) << 24) | color) >>> 0, from = column * fx + left
+    for (let y = line * fy + below; y < line * fy + below + my; y++) image.fill(value, y * WIDTH + from, y * WIDTH + from + mx)
+  }
   const grow = part < FULL_BELOW && cells > 1  // few spikes among many: dots of three by three
   for (let line = 0; line < lines; line++) for (let column = 0; column < columns; column++) {
     const box = line * columns + column
@@ -55,7 +65,7 @@ const redraw = () => {
   const shown = around.size > MOST_RINGS ? [] : [...around.values()]
   rings.data = {x: shown.map((r) => r[0] / r[2]), y: shown.map((r) => r[1] / r[2])}
   Object.assign(picture.data, {
-    x: [(s0 + first - 0.5) * unit], y: [n0 - 0.5], dw: [WIDTH * ks * unit], dh: [HEIGHT * kn],
+    x: [(s0 + first - 0.5) * unit], y: [n0 - 0.5], dw: [WIDTH / fx * ks * unit], dh: [HEIGHT / fy * kn],
   })
   picture.change.emit()
 }

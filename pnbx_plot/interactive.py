@@ -177,7 +177,7 @@ def _arrays(spikes: Spikes, found: Differences | None) -> dict[str, NDArray[Any]
 def _script() -> str:
     """Return the code that redraws, its constants in front."""
     rgb = {name: int(color[5:7] + color[3:5] + color[1:3], 16) for name, color in (("INK", INK), ("ACCENT", ACCENT))}
-    names = {"FULL_BELOW", "LIGHT_ABOVE", "LIGHTEST", "TOP"}
+    names = {"FULL_BELOW", "LIGHT_ABOVE", "LIGHTEST", "TOP", "WIDEST", "WIDEST_SQUARE", "WIDEST_PART", "HIGHEST"}
     numbers = {"WIDTH": WIDTH, "MOST_RINGS": MOST_RINGS, **rgb}
     numbers |= {name: getattr(grid, name) for name in names}
     lines = "".join(f"const {name} = {value}\n" for name, value in sorted(numbers.items()))
@@ -201,7 +201,9 @@ def _rate(spikes: Spikes, chosen: Chosen, time: Any, found: Differences | None) 
     places = (edges + spikes.first_step - 0.5) * chosen.unit
     plot.quad(left=places[:-1], right=places[1:], bottom=0, top=values, fill_color=color, line_color=None)
     plot.grid.visible = plot.xaxis.visible = False
-    plot.yaxis.ticker = models.BasicTicker(desired_num_ticks=2, num_minor_ticks=0)
+    plot.yaxis.ticker = models.BasicTicker(
+        desired_num_ticks=2, num_minor_ticks=0, min_interval=0 if found is None else 1
+    )
     return plot
 
 
@@ -230,7 +232,7 @@ def _graded(told: Input, chosen: Chosen, time: Any) -> Any:
     if told.kind == "image":
         plot.axis.visible = False
         plot.outline_line_color = QUIET
-        plot.title.text = "input: the same in every step"
+        plot.title.text = "constant input"
     return plot
 
 
