@@ -22,6 +22,8 @@ from pnbx_plot.layers import Layers, parts, rate_scale
 from pnbx_plot.raster import Chosen, height, summary
 from pnbx_plot.style import ACCENT, INK, QUIET
 
+BORDERS = {"min_border_left": 80, "min_border_right": 45}
+"""Room beside the plots in pixels, the same in all, so that their time axes are aligned."""
 WIDTH = 1200
 """Boxes of the picture of one plot from left to right, at most."""
 
@@ -92,7 +94,7 @@ def _plot(
         height=70 + high, sizing_mode="stretch_width", x_range=time,
         y_range=models.Range1d(*edges, bounds=edges), tools="pan,box_zoom,xwheel_zoom,ywheel_zoom,reset",
         active_scroll="xwheel_zoom", title=f"{name}: {summary(spikes, found, chosen)}", tags=[False], name=name,
-        x_axis_label=chosen.time_label, y_axis_label="neuron", output_backend="canvas",
+        x_axis_label=chosen.time_label, y_axis_label="neuron", output_backend="canvas", **BORDERS,
     )  # fmt: skip
     plot.xgrid.visible = plot.ygrid.visible = False
     plot.toolbar.logo = None
@@ -196,7 +198,7 @@ def _rate(spikes: Spikes, chosen: Chosen, time: Any, found: Differences | None) 
         label, color = "differ", ACCENT
     plot = plotting.figure(
         height=70, sizing_mode="stretch_width", x_range=time, y_range=models.Range1d(0, float(values.max()) or 1.0),
-        tools="", toolbar_location=None, y_axis_label=label,
+        tools="", toolbar_location=None, y_axis_label=label, **BORDERS,
     )  # fmt: skip
     places = (edges + spikes.first_step - 0.5) * chosen.unit
     plot.quad(left=places[:-1], right=places[1:], bottom=0, top=values, fill_color=color, line_color=None)
@@ -218,7 +220,7 @@ def _graded(told: Input, chosen: Chosen, time: Any) -> Any:
     else:
         every = -(-told.values.shape[0] // 4000)
         values = told.values[::every].T
-        size = {"height": 220, "sizing_mode": "stretch_width"}
+        size = {"height": 220, "sizing_mode": "stretch_width", **BORDERS}
         where = {
             "x": (told.steps[0] - 0.5) * chosen.unit, "y": -0.5, "dw": len(told.values) * chosen.unit,
             "dh": values.shape[0],

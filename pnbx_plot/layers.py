@@ -155,7 +155,10 @@ def _title(figure: Figure, title: str | None, found: dict[str, Differences | Non
     compared = [one for one in found.values() if one is not None]
     if compared:
         count = sum(map(len, compared))
-        text = "no spike differs" if count == 0 else f"{number(count, 'spike')} differ{'s' if count == 1 else ''}"
+        text = "no spike differs"
+        if count:
+            verb = "differs" if count == 1 else "differ"
+            text = f"{number(count, 'spike')} {verb} (ringed; red: only in the second run)"
         title = text if title is None else f"{title}: {text}"
     if title is not None:
         figure.suptitle(title)

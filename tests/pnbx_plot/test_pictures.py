@@ -127,7 +127,7 @@ def test_differences_are_ringed_counted_and_named():
     theirs["lif1"][3, 0, 0] ^= 1  # another sample
     figure = plot.raster_layers(recording(ours), recording(theirs, "lava"), sample=1, title="two runs")
     first, counts, _, second, *_ = figure.axes
-    assert figure.get_suptitle() == "two runs: 1 spike differs"
+    assert figure.get_suptitle() == "two runs: 1 spike differs (ringed; red: only in the second run)"
     assert "1 of 600 differs, first at step 12, neuron 7" in first.get_title()
     assert second.get_title() == "lif2: 4 neurons, no spikes; none of 80 values differs"
     assert [list(map(float, line.get_xydata()[0])) for line in rings(first)] == [[12.0, 7.0]] * 2
