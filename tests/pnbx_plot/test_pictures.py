@@ -337,6 +337,26 @@ def test_errors():
     assert plt.get_fignums() == []  # an error leaves no figure behind
 
 
+def test_a_notebook_stays_interactive_where_its_first_figure_is_made_in_the_style():
+    """The backend of notebooks turns this on when it is loaded; turned off again, no later figure was shown."""
+    assert not mpl.is_interactive()
+    try:
+        with plot.style.use():
+            mpl.interactive(True)
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(False)
+
+
+def test_the_style_ends_where_it_is_left():
+    before = mpl.rcParams["axes.spines.top"], mpl.rcParams["font.size"]
+    with plot.style.use(small=True):
+        assert (mpl.rcParams["axes.spines.top"], mpl.rcParams["font.size"]) == (False, 8.0)
+        looks = list(mpl.rcParams["axes.prop_cycle"])
+        assert len({look["color"] for look in looks}) == len({str(look["linestyle"]) for look in looks}) == 6
+    assert (mpl.rcParams["axes.spines.top"], mpl.rcParams["font.size"]) == before
+
+
 def test_names_are_those_of_pnbx_plot():
     assert plot.__all__ == pnbx_plot.__all__
     assert all(getattr(plot, name) is getattr(pnbx_plot, name) for name in plot.__all__)
