@@ -28,6 +28,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
     "course_notebooks",
+    "plots_example",
 ]
 nb_execution_mode = "off"  # course_notebooks executes the chapters
 nb_merge_streams = True

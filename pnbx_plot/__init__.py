@@ -8,9 +8,9 @@ from pnbx_plot.animation import animate
 from pnbx_plot.arrays import Events
 from pnbx_plot.errors import MissingPackageError, PlotError
 from pnbx_plot.files import save, write_raster
-from pnbx_plot.interactive import html_raster
 from pnbx_plot.layers import raster_layers
 from pnbx_plot.membrane import membrane
+from pnbx_plot.page import html_raster
 from pnbx_plot.raster import raster
 from pnbx_plot.style import ACCENT, COLORS, INK, LINES, MARKERS, QUIET, without_display
 from pnbx_plot.training import training

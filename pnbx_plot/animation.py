@@ -26,7 +26,13 @@ WINDOW = 250
 
 
 def animate(
-    layers: Any, other: Any = None, *, title: str | None = None, fps: int = 12, window: int = WINDOW, **chosen: Any
+    layers: Any,
+    other: Any = None,
+    *,
+    title: str | None = None,
+    fps: int | None = None,
+    window: int = WINDOW,
+    **chosen: Any,
 ) -> FuncAnimation:
     """Return a matplotlib animation of rasters that grow step by step, under the input of each step.
 
@@ -34,8 +40,9 @@ def animate(
     ----------
     layers, other, title
         As of :func:`pnbx_plot.layers.raster_layers`.
-    fps : int
-        Frames in a second. There are at most 120 frames: of longer rasters, each shows several new steps.
+    fps : int, optional
+        Frames in a second; else 12, and fewer for a raster of less than three seconds. There are at most 120 frames: of
+        longer rasters, each shows several new steps.
     window : int
         Steps that are seen at once.
     **chosen
@@ -53,6 +60,7 @@ def animate(
     frames = min(num_steps, MOST_FRAMES)
     ends = np.ceil(np.linspace(0, num_steps, frames + 1)[1:]).astype(int)  # steps seen in each frame
     window = min(window, num_steps)
+    fps = fps or min(12, max(2, frames // 3))
     unit = drawn.chosen.unit
     with style.use():
         heights = [height(spikes.shape[1]) for spikes in drawn.spikes.values()]
@@ -106,6 +114,7 @@ def animate(
 def _picture(ax: Axes, told: Input) -> Any:
     """Draw the input of one step as a picture; return what changes it to that of another step."""
     ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
     ax.set_title("input of the step", fontsize="medium")
     if told.kind == "events":
         colors = needed("matplotlib.colors", "an animation").LinearSegmentedColormap.from_list(
@@ -122,18 +131,17 @@ def _picture(ax: Axes, told: Input) -> Any:
     return lambda step: image.set_data(told.image(told.values[step]))
 
 
-def writer_of(path: Path, fps: int) -> Any:
-    """Return what writes an animation: pillow a ``.gif``, the program ffmpeg an ``.mp4``.
+def writer_of(path: Path) -> dict[str, Any]:
+    """Return how matplotlib is told to write an animation: pillow a ``.gif``, the program ffmpeg an ``.mp4``.
 
     Raises
     ------
     MissingPackageError
         Where pillow or ffmpeg is not installed.
     """
-    writers = needed("matplotlib.animation", "an animation")
     if path.suffix.lower() == ".gif":
         needed("PIL", "an animation (.gif)")
-        return writers.PillowWriter(fps=fps)
+        return {"writer": "pillow"}
     if shutil.which("ffmpeg") is None:
         raise MissingPackageError(
             f"{path}: an animation in .mp4 needs the program ffmpeg, which was not found (on Debian and Ubuntu: "
@@ -141,4 +149,4 @@ def writer_of(path: Path, fps: int) -> Any:
         )
     # Players want even sizes and this colour format.
     even = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
-    return writers.FFMpegWriter(fps=fps, codec="libx264", extra_args=even)
+    return {"writer": "ffmpeg", "codec": "libx264", "extra_args": even}

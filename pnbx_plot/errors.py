@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-PACKAGES = {"matplotlib": "matplotlib", "PIL": "pillow", "bokeh": "bokeh"}
-"""What a picture needs: the name in Python and the name of the package."""
+import pnbx_extras
 
 
 class PlotError(ValueError):
@@ -30,7 +29,6 @@ def needed(module: str, what: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != module.split(".")[0]:
             raise
-        package = PACKAGES.get(error.name, error.name)
         raise MissingPackageError(
-            f"{what} needs the package {package}, which is not installed: pip install 'pnbx-snn[plot]'"
+            f"{what} needs {error.name}, which is not installed: {pnbx_extras.install('plot')}"
         ) from error

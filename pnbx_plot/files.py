@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pnbx_plot.animation import animate, writer_of
 from pnbx_plot.errors import PlotError
-from pnbx_plot.interactive import html_raster
 from pnbx_plot.layers import raster_layers
+from pnbx_plot.page import html_raster
 from pnbx_plot.style import without_display
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PICTURES = (".png", ".pdf", ".svg")
 MOVING = (".gif", ".mp4")
-FPS = 12
 
 
 def checked_ending(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> Path:
@@ -56,7 +55,7 @@ def write_raster(
     layers, other
         As of :func:`pnbx_plot.layers.raster_layers`.
     membranes : mapping, optional
-        As of :func:`pnbx_plot.interactive.html_raster`; only a page shows them.
+        As of :func:`pnbx_plot.page.html_raster`; only a page shows them.
     **chosen
         ``only``, ``input``, ``input_shape``, ``sample``, ``steps``, ``neurons``, ``dt`` and ``title`` of
         :func:`pnbx_plot.layers.raster_layers`.
@@ -75,8 +74,8 @@ def write_raster(
             return file
         with without_display():
             if file.suffix.lower() in MOVING:
-                writer = writer_of(file, FPS)
-                animate(layers, other, fps=FPS, **chosen).save(file, writer=writer, dpi=100)
+                writer = writer_of(file)  # what is missing is told before anything is drawn
+                animate(layers, other, **chosen).save(file, dpi=100, **writer)
             else:
                 save(raster_layers(layers, other, **chosen), file)
     except OSError as error:

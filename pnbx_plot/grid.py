@@ -138,7 +138,7 @@ def boxes(
 
 def mark_size(width: float, height: float) -> tuple[float, float]:
     """Return how large a mark is in a cell of this size: a tick with a gap to its neighbours, where there is room."""
-    wide = width if height < 1 else min(width, max(WIDEST, min(height, WIDEST_SQUARE), WIDEST_PART * width))
+    wide = min(width, max(WIDEST, min(height, WIDEST_SQUARE), WIDEST_PART * width))
     high = min(height, HIGHEST)
     return (0.84 * wide if wide >= 4 else wide), (0.84 * high if high >= 4 else high)
 

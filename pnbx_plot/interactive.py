@@ -1,102 +1,34 @@
-"""Rasters as one interactive HTML page that works without a network: zoom, hover, layers on and off, differences.
+"""The plots of an interactive page, by Bokeh: it draws the axes and does zoom, pan, hover and buttons.
 
-Bokeh draws the axes and does zoom, pan and hover. The picture in each plot is computed in the browser for what its axes
-show (``interactive.js``), so the speed depends on the screen and hardly on the number of spikes, and none is lost.
+The picture in each plot is computed in the browser for what its axes show (``interactive.js``), so the speed depends on
+the screen and hardly on the number of spikes, and none is lost.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
-import html
-import json
-from functools import cache
 from importlib.resources import files
-from string import Template
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pnbx_plot import grid
-from pnbx_plot.arrays import Events, neuron_numbers, one_sample
-from pnbx_plot.compare import MOST_RINGS, Differences, differences
-from pnbx_plot.errors import PlotError, needed
+from pnbx_plot.arrays import Events
+from pnbx_plot.compare import MOST_RINGS, Differences
+from pnbx_plot.errors import needed
 from pnbx_plot.grid import Spikes
 from pnbx_plot.inputs import Input
-from pnbx_plot.layers import Layers, prepared
-from pnbx_plot.raster import Chosen, height, number, summary
+from pnbx_plot.layers import Layers, parts, rate_scale
+from pnbx_plot.raster import Chosen, height, summary
 from pnbx_plot.style import ACCENT, INK, QUIET
 
-WIDTH, HEIGHT = 1400, 500
-"""Boxes of the picture of one plot, at most."""
-MOST_MEMBRANES = 4_000_000
-"""So many membrane values, of all layers together, are put into a page."""
-LIBRARY = ("bokeh.min.js", "bokeh-widgets.min.js")
+BORDERS = {"min_border_left": 80, "min_border_right": 45}
+"""Room beside the plots in pixels, the same in all, so that their time axes are aligned."""
+WIDTH = 1200
+"""Boxes of the picture of one plot from left to right, at most."""
 
 
-def html_raster(
-    layers: Any, other: Any = None, *, title: str | None = None, membranes: Any = None, **chosen: Any
-) -> str:
-    """Return an interactive HTML page of rasters, in one file of 0.6 megabytes and its data.
-
-    Parameters
-    ----------
-    layers, other, title
-        As of :func:`pnbx_plot.layers.raster_layers`.
-    membranes : mapping, optional
-        The membrane potentials of layers, shaped as their spikes, shown where the pointer is. Of a recording they are
-        known.
-    **chosen
-        ``only``, ``input``, ``input_shape``, ``sample``, ``steps``, ``neurons`` and ``dt`` of the same function.
-
-    Raises
-    ------
-    PlotError
-        As :func:`pnbx_plot.layers.raster_layers`; when membranes and spikes of a layer have different shapes.
-    MissingPackageError
-        Without Bokeh.
-    """
-    needed("bokeh", "an interactive page (.html)")
-    drawn = prepared("html_raster", layers, other, **chosen)
-    found = None
-    if drawn.other is not None:
-        found = {name: differences(name, spikes, drawn.other[name]) for name, spikes in drawn.spikes.items()}
-    potentials = _membranes(layers, membranes, drawn)
-    item = _document(drawn, found, potentials)
-    return _page(title or "Raster", _note(drawn, found, potentials), item)
-
-
-def _membranes(layers: Any, membranes: Any, drawn: Layers) -> dict[str, NDArray[Any]]:
-    """Cut the membranes as the spikes were cut; leave them out where they would make a page of many megabytes."""
-    if membranes is None:
-        told = layers.variables if hasattr(layers, "variables") else {}
-        membranes = {name: told[f"{name}.v"] for name in drawn.spikes if f"{name}.v" in told}
-    if sum(spikes.shape[0] * spikes.shape[1] for spikes in drawn.spikes.values()) > MOST_MEMBRANES:
-        return {}
-    cut = {}
-    for name, spikes in drawn.spikes.items():
-        if name in membranes:
-            whole = one_sample("html_raster", f"membranes of {name}", membranes[name], drawn.chosen.sample)
-            numbers = neuron_numbers("html_raster", drawn.chosen.neurons, whole.shape[1])
-            values = whole[spikes.first_step : spikes.first_step + spikes.shape[0], numbers]
-            if values.shape != spikes.shape:
-                raise PlotError(f"{name}: membranes must be {list(spikes.shape)}, got {list(values.shape)}")
-            narrow = values.dtype.kind in "iu" and np.abs(values).max() < 1 << 15
-            cut[name] = values.astype(np.int16 if narrow else np.int32 if values.dtype.kind in "iu" else np.float32)
-    return cut
-
-
-def _note(drawn: Layers, found: dict[str, Differences] | None, potentials: dict[str, NDArray[Any]]) -> str:
-    text = "Wheel or box: zoom. Drag: move. Point at a place: step, neuron" + (", membrane." if potentials else ".")
-    if found is not None:
-        count = sum(map(len, found.values()))
-        verb = "differs" if count == 1 else "differ"
-        text = f"{number(count, 'spike')} {verb} (ringed; in red what only the second run has). {text}"
-    return text
-
-
-def _document(drawn: Layers, found: dict[str, Differences] | None, potentials: dict[str, NDArray[Any]]) -> Any:
+def document(drawn: Layers, found: dict[str, Differences] | None, potentials: dict[str, NDArray[Any]]) -> Any:
     """Return the Bokeh document of the page as JSON."""
     models, embed = needed("bokeh.models", "a page"), needed("bokeh.embed", "a page")
     layouts = needed("bokeh.layouts", "a page")
@@ -105,23 +37,35 @@ def _document(drawn: Layers, found: dict[str, Differences] | None, potentials: d
     edges = ((first - 0.5) * unit, (first + steps - 0.5) * unit)
     time = models.Range1d(*edges, bounds=edges)
     pale = models.Toggle(label="only differences", visible=bool(found), name="pale", button_type="default")
-    named = dict(drawn.spikes)
-    if drawn.input is not None and drawn.input.kind in ("spikes", "events"):
-        named = {"input": _events(drawn.input, first), **named}
-    plots = [
-        _plot(name, spikes, drawn.chosen, time, pale, (found or {}).get(name), potentials.get(name))
-        for name, spikes in named.items()
+    rasters = {
+        name: _plot(name, spikes, drawn.chosen, time, pale, (found or {}).get(name), potentials.get(name))
+        for name, spikes in drawn.spikes.items()
+    }
+    parts_of_page = [
+        (
+            name,
+            layouts.column(plot, _rate(drawn.spikes[name], drawn.chosen, time, None if found is None else found[name])),
+        )
+        for name, plot in rasters.items()
     ]
-    if drawn.input is not None and drawn.input.kind in ("graded", "image"):
-        plots.insert(0, _graded(drawn, time))
-        named = {"input": named[next(iter(named))], **named}
-    names = list(named)
+    if drawn.input is not None:
+        told = drawn.input
+        if told.kind in ("spikes", "events"):
+            shown = _plot("input", _events(told, first), drawn.chosen, time, pale, None, None)
+            shown.title.text, shown.yaxis.axis_label = told.title, "channel"
+        else:
+            shown = _graded(told, drawn.chosen, time)
+        parts_of_page.insert(0, ("input", layouts.column(shown)))
+    names = [name for name, _ in parts_of_page]
+    columns = [part for _, part in parts_of_page]
+    for part in columns:
+        part.sizing_mode = "stretch_width"
     boxes = models.CheckboxButtonGroup(labels=names, active=list(range(len(names))), name="layers")
-    boxes.js_on_change("active", models.CustomJS(args={"plots": plots, "boxes": boxes}, code=_TOGGLE))
+    boxes.js_on_change("active", models.CustomJS(args={"columns": columns, "boxes": boxes}, code=_TOGGLE))
     controls = [boxes, pale]
     if found and any(map(len, found.values())):
-        controls.append(_next_difference(drawn, found, time, plots[-len(drawn.spikes) :]))
-    column = layouts.column(layouts.row(*controls), *plots, sizing_mode="stretch_width")
+        controls.append(_next_difference(drawn.chosen, found, time, list(rasters.values())))
+    column = layouts.column(layouts.row(*controls), *columns, sizing_mode="stretch_width")
     return embed.json_item(column, "raster")
 
 
@@ -135,7 +79,7 @@ def _events(told: Input, first: int) -> Spikes:
     return Spikes(Events(steps, pixels, told.on_and_off()[0].shape, signs), first)
 
 
-_TOGGLE = "plots.forEach((plot, i) => { plot.visible = boxes.active.includes(i) })"
+_TOGGLE = "columns.forEach((column, i) => { column.visible = boxes.active.includes(i) })"
 
 
 def _plot(
@@ -145,11 +89,12 @@ def _plot(
     models, plotting = needed("bokeh.models", "a page"), needed("bokeh.plotting", "a page")
     steps, neurons = spikes.shape
     edges = (-0.5, neurons - 0.5)
+    high = int(100 * height(neurons))
     plot = plotting.figure(
-        height=int(90 + 100 * height(neurons)), sizing_mode="stretch_width", x_range=time,
+        height=70 + high, sizing_mode="stretch_width", x_range=time,
         y_range=models.Range1d(*edges, bounds=edges), tools="pan,box_zoom,xwheel_zoom,ywheel_zoom,reset",
         active_scroll="xwheel_zoom", title=f"{name}: {summary(spikes, found, chosen)}", tags=[False], name=name,
-        x_axis_label=chosen.time_label, y_axis_label="neuron", output_backend="canvas",
+        x_axis_label=chosen.time_label, y_axis_label="neuron", output_backend="canvas", **BORDERS,
     )  # fmt: skip
     plot.xgrid.visible = plot.ygrid.visible = False
     plot.toolbar.logo = None
@@ -157,7 +102,7 @@ def _plot(
         axis.ticker = models.BasicTicker(min_interval=1 if chosen.dt is None or axis is plot.yaxis else 0)
         axis.formatter = models.NumeralTickFormatter(format="0,0.[000]")
     picture = models.ColumnDataSource(
-        {"image": [np.zeros((HEIGHT, WIDTH), dtype=np.uint32)], "x": [0], "y": [-0.5], "dw": [1], "dh": [1]}
+        {"image": [np.zeros((high, WIDTH), dtype=np.uint32)], "x": [0], "y": [-0.5], "dw": [1], "dh": [1]}
     )
     image = plot.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=picture)
     rings = models.ColumnDataSource({"x": [], "y": []})
@@ -167,7 +112,7 @@ def _plot(
     redraw = models.CustomJS(
         args={
             **arrays, "plot": plot, "picture": picture, "rings": rings, "pale": pale, "unit": chosen.unit,
-            "first": spikes.first_step, "num_steps": steps, "num_rows": neurons,
+            "first": spikes.first_step, "num_steps": steps, "num_rows": neurons, "HEIGHT": high,
         },
         code=_script(),
     )  # fmt: skip
@@ -234,18 +179,39 @@ def _arrays(spikes: Spikes, found: Differences | None) -> dict[str, NDArray[Any]
 def _script() -> str:
     """Return the code that redraws, its constants in front."""
     rgb = {name: int(color[5:7] + color[3:5] + color[1:3], 16) for name, color in (("INK", INK), ("ACCENT", ACCENT))}
-    names = {"FULL_BELOW", "LIGHT_ABOVE", "LIGHTEST", "TOP"}
-    numbers = {"WIDTH": WIDTH, "HEIGHT": HEIGHT, "MOST_RINGS": MOST_RINGS, **rgb}
+    names = {"FULL_BELOW", "LIGHT_ABOVE", "LIGHTEST", "TOP", "WIDEST", "WIDEST_SQUARE", "WIDEST_PART", "HIGHEST"}
+    numbers = {"WIDTH": WIDTH, "MOST_RINGS": MOST_RINGS, **rgb}
     numbers |= {name: getattr(grid, name) for name in names}
     lines = "".join(f"const {name} = {value}\n" for name, value in sorted(numbers.items()))
     return lines + files("pnbx_plot").joinpath("interactive.js").read_text()
 
 
-def _graded(drawn: Layers, time: Any) -> Any:
+def _rate(spikes: Spikes, chosen: Chosen, time: Any, found: Differences | None) -> Any:
+    """Return the plot of the firing rate over time, or of how many neurons differ."""
+    models, plotting = needed("bokeh.models", "a page"), needed("bokeh.plotting", "a page")
+    factor, unit = rate_scale(chosen)
+    if found is None:
+        values, edges = parts(factor * spikes.rate_of_steps())
+        values, label, color = values / np.diff(edges), f"rate, {unit}", QUIET
+    else:
+        values, edges = parts(np.bincount(found.steps - spikes.first_step, minlength=spikes.shape[0]))
+        label, color = "differ", ACCENT
+    plot = plotting.figure(
+        height=70, sizing_mode="stretch_width", x_range=time, y_range=models.Range1d(0, float(values.max()) or 1.0),
+        tools="", toolbar_location=None, y_axis_label=label, **BORDERS,
+    )  # fmt: skip
+    places = (edges + spikes.first_step - 0.5) * chosen.unit
+    plot.quad(left=places[:-1], right=places[1:], bottom=0, top=values, fill_color=color, line_color=None)
+    plot.grid.visible = plot.xaxis.visible = False
+    plot.yaxis.ticker = models.BasicTicker(
+        desired_num_ticks=2, num_minor_ticks=0, min_interval=0 if found is None else 1
+    )
+    return plot
+
+
+def _graded(told: Input, chosen: Chosen, time: Any) -> Any:
     """Return the plot of an input that is an image or has graded values."""
     models, plotting = needed("bokeh.models", "a page"), needed("bokeh.plotting", "a page")
-    told, chosen = drawn.input, drawn.chosen
-    assert told is not None
     if told.kind == "image":
         values = told.image(told.values[0])[::-1]
         size: dict[str, Any] = {"width": 190, "height": 190}
@@ -254,7 +220,7 @@ def _graded(drawn: Layers, time: Any) -> Any:
     else:
         every = -(-told.values.shape[0] // 4000)
         values = told.values[::every].T
-        size = {"height": 220, "sizing_mode": "stretch_width"}
+        size = {"height": 220, "sizing_mode": "stretch_width", **BORDERS}
         where = {
             "x": (told.steps[0] - 0.5) * chosen.unit, "y": -0.5, "dw": len(told.values) * chosen.unit,
             "dh": values.shape[0],
@@ -268,11 +234,11 @@ def _graded(drawn: Layers, time: Any) -> Any:
     if told.kind == "image":
         plot.axis.visible = False
         plot.outline_line_color = QUIET
-        plot.title.text = "input: the same in every step"
+        plot.title.text = "constant input"
     return plot
 
 
-def _next_difference(drawn: Layers, found: dict[str, Differences], time: Any, plots: list[Any]) -> Any:
+def _next_difference(chosen: Chosen, found: dict[str, Differences], time: Any, plots: list[Any]) -> Any:
     """Return a button that goes from one difference to the next."""
     models = needed("bokeh.models", "a page")
     every = [
@@ -281,7 +247,7 @@ def _next_difference(drawn: Layers, found: dict[str, Differences], time: Any, pl
         for step, row in zip(one.steps[:2000], one.neurons[:2000], strict=True)
     ]
     button = models.Button(label="next difference", name="next", tags=[0])
-    args = {"every": sorted(every), "plots": plots, "time": time, "button": button, "unit": drawn.chosen.unit}
+    args = {"every": sorted(every), "plots": plots, "time": time, "button": button, "unit": chosen.unit}
     button.js_on_event("button_click", models.CustomJS(args=args, code=_NEXT))
     return button
 
@@ -298,20 +264,3 @@ near(time, step * unit, 40 * unit)
 near(plots[place].y_range, row, 40)
 button.label = `difference ${(button.tags[0] - 1) % every.length + 1} of ${every.length}: step ${step}, row ${row}`
 """
-
-
-@cache
-def _library() -> str:
-    """Return Bokeh's JavaScript, compressed: 0.6 megabytes instead of 1.7."""
-    folder = files("bokeh").joinpath("server", "static", "js")
-    code = "\n".join(folder.joinpath(name).read_text() for name in LIBRARY)
-    return base64.b64encode(gzip.compress(code.encode(), 9, mtime=0)).decode()
-
-
-def _page(title: str, note: str, item: Any) -> str:
-    """Return the page; nothing in its data can end the element that holds it."""
-    text = json.dumps(item, separators=(",", ":")).replace("<", "\\u003c")
-    version = needed("bokeh", "a page").__version__
-    page = Template(files("pnbx_plot").joinpath("page.html").read_text())
-    values = {"title": html.escape(title), "note": html.escape(note), "version": version}
-    return page.substitute(values, library=_library(), item=text)

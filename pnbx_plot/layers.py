@@ -155,7 +155,10 @@ def _title(figure: Figure, title: str | None, found: dict[str, Differences | Non
     compared = [one for one in found.values() if one is not None]
     if compared:
         count = sum(map(len, compared))
-        text = "no spike differs" if count == 0 else f"{number(count, 'spike')} differ{'s' if count == 1 else ''}"
+        text = "no spike differs"
+        if count:
+            verb = "differs" if count == 1 else "differ"
+            text = f"{number(count, 'spike')} {verb} (ringed; red: only in the second run)"
         title = text if title is None else f"{title}: {text}"
     if title is not None:
         figure.suptitle(title)
@@ -189,15 +192,15 @@ def _panels(
     return figure, input_ax, panels
 
 
-def _scale(chosen: Chosen) -> tuple[float, str]:
+def rate_scale(chosen: Chosen) -> tuple[float, str]:
     """Return what a share of spikes is multiplied with, and its unit."""
     return (100.0, "%") if chosen.dt is None else (1.0 / chosen.dt, "Hz")
 
 
 def _draw_rate(ax: Axes, spikes: Spikes, chosen: Chosen) -> None:
     """Draw the share of the neurons that spike in each step, as a filled outline from 0."""
-    factor, unit = _scale(chosen)
-    values, edges = _parts(factor * spikes.rate_of_steps())
+    factor, unit = rate_scale(chosen)
+    values, edges = parts(factor * spikes.rate_of_steps())
     _stairs(ax, values / np.diff(edges), edges + spikes.first_step, chosen, f"rate, {unit}", (QUIET, INK))
     _few_ticks(ax.yaxis, 2)
 
@@ -205,12 +208,12 @@ def _draw_rate(ax: Axes, spikes: Spikes, chosen: Chosen) -> None:
 def _draw_count(ax: Axes, spikes: Spikes, found: Differences | None, chosen: Chosen) -> None:
     """Draw in how many neurons two runs differ, in each step."""
     assert found is not None
-    values, edges = _parts(np.bincount(found.steps - spikes.first_step, minlength=spikes.shape[0]))
+    values, edges = parts(np.bincount(found.steps - spikes.first_step, minlength=spikes.shape[0]))
     _stairs(ax, values, edges + spikes.first_step, chosen, "differ", (ACCENT, ACCENT))
     style.integers(ax.yaxis, most=2)
 
 
-def _parts(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def parts(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return sums over equal parts of the steps, and the edges of the parts."""
     edges = np.linspace(0, len(values), min(len(values), MOST_POINTS) + 1).astype(np.int64)
     return np.add.reduceat(values, edges[:-1]), edges
@@ -237,7 +240,7 @@ def _few_ticks(axis: Axis, most: int) -> None:
 
 def _draw_histogram(ax: Axes, spikes: Spikes, chosen: Chosen) -> None:
     """Draw how many neurons have which firing rate."""
-    factor, unit = _scale(chosen)
+    factor, unit = rate_scale(chosen)
     rate = factor * spikes.rate_of_neurons()
     most = round(float(spikes.rate_of_neurons().max()) * spikes.shape[0])  # spikes of the busiest neuron
     width = -(-(most + 1) // MOST_BINS)  # whole numbers of spikes, or bins would be empty by turns

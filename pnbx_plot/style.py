@@ -82,7 +82,11 @@ def use(*, small: bool = False) -> Iterator[None]:
     """
     mpl = needed("matplotlib", "a picture")
     with mpl.rc_context(settings(small=small)):
-        yield
+        try:
+            yield
+        finally:
+            interactive = mpl.is_interactive()
+    mpl.interactive(interactive)  # what a notebook sets when the first figure is made inside
 
 
 @contextmanager

@@ -147,9 +147,12 @@ def test_zoom_point_and_toggle_in_a_browser(runs, tmp_path, chromium):
     page.get_by_text(f"step 102, neuron 17: {spiked}, v = {102 * 40 + 17}").wait_for(timeout=5000)
 
     # a layer is switched off
+    boxes = "Bokeh.index.find_one_by_id(m.id)?.el.getClientRects().length ?? 0"
+    assert model("lif1", boxes) == 1
     page.get_by_text("lif1", exact=True).first.click()
-    assert model("lif1", "m.visible") is False
-    assert model("lif2", "m.visible") is True
+    settle()
+    assert model("lif1", boxes) == 0
+    assert model("lif2", boxes) == 1
     assert wrong == []
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
     page.close()

@@ -127,7 +127,7 @@ def test_differences_are_ringed_counted_and_named():
     theirs["lif1"][3, 0, 0] ^= 1  # another sample
     figure = plot.raster_layers(recording(ours), recording(theirs, "lava"), sample=1, title="two runs")
     first, counts, _, second, *_ = figure.axes
-    assert figure.get_suptitle() == "two runs: 1 spike differs"
+    assert figure.get_suptitle() == "two runs: 1 spike differs (ringed; red: only in the second run)"
     assert "1 of 600 differs, first at step 12, neuron 7" in first.get_title()
     assert second.get_title() == "lif2: 4 neurons, no spikes; none of 80 values differs"
     assert [list(map(float, line.get_xydata()[0])) for line in rings(first)] == [[12.0, 7.0]] * 2
@@ -335,6 +335,26 @@ def test_errors():
     with pytest.raises(PlotError, match=r"each epoch must have \['firing_rate', 'loss'\], got the keys"):
         plot.training([{"epoch": 1, "accuracy_train": 0.1}])
     assert plt.get_fignums() == []  # an error leaves no figure behind
+
+
+def test_a_notebook_stays_interactive_where_its_first_figure_is_made_in_the_style():
+    """The backend of notebooks turns this on when it is loaded; turned off again, no later figure was shown."""
+    assert not mpl.is_interactive()
+    try:
+        with plot.style.use():
+            mpl.interactive(True)
+        assert mpl.is_interactive()
+    finally:
+        mpl.interactive(False)
+
+
+def test_the_style_ends_where_it_is_left():
+    before = mpl.rcParams["axes.spines.top"], mpl.rcParams["font.size"]
+    with plot.style.use(small=True):
+        assert (mpl.rcParams["axes.spines.top"], mpl.rcParams["font.size"]) == (False, 8.0)
+        looks = list(mpl.rcParams["axes.prop_cycle"])
+        assert len({look["color"] for look in looks}) == len({str(look["linestyle"]) for look in looks}) == 6
+    assert (mpl.rcParams["axes.spines.top"], mpl.rcParams["font.size"]) == before
 
 
 def test_names_are_those_of_pnbx_plot():
