@@ -248,11 +248,12 @@ check(alive)
 figure = plot.raster_layers(alive, title="gain 3: alive")
 
 # %% [markdown]
-# **What to see.** With a small gain the first layer has a few spikes and the last one
-# none: the network is *dead*. Its answer is the same for every image, and hardly any
-# gradient flows back. With a large gain rows are solid or empty: a neuron is decided from
-# the first step on, and time adds nothing. In between, rows differ in how dense they are,
-# and all three layers take part.
+# **What to see.** Each row of a figure is a layer: its raster, below it the population
+# rate, and beside it the histogram of firing rates. With a small gain the first layer has
+# a few spikes and the last one none: the network is *dead*. Its answer is the same for
+# every image, and hardly any gradient flows back. With a large gain rows are solid or
+# empty: a neuron is decided from the first step on, and time adds nothing. In between,
+# rows differ in how dense they are, and all three layers take part.
 #
 # Look at a raster *before* you train, and again after a few updates. Three cures, in the
 # order in which to try them: BatchNorm between weights and neurons (chapter 3), a term of

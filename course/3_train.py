@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 from matplotlib import pyplot as plt
-from matplotlib.colors import ListedColormap
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -199,27 +198,21 @@ for ax, digit in zip(axes, (0, 1, 7), strict=True):
 # weights, one for each pixel, so its row of the matrix is an image. Below it is the mean
 # of the 20 training images that excite this neuron most.
 
-
 # %%
-def mosaic(ax, matrix, title):
-    """Draw a ternary matrix: dark is 1, white is 0, red is -1."""
-    colors = ListedColormap([plot.ACCENT, "white", plot.INK])
-    ax.imshow(matrix, cmap=colors, vmin=-1, vmax=1)
-    ax.set(xticks=[], yticks=[])
-    ax.set_title(title, fontsize="small")
-
-
 first, last = (layer.ternary_weight().float() for layer in (net.fc1, net.fc2))
 sums = train.images @ first.T  # [images, neurons]
 figure, axes = plt.subplots(2, 8, figsize=(9, 2.6), layout="constrained")
 for neuron, (top, bottom) in enumerate(axes.T):
-    mosaic(top, first[neuron].reshape(8, 8), f"neuron {neuron}")
+    plot.weights(first[neuron].reshape(8, 8), ax=top)
+    top.set(xticks=[], yticks=[], xlabel="", ylabel="", aspect="equal")
+    top.get_legend().remove()
+    top.set_title(f"neuron {neuron}", fontsize="small")
     liked = train.images[sums[:, neuron].topk(20).indices]
     bottom.imshow(liked.mean(dim=0).reshape(8, 8), cmap="Greys")
     bottom.set(xticks=[], yticks=[])
-figure, ax = plt.subplots(figsize=(9, 1.5), layout="constrained")
-mosaic(ax, last, "last layer: 10 digits x 128 neurons")
-ax.set(yticks=range(0, 10, 3), ylabel="digit", xlabel="neuron")
+figure, ax = plt.subplots(figsize=(9, 1.9), layout="constrained")
+plot.weights(last, title="last layer", ax=ax)
+ax.set(ylabel="digit", xlabel="neuron")
 for name, matrix in (("first", first), ("last", last)):
     zeros = (matrix == 0).float().mean()
     print(f"{name} layer: {matrix.numel():,} weights, {zeros:.0%} are zero")
@@ -264,15 +257,17 @@ print(f"one image of {len(test.labels)} is {100 / len(test.labels):.2f} %")
 # ## The same in two lines
 #
 # `pnbx.train` is this loop with everything that a long training needs: checkpoints that
-# survive a crash, logs, a learning rate that falls, a seed that makes runs repeatable. A
-# *configuration* says what to train. On the command line it is `pnbx-snn train digits`.
+# survive a crash, logs, a seed that makes runs repeatable. (It can also shift the images
+# a little, so that they are never twice the same. That pays off in long trainings, and
+# `"max_shift": 0` leaves it out here.) A *configuration* says what to train. On the
+# command line it is `pnbx-snn train digits`.
 
 # %%
 config = make_config(
     {
         "data": {"name": "digits", "part": "train"},
         "model": {"hidden": [128], "num_steps": 8},
-        "train": {"epochs": 15, "rate_target": 0.15},
+        "train": {"epochs": 15, "rate_target": 0.15, "rate_weight": 20.0, "max_shift": 0},
     }
 )
 result = pnbx.train(config, Path(tempfile.mkdtemp()) / "run")

@@ -199,13 +199,15 @@ with torch.no_grad():
     z, v = layer.neuron.trace(current.expand(program.num_steps, -1, -1))
 moved = np.argwhere(fired != z.numpy())
 print(f"{len(moved)} of {fired.size:,} spikes differ")
+step, image, neuron = moved[0]
+ax = plot.raster(z, fired, sample=image, title=f"image {image}, network and program")
 
 # %% [markdown]
-# A recording has the membrane *after* the reset. What decides is the membrane before it:
-# decay what was left one step earlier, and add the input.
+# The rings mark the spikes that only one of the two has. Why did they move? A recording
+# has the membrane *after* the reset. What decides is the membrane before it: decay what
+# was left one step earlier, and add the input.
 
 # %%
-step, image, neuron = moved[0]
 left_over = np.r_[0, recording.variables["lif1.v"][:-1, image, neuron]]
 constant = (n[image, neuron] << lif.shift) + lif.bias[neuron]
 whole = decay(left_over.astype(np.int64), lif.decay[neuron]) + constant
@@ -220,7 +222,7 @@ axes[0].plot(real, "o--", label="network", **ring)
 axes[0].plot(whole, ".-", color=plot.INK, label="program")
 axes[0].axhline(lif.threshold[neuron], color=plot.QUIET, linestyle=":", label="threshold")
 axes[0].set(ylabel="membrane before reset", title=f"image {image}, neuron {neuron}")
-axes[0].legend(frameon=False)
+axes[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 axes[1].plot(z[:, image, neuron], "o", markersize=9, **ring)
 axes[1].plot(fired[:, image, neuron], ".", color=plot.INK)
 axes[1].set(xlabel="step", ylabel="spike", yticks=(0, 1))

@@ -93,7 +93,7 @@ for number, tau in enumerate(-1 / ssm.eigenvalue().log()):
 ax.set(
     xlabel="step", ylabel="state (largest is 1)", title="one signal, six time constants"
 )
-ax.legend(frameon=False, fontsize="small")
+ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 # %% [markdown]
 # **What to see.** The light curves forget quickly, the dark ones slowly. Read all six at

@@ -83,6 +83,8 @@ def use(*, small: bool = False) -> Iterator[None]:
     mpl = needed("matplotlib", "a picture")
     with mpl.rc_context(settings(small=small)):
         yield
+        interactive = mpl.is_interactive()
+    mpl.interactive(interactive)  # a notebook's backend turns it on with its first figure, which may be drawn here
 
 
 @contextmanager
