@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 3. Train a ternary classifier
 #
-# A network learns to read handwritten digits. Its neurons are those of chapter 1, and each of its weights is -1, 0 or
-# 1. You see the training loop with nothing hidden, what such weights look like, and what they cost in accuracy. At the
-#    end the same is done in two lines.
+# A network learns to read handwritten digits. Its neurons are those of chapter 1, and
+# each of its weights is -1, 0 or
+# 1. You see the training loop with nothing hidden, what such weights look like, and what
+#    they cost in accuracy. At the end the same is done in two lines.
 #
 # You need chapters 1 and 2, and what a training loop in PyTorch looks like.
 
@@ -27,13 +28,17 @@ torch.set_num_threads(1)  # small matrices: more threads would wait for each oth
 # %% [markdown]
 # ## The data
 #
-# The 1,797 digits that come with scikit-learn are images of 8 x 8 pixels. They are split in three parts. The network
-# learns from the first, *train*. You look at *validation* as often as you like, to choose settings. *Test* is for one
-# last measurement, because whoever chooses by the test images fools himself.
+# The 1,797 digits that come with scikit-learn are images of 8 x 8 pixels. They are split
+# in three parts. The network learns from the first, *train*. You look at *validation* as
+# often as you like, to choose settings. *Test* is for one last measurement, because
+# whoever chooses by the test images fools himself.
 
 # %%
-train, validation, test = (load_digits_split(part=part) for part in ("train", "validation", "test"))
-print(f"train {len(train.labels):,}, validation {len(validation.labels)}, test {len(test.labels)} images")
+train = load_digits_split(part="train")
+validation = load_digits_split(part="validation")
+test = load_digits_split(part="test")
+for name, split in (("train", train), ("validation", validation), ("test", test)):
+    print(f"{name:<11}{len(split.labels):6,} images")
 figure, axes = plt.subplots(1, 10, figsize=(9, 1.2), layout="constrained")
 for digit, ax in enumerate(axes):
     ax.imshow(train.images[train.labels == digit][0].reshape(8, 8), cmap="Greys")
@@ -42,17 +47,21 @@ for digit, ax in enumerate(axes):
 # %% [markdown]
 # ## Weights of three values
 #
-# A layer computes a *weighted sum*: each input times a weight, all added up. With weights of -1, 0 and 1 nothing is
-# multiplied. An input is added, subtracted or left out. And if the inputs are spikes, most of them are left out too.
+# A layer computes a *weighted sum*: each input times a weight, all added up. With weights
+# of -1, 0 and 1 nothing is multiplied. An input is added, subtracted or left out. And if
+# the inputs are spikes, most of them are left out too.
 #
-# How can such a weight learn? A small step of the optimizer would never get from 0 to 1. So a *latent* matrix of
-# ordinary numbers stands behind it. Forward, it is rounded:
+# How can such a weight learn? A small step of the optimizer would never get from 0 to 1.
+# So a *latent* matrix of ordinary numbers stands behind it. Forward, it is rounded:
 #
-# $$ \gamma = \text{mean}\,|W|, \qquad \tilde W = \text{clip}(\text{round}(W / \gamma), -1, 1). $$
+# $$
+# \gamma = \text{mean}\,|W|, \qquad \tilde W = \text{clip}(\text{round}(W/\gamma), -1, 1).
+# $$
 #
-# Backward, the gradient goes to the latent matrix as if nothing had been rounded. That is the *straight-through
-# estimator*, the same kind of white lie as the surrogate of a spike. The one number $\gamma$ (gamma) scales the whole
-# sum. `pnbx.BitLinear` does all of this.
+# Backward, the gradient goes to the latent matrix as if nothing had been rounded. That is
+# the *straight-through estimator*, the same kind of white lie as the surrogate of a
+# spike. The one number $\gamma$ (gamma) scales the whole sum. `pnbx.BitLinear` does all
+# of this.
 
 # %%
 torch.manual_seed(0)
@@ -68,13 +77,14 @@ print(f"gamma {gamma:.3f}: a weight survives where it is larger than half of tha
 # Two matrices, with a layer of spiking neurons between them:
 #
 # 1. The image is shown for 8 steps as a constant current (*direct*, chapter 2).
-# 2. `BitLinear` makes 128 sums of it. Its input is not spikes but shades, so it is rounded to 8-bit integers;
-#    `calibrate_input` measures once how large the pixels are.
-# 3. `BatchNorm1d` brings the sums to a common size, neuron by neuron. Without it a layer may be dead or saturated. It
-#    costs nothing in the end: chapter 4 folds it into the thresholds.
+# 2. `BitLinear` makes 128 sums of it. Its input is not spikes but shades, so it is
+#    rounded to 8-bit integers; `calibrate_input` measures once how large the pixels are.
+# 3. `BatchNorm1d` brings the sums to a common size, neuron by neuron. Without it a layer
+#    may be dead or saturated. It costs nothing in the end: chapter 4 folds it into the
+#    thresholds.
 # 4. `LIF` makes spikes.
-# 5. A second `BitLinear` turns the *mean* of the spikes over time into ten numbers, one for each digit, the *logits*.
-#    The largest one is the answer.
+# 5. A second `BitLinear` turns the *mean* of the spikes over time into ten numbers, one
+#    for each digit, the *logits*. The largest one is the answer.
 
 
 # %%
@@ -83,10 +93,14 @@ class Net(nn.Module):
 
     def __init__(self, ternary=True):
         super().__init__()
-        self.fc1 = pnbx.BitLinear(64, 128, input_range="int8") if ternary else nn.Linear(64, 128, bias=False)
+        if ternary:
+            self.fc1 = pnbx.BitLinear(64, 128, input_range="int8")
+            self.fc2 = pnbx.BitLinear(128, 10)
+        else:
+            self.fc1 = nn.Linear(64, 128, bias=False)
+            self.fc2 = nn.Linear(128, 10, bias=False)
         self.norm = nn.BatchNorm1d(128)
         self.lif = pnbx.LIF(beta=0.9)
-        self.fc2 = pnbx.BitLinear(128, 10) if ternary else nn.Linear(128, 10, bias=False)
 
     def forward(self, images, num_steps=8):
         """Return logits [B, 10] and spikes [T, B, 128]."""
@@ -98,10 +112,12 @@ class Net(nn.Module):
 # %% [markdown]
 # ## The training loop
 #
-# This is an ordinary PyTorch loop. Two things are worth a look. PyTorch unrolls the 8 steps and sends the gradient back
-# through all of them; this is *backpropagation through time*. And `rate_penalty` is a second wish beside a small error:
-# it pulls the mean firing rate to 0.15, so that the layer is neither dead nor saturated. The learning rate falls along
-# a cosine, because ternary weights that are still jumping between 0 and 1 at the end make a noisy network.
+# This is an ordinary PyTorch loop. Two things are worth a look. PyTorch unrolls the 8
+# steps and sends the gradient back through all of them; this is *backpropagation through
+# time*. And `rate_penalty` is a second wish beside a small error: it pulls the mean
+# firing rate to 0.15, so that the layer is neither dead nor saturated. The learning rate
+# falls along a cosine, because ternary weights that are still jumping between 0 and 1 at
+# the end make a noisy network.
 
 
 # %%
@@ -125,7 +141,8 @@ def fit(net, num_epochs=15, target=0.15, weight=20.0, seed=0):
         losses, right, rates = [], 0, []
         for batch in torch.randperm(len(train.images), generator=order).split(64):
             logits, spikes = net(train.images[batch])
-            loss = cross_entropy(logits, train.labels[batch]) + weight * rate_penalty([spikes], target=target)
+            loss = cross_entropy(logits, train.labels[batch])
+            loss = loss + weight * rate_penalty([spikes], target=target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -151,9 +168,10 @@ rows = fit(net)
 ax = plot.training(rows)
 
 # %% [markdown]
-# **What to see.** The loss falls, the accuracy on the training images rises, and the one on the validation images
-# follows. Where the two part, the network learns its images by heart (*overfitting*). The firing rate falls towards the
-# wish, but not all the way, because the loss weighs two wishes.
+# **What to see.** The loss falls, the accuracy on the training images rises, and the one
+# on the validation images follows. Where the two part, the network learns its images by
+# heart (*overfitting*). The firing rate falls towards the wish, but not all the way,
+# because the loss weighs two wishes.
 
 # %% [markdown]
 # ## Look at its spikes
@@ -169,49 +187,49 @@ for ax, digit in zip(axes, (0, 1, 7), strict=True):
     plot.raster(spikes[:, shown], title=f"a {digit}", ax=ax)
 
 # %% [markdown]
-# **What to see.** Each digit wakes other neurons. Some fire in the first step, others later, and once a neuron has
-# begun, it repeats at a regular interval: the current is constant. So the pattern of *who* fires, and how often, is the
-# answer.
+# **What to see.** Each digit wakes other neurons. Some fire in the first step, others
+# later, and once a neuron has begun, it repeats at a regular interval: the current is
+# constant. So the pattern of *who* fires, and how often, is the answer.
 
 # %% [markdown]
 # ## Look at its weights
 #
-# A ternary matrix is a *mosaic* of three colours. Each neuron of the first layer has 64 weights, one for each pixel, so
-# its row of the matrix is an image. Below it is the mean of the 20 training images that excite this neuron most.
-
+# A ternary matrix is a *mosaic* of three colours. Each neuron of the first layer has 64
+# weights, one for each pixel, so its row of the matrix is an image. Below it is the mean
+# of the 20 training images that excite this neuron most.
 
 # %%
-def mosaic(ax, matrix, title):
-    """Draw a ternary matrix: dark is 1, white is 0, red is -1."""
-    ax.imshow(matrix, cmap=plt.matplotlib.colors.ListedColormap([plot.ACCENT, "white", plot.INK]), vmin=-1, vmax=1)
-    ax.set(xticks=[], yticks=[], title=title)
-    ax.title.set_fontsize("small")
-
-
 first, last = (layer.ternary_weight().float() for layer in (net.fc1, net.fc2))
 sums = train.images @ first.T  # [images, neurons]
 figure, axes = plt.subplots(2, 8, figsize=(9, 2.6), layout="constrained")
 for neuron, (top, bottom) in enumerate(axes.T):
-    mosaic(top, first[neuron].reshape(8, 8), f"neuron {neuron}")
-    bottom.imshow(train.images[sums[:, neuron].topk(20).indices].mean(dim=0).reshape(8, 8), cmap="Greys")
+    plot.weights(first[neuron].reshape(8, 8), ax=top)
+    top.set(xticks=[], yticks=[], xlabel="", ylabel="", aspect="equal")
+    top.get_legend().remove()
+    top.set_title(f"neuron {neuron}", fontsize="small")
+    liked = train.images[sums[:, neuron].topk(20).indices]
+    bottom.imshow(liked.mean(dim=0).reshape(8, 8), cmap="Greys")
     bottom.set(xticks=[], yticks=[])
-figure, ax = plt.subplots(figsize=(9, 1.5), layout="constrained")
-mosaic(ax, last, "last layer: 10 digits x 128 neurons")
-ax.set(yticks=range(0, 10, 3), ylabel="digit", xlabel="neuron")
+figure, ax = plt.subplots(figsize=(9, 1.9), layout="constrained")
+plot.weights(last, title="last layer", ax=ax)
+ax.set(ylabel="digit", xlabel="neuron")
 for name, matrix in (("first", first), ("last", last)):
-    print(f"{name} layer: {matrix.numel():,} weights, {(matrix == 0).float().mean():.0%} are zero")
+    zeros = (matrix == 0).float().mean()
+    print(f"{name} layer: {matrix.numel():,} weights, {zeros:.0%} are zero")
 
 # %% [markdown]
-# **What to see.** A neuron of the first layer likes ink where its mosaic is dark and dislikes it where it is red.
-# Compare a mosaic with the image below it: ink gathers on the dark squares and avoids the red ones. At the left and
-# right border there is hardly ever ink, so the weights there mean nothing. In the last picture, a column is what one
+# **What to see.** A neuron of the first layer likes ink where its mosaic is dark and
+# dislikes it where it is red. Compare a mosaic with the image below it: ink gathers on
+# the dark squares and avoids the red ones. At the left and right border there is hardly
+# ever ink, so the weights there mean nothing. In the last picture, a column is what one
 # neuron says about the ten digits: for some, against others.
 
 # %% [markdown]
 # ## What ternary weights cost
 #
-# The same network with ordinary weights of 32 bits (*fp32*), the same loop, three seeds each. A *seed* fixes the random
-# numbers at the start. One run proves little: look at how far the seeds are apart.
+# The same network with ordinary weights of 32 bits (*fp32*), the same loop, three seeds
+# each. A *seed* fixes the random numbers at the start. One run proves little: look at how
+# far the seeds are apart.
 
 # %%
 results = {}
@@ -223,48 +241,52 @@ for ternary in (False, True):
         candidate = Net(ternary)
         fit(candidate, seed=seed)
         results[name].append(100 * accuracy(candidate, test))
-num_weights = 64 * 128 + 128 * 10
 for name, bits in (("fp32", 32), ("ternary", 2)):
     found = ", ".join(f"{value:.1f} %" for value in results[name])
-    mean = sum(results[name]) / 3
-    print(f"{name:<8} test accuracy {found}, mean {mean:.1f} %; weights take {num_weights * bits // 8:,} bytes")
+    print(f"{name:<8} test accuracy {found}, mean {sum(results[name]) / 3:.1f} %")
+    print(f"         weights take {(64 * 128 + 128 * 10) * bits // 8:,} bytes")
 print(f"one image of {len(test.labels)} is {100 / len(test.labels):.2f} %")
 
 # %% [markdown]
-# **What to see.** Compare the difference between the two means with the spread within a row: three seeds of this size
-# tell little more than that the two are close. Ternary weights take a sixteenth of the memory and need no
-# multiplications. On harder tasks they usually cost some accuracy, and a wider layer can earn it back.
+# **What to see.** Compare the difference between the two means with the spread within a
+# row: three seeds of this size tell little more than that the two are close. Ternary
+# weights take a sixteenth of the memory and need no multiplications. On harder tasks they
+# usually cost some accuracy, and a wider layer can earn it back.
 
 # %% [markdown]
 # ## The same in two lines
 #
-# `pnbx.train` is this loop with everything that a long training needs: checkpoints that survive a crash, logs, a
-# learning rate that falls, a seed that makes runs repeatable. A *configuration* says what to train. On the command line
-# it is `pnbx-snn train digits`.
+# `pnbx.train` is this loop with everything that a long training needs: checkpoints that
+# survive a crash, logs, a seed that makes runs repeatable. (It can also shift the images
+# a little, so that they are never twice the same. That pays off in long trainings, and
+# `"max_shift": 0` leaves it out here.) A *configuration* says what to train. On the
+# command line it is `pnbx-snn train digits`.
 
 # %%
 config = make_config(
     {
         "data": {"name": "digits", "part": "train"},
         "model": {"hidden": [128], "num_steps": 8},
-        "train": {"epochs": 15, "rate_target": 0.15},
+        "train": {"epochs": 15, "rate_target": 0.15, "rate_weight": 20.0, "max_shift": 0},
     }
 )
 result = pnbx.train(config, Path(tempfile.mkdtemp()) / "run")
 print(result.model)
-print(f"test accuracy {pnbx.evaluate(result.model, test)['accuracy']:.1%}")
+print(f"validation accuracy {pnbx.evaluate(result.model, validation)['accuracy']:.1%}")
 
 # %% [markdown]
 # ## What you know now
 #
-# - Ternary weights have latent weights behind them. Rounding is bridged by a straight-through gradient.
+# - Ternary weights have latent weights behind them. Rounding is bridged by a
+#   straight-through gradient.
 # - BatchNorm and a rate penalty hold a layer between dead and saturated.
 # - The loop is ordinary PyTorch, and time is one more axis of the tensors.
 
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** The network was trained with 8 steps. How well does it answer after 1, 2, 4, 8, 16 and 32 steps?
+# **Exercise 1.** The network was trained with 8 steps. How well does it answer after 1,
+# 2, 4, 8, 16 and 32 steps?
 
 # %% tags=["hide-cell"]
 net.eval()
@@ -272,20 +294,22 @@ for num_steps in (1, 2, 4, 8, 16, 32):
     with torch.no_grad():
         logits, spikes = net(validation.images, num_steps)
     right = (logits.argmax(dim=1) == validation.labels).float().mean()
-    print(f"{num_steps:2d} steps: accuracy {right:.1%}, {spikes.sum() / len(validation.labels):5.0f} spikes an image")
+    count = spikes.sum() / len(validation.labels)
+    print(f"{num_steps:2d} steps: accuracy {right:.1%}, {count:5.0f} spikes an image")
 
 # %% [markdown]
 # <details><summary>Answer 1 in words</summary>
 #
-# The number of spikes, and so the energy on a chip, grows in proportion to the steps. The accuracy does not: most of
-# the answer is there after the first step, because the image is the same in all of them and the strongest currents pass
-# the threshold at once. For an input that does not change, few steps suffice. Chapter 6 has inputs that do change.
+# The number of spikes, and so the energy on a chip, grows in proportion to the steps. The
+# accuracy does not: most of the answer is there after the first step, because the image
+# is the same in all of them and the strongest currents pass the threshold at once. For an
+# input that does not change, few steps suffice. Chapter 6 has inputs that do change.
 #
 # </details>
 
 # %% [markdown]
-# **Exercise 2.** Replace BatchNorm by `nn.Identity()`. What happens to the accuracy and to the firing rate? Look at a
-# raster.
+# **Exercise 2.** Replace BatchNorm by `nn.Identity()`. What happens to the accuracy? Look
+# at a raster.
 
 # %% tags=["hide-cell"]
 torch.manual_seed(0)
@@ -293,39 +317,43 @@ bare = Net()
 bare.norm = nn.Identity()
 rows = fit(bare)
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-for ax, (name, candidate) in zip(axes, {"with BatchNorm": net, "without": bare}.items(), strict=True):
+candidates = {"with BatchNorm": net, "without": bare}
+for ax, (name, candidate) in zip(axes, candidates.items(), strict=True):
     with torch.no_grad():
         _, spikes = candidate(validation.images)
-    silent = (spikes.sum(dim=0) == 0).float().mean()  # of the neurons, averaged over the images
     plot.raster(spikes[:, 0], title=name, ax=ax)
     ax.title.set_fontsize("small")
-    print(f"{name:<14} validation accuracy {accuracy(candidate, validation):.1%}, {silent:.0%} silent for an image")
+    print(f"{name:<14} validation accuracy {accuracy(candidate, validation):.1%}")
 
 # %% [markdown]
 # <details><summary>Answer 2 in words</summary>
 #
-# BatchNorm gives every neuron a scale and an offset of its own. Without it, all 128 neurons share one gamma, and their
-# current is zero for an empty image. The layer can say less, which the printed accuracies show. In the raster, more
-# neurons share one rhythm. With every further layer this gets worse, as in the dead network of chapter 2.
+# BatchNorm gives every neuron a scale and an offset of its own. Without it, all 128
+# neurons share one gamma, and their current is zero for an empty image. The layer can say
+# less, which the printed accuracies show. In the raster, more neurons share one rhythm.
+# With every further layer this gets worse, as in the dead network of chapter 2.
 #
 # </details>
 
 # %% [markdown]
-# **Exercise 3.** Spikes cost energy. Train with the targets 0.02, 0.05 and 0.15 of the rate penalty, with a weight of
-# 200. What does a sparse network lose?
+# **Exercise 3.** Spikes cost energy. Call `fit` with `weight=200.0` and a `target` of
+# 0.02, of 0.05 and of 0.15. What does a sparse network lose?
 
 # %% tags=["hide-cell"]
 for target in (0.02, 0.05, 0.15):
     torch.manual_seed(0)
     sparse = Net()
     rows = fit(sparse, target=target, weight=200.0)
-    print(f"target {target:.2f}: rate {rows[-1]['firing_rate']:.3f}, accuracy {rows[-1]['accuracy_validation']:.1%}")
+    last = rows[-1]
+    print(f"target {target}: rate {last['firing_rate']:.1%}", end=", ")
+    print(f"accuracy {last['accuracy_validation']:.1%}")
 
 # %% [markdown]
 # <details><summary>Answer 3 in words</summary>
 #
-# The rate moves towards its target, and the accuracy changes much less than the number of spikes. The rate is thus a
-# knob between energy and accuracy, and where to set it depends on what the network is for.
+# The rate moves towards its target, and the accuracy changes much less than the number of
+# spikes. The rate is thus a knob between energy and accuracy, and where to set it depends
+# on what the network is for.
 #
 # </details>
 

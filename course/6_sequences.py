@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 6. Sequences: state-space memory, fast weights, homeostasis
 #
-# Until now the input stood still. Speech, sensors and video do not: what matters is what came *before*. A LIF neuron
-# with `beta = 0.9` has forgotten nearly everything after 20 steps. This chapter adds three things that the network
-# PNB-X of this package is made of:
+# Until now the input stood still. Speech, sensors and video do not: what matters is what
+# came *before*. A LIF neuron with `beta = 0.9` has forgotten nearly everything after 20
+# steps. This chapter adds three things that the network PNB-X of this package is made of:
 #
 # - a *state-space memory*, which remembers over many steps,
 # - *fast weights*, which remember what followed what,
@@ -31,14 +31,17 @@ torch.set_num_threads(1)  # small matrices: more threads would wait for each oth
 # %% [markdown]
 # ## A task that needs memory
 #
-# Two signals, A and B, each once, somewhere in a stream of noise, and between them a pause. The question comes at the
-# end: was it A and then B, or B and then A? Whoever only counts spikes cannot know: both orders have the same spikes,
-# only at other times.
+# Two signals, A and B, each once, somewhere in a stream of noise, and between them a
+# pause. The question comes at the end: was it A and then B, or B and then A? Whoever only
+# counts spikes cannot know: both orders have the same spikes, only at other times.
 
 
 # %%
 def samples(number, generator, num_steps=40, gaps=(10, 22)):
-    """Return spikes [T, B, 8] and labels [B]: 0 where A (lines 0 to 3) comes first, 1 where B (lines 4 to 7) does."""
+    """Return spikes [T, B, 8] and labels [B]: 0 where A comes first, 1 where B does.
+
+    A is a spike on lines 0 to 3, B on lines 4 to 7, each for two steps.
+    """
     x = (torch.rand(num_steps, number, 8, generator=generator) < 0.03).float()
     labels = torch.randint(0, 2, (number,), generator=generator)
     first = torch.randint(2, 10, (number,), generator=generator)
@@ -62,13 +65,14 @@ axes[0].set_ylabel("input line")
 # %% [markdown]
 # ## State-space memory
 #
-# Take many leaky integrators, without threshold and without reset, and give each a time constant of its own, from 2
-# steps to 60:
+# Take many leaky integrators, without threshold and without reset, and give each a time
+# constant of its own, from 2 steps to 60:
 #
 # $$ s_t = \lambda\, s_{t-1} + (1 - \lambda)\, u_t. $$
 #
-# Here $u$ is a weighted sum of the input, and $\lambda$ differs from state to state. This is a diagonal *state-space
-# model* (SSM). Here are six such states, which hear one short signal.
+# Here $u$ is a weighted sum of the input, and $\lambda$ differs from state to state. This
+# is a diagonal *state-space model* (SSM). Here are six such states, which hear one short
+# signal.
 
 # %%
 torch.manual_seed(0)
@@ -81,43 +85,57 @@ for step in signal:
     states.append(state.s[0].abs())
 states = torch.stack(states).detach()  # [T, 6]
 
-fig, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
+figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
 for number, tau in enumerate(-1 / ssm.eigenvalue().log()):
-    ax.plot(
-        states[:, number] / states[:, number].max(), color=str(0.75 - 0.15 * number), label=f"tau = {tau:.0f} steps"
-    )
-ax.set(xlabel="step", ylabel="state (largest is 1)", title="one signal at step 5, six time constants")
-ax.legend(frameon=False, fontsize="small")
+    shade = str(0.75 - 0.15 * number)
+    curve = states[:, number] / states[:, number].max()
+    ax.plot(curve, color=shade, label=f"tau = {tau:.0f} steps")
+ax.set(
+    xlabel="step", ylabel="state (largest is 1)", title="one signal, six time constants"
+)
+ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 # %% [markdown]
-# **What to see.** The light curves forget quickly, the dark ones slowly. Read all six at one moment, and you know not
-# only *that* there was a signal, but also how long ago. That is a clock made of leaks.
+# **What to see.** The light curves forget quickly, the dark ones slowly. Read all six at
+# one moment, and you know not only *that* there was a signal, but also how long ago. That
+# is a clock made of leaks.
 #
-# PNB-X uses a *selective* one: $\lambda$ is no constant but depends on the input of the step. So the network can decide
-# what to hold and when to forget, and it learns that decision.
+# PNB-X uses a *selective* one: $\lambda$ is no constant but depends on the input of the
+# step. So the network can decide what to hold and when to forget, and it learns that
+# decision.
 
 # %% [markdown]
 # ## Train with memory and without
 #
-# `PNBX` is the network: an encoder makes spikes, a *block* of neurons hears them and its memories, and a read-out
-# counts the spikes of the block. Each memory can be switched off. Two networks learn the task, one with nothing but its
-# LIF neurons and one with a state-space memory. `quantize=True` means: learn with the numbers that the compiled program
-# will have. `model.adapt` lets homeostasis act; it comes below.
+# `PNBX` is the network: an encoder makes spikes, a *block* of neurons hears them and its
+# memories, and a read-out counts the spikes of the block. Each memory can be switched
+# off. Two networks learn the task, one with nothing but its LIF neurons and one with a
+# state-space memory. `quantize=True` means: learn with the numbers that the compiled
+# program will have. `model.adapt` lets homeostasis act; it comes below.
 
 # %%
 NOTHING = {"ssm": "none", "rnn": "none", "fast_weights": "none", "hippocampus": "none"}
 
 
 def fit(num_epochs=8, **memory):
-    """Train a PNB-X network on the task; return it and its accuracy on the test samples after each epoch."""
+    """Train a network on the task; return it and its test accuracy after each epoch."""
     torch.manual_seed(0)
-    sizes = {"in_features": 8, "num_classes": 2, "num_steps": 40, "d_hidden": 64, "d_ssm": 16}
     model = pnbx.PNBX(
-        **sizes, tau_max=50.0, norm="affine", input_range="spikes", quantize=True, **{**NOTHING, **memory}
+        in_features=8,
+        num_classes=2,
+        num_steps=40,
+        d_hidden=64,
+        d_ssm=16,
+        input_range="spikes",
+        norm="affine",
+        tau_max=50.0,
+        quantize=True,
+        **{**NOTHING, **memory},
     )
     model.calibrate(x.transpose(0, 1))
     optimizer = torch.optim.Adam(model.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=num_epochs * 16)
+    updates = num_epochs * 16
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=updates)
     curve = []
     for _ in range(num_epochs):
         model.train()
@@ -143,7 +161,7 @@ def accuracy(model, x, labels):
 _, without = fit()
 model, curve = fit(ssm="selective")
 
-fig, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
+figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
 epochs = range(1, len(curve) + 1)
 ax.plot(epochs, curve, "o-", color=plot.INK, label="with state-space memory")
 ax.plot(epochs, without, "s--", color=plot.ACCENT, label="LIF neurons only")
@@ -154,13 +172,15 @@ print(f"without memory {without[-1]:.1%}, with memory {curve[-1]:.1%}")
 assert without[-1] < 0.65 < 0.9 < curve[-1]
 
 # %% [markdown]
-# **What to see.** The network without memory guesses, however long it trains. It is not too small, it lacks the past:
-# when the second signal comes, nothing of the first is left. The other one learns the order.
+# **What to see.** The network without memory guesses from the first epoch to the last. It
+# is not too small, it lacks the past: when the second signal comes, nothing of the first
+# is left. The other one learns the order.
 
 # %% [markdown]
 # ## Look inside
 #
-# What do the 16 states do in the two samples from above? And what do the neurons make of it?
+# What do the 16 states do in the two samples from above? And what do the neurons make of
+# it?
 
 # %%
 with torch.no_grad():
@@ -170,35 +190,40 @@ with torch.no_grad():
         _, state = model.blocks[0].ssm.step(step, state)
         rows.append(state.s)
     states = torch.stack(rows)  # [T, 2, 16]
-figure, axes = plt.subplots(2, 2, figsize=(9, 5), sharex=True, sharey="row", layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(9, 5), sharex=True, layout="constrained")
+limit = states.abs().max()
+colors = {"cmap": "PuOr", "vmin": -limit, "vmax": limit, "aspect": "auto"}
 for column, name in enumerate(("A, then B", "B, then A")):
-    limit = states.abs().max()
-    drawn = axes[0, column].imshow(states[:, column].T, aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
+    drawn = axes[0, column].imshow(states[:, column].T, **colors)
     axes[0, column].set_title(name)
     plot.raster(output.spikes[1][:, column], ax=axes[1, column], title="block")
     axes[1, column].set_ylabel("")
+    axes[0, column].set_yticks(range(0, 16, 5))
 axes[0, 0].set_ylabel("state")
-axes[0, 0].set_yticks(range(0, 16, 5))
 axes[1, 0].set_ylabel("neuron")
 figure.colorbar(drawn, ax=axes[0], label="value of the state")
 
 # %% [markdown]
-# **What to see.** Upper row: the first signal switches some states on or off, other ones for A than for B, and they
-# stay so through the pause. That is the memory. Lower row: the neurons hear these states, so during the pause other
-# neurons fire on the left than on the right.
+# **What to see.** Upper row: the first signal switches some states on or off, other ones
+# for A than for B, and they stay so through the pause. That is the memory. Lower row: the
+# neurons hear these states, so during the pause other neurons fire on the left than on
+# the right.
 
 # %% [markdown]
 # ## Compile it, and let it run
 #
-# The program of a network with memory has more operations, but the promises are those of chapter 4. And it can
-# *stream*: one step in, one step out, with a state of constant size. A sample needs no end.
+# The program of a network with memory has more operations, but the promises are those of
+# chapter 4. And it can *stream*: one step in, one step out, with a state of constant
+# size. A sample needs no end.
 
 # %%
 program = neuromorphic.compile(model, num_steps=40)
 agreement = measure_agreement(model, program, x_test, labels_test)
-comparison, _, _ = neuromorphic.verify(program, x_test.numpy().astype(np.int8), "native")
-print(f"{len(program.ops)} operations, labels equal to the network's: {agreement['labels_equal']:.1%}")
-print(f"native against NumPy: {comparison.spikes_different} of {comparison.spikes_compared:,} spikes differ")
+found, _, _ = neuromorphic.verify(program, x_test.numpy().astype(np.int8), "native")
+print(f"{len(program.ops)} operations")
+print(f"labels equal to the network's: {agreement['labels_equal']:.1%}")
+print(f"native differs in {found.spikes_different} of {found.spikes_compared:,} spikes")
+assert found.equal
 
 # %%
 network = NativeNetwork(program)
@@ -206,68 +231,77 @@ figure, ax = plt.subplots(figsize=(8, 2.8), layout="constrained")
 for sample, style in zip(shown, ("-", "--"), strict=True):
     network.reset()
     sums = []
-    for step in x_test[:, sample].numpy().astype(np.int32):  # one step at a time, as from a sensor
-        sums.append(network.step(step[None])[0].copy())
+    for step in (
+        x_test[:, [sample]].numpy().astype(np.int32)
+    ):  # one by one, as from a sensor
+        sums.append(network.step(step)[0].copy())
     name = ("A, then B", "B, then A")[int(labels_test[sample])]
     ax.plot(np.diff(sums, axis=1)[:, 0] / 1e6, style, color=plot.INK, label=name)
 ax.axhline(0, color=plot.QUIET, linewidth=0.8)
-ax.set(
-    xlabel="step", ylabel="for B first, minus\nfor A first (millions)", title="the answer grows while the stream runs"
-)
+ax.set(xlabel="step", ylabel="for B first, minus\nfor A first (millions)")
 ax.legend(frameon=False)
 print(f"state: {network.state_bytes:,} bytes, before the first step and after the last")
 
 # %% [markdown]
-# **What to see.** The curves part at the *first* signal. From then on the network votes, step by step, for the signal
-# that it remembers, and the sign at the end is the answer. Nobody told it to do so: the training found this way of
-# solving the task. Nothing had to be stored but the state, whose size is printed.
+# **What to see.** The curves part at the *first* signal. From then on the network votes,
+# step by step, for the signal that it remembers, and the sign at the end is the answer.
+# Nobody told it to do so: the training found this way of solving the task. Nothing had to
+# be stored but the state, whose size is printed.
 
 # %% [markdown]
 # ## Fast weights: what followed what
 #
-# An ordinary weight is learned over thousands of samples. A *fast weight* is written while the network runs, in one
-# step, by the activity itself. It is a small matrix $F$. In every step the present pattern $k_t$ is tied to the one
-# before it, and everything fades a little:
+# An ordinary weight is learned over thousands of samples. A *fast weight* is written
+# while the network runs, in one step, by the activity itself. It is a small matrix $F$.
+# In every step the present pattern $k_t$ is tied to the one before it, and everything
+# fades a little:
 #
 # $$ F_t = \lambda F_{t-1} + \eta\, k_t k_{t-1}^\top. $$
 #
-# Later, $F k$ gives back what followed the pattern $k$ the last time. Below, six random patterns are shown in a row,
-# once. Then each is shown again, alone, and we ask the matrix.
+# Later, $F k$ gives back what followed the pattern $k$ the last time. Below, six random
+# patterns are shown in a row, once. Then each is shown again, alone, and we ask the
+# matrix.
 
 # %%
 generator = torch.Generator().manual_seed(0)
-patterns = torch.randint(0, 2, (6, 1, 64), generator=generator) * 2.0 - 1  # six keys of 64 values -1 or 1
+patterns = (
+    torch.randint(0, 2, (6, 1, 64), generator=generator) * 2.0 - 1
+)  # six, of -1 and 1
 decay, rate = 1 - 2**-5, 2**-4
 empty = torch.zeros(1, 64, 64), torch.zeros(1, 64)
 _, F, _ = hebbian_read(patterns, decay, rate, *empty)  # shown once, in a row
 
 recalled = (F[0] @ patterns[:, 0].T).T  # what each pattern recalls, [6, 64]
-likeness = cosine_similarity(recalled[:, None], patterns[:, 0][None], dim=2)  # 1: the same direction
+likeness = cosine_similarity(
+    recalled[:, None], patterns[:, 0][None], dim=2
+)  # 1: the same
 names = list("ABCDEF")
-fig, ax = plt.subplots(figsize=(4, 3.4), layout="constrained")
+figure, ax = plt.subplots(figsize=(4, 3.4), layout="constrained")
 drawn = ax.imshow(likeness, cmap="Blues", vmin=0, vmax=1)
 ax.set_xticks(range(6), names)
 ax.set_yticks(range(6), names)
 ax.set(xlabel="is it like this pattern?", ylabel="recalled by this pattern")
-fig.colorbar(drawn, label="cosine similarity")
+figure.colorbar(drawn, label="cosine similarity")
 for name, row in zip(names[:-1], likeness, strict=False):
     print(f"{name} recalls {names[int(row.argmax())]}")
 
 # %% [markdown]
-# **What to see.** The dark squares are one place right of the diagonal: A recalls B, B recalls C, and so on, after one
-# showing. F was the last and recalls nothing clear. No gradient was used. In PNB-X the patterns are not given: a
-# ternary matrix, trained as usual, makes them from the spikes.
+# **What to see.** The dark squares are one place right of the diagonal: A recalls B, B
+# recalls C, and so on, after one showing. F was the last and recalls nothing clear. No
+# gradient was used. In PNB-X the patterns are not given: a ternary matrix, trained as
+# usual, makes them from the spikes.
 
 # %% [markdown]
 # ## Homeostasis
 #
-# In a brain, *glia* cells look after the neurons. In this package `Glia` watch the firing rate of small groups of
-# neurons, the *domains*, and move their thresholds: too active, threshold up; too quiet, threshold down. It is the
-# controller of a heating, with a target of 18.8 % instead of 20 degrees. A controller that corrects by the error, by
-# its sum and by its change is called *PID*.
+# In a brain, *glia* cells look after the neurons. In this package `Glia` watch the firing
+# rate of small groups of neurons, the *domains*, and move their thresholds: too active,
+# threshold up; too quiet, threshold down. It is the controller of a heating, with a
+# target of 18.8 % instead of 20 degrees. A controller that corrects by the error, by its
+# sum and by its change is called *PID*.
 #
-# 64 neurons in four domains hear noise, two domains too little and two too much. At update 30 every other neuron of the
-# lower half loses its input, a *lesion*.
+# 64 neurons in four domains hear noise, two domains too little and two too much. At
+# update 30 every other neuron of the lower half loses its input, a *lesion*.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -277,11 +311,12 @@ glia = pnbx.Glia(64, adapt="always").eval()
 noise = pnbx.OUNoise(sigma=2.0, tau_steps=3.0)  # noise that remembers for three steps
 mean = torch.tensor([0.8, 6.0, 0.8, 6.0]).repeat_interleave(16)  # [64]
 lost = (torch.arange(64) < 32) & (torch.arange(64) % 2 == 1)
+shape = torch.empty(25, 16, 64)  # steps, samples, neurons
 at_rest = torch.full((4,), glia.target)  # the loop of an encoder, which is not there
 state, noise_state, rates, thresholds, pieces = None, None, [], [], []
 for update in range(num_updates):
-    random, noise_state = noise(torch.empty(25, 16, 64), noise_state, generator=generator)  # [T, B, N]
-    current = mean + random
+    random, noise_state = noise(shape, noise_state, generator=generator)
+    current = mean + random  # [T, B, N]
     if update >= lesion_at:
         current = current * ~lost
     threshold = glia.thresholds(neurons.threshold, "membrane")
@@ -302,106 +337,117 @@ axes[0].axhline(100 * glia.target, color=plot.ACCENT, linewidth=0.8)
 for ax in axes:
     ax.axvline(lesion_at, color=plot.QUIET)
 axes[0].set(
-    ylabel="firing rate, %", title="four domains; the grey line is the lesion, the red one the target", ylim=(0, 70)
+    ylabel="firing rate, %", title="vertical: the lesion; red: the target", ylim=(0, 70)
 )
 axes[0].legend(frameon=False, ncols=2)
-axes[1].set(xlabel="update of the glia (every 25 steps)", ylabel="threshold", yscale="log")
-for name, row in (
-    ("before the lesion", rates[lesion_at - 1]),
-    ("just after", rates[lesion_at]),
-    ("at the end", rates[-1]),
-):
-    print(f"{name:<18}", "  ".join(f"{rate:6.1%}" for rate in row))
+axes[1].set(xlabel="update (every 25 steps)", ylabel="threshold", yscale="log")
+moments = {
+    "before": lesion_at - 1,
+    "just after": lesion_at,
+    "at the end": num_updates - 1,
+}
+for name, update in moments.items():
+    print(f"{name:<12}", "  ".join(f"{rate:6.1%}" for rate in rates[update]))
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), sharey=True, layout="constrained")
-for ax, update, name in zip(axes, (lesion_at - 1, lesion_at, num_updates - 1), ("before", "after", "end"), strict=True):
+for ax, (name, update) in zip(axes, moments.items(), strict=True):
     plot.raster(pieces[update], ax=ax)
     ax.set(title=f"{name}: {pieces[update].mean():.1%}", ylabel="")
 axes[0].set_ylabel("neuron")
 
 # %% [markdown]
-# **What to see.** All four domains begin somewhere and come to the target within some ten updates. After the lesion the
-# rate of the two damaged domains drops, and comes back. In the rasters every other row of the lower half has become
-# empty, and at the end the rows between them are denser: the survivors have taken over. Nobody told the glia what had
+# **What to see.** All four domains begin somewhere and come to the target within some ten
+# updates. After the lesion the rate of the two damaged domains drops, and comes back. In
+# the rasters every other row of the lower half has become empty, and at the end the rows
+# between them are denser: the survivors have taken over. Nobody told the glia what had
 # happened.
 
 # %% [markdown]
 # ## What you know now
 #
-# - A LIF neuron forgets within its time constant. States with many time constants remember, and a gate decides what.
+# - A LIF neuron forgets within its time constant. States with many time constants
+#   remember, and a gate decides what.
 # - Fast weights recall after one showing. They are state, not parameters.
 # - Homeostasis holds rates from outside the gradient.
 #
-# That is the end of the course. The guides say more about every part, and the gallery shows them at work.
+# That is the end of the course. The guides say more about every part, and the gallery
+# shows them at work.
 
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** The network was trained with 10 to 21 steps between the beginnings of A and B. How well does it answer
-# at other distances, from 2 steps to 480? Guess first, then use `samples` with more steps. Does the last figure of the
-# streaming section explain the result?
+# **Exercise 1.** The network was trained with 10 to 21 steps between the beginnings of A
+# and B. How well does it answer at other distances, from 2 steps to 480? Guess first,
+# then use `samples` with more steps. Does the figure of the streaming section explain the
+# result?
 
 # %% tags=["hide-cell"]
 for gap in (2, 5, 15, 30, 60, 120, 240, 480):
-    far, truth = samples(200, torch.Generator().manual_seed(1), num_steps=gap + 20, gaps=(gap, gap + 1))
+    again = torch.Generator().manual_seed(1)
+    far, truth = samples(200, again, num_steps=gap + 20, gaps=(gap, gap + 1))
     print(f"{gap:3d} steps apart: {accuracy(model, far, truth):.1%}")
 
 # %% [markdown]
 # <details><summary>Answer 1 in words</summary>
 #
-# One might expect it to fail at long distances. But it votes for the first signal as long as it remembers it, so a
-# longer pause only means more votes. What is hard for it is a *short* pause, which leaves it little time to vote. A
-# network shows what it has learned where you leave the range of its training.
+# One might expect it to fail at long distances. But it votes for the first signal as long
+# as it remembers it, so a longer pause only means more votes. What is hard for it is a
+# *short* pause, which leaves it little time to vote. A network shows what it has learned
+# where you leave the range of its training.
 #
 # </details>
 
 # %% [markdown]
-# **Exercise 2.** A is followed by B, and later A is followed by C. What does A recall with the Hebbian rule, and what
-# with the delta rule, which writes only the *error* of its prediction:
-# $F_t = \lambda F_{t-1} + \eta\,(k_t - F_{t-1} k_{t-1})\, k_{t-1}^\top$? (`delta_read`; use a rate of $2^{-6}$, so that
-# 64 values of size 1 are learned in one step.)
+# **Exercise 2.** A is followed by B, and later A is followed by C. What does A recall
+# with the Hebbian rule, and what with the delta rule, which writes only the *error* of
+# its prediction: $F_t = \lambda F_{t-1} + \eta\,(k_t - F_{t-1} k_{t-1})\, k_{t-1}^\top$?
+# (`delta_read`; use a rate of $2^{-6}$, so that 64 values of size 1 are learned in one
+# step.)
 
 # %% tags=["hide-cell"]
 A, B, C, D = patterns[:4]
 sequence = torch.stack([A, B, D, A, C])
 for name, read in (("Hebbian", hebbian_read), ("delta", delta_read)):
     _, F, _ = read(sequence, decay, 2**-6, *empty)
-    answer = F[0] @ A[0]
-    print(f"{name:<8} A recalls B by {answer @ B[0] / 64:5.2f} and C by {answer @ C[0] / 64:5.2f}")
+    like_b, like_c = F[0] @ A[0] @ B[0] / 64, F[0] @ A[0] @ C[0] / 64
+    print(f"{name:<8} A recalls B by {like_b:.2f} and C by {like_c:.2f}")
 
 # %% [markdown]
 # <details><summary>Answer 2 in words</summary>
 #
-# The Hebbian rule adds: A recalls a mixture of B and C, the older one a little weaker because everything fades. The
-# delta rule replaces: when C comes, the prediction B was wrong, and its error is written, which takes B out. It is a
-# memory whose entries can be overwritten.
+# The Hebbian rule adds: A recalls a mixture of B and C, the older one a little weaker
+# because everything fades. The delta rule replaces: when C comes, the prediction B was
+# wrong, and its error is written, which takes B out. It is a memory whose entries can be
+# overwritten.
 #
 # </details>
 
 # %% [markdown]
-# **Exercise 3.** What do glia do if *all* neurons of a domain lose their input? Repeat the last part with 16 of 16
-# neurons lesioned, and look at the threshold.
+# **Exercise 3.** What do glia do if *all* neurons of a domain lose their input? Repeat
+# the last part with 16 of 16 neurons lesioned, and look at the threshold.
 
 # %% tags=["hide-cell"]
 glia, state = pnbx.Glia(64, adapt="always").eval(), None
 gone = torch.arange(64) < 16
 for update in range(60):
-    random, noise_state = noise(torch.empty(25, 16, 64), noise_state, generator=generator)
+    random, noise_state = noise(shape, noise_state, generator=generator)
     current = (mean + random) * (~gone if update >= 30 else 1)
     threshold = glia.thresholds(neurons.threshold, "membrane")
     with torch.no_grad():
         spikes, state = neurons(current, state, threshold=threshold)
     glia.update(at_rest, glia.rates(spikes))
     if update in (29, 35, 59):
-        print(f"update {update}: rate {glia.rates(spikes)[0]:.1%}, threshold {threshold[0]:.4f}")
+        print(f"update {update}: rate {glia.rates(spikes)[0]:.1%}", end=", ")
+        print(f"threshold {threshold[0]:.4f}")
 
 # %% [markdown]
 # <details><summary>Answer 3 in words</summary>
 #
-# The threshold falls and falls, and nothing comes, because a neuron without input has nothing to pass even the lowest
-# threshold with. It stops at a sixteenth of its base, the limit that `offset_range` sets. Without a limit it would go
-# on falling, and if the input ever came back, the domain would answer with an outburst.
+# The threshold falls and falls, and nothing comes, because a neuron without input has
+# nothing to pass even the lowest threshold with. It stops at a sixteenth of its base, the
+# limit that `offset_range` sets. Without a limit it would go on falling, and if the input
+# ever came back, the domain would answer with an outburst.
 #
 # </details>
 

@@ -75,9 +75,13 @@ def execute(script, made_from):
             raise RuntimeError(f"course/{script.name}: a cell failed\n{plain}") from None
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ from build to build
-        for output in cell.get("outputs", []):
+        outputs = cell.get("outputs", [])
+        for output in outputs:
             if output.get("name") == "stderr":
                 raise RuntimeError(f"course/{script.name}: a cell wrote to stderr\n{cell.source}\n{output.text}")
+        draws = re.search(r"^(?:figure|ax|figure, \w+) = pl", cell.source, re.MULTILINE)
+        if cell.cell_type == "code" and draws and not any("image/png" in o.get("data", {}) for o in outputs):
+            raise RuntimeError(f"course/{script.name}: a cell draws and shows no figure\n{cell.source}")
     notebook.metadata[KEY] = made_from
     nbformat.write(notebook, path)
     return notebook
