@@ -54,7 +54,6 @@ print(f"native equals the reference: {sum(a.size for a in expected.variables.val
 # %%
 # Step by step
 # ------------
-network.load()
 inputs, native_s = program.prepare_inputs(signal.numpy()), []
 for x in inputs:
     start = time.perf_counter()

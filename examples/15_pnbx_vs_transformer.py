@@ -44,7 +44,6 @@ with torch.no_grad():
         model.adapt(model(pixels.reshape(16, 8, 784), keep_state=False).spikes)
 program = compile_model(model.eval(), num_steps=1_000)
 network = NativeNetwork(program)
-network.load()
 inputs = program.prepare_inputs(pixels.numpy())
 transformers = {"Transformer, fp32": (in_form(equal_transformer(), "fp32"), "model")}
 transformers["Transformer, int8 weights and cache"] = (in_form(equal_transformer(), "int8"), "int8")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.executors.native.kernels.events import CHUNK
-from neuromorphic.executors.native.kernels.image_instructions import OUTPUTS_A_ROW
-from neuromorphic.executors.native.kernels.vectors import LANES
+from neuromorphic.executors.native.processor import LANES
+from neuromorphic.executors.native.sizes import CHUNK, OUTPUTS_A_ROW
 
 OUTPUTS_A_GROUP = 8  # of a product with values: the integers of a register
 INPUTS_A_WORD = 16  # of such a group: four fields in each of four bytes, for each output

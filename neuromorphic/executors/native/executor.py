@@ -49,7 +49,6 @@ def execute(
     program = proven_for(program, len(inputs))
     network = NativeNetwork(program, batch=inputs.shape[1], threads=threads)
     inputs = np.ascontiguousarray(inputs, dtype=np.int32)
-    network.load()
     prepared = time.perf_counter()
     variables = network.record(inputs, record, progress)
     seconds = {"seconds": time.perf_counter() - prepared, "seconds_to_prepare": prepared - started}

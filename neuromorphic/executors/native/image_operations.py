@@ -9,8 +9,8 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import rows_for_images
-from neuromorphic.executors.native.kernels.windows import LARGEST, SUM, WEIGHED
 from neuromorphic.executors.native.layout import Layout
+from neuromorphic.executors.native.sizes import LARGEST, SUM, WEIGHED
 from neuromorphic.ops import Conv
 
 EVENTS_UP_TO = 0.75
@@ -33,15 +33,14 @@ def convolution(layout: Layout, op: Conv) -> None:
     layout.value(op)
     shape = _shape(layout, op, op.weights.shape[2:], groups=op.groups, shift=op.shift, dilation=op.dilation)
     if not layout.by_rows(op):
-        layout.row(rows.IMAGE, op, rows.SLIDE_WINDOWS, shape, WEIGHED, layout.small.place(op.weights))
+        layout.row(rows.SLIDE_WINDOWS, op, shape, WEIGHED, layout.small.place(op.weights))
         return
     packed, ternary = rows_for_images(op.weights, op.groups), op.is_ternary
     place = layout.words.place(packed.view(np.uint64)) if ternary else layout.small.place(packed.view(np.int8))
     inputs = math.prod(op.input_shape)
     layout.row(
-        rows.IMAGE,
-        op,
         rows.CONVOLVE,
+        op,
         shape,
         place,
         int(ternary),
@@ -56,9 +55,9 @@ def pool(layout: Layout, op: Any) -> None:
     """Lay out a ``SumPool`` or a ``MaxPool``."""
     layout.value(op)
     kind = SUM if type(op).__name__ == "SumPool" else LARGEST
-    layout.row(rows.IMAGE, op, rows.SLIDE_WINDOWS, _shape(layout, op, op.kernel), kind)
+    layout.row(rows.SLIDE_WINDOWS, op, _shape(layout, op, op.kernel), kind)
 
 
 def spike_pool(layout: Layout, op: Any) -> None:
     """Lay out a ``SpikePool``."""
-    layout.row(rows.IMAGE, op, rows.POOL_SPIKES, _shape(layout, op, op.kernel))
+    layout.row(rows.POOL_SPIKES, op, _shape(layout, op, op.kernel))

@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.kernels.convolutions import SUMS_SIZE
-from neuromorphic.executors.native.kernels.events import SPARE_WORDS, list_size
-from neuromorphic.executors.native.kernels.graded import LARGEST_GRADED
-from neuromorphic.executors.native.kernels.image_instructions import PIXELS_AT_ONCE
+from neuromorphic.executors.native.sizes import LARGEST_GRADED, PIXELS_AT_ONCE, SPARE_WORDS, SUMS_SIZE, list_size
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
 from neuromorphic.program import Program

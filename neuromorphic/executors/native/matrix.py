@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -11,54 +12,16 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import InputError
 from neuromorphic.executors.native.bit_planes import OUTPUTS_A_GROUP, columns_for_events, fields_for_values
-from neuromorphic.executors.native.compiled import STAMP, entry_point
-from neuromorphic.executors.native.kernels.events import (
-    SPARE_WORDS,
-    finish_sums,
-    list_events,
-    list_size,
-    ternary_events,
-)
-from neuromorphic.executors.native.kernels.values import split_digits, ternary_values
-from neuromorphic.executors.native.kernels.vectors import get_int, get_long, get_word, put_int
+from neuromorphic.executors.native.object_code import address_of, function_at, place_of
+from neuromorphic.executors.native.sizes import SPARE_WORDS, list_size
 
 _INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
 READS = ("spikes", "values", "both")
 
 
-def _make(stamp: int) -> tuple[Callable[..., int], Callable[..., int]]:
-    def times_spikes(head, packed_bits, result, batch):  # type: ignore[no-untyped-def]
-        if stamp < 0:
-            return stamp  # never: the number only has to be used
-        words, lists, totals, spare = get_long(head, 0), get_long(head, 1), get_long(head, 2), get_long(head, 3)
-        num_inputs, size, stride = get_long(head, 4), get_long(head, 5), get_long(head, 6)
-        num_words, packed, out = (num_inputs + 63) >> 6, packed_bits.ctypes.data, result.ctypes.data
-        for b in range(batch if num_inputs & 63 else 0):
-            if get_word(packed, b * num_words + num_words - 1) >> np.uint64(num_inputs & 63):
-                return 0
-        for b in range(batch):
-            list_events(packed, b * num_words, num_inputs, lists, b * stride)
-        ternary_events(words, 0, num_inputs, lists, 0, stride, batch, spare, 0, 0, out, 0, size, size)
-        for b in range(batch):
-            finish_sums(lists, b * stride, totals, 0, out, b * size, size, 0)
-        return 1
-
-    def times_values(head, values, result, batch):  # type: ignore[no-untyped-def]
-        if stamp < 0:
-            return stamp
-        words, room, spare = get_long(head, 7), get_long(head, 8), get_long(head, 3)
-        num_inputs, size, x, out = get_long(head, 4), get_long(head, 5), values.ctypes.data, result.ctypes.data
-        for b in range(batch):
-            num_digits = split_digits(x, b * num_inputs, num_inputs, spare, 0)
-            ternary_values(words, 0, num_inputs, spare, 0, num_digits, room, 0, size, 0)
-            for i in range(size):
-                put_int(out, b * size + i, get_int(room, i))
-        return 0
-
-    return entry_point(times_spikes), entry_point(times_values)
-
-
-_times_spikes, _times_values = _make(STAMP)
+@cache
+def _compiled(name: str) -> Callable[..., int]:
+    return function_at(address_of(name), 4)
 
 
 class TernaryMatrix:
@@ -148,7 +111,7 @@ class TernaryMatrix:
         bits = _usable("bits", bits, _UINT64, -(-self.num_inputs // 64))
         batch = len(bits)
         out = self._out(batch, out)
-        if not _times_spikes(self._head(batch), bits, out, batch):
+        if not _compiled("times_spikes")(self._head(batch), place_of(bits), place_of(out), batch):
             raise InputError(f"bits beyond the {self.num_inputs} inputs must be 0")
         return out
 
@@ -172,7 +135,7 @@ class TernaryMatrix:
         x = _usable("x", x, _INT32, self.num_inputs)
         batch = len(x)
         out = self._out(batch, out)
-        _times_values(self._head(1), x, out, batch)
+        _compiled("times_values")(self._head(1), place_of(x), place_of(out), batch)
         return out
 
     def _out(self, batch: int, out: NDArray[np.int32] | None) -> NDArray[np.int32]:

@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 from neuromorphic.bounds import ANY_STEPS, most_steps
 from neuromorphic.errors import ExecutorError, InputError
 from neuromorphic.executors.native import rows
-from neuromorphic.executors.native.images import address_of_images
-from neuromorphic.executors.native.interpreter import FINE, run_steps
 from neuromorphic.executors.native.layout import Held
+from neuromorphic.executors.native.object_code import addresses_of, function_at, place_of
 from neuromorphic.executors.native.operations import lay_out
-from neuromorphic.executors.native.port import INT32, UINT64, Port
+from neuromorphic.executors.native.port import UINT64, Port
 from neuromorphic.program import Program
 
-_NO_INTS = np.zeros((0, 0), dtype=np.int32)
-_NO_WORDS = np.zeros((0, 0), dtype=np.uint64)
 STEPS_A_CALL = 256
 
 
@@ -97,15 +94,19 @@ class NativeNetwork:
         self._counts = np.zeros((batch, counts), dtype=np.int64)
         self._lock, self.time = Lock(), 0
         self.reset()  # zeros that were never written are not in memory yet: it would grow later
-        images = address_of_images() if (self._table[:, rows.KIND] == rows.IMAGE).any() else 0
+        entries = [rows.ENTRIES.get(int(kind), "run_steps") for kind in self._table[:, rows.KIND]]  # inputs have none
+        addresses = addresses_of([*entries, "run_steps"])
+        self._table[:, rows.CODE] = [addresses[entry] for entry in entries]
+        self._run_steps = function_at(addresses["run_steps"], 2)
         self._head = np.zeros(rows.HEAD_WIDTH, dtype=np.int64)
         self._head[:] = (
             self._table.ctypes.data, len(self._table),
             *(x.ctypes.data for x in (self._links, self._params, self._words, self._small)),
             *(x.ctypes.data for x in (self._ints, self._bits, self._counts)), ints, bits, counts,
-            self._port.low, self._port.high, batch, self._port.size, images,
+            self._port.low, self._port.high, batch, self._port.size,
         )  # fmt: skip
-        self._address = self._head.ctypes.data
+        self._one_step = self._arguments((0, batch), 1)
+        self._one_step_place = ctypes.addressof(self._one_step)
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         del layout
         give_back_memory()
@@ -122,10 +123,6 @@ class NativeNetwork:
 
     def __getstate__(self) -> None:
         raise TypeError("a NativeNetwork holds addresses and cannot be copied or pickled; make another of its program")
-
-    def load(self) -> None:
-        """Compile the code, or load it from the cache, without a step: what the first call would do."""
-        run_steps(self._address, _NO_INTS, _NO_WORDS, 0, 0, 0, 0, 0, 0, 0, 0, False)
 
     def reset(self) -> None:
         """Start all samples anew: states as at the beginning, no events in delays, spike counts zero."""
@@ -235,11 +232,11 @@ class NativeNetwork:
         if self.threads > 1 or not self._fits(x):
             self._run(self._port.checked(x[np.newaxis] if isinstance(x, np.ndarray) else x, one_step=True))
             return self._output_view
-        ints, words = (x, _NO_WORDS) if x.dtype == INT32 else (_NO_INTS, x)
         self._begin(1)
         try:
-            bad = run_steps(self._address, ints, words, 0, self.batch, 1, self.time, 0, 0, 0, 0, False)
-            if bad != FINE:
+            self._one_step[rows.TIME], self._one_step[rows.PACKED] = self.time, x.dtype == UINT64
+            bad = self._run_steps(self._one_step_place, place_of(x))
+            if bad != rows.FINE:
                 self._port.refuse(x[np.newaxis], bad)
             self.time += 1
         finally:
@@ -334,11 +331,14 @@ class NativeNetwork:
 
     def _call(self, inputs: NDArray[Any], span: tuple[int, int], kept: tuple[int, ...], marks: bool) -> None:
         usable = inputs if inputs.flags.carray else inputs.copy()
-        flat = usable.reshape(-1, inputs.shape[2])
-        given = (_NO_INTS, flat) if inputs.dtype == UINT64 else (flat, _NO_WORDS)
-        bad = run_steps(self._address, *given, *span, len(inputs), self.time, *kept, marks)
-        if bad != FINE:
+        packed = int(inputs.dtype == UINT64)
+        arguments = self._arguments(span, len(inputs), self.time, packed, int(marks), *kept)
+        bad = self._run_steps(ctypes.addressof(arguments), place_of(usable))
+        if bad != rows.FINE:
             self._port.refuse(inputs, bad)
+
+    def _arguments(self, span: tuple[int, int], num_steps: int, *more: int) -> ctypes.Array[ctypes.c_int64]:
+        return (ctypes.c_int64 * rows.CALL_WIDTH)(self._head.ctypes.data, *span, num_steps, *more)
 
     def _begin(self, count: int) -> None:
         """Take the lock for so many steps, or refuse them: a second caller would mix its stream with the first's."""

@@ -12,10 +12,8 @@ from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import bits_of, columns_for_events, fields_for_values, rows_for_few
 from neuromorphic.executors.native.image_operations import convolution, pool, spike_pool
-from neuromorphic.executors.native.kernels.events import EVENTS_AT_ONCE
-from neuromorphic.executors.native.kernels.graded import DIGIT_LISTS, DIGITS
-from neuromorphic.executors.native.kernels.memory import FADED_AT_ONCE
 from neuromorphic.executors.native.layout import Held, Layout, padded
+from neuromorphic.executors.native.sizes import DIGIT_LISTS, DIGITS, EVENTS_AT_ONCE, FADED_AT_ONCE
 from neuromorphic.integers.numbers import INT32_MAX, NumPy
 from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import Delay, Delays, Dense, Torus

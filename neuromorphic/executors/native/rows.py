@@ -6,18 +6,57 @@ Places are counted in items of the array they lie in, from the start of what bel
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 # OUT: in ints, what the operation puts out; BITS: its events, 64 a word; LIST: in ints, the numbers of its events, for
-# products that visit only those; the same of its sources; LINKS: where they stand in links if there are several.
+# products that visit only those; the same of its sources; LINKS: where they stand in links if there are several;
+# CODE: the address of what runs the row.
 KIND, SIZE, OUT, BITS, LIST, SOURCE, SOURCE_2, SOURCE_BITS, SOURCE_LIST, NUM_SOURCES, LINKS = range(11)
-P0, P1, P2, P3, P4, P5, P6, P7, P8, P9, P10, COLUMNS = range(11, 23)
+P0, P1, P2, P3, P4, P5, P6, P7, P8, P9, P10, CODE, COLUMNS = range(11, 24)
 
 INPUT, DELAY_READ, DELAY_WRITE, TERNARY_EVENTS, TERNARY_FEW, TERNARY_VALUES, TERNARY_GRADED = range(7)
 BYTE_EVENTS, BYTE_VALUES, NEURONS, READOUT, INTEGRATE, SCALE, GATE, MULTIPLY, GATED, RESONATE = range(7, 17)
 NEIGHBOURS, FAST_WEIGHTS, SLOTS, CONTROL = range(17, 21)
-DELAY_UNITS, SHIFT_NEURONS, CHANGES, SUMMED_CHANGES, RECTIFY, RAISE, RAISE_MORE, IMAGE = range(21, 29)
+DELAY_UNITS, SHIFT_NEURONS, CHANGES, SUMMED_CHANGES, RECTIFY, RAISE, RAISE_MORE = range(21, 28)
+CONVOLVE, SLIDE_WINDOWS, POOL_SPIKES = range(28, 31)
 
-# An operation on images is done by code of its own (P0): it is compiled where a program has one.
-CONVOLVE, SLIDE_WINDOWS, POOL_SPIKES = range(3)
+ENTRIES = MappingProxyType(
+    {
+        DELAY_READ: "delay",
+        DELAY_WRITE: "delay",
+        TERNARY_EVENTS: "ternary_events",
+        TERNARY_FEW: "ternary_few",
+        TERNARY_VALUES: "ternary_values",
+        TERNARY_GRADED: "ternary_graded",
+        BYTE_EVENTS: "byte_events",
+        BYTE_VALUES: "byte_values",
+        NEURONS: "neurons",
+        READOUT: "readout",
+        INTEGRATE: "integrate",
+        SCALE: "scale",
+        GATE: "gate",
+        MULTIPLY: "multiply",
+        GATED: "gated",
+        RESONATE: "resonate",
+        NEIGHBOURS: "neighbours",
+        FAST_WEIGHTS: "fast_weights",
+        SLOTS: "slots",
+        CONTROL: "control",
+        DELAY_UNITS: "delay_units",
+        SHIFT_NEURONS: "shift_neurons",
+        CHANGES: "changes",
+        SUMMED_CHANGES: "summed_changes",
+        RECTIFY: "rectify",
+        RAISE: "raise_thresholds",
+        RAISE_MORE: "raise_by_spikes",
+        CONVOLVE: "convolve",
+        SLIDE_WINDOWS: "slide_windows",
+        POOL_SPIKES: "pool_spikes",
+    }
+)
+"""What runs a kind of row: a function of :mod:`neuromorphic.executors.native.entries`, compiled apart. Inputs are taken
+in by the loop itself."""
+
 # What params say of an operation on images; channels and outputs are those of one group.
 CHANNELS, HEIGHT, WIDTH, OUTPUTS, OUT_HEIGHT, OUT_WIDTH, GROUPS, SHIFT, KERNEL_Y, KERNEL_X = range(10)
 STRIDE_Y, STRIDE_X, PADDING_Y, PADDING_X, DILATION_Y, DILATION_X = range(10, 16)
@@ -31,4 +70,10 @@ AS_INTS, AS_BITS, AS_BYTES = range(3)  # forms: integers, bits as bytes, small i
 
 # What a network is to the compiled loop: addresses, sizes, the range of its inputs.
 AT_TABLE, NUM_ROWS, AT_LINKS, AT_PARAMS, AT_WORDS, AT_SMALL, AT_INTS, AT_BITS, AT_COUNTS = range(9)
-INT_STRIDE, BIT_STRIDE, COUNT_STRIDE, LOW, HIGH, BATCH, NUM_INPUTS, AT_IMAGES, HEAD_WIDTH = range(9, 18)
+INT_STRIDE, BIT_STRIDE, COUNT_STRIDE, LOW, HIGH, BATCH, NUM_INPUTS, HEAD_WIDTH = range(9, 17)
+
+# What a call is to it: the network, the samples and steps, where recordings go.
+HEAD, FIRST, LAST, NUM_STEPS, TIME, PACKED, MARKS = range(7)
+RECORDINGS, NUM_RECORDINGS, OUT_INTS, OUT_SPIKES, CALL_WIDTH = range(7, 12)
+
+FINE = -1  # what the loop returns if no input is out of range

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuromorphic import LIF, Dense, Input, Program, Readout
-from neuromorphic.executors.native import NativeNetwork, image_operations, operations, rows
+from neuromorphic.executors.native import NativeNetwork, image_operations
 from neuromorphic.executors.native.bit_planes import rows_for_images
 from neuromorphic.ops import Conv, Delay, Delays, MaxPool, Scale, ShiftLIF, Slots, SpikePool, SumPool
 from same import assert_equal
@@ -217,12 +217,3 @@ def test_ternary_weights_take_two_bits_once():
     network = NativeNetwork(Program((Input("x", 16384), op), num_steps=1))
     assert 64 * 64 * 9 / 4 <= network.weight_bytes < 64 * 64 * 9 / 4 + 1024
     assert rows_for_images(weights((64, 2, 1, 1), 127), 1).nbytes == 64 * 3  # and a row of zeros
-
-
-def test_code_for_images_is_there_only_where_it_is_needed():
-    plain, image = (
-        Program((Input("x", 4), op), num_steps=1)
-        for op in (Dense("fc", "x", weights((2, 4))), Conv("fc", "x", weights((2, 4, 1, 1)), (4, 1, 1)))
-    )
-    assert [NativeNetwork(p)._head[rows.AT_IMAGES] != 0 for p in (plain, image)] == [False, True]
-    assert [int(r[rows.KIND]) for r in operations.lay_out(image).rows] == [rows.INPUT, rows.IMAGE]

@@ -11,6 +11,8 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_int,
     get_long,
     get_signed_byte,
+    max_of,
+    min_of,
     put_int,
     put_long,
     toward_zero,
@@ -32,7 +34,7 @@ def _total(ints, links, row, i):  # type: ignore[no-untyped-def]
 
 @kernel
 def _leaked(x, shift):  # type: ignore[no-untyped-def]
-    return min(x - (x >> shift), x - 1) if x > 0 else x - (x >> shift)
+    return min_of(x - (x >> shift), x - 1) if x > 0 else x - (x >> shift)
 
 
 @kernel
@@ -46,7 +48,7 @@ def _deliver(row, links, params, small, ints, i_place):  # type: ignore[no-untyp
             if x != 0:
                 for n in range(size):
                     i = get_int(ints, i_place + n) + x * get_signed_byte(small, weights + n)
-                    put_int(ints, i_place + n, min(max(i, LOWEST), HIGHEST))
+                    put_int(ints, i_place + n, min_of(max_of(i, LOWEST), HIGHEST))
             weights += size
 
 
@@ -61,18 +63,18 @@ def fire_by_shifts(row, links, params, small, ints, bits, counts):  # type: igno
     for n in range(size):
         i, v, bias = get_int(ints, i_place + n), get_int(ints, v_place + n), get_int(params, at(row, rows.P3) + n)
         if not in_order:
-            i = min(max(i + _total(ints, links, row, n), LOWEST), HIGHEST)
+            i = min_of(max_of(i + _total(ints, links, row, n), LOWEST), HIGHEST)
         i = _leaked(i, get_int(params, at(row, rows.P0) + n))
         held = _leaked(v, get_int(params, at(row, rows.P1) + n))
         if in_order:  # what changes is limited first
-            change = min(max(i + (held - v if v - held > LOWEST else LOWEST), LOWEST), HIGHEST)
-            v += min(max(change + bias, LOWEST), HIGHEST)
+            change = min_of(max_of(i + (held - v if v - held > LOWEST else LOWEST), LOWEST), HIGHEST)
+            v += min_of(max_of(change + bias, LOWEST), HIGHEST)
         else:
             v = held + i + bias
-        v = min(max(v, LOWEST), HIGHEST)
+        v = min_of(max_of(v, LOWEST), HIGHEST)
         threshold, spikes = get_int(params, at(row, rows.P2) + n), 0
         if v >= threshold:
-            spikes = min(v // threshold, most)
+            spikes = min_of(v // threshold, most)
             v -= spikes * threshold
         put_int(ints, i_place + n, i)
         put_int(ints, v_place + n, v)
@@ -90,7 +92,7 @@ def raise_thresholds(row, links, params, ints):  # type: ignore[no-untyped-def]
     for n in range(at(row, rows.SIZE)):
         raised = toward_zero(get_int(ints, a + n) * get_int(params, at(row, rows.P0) + n), DECAY_BITS)
         put_int(ints, a + n, raised)
-        put_int(ints, theta + n, min(raised + get_int(params, at(row, rows.P1) + n), STATE_MAX))
+        put_int(ints, theta + n, min_of(raised + get_int(params, at(row, rows.P1) + n), STATE_MAX))
         if late >= 0:
             put_int(ints, late + n, get_int(ints, current + n))
             put_int(ints, current + n, _total(ints, links, row, n))
@@ -102,7 +104,7 @@ def raise_by_spikes(row, params, ints, bits):  # type: ignore[no-untyped-def]
     a = at(row, rows.P1)
     for n in range(at(row, rows.SIZE)):
         if get_byte(bits, 8 * at(row, rows.BITS) + (n >> 3)) >> (n & 7) & 1:
-            put_int(ints, a + n, min(get_int(ints, a + n) + get_int(params, at(row, rows.P0) + n), STATE_MAX))
+            put_int(ints, a + n, min_of(get_int(ints, a + n) + get_int(params, at(row, rows.P0) + n), STATE_MAX))
 
 
 @kernel
@@ -131,4 +133,4 @@ def rectify(row, params, ints):  # type: ignore[no-untyped-def]
     """One step of ``ReLU``."""
     source, out, bias = at(row, rows.SOURCE), at(row, rows.OUT), at(row, rows.P0)
     for n in range(at(row, rows.SIZE)):
-        put_int(ints, out + n, max(get_int(ints, source + n) + get_int(params, bias + n), 0))
+        put_int(ints, out + n, max_of(get_int(ints, source + n) + get_int(params, bias + n), 0))

@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.executors.native import rows
-from neuromorphic.executors.native.compiled import kernel, pasted
+from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.image_instructions import (
-    OUTPUTS_A_ROW,
-    PIXELS_AT_ONCE,
     add_byte_pair,
     add_row,
     add_short_row,
@@ -43,16 +41,17 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_long,
     get_word,
     load_ints,
+    max_of,
+    min_of,
     put_half,
     put_int,
     put_long,
     splat_ints,
     store_ints,
 )
+from neuromorphic.executors.native.sizes import OUTPUTS_A_ROW, PIXELS_AT_ONCE, SUMS_SIZE, TURNED
 
 at = get_long  # at(row, column)
-TURNED = 64  # windows whose sums are turned from [window, channel] to [channel, window] at once: lines of the cache
-SUMS_SIZE = TURNED * OUTPUTS_A_ROW
 ROWS_AT_ONCE = 4
 
 
@@ -71,7 +70,7 @@ def _list_rows(params, shape, base, nothing, ints, starts, listed, y, x, target)
         if row >= 0 and row < height:
             for m in range(0, columns, length):
                 first = x + m * step_x
-                begin, end = max(first, 0), min(first + length, width)
+                begin, end = max_of(first, 0), min_of(first + length, width)
                 if begin < end:
                     e, stop = get_int(ints, starts + row * width + begin), get_int(ints, starts + row * width + end)
                     moved = base + (k * columns + m - first) * channels
@@ -88,7 +87,7 @@ def _make_sum(no: Any, load: Any, put: Any, add: Any, most: int, fields: int) ->
         """Add up the rows of a list, at most as many at a time as a lane holds."""
         start = 0
         while True:
-            stop, sums = min(start + most, count), no()
+            stop, sums = min_of(start + most, count), no()
             for i in range(listed + start, listed + stop, ROWS_AT_ONCE):
                 first = load(weights, get_int(ints, i)) + load(weights, get_int(ints, i + 1))
                 second = load(weights, get_int(ints, i + 2)) + load(weights, get_int(ints, i + 3))
@@ -122,7 +121,7 @@ def _put_windows(ints, sums, count, channels, target, stride, shift, more):  # t
             put_int(ints, where, value + get_int(ints, where) if more else value)
 
 
-@pasted
+@kernel
 def _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spare, out):  # type: ignore[no-untyped-def]
     """Convolve an image of spikes by their lists."""
     channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
@@ -140,9 +139,9 @@ def _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spar
         list_spikes(bits, place, group * channels * pixels, channels, pixels, width, spare, ints, starts, listed)
         for first in range(0, outputs, OUTPUTS_A_ROW):
             target = out + (group * outputs + first) * windows
-            valid, oy, ox = min(OUTPUTS_A_ROW, outputs - first), 0, 0
+            valid, oy, ox = min_of(OUTPUTS_A_ROW, outputs - first), 0, 0
             for start in range(0, windows, TURNED):
-                count = min(TURNED, windows - start)
+                count = min_of(TURNED, windows - start)
                 for i in range(count):
                     y, x, where = oy * stride_y - pad_y, ox * stride_x - pad_x, sums + i * OUTPUTS_A_ROW
                     found = _list_rows(params, shape, base, nothing, ints, starts, listed, y, x, window)
@@ -172,7 +171,7 @@ def _split_image(ints, source, bits, place, first, channels, stride, pixels, dig
                 x = get_int(ints, source + first + c * pixels + p)
             else:
                 x = np.int64(load_bits(bits, place, first + c * pixels + p, 1))
-            low, high = min(low, x), max(high, x)
+            low, high = min_of(low, x), max_of(high, x)
             put_half(target, (p + 1) * stride + c, (x + (1 << 15)) >> 16 if digit else x)
     for p in range(pixels if stride > channels else 0):
         put_half(target, (p + 1) * stride + channels, 0)
@@ -214,7 +213,7 @@ def _make_multiply(add_pair: Any) -> Any:
 _multiply_ternary, _multiply_bytes = _make_multiply(add_ternary_pair), _make_multiply(add_byte_pair)
 
 
-@pasted
+@kernel
 def _values(params, shape, weights, ternary, ints, spare_ints, source, bits, place, spare, out):  # type: ignore[no-untyped-def]
     """Convolve an image of values, or of spikes where ``source`` is -1, digit by digit."""
     channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
@@ -232,7 +231,7 @@ def _values(params, shape, weights, ternary, ints, spare_ints, source, bits, pla
                 more = _split_image(ints, source, bits, place, first, channels, stride, pixels, digit, address)
                 row = base
                 for chunk in range(0, outputs, OUTPUTS_A_ROW):
-                    valid = min(OUTPUTS_A_ROW, outputs - chunk)
+                    valid = min_of(OUTPUTS_A_ROW, outputs - chunk)
                     target = out + (group * outputs + chunk) * windows
                     for start in range(0, windows, TURNED):
                         for i in range(0, TURNED, PIXELS_AT_ONCE):
@@ -243,22 +242,22 @@ def _values(params, shape, weights, ternary, ints, spare_ints, source, bits, pla
                                 _multiply_ternary(weights, row, channels, taps, places, ints, where)
                             else:
                                 _multiply_bytes(weights, row, channels, taps, places, ints, where)
-                        count = min(TURNED, windows - start)
+                        count = min_of(TURNED, windows - start)
                         _put_windows(ints, sums, count, valid, target + start, windows, shift, 16 * digit)
                     row += taps * channels
         base += (outputs + OUTPUTS_A_ROW - 1) // OUTPUTS_A_ROW * taps * channels
 
 
-@pasted
+@kernel
 def convolve(row, params, words, small, ints, bits):  # type: ignore[no-untyped-def]
     """Convolve by the list of spikes, or pair by pair where the source is no spikes or too many of them."""
-    shape, weights, ternary, out = at(row, rows.P1), at(row, rows.P2), at(row, rows.P3), at(row, rows.OUT)
-    spare_ints, spare, most = at(row, rows.P4), at(row, rows.P5), at(row, rows.P6)
+    shape, weights, ternary, out = at(row, rows.P0), at(row, rows.P1), at(row, rows.P2), at(row, rows.OUT)
+    spare_ints, spare, most = at(row, rows.P3), at(row, rows.P4), at(row, rows.P5)
     source, place = at(row, rows.SOURCE), at(row, rows.SOURCE_BITS)
     weights = words + 8 * weights if ternary else small + weights
     if place >= 0:
         source, spikes = -1, 0
-        for w in range(at(row, rows.P7)):
+        for w in range(at(row, rows.P6)):
             spikes += count_ones(get_word(bits, place + w))
         if spikes <= most:
             _events(params, shape, weights, ternary, ints, spare_ints, bits, place, spare, out)

@@ -19,36 +19,33 @@ import numpy as np
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.instructions import count_block, spread_bits, store_counts
 from neuromorphic.executors.native.kernels.vectors import (
-    LANES,
     count_ones,
     get_half_word,
     get_int,
     get_word,
     load_words,
     lowest_one,
+    max_of,
+    min_of,
     put_int,
     splat_bytes,
     splat_words,
     store_words,
 )
+from neuromorphic.executors.native.processor import LANES
+from neuromorphic.executors.native.sizes import (
+    CHUNK,
+    COLUMN,
+    EVENTS_AT_ONCE,
+    LIST_LENGTH,
+    LIST_OF_SILENT,
+    LIST_START,
+    PLANE_WORDS,
+)
 
-# A list of events in ints: how many stand in it (with the padding), whether it names the silent ones instead (those
-# are fewer at high rates), then the numbers.
-LIST_LENGTH, LIST_OF_SILENT, LIST_START = 0, 1, 8
-EVENTS_AT_ONCE = 16  # a list is padded to a multiple of this with the number of a column of zeros
 MAX_PLANES = 16  # bits of a counter of events
 EVENTS_A_PASS = 32752  # that such a counter holds: two bits an event
-WIDE_PLANES = 32  # bits of a sum of graded events
-CHUNK = 64 * LANES  # outputs a register counts
-COLUMN = 2 * LANES  # words of one input's column of one chunk
-PLANE_WORDS = WIDE_PLANES * LANES
-SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 32 integers
 _ONE = np.uint64(1)
-
-
-def list_size(num_inputs: int) -> int:
-    """Return the ints that a list of events takes: half the inputs at most stand in it, and its padding."""
-    return LIST_START + num_inputs // 2 + 2 * EVENTS_AT_ONCE
 
 
 @kernel
@@ -79,7 +76,7 @@ def _store_chunk(bits, planes, num_planes, out, start, valid, less):  # type: ig
         if 32 * group >= valid:
             break
         low, high = splat_bytes(0), splat_bytes(0)
-        for p in range(min(num_planes, 8)):
+        for p in range(min_of(num_planes, 8)):
             low = low | spread_bits(get_half_word(bits, 2 * (planes + p * LANES) + group), 1 << p)
         for p in range(8, num_planes):
             high = high | spread_bits(get_half_word(bits, 2 * (planes + p * LANES) + group), 1 << (p - 8))
@@ -125,19 +122,19 @@ def ternary_events(  # type: ignore[no-untyped-def]
     """Sum the columns of every sample's list: ``out[b, i] = sum_j w[i, j]`` over the events ``j``."""
     for chunk in range((size + CHUNK - 1) // CHUNK):
         base = matrix + chunk * (num_inputs + 1) * COLUMN
-        valid = min(CHUNK, size - chunk * CHUNK)
+        valid = min_of(CHUNK, size - chunk * CHUNK)
         for b in range(samples):
             n = get_int(ints, events + b * stride + LIST_LENGTH)
             first = events + b * stride + LIST_START
             where = target + b * out_stride + chunk * CHUNK
             spare = planes + b * bit_stride
-            done = min(n, EVENTS_A_PASS)
+            done = min_of(n, EVENTS_A_PASS)
             num_planes = _bit_length(2 * done)
             _count_chunk(words, base, ints, first, first + done, bits, spare, num_planes)
             _store_chunk(bits, spare, num_planes, out, where, valid, done)
-            every = max(num_planes, MAX_PLANES)
+            every = max_of(num_planes, MAX_PLANES)
             while done < n:  # more than a counter holds
-                more = min(n - done, EVENTS_A_PASS)
+                more = min_of(n - done, EVENTS_A_PASS)
                 _count_chunk(words, base, ints, first + done, first + done + more, bits, spare, every)
                 for i in range(valid):
                     put_int(out, where + i, get_int(out, where + i) + _count_at(bits, spare, i) - more)

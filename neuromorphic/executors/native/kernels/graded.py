@@ -14,24 +14,31 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.kernels.events import CHUNK, COLUMN, EVENTS_AT_ONCE, WIDE_PLANES
 from neuromorphic.executors.native.kernels.instructions import add_bytes, count_signed_block, spread_bits, store_counts
 from neuromorphic.executors.native.kernels.vectors import (
-    LANES,
     get_half_word,
     get_int,
     load_words,
     lowest_one,
+    max_of,
+    min_of,
     put_int,
     splat_bytes,
     splat_words,
     store_words,
 )
+from neuromorphic.executors.native.processor import LANES
+from neuromorphic.executors.native.sizes import (
+    CHUNK,
+    COLUMN,
+    DIGIT_LENGTHS,
+    DIGIT_LISTS,
+    DIGIT_STARTS,
+    DIGITS,
+    EVENTS_AT_ONCE,
+    WIDE_PLANES,
+)
 
-# Graded events in ints: for each bit of a value where its list starts and how long it is (with the padding), then the
-# lists: twice the number of the input, and 1 more where the digit is -1.
-DIGITS, LARGEST_GRADED = 18, 1 << 15
-DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, DIGITS, 2 * DIGITS + 4
 _ONE = np.uint64(1)
 
 
@@ -96,7 +103,7 @@ def _count_digits(words, base, ints, start, stop, bits, planes, num_planes):  # 
 @kernel
 def _reach(num_planes, events, least):  # type: ignore[no-untyped-def]
     """Return how many planes hold two bits of each event, and ``least`` of them."""
-    num_planes = max(num_planes, least)
+    num_planes = max_of(num_planes, least)
     while num_planes < WIDE_PLANES and 2 * events >> num_planes:
         num_planes += 1
     return num_planes
@@ -122,11 +129,11 @@ def ternary_graded(words, matrix, num_inputs, ints, lists, bits, planes, out, ta
                 reach = _reach(reach, done, p + 5)
                 start = lists + get_int(ints, lists + DIGIT_STARTS + p)
                 _count_digits(words, base, ints, start, start + n, bits, planes + p * LANES, reach - p)
-        for group in range(min(2 * LANES, (size - chunk * CHUNK) // 32)):
+        for group in range(min_of(2 * LANES, (size - chunk * CHUNK) // 32)):
             where = target + chunk * CHUNK + 32 * group
             for byte in range(0, num_planes, 8):
                 values = splat_bytes(0)
-                for p in range(byte, min(byte + 8, num_planes)):
+                for p in range(byte, min_of(byte + 8, num_planes)):
                     values = values | spread_bits(
                         get_half_word(bits, 2 * (planes + p * LANES) + group), 1 << (p - byte)
                     )

@@ -7,8 +7,6 @@ from typing import Any
 from llvmlite import ir
 
 from neuromorphic.executors.native.kernels.vectors import (
-    HAS_AVX2,
-    HAS_AVX512,
     I32,
     I64,
     INTS,
@@ -20,11 +18,11 @@ from neuromorphic.executors.native.kernels.vectors import (
     splat,
     types,
 )
+from neuromorphic.executors.native.processor import HAS_AVX2, HAS_AVX512
+from neuromorphic.executors.native.sizes import OUTPUTS_A_ROW, PIXELS_AT_ONCE
 
-OUTPUTS_A_ROW = 64
 ROW_BYTES = {True: OUTPUTS_A_ROW // 4, False: OUTPUTS_A_ROW}
 """Bytes of a row of weights, ternary or not."""
-PIXELS_AT_ONCE = 4  # of a dense product
 ROW, SHORT_ROW, SUMS = Vector(8, OUTPUTS_A_ROW), Vector(16, OUTPUTS_A_ROW), Vector(32, OUTPUTS_A_ROW)
 _QUARTER, _FIELDS = Vector(8, OUTPUTS_A_ROW // 4), Vector(64, OUTPUTS_A_ROW // 8)
 _PAIRS, _PART = Vector(16, 32), Vector(32, 16)  # of 16 outputs: pairs of numbers, and their sums

@@ -9,12 +9,9 @@ from llvmlite import ir
 from neuromorphic.executors.native.kernels.vectors import (
     BYTES,
     HALVES,
-    HAS_AVX2,
-    HAS_VNNI,
     I32,
     I64,
     INTS,
-    LANES,
     WORDS,
     Vector,
     cgutils,
@@ -24,6 +21,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     splat,
     types,
 )
+from neuromorphic.executors.native.processor import HAS_AVX2, HAS_VNNI, LANES
 
 _PLANES = 5
 _MANY = Vector(32, BYTES.lanes)

@@ -17,6 +17,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_word,
     greater,
     load_ints,
+    min_of,
     put_int,
     put_long,
     shift_left,
@@ -26,13 +27,13 @@ from neuromorphic.executors.native.kernels.vectors import (
     store_ints,
     toward_zero,
 )
+from neuromorphic.executors.native.sizes import FADED_AT_ONCE
 from neuromorphic.integers.numbers import DECAY_BITS, STATE_MAX
 from neuromorphic.ops.fast_weights import KEY_ONE
 from neuromorphic.ops.slots import MEMORY_BITS
 
 at = get_long  # at(row, column)
 _PLACES = (1 << 31) - 1
-FADED_AT_ONCE = 32
 
 
 @kernel
@@ -90,7 +91,7 @@ def _fade_row(ints, row, size, decay_bits, times):  # type: ignore[no-untyped-de
         c, d = load_ints(ints, row + i + 16), load_ints(ints, row + i + 24)
         left = times
         while left > 0 and signs_as_bits(greater(a | b | c | d, one)) != np.uint64(0):
-            for _ in range(min(left, 8)):
+            for _ in range(min_of(left, 8)):
                 a, b = a - shift_right(a, decay_bits), b - shift_right(b, decay_bits)
                 c, d = c - shift_right(c, decay_bits), d - shift_right(d, decay_bits)
             left -= 8

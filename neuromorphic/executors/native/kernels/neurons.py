@@ -21,6 +21,8 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_word,
     greater,
     load_ints,
+    max_of,
+    min_of,
     put_int,
     put_word,
     shift_left,
@@ -153,7 +155,7 @@ def look_up(ints, out, source, params, offset, table, size):  # type: ignore[no-
     """Take sigmoids from the table."""
     for i in range(size):
         y = get_int(ints, source + i) + get_int(params, offset + i)
-        found = get_int(params, table + (min(y, GATE_END) if y >= 0 else min(-y, GATE_END)))
+        found = get_int(params, table + (min_of(y, GATE_END) if y >= 0 else min_of(-y, GATE_END)))
         put_int(ints, out + i, found if y >= 0 else DECAY_ONE - found)
 
 
@@ -191,10 +193,10 @@ def control_domains(row, now, ints, bits, params):  # type: ignore[no-untyped-de
         average += toward_zero((rate - average) * get_int(params, options + 1), DECAY_BITS)
         error = average - get_int(params, options)
         integral = get_int(ints, place + 1) + error
-        integral = min(max(integral, get_int(params, options + 5)), get_int(params, options + 6))
+        integral = min_of(max_of(integral, get_int(params, options + 5)), get_int(params, options + 6))
         wanted = get_int(params, options + 2) * error + get_int(params, options + 3) * integral
         wanted = toward_zero(wanted + get_int(params, options + 4) * (error - before), 12)
-        offset = min(max(wanted, get_int(params, options + 7)), get_int(params, options + 8))
+        offset = min_of(max_of(wanted, get_int(params, options + 7)), get_int(params, options + 8))
         put_int(ints, place, average)
         put_int(ints, place + 1, integral)
         put_int(ints, place + 2, error)
@@ -207,4 +209,4 @@ def _move_thresholds(ints, theta, params, threshold, octaves, start, stop, offse
     """Write the thresholds of a domain as its offset moves them."""
     factor, shift = get_int(params, octaves + ((offset >> 8) & 255)), 15 - (offset >> 16)
     for n in range(start, stop):
-        put_int(ints, theta + n, min(get_int(params, threshold + n) * factor >> shift, STATE_MAX))
+        put_int(ints, theta + n, min_of(get_int(params, threshold + n) * factor >> shift, STATE_MAX))

@@ -14,6 +14,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_long,
     get_word,
     load_ints,
+    min_of,
     put_int,
     put_word,
     signs_as_bits,
@@ -41,11 +42,11 @@ def pack(x, size, bits, place):  # type: ignore[no-untyped-def]
     """Write integers 0 and 1, at address ``x``, as bits."""
     for w in range((size + 63) >> 6):
         word = np.uint64(0)
-        whole = min(8, (size - 64 * w) >> 3)
+        whole = min_of(8, (size - 64 * w) >> 3)
         for i in range(whole):
             ones = signs_as_bits(splat_ints(0) - load_ints(x, 64 * w + 8 * i))
             word |= ones << np.uint64(8 * i)
-        for i in range(8 * whole, min(64, size - 64 * w)):
+        for i in range(8 * whole, min_of(64, size - 64 * w)):
             word |= np.uint64(get_int(x, 64 * w + i)) << np.uint64(i)
         put_word(bits, place + w, word)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.kernels.vectors import get_word, lowest_one, put_int, put_word
+from neuromorphic.executors.native.kernels.vectors import get_word, lowest_one, min_of, put_int, put_word
 
 _ONE = np.uint64(1)
 
@@ -50,7 +50,7 @@ def list_spikes(bits, place, first, channels, pixels, width, spare, ints, starts
     """
     n, x = 0, 0
     for start in range(0, pixels, 64):
-        count = min(64, pixels - start)
+        count = min_of(64, pixels - start)
         for c in range(0, channels, 64):
             for i in range(64):
                 word = np.uint64(0)

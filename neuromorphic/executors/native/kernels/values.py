@@ -14,7 +14,6 @@ Packed two-bit fields: bitnet.cpp (Wang et al. 2025, arXiv:2502.11880), ``I2_S``
 from __future__ import annotations
 
 from neuromorphic.executors.native.compiled import inlined, kernel
-from neuromorphic.executors.native.kernels.events import LIST_LENGTH, LIST_START
 from neuromorphic.executors.native.kernels.instructions import (
     add_products,
     field_0,
@@ -26,11 +25,12 @@ from neuromorphic.executors.native.kernels.instructions import (
     whole_sums,
 )
 from neuromorphic.executors.native.kernels.vectors import (
-    HAS_VNNI,
     get_int,
     get_signed_byte,
     load_bytes,
     load_ints,
+    max_of,
+    min_of,
     put_byte,
     put_int,
     shift_left,
@@ -38,6 +38,8 @@ from neuromorphic.executors.native.kernels.vectors import (
     splat_ints,
     store_ints,
 )
+from neuromorphic.executors.native.processor import HAS_VNNI
+from neuromorphic.executors.native.sizes import LIST_LENGTH, LIST_START
 
 # Of 16 inputs: two pairs of fields of 8 times 128 each, 7 * 4096 stays within 16 bits. In 32 bits it is modulo 2**32.
 BLOCKS_A_SUM = (1 << 62) if HAS_VNNI else 7
@@ -52,7 +54,7 @@ def split_digits(ints, source, num_inputs, bits, place):  # type: ignore[no-unty
     low, high = 0, 0
     for j in range(num_inputs):
         x = get_int(ints, source + j)
-        low, high = min(low, x), max(high, x)
+        low, high = min_of(low, x), max_of(high, x)
     num_digits, reach = 1, 127  # the largest number of that many digits; what four miss vanishes modulo 2**32
     while num_digits < 4 and (high > reach or low < -(reach // 127 * 128)):
         num_digits += 1
@@ -91,7 +93,7 @@ def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target
         sums, other_sums = splat_ints(-less), splat_ints(-less)
         for start in range(0, num_blocks, BLOCKS_A_SUM):
             a, a_fourfold, b, b_fourfold = no_sums(), no_sums(), no_sums(), no_sums()
-            for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
+            for block in range(start, min_of(start + BLOCKS_A_SUM, num_blocks)):
                 x = first + 4 * block
                 x0, x1 = four_bytes(bits, x), four_bytes(bits, x + 1)
                 x2, x3 = four_bytes(bits, x + 2), four_bytes(bits, x + 3)
@@ -117,7 +119,7 @@ def _two_digits(words, matrix, num_blocks, bits, first, weight, less, more, out,
         sums, high_sums = splat_ints(-less), splat_ints(-more)
         for start in range(0, num_blocks, BLOCKS_A_SUM):
             a, a_fourfold, b, b_fourfold = no_sums(), no_sums(), no_sums(), no_sums()
-            for block in range(start, min(start + BLOCKS_A_SUM, num_blocks)):
+            for block in range(start, min_of(start + BLOCKS_A_SUM, num_blocks)):
                 x, y = first + 4 * block, second + 4 * block
                 w = load_bytes(words, near + 4 * block)
                 w0, w1, w2, w3 = field_0(w), field_1(w), field_2(w), field_3(w)

@@ -17,8 +17,9 @@ import numba.core.cgutils
 import numba.core.types
 from llvmlite import ir
 from numba.core import extending
-from numba.core.registry import cpu_target
 from numba.core.typing import templates
+
+from neuromorphic.executors.native.processor import LANES
 
 # What numba says of the types of its own tools changes from version to version.
 cgutils: Any = numba.core.cgutils
@@ -28,13 +29,6 @@ intrinsic: Callable[[Any], Any] = extending.intrinsic
 register_model: Any = extending.register_model
 infer_global: Any = templates.infer_global
 lower_builtin: Callable[..., Callable[[Any], Any]] = extending.lower_builtin
-_TARGET: Any = cpu_target
-_FEATURES = frozenset(_TARGET.target_context.codegen().magic_tuple()[2].split(","))
-HAS_AVX2 = "+avx2" in _FEATURES
-HAS_VNNI = {"+avx512vl", "+avx512vnni"} <= _FEATURES
-HAS_AVX512 = "+avx512bw" in _FEATURES
-LANES = 8 if "+avx512f" in _FEATURES else 4
-"""64-bit words of a :data:`WORDS`: what one register holds."""
 
 
 class Vector(numba.core.types.Type):
@@ -175,11 +169,13 @@ put_word, put_long = _make_put(64, types.uint64), _make_put(64)
 put_int, put_half, put_byte = _make_put(32), _make_put(16), _make_put(8)
 
 
-@emitted(types.int64, types.int64, types.int64, types.int64, types.int64, types.int64)
-def call_at(builder: Any, address: Any, row: Any, head: Any, ints: Any, bits: Any) -> Any:
-    """Call the function of these numbers that stands at an address."""
-    kind = ir.FunctionType(I64, [I64] * 4)
-    return builder.call(builder.inttoptr(address, kind.as_pointer()), (row, head, ints, bits))
+@emitted(types.int64, *[types.int64] * 7)
+def call_at(  # one name each, since numba goes by them
+    builder: Any, address: Any, row: Any, head: Any, first: Any, last: Any, now: Any, marks: Any
+) -> Any:
+    """Call the function of six numbers that stands at an address."""
+    kind = ir.FunctionType(I64, [I64] * 6)
+    return builder.call(builder.inttoptr(address, kind.as_pointer()), (row, head, first, last, now, marks))
 
 
 def _make_shift(name: str) -> Any:
@@ -225,6 +221,18 @@ def _make_bit_count(name: str, *flags: Any) -> Any:
 
 
 count_ones, lowest_one = _make_bit_count("ctpop"), _make_bit_count("cttz", ir.Constant(ir.IntType(1), 1))
+
+
+def _make_choice(comparison: str) -> Any:
+    @emitted(types.int64, types.int64, types.int64)
+    def choose(builder: Any, x: Any, y: Any) -> Any:
+        return builder.select(builder.icmp_signed(comparison, x, y), x, y)
+
+    return choose
+
+
+min_of, max_of = _make_choice("<"), _make_choice(">")
+"""The smaller and the larger of two numbers: numba's own ``min`` and ``max`` take it longer to compile."""
 
 
 def _clip(builder: Any, x: Any, low: Any, high: Any) -> Any:

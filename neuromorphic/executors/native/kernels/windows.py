@@ -13,15 +13,17 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_signed_byte,
     larger,
     load_ints,
+    max_of,
+    min_of,
     put_int,
     put_word,
     shift_left,
     splat_ints,
     store_ints,
 )
+from neuromorphic.executors.native.sizes import LARGEST, WEIGHED
 
 at = get_long  # at(row, column)
-SUM, LARGEST, WEIGHED = range(3)
 _LOWEST = -(1 << 31)
 _ONE = np.uint64(1)
 
@@ -45,7 +47,7 @@ def _one_window(kind, params, shape, small, weights, ints, image, y, x):  # type
                 column = x + m * step_x
                 if column >= 0 and column < width:
                     value = get_int(ints, image + row * width + column)
-                    found = max(found, value) if kind == LARGEST else found + _weight(kind, small, tap, m) * value
+                    found = max_of(found, value) if kind == LARGEST else found + _weight(kind, small, tap, m) * value
             tap += kernel_x
         image += height * width
     return found
@@ -77,15 +79,15 @@ def _eight_windows(kind, params, shape, small, weights, ints, image, y, x):  # t
 @kernel
 def slide_windows(row, params, small, ints):  # type: ignore[no-untyped-def]
     """Pool, or convolve with 8-bit weights: eight neighbours at once where they lie side by side within the image."""
-    shape, kind, weights, out = at(row, rows.P1), at(row, rows.P2), at(row, rows.P3), at(row, rows.OUT)
+    shape, kind, weights, out = at(row, rows.P0), at(row, rows.P1), at(row, rows.P2), at(row, rows.OUT)
     channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
     pixels, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
     out_height, out_width = get_int(params, shape + rows.OUT_HEIGHT), get_int(params, shape + rows.OUT_WIDTH)
     kernel_x, stride_x = get_int(params, shape + rows.KERNEL_X), get_int(params, shape + rows.STRIDE_X)
     pad_x, shift = get_int(params, shape + rows.PADDING_X), get_int(params, shape + rows.SHIFT)
     taps, pixels = get_int(params, shape + rows.KERNEL_Y) * kernel_x, pixels * width
-    first, last = min(pad_x, out_width), width + pad_x - (kernel_x - 1) * get_int(params, shape + rows.DILATION_X)
-    last = first if stride_x > 1 or last - first < 8 else min(last, out_width)  # those between lie within
+    first, last = min_of(pad_x, out_width), width + pad_x - (kernel_x - 1) * get_int(params, shape + rows.DILATION_X)
+    last = first if stride_x > 1 or last - first < 8 else min_of(last, out_width)  # those between lie within
     for o in range(outputs * get_int(params, shape + rows.GROUPS)):
         image, tap = at(row, rows.SOURCE) + o // outputs * channels * pixels, weights + o * channels * taps
         for oy in range(out_height):
@@ -93,7 +95,7 @@ def slide_windows(row, params, small, ints):  # type: ignore[no-untyped-def]
             ox = 0
             while ox < out_width:
                 if ox >= first and ox < last:
-                    ox = min(ox, last - 8)  # the last eight overlap
+                    ox = min_of(ox, last - 8)  # the last eight overlap
                     eight = _eight_windows(kind, params, shape, small, tap, ints, image, y, ox - pad_x)
                     store_ints(ints, out + ox, shift_left(eight, shift))
                     ox += 8
@@ -109,14 +111,14 @@ def _any_fired(bits, place, first, count):  # type: ignore[no-untyped-def]
     """Whether any of ``count`` bits is set."""
     found = np.uint64(0)
     for i in range(0, count, 64):
-        found |= load_bits(bits, place, first + i, min(64, count - i))
+        found |= load_bits(bits, place, first + i, min_of(64, count - i))
     return found != np.uint64(0)
 
 
 @kernel
 def pool_spikes(row, params, bits):  # type: ignore[no-untyped-def]
     """Write a spike for each window that holds one."""
-    shape, place, target = at(row, rows.P1), at(row, rows.SOURCE_BITS), at(row, rows.BITS)
+    shape, place, target = at(row, rows.P0), at(row, rows.SOURCE_BITS), at(row, rows.BITS)
     height, width = get_int(params, shape + rows.HEIGHT), get_int(params, shape + rows.WIDTH)
     out_height, out_width = get_int(params, shape + rows.OUT_HEIGHT), get_int(params, shape + rows.OUT_WIDTH)
     kernel_y, kernel_x = get_int(params, shape + rows.KERNEL_Y), get_int(params, shape + rows.KERNEL_X)
@@ -126,11 +128,11 @@ def pool_spikes(row, params, bits):  # type: ignore[no-untyped-def]
     for c in range(get_int(params, shape + rows.GROUPS)):
         for oy in range(out_height):
             y = oy * stride_y - pad_y
-            top, bottom = max(y, 0), min(y + kernel_y, height)
+            top, bottom = max_of(y, 0), min_of(y + kernel_y, height)
             for ox in range(out_width):
                 x = ox * stride_x - pad_x
-                first = max(x, 0)
-                count = min(x + kernel_x, width) - first
+                first = max_of(x, 0)
+                count = min_of(x + kernel_x, width) - first
                 for k in range(top, bottom):
                     if _any_fired(bits, place, (c * height + k) * width + first, count):
                         word |= _ONE << np.uint64(n & 63)
