@@ -46,6 +46,7 @@ def train(
     *,
     resume: bool = False,
     progress: Callable[[Metrics], None] | None = None,
+    batch_progress: Callable[[Metrics], None] | None = None,
 ) -> TrainResult:
     """Train the network that a configuration describes; leave checkpoint, log and configuration in a folder.
 
@@ -66,6 +67,9 @@ def train(
         ``accuracy_train``, ``accuracy_validation`` (``None`` with ``part="train_all"``), ``firing_rate`` and
         ``firing_rate_layers`` (``None`` and empty for a network without spikes), ``learning_rate`` (at its end) and
         ``seconds``.
+    batch_progress
+        Called after each batch with what there is of the epoch so far: ``epoch``, ``batch`` (of ``num_batches``),
+        ``loss``, ``accuracy_train``, ``firing_rate`` and ``firing_rate_layers``.
 
     Notes
     -----
@@ -115,13 +119,14 @@ def train(
         if workers.is_main:
             write_atomically(out / "config.toml", to_toml(config).encode(), what="configuration")
         metrics: Metrics | None = None
+        told = batch_progress if workers.is_main else None
         logged: AbstractContextManager[RunLog | None] = nullcontext()
         if workers.is_main:
             logged = RunLog(out, saved_epoch, tracker=config.train.tracker, settings=flat_keys(config))
         with logged as log:
             for epoch in range(saved_epoch + 1, config.train.epochs + 1):
                 started = time.perf_counter()
-                metrics = {"epoch": epoch, **run.train_epoch(epoch), "accuracy_validation": None}
+                metrics = {"epoch": epoch, **run.train_epoch(epoch, told=told), "accuracy_validation": None}
                 if epoch == config.train.epochs:
                     run.settle()
                 if log is None:
