@@ -164,8 +164,8 @@ def _load_teacher(config: Config) -> Network:
     teacher, learned = load_run(folder)
     if learned.data.num_classes != config.data.num_classes:
         raise ConfigError(
-            f"distill.teacher: {config.distill.teacher} knows {learned.data.num_classes} classes, "
-            f"the data has {config.data.num_classes}"
+            f"distill.teacher: the number of classes must be that of the data, {config.data.num_classes}, and "
+            f"{config.distill.teacher} knows {learned.data.num_classes}"
         )
     return teacher
 

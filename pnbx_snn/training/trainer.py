@@ -23,6 +23,7 @@ from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty
 from pnbx_snn.training.optimizer import adamw, check_finite
+from pnbx_snn.wording import counted
 
 Metrics = dict[str, Any]
 """Of an epoch: what becomes a line of ``metrics.jsonl``."""
@@ -61,7 +62,7 @@ class Trainer:
             raise ConfigError(
                 f"train.batch_size: each of {workers.num_processes} processes needs a sample of every piece of a "
                 f"batch, got pieces of {smallest} (train.batch_size = {config.train.batch_size}, train.accumulate = "
-                f"{config.train.accumulate}, {len(data.labels)} samples)"
+                f"{config.train.accumulate}, {counted(len(data.labels), 'sample')})"
             )
         for network in (model, teacher):
             if data.lengths is not None and network is not None and not network.takes_lengths:
