@@ -19,6 +19,7 @@ from pnbx_snn.training.checkpoint import build_model, load_checkpoint, load_run,
 from pnbx_snn.training.config import Config, differing_keys, flat_keys, resolve, to_toml
 from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.monitor import Monitor
 from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from pnbx_snn.training.run_log import RunLog
 from pnbx_snn.training.trackers import check_tracker
@@ -124,6 +125,7 @@ def train(
         if workers.is_main:
             logged = RunLog(out, saved_epoch, tracker=config.train.tracker, settings=flat_keys(config))
         with logged as log:
+            monitor = log and log.writer and Monitor(run.model, validation or data, log.writer)
             for epoch in range(saved_epoch + 1, config.train.epochs + 1):
                 started = time.perf_counter()
                 metrics = {"epoch": epoch, **run.train_epoch(epoch, told=told), "accuracy_validation": None}
@@ -136,6 +138,8 @@ def train(
                 metrics["seconds"] = round(time.perf_counter() - started, 3)
                 # First the log: a kill in between leaves a line too many, which the next start drops.
                 log.write(metrics)
+                if monitor is not None:
+                    monitor.look(epoch, last=epoch == config.train.epochs)
                 if epoch % config.train.checkpoint_every == 0 or epoch == config.train.epochs:
                     run.save(out / CHECKPOINT_NAME, epoch)
                 logger.info("epoch %d of %d: %s", epoch, config.train.epochs, metrics)
