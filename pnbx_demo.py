@@ -22,7 +22,7 @@ import neuromorphic
 from neuromorphic.errors import LavaNotFoundError
 from neuromorphic.executors.lava.environment import ENVIRONMENT_VARIABLE, find_lava_python
 from pnbx_snn import evaluate, load_run, plot, train
-from pnbx_snn.console import epoch_progress
+from pnbx_snn.cli.progress import training_progress
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.split import Split
 from pnbx_snn.files.atomic_write import write_atomically
@@ -53,8 +53,8 @@ def run_demo(out: Path) -> bool:
     with _stage("train a ternary spiking network on 1,437 digits", seconds):
         if (out / CHECKPOINT_NAME).exists():
             console.print(f"{out} holds a trained network; going on from it (delete the folder to train anew)")
-        with epoch_progress(config.train.epochs, quiet=False) as progress:
-            train(config, out, resume=(out / CHECKPOINT_NAME).exists(), progress=progress)
+        with training_progress(config.train.epochs) as show:
+            train(config, out, resume=(out / CHECKPOINT_NAME).exists(), progress=show, batch_progress=show)
     model, _ = load_run(out)
     test = load_split(config.data, "test")
     network = evaluate(model, test)

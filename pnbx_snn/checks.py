@@ -10,6 +10,7 @@ from annotated_types import Interval
 from torch import Tensor
 
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.wording import counted
 
 # Ranges stand in the signatures of the networks; a configuration reads and states them from there. Their upper ends are
 # for files from elsewhere: a layer itself takes any size that memory has room for.
@@ -98,13 +99,13 @@ def check_finite(where: str, name: str, x: Tensor) -> None:
     >>> import torch
     >>> check_finite("encoder", "input", torch.tensor([1.0, float("nan")]))
     Traceback (most recent call last):
-    pnbx_snn.errors.PnbxValueError: encoder: input must be finite, got 1 values that are not
+    pnbx_snn.errors.PnbxValueError: encoder: input must be finite, got 1 value not finite
     """
     if not has_values(x):
         return
     broken = int((~torch.isfinite(x[:1] if x.ndim > 0 and x.stride(0) == 0 else x)).sum())
     if broken:
-        raise PnbxValueError(f"{where}: {name} must be finite, got {broken} values that are not")
+        raise PnbxValueError(f"{where}: {name} must be finite, got {counted(broken, 'value')} not finite")
 
 
 def has_values(tensor: Tensor) -> bool:

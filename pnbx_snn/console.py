@@ -1,35 +1,17 @@
-"""What the ``pnbx-snn`` command says of its own doings: errors, progress, how a training ended."""
+"""What the ``pnbx-snn`` command says of its own doings: errors, signals, the progress of a download."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-from pnbx_snn.training.run_files import CHECKPOINT_NAME
-from pnbx_snn.wording import counted
-
-if TYPE_CHECKING:
-    from pnbx_snn.training.run import TrainResult
-    from pnbx_snn.training.trainer import Metrics
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 out = Console()
 err = Console(stderr=True)
@@ -98,50 +80,6 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def epoch_progress(epochs: int, *, quiet: bool) -> Iterator[Callable[[Metrics], None] | None]:
-    """Yield a callback that shows each epoch on standard error: a bar on a terminal, about ten lines elsewhere."""
-    if quiet:
-        yield None
-        return
-    if not err.is_terminal:
-        every = max(1, epochs // 10)
-
-        def show_line(metrics: Metrics) -> None:
-            if metrics["epoch"] % every == 0 or metrics["epoch"] == epochs:
-                say(f"epoch {metrics['epoch']} of {epochs}: {metrics_line(metrics)}", err)
-
-        yield show_line
-        return
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs {task.fields[note]}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=True) as bar:
-        task = bar.add_task("training", total=epochs, note="")
-        yield lambda metrics: bar.update(task, completed=metrics["epoch"], note=metrics_line(metrics))
-
-
-def show_stop(stopped: Stopped, folder: Path, arguments: Sequence[str]) -> None:
-    """Say what is saved of a training that was stopped, and the command that goes on with it."""
-    from pnbx_snn.training.checkpoint import read_meta
-
-    path = folder / CHECKPOINT_NAME
-    saved = f"epoch {read_meta(path).epoch} is saved in {folder}" if path.exists() else "no epoch is saved yet"
-    say(f"{stopped}: {saved}. To go on:", err, "yellow")
-    say(f"  {shlex.join(arguments)}", err)
-
-
-def show_result(result: TrainResult, folder: Path) -> None:
-    """Say how a training ended, and what to do next."""
-    from pnbx_snn.training.kinds import KINDS
-
-    if result.metrics is None:
-        done = "the epoch is" if result.epoch == 1 else f"all {result.epoch} epochs are"
-        say(f"Nothing to do: {done} trained.")
-    else:
-        say(f"Trained {counted(result.epoch, 'epoch')}: {metrics_line(result.metrics)}")
-    command = KINDS[result.model.section].command
-    say(f"Everything is in {folder}/. Next: {command} eval {shlex.quote(str(folder))}")
-
-
-@contextmanager
 def download_progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """Yield a callback that shows, file by file, how much of a download is there."""
     with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=err, transient=True) as bar:
@@ -153,12 +91,3 @@ def download_progress() -> Iterator[Callable[[str, int, int | None], None]]:
             bar.update(tasks[file], completed=size)
 
         yield show_bytes
-
-
-def metrics_line(metrics: Metrics) -> str:
-    """Return the metrics of an epoch as one line."""
-    accuracy = f"accuracy {metrics['accuracy_train']:.1%}"
-    if metrics["accuracy_validation"] is not None:
-        accuracy += f" (validation {metrics['accuracy_validation']:.1%})"
-    rates = " ".join(f"{100 * rate:.1f}" for rate in metrics["firing_rate_layers"])
-    return f"loss {metrics['loss']:.3f}  {accuracy}" + (f"  firing rates {rates} %" if rates else "")

@@ -11,6 +11,7 @@ import typer
 
 from pnbx_snn import console
 from pnbx_snn.cli.app import DataFolder, app
+from pnbx_snn.cli.progress import show_result, show_stop, training_progress
 from pnbx_snn.configs import config_path
 from pnbx_snn.console import Stopped
 
@@ -52,12 +53,13 @@ def train(
         from pnbx_snn.training.run import train as run_training
     settings = load_config(file, overrides)
     try:
-        with console.stoppable(), console.epoch_progress(settings.train.epochs, quiet=quiet) as progress:
-            result = run_training(settings, folder, resume=resume, progress=progress)
+        with console.stoppable(), training_progress(settings.train.epochs, quiet=quiet) as show:
+            result = run_training(settings, folder, resume=resume, progress=show, batch_progress=show)
     except Stopped as stopped:
-        changes = [word for text in overrides for word in ("--set", text)]
+        changes = [word for text in set_ or () for word in ("--set", text)]
+        changes += [] if data is None else ["--data", str(data)]
         arguments = [*settings.kind.command.split(), "train", config, *changes, "--out", str(folder), "--resume"]
-        console.show_stop(stopped, folder, arguments)
+        show_stop(stopped, folder, arguments)
         raise typer.Exit(128 + stopped.signal) from None
     if not quiet and os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
-        console.show_result(result, folder)
+        show_result(result, folder)

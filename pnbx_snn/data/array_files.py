@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pnbx_snn.data.files import reading
 from pnbx_snn.errors import DataError
+from pnbx_snn.wording import counted
 
 MAX_BYTES = 8 << 30
 """Of all arrays of a data set together: they are held in memory."""
@@ -68,7 +69,9 @@ def read_named(path: Path, header: Header) -> NDArray[Any]:
         file.read(header.header_bytes)
         data = file.read(header.num_bytes + 1)  # one more: lets a zip file reach and check its checksum
     if len(data) != header.num_bytes:
-        raise DataError(f"{_where(path, header.name)}: is cut short: {len(data)} bytes of {header.num_bytes}")
+        raise DataError(
+            f"{_where(path, header.name)}: is cut short: {len(data)} of {counted(header.num_bytes, 'byte')}"
+        )
     array = np.frombuffer(data, dtype=header.dtype)
     array = array.reshape(header.shape, order="F" if header.fortran_order else "C")
     return np.ascontiguousarray(array.astype(header.dtype.newbyteorder("="), copy=False))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pnbx_snn.data.array_files import Header, read_headers, read_named
 from pnbx_snn.errors import DataError
+from pnbx_snn.wording import counted
 
 Values = Literal["real", "spikes"]
 GIVEN = ("train", "validation", "test")
@@ -82,7 +83,9 @@ def _check_shapes(path: Path, x: Header, y: Header, lengths: Header | None) -> N
     if len(x.shape) == 3 and x.shape[1] == 1 and lengths is None:
         raise DataError(f"{path}: {x.name} is {list(x.shape)}, sequences of one step: static samples are [S, N]")
     if x.shape[0] != num_samples and (lengths is None or len(x.shape) == 3):
-        raise DataError(f"{path}: {x.name} has {x.shape[0]} samples and {y.name} {num_samples} labels")
+        raise DataError(
+            f"{path}: {x.name} has {counted(x.shape[0], 'sample')} and {y.name} {counted(num_samples, 'label')}"
+        )
     if lengths is not None:
         if lengths.dtype.kind not in "iu":
             raise DataError(f"{path}: {lengths.name} must be whole numbers, got dtype {lengths.dtype.str}")
@@ -129,10 +132,12 @@ def _lengths(path: Path, name: str, lengths: NDArray[Any], of: str, shape: tuple
     if int(lengths.min()) < 1 or int(lengths.max()) > most:
         worst = int(lengths.argmin() if int(lengths.min()) < 1 else lengths.argmax())
         raise DataError(f"{path}: {name} must be in 1..{most}, got {int(lengths[worst])} at {worst}")
-    counted = lengths.astype(np.int64)
-    if len(shape) == 2 and int(counted.sum()) != shape[0]:
-        raise DataError(f"{path}: {of} has {shape[0]} steps end to end and {name} add up to {int(counted.sum())}")
-    return counted
+    steps = lengths.astype(np.int64)
+    if len(shape) == 2 and int(steps.sum()) != shape[0]:
+        raise DataError(
+            f"{path}: {of} has {counted(shape[0], 'step')} end to end and {name} add up to {int(steps.sum())}"
+        )
+    return steps
 
 
 def _padded(path: Path, steps: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
@@ -195,7 +200,7 @@ def with_missing_parts(
         order = rng.permutation(np.flatnonzero(train.y == label))
         if len(order) < len(missing) + 1:
             raise DataError(
-                f"{path}: class {label} has {len(order)} samples in the training part, too few to cut "
+                f"{path}: class {label} has {counted(len(order), 'sample')} in the training part, too few to cut "
                 f"{' and '.join(missing)} out of them: must be {len(missing) + 1} or more"
             )
         first = 0

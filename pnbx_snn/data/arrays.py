@@ -13,6 +13,7 @@ from torch import Tensor
 from pnbx_snn.data.array_parts import ArrayPart, Values, read_given_parts, with_missing_parts
 from pnbx_snn.data.split import Part, Sequences, Split, check_part
 from pnbx_snn.errors import DataError, DataWarning, PnbxValueError, ShapeError
+from pnbx_snn.wording import counted
 
 INT8_UNITS = 254
 """A column whose largest value is below this part of the largest of all becomes 0 in an 8-bit input."""
@@ -141,8 +142,8 @@ def _check_columns(path: Path, largest: NDArray[np.float32]) -> None:
 
 
 def _sizes_text(sizes: ArraySizes) -> str:
-    steps = "static samples" if sizes.steps == 1 else f"{sizes.steps} steps"
-    return f"{steps} of {sizes.features} values and {sizes.classes} classes"
+    steps = "static samples" if sizes.steps == 1 else counted(sizes.steps, "step")
+    return f"{steps} of {counted(sizes.features, 'value')} and {sizes.classes} classes"
 
 
 def windows(x: Float[Tensor, "S T N"], size: int) -> Float[Tensor, "S T M"]:

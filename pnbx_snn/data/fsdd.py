@@ -24,6 +24,7 @@ from pnbx_snn.data.mel import HOP, SAMPLE_RATE_HZ, WINDOW, log_mel, mel_filters
 from pnbx_snn.data.split import Part, check_part
 from pnbx_snn.errors import DataError, PnbxValueError
 from pnbx_snn.files.atomic_write import write_atomically
+from pnbx_snn.wording import counted
 
 _log = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ def _read_archive(path: Path) -> _Archive:
 def _check_contents(path: Path, archive: _Archive) -> None:
     if archive.offsets[0] != 0 or archive.offsets[-1] != len(archive.samples):
         raise DataError(
-            f"{path}: offsets must run from 0 to the {len(archive.samples)} samples, "
+            f"{path}: offsets must run from 0 to the {counted(len(archive.samples), 'sample')}, "
             f"got {archive.offsets[0]} to {archive.offsets[-1]}"
         )
     for what, values, low, high, unit in (

@@ -21,6 +21,7 @@ from pnbx_snn.metrics.operations import KINDS, Operations, skipped_share, totals
 from pnbx_snn.metrics.page import Figure, Section, Table
 from pnbx_snn.metrics.words import interval_words
 from pnbx_snn.networks.pnbx import PNBX
+from pnbx_snn.wording import counted as numbered
 
 SECTIONS = ("parameters", "operations", "memory", "energy", "activity")
 
@@ -34,8 +35,9 @@ def sections(costs: Costs, names: Sequence[str] = ()) -> list[Section]:
         if name not in SECTIONS:
             raise PnbxValueError(f"analyze: section must be one of {', '.join(SECTIONS)}, got {name!r}")
     counted = costs.counted
+    samples = numbered(counted.samples, f"{costs.part} sample")
     how = (
-        f"Executed: counted on {counted.samples} {costs.part} samples of {counted.steps} steps; "
+        f"Executed: counted on {samples} of {numbered(counted.steps, 'step')}; "
         f"{counted.input_density:.1%} of the inputs are not 0. An input that is constant over the steps is multiplied "
         "once a sample."
     )
@@ -52,7 +54,7 @@ def sections(costs: Costs, names: Sequence[str] = ()) -> list[Section]:
 def write_report(costs: Costs, built: Sequence[Section], output: Path) -> Path:
     """Write ``index.html`` and ``report.json`` into a folder; return the page. A :class:`StorageError` if it cannot."""
     lead = [
-        f"{len(costs.split.labels)} {costs.part} samples: accuracy {costs.accuracy:.2%}.",
+        f"{numbered(len(costs.split.labels), f'{costs.part} sample')}: accuracy {costs.accuracy:.2%}.",
         "Every number says how it came to be: counted in the network, modelled from published energies, or measured.",
     ]
     title = f"{costs.run}: what it costs"
@@ -182,5 +184,5 @@ def activity_section(costs: Costs) -> Section:
         "accuracy": costs.accuracy,
         "samples": samples,
     }
-    text = [f"{samples} {costs.part} samples; accuracy on them {costs.accuracy:.2%}."]
+    text = [f"{numbered(samples, f'{costs.part} sample')}; accuracy on them {costs.accuracy:.2%}."]
     return Section("activity", "Activity (measured)", text, parts, data)

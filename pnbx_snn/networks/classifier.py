@@ -19,6 +19,7 @@ from pnbx_snn.neurons.cells import Primitive, Reset
 from pnbx_snn.neurons.lif import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
 from pnbx_snn.surrogate import SpikeGrad
+from pnbx_snn.wording import counted
 
 MIN_THRESHOLD = 0.01
 """A learned threshold stays above this: LIF neurons and compiled programs need it positive."""
@@ -64,7 +65,8 @@ class SpikingLayer(nn.Module):
         super().__init__()
         if norm.num_features != linear.out_features:
             raise ShapeError(
-                f"SpikingLayer: norm must have the linear's {linear.out_features} features, got {norm.num_features}"
+                f"SpikingLayer: norm must have the linear's {counted(linear.out_features, 'feature')}, "
+                f"got {norm.num_features}"
             )
         self.linear, self.norm, self.neuron = linear, norm, neuron
 
@@ -83,7 +85,7 @@ class SpikingLayer(nn.Module):
         if self.norm.training and product[..., 0].numel() == 1:
             raise ShapeError(
                 "SpikingLayer: batch norm in training needs at least 2 samples (or steps that differ), "
-                f"got 1 for {product.shape[2]} neurons; use a larger batch or model.eval()"
+                f"got 1 for {counted(product.shape[2], 'neuron')}; use a larger batch or model.eval()"
             )
         current = normalised(self.norm, product)
         spikes, state = self.neuron(current.expand(num_steps, -1, -1), state)

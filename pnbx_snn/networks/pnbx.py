@@ -34,6 +34,7 @@ from pnbx_snn.neurons.messages import Edges, TorusMessages
 from pnbx_snn.neurons.noise import OUNoise
 from pnbx_snn.quantization import DECAY_ONE, WeightScale
 from pnbx_snn.surrogate import SpikeGrad
+from pnbx_snn.wording import counted
 
 Readout = Literal["mean", "step"]
 
@@ -427,7 +428,7 @@ class PNBX(Network):
         if state is None:
             return (None,) * len(self.blocks)
         if len(state.blocks) != len(self.blocks):
-            raise ShapeError(f"PNBX: state must be of {len(self.blocks)} blocks, got {len(state.blocks)}")
+            raise ShapeError(f"PNBX: state must be of {counted(len(self.blocks), 'block')}, got {len(state.blocks)}")
         return state.blocks
 
 

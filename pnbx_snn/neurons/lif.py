@@ -14,6 +14,7 @@ from pnbx_snn.kernels.lif import Scan
 from pnbx_snn.neurons.cells import LIFBoxCell, Primitive, Reset, leaky_cell
 from pnbx_snn.neurons.leaky import Leaky
 from pnbx_snn.surrogate import SpikeFunction
+from pnbx_snn.wording import counted
 
 
 class LIFState(NamedTuple):
@@ -138,7 +139,7 @@ class LIF(nn.Module):
         threshold = _parameter("threshold", threshold)
         _in_range("threshold", threshold, (threshold > 0) & threshold.isfinite(), "> 0 and finite")
         if threshold.ndim and beta.ndim and threshold.shape != beta.shape:
-            raise ShapeError(f"lif: beta is for {len(beta)} neurons, threshold for {len(threshold)}")
+            raise ShapeError(f"lif: beta is for {counted(len(beta), 'neuron')}, threshold for {len(threshold)}")
         self._reset: Reset = reset
         self._primitive: Primitive = primitive
         make_cell = leaky_cell if primitive == "leaky" else LIFBoxCell
@@ -246,7 +247,9 @@ class LIF(nn.Module):
             raise PnbxTypeError(f"lif: current must be floating point, got {current.dtype}; convert with .float()")
         for name, parameter in (("beta", self.beta), ("threshold", self.threshold)):
             if parameter.ndim and len(parameter) != current.shape[-1]:
-                raise ShapeError(f"lif: {name} is for {len(parameter)} neurons, current has {current.shape[-1]}")
+                raise ShapeError(
+                    f"lif: {name} is for {counted(len(parameter), 'neuron')}, current has {current.shape[-1]}"
+                )
 
 
 def _parameter(name: str, value: float | Tensor) -> Tensor:

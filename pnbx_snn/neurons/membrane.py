@@ -15,6 +15,7 @@ from pnbx_snn.neurons.membrane_loop import MembraneLoop, membrane_step
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.quantization import round_decay
 from pnbx_snn.surrogate import SpikeFunction, resolve
+from pnbx_snn.wording import counted
 
 
 class MembraneState(NamedTuple):
@@ -189,7 +190,7 @@ class Membrane(nn.Module):
         check_option("membrane", "reset", reset, Reset)
         if messages is not None and messages.num_neurons != num_neurons:
             raise PnbxValueError(
-                f"membrane: messages must be for its {num_neurons} neurons, got {messages.num_neurons}"
+                f"membrane: messages must be for its {counted(num_neurons, 'neuron')}, got {messages.num_neurons}"
             )
         self.num_neurons, self.threshold, self.quantize = num_neurons, float(threshold), quantize
         self.reset: Reset = reset

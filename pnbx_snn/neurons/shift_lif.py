@@ -10,6 +10,7 @@ from pnbx_snn.checks import check_shape, has_values, wide
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.quantization import GRID, straight_through
 from pnbx_snn.surrogate import SpikeFunction, resolve
+from pnbx_snn.wording import counted
 
 LOWEST, HIGHEST = -(1 << 15), (1 << 15) - 1
 """Ends of the 16 bits of its states."""
@@ -254,7 +255,9 @@ def check_current(cell: ShiftLIFCell, current: Tensor, axes: str) -> None:
     if not current.is_floating_point():
         raise PnbxTypeError(f"shift_lif: current must be floating point, got {current.dtype}; convert with .float()")
     if cell.num_neurons not in (None, current.shape[-1]):
-        raise ShapeError(f"shift_lif: parameters are for {cell.num_neurons} neurons, current has {current.shape[-1]}")
+        raise ShapeError(
+            f"shift_lif: parameters are for {counted(cell.num_neurons, 'neuron')}, current has {current.shape[-1]}"
+        )
 
 
 def _leaked(x: Tensor, shift: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pnbx_snn.errors import CheckpointError, PnbxValueError
 from pnbx_snn.files.tensors import Tensors
 from pnbx_snn.training.settings import TrainConfig
+from pnbx_snn.wording import counted
 
 
 def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
@@ -41,8 +42,8 @@ def check_finite(tensors: Iterable[tuple[str, Tensor | None]], where: str) -> No
         broken = tensor.numel() - int(tensor.isfinite().sum())
         if broken:
             raise PnbxValueError(
-                f"training: the {name} must be finite, got {broken} of {tensor.numel()} numbers that are not, {where}; "
-                "a smaller train.learning_rate or a train.clip_norm may help"
+                f"training: the {name} must be finite, got {broken} of {counted(tensor.numel(), 'number')} that are "
+                f"not, {where}; a smaller train.learning_rate or a train.clip_norm may help"
             )
 
 

@@ -17,6 +17,7 @@ from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.quantization import ternarize
 from pnbx_snn.training.checkpoint import load_run, planned_model, read_meta, restored_model
 from pnbx_snn.training.config import Config, make_config
+from pnbx_snn.wording import counted
 
 KIND = "packed network"
 CODES, GAMMA = ".codes", ".gamma"
@@ -59,7 +60,7 @@ def unpack_sign_bits(codes: UInt8[Tensor, " bytes"], shape: torch.Size) -> Int8[
     size = shape.numel()
     if codes.dtype != torch.uint8 or codes.shape != ((size + 3) // 4,):
         raise CheckpointError(
-            f"packed weights of shape {list(shape)} must be {(size + 3) // 4} bytes, "
+            f"packed weights of shape {list(shape)} must be {counted((size + 3) // 4, 'byte')}, "
             f"got {codes.dtype} {list(codes.shape)}"
         )
     values = (codes.to(torch.int16).unsqueeze(1) >> torch.tensor([0, 2, 4, 6], dtype=torch.int16)) & 3

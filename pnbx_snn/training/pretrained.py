@@ -94,7 +94,7 @@ model, config, measured = from_pretrained("this folder, or owner/name")
 
 ## Trained
 
-{train.epochs} epochs, seed {train.seed}, on `{data.part}` of {data.name}; all else is in `config.json`.
+{counted(train.epochs, 'epoch')}, seed {train.seed}, on `{data.part}` of {data.name}; all else is in `config.json`.
 """
 
 

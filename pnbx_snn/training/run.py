@@ -19,6 +19,7 @@ from pnbx_snn.training.checkpoint import build_model, load_checkpoint, load_run,
 from pnbx_snn.training.config import Config, differing_keys, flat_keys, resolve, to_toml
 from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.monitor import Monitor
 from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from pnbx_snn.training.run_log import RunLog
 from pnbx_snn.training.trackers import check_tracker
@@ -46,6 +47,7 @@ def train(
     *,
     resume: bool = False,
     progress: Callable[[Metrics], None] | None = None,
+    batch_progress: Callable[[Metrics], None] | None = None,
 ) -> TrainResult:
     """Train the network that a configuration describes; leave checkpoint, log and configuration in a folder.
 
@@ -66,6 +68,9 @@ def train(
         ``accuracy_train``, ``accuracy_validation`` (``None`` with ``part="train_all"``), ``firing_rate`` and
         ``firing_rate_layers`` (``None`` and empty for a network without spikes), ``learning_rate`` (at its end) and
         ``seconds``.
+    batch_progress
+        Called after each batch with what there is of the epoch so far: ``epoch``, ``batch`` (of ``num_batches``),
+        ``loss``, ``accuracy_train``, ``firing_rate`` and ``firing_rate_layers``.
 
     Notes
     -----
@@ -115,13 +120,15 @@ def train(
         if workers.is_main:
             write_atomically(out / "config.toml", to_toml(config).encode(), what="configuration")
         metrics: Metrics | None = None
+        told = batch_progress if workers.is_main else None
         logged: AbstractContextManager[RunLog | None] = nullcontext()
         if workers.is_main:
             logged = RunLog(out, saved_epoch, tracker=config.train.tracker, settings=flat_keys(config))
         with logged as log:
+            monitor = log and log.writer and Monitor(run.model, validation or data, log.writer)
             for epoch in range(saved_epoch + 1, config.train.epochs + 1):
                 started = time.perf_counter()
-                metrics = {"epoch": epoch, **run.train_epoch(epoch), "accuracy_validation": None}
+                metrics = {"epoch": epoch, **run.train_epoch(epoch, told=told), "accuracy_validation": None}
                 if epoch == config.train.epochs:
                     run.settle()
                 if log is None:
@@ -131,6 +138,8 @@ def train(
                 metrics["seconds"] = round(time.perf_counter() - started, 3)
                 # First the log: a kill in between leaves a line too many, which the next start drops.
                 log.write(metrics)
+                if monitor is not None:
+                    monitor.look(epoch, last=epoch == config.train.epochs)
                 if epoch % config.train.checkpoint_every == 0 or epoch == config.train.epochs:
                     run.save(out / CHECKPOINT_NAME, epoch)
                 logger.info("epoch %d of %d: %s", epoch, config.train.epochs, metrics)
@@ -159,8 +168,8 @@ def _load_teacher(config: Config) -> Network:
     teacher, learned = load_run(folder)
     if learned.data.num_classes != config.data.num_classes:
         raise ConfigError(
-            f"distill.teacher: {config.distill.teacher} knows {learned.data.num_classes} classes, "
-            f"the data has {config.data.num_classes}"
+            f"distill.teacher: the number of classes must be that of the data, {config.data.num_classes}, and "
+            f"{config.distill.teacher} knows {learned.data.num_classes}"
         )
     return teacher
 

@@ -44,7 +44,7 @@ class RunLog(AbstractContextManager["RunLog"]):
         tracker: str = TENSORBOARD,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self._path = Path(run_dir) / METRICS_NAME
+        self._path, self._is_tensorboard = Path(run_dir) / METRICS_NAME, tracker == TENSORBOARD
         kept = [row for row in _rows(self._path) if row["epoch"] <= last_epoch]
         write_atomically(self._path, "".join(f"{json.dumps(row)}\n" for row in kept).encode(), what="log")
         try:
@@ -52,6 +52,11 @@ class RunLog(AbstractContextManager["RunLog"]):
             self._tracker = start_tracker(tracker, Path(run_dir), last_epoch=last_epoch, settings=settings or {})
         except OSError as error:
             raise self._storage_error(error) from error
+
+    @property
+    def writer(self) -> Any:
+        """TensorBoard's ``SummaryWriter``; ``None`` with another tracker."""
+        return self._tracker.tracker if self._is_tensorboard else None
 
     def write(self, metrics: Mapping[str, Any]) -> None:
         """Append the metrics of an epoch; when this returns, they are on the disk."""

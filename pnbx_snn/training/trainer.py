@@ -1,6 +1,7 @@
 """What an epoch of training changes and needs: network, optimiser, teacher, data, and the seeds of what is random."""
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty
 from pnbx_snn.training.optimizer import adamw, check_finite
+from pnbx_snn.wording import counted
 
 Metrics = dict[str, Any]
 """Of an epoch: what becomes a line of ``metrics.jsonl``."""
@@ -60,7 +62,7 @@ class Trainer:
             raise ConfigError(
                 f"train.batch_size: each of {workers.num_processes} processes needs a sample of every piece of a "
                 f"batch, got pieces of {smallest} (train.batch_size = {config.train.batch_size}, train.accumulate = "
-                f"{config.train.accumulate}, {len(data.labels)} samples)"
+                f"{config.train.accumulate}, {counted(len(data.labels), 'sample')})"
             )
         for network in (model, teacher):
             if data.lengths is not None and network is not None and not network.takes_lengths:
@@ -78,32 +80,42 @@ class Trainer:
         self.learner, self.stepper = workers.prepare(Learner(model), self.optimizer)
         self.teacher = None if teacher is None else teacher.requires_grad_(False).to(workers.device).eval()
 
-    def train_epoch(self, epoch: int) -> Metrics:
+    def train_epoch(self, epoch: int, *, told: Callable[[Metrics], None] | None = None) -> Metrics:
         """Train one epoch; everything random in it depends on the seed and the epoch's number only.
 
         What is drawn inside the network (noise, dropout, rate coding) also depends on the number of processes.
+        ``told`` is called after each batch with what this process has so far.
         """
         order_seed, *_ = epoch_seeds(self.config.train.seed, epoch)
         order = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(order_seed))
         draws = _Draws(self.config.train.seed, epoch, self.workers)
         self.model.train()
         sharpen(self.model, (epoch - 1) / self.config.train.epochs)
-        tally, loss_sum = Tally(), 0.0
+        tally, loss_sum, seen = Tally(), 0.0, 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draws.torch_seed)  # for surrogates and dropout, which draw from torch's own generator
             for i, batch in enumerate(order.tensor_split(self.num_batches)):
                 loss_sum += self._learn(batch, epoch, i, draws, tally) * len(batch)
-        told = self.workers.gathered([tally.samples, tally.correct, tally.weight, *tally.layers])
-        samples, correct, weight, *layers = (sum(part) for part in zip(*told, strict=True))
+                seen += len(batch)
+                if told is not None:
+                    so_far = {"epoch": epoch, "batch": i + 1, "num_batches": self.num_batches, "loss": loss_sum / seen}
+                    told({**so_far, **self._measured(tally.samples, tally.correct, tally.weight, tally.layers)})
+        shared = self.workers.gathered([tally.samples, tally.correct, tally.weight, *tally.layers])
+        samples, correct, weight, *layers = (sum(part) for part in zip(*shared, strict=True))
+        return {
+            "loss": loss_sum / samples,
+            **self._measured(samples, correct, weight, layers),
+            "learning_rate": self._learning_rate(epoch * self.num_batches),
+        }
+
+    def _measured(self, samples: int, correct: int, weight: int, layers: Sequence[float]) -> Metrics:
         rates = [rate / weight for rate in layers]
         sizes = self._layer_sizes  # neurons of each layer
         fired = sum(rate * size for rate, size in zip(rates, sizes, strict=True))
         return {
-            "loss": loss_sum / samples,
             "accuracy_train": correct / samples,
             "firing_rate": fired / sum(sizes) if rates else None,
             "firing_rate_layers": rates,
-            "learning_rate": self._learning_rate(epoch * self.num_batches),
         }
 
     def _learn(self, batch: Tensor, epoch: int, number: int, draws: "_Draws", tally: Tally) -> float:

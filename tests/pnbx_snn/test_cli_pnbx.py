@@ -51,9 +51,9 @@ def config_file(tmp_path_factory):
 def run(config_file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     result = pnbx("train", config_file, "--out", folder)
-    assert "Trained 2 epochs: loss " in result.stdout
+    assert "Trained 2 epochs: accuracy " in result.stdout
     assert f"Next: pnbx-snn eval {folder}" in result.stdout
-    assert re.search(r"epoch 2 of 2: loss \S+  accuracy \S+ \(validation \S+\)  firing rates \S+ \S+ %", result.stderr)
+    assert re.search(r"epoch 2 of 2: acc \S+ % val \S+ % loss \S+ rate \S+ %\n", result.stderr)
     return folder
 
 

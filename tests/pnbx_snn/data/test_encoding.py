@@ -105,7 +105,7 @@ def test_errors_of_all(unchecked, name):
         encode(torch.ones(2), 3)
     with pytest.raises(ShapeError, match=r"at least one sample and one value, got \[0, 2\]"):
         encode(torch.ones(0, 2), 3)
-    with pytest.raises(PnbxValueError, match=rf"encoding.{name}: x must be finite, got 1 values that are not"):
+    with pytest.raises(PnbxValueError, match=rf"encoding.{name}: x must be finite, got 1 value not finite"):
         encode(torch.tensor([[0.5, float("nan")]]), 3)
 
 
@@ -125,5 +125,5 @@ def test_errors_of_latency_and_delta(unchecked):
         delta(torch.ones(2, 3))
     with pytest.raises(ShapeError, match=r"encoding.delta: .* got \[0, 2, 3\]"):
         delta(torch.ones(0, 2, 3))
-    with pytest.raises(PnbxValueError, match="encoding.delta: x must be finite, got 1 values that are not"):
+    with pytest.raises(PnbxValueError, match="encoding.delta: x must be finite, got 1 value not finite"):
         delta(torch.tensor([[[0.5]], [[float("nan")]]]))

@@ -243,7 +243,7 @@ def test_empty_input_is_refused(shape):
 def test_input_that_is_not_finite_is_refused(value):
     model, x = make_model(), sequence(0)
     x[1, 2, 3] = value
-    with pytest.raises(PnbxValueError, match="SpikingClassifier: input must be finite, got 1 values that are not"):
+    with pytest.raises(PnbxValueError, match="SpikingClassifier: input must be finite, got 1 value not finite"):
         model(x)
 
 
