@@ -23,6 +23,7 @@ from neuromorphic.executors.native.layout import Held
 from neuromorphic.executors.native.operations import lay_out
 from neuromorphic.executors.native.port import INT32, UINT64, Port
 from neuromorphic.program import Program
+from neuromorphic.wording import counted
 
 _NO_INTS = np.zeros((0, 0), dtype=np.int32)
 _NO_WORDS = np.zeros((0, 0), dtype=np.uint64)
@@ -347,6 +348,7 @@ class NativeNetwork:
         if self.time + count > self._most_steps:
             self._lock.release()
             raise InputError(
-                f"{self._port.name}: {count} more steps make {self.time + count} since the reset, the program is "
+                f"{self._port.name}: {counted(count, 'more step')} make {self.time + count} since the reset, "
+                "the program is "
                 f"proven for at most {self._most_steps}; reset() starts anew"
             )
