@@ -9,6 +9,7 @@ from neuromorphic.integers.numbers import INT32_MAX, STATE_MAX
 from neuromorphic.integers.symbols import Bound, Range, uniform
 from neuromorphic.ops import Delay, Delays, Input
 from neuromorphic.program import Program
+from neuromorphic.wording import counted
 
 ANY_STEPS = INT32_MAX
 """A proof for this many steps holds for any number: until then whatever grows has met its 24-bit limit."""
@@ -98,7 +99,7 @@ def prove(program: Program, *, strict: bool = False) -> list[OpBound]:
         bound = OpBound(name, int(found.low.min()), int(found.high.max()), found.saturates)
         if strict and bound.can_saturate:
             raise BoundError(
-                f"{name}: a state can reach {bound.peak} within {program.num_steps} steps and "
+                f"{name}: a state can reach {bound.peak} within {counted(program.num_steps, 'step')} and "
                 f"saturate at {STATE_MAX}; lower its shift, or run without strict"
             )
         bounds.append(bound)
@@ -171,7 +172,8 @@ def proven_for(program: Program, num_steps: int) -> Program:
     except BoundError as error:
         most = most_steps(program, num_steps)
         raise InputError(
-            f"{program.input.name}: inputs have {num_steps} steps, the program is proven for at most {most} (it was "
-            f"compiled for {program.num_steps}): in {num_steps} steps, {error}"
+            f"{program.input.name}: inputs have {counted(num_steps, 'step')}, the program is proven for at most "
+            f"{most} (it was "
+            f"compiled for {program.num_steps}): in {counted(num_steps, 'step')}, {error}"
         ) from error
     return longer

@@ -71,14 +71,17 @@ def prepared(inputs: Any, port: Input, num_steps: int) -> NDArray[np.int32]:
         )
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise InputError(f"{port.name}: inputs hold NaN or infinity ({int((~np.isfinite(array)).sum())} values)")
+            raise InputError(
+                f"{port.name}: inputs hold NaN or infinity ({counted(int((~np.isfinite(array)).sum()), 'value')})"
+            )
         if port.scale != 1.0:
             _warn_of_clipping(array, port)
             array = quantize_input(array, port.scale, port.low, port.high)
         elif (fractions := array != np.rint(array)).any():
             raise InputError(
-                f"{port.name}: inputs must be whole numbers in {port.low}..{port.high}, got {int(fractions.sum())} "
-                f"fractions such as {array[fractions][0]:.6g}; encode them as spikes, or compile with a scale"
+                f"{port.name}: inputs must be whole numbers in {port.low}..{port.high}, got "
+                f"{counted(int(fractions.sum()), 'fraction')} such as {array[fractions][0]:.6g}; encode them as "
+                "spikes, or compile with a scale"
             )
     low, high = int(array.min()), int(array.max())
     if low < port.low or high > port.high:
@@ -87,7 +90,7 @@ def prepared(inputs: Any, port: Input, num_steps: int) -> NDArray[np.int32]:
     if array.ndim == 2:
         if num_steps * array.size > MAX_HELD:
             raise InputError(
-                f"{port.name}: [B, N] inputs are held {num_steps} steps, {num_steps * array.size} values, "
+                f"{port.name}: [B, N] inputs are held {counted(num_steps, 'step')}, {num_steps * array.size} values, "
                 f"at most {MAX_HELD} are; hand them over as [T, B, {port.size}]"
             )
         array = np.broadcast_to(array, (num_steps, *array.shape))

@@ -16,6 +16,7 @@ from neuromorphic.executors.lava.mapping import LIF_INPUT_SHIFT, MAX_DELAY, Layo
 from neuromorphic.ops import LIF, Conv
 from neuromorphic.ops.base import Synapses
 from neuromorphic.program import Program
+from neuromorphic.wording import counted
 
 DENDRITE_MAX = (1 << 15) - 1
 NEURONS_PER_CORE = 8192
@@ -77,7 +78,9 @@ def check_loihi(program: Program) -> list[Finding]:
         longest = 0 if isinstance(synapse.op, Conv) else MAX_DELAY
         if synapse.link.wait > longest:
             wait = synapse.link.wait
-            found.append(Finding(synapse.op.name, f"must wait {wait} steps, such a synapse waits {longest} at most"))
+            found.append(
+                Finding(synapse.op.name, f"must wait {counted(wait, 'step')}, such a synapse waits {longest} at most")
+            )
     return found
 
 

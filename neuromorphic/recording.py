@@ -60,9 +60,9 @@ class Comparison:
         return self.first is None
 
     def __str__(self) -> str:
-        spikes = f"{self.spikes_different} of {counted(self.spikes_compared, 'spike')}"
-        states = f"{self.states_different} of {counted(self.states_compared, 'state')}"
-        return f"{spikes} differ, {states} differ" + ("" if self.first is None else f"\n{self.first}")
+        spikes = f"{self.spikes_different} of {self.spikes_compared} spikes differ"
+        states = f"{self.states_different} of {self.states_compared} states differ"
+        return f"{spikes}, {states}" + ("" if self.first is None else f"\n{self.first}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,16 +103,16 @@ class Recording:
         return num_steps, batch
 
     def __repr__(self) -> str:
+        who = f"Recording of {self.executor}"
         if not self.variables:
-            return f"Recording of {self.executor}: no variables"
-        steps, samples = self.shape
-        named = [f"{name} {array.shape[2]}" for name, array in self.variables.items()]
-        lines = [
-            f"Recording of {self.executor}: {counted(steps, 'step')} x {counted(samples, 'sample')}, "
-            f"{counted(len(named), 'variable')}",
-            some_of(named),
-        ]
-        rates = [f"{name} {100 * rate:.1f} %" for name, rate in self.firing_rates().items()]
+            return f"{who}: no variables"
+        (steps, samples), found = self.shape, self.variables.items()
+        sizes = f"{counted(steps, 'step')} x {counted(samples, 'sample')}, {counted(len(found), 'variable')}"
+        lines = [f"{who}: {sizes}", some_of([f"{name} {array.shape[2]}" for name, array in found])]
+        try:
+            rates = [f"{name} {100 * rate:.1f} %" for name, rate in self.firing_rates().items()]
+        except ValueError as error:  # of lengths that were changed: a repr says so and raises nothing
+            rates = [str(error)]
         return "\n".join([*lines, *([f"firing rates: {some_of(rates)}"] if rates else [])])
 
     def firing_rates(self) -> dict[str, float]:

@@ -110,7 +110,7 @@ def run_command(
     elif output is not None:
         recording.save(output)
     num_steps, batch = recording.shape
-    facts = {
+    facts: dict[str, Any] = {
         "executor": executor,
         "samples": batch,
         "steps": num_steps,

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from neuromorphic.cli.app import app, out
 from neuromorphic.cli.waiting import status
 from neuromorphic.errors import CompileError, InputError
+from neuromorphic.executors import EXECUTORS
+from neuromorphic.executors.entry import Entry
 from neuromorphic.files.arrays import read_inputs
 from neuromorphic.files.atomic_write import write_atomically
 from neuromorphic.formats.nir_data import SUFFIXES, array_of, read_nir_data, signal_of
@@ -33,7 +35,14 @@ InputFile = Annotated[
         metavar="INPUTS",
     ),
 ]
-Samples = Annotated[str | None, typer.Option(help="Only samples a:b of the inputs, for example 0:20.")]
+Samples = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Only samples a:b of the inputs, for example 0:20. Of a run, else: the first {Entry.few}, "
+        + ", ".join(f"of {name} {entry.few}" for name, entry in EXECUTORS.items() if entry.few != Entry.few)
+        + "."
+    ),
+]
 Part = Annotated[PartName, typer.Option(help="Of a run: which part of its data; do not tune on the test set.")]
 Data = Annotated[
     Path | None,

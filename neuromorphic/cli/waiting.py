@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 err = Console(stderr=True)
@@ -23,31 +23,36 @@ def progress_bar(label: str, unit: str = "steps") -> Iterator[Callable[[int, int
 
     The bar fits 80 columns: the label is cut where it would not.
     """
+    started = time.monotonic()
+
+    def told(done: int, total: int) -> tuple[str, str]:
+        left = (time.monotonic() - started) / done * (total - done) if done else 0.0
+        return f"{done}/{total} {unit}", f"about {left:.0f} s left" if 0 < done < total else ""
+
     if err.is_terminal:
         columns = (
             TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn(unit),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[left]}"),
         )
         with Progress(*columns, console=err, transient=True, expand=True) as bar:
-            task = bar.add_task(label, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            task = bar.add_task(label, total=None, count="", left="")
+
+            def show(done: int, total: int) -> None:
+                count, left = told(done, total)
+                bar.update(task, completed=done, total=total, count=count, left=left)
+
+            yield show
         return
-    counts: list[tuple[int, int]] = []
+    said = [label]
 
-    def line(seconds: float) -> str:
-        if not counts:
-            return f"{label}: {seconds:.0f} s"
-        done, total = counts[-1]
-        left = f", about {seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
-        return f"{label}: {done}/{total} {unit}, {seconds:.0f} s{left}"
+    def note(done: int, total: int) -> None:
+        said[1:] = filter(None, told(done, total))
 
-    with _lines(line):
-        yield lambda done, total: counts.__setitem__(slice(None), [(done, total)])
+    with _lines(lambda seconds: ", ".join([": ".join(said[:2]), f"{seconds:.0f} s", *said[2:]])):
+        yield note
 
 
 @contextmanager
@@ -58,8 +63,12 @@ def status(label: str) -> Iterator[Callable[[str], None]]:
             yield spinner.update
         return
     doing = [label]
-    with _lines(lambda seconds: f"{doing[0]} ({seconds:.0f} s)"):
-        yield lambda text: doing.__setitem__(0, text)
+
+    def note(text: str) -> None:
+        doing[0] = text
+
+    with _lines(lambda seconds: f"{doing[0]}, {seconds:.0f} s"):
+        yield note
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from neuromorphic.compiler.windows import PLAIN, Layout, Window
 from neuromorphic.errors import CompileError
 from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops import Input, Operation, Readout
+from neuromorphic.wording import counted
 from pnbx_snn.layers.bitconv import BitConv2d
 from pnbx_snn.layers.ternary_layer import TernaryLayer
 
@@ -99,7 +100,7 @@ def layout_of(linear: nn.Module, where: str, image: Shape | None) -> Layout:
     if image is None:
         raise CompileError(f"{where}: a convolution needs the shape of its image; give input_shape=(C, H, W)")
     if image[0] != linear.in_channels:
-        raise CompileError(f"{where}: must read images of {linear.in_channels} channels, got {image[0]}")
+        raise CompileError(f"{where}: must read images of {counted(linear.in_channels, 'channel')}, got {image[0]}")
     if linear.padding_mode != "zeros":
         raise CompileError(f"{where}: padding_mode={linear.padding_mode!r} cannot be compiled; use 'zeros'")
     kernel, stride, dilation = (_sides(sides) for sides in (linear.kernel_size, linear.stride, linear.dilation))
@@ -206,7 +207,8 @@ def compile_neurons(
         say = draft.notes.warn if error[worst] > MOST_ERROR else draft.notes.append
         say(
             f"{name}: the decay of neuron {worst}, {beta[worst]:.6g}, is {round(beta[worst] * DECAY_ONE)} of "
-            f"{DECAY_ONE} in Q0.12: its membrane is up to {error[worst]:.2%} off within {draft.num_steps} steps."
+            f"{DECAY_ONE} in Q0.12: its membrane is up to {error[worst]:.2%} off within "
+            f"{counted(draft.num_steps, 'step')}."
         )
     synapses = synapses_of(event_source(source), affine.planes, affine.layout, affine.size)
     currents = Currents(name, synapses, own_units=True)
@@ -244,7 +246,8 @@ def add_running_sum(currents: Currents, offset: Float64, draft: Draft) -> float:
     found = draft.finest(at_bits)
     if found is None or found[2]:
         raise CompileError(
-            f"{currents.name}: its sum over {draft.num_steps} steps leaves 24 bits; compile for fewer steps or use a "
+            f"{currents.name}: its sum over {counted(draft.num_steps, 'step')} leaves 24 bits; compile for "
+            "fewer steps or use a "
             "smaller bias"
         )
     ops, bits, _ = found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -112,8 +112,8 @@ def run_samples(
         inputs = encoded(model, split.images[:])[:, samples]
     else:
         inputs = encoded(model, split.images[samples])  # [T, B, N]
-    first = (model.encoder if isinstance(model, PNBX) else model.layers[0]).linear
+    first: Any = model.encoder if isinstance(model, PNBX) else model.layers[0]
     array = (inputs[0] if inputs.stride(0) == 0 else inputs).numpy()
-    if first.input_range == "spikes" and ((array == 0) | (array == 1)).all():
+    if first.linear.input_range == "spikes" and ((array == 0) | (array == 1)).all():
         array = array.astype(np.uint8)
     return RunSamples(array, labels.numpy(), None if lengths is None else lengths.numpy(), total)

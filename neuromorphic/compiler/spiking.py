@@ -25,6 +25,7 @@ from neuromorphic.compiler.weight_integers import SMALLEST, WEIGHT_MAX, Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops import LIF, AdaptiveLIF, Operation
+from neuromorphic.wording import counted
 
 RESOLUTION = 2.0**10
 """Units that a threshold should have at least: rounding a decay loses up to one of them a step."""
@@ -175,7 +176,7 @@ def _describe(ops: list[Operation], saturates: bool, draft: Draft) -> None:
     assert isinstance(lif, LIF)
     bound, sources = draft.bound_last(ops)
     silent = bound.high <= lif.threshold
-    within = f"within {draft.num_steps} steps, whatever the input."
+    within = f"within {counted(draft.num_steps, 'step')}, whatever the input."
     if silent.all():
         say = notes.append if lif.reset == "none" else notes.warn  # without a reset it is read by its membrane
         say(f"{lif.name}: none of its neurons can fire {within}")

@@ -20,6 +20,7 @@ from neuromorphic.errors import InputError, StorageError
 from neuromorphic.files.hdf5 import read_tree
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.recording import Recording
+from neuromorphic.wording import counted
 
 SUFFIXES = (".nir", ".h5", ".hdf5")
 MAX_VALUES = 1 << 29  # of a signal on its grid, in 4 bytes each
@@ -149,7 +150,8 @@ def _gridded(signal: Any, dt: float) -> NDArray[Any]:
     steps = np.rint(signal.t_max / dt) if np.isfinite(signal.t_max) else np.inf
     if not (steps >= 1 and signal.n_neurons >= 1 and steps * signal.n_neurons * len(idx) <= MAX_VALUES):
         raise InputError(
-            f"{len(idx)} samples of t_max {signal.t_max:g} s and {signal.n_neurons} units at {dt:g} s a step are "
+            f"{counted(len(idx), 'sample')} of t_max {signal.t_max:g} s and {counted(signal.n_neurons, 'unit')} "
+            f"at {dt:g} s a step are "
             f"{steps:g} steps; 1 step to {MAX_VALUES} values can be taken"
         )
     sample, event = np.nonzero(idx >= 0)

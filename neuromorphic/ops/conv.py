@@ -22,6 +22,7 @@ from neuromorphic.ops.base import (
     checked_integers,
     operation,
 )
+from neuromorphic.wording import counted
 
 MAX_WINDOW = 4096
 """Most rows or columns of a kernel, a stride, a margin or a dilation."""
@@ -82,7 +83,8 @@ class Conv(Synapses):
         outputs, inputs = self.weights.shape[:2]
         if inputs * self.groups != self.input_shape[0] or outputs % self.groups:
             raise ProgramError(
-                f"{self.name}: {self.groups} groups of an image of {self.input_shape[0]} channels need weights "
+                f"{self.name}: {counted(self.groups, 'group')} of an image of "
+                f"{counted(self.input_shape[0], 'channel')} need weights "
                 f"[{self.groups} * n, {self.input_shape[0] / self.groups:g}, rows, columns], "
                 f"got {list(self.weights.shape)}"
             )

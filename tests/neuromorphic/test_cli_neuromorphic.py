@@ -202,3 +202,11 @@ def test_options_of_an_executor_are_its_own(tmp_path):
     assert result.exit_code == 2
     text = " ".join(result.output.replace("│", " ").split())
     assert "--device is for --executor torch or onnxruntime or openvino, got --executor numpy" in text
+
+
+def test_the_version_is_one_line():
+    done = call("--version")
+    assert done.exit_code == 0
+    assert done.output.startswith("neuromorphic ")
+    assert f"numpy {np.__version__}" in done.output
+    assert len(done.output.splitlines()) == 1

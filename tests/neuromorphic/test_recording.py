@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neuromorphic import Recording, compare, first_divergence, run
+from neuromorphic import Comparison, Divergence, Recording, compare, first_divergence, run
 from neuromorphic.errors import FileFormatError
 from programs import small_inputs, small_program
 
@@ -72,3 +72,28 @@ def test_labels_are_the_argmax_of_the_last_sum(recording):
     assert np.array_equal(recording.labels(), recording.variables["readout.y"][-1].argmax(axis=1))
     with pytest.raises(ValueError, match="the program has no Readout, so there are no labels"):
         Recording({"lif1.v": recording.variables["lif1.v"]}, "numpy").labels()
+
+
+def test_a_recording_says_in_five_lines_what_it_is():
+    spikes = np.zeros((3, 2, 4), dtype=np.uint8)
+    spikes[:2] = 1
+    recording = Recording({"a.spikes": spikes, "a.v": np.zeros((3, 2, 4), dtype=np.int32)}, "lava")
+    assert repr(recording) == (
+        "Recording of lava: 3 steps x 2 samples, 2 variables\na.spikes 4, a.v 4\nfiring rates: a 66.7 %"
+    )
+    shorter = Recording(recording.variables, "lava", {"lengths": [2, 2]})
+    assert "firing rates: a 100.0 %" in repr(shorter)
+    altered = Recording(recording.variables, "lava", {"lengths": [9]})
+    assert "firing rates: metadata['lengths'] must be 2 whole numbers in 1..3, got [9]" in repr(altered)
+    many = Recording({f"layer{i}.spikes": spikes for i in range(40)}, "numpy")
+    assert len(repr(many).splitlines()) <= 5
+    assert max(map(len, repr(many).splitlines())) < 160
+    assert "and 34 more" in repr(many)
+    assert repr(Recording({}, "numpy")) == "Recording of numpy: no variables"
+
+
+def test_a_comparison_says_what_differs_and_where():
+    assert str(Comparison(1, 1, 2, 0, Divergence("a", "spikes", 0, 0, 0, 0, 1))) == (
+        "1 of 1 spikes differ, 0 of 2 states differ\n"
+        "first divergence: op a, variable spikes, step 0, sample 0, neuron 0: expected 0, got 1"
+    )

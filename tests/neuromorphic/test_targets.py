@@ -21,7 +21,7 @@ from neuromorphic.errors import CompileError
 from neuromorphic.executors import EXECUTORS
 from neuromorphic.formats import FORMATS
 from neuromorphic.ops import Delay
-from neuromorphic.targets import targets
+from neuromorphic.targets import formats_of, targets
 from programs import small_program
 from random_networks import random_network
 
@@ -208,3 +208,16 @@ def test_the_command(tmp_path):
     broken = run(app, ["targets", str(tmp_path / "nothing.npz")])
     assert broken.exit_code == 1
     assert "nothing.npz: no such file" in broken.output
+
+
+def test_a_format_that_refuses_names_those_that_do_not(tmp_path):
+    path = tmp_path / "program.npz"
+    small_program().save(path)
+    fitting = formats_of(small_program())
+    assert "onnx" in fitting
+    assert "netx" not in fitting
+    done = CliRunner().invoke(app, ["export", str(path), "--to", "netx", "-o", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert done.stderr.strip().endswith(f". Formats that take {path}: {', '.join(fitting)}")
+    done = CliRunner().invoke(app, ["export", str(path), "--to", "c", "-o", "/proc/none/c"])
+    assert (done.exit_code, "Formats that take" in done.stderr) == (1, False)

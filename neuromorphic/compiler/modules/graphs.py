@@ -32,6 +32,7 @@ from neuromorphic.errors import CompileError
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.ops import LI, LIF, Readout
 from neuromorphic.program import Program
+from neuromorphic.wording import counted
 
 
 def graph_of(module: nn.Module, sample: Tensor, *, dt: float | None = None) -> Any:
@@ -249,7 +250,7 @@ class ModuleGraph:
             return replace(edge, delay=0)  # computed once, before the loop over time
         if edge.delay not in (0, 1):
             raise CompileError(
-                f"{leaf.where}: reads {self.leaves[edge.node].where} as it was {edge.delay} steps ago; "
+                f"{leaf.where}: reads {self.leaves[edge.node].where} as it was {counted(edge.delay, 'step')} ago; "
                 "one step is known"
             )
         return edge

@@ -17,6 +17,7 @@ from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
+from neuromorphic.wording import counted
 
 _SUMMABLE = {"_log_softmax", "mul", "div", "add", "sub"}
 _ALLOWED = (
@@ -139,7 +140,8 @@ def _check_operations(timing: Timing, what: str, leaf: Leaf, origin: Returnable)
         whole = origin.source.parts[0].call is not None and axis.stride == origin.source.numel  # a sum over the loop
         if axis != Axis(axis.stride, timing.num_steps) or not (whole or axis.stride in (elements, 0)):
             raise CompileError(
-                f"{what} adds up {axis.length} elements of {leaf.where} that are not its {timing.num_steps} steps "
+                f"{what} adds up {counted(axis.length, 'element')} of {leaf.where} that are not its "
+                f"{counted(timing.num_steps, 'step')} "
                 f"({ops}). {_ALLOWED}"
             )
         if axis.stride == 0 and axis.length > 1:

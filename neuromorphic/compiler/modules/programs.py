@@ -20,6 +20,7 @@ from neuromorphic.compiler.notes import Notes
 from neuromorphic.compiler.weight_integers import EQUAL, FINE_BITS
 from neuromorphic.errors import CompileError
 from neuromorphic.program import Program
+from neuromorphic.wording import counted
 
 MAX_COUNT = 4095
 """Largest whole number that an input takes as it is unless its range is stated."""
@@ -81,7 +82,7 @@ def compile_module(
     steps = traced.timing.num_steps
     if num_steps is not None and num_steps != steps and not (steps == 1 and traced.goes_on()):
         raise CompileError(
-            f"num_steps is {num_steps}, but the network runs {steps} {'step' if steps == 1 else 'steps'} on this "
+            f"num_steps is {num_steps}, but the network runs {counted(steps, 'step')} on this "
             f"sample; leave num_steps out, or give a sample that runs {num_steps}"
         )
     num_steps = steps if num_steps is None else num_steps

@@ -23,6 +23,7 @@ from neuromorphic.compiler.modules.neurons import (
 )
 from neuromorphic.compiler.modules.trace import Leaf, Trace
 from neuromorphic.errors import CompileError
+from neuromorphic.wording import counted
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,10 @@ def _rows(leaf: Leaf, num_steps: int, batch: int, total: int) -> Tensor:
         read = read * num_steps
     if len(read) != num_steps or any(len(rows) != batch for rows in read):
         raise CompileError(
-            f"{leaf.where}: is called {len(leaf.input_rows)} times with {len(leaf.input_rows[0])} rows of the sample, "
-            f"while the neurons run {num_steps} steps of {batch} samples; read one step in each call, or all in one"
+            f"{leaf.where}: is called {counted(len(leaf.input_rows), 'time')} with "
+            f"{counted(len(leaf.input_rows[0]), 'row')} of the sample, "
+            f"while the neurons run {counted(num_steps, 'step')} of {counted(batch, 'sample')}; read one step "
+            "in each call, or all in one"
         )
     rows = torch.stack(read)
     if (rows == rows[0]).all():

@@ -30,6 +30,7 @@ from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.formats.nir import nir_package
 from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops.adaptive_lif import INPUT_STEPS
+from neuromorphic.wording import counted
 
 WITH_INPUT = "zero_with_input"
 """Metadata and reset of snnTorch's neurons but ``Leaky`` with a late reset to zero, which also loses the input."""
@@ -208,7 +209,8 @@ def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None
             raise node.refuse(
                 f"{field} of neuron {worst} is {tau[worst]:.6g} s, a decay of {beta[worst]:.6g} a step of {dt:.6g} s, "
                 f"which rounds to {int(rounded[worst])} of {DECAY_ONE}: that moves its {what} by up to "
-                f"{error[worst]:.1%} within {num_steps} steps, and {MOST_ERROR:.0%} may be rounded away so; {field} up "
+                f"{error[worst]:.1%} within {counted(num_steps, 'step')}, and {MOST_ERROR:.0%} may be rounded "
+                f"away so; {field} up "
                 f"to {2 * DECAY_ONE * dt:.6g} s compiles, or num_steps up to {short}, or a longer dt, or a neuron "
                 "without a leak (I or IF)"
             )
@@ -217,7 +219,7 @@ def note_decays(node: Node, dt: float, num_steps: int, notes: list[str]) -> None
             notes.append(
                 f"{node.name}: {field} of {tau[worst]:.6g} s is a decay of {beta[worst]:.6g}, in Q0.12 "
                 f"{int(rounded[worst])} of {DECAY_ONE}: its {what} is up to {error[worst]:.2%} off within "
-                f"{num_steps} steps."
+                f"{counted(num_steps, 'step')}."
             )
 
 

@@ -23,6 +23,7 @@ from neuromorphic.errors import CompileError
 from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.ops import LI, Delay, Delays, MaxPool, Operation, SpikePool
 from neuromorphic.ops.delay import MAX_DELAY
+from neuromorphic.wording import counted
 
 FINEST = 2.0**12
 """Units that the largest event has left where an integrator's current is made coarser, so that it does not saturate."""
@@ -67,7 +68,8 @@ class Operations:
             return source
         if source.kind != "events":
             raise node.refuse(
-                f"gets the values of {name} {steps} steps late, and only spikes can be delayed; end {name} in a neuron "
+                f"gets the values of {name} {counted(steps, 'step')} late, and only spikes can be delayed; end "
+                f"{name} in a neuron "
                 "that spikes, or leave out the delay or the loop"
             )
         if steps > MAX_DELAY:

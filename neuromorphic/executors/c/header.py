@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from neuromorphic.ops import Operation, Readout, Variable
 from neuromorphic.program import Program
+from neuromorphic.wording import counted
 
 
 def header(
@@ -30,7 +31,8 @@ def header(
         f" * in: NETWORK_INPUTS integers in {entry.low}..{entry.high}, not beyond. One unit is {entry.scale:.9g}: a",
         " *     real input is divided by it, rounded to the nearest integer, half to even, and limited to this range.",
         f" * out: NETWORK_OUTPUTS integers after the step, the {what} of {whose}.",
-        f" * Nothing overflows within {program.num_steps} steps after a reset; of more that is not proven. */",
+        f" * Nothing overflows within {counted(program.num_steps, 'step')} after a reset; of more that is not "
+        "proven. */",
         "#ifndef NETWORK_H",
         "#define NETWORK_H",
         "",

@@ -28,6 +28,7 @@ from neuromorphic.executors.lava.side_process import SideProcess
 from neuromorphic.ops import Conv
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
+from neuromorphic.wording import counted
 
 RUNTIMES = ("processes", "in_process")
 START_LIMIT_S = 120.0  # allowed on top of the steps: starting Python, importing Lava, starting its processes
@@ -132,7 +133,7 @@ class LavaSession:
             if self._worker is None:
                 self._worker = SideProcess(self.python)
                 next(self._worker.replies(deadline, "ready"))
-            doing = f"running {inputs.shape[1]} samples of {inputs.shape[0]} steps"
+            doing = f"running {counted(inputs.shape[1], 'sample')} of {counted(inputs.shape[0], 'step')}"
             return self._run(self._worker, program, inputs, deadline, progress)
         except TimeoutError as error:
             self.close()

@@ -36,6 +36,7 @@ from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from neuromorphic.ops import LIF, Conv, Delay, Input, Operation, SumPool
 from neuromorphic.ops.base import MAX_SHIFT, Synapses
 from neuromorphic.program import Program
+from neuromorphic.wording import counted
 
 LIF_INPUT_SHIFT = 6
 MAX_MANTISSA = 4095
@@ -249,7 +250,11 @@ class Layout:
             return Placement(op.name, "Conv", True, "kernels turned round, images as (x, y, channel)")
         links = [self.link(op.source, reader, lag=1) for reader in readers]
         waits = sorted({link.wait for link in links if not link.exceeds(MAX_DELAY)})
-        late = f", waiting {' or '.join(map(str, waits))} steps" if any(waits) else ""
+        late = (
+            f", waiting {' or '.join(map(str, waits[:-1]))}{' or ' * (len(waits) > 1)}{counted(waits[-1], 'step')}"
+            if any(waits)
+            else ""
+        )
         kind = "2-bit synapses, 128 * T" if bits == 2 else "8-bit synapses, 2 * W"
         return Placement(op.name, "DelayDense" if any(waits) else "Dense", True, kind + late)
 

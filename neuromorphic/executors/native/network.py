@@ -22,6 +22,7 @@ from neuromorphic.executors.native.object_code import addresses_of, function_at,
 from neuromorphic.executors.native.operations import lay_out
 from neuromorphic.executors.native.port import UINT64, Port
 from neuromorphic.program import Program
+from neuromorphic.wording import counted
 
 STEPS_A_CALL = 256
 
@@ -347,6 +348,7 @@ class NativeNetwork:
         if self.time + count > self._most_steps:
             self._lock.release()
             raise InputError(
-                f"{self._port.name}: {count} more steps make {self.time + count} since the reset, the program is "
+                f"{self._port.name}: {counted(count, 'more step')} make {self.time + count} since the reset, "
+                "the program is "
                 f"proven for at most {self._most_steps}; reset() starts anew"
             )

@@ -32,6 +32,7 @@ from neuromorphic.files.regular_files import read_regular
 from neuromorphic.ops import Input
 from neuromorphic.program import Program
 from neuromorphic.recording import Recording
+from neuromorphic.wording import counted
 
 MAX_BYTES = (1 << 31) - 1
 """What one protocol buffer may hold."""
@@ -201,7 +202,7 @@ def run_onnx(
     codes = only.prepare_inputs(inputs)
     if len(codes) > num_steps:
         raise InputError(
-            f"{path}: inputs have {len(codes)} steps, the model was proven for {num_steps}; "
+            f"{path}: inputs have {counted(len(codes), 'step')}, the model was proven for {num_steps}; "
             f"export it with --steps {len(codes)}"
         )
     recording = run_model(model, codes, runtime, progress=progress)

@@ -16,6 +16,7 @@ from neuromorphic.errors import CompileError
 from neuromorphic.ops import Delay, Input, XyloLIF
 from neuromorphic.ops.shift_lif import MOST_SPIKES, PARAMETERS
 from neuromorphic.program import Program
+from neuromorphic.wording import counted
 
 MOST_INPUT = 15
 """Events of an input channel in one step; the core limits what is more."""
@@ -128,7 +129,8 @@ def _connect(program: Program, op: XyloLIF, places: dict[str, slice], weights: d
             raise CompileError(
                 f"{op.name}: on Xylo {'output' if is_output(op) else 'hidden'} neurons read "
                 f"{'' if is_output(op) else 'the input at once, and '}hidden neurons one step late, through a Delay of "
-                f"1; {source!r} is {origin.name!r}, {'an output neuron, ' * _is_out(origin)}{steps} steps late"
+                f"1; {source!r} is {origin.name!r}, "
+                f"{'an output neuron, ' * _is_out(origin)}{counted(steps, 'step')} late"
             )
         if place < last or (source != op.sources[0] and place == -1):
             raise CompileError(

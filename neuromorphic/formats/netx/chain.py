@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neuromorphic.formats.netx.fields import Group
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Delays, Input, Operation
+from neuromorphic.wording import counted
 
 MAX_UNITS = 1 << 24
 """Units of all layers together: a few numbers of a file can ask for many, and each takes memory."""
@@ -96,5 +97,5 @@ class Chain:
             )
         if self._delay is not None:
             self.notes.append(
-                f"the last layer's spikes are those before its delay of up to {int(self._delay.max())} steps"
+                f"the last layer's spikes are those before its delay of up to {counted(int(self._delay.max()), 'step')}"
             )

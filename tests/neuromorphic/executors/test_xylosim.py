@@ -92,7 +92,7 @@ OUT = neurons("o", ("late",), (2,), most_spikes=1)
         ),
         (
             program(LATE, Delay("last", "o", 2), neurons("h", ("x", "last"), (3, 2)), OUT),
-            "h: on Xylo hidden neurons read the input at once, .*'last' is 'o', an output neuron, 1 steps late",
+            "h: on Xylo hidden neurons read the input at once, .*'last' is 'o', an output neuron, 1 step late",
         ),
         (
             program(LATE, neurons("h", ("late", "x"), (2, 3)), OUT),

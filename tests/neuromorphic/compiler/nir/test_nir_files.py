@@ -59,7 +59,7 @@ REFUSED = {
     ),
     "loop of values": (
         flat(edges="x w, w n, n s, s n", n=nir.LI(np.full(1, 0.1), np.ones(1), np.zeros(1)), s=nir.Scale(np.ones(1))),
-        r"n \(LI\): gets the values of n 1 steps late, and only spikes can be delayed",
+        r"n \(LI\): gets the values of n 1 step late, and only spikes can be delayed",
     ),
     "sub-graph ends": (
         flat(edges="x w, w n", n=inner_graph(a=one_lif())),
