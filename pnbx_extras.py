@@ -29,7 +29,7 @@ EXTRAS = MappingProxyType(
             "sklearn",
             "tensorboard",
         ),
-        "plot": ("matplotlib",),
+        "plot": ("matplotlib", "bokeh", "PIL"),
         "onnx": ("onnx", "onnxruntime", "openvino"),
         "nir": ("nir", "h5py"),
         "events": ("tonic",),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+import pnbx_extras
+
 PACKAGES = {"matplotlib": "matplotlib", "PIL": "pillow", "bokeh": "bokeh"}
 """What a picture needs: the name in Python and the name of the package."""
 
@@ -32,5 +34,5 @@ def needed(module: str, what: str) -> Any:
             raise
         package = PACKAGES.get(error.name, error.name)
         raise MissingPackageError(
-            f"{what} needs the package {package}, which is not installed: pip install 'pnbx-snn[plot]'"
+            f"{what} needs the package {package}, which is not installed: {pnbx_extras.install('plot')}"
         ) from error
