@@ -14,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 from contextlib import chdir
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def refused(extra, command, *arguments):
 def check_imports():
     """Import every module that needs no extra."""
     import neuromorphic
+    import pnbx_plot  # noqa: F401
 
     assert [name for name in ABSENT if find_spec(name)] == []
     for module in pkgutil.walk_packages(neuromorphic.__path__, "neuromorphic.", onerror=lambda _: None):
@@ -89,6 +91,9 @@ def check_golden():
 
 def check_commands(program):
     """Ask every command for something, of what is here and of what is not."""
+    shown = call("neuromorphic", "--version")
+    assert shown.startswith(f"neuromorphic {version('pnbx-snn')} ("), shown
+    assert shown.endswith("no torch)"), shown
     shown = call("neuromorphic", "doctor", "--json", code=1)  # 1: no Lava
     assert '"torch": null' in shown, shown
     shown = call("neuromorphic", "doctor", code=1)
@@ -101,9 +106,16 @@ def check_commands(program):
     assert Path("c_files/network.c").stat().st_size > 10_000
     if shutil.which("cc"):
         call("neuromorphic", "verify", program, "inputs.npy", "--executor", "c")
-    refused("train", "neuromorphic", "compile", "runs/digits")
+    Path("run").mkdir()
+    for name in ("run/checkpoint.safetensors", "network.nir", "network.net"):
+        Path(name).touch()
+    refused("train", "neuromorphic", "compile", "run")
+    refused("train", "neuromorphic", "inputs", "run", "-o", "x.npy")
+    refused("train", "neuromorphic", "run", program, "run")
     refused("train", "neuromorphic", "compile", "network.nir")
     refused("train", "neuromorphic", "export", program, "--to", "nir")
+    for suffix in ("png", "html", "gif"):
+        refused("plot", "neuromorphic", "raster", "numpy.npz", "-o", f"raster.{suffix}")
     refused("nir", "neuromorphic", "compile", "network.net")
     refused("onnx", "neuromorphic", "export", program, "--to", "onnx")
     refused("onnx", "neuromorphic", "run", program, "inputs.npy", "--executor", "openvino")

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 from contextlib import chdir
+from importlib.metadata import version
 from pathlib import Path
 
 COMMANDS = Path(sys.executable).parent
+CONFIGS = Path(__file__).resolve().parents[1] / "pnbx_snn" / "configs"
 
 
 def call(command, *arguments):
@@ -29,6 +31,8 @@ def check():
     from pnbx_snn.data.catalog import load_split
     from pnbx_snn.training.config import load_config
 
+    assert call("pnbx-snn", "--version").startswith(f"pnbx-snn {version('pnbx-snn')} (")
+    assert call("pnbx-snn", "config", "digits") == " ".join((CONFIGS / "digits.toml").read_text().split())
     call("pnbx-snn", "train", "digits", "--set", "train.epochs=1")
     assert "test samples" in call("pnbx-snn", "eval", "runs/digits")
     call("neuromorphic", "compile", "runs/digits", "-o", "program.npz")

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import sys
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -134,3 +135,8 @@ def test_every_module_is_on_a_page_of_the_api():
             assert name in modules or name.startswith(rooms.UNSEEN) or name.endswith("__main__"), name
     assert "pnbx_snn.neurons.lif.LIF" in shown["pnbx_snn"].exports
     assert "neuromorphic.executors.native.NativeNetwork" in shown["neuromorphic.executors.native"].exports
+
+
+def test_the_citation_is_of_this_version():
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (REPOSITORY / "CITATION.cff").read_text()

@@ -14,7 +14,9 @@ from pnbx_extras import EXTRAS, install, missing
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-SOURCES = [path for room in ("neuromorphic", "pnbx_*", "studies", "examples") for path in REPOSITORY.glob(room)]
+SOURCES = [
+    path for room in ("neuromorphic", "pnbx_*", "studies", "examples", "course") for path in REPOSITORY.glob(room)
+]
 PYTHON = [path for source in SOURCES for path in (source.rglob("*.py") if source.is_dir() else [source])]
 PAGES = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md"), *REPOSITORY.glob("pnbx_snn/configs/*.toml")]
 GROUPS = {"all", "test", "lint", "bench", "docs"}
