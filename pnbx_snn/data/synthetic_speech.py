@@ -9,7 +9,8 @@ from pnbx_snn.data.mel import SAMPLE_RATE_HZ
 from pnbx_snn.errors import PnbxValueError
 
 _WORDS = (
-    "z iy r ow uw", "w ah n", "t uw", "th r iy", "f ao r", "f aa iy v", "s ih k s", "s eh v ah n", "eh iy t", "n aa iy n",
+    "z iy r ow uw", "w ah n", "t uw", "th r iy", "f ao r",
+    "f aa iy v", "s ih k s", "s eh v ah n", "eh iy t", "n aa iy n",
 )  # fmt: skip
 _PHONES: dict[str, tuple[float, float, float, float, float, float, float]] = {
     # milliseconds, three formants in Hz, loudness of the voice, centre of the noise in Hz, its loudness
