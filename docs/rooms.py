@@ -1,6 +1,6 @@
 """The rooms of the packages: for every folder its sub-folders, its modules, and where the names it exports are defined.
 
-The API pages are made of it: the template ``_templates/room.rst`` is the page of a folder, and `write` writes a page for
+The API pages are made of it: the template ``_templates/room.rst`` is the page of a folder, and `write` writes one for
 each class and each exported name.
 """
 
