@@ -1,7 +1,7 @@
 """The built site, as a reader's browser gets it: links lead somewhere, nothing comes from the network, all of it fits.
 
-``make docs`` builds it. Without it or without chromium these tests skip; with ``PNBX_REQUIRE_BROWSER=1``, as in CI, they
-fail. The screenshots in ``docs/_build/screenshots`` are there to be looked at.
+``make docs`` builds it. Without it or without chromium these tests skip; with ``PNBX_REQUIRE_BROWSER=1``, as in CI,
+they fail. The screenshots in ``docs/_build/screenshots`` are there to be looked at.
 """
 
 import html
