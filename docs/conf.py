@@ -1,13 +1,13 @@
 """Sphinx configuration; build with `make docs`, where warnings are errors."""
 
 import os
-import shutil
 import sys
 import warnings
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))  # example_arguments, rooms
+sys.path.insert(0, str(Path(__file__).parent))  # example_arguments, mathml, rooms
 sys.path.insert(1, str(Path(__file__).parents[1]))  # studies, which is not installed
 
 # norse and snntorch decorate with torch.jit, which torch deprecates: their import, not ours to mend.
@@ -23,12 +23,13 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "course_notebooks",
     "plots_example",
+    "mathml",
 ]
 nb_execution_mode = "off"  # course_notebooks executes the chapters
 nb_merge_streams = True
@@ -38,15 +39,25 @@ myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "PNB-X"
+html_use_index = html_domain_indices = (
+    False  # one page each of all names, and larger than any other; the search finds them
+)
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 exclude_patterns = ["_build", "performance/tables.md", "performance/convolutions/*.md", "analysis/*.md"]
 exclude_patterns += ["gallery/*.ipynb", "gallery/*.py", "gallery/*.md5"]
 
 templates_path = ["_templates"]
 exclude_patterns += ["_templates"]
 _rooms = import_module("rooms")
-autosummary_context = {"rooms": dict(_rooms.rooms(*_rooms.PACKAGES))}
-shutil.rmtree(Path(__file__).with_name("api"), ignore_errors=True)  # pages that name modules which have moved since
+_shown = dict(_rooms.rooms(*_rooms.PACKAGES))
+_pages = _rooms.pages(_shown)
+autosummary_context = {"rooms": _shown, "own": _rooms.by_module(_pages)}
+_rooms.write(Path(__file__).with_name("api"), _pages, _shown)
 toc_object_entries = False  # thousands of them in the navigation of every page took a third of the build
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+copybutton_line_continuation_character = "\\"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_inherit_docstrings = False
@@ -64,9 +75,29 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"^(?!\d\d_)",
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
+    "parallel": 2,
+    "write_computation_times": False,
     "show_memory": False,
     "only_warn_on_example_error": False,
     "matplotlib_animations": False,
 }
 # Both packages have a LIF and a StorageError; a bare name in a docstring may mean either.
 suppress_warnings = ["config.cache", "ref.python"]
+
+
+def setup(app: Any) -> None:
+    """Draw the navigation of pages that are no part of it once a folder: it is the same on hundreds of them."""
+    drawn: dict[tuple[str, str], str] = {}
+
+    def navigation(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+        draw = context["toctree"]
+
+        def once(**given: Any) -> str:
+            key = page.rpartition("/")[0], str(given)
+            drawn[key] = drawn.get(key) or draw(**given)
+            return drawn[key]
+
+        if "orphan" in app.env.metadata.get(page, ()):
+            context["toctree"] = once
+
+    app.connect("html-page-context", navigation, priority=400)

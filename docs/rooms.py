@@ -1,10 +1,14 @@
 """The rooms of the packages: for every folder its sub-folders, its modules, and where the names it exports are defined.
 
-The API pages are made of it: `conf.py` hands it to the template `_templates/room.rst`.
+The API pages are made of it: the template ``_templates/room.rst`` is the page of a folder, and `write` writes one for
+each class and each exported name.
 """
 
+import inspect
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import NamedTuple
 
@@ -27,7 +31,7 @@ class Room(NamedTuple):
 
     rooms: list[str]
     modules: list[str]
-    exports: list[str]
+    exports: dict[str, str]  # name → where it is documented
     is_open: bool
 
 
@@ -38,9 +42,62 @@ def rooms(*names: str) -> Iterator[tuple[str, Room]]:
         found = [(f"{name}.{module.name}", module.ispkg) for module in iter_modules(package.__path__)]
         inner = [found_name for found_name, is_folder in found if is_folder and found_name not in UNSEEN]
         modules = [found_name for found_name, is_folder in found if not is_folder and not found_name.endswith("__")]
-        exported = {exported: getattr(package, exported) for exported in getattr(package, "__all__", ())}
-        places = {what: getattr(value, "__module__", "") for what, value in exported.items()}
-        is_open = not any(f"{name}.".startswith(f"{closed}.") for closed in CLOSED)
-        exports = [f"{at if is_open else name}.{what}" for what, at in places.items() if at.startswith(f"{name}.")]
-        yield name, Room(inner, modules, exports, is_open)
+        exports = {what: documented(what, getattr(package, what)) for what in getattr(package, "__all__", ())}
+        exports = {what: place for what, place in exports.items() if place.startswith(f"{name}.")}
+        yield name, Room(inner, modules, exports, not closed_around(f"{name}."))
         yield from rooms(*inner)
+
+
+def closed_around(dotted: str) -> str:
+    """Return the closed folder that a name lies in, or nothing."""
+    return next((closed for closed in CLOSED if dotted.startswith(f"{closed}.")), "")
+
+
+def documented(what: str, value: object) -> str:
+    """Return the dotted name under which a name is documented: in its module, or in the closed folder around that."""
+    module = getattr(value, "__module__", None) or ""
+    return f"{closed_around(module) or module}.{what}"
+
+
+def pages(shown: dict[str, Room]) -> dict[str, str]:
+    """Return what has a page of its own, exported names and classes of open folders, and how it is imported."""
+    exported = {
+        place: f"from {name} import {what}" for name in [*shown][::-1] for what, place in shown[name].exports.items()
+    }
+    modules = [module for room in shown.values() if room.is_open for module in room.modules]
+    classes = {f"{module}.{what}": f"from {module} import {what}" for module in modules for what in classes_of(module)}
+    return classes | exported
+
+
+def by_module(pages: dict[str, str]) -> dict[str, list[str]]:
+    """Return the names of each module that have a page of their own."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for place in pages:
+        module, _, what = place.rpartition(".")
+        names[module].append(what)
+    return names
+
+
+def classes_of(module: str) -> Iterator[str]:
+    """Yield the public classes that a module defines."""
+    for what, value in vars(import_module(module)).items():
+        if inspect.isclass(value) and value.__module__ == module and not what.startswith("_"):
+            yield what
+
+
+def write(folder: Path, pages: dict[str, str], shown: dict[str, Room]) -> None:
+    """Write these pages, and remove those of names that have moved since."""
+    folder.mkdir(exist_ok=True)
+    for place, line in pages.items():
+        module, _, what = place.rpartition(".")
+        room = module if module in shown else module.rpartition(".")[0]
+        value = getattr(import_module(line.split()[1]), what)
+        directive = "autoclass" if inspect.isclass(value) else "autofunction" if callable(value) else "autodata"
+        members = "   :members:\n" if directive == "autoclass" else ""
+        title = f"{what}\n{'=' * len(what)}"
+        text = f":orphan:\n\n{title}\n\n:doc:`{room}` / ``{line}``\n\n.. {directive}:: {place}\n{members}"
+        page = folder / f"{place}.rst"
+        if not page.exists() or page.read_text() != text:  # Sphinx reads again what was written
+            page.write_text(text)
+    for stale in {*folder.glob("*.rst")} - {folder / f"{name}.rst" for name in (*pages, *shown)}:
+        stale.unlink()
