@@ -16,7 +16,6 @@ REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("*/*.md"))]
 PAGES = {str(page.relative_to(REPOSITORY)): found for page in PAGES if (found := blocks(page))}
-PLACEHOLDERS = {"DIR": "data", "CONFIG": "digits", "OUT": "runs/out"}
 NOT_RUN = {
     r"make (demo|test|test-wheel|bench|docs|fuzz|stream)\b": "CI runs the first ones, the last ones take minutes",
     r"pip install|apt install|python3 -m venv|python -m build|run-only/bin": "make test-wheel does",
@@ -90,17 +89,27 @@ def test_nothing_is_excused_that_is_not_there():
 
 def fast(command):
     """Return a command at a size that takes seconds, on the data at hand."""
-    for name, value in PLACEHOLDERS.items():
-        command = re.sub(rf"\b{name}\b", value, command)
     for pattern, instead in FAST.items():
         command = re.sub(pattern, instead, command)
     return command
 
 
+def commands(line):
+    """Yield the commands of a line, joined by ``&&`` or repeated by ``for NAME in ...; do ...; done``."""
+    line = re.sub(r"\s+#.*", "", line)
+    if loop := re.fullmatch(r"for (\w+) in ([^;]*); do (.*); done", line):
+        for value in loop[2].split():
+            yield from commands(loop[3].replace(f"${loop[1]}", value))
+    else:
+        yield from re.split(r"\s&&\s", line)
+
+
 def run(started, line, folder, where="first round"):
-    """Run a line as a shell would, and raise what it printed if it fails."""
-    for command in re.split(r"\s&&\s", re.sub(r"\s+#.*", "", line)):
+    """Run a line as a shell would, and raise what it printed if it fails. A page may train anew what is there."""
+    for command in commands(line):
         words = shlex.split(command)
+        if "train" in words and "--out" in words:
+            shutil.rmtree(folder / words[words.index("--out") + 1], ignore_errors=True)
         environment = {"PNBX_DATA": str(folder / "data"), "MPLBACKEND": "Agg"}
         while "=" in words[0]:
             environment |= [words.pop(0).split("=", 1)]
