@@ -15,7 +15,7 @@ from pnbx_plot.style import without_display
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURES = (".png", ".pdf", ".svg")
+PICTURES = (".png", ".pdf", ".svg", ".jpg", ".webp")
 MOVING = (".gif", ".mp4")
 
 
@@ -28,7 +28,7 @@ def checked_ending(path: str | os.PathLike[str], allowed: tuple[str, ...]) -> Pa
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure as ``.png``, ``.pdf`` or ``.svg``.
+    """Write a figure as ``.png``, ``.pdf``, ``.svg``, ``.jpg`` or ``.webp``.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def write_raster(
     Parameters
     ----------
     path : path
-        Ends in ``.png``, ``.pdf``, ``.svg``, ``.html``, ``.gif`` or ``.mp4``.
+        Ends in ``.png``, ``.pdf``, ``.svg``, ``.jpg``, ``.webp``, ``.html``, ``.gif`` or ``.mp4``.
     layers, other
         As of :func:`pnbx_plot.layers.raster_layers`.
     membranes : mapping, optional

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pnbx_plot import style
 from pnbx_plot.arrays import chosen_layers, layers_of, sample_lengths
-from pnbx_plot.compare import Differences
+from pnbx_plot.compare import MOST_RINGS, Differences, rings
 from pnbx_plot.errors import PlotError, needed
 from pnbx_plot.grid import Spikes
 from pnbx_plot.inputs import Input
@@ -147,18 +147,23 @@ def raster_layers(
         for ax in timed[:-1]:
             ax.set_xlabel("")
             ax.tick_params(labelbottom=False)
-        _title(figure, title, found)
+        pale = any(
+            one is not None and len(rings(panels[name][0], one, drawn.chosen.unit)) > MOST_RINGS
+            for name, one in found.items()
+        )
+        _title(figure, title, found, pale=pale)
     return figure
 
 
-def _title(figure: Figure, title: str | None, found: dict[str, Differences | None]) -> None:
+def _title(figure: Figure, title: str | None, found: dict[str, Differences | None], *, pale: bool) -> None:
     compared = [one for one in found.values() if one is not None]
     if compared:
         count = sum(map(len, compared))
         text = "no spike differs"
         if count:
             verb = "differs" if count == 1 else "differ"
-            text = f"{number(count, 'spike')} {verb} (ringed; red: only in the second run)"
+            marks = "red; the first is ringed" if pale else "ringed; red: only in the second run"
+            text = f"{number(count, 'spike')} {verb} ({marks})"
         title = text if title is None else f"{title}: {text}"
     if title is not None:
         figure.suptitle(title)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pnbx_snn.training.settings import DataConfig
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg", ".webp")
+RASTERS = (*PICTURES, ".html", ".gif", ".mp4")
 
 
 class Commands(typer.core.TyperGroup):
@@ -70,9 +71,9 @@ def _options(
 ) -> None: ...
 
 
-def _checked_picture(path: Path) -> Path:
-    if path.suffix.lower() not in PICTURES:
-        fail(f"-o must end in one of {', '.join(PICTURES)}, got {path}", 2)
+def _checked_picture(path: Path, endings: tuple[str, ...]) -> Path:
+    if path.suffix.lower() not in endings:
+        fail(f"-o must end in one of {', '.join(endings)}, got {path}", 2)
     if not path.parent.is_dir():
         fail(f"{path}: the picture cannot be written: {path.parent} is no folder", 1)
     return path
@@ -87,7 +88,23 @@ Run = Annotated[
 Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; do not tune on the test set.")]
 Picture = Annotated[
     Path,
-    typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE", callback=_checked_picture),
+    typer.Option(
+        "-o",
+        "--output",
+        help="The picture: .png, .pdf, .svg.",
+        metavar="FILE",
+        callback=lambda path: _checked_picture(path, PICTURES),
+    ),
+]
+RasterFile = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        help="A picture .png, .pdf, .svg, a page .html or an animation .gif, .mp4.",
+        metavar="FILE",
+        callback=lambda path: _checked_picture(path, RASTERS),
+    ),
 ]
 DataFolder = Annotated[
     Path | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pnbx_snn import console
-from pnbx_snn.cli.app import DataFolder, Part, Picture, Run, app, load_with_data
+from pnbx_snn.cli.app import DataFolder, Part, Picture, RasterFile, Run, app, load_with_data
 from pnbx_snn.console import fail
 from pnbx_snn.training.run_files import METRICS_NAME, check_run
 
@@ -16,7 +16,7 @@ from pnbx_snn.training.run_files import METRICS_NAME, check_run
 @app.command()
 def raster(
     run: Run,
-    picture: Picture,
+    picture: RasterFile,
     sample: Annotated[int, typer.Option(min=0, help="Number of the sample in its part.")] = 0,
     part: Part = "test",
     data: DataFolder = None,
@@ -26,9 +26,10 @@ def raster(
     For example:
 
     - `pnbx-snn raster runs/digits --sample 0 -o raster.png`
+    - `pnbx-snn raster runs/digits -o raster.html`
     """
     with console.loading():
-        from pnbx_snn import plot, report
+        from pnbx_snn import plot
         from pnbx_snn.metrics.analysis import one_sample
     model, _, split = load_with_data(run, data, part)
     if not model.layer_names:
@@ -37,8 +38,11 @@ def raster(
         fail(f"--sample must be in [0, {len(split.labels) - 1}] for --part {part}, got {sample}", 2)
     shown = one_sample(model, split, sample)
     title = f"{part} sample {sample}, a {shown['label']}, read as {shown['read']}"
-    with plot.without_display():
-        report.save_picture(plot.raster_layers(shown["layers"], input=shown["input"], title=title), picture)
+    try:
+        plot.write_raster(picture, shown["layers"], input=shown["input"], title=title)
+    except plot.PlotError as error:  # a package or program that this kind of picture needs is not here
+        fail(str(error), 1)
+    console.say(f"wrote {picture}")
 
 
 @app.command()

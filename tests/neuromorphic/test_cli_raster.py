@@ -1,5 +1,8 @@
 """The command `neuromorphic raster`: one recording, two, their inputs; one clear message for each bad input."""
 
+import re
+import sys
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -53,6 +56,14 @@ def test_parts_are_chosen(folder, tmp_path):
     assert "time in ms" in text
 
 
+def test_without_matplotlib_the_command_says_what_to_install(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = call(folder / "numpy.npz", "-o", tmp_path / "raster.png")
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert re.search(r"error: a picture needs matplotlib, which is not installed: pip install .*\[plot\]", said)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -61,7 +72,7 @@ def test_parts_are_chosen(folder, tmp_path):
         (("--steps", "3"), "--steps must be a:b, for example 0:20, got '3'"),
         (("--neurons", "a,b"), "--neurons must be a:b or numbers with commas"),
         (("--dt", "0"), "dt must be the seconds of a step, above 0, got 0"),
-        (("-o", "raster.bmp"), "must end in .png, .pdf, .svg, .html, .gif or .mp4"),
+        (("-o", "raster.bmp"), "must end in .png, .pdf, .svg, .jpg, .webp, .html, .gif or .mp4"),
         (("--inputs", "INPUTS", "--input-shape", "4x4"), "--input-shape must be rows,columns"),
         (("--inputs", "INPUTS", "--input-shape", "3,4"), "input_shape (3, 4) does not hold the 16 values"),
     ],

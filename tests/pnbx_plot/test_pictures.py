@@ -145,6 +145,8 @@ def test_close_differences_share_a_ring_and_very_many_are_drawn_pale():
     many.ravel()[places] = 1 - many.ravel()[places]
     ax = plot.raster(ours, many)
     assert [len(line.get_xdata()) for line in rings(ax)] == [1, 1]
+    figure = plot.raster_layers(ours, many)
+    assert figure.get_suptitle().endswith("spikes differ (red; the first is ringed)")
     spikes, different = ax.artists
     assert (spikes.get_alpha(), different.spikes.count) == (0.3, len(np.unique(places)))
 
@@ -327,7 +329,7 @@ def test_errors():
         plot.raster_layers({"a": np.eye(3)}, input=np.eye(3), input_shape=(2, 2))
     with pytest.raises(PlotError, match=r"holds no spikes, only readout.y"):
         plot.raster_layers(Recording({"readout.y": np.zeros((3, 1, 2), dtype=np.int32)}, "numpy"))
-    with pytest.raises(PlotError, match=r"end in .png, .pdf or .svg"):
+    with pytest.raises(PlotError, match=r"end in .png, .pdf, .svg, .jpg or .webp"):
         plot.save(plot.raster(np.eye(3)).figure, "raster.bmp")
     plt.close("all")
     with pytest.raises(PlotError, match="metrics must hold at least one epoch, got none"):
