@@ -29,12 +29,16 @@ class Input:
     Parameters
     ----------
     values : array
-        ``[T, N]``, ``[T, B, N]`` or ``[T, B, C, H, W]``; also ``[N]`` and ``[B, N]`` with ``constant=True``.
+        ``[T, N]``, ``[T, B, N]`` or ``[T, B, C, H, W]``.
     shape : tuple of int, optional
         ``(H, W)`` or ``(C, H, W)`` of the N values; with C = 2 and only 0 and 1: off events and on events of a sensor.
+    length : int, optional
+        Steps that belong to the sample; later ones are left out.
     """
 
-    def __init__(self, where: str, values: Any, shape: tuple[int, ...] | None, chosen: Chosen, num_steps: int) -> None:
+    def __init__(
+        self, where: str, values: Any, shape: tuple[int, ...] | None, chosen: Chosen, length: int | None = None
+    ) -> None:
         array = as_array(values)
         if isinstance(array, Events) or array.size == 0 or not 2 <= array.ndim <= 5:
             raise PlotError(f"{where}: input must be [T, N] or [T, B, N] and not empty, got shape {list(array.shape)}")
@@ -45,8 +49,8 @@ class Input:
                     f"{where}: sample must be in 0..{array.shape[1] - 1} for the input, got {chosen.sample}"
                 )
             array = array[:, chosen.sample]
+        array = array[:length]
         self.steps = bounds(where, "steps", chosen.steps, len(array))
-        self.total_steps = len(array)
         self.values: NDArray[Any] = array.reshape(len(array), -1)[self.steps[0] : self.steps[1]]
         self.shape = shape or own
         size = self.values.shape[1]

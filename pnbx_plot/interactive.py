@@ -18,7 +18,7 @@ from pnbx_plot.compare import MOST_RINGS, Differences
 from pnbx_plot.errors import needed
 from pnbx_plot.grid import Spikes
 from pnbx_plot.inputs import Input
-from pnbx_plot.layers import Layers, parts, rate_scale
+from pnbx_plot.layers import Layers, differences_by_step, parts, rate_scale
 from pnbx_plot.raster import Chosen, height, summary
 from pnbx_plot.style import ACCENT, INK, QUIET
 
@@ -194,8 +194,8 @@ def _rate(spikes: Spikes, chosen: Chosen, time: Any, found: Differences | None) 
         values, edges = parts(factor * spikes.rate_of_steps())
         values, label, color = values / np.diff(edges), f"rate, {unit}", QUIET
     else:
-        values, edges = parts(np.bincount(found.steps - spikes.first_step, minlength=spikes.shape[0]))
-        label, color = "differ", ACCENT
+        values, edges, label = differences_by_step(found, spikes)
+        color = ACCENT
     plot = plotting.figure(
         height=70, sizing_mode="stretch_width", x_range=time, y_range=models.Range1d(0, float(values.max()) or 1.0),
         tools="", toolbar_location=None, y_axis_label=label, **BORDERS,

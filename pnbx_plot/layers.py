@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BINS = 20
-MOST_POINTS = 700
+MOST_POINTS = 1000
 """A rate over more steps is drawn as means over as many equal parts."""
 
 
@@ -62,7 +62,8 @@ def prepared(
     num_steps = {name: one.shape[0] for name, one in spikes.items()}
     told = None
     if input is not None:
-        told = Input(where, input, input_shape, chosen, max(num_steps.values()))
+        lengths = sample_lengths(layers)
+        told = Input(where, input, input_shape, chosen, None if lengths is None else int(lengths[sample]))
         num_steps["input"] = len(told.values)
     if len(set(num_steps.values())) > 1:
         raise PlotError(f"{where}: all layers must have the same number of steps, got {num_steps}")
@@ -213,14 +214,21 @@ def _draw_rate(ax: Axes, spikes: Spikes, chosen: Chosen) -> None:
 def _draw_count(ax: Axes, spikes: Spikes, found: Differences | None, chosen: Chosen) -> None:
     """Draw in how many neurons two runs differ, in each step."""
     assert found is not None
-    values, edges = parts(np.bincount(found.steps - spikes.first_step, minlength=spikes.shape[0]))
-    _stairs(ax, values, edges + spikes.first_step, chosen, "differ", (ACCENT, ACCENT))
+    values, edges, label = differences_by_step(found, spikes)
+    _stairs(ax, values, edges + spikes.first_step, chosen, label, (ACCENT, ACCENT))
     style.integers(ax.yaxis, most=2)
 
 
+def differences_by_step(found: Differences, spikes: Spikes) -> tuple[NDArray[Any], NDArray[np.int64], str]:
+    """Return how many values differ in parts of the steps, the edges of the parts, and what stands beside them."""
+    values, edges = parts(np.bincount(found.steps - spikes.first_step, minlength=spikes.shape[0]))
+    together = int(edges[1])
+    return values, edges, "differ" if together == 1 else f"differ, in {together} steps"
+
+
 def parts(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return sums over equal parts of the steps, and the edges of the parts."""
-    edges = np.linspace(0, len(values), min(len(values), MOST_POINTS) + 1).astype(np.int64)
+    """Return sums over parts of equally many steps, 1,000 at most, and the edges of the parts."""
+    edges = np.append(np.arange(0, len(values), -(-len(values) // MOST_POINTS)), len(values))
     return np.add.reduceat(values, edges[:-1]), edges
 
 

@@ -83,7 +83,9 @@ def _note(drawn: Layers, found: dict[str, Differences] | None, potentials: dict[
     if found is not None:
         count = sum(map(len, found.values()))
         verb = "differs" if count == 1 else "differ"
-        text = f"{number(count, 'spike')} {verb} (ringed; in red what only the second run has). {text}"
+        text = (
+            f"{number(count, 'spike')} {verb} (ringed where there is room; in red what only the second run has). {text}"
+        )
     return text
 
 

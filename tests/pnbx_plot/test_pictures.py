@@ -177,6 +177,19 @@ def test_rates_stand_under_and_beside_their_raster():
     assert histogram.get_position().x0 >= raster.get_position().x1
 
 
+def test_rates_and_differences_of_very_many_steps_are_taken_together_in_equal_parts():
+    ours = np.zeros((2500, 3), dtype=np.uint8)
+    theirs = ours.copy()
+    theirs[2400:2450, 1] = 1
+    _, differ, _ = plot.raster_layers(ours, theirs).axes
+    values, edges, _ = differ.patches[0].get_data()
+    assert differ.get_ylabel() == "differ, in 3 steps"
+    assert list(np.diff(edges)) == [3] * 833 + [1]
+    assert list(values) == [0] * 800 + [3] * 16 + [2] + [0] * 17
+    _, rate, _ = plot.raster_layers(theirs).axes
+    assert rate.patches[0].get_data().values[[799, 800, 816]] == pytest.approx([0.0, 100 / 3, 200 / 9])
+
+
 @pytest.mark.parametrize(
     ("values", "shape", "title"),
     [
@@ -256,6 +269,8 @@ def test_recordings_mappings_and_arrays_are_alike():
 def test_steps_that_are_no_sample_of_a_recording_are_left_out():
     told = Recording({"lif.spikes": np.ones((9, 2, 3), dtype=np.uint8)}, "numpy", {"lengths": [9, 4]})
     assert plot.raster(told, sample=1).get_xlim() == (-0.5, 3.5)
+    figure = plot.raster_layers(told, sample=1, input=np.random.default_rng(0).random((9, 2, 5)))
+    assert figure.axes[0].get_xlim() == (-0.5, 3.5)
 
 
 @pytest.mark.parametrize(
