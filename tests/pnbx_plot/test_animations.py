@@ -47,6 +47,8 @@ def test_long_rasters_move_through_a_window_in_few_frames():
     picture, ax = moving._fig.axes
     moving._func(0)
     assert ax.get_xlim() == (-0.5, 199.5)
+    [cover] = ax.patches  # hides what has not happened yet
+    assert (cover.get_x(), cover.get_x() + cover.get_width()) == (8.5, 199.5)
     assert picture.images[0].get_array()[0, 0] == 0
     moving._func(119)
     assert ax.get_xlim() == (799.5, 999.5)
