@@ -89,6 +89,14 @@ INK_SHARE = """(name) => {
 }"""
 
 
+COLOR_AT = """([name, x, y]) => {
+  const view = Bokeh.index.find_one_by_id(Bokeh.documents[0].get_model_by_name(name).id)
+  const canvas = view.canvas.primary.canvas, ratio = canvas.width / view.canvas.bbox.width
+  const place = [view.frame.x_scale.compute(x), view.frame.y_scale.compute(y)].map((v) => Math.round(v * ratio))
+  return [...canvas.getContext("2d").getImageData(...place, 1, 1).data].slice(0, 3)
+}"""
+
+
 def test_zoom_point_and_toggle_in_a_browser(runs, tmp_path, chromium):
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
     wrong, asked = [], []
@@ -136,6 +144,7 @@ def test_zoom_point_and_toggle_in_a_browser(runs, tmp_path, chromium):
     after = page.evaluate(INK_SHARE, "lif1")
     assert before[2] > 10 * after[2]  # the spikes became pale
     assert after[1] >= before[1] > 0
+    assert page.evaluate(COLOR_AT, ["lif1", 100, 500]) == [200, 69, 45]  # in its ring, the difference itself
 
     # what is under the pointer
     view = "Bokeh.index.find_one_by_id(m.id)"
