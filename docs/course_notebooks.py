@@ -64,7 +64,7 @@ def execute(script, made_from):
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             notebook,
-            timeout=180,
+            timeout=300,
             resources={"metadata": {"path": folder}},
             extra_arguments=["--IPKernelApp.log_level=ERROR", "--InteractiveShell.ast_node_interactivity=none"],
         )

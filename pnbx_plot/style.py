@@ -95,6 +95,7 @@ def without_display() -> Iterator[None]:
     mpl = needed("matplotlib", "a picture")
     plt = needed("matplotlib.pyplot", "a picture")
     before = mpl.get_backend()
+    plt.switch_backend(before)  # loads it: a notebook's, loaded only when it comes back, would show no figure
     plt.switch_backend("agg")
     try:
         yield

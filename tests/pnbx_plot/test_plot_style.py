@@ -1,6 +1,7 @@
 """The look of figures leaves what is not its own."""
 
 import matplotlib as mpl
+from matplotlib import pyplot as plt
 
 from pnbx_plot import style
 
@@ -15,3 +16,12 @@ def test_a_backend_that_turns_interactive_drawing_on_is_left_on():
         assert mpl.is_interactive()
     finally:
         mpl.interactive(before)
+
+
+def test_the_backend_in_use_is_loaded_before_another_stands_in_for_it(monkeypatch):
+    """A notebook's, loaded only when it comes back, would not be set up: no figure of the notebook would be shown."""
+    before, switched = mpl.get_backend(), []
+    monkeypatch.setattr(plt, "switch_backend", switched.append)
+    with style.without_display():
+        assert switched == [before, "agg"]
+    assert switched == [before, "agg", before]
