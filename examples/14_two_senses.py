@@ -12,7 +12,7 @@ that nothing has to be downloaded; they are easier than people.
 # %%
 # Pairs of an image and a word
 # ----------------------------
-# At each of 36 frames of 10 ms the network gets 64 pixels, which stay, and 24 mel bands of the sound. Noise is new at
+# At each of 40 frames of 10 ms the network gets 64 pixels, which stay, and 24 mel bands of the sound. Noise is new at
 # every frame. A sense that is missing is all zeros.
 import sys
 from pathlib import Path
@@ -34,7 +34,7 @@ levels = [0.0, 3.0] if fast else [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
 
 
 def heard(digit, rng):
-    sound = 0.003 * rng.standard_normal(WINDOW + HOP * 35).astype(np.float32)
+    sound = 0.003 * rng.standard_normal(WINDOW + HOP * 39).astype(np.float32)
     word = speak_digit(digit, rng)[: len(sound)]
     start = (len(sound) - len(word)) // 2
     sound[start : start + len(word)] += word
@@ -49,7 +49,7 @@ def vocabulary(seed):
 def pairs(split, words, count, senses, noise, generator):
     index = torch.randint(len(split.labels), (count,), generator=generator)
     sounds = words[split.labels[index], torch.randint(num_voices, (count,), generator=generator)]
-    both = split.images[index, None].expand(-1, 36, -1), sounds  # [B, T, 64], [B, T, 24]
+    both = split.images[index, None].expand(-1, 40, -1), sounds  # [B, T, 64], [B, T, 24]
     parts = [
         present * (gain * values + level * torch.randn(values.shape, generator=generator))
         for values, gain, level, present in zip(both, (2, 0.5), noise, senses, strict=True)
@@ -65,7 +65,7 @@ def trained(seed, split, words):
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     sizes = {"d_hidden": 128, "d_ssm": 64, "d_rnn": 32, "tau_max": 64.0, "fast_weights": "none", "hippocampus": "none"}
-    model = PNBX(in_features=88, num_classes=10, num_steps=36, messages=False, quantize=True, norm="affine", **sizes)
+    model = PNBX(in_features=88, num_classes=10, num_steps=40, messages=False, quantize=True, norm="affine", **sizes)
     model.calibrate(pairs(split, words, 256, (1, 1), (1, 1), generator)[0])
     optimizer = torch.optim.Adam(model.parameters())
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 8e-3, num_updates)
