@@ -94,7 +94,8 @@ def speak_digit(digit: int, rng: np.random.Generator) -> NDArray[np.float32]:
         sound += gain * np.sin(k * phase) / (3 * k**0.5)
     low = np.convolve(rng.standard_normal(len(voice)), np.hanning(12) / 3, mode="same")  # below some 600 Hz
     sound = voice * sound + noise * low * np.cos(_phase(np.minimum(tract * centre, 3700.0)))
-    return (rng.uniform(0.3, 0.9) * sound / np.abs(sound).max()).astype(np.float32)
+    scaled: NDArray[np.float32] = (rng.uniform(0.3, 0.9) * sound / np.abs(sound).max()).astype(np.float32)
+    return scaled
 
 
 def _phase(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
