@@ -39,7 +39,7 @@ _GLIDE = SAMPLE_RATE_HZ // 25  # 40 ms, in which one sound becomes the next
 
 
 def speak_digit(digit: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    r"""Return one English digit as a synthetic voice says it: ``[n]`` at 8 kHz, some 0.3 s, within -1 and 1.
+    r"""Return one English digit as a synthetic voice says it: ``[n]`` at 8 kHz, some 0.4 s, within -1 and 1.
 
     Harmonics of a pitch, weighted by three resonances that glide from sound to sound, and band noise for consonants:
 
@@ -83,10 +83,9 @@ def speak_digit(digit: int, rng: np.random.Generator) -> NDArray[np.float32]:
     num_samples = (phones[:, 0] * rng.uniform(0.8, 1.25) * SAMPLE_RATE_HZ / 1000).astype(int)
     tracks = np.repeat(phones[:, 1:], num_samples, axis=0).T  # [6, n]
     smooth = np.hanning(_GLIDE + 2) / np.hanning(_GLIDE + 2).sum()
-    half = len(smooth) // 2
     # Formants go on beyond both ends, loudness comes from nothing and goes to nothing.
-    padded = [np.pad(track, half, mode="constant" if i in _LOUDNESS else "edge") for i, track in enumerate(tracks)]
-    f1, f2, f3, voice, centre, noise = (np.convolve(track, smooth, mode="valid")[: tracks.shape[1]] for track in padded)
+    padded = [np.pad(track, _GLIDE, mode="constant" if i in _LOUDNESS else "edge") for i, track in enumerate(tracks)]
+    f1, f2, f3, voice, centre, noise = (np.convolve(track, smooth, mode="valid") for track in padded)
     pitch = rng.uniform(90, 220) * (1 + rng.uniform(-0.15, 0.15) * np.linspace(-0.5, 0.5, len(voice)))
     phase, tract, sound = _phase(pitch), rng.uniform(0.88, 1.18), np.zeros(len(voice))
     for k in range(1, int(SAMPLE_RATE_HZ / 2 / pitch.max())):
@@ -95,7 +94,8 @@ def speak_digit(digit: int, rng: np.random.Generator) -> NDArray[np.float32]:
         sound += gain * np.sin(k * phase) / (3 * k**0.5)
     low = np.convolve(rng.standard_normal(len(voice)), np.hanning(12) / 3, mode="same")  # below some 600 Hz
     sound = voice * sound + noise * low * np.cos(_phase(np.minimum(tract * centre, 3700.0)))
-    return (rng.uniform(0.3, 0.9) * sound / np.abs(sound).max()).astype(np.float32)
+    scaled: NDArray[np.float32] = (rng.uniform(0.3, 0.9) * sound / np.abs(sound).max()).astype(np.float32)
+    return scaled
 
 
 def _phase(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
