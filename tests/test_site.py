@@ -44,7 +44,8 @@ def pages():
     """Return the text of every page without its scripts and style sheets, by its path below the site."""
     if not (SITE / "index.html").exists():
         missing("the site is not built: make docs")
-    return {str(path.relative_to(SITE)): path.read_text() for path in sorted(SITE.rglob("*.html"))}
+    found = sorted(path.relative_to(SITE) for path in SITE.rglob("*.html"))
+    return {str(path): (SITE / path).read_text() for path in found if path.parts[0] != "_static"}
 
 
 @cache
