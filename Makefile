@@ -74,7 +74,7 @@ examples: install lava
 	$(BIN)/python -m pytest -q tests/test_examples.py
 
 docs: install lava
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -j 2 -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 clean:

@@ -39,9 +39,8 @@ myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "PNB-X"
-html_use_index = html_domain_indices = (
-    False  # one page each of all names, and larger than any other; the search finds them
-)
+# One page of all names would be larger than any other; the search finds them.
+html_use_index = html_domain_indices = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 exclude_patterns = ["_build", "performance/tables.md", "performance/convolutions/*.md", "analysis/*.md"]

@@ -28,8 +28,7 @@ from neuromorphic import Dense, Input, Program, Readout
 from neuromorphic.executors.native import NativeNetwork, bits_of
 from neuromorphic.integers.numbers import NumPy
 from neuromorphic.ops import Conv, Operation
-from studies.bench.report import readable
-from studies.bench.timing import Row, interleave
+from studies.bench.timing import Row, interleave, readable
 from studies.measurements.machine import facts
 
 OURS, UNROLLED = "PNB-X native", "PNB-X native, unrolled"

@@ -27,8 +27,7 @@ import torch
 
 import pnbx_extras
 from studies.bench.lif_rivals import NEURONS, Layer, compare, has_spyx, spyx
-from studies.bench.report import readable
-from studies.bench.timing import Row, Timing, interleave
+from studies.bench.timing import Row, Timing, interleave, readable
 from studies.measurements.machine import facts, version
 
 OURS, RIVALS = "PNB-X LIF", {"snnTorch": "snntorch", "SpikingJelly": "spikingjelly"}

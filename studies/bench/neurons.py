@@ -31,12 +31,12 @@ def currents(T: int, B: int, N: int) -> Tensor:
     return 0.3 * torch.randn(T, B, N, generator=torch.Generator().manual_seed(0)) + 0.1
 
 
-def neuron_row(T: int, B: int, N: int, seconds: float, goal: str) -> Row:
+def neuron_row(T: int, B: int, N: int, seconds: float) -> Row:
     """Measure neurons alone: gradients of the current."""
     x = currents(T, B, N).requires_grad_()
     grad = torch.randn(T, B, N, generator=torch.Generator().manual_seed(1))
     layers = {name: make("cpu") for name, make in NEURONS.items()}
-    row = Row("training", f"LIF ({T}, {B}, {N})", OURS, goal=goal)
+    row = Row("training", f"LIF ({T}, {B}, {N})", OURS)
     row.checks += _compare(layers, x, grad, "PNB-X Leaky", "snnTorch")
     row.checks += _compare(layers, x, grad, "PNB-X LIF", "SpikingJelly")
     row.times = interleave({name: trained(layer, x, grad) for name, layer in layers.items()}, seconds=seconds)
@@ -54,7 +54,7 @@ def _compare(layers: dict[str, Layer], x: Tensor, grad: Tensor, ours: str, their
     return [f"{ours} against {theirs}: {compare(*results)}"]
 
 
-def linear_row(T: int, B: int, N: int, seconds: float, goal: str, *, forward_only: bool = False) -> Row:
+def linear_row(T: int, B: int, N: int, seconds: float, *, forward_only: bool = False) -> Row:
     """Measure a linear layer and neurons on spikes: gradients of the weights."""
     x = (torch.rand(T, B, N, generator=torch.Generator().manual_seed(0)) < ACTIVITY).float()
     grad = torch.randn(T, B, N, generator=torch.Generator().manual_seed(1))
@@ -75,7 +75,7 @@ def linear_row(T: int, B: int, N: int, seconds: float, goal: str, *, forward_onl
     if not forward_only:
         cases[PRODUCTS] = _products(dense.weight.detach(), x, grad)
     work = f"Linear + LIF ({T}, {B}, {N})" + (", forward" if forward_only else "")
-    row = Row("training", work, ("PNB-X LIF, BitLinear", "PNB-X LIF, Linear"), goal=goal, bounds=(PRODUCTS,))
+    row = Row("training", work, ("PNB-X LIF, BitLinear", "PNB-X LIF, Linear"), bounds=(PRODUCTS,))
     row.times = interleave(cases, seconds=seconds)
     return row
 
@@ -104,11 +104,11 @@ def _products(weight: Tensor, x: Tensor, grad: Tensor) -> Callable[[], None]:
 
 def rows(seconds: float, *, quick: bool) -> list[Row]:
     """Measure the neuron rows of the training table."""
-    measured = [neuron_row(100, 32, 512, seconds, "20x, aim 0.4 ms"), linear_row(100, 32, 512, seconds, "1.9x, aim 4x")]
+    measured = [neuron_row(100, 32, 512, seconds), linear_row(100, 32, 512, seconds)]
     if not quick:
         measured += [
-            neuron_row(500, 16, 512, seconds, "25x, aim 1.5 ms"),
-            linear_row(500, 16, 512, seconds, "2.3x, aim 5x"),
-            linear_row(100, 128, 2048, seconds, "2x, aim 8x", forward_only=True),
+            neuron_row(500, 16, 512, seconds),
+            linear_row(500, 16, 512, seconds),
+            linear_row(100, 128, 2048, seconds, forward_only=True),
         ]
     return measured

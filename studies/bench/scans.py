@@ -29,7 +29,7 @@ def doubling(decay: Tensor, inputs: Tensor) -> Tensor:
     return states
 
 
-def row(T: int, B: int, S: int, seconds: float, goal: str, *, with_doubling: bool = True) -> Row:
+def row(T: int, B: int, S: int, seconds: float, *, with_doubling: bool = True) -> Row:
     """Measure gradients of inputs and of one decay per state."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(T, B, S, generator=generator).requires_grad_()
@@ -42,7 +42,7 @@ def row(T: int, B: int, S: int, seconds: float, goal: str, *, with_doubling: boo
     }
     if with_doubling:
         forms["torch doubling"] = doubling
-    measured = Row("training", f"diagonal SSM, real ({T}, {B}, {S})", ("PNB-X",), goal=goal)
+    measured = Row("training", f"diagonal SSM, real ({T}, {B}, {S})", ("PNB-X",))
     results = {}
     for name, form in forms.items():
         inputs.grad = decay.grad = None
@@ -70,5 +70,5 @@ def row(T: int, B: int, S: int, seconds: float, goal: str, *, with_doubling: boo
 def rows(seconds: float, *, quick: bool) -> list[Row]:
     """Measure the scan row of the training table."""
     if quick:
-        return [row(100, 8, 64, seconds, "6x")]
-    return [row(784, 32, 256, seconds, "6x, aim 2.5 ms")]
+        return [row(100, 8, 64, seconds)]
+    return [row(784, 32, 256, seconds)]

@@ -85,7 +85,7 @@ def _row(seconds: float, *, quick: bool, **options: Any) -> Row:
     ours, theirs = reference(num_steps, size, **options), StepByStep(reference(num_steps, size, **options))
     work = f"training step of PNB-X, H = {size}, B = {batch}, T = {num_steps}"
     work += ", without hippocampus" if options else ""
-    row = Row("training", work, ("PNB-X",), goal="3x, aim 6x")
+    row = Row("training", work, ("PNB-X",))
     cases = {
         "PNB-X": trained(ours, lambda x: ours.classify(x)[0], x, labels),
         "step by step with snnTorch's Leaky": trained(theirs.model, theirs, x, labels),

@@ -11,6 +11,13 @@ from typing import Any
 
 MIN_SAMPLE_S = 2e-3
 MIN_ROUNDS, MAX_ROUNDS = 7, 400
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+
+
+def readable(seconds: float) -> str:
+    """Return seconds with three digits and a unit."""
+    scale, unit = next((scale, unit) for scale, unit in UNITS if seconds >= scale or unit == "ns")
+    return f"{seconds / scale:.3g} {unit}"
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class Row:
     """One line of a table: a piece of work, the time each rival takes, and what was compared before timing.
 
     ``ours`` names the entries that are this project's, the first of them the one that counts; ``bounds`` those that do
-    only a part of the work, for comparison; ``goal`` is what the project asked of itself, on a machine with AVX-512.
+    only a part of the work, for comparison.
     """
 
     table: str
@@ -36,7 +43,6 @@ class Row:
     ours: tuple[str, ...]
     times: dict[str, Timing] = field(default_factory=dict)
     checks: list[str] = field(default_factory=list)
-    goal: str = ""
     bounds: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
 

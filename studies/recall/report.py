@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pnbx_plot import style
+from pnbx_plot.style import ACCENT, INK, QUIET
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.files.atomic_write import write_atomically
-from pnbx_snn.plot import ACCENT, INK, QUIET
 from studies.measurements.machine import machine
 from studies.recall.models import MODELS
 from studies.recall.tasks import TASKS, Task, make_task
@@ -22,14 +23,21 @@ TITLES = {
     "flip_flop": "Delayed flip-flop",
     "language": "Bytes of a text",
 }
+SEEN = {
+    "recall": "attention and fast weights learn it",
+    "copy": "the GRU does it best",
+    "flip_flop": "seeds part beyond 1,000 steps",
+    "language": "GRU and SSM predict best",
+}
+"""What the figure shows."""
 LOOKS: dict[str, dict[str, Any]] = {
-    "PNB-X": {"color": ACCENT, "linestyle": "-", "linewidth": 2.2},
-    "PNB-X, no fast weights": {"color": ACCENT, "linestyle": ":"},
-    "PNB-X, no hippocampus": {"color": ACCENT, "linestyle": "--"},
-    "PNB-X, spiking RNN": {"color": "#e39b3b", "linestyle": "-"},
-    "GRU": {"color": QUIET, "linestyle": "-"},
-    "SSM": {"color": "#3f8f6b", "linestyle": "-"},
-    "Transformer": {"color": INK, "linestyle": "-", "linewidth": 2.2},
+    "PNB-X": {"marker": "o", "color": ACCENT, "linestyle": "-", "linewidth": 2.2},
+    "PNB-X, no fast weights": {"marker": "v", "color": ACCENT, "linestyle": ":"},
+    "PNB-X, no hippocampus": {"marker": "^", "color": ACCENT, "linestyle": "--"},
+    "PNB-X, spiking RNN": {"marker": "D", "color": "#e39b3b", "linestyle": "-"},
+    "GRU": {"marker": "s", "color": QUIET, "linestyle": "-"},
+    "SSM": {"marker": "P", "color": "#3f8f6b", "linestyle": "-"},
+    "Transformer": {"marker": "X", "color": INK, "linestyle": "-", "linewidth": 2.2},
 }
 
 
@@ -94,6 +102,7 @@ def markdown(lines: Sequence[Line]) -> str:
     return "\n".join(parts)
 
 
+@style.use()
 def figure(lines: Sequence[Line], path: Path) -> None:
     """Draw score against size for each task: means and bands from lowest to highest seed, or a line a seed."""
     import matplotlib as mpl
@@ -101,12 +110,11 @@ def figure(lines: Sequence[Line], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, 2, figsize=(10.5, 7.6), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(10.5, 7.6))
     for ax, name in zip(axes.flat, TASKS, strict=True):
         task = make_task(name)
         runs = full(lines, task)
-        ax.set_title(TITLES[name], loc="left", fontsize="medium", fontweight="bold")
-        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_title(f"{TITLES[name]}: {SEEN[name]}", loc="left")
         if name == "language":
             _bars(ax, runs, task)
             continue
@@ -116,7 +124,7 @@ def figure(lines: Sequence[Line], path: Path) -> None:
                 continue
             points = [(size, found) for size in task.tested if (found := spread(of, size)) is not None]
             sizes = [size for size, _ in points]
-            ax.plot(sizes, [100 * f[0] for _, f in points], "o", markersize=3, label=model, **_solid(LOOKS[model]))
+            ax.plot(sizes, [100 * f[0] for _, f in points], markersize=5, label=model, **_solid(LOOKS[model]))
             low, high = ([100 * f[side] for _, f in points] for side in (1, 2))
             ax.fill_between(sizes, low, high, color=LOOKS[model]["color"], alpha=0.12, linewidth=0)
         chance = {"recall": 100 / 16, "copy": 100 / 8, "flip_flop": 50}[name]
@@ -133,7 +141,7 @@ def figure(lines: Sequence[Line], path: Path) -> None:
         ax.set_xticks(task.tested, [f"{size:,}" for size in task.tested])
         ax.minorticks_off()
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=130, metadata={"Software": None})
     plt.close(figure)
 
@@ -143,7 +151,7 @@ def _seeds(ax: Any, runs: Sequence[Line], task: Task, look: Mapping[str, Any]) -
     for run in runs:
         points = [(size, run["test"][str(size)]) for size in task.tested if run["test"].get(str(size)) is not None]
         x, y = zip(*points, strict=True)
-        ax.plot(x, [100 * value for value in y], "o", markersize=3, alpha=0.75, **_solid({**look, "linewidth": 1.2}))
+        ax.plot(x, [100 * value for value in y], markersize=5, alpha=0.75, **_solid({**look, "linewidth": 1.2}))
 
 
 def _solid(look: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +165,7 @@ def _bars(ax: Any, runs: Mapping[str, Sequence[Line]], task: Task) -> None:
         ax.barh(place, statistics.fmean(values), color=LOOKS[model]["color"], alpha=0.3, height=0.6)
         ax.plot(values, [place] * len(values), "o", color=LOOKS[model]["color"], markersize=4)
     ax.set_yticks(range(len(names)), names)
-    ax.set(xlabel="bits a byte (less is better), one point a seed")
+    ax.set(xlabel="bits per byte (less is better), one point per seed")
 
 
 def write(lines: Sequence[Line], folder: Path) -> None:

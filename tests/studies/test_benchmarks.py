@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from studies.bench.report import markdown, readable
-from studies.bench.timing import Row, Timing, interleave
+from studies.bench import figures
+from studies.bench.report import markdown, rows_of
+from studies.bench.timing import Row, Timing, interleave, readable
 
 FOLDER = Path(__file__).parents[2] / "docs" / "performance"
 
@@ -38,7 +39,7 @@ def test_a_bound_is_no_rival():
     def timing(seconds):
         return Timing(seconds, seconds, seconds, 9)
 
-    row = Row("training", "work", ("ours",), goal="2x", bounds=("a part",))
+    row = Row("training", "work", ("ours",), bounds=("a part",))
     row.times = {"ours": timing(2.0), "rival": timing(6.0), "other": timing(9.0), "a part": timing(1.0)}
     assert (row.best_rival, row.speedup) == ("rival", 3.0)
 
@@ -52,14 +53,24 @@ def test_times_have_units(seconds, text):
 
 def test_the_page_shows_what_was_measured():
     results = json.loads((FOLDER / "results.json").read_text())
-    rows = [
-        Row(**{**row, "times": {name: Timing(**timing) for name, timing in row["times"].items()}})
-        for row in ({**row, "ours": tuple(row["ours"]), "bounds": tuple(row["bounds"])} for row in results["rows"])
-    ]
+    rows = rows_of(results)
     assert not results["quick"]
     assert (FOLDER / "tables.md").read_text() == markdown(results, rows)
     assert min(row.speedup for row in rows) > 0
     assert {row.table for row in rows} == {"training", "deployment"}
+
+
+def test_figures_show_each_rival_beside_ours(tmp_path):
+    results = json.loads((FOLDER / "results.json").read_text())
+    rows = rows_of(results)
+    axes = figures.ratios(rows, "deployment", tmp_path / "ratios.png")
+    assert axes.get_xscale() == "log"
+    assert [label.get_text() for label in axes.get_yticklabels()][-1].startswith(
+        "2048 x 2048 ternary x spikes, batch 1\n4.57 us"
+    )
+    drawn = np.concatenate([line.get_xdata() for line in axes.lines if line.get_label() == "ONNX Runtime int8"])
+    measured = [row.times["ONNX Runtime int8"].median_s / row.times[row.ours[0]].median_s for row in rows[8:12]]
+    assert np.allclose(sorted(drawn), sorted(measured))
 
 
 def test_rivals_of_a_convolution_give_the_exact_sums():
