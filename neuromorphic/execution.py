@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from neuromorphic.bounds import prove, proven_for
 from neuromorphic.errors import ExecutorError, InputError
 from neuromorphic.executors import EXECUTORS, get_executor
-from neuromorphic.inputs import as_array, warn_of_mistakes
+from neuromorphic.inputs import as_array
 from neuromorphic.program import Program
 from neuromorphic.recording import Comparison, Recording, compare
 
@@ -63,8 +63,7 @@ def run(
     Warns
     -----
     InputWarning
-        Inputs of which more than 1 % are clipped, or that are probably not what was meant:
-        :func:`neuromorphic.inputs.warn_of_mistakes`.
+        Inputs of which more than 1 % are clipped, or integers for an input of real values that use little of its range.
 
     Examples
     --------
@@ -84,14 +83,13 @@ def run(
         others = [name for name, entry in EXECUTORS.items() if not kinds.keys() & set(entry.lacks)]
         raise ExecutorError(f"executor {executor!r} lacks {', '.join(missing)}; run it on {', '.join(others)}")
     prove(program)
-    own, array = None, as_array(inputs)
+    own = None
     if lengths is not None:
+        array = as_array(inputs)
         own = _own_steps(lengths, array.shape[0] if array.ndim == 3 else program.num_steps, array.shape[-2:-1])
-        array = np.where(own[..., None], array, np.zeros((), dtype=array.dtype)) if array.ndim == 3 else array
-    codes = program.prepare_inputs(array)
-    proven = proven_for(program, len(codes))
-    warn_of_mistakes(array, codes, program.input, program.num_steps if lengths is None else None)
-    recording = execute(proven, codes, **options)
+        inputs = np.where(own[..., None], array, np.zeros((), dtype=array.dtype)) if array.ndim == 3 else array
+    codes = program.prepare_inputs(inputs)
+    recording = execute(proven_for(program, len(codes)), codes, **options)
     if own is None:
         return recording
     return replace(recording, metadata={**recording.metadata, "lengths": own.sum(axis=0).tolist()})

@@ -13,7 +13,8 @@ from neuromorphic.wording import counted
 
 MAX_HELD = 1 << 31  # values of inputs that are held for all steps of a sample
 CLIPPED = 0.01  # part of real inputs that may lie beyond the range of an input without a warning
-LITTLE = 0.15  # part of the range of a real input that integers should use
+EIGHT_BITS = (127, 255)  # largest integer of an input of real values in 8 bits
+LITTLE = 0.15  # part of that range that integers should use
 
 
 def as_array(inputs: Any) -> NDArray[Any]:
@@ -83,6 +84,8 @@ def prepared(inputs: Any, port: Input, num_steps: int) -> NDArray[np.int32]:
                 f"{counted(int(fractions.sum()), 'fraction')} such as {array[fractions][0]:.6g}; encode them as "
                 "spikes, or compile with a scale"
             )
+    elif port.scale != 1.0:
+        _warn_of_small_integers(array, port)
     low, high = int(array.min()), int(array.max())
     if low < port.low or high > port.high:
         units = f"; integers are units of {port.scale:.4g}: hand real values over as floats" * (port.scale != 1.0)
@@ -112,35 +115,42 @@ def _warn_of_clipping(array: NDArray[Any], port: Input) -> None:
         )
 
 
-def warn_of_mistakes(inputs: NDArray[Any], codes: NDArray[np.int32], port: Input, num_steps: int | None) -> None:
+def _warn_of_small_integers(array: NDArray[Any], port: Input) -> None:
+    """Warn of integers that use little of the range of a real input, as pixels 0..16 do that should be floats."""
+    largest = max(abs(int(array.min())), abs(int(array.max())))
+    if port.high in EIGHT_BITS and 0 < largest < LITTLE * port.high:
+        warn_user(
+            f"{port.name}: integers are units of {port.scale:.4g}, so the largest input, {largest}, stands for "
+            f"{largest * port.scale:.4g} of at most {port.high * port.scale:.4g}; hand real values over as floats",
+            InputWarning,
+        )
+
+
+def warn_of_mistakes(inputs: NDArray[Any], port: Input, num_steps: int) -> None:
     """Warn of inputs that fit a program and are probably not what was meant.
 
-    These are: another number of steps than the program was compiled for, nothing but zeros, and integers that use a
-    small part of the range of an input of real values, as pixels 0..16 or 0/1 do that should have been floats.
+    These are another number of steps than the program was compiled for, and nothing but zeros. The commands ask this;
+    :func:`neuromorphic.run` does not, for which both are in order: streams end anywhere, and silence is an input.
 
     Parameters
     ----------
-    inputs, codes : NDArray
-        As they were given, and as :func:`prepared` made them.
+    inputs : NDArray
+        As they were given, ``[T, B, N]`` or ``[B, N]``.
     port : Input
         Of the program.
-    num_steps : int or None
-        Of the program; ``None``: the caller has said how many steps each sample has.
+    num_steps : int
+        Of the program.
     """
-    if inputs.ndim == 3 and num_steps is not None and len(inputs) != num_steps:
+    if inputs.ndim not in (2, 3) or inputs.shape[-1] != port.size:
+        return  # refused where they are prepared
+    if inputs.ndim == 3 and len(inputs) != num_steps:
         swapped = " (are the first two axes swapped?)" if inputs.shape[1] == num_steps else ""
         warn_user(
             f"{port.name}: the inputs have {counted(len(inputs), 'step')}, the program was compiled for {num_steps}"
             f"{swapped}: it runs {len(inputs)}, and labels are read after the last of these",
             InputWarning,
         )
-    largest = max(abs(int(codes.min())), abs(int(codes.max())))
-    if not largest:
-        rounded = f" once they are rounded to units of {port.scale:.4g}" if inputs.any() else ""
+    unit = port.scale if inputs.dtype.kind == "f" else 1.0
+    if inputs.dtype.kind in "iufb" and inputs.size and np.abs(inputs).max() <= unit / 2:
+        rounded = f" once they are rounded to units of {unit:.4g}" if inputs.any() else ""
         warn_user(f"{port.name}: all inputs are 0{rounded}", InputWarning)
-    elif port.scale != 1.0 and inputs.dtype.kind in "iub" and largest < LITTLE * port.high:
-        warn_user(
-            f"{port.name}: integers are units of {port.scale:.4g}, so the largest input, {largest}, stands for "
-            f"{largest * port.scale:.4g} of at most {port.high * port.scale:.4g}; hand real values over as floats",
-            InputWarning,
-        )

@@ -106,6 +106,8 @@ class Recording:
         who = f"Recording of {self.executor}"
         if not self.variables:
             return f"{who}: no variables"
+        if any(array.ndim != 3 for array in self.variables.values()):
+            return f"{who}: variables that are not [T, B, N]: {some_of(list(self.variables))}"
         (steps, samples), found = self.shape, self.variables.items()
         sizes = f"{counted(steps, 'step')} x {counted(samples, 'sample')}, {counted(len(found), 'variable')}"
         lines = [f"{who}: {sizes}", some_of([f"{name} {array.shape[2]}" for name, array in found])]
@@ -119,7 +121,7 @@ class Recording:
         """Return spikes per neuron and step by operation name; with ``lengths`` of a sample's own steps only."""
         lengths, spikes = self.lengths, self.spikes()
         if lengths is None:
-            return {name: float(array.mean()) for name, array in spikes.items()}
+            return {name: float(array.sum() / max(array.size, 1)) for name, array in spikes.items()}
         own = np.arange(self.shape[0])[:, None] < lengths  # [T, B]
         return {name: float(array[own].mean()) for name, array in spikes.items()}
 

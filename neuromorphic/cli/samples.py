@@ -18,6 +18,7 @@ from neuromorphic.executors.entry import Entry
 from neuromorphic.files.arrays import read_inputs
 from neuromorphic.files.atomic_write import write_atomically
 from neuromorphic.formats.nir_data import SUFFIXES, array_of, read_nir_data, signal_of
+from neuromorphic.inputs import warn_of_mistakes
 from neuromorphic.program import Program
 from neuromorphic.wording import counted
 
@@ -102,20 +103,29 @@ def take_inputs(
 ) -> Taken:
     """Read the inputs that a command was given; of a run, where ``samples`` does not say which, the first ``few``."""
     chosen = _slice(samples)
-    if is_run(path):
-        found = _read_run(path, slice(0, few) if chosen is None else chosen, part, data)
-        source = f"{counted(len(found.labels), f'{part} sample')} of {path}"
-        if chosen is None and len(found.labels) < found.total:
-            source = f"the first {len(found.labels)} of {counted(found.total, f'{part} sample')} of {path}"
-            source += " (--samples a:b takes others, --samples : all)"
-        return Taken(found.inputs, found.labels, found.lengths, source)
+    taken = _samples_of(path, chosen, few, part, data) if is_run(path) else Taken(_array(path, chosen, program, dt))
+    if program is not None and taken.lengths is None:
+        warn_of_mistakes(taken.inputs, program.input, program.num_steps)
+    return taken
+
+
+def _array(path: Path, chosen: slice | None, program: Program | None, dt: float | None) -> NDArray[Any]:
     if not path.exists():
         raise InputError(f"{path}: no such file; INPUTS is a .npy file or the folder of a run")
     if path.suffix.lower() not in SUFFIXES:
-        return Taken(read_inputs(path, chosen))
+        return read_inputs(path, chosen)
     signal = signal_of(read_nir_data(path), "input" if program is None else program.input.name)
     array = array_of(signal, step_seconds(program, dt))
-    return Taken(array if chosen is None else array[:, chosen])
+    return array if chosen is None else array[:, chosen]
+
+
+def _samples_of(path: Path, chosen: slice | None, few: int | None, part: PartName, data: Path | None) -> Taken:
+    found = _read_run(path, slice(0, few) if chosen is None else chosen, part, data)
+    source = f"{counted(len(found.labels), f'{part} sample')} of {path}"
+    if chosen is None and len(found.labels) < found.total:
+        source = f"the first {len(found.labels)} of {counted(found.total, f'{part} sample')} of {path}"
+        source += " (--samples a:b takes others, --samples : all)"
+    return Taken(found.inputs, found.labels, found.lengths, source)
 
 
 def _slice(samples: str | None) -> slice | None:

@@ -285,7 +285,6 @@ def test_every_executor_refuses_steps_that_are_not_proven(executor):
             get_executor(executor)(growing(), x)
 
 
-@pytest.mark.filterwarnings("ignore:x. the inputs have 129 steps:neuromorphic.errors.InputWarning")  # what is tested
 @pytest.mark.parametrize("executor", [name for name in ANY if name != "lava"])
 def test_steps_beyond_the_programs_that_are_proven_run(executor):
     """Products are cut for the range of the steps that are run: the sum has 11 bits after 10 steps, 15 after 129."""

@@ -40,7 +40,7 @@ def test_compile_says_what_to_type_next_and_it_works(compiled):
     hints = [line.removeprefix("next:").strip() for line in done.stdout.split("\n")[2:] if line]
     assert [hint.split()[1] for hint in hints] == ["info", "run", "verify", "targets"]
     assert hints[1] == f"neuromorphic run {path} {RUN}"
-    for hint in hints:
+    for hint in (hints[0], hints[2]):  # run and targets have tests of their own
         assert call(*hint.split()[1:]).exit_code == 0, hint
 
 

@@ -90,6 +90,8 @@ def test_a_recording_says_in_five_lines_what_it_is():
     assert max(map(len, repr(many).splitlines())) < 160
     assert "and 34 more" in repr(many)
     assert repr(Recording({}, "numpy")) == "Recording of numpy: no variables"
+    assert "firing rates: a 0.0 %" in repr(Recording({"a.spikes": spikes[:, :0]}, "numpy"))
+    assert repr(Recording({"a.v": spikes[0]}, "numpy")) == "Recording of numpy: variables that are not [T, B, N]: a.v"
 
 
 def test_a_comparison_says_what_differs_and_where():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from neuromorphic import Recording, run, verify
-from neuromorphic.compiler import compile_model, compile_run
+from neuromorphic.compiler import compile_model, compile_run, run_samples
 from neuromorphic.compiler.runs import measure_agreement
 from neuromorphic.errors import CompileError, InputError
 from neuromorphic.executors import EXECUTORS
@@ -253,6 +253,9 @@ def test_training_evaluation_and_the_compiled_program_do_not_see_the_padding(tmp
     agreement = program.metadata["agreement"]
     assert agreement["labels_equal"] == 1.0
     assert agreement["accuracy_program"] == accuracy
+    found = run_samples(tmp_path / "run_nan", part="test")
+    assert found.lengths.tolist() == test.lengths.tolist()
+    assert np.mean(run(program, found.inputs, lengths=found.lengths).labels() == found.labels) == accuracy
 
 
 def test_only_a_network_that_knows_lengths_is_trained_on_them(tmp_path):
