@@ -32,8 +32,7 @@ from pnbx_snn.data.synthetic_speech import speak_digit
 
 torch.set_num_threads(1)
 fast = "--fast" in sys.argv  # how the tests run it
-num_updates, num_voices, num_tests, num_frames = (2, 2, 4, 60) if fast else (200, 40, 50, 200)
-nothing = 10
+num_updates, num_voices, num_tests, num_frames, nothing = (2, 2, 4, 60, 10) if fast else (200, 40, 50, 200, 10)
 
 
 def sentence(voices, rng):
@@ -111,7 +110,8 @@ for t, digit in heard:
     axes[2].text(t, digit, f" {digit}", color=plot.ACCENT, fontsize=16, fontweight="bold", va="center")
 for ax, name in zip(axes, ("what it hears: mel band", "what it does: neuron", "what it answers"), strict=True):
     ax.set_ylabel(name)
-axes[2].set(xlabel="frame of 10 ms", yticks=range(11), yticklabels=[*range(10), "nothing"])
+axes[2].set_yticks(range(11), [*range(10), "nothing"])
+axes[2].set(xlabel="frame of 10 ms", xlim=(-0.5, num_frames - 0.5))
 Path("runs/examples").mkdir(parents=True, exist_ok=True)
 figure.savefig("runs/examples/02_keyword_spotter.png", dpi=120)
 curtains = [ax.axvspan(0, num_frames, color="white", zorder=5) for ax in axes]
