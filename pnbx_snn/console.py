@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -20,6 +21,25 @@ err = Console(stderr=True)
 def say(text: str, console: Console = out, style: str | None = None) -> None:
     """Print a text as it is, without rich's markup, colours and line breaks."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Said(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage(), err)
+
+
+@contextmanager
+def listening(name: str) -> Iterator[None]:
+    """Show inside what a part of the library says of long work, as lines on standard error."""
+    logger, handler = logging.getLogger(name), _Said()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +30,26 @@ IN_HELP = ("compile", "info", "inputs", "run", "verify", "export", "targets", "s
 """Order of the commands in ``--help``: that in which a newcomer needs them; others follow."""
 
 
+class _Said(logging.Handler):
+    """What the library says of long work, as lines on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(escape(record.getMessage()), soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _listening() -> Iterator[None]:
+    logger, handler = logging.getLogger("neuromorphic.executors.native"), _Said()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
 class _Commands(typer.core.TyperGroup):
     """Every command says what went wrong in one message, without a traceback."""
 
@@ -34,7 +57,7 @@ class _Commands(typer.core.TyperGroup):
         return sorted(super().list_commands(ctx), key=lambda name: (*IN_HELP, name).index(name))
 
     def invoke(self, ctx: Any) -> Any:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _listening():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             try:
                 return super().invoke(ctx)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import pnbx_snn
-from pnbx_snn.console import fail, say
+from pnbx_snn.console import fail, listening, say
 from pnbx_snn.errors import ConfigError, PnbxError
 from pnbx_snn.training.run_files import check_run
 
@@ -31,7 +31,8 @@ class Commands(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a :class:`PnbxError` becomes its message and exit code 1, or 2 for a configuration."""
         try:
-            return super().invoke(ctx)
+            with listening("pnbx_snn.kernels"):
+                return super().invoke(ctx)
         except PnbxError as error:
             fail(str(error), 2 if isinstance(error, ConfigError) else 1)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from pnbx_snn.checks import transformed
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.kernels.dispatch import has_kernels, kernels
+from pnbx_snn.kernels.operators import operator
 from pnbx_snn.surrogate import SpikeFunction, Surrogate
 
 Step = Literal["leaky", "delayed", "lif_box", "membrane"]
@@ -115,34 +116,32 @@ def lif_scan(
 _OPTIONS = "str kind, float[] slope, int[] torus"
 
 
-@torch.library.custom_op(
+@operator(
     "pnbx::lif_forward",
-    mutates_args=(),
-    schema=f"(Tensor current, Tensor decay, Tensor threshold, Tensor v, Tensor? z, {_OPTIONS}, bool traced)"
+    f"(Tensor current, Tensor decay, Tensor threshold, Tensor v, Tensor? z, {_OPTIONS}, bool traced)"
     " -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def _forward(current, decay, threshold, v, z, kind, slope, torus, traced):  # type: ignore[no-untyped-def]
     return _kernels(current).run_forward(current, decay, threshold, v, z, kind, torus, traced)
 
 
-@_forward.register_fake
+@torch.library.register_fake("pnbx::lif_forward")
 def _(current, decay, threshold, v, z, kind, slope, torus, traced):  # type: ignore[no-untyped-def]
     spikes = torch.empty_like(current, memory_format=torch.contiguous_format)
     kept = _kernels(current).num_kept(current.shape[0], v.numel(), torus)
     return spikes, v.new_empty(v.shape), torch.empty_like(spikes) if traced else v.new_empty(0), v.new_empty(kept)
 
 
-@torch.library.custom_op(
+@operator(
     "pnbx::lif_backward",
-    mutates_args=(),
-    schema="(Tensor current, Tensor decay, Tensor threshold, Tensor kept, Tensor? grad_spikes, Tensor? grad_v,"
+    "(Tensor current, Tensor decay, Tensor threshold, Tensor kept, Tensor? grad_spikes, Tensor? grad_v,"
     f" Tensor? grad_membranes, {_OPTIONS}, bool learned) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _backward(current, decay, threshold, kept, gs, gv, gm, kind, slope, torus, learned):  # type: ignore[no-untyped-def]
     return _kernels(current).run_backward(current, decay, threshold, kept, gs, gv, gm, kind, slope, torus, learned)
 
 
-@_backward.register_fake
+@torch.library.register_fake("pnbx::lif_backward")
 def _(current, decay, threshold, kept, gs, gv, gm, kind, slope, torus, learned):  # type: ignore[no-untyped-def]
     of_current = torch.empty_like(current, memory_format=torch.contiguous_format)
     of_v, of_z = (current.new_empty(current.shape[1:]) for _ in range(2))
@@ -170,7 +169,7 @@ def _gradients(ctx: Any, gs: Tensor | None, gv: Tensor | None, gm: Tensor | None
     return *of_tensors, of_z if ctx.has_z else None, None, None, None, None
 
 
-_forward.register_autograd(_gradients, setup_context=_setup)
+torch.library.register_autograd("pnbx::lif_forward", _gradients, setup_context=_setup)
 
 
 def _fits(parameter: Tensor, current: Tensor) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 from pnbx_snn.checks import transformed
 from pnbx_snn.errors import PnbxError, PnbxTypeError, ShapeError
 from pnbx_snn.kernels.dispatch import kernels
+from pnbx_snn.kernels.operators import operator
 
 
 def diagonal_scan(
@@ -97,7 +98,7 @@ def _kernels(tensor: Tensor) -> Any:
     return found if found is not None and found.usable(tensor) else None
 
 
-@torch.library.custom_op("pnbx_snn::diagonal_scan", mutates_args=())
+@operator("pnbx_snn::diagonal_scan")
 def _scan(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """States ``[T, B, S]``; all three arguments of one dtype."""
     loops = _kernels(inputs)
@@ -111,7 +112,7 @@ def _scan(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     return states
 
 
-@torch.library.custom_op("pnbx_snn::diagonal_scan_backward", mutates_args=())
+@operator("pnbx_snn::diagonal_scan_backward")
 def _scan_backward(
     decay: Tensor, initial: Tensor, states: Tensor, grad: Tensor, need_decay: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,12 +138,12 @@ def _scan_backward(
     return grad_decay, grad_inputs, decays[0] * out[0]
 
 
-@_scan.register_fake
+@torch.library.register_fake("pnbx_snn::diagonal_scan")  # type: ignore[untyped-decorator,unused-ignore]
 def _(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     return torch.empty_like(inputs, memory_format=torch.contiguous_format)
 
 
-@_scan_backward.register_fake
+@torch.library.register_fake("pnbx_snn::diagonal_scan_backward")  # type: ignore[untyped-decorator,unused-ignore]
 def _(decay: Tensor, initial: Tensor, states: Tensor, grad: Tensor, need_decay: bool) -> tuple[Tensor, Tensor, Tensor]:
     grad_decay = torch.empty_like(decay, memory_format=torch.contiguous_format) if need_decay else decay.new_empty(0)
     return grad_decay, torch.empty_like(states), torch.empty_like(initial, memory_format=torch.contiguous_format)
@@ -160,4 +161,4 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tenso
     return grad_decay if need_decay else None, grad_inputs, grad_initial
 
 
-_scan.register_autograd(_differentiate, setup_context=_keep)
+torch.library.register_autograd("pnbx_snn::diagonal_scan", _differentiate, setup_context=_keep)

@@ -11,6 +11,7 @@ from torch.nn.functional import linear
 from pnbx_snn.checks import transformed
 from pnbx_snn.errors import PnbxTypeError, ShapeError
 from pnbx_snn.kernels.dispatch import has_kernels, kernels
+from pnbx_snn.kernels.operators import operator
 
 SMALLEST = 1 << 25
 """Multiplications below which a plain matrix product is as fast (measured on a CPU: 64 x 2048 x 256; on no GPU)."""
@@ -112,7 +113,7 @@ def packed_product(x: Shaped[Tensor, "*batch K"], codes: UInt8[Tensor, " bytes"]
     return y.reshape(*x.shape[:-1], N)
 
 
-@torch.library.custom_op("pnbx_snn::packed_product", mutates_args=())
+@operator("pnbx_snn::packed_product")
 def _packed_product(x: Tensor, codes: Tensor, num_outputs: int) -> Tensor:
     N, K = num_outputs, x.shape[1]
     on_device = getattr(kernels("ternary", x.device.type), "packed_product", None)
@@ -125,7 +126,7 @@ def _packed_product(x: Tensor, codes: Tensor, num_outputs: int) -> Tensor:
     return linear(x.to(exact), ((two & 1) - (two >> 1)).to(exact)).to(torch.int32)
 
 
-@_packed_product.register_fake
+@torch.library.register_fake("pnbx_snn::packed_product")  # type: ignore[untyped-decorator,unused-ignore]
 def _(x: Tensor, codes: Tensor, num_outputs: int) -> Tensor:
     return x.new_empty(x.shape[0], num_outputs, dtype=torch.int32)
 
@@ -135,7 +136,7 @@ def _kernels(x: Tensor) -> Any:
     return kernels("ternary", x.device.type) if x.dtype == torch.float32 else None
 
 
-@torch.library.custom_op("pnbx_snn::ternary_products", mutates_args=())
+@operator("pnbx_snn::ternary_products")
 def _products(
     x: Tensor, latents: Sequence[Tensor], ternaries: Sequence[Tensor], scales: Sequence[Tensor], step: Tensor | None
 ) -> list[Tensor]:
@@ -152,7 +153,7 @@ def _products(
     return [*products, bits, active]
 
 
-@torch.library.custom_op("pnbx_snn::ternary_products_backward", mutates_args=())
+@operator("pnbx_snn::ternary_products_backward")
 def _products_backward(
     grads: Sequence[Tensor], x: Tensor, bits: Tensor, active: Tensor, ternaries: Sequence[Tensor],
     scales: Sequence[Tensor], step: Tensor | None, need_x: bool, need_weights: bool,
@@ -181,14 +182,14 @@ def _nothing_packed(x: Tensor) -> tuple[Tensor, Tensor]:
     return bits, x.new_full((), -1, dtype=torch.int64)
 
 
-@_products.register_fake
+@torch.library.register_fake("pnbx_snn::ternary_products")  # type: ignore[untyped-decorator,unused-ignore]
 def _(
     x: Tensor, latents: Sequence[Tensor], ternaries: Sequence[Tensor], scales: Sequence[Tensor], step: Tensor | None
 ) -> list[Tensor]:
     return [*(x.new_empty(x.shape[0], w.shape[0]) for w in ternaries), *_nothing_packed(x)]
 
 
-@_products_backward.register_fake
+@torch.library.register_fake("pnbx_snn::ternary_products_backward")  # type: ignore[untyped-decorator,unused-ignore]
 def _(
     grads: Sequence[Tensor], x: Tensor, bits: Tensor, active: Tensor, ternaries: Sequence[Tensor],
     scales: Sequence[Tensor], step: Tensor | None, need_x: bool, need_weights: bool,
@@ -219,4 +220,4 @@ def _differentiate(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
     return found[0] if need_x else None, of_weights, [None] * n, [None] * n, None
 
 
-_products.register_autograd(_differentiate, setup_context=_keep)
+torch.library.register_autograd("pnbx_snn::ternary_products", _differentiate, setup_context=_keep)

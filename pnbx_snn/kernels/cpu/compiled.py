@@ -2,8 +2,11 @@
 
 import contextlib
 import functools
+import gc
 import inspect
+import logging
 import os
+import sys
 import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +15,14 @@ from typing import Any
 import numba
 import torch
 from numba.core import caching
+from numba.core.registry import CPUDispatcher
 from torch import Tensor
 
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("numba compiles nothing, since NUMBA_DISABLE_JIT is set")  # torch's loops run then
+
+logger = logging.getLogger(__name__)
+SAID = "compiling native code for this processor, once"
 
 
 class Compiled:
@@ -75,10 +82,28 @@ def _compile(function: Callable[..., None], name: str, **options: bool) -> Calla
     # keys in them say whether a kernel is parallel.
     named = types.FunctionType(function.__code__, function.__globals__, name, None, function.__closure__)
     named.__qualname__ = name
-    kernel: Any = numba.njit(error_model="numpy", **options)(named)  # type: ignore[call-overload]
+    kernel: Any = _Dispatcher(named, {}, {"nopython": True, **_OPTIONS, **options})
     with contextlib.suppress(RuntimeError):  # nowhere to keep the cache: a read-only installation without a home
         kernel._cache = _Cache(named)
     return kernel  # type: ignore[no-any-return]
+
+
+_OPTIONS: dict[str, Any] = {"boundscheck": None, "error_model": "numpy", "no_cfunc_wrapper": True}
+_CPUDispatcher: Any = CPUDispatcher
+
+
+class _Dispatcher(_CPUDispatcher):  # type: ignore[misc]  # numba has no types
+    """numba's, without Python's search for garbage while it compiles: a sixth of the time went into that."""
+
+    def compile(self, sig: Any) -> Any:
+        """Compile for a signature, or load it."""
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return super().compile(sig)
+        finally:
+            if collects:
+                gc.enable()
 
 
 _FunctionCache: Any = caching.FunctionCache
@@ -90,10 +115,13 @@ class _Cache(_FunctionCache):  # type: ignore[misc]  # numba has no types
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what is kept for a signature, ``None`` if nothing is."""
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # what a damaged pickle raises has no common class
             self._forget()
-            return None
+            found = None
+        if found is None:
+            say_compiling()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled, where there is a place for it."""
@@ -109,6 +137,15 @@ class _Cache(_FunctionCache):  # type: ignore[misc]  # numba has no types
             self.disable()
 
 
+@functools.cache
+def say_compiling() -> None:
+    """Say once that it takes a while: to the log, which the commands show, or, where nobody does, on a terminal."""
+    shown = logger.isEnabledFor(logging.INFO) and logger.hasHandlers()
+    logger.info(SAID)
+    if not shown and sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write(f"pnbx_snn: {SAID}\n")
+
+
 def num_threads() -> int:
     """Return the number of threads a kernel will take: torch's, unless numba has been given fewer."""
     return min(torch.get_num_threads(), int(numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
@@ -116,11 +153,8 @@ def num_threads() -> int:
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function into the kernels that call it."""
-    # Without entries from Python and C, which nobody takes: a quarter less to compile.
-    options: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    bare = numba.njit(error_model="numpy", **options)
-    inlined: Callable[..., Any] = bare(inspect.unwrap(function))
-    return inlined
+    # Without an entry from Python, which nobody takes.
+    return numba.njit(inspect.unwrap(function), forceinline=True, no_cpython_wrapper=True, **_OPTIONS)  # type: ignore[no-any-return,call-overload]
 
 
 def array(tensor: Tensor) -> Any:

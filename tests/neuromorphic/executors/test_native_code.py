@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from neuromorphic.cli import app
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.native import TernaryMatrix, bits_of, object_code, rows
 from neuromorphic.executors.native.entries import ENTRIES
+from programs import small_inputs, small_program
 
 ROOT = Path(__file__).parents[3]
 RUN = """
@@ -66,6 +69,19 @@ def test_what_is_compiled_is_said_once(cache, caplog, capfd, monkeypatch):
     object_code.addresses_of(["multiply", "gated"])
     assert len(caplog.records) == 1
     assert capfd.readouterr().err == ""  # no terminal
+
+
+def test_the_command_says_so_in_a_pipe(tmp_path, monkeypatch):
+    stored = object_code._stored
+    monkeypatch.setattr(object_code, "_loaded", {})
+    monkeypatch.setattr(object_code, "_stored", lambda name: None if name == "readout" else stored(name))
+    small_program().save(tmp_path / "program.npz")
+    np.save(tmp_path / "x.npy", small_inputs())
+    arguments = ["run", str(tmp_path / "program.npz"), str(tmp_path / "x.npy"), "--executor", "native"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.splitlines().count(object_code.SAID) == 1
+    assert object_code.SAID not in CliRunner().invoke(app, arguments).output  # it is loaded now
 
 
 def test_without_a_place_for_a_cache_it_compiles(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """numba's cache on disk, cut or altered, and numba told to compile nothing: no traceback, the same numbers."""
 
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -10,8 +11,9 @@ import numba
 import pytest
 from numba.core import caching
 
-from pnbx_snn.kernels.cpu.compiled import _compile
+from pnbx_snn.kernels.cpu.compiled import SAID, _compile, say_compiling
 
+LOGGER = "pnbx_snn.kernels.cpu.compiled"
 SOURCE = """
 def make():
     STAMP = 1
@@ -29,6 +31,7 @@ def compiled(tmp_path, monkeypatch):
     (tmp_path / "source.py").write_text(SOURCE)
     spec = importlib.util.spec_from_file_location("source", tmp_path / "source.py")
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "source", module)  # what is stored names the module that it is from
     spec.loader.exec_module(module)
     return lambda: _compile(module.make(), "add")
 
@@ -56,6 +59,16 @@ def test_a_damaged_cache_is_compiled_anew(damage, suffix, compiled, tmp_path):
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     assert hits(compiled()) == 0
     assert hits(compiled()) == 1  # and is whole again
+
+
+def test_what_is_compiled_is_said_once(compiled, caplog):
+    caplog.set_level(logging.INFO)
+    say_compiling.cache_clear()
+    assert hits(compiled()) == 0
+    assert [record.getMessage() for record in caplog.records if record.name == LOGGER] == [SAID]
+    say_compiling.cache_clear()
+    assert hits(compiled()) == 1
+    assert [record.name for record in caplog.records].count(LOGGER) == 1
 
 
 def full_disk(*_):

@@ -455,9 +455,10 @@ def test_two_threads_give_the_same_and_survive_a_fork():
         os._exit(0)
     assert os.wait()[1] == 0
     assert torch.get_num_threads() == 2
-    print(all(torch.equal(a, b) for a, b in zip(*results)))
+    print(all(torch.equal(a, b) for a, b in zip(*results)), "torch._dynamo" in sys.modules)
     """
-    assert run(code, OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="2") == "True"
+    # torch's compiler takes a second to import, and nobody asked for it.
+    assert run(code, OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="2") == "True False"
 
 
 def test_serial_and_parallel_kernels_have_caches_of_their_own():
