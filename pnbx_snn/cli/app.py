@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pnbx_snn.training.config import Config
     from pnbx_snn.training.settings import DataConfig
 
-PICTURES = (".png", ".pdf", ".svg", ".jpg", ".webp")
+PICTURES = (".png", ".pdf", ".svg")
 
 
 class Commands(typer.core.TyperGroup):
@@ -70,12 +71,17 @@ def _options(
 ) -> None: ...
 
 
-def _checked_picture(path: Path) -> Path:
-    if path.suffix.lower() not in PICTURES:
-        fail(f"-o must end in one of {', '.join(PICTURES)}, got {path}", 2)
-    if not path.parent.is_dir():
-        fail(f"{path}: the picture cannot be written: {path.parent} is no folder", 1)
-    return path
+def ends_in(*endings: str) -> Callable[[Path], Path]:
+    """Return what refuses a file to be written that has another ending, or a folder that is not there."""
+
+    def checked(path: Path) -> Path:
+        if path.suffix.lower() not in endings:
+            fail(f"-o must end in one of {', '.join(endings)}, got {path}", 2)
+        if not path.parent.is_dir():
+            fail(f"{path}: cannot be written: {path.parent} is no folder", 1)
+        return path
+
+    return checked
 
 
 Run = Annotated[
@@ -87,7 +93,17 @@ Run = Annotated[
 Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; do not tune on the test set.")]
 Picture = Annotated[
     Path,
-    typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE", callback=_checked_picture),
+    typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE", callback=ends_in(*PICTURES)),
+]
+RasterFile = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        help="A picture (.png, .pdf, .svg), a page to zoom in (.html), an animation (.gif, .mp4).",
+        metavar="FILE",
+        callback=ends_in(*PICTURES, ".html", ".gif", ".mp4"),
+    ),
 ]
 DataFolder = Annotated[
     Path | None,

@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from pnbx_snn import console
-from pnbx_snn.cli.app import DataFolder, Part, Picture, Run, app, load_with_data
-from pnbx_snn.console import fail
+from pnbx_snn.cli.app import DataFolder, Part, Picture, RasterFile, Run, app, load_with_data
+from pnbx_snn.console import fail, say
 from pnbx_snn.training.run_files import METRICS_NAME, check_run
 
 
 @app.command()
 def raster(
     run: Run,
-    picture: Picture,
+    picture: RasterFile,
     sample: Annotated[int, typer.Option(min=0, help="Number of the sample in its part.")] = 0,
     part: Part = "test",
     data: DataFolder = None,
@@ -26,6 +26,7 @@ def raster(
     For example:
 
     - `pnbx-snn raster runs/digits --sample 0 -o raster.png`
+    - `pnbx-snn raster runs/digits --sample 0 -o raster.html`
     """
     with console.loading():
         from pnbx_snn import plot, report
@@ -37,8 +38,8 @@ def raster(
         fail(f"--sample must be in [0, {len(split.labels) - 1}] for --part {part}, got {sample}", 2)
     shown = one_sample(model, split, sample)
     title = f"{part} sample {sample}, a {shown['label']}, read as {shown['read']}"
-    with plot.without_display():
-        report.save_picture(plot.raster_layers(shown["layers"], input=shown["input"], title=title), picture)
+    with report.drawing():
+        say(f"wrote {plot.write_raster(picture, shown['layers'], input=shown['input'], title=title)}")
 
 
 @app.command()
@@ -63,5 +64,5 @@ def training(
         from pnbx_snn import plot, report
         from pnbx_snn.training.run_log import read_metrics
     metrics = read_metrics(run / METRICS_NAME)
-    with plot.without_display():
-        report.save_picture(plot.training(metrics).figure, picture)
+    with report.drawing():
+        say(f"wrote {plot.save(plot.training(metrics).get_figure(root=True), picture)}")
