@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,4 +65,5 @@ def training(
         from pnbx_snn.training.run_log import read_metrics
     metrics = read_metrics(run / METRICS_NAME)
     with report.drawing():
-        say(f"wrote {plot.save(plot.training(metrics).get_figure(root=True), picture)}")
+        figure: Any = plot.training(metrics).figure
+        say(f"wrote {plot.save(figure, picture)}")
