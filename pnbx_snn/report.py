@@ -1,15 +1,15 @@
 """Tables and pictures of the ``pnbx-snn`` command."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich import table as terminal
 
-from pnbx_snn.console import out, say
-from pnbx_snn.errors import StorageError
+from pnbx_snn.console import fail, out
 from pnbx_snn.metrics.counts import PartCount
 from pnbx_snn.metrics.page import Table
+from pnbx_snn.plot import PlotError, without_display
 
 
 def show(table: Table, total: Sequence[str] = ()) -> None:
@@ -85,10 +85,11 @@ def show_parts(title: str, parts: list[dict[str, Any]], total: dict[str, Any]) -
     show(Table(title, ["part", "parameters", "ternary bytes", "zeros", "gamma"], rows), sums)
 
 
-def save_picture(figure: Any, path: Path) -> None:
-    """Write a figure in the format that the ending of its file names, one of matplotlib's."""
-    try:
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise StorageError(f"{path}: the picture could not be written ({error.strerror})") from error
-    say(f"wrote {path}")
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw without a display inside; what cannot be drawn is an error in words."""
+    with without_display():
+        try:
+            yield
+        except PlotError as error:
+            fail(str(error), 1)

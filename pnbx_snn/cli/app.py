@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -72,12 +73,17 @@ def _options(
 ) -> None: ...
 
 
-def _checked_picture(path: Path, endings: tuple[str, ...]) -> Path:
-    if path.suffix.lower() not in endings:
-        fail(f"-o must end in one of {', '.join(endings)}, got {path}", 2)
-    if not path.parent.is_dir():
-        fail(f"{path}: the picture cannot be written: {path.parent} is no folder", 1)
-    return path
+def ends_in(*endings: str) -> Callable[[Path], Path]:
+    """Return what refuses a file to be written that has another ending, or a folder that is not there."""
+
+    def checked(path: Path) -> Path:
+        if path.suffix.lower() not in endings:
+            fail(f"-o must end in one of {', '.join(endings)}, got {path}", 2)
+        if not path.parent.is_dir():
+            fail(f"{path}: cannot be written: {path.parent} is no folder", 1)
+        return path
+
+    return checked
 
 
 Run = Annotated[
@@ -89,22 +95,16 @@ Run = Annotated[
 Part = Annotated[Literal["test", "validation"], typer.Option(help="Which images; do not tune on the test set.")]
 Picture = Annotated[
     Path,
-    typer.Option(
-        "-o",
-        "--output",
-        help="The picture: .png, .pdf, .svg.",
-        metavar="FILE",
-        callback=lambda path: _checked_picture(path, PICTURES),
-    ),
+    typer.Option("-o", "--output", help="The picture: .png, .pdf, .svg.", metavar="FILE", callback=ends_in(*PICTURES)),
 ]
 RasterFile = Annotated[
     Path,
     typer.Option(
         "-o",
         "--output",
-        help="A picture .png, .pdf, .svg, a page .html or an animation .gif, .mp4.",
+        help="A picture (.png, .pdf, .svg), a page to zoom in (.html), an animation (.gif, .mp4).",
         metavar="FILE",
-        callback=lambda path: _checked_picture(path, RASTERS),
+        callback=ends_in(*RASTERS),
     ),
 ]
 DataFolder = Annotated[

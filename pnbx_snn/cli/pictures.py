@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pnbx_snn import console
 from pnbx_snn.cli.app import DataFolder, Part, Picture, RasterFile, Run, app, load_with_data
-from pnbx_snn.console import fail
+from pnbx_snn.console import fail, say
 from pnbx_snn.training.run_files import METRICS_NAME, check_run
 
 
@@ -26,10 +26,10 @@ def raster(
     For example:
 
     - `pnbx-snn raster runs/digits --sample 0 -o raster.png`
-    - `pnbx-snn raster runs/digits -o raster.html`
+    - `pnbx-snn raster runs/digits --sample 0 -o raster.html`
     """
     with console.loading():
-        from pnbx_snn import plot
+        from pnbx_snn import plot, report
         from pnbx_snn.metrics.analysis import one_sample
     model, _, split = load_with_data(run, data, part)
     if not model.layer_names:
@@ -38,11 +38,8 @@ def raster(
         fail(f"--sample must be in [0, {len(split.labels) - 1}] for --part {part}, got {sample}", 2)
     shown = one_sample(model, split, sample)
     title = f"{part} sample {sample}, a {shown['label']}, read as {shown['read']}"
-    try:
-        plot.write_raster(picture, shown["layers"], input=shown["input"], title=title)
-    except plot.PlotError as error:  # a package or program that this kind of picture needs is not here
-        fail(str(error), 1)
-    console.say(f"wrote {picture}")
+    with report.drawing():
+        say(f"wrote {plot.write_raster(picture, shown['layers'], input=shown['input'], title=title)}")
 
 
 @app.command()
@@ -67,5 +64,6 @@ def training(
         from pnbx_snn import plot, report
         from pnbx_snn.training.run_log import read_metrics
     metrics = read_metrics(run / METRICS_NAME)
-    with plot.without_display():
-        report.save_picture(plot.training(metrics).figure, picture)
+    with report.drawing():
+        figure: Any = plot.training(metrics).figure
+        say(f"wrote {plot.save(figure, picture)}")

@@ -97,6 +97,21 @@ def locked_folder(path: str | Path) -> Iterator[None]:
         os.close(folder)
 
 
+def is_locked(path: str | Path) -> bool:
+    """Return whether a process holds a folder with :func:`locked_folder`; on Windows, where none can, no."""
+    fcntl = _fcntl()
+    if fcntl is None:
+        return False
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(folder)
+    return False
+
+
 def _fcntl() -> Any:
     """Return the module of file locks, or None on Windows, which has none: all else here works there."""
     try:

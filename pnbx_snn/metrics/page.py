@@ -84,8 +84,13 @@ def render(
     *,
     cell: Callable[[str, str], str] = lambda text, column: escape(text),
     style: str = "",
+    refresh_s: int = 0,
 ) -> str:
-    """Return a page; ``cell`` makes HTML of a text and the column it stands in, ``style`` comes after the page's."""
+    """Return a page; ``cell`` makes HTML of a text and the column it stands in, ``style`` comes after the page's.
+
+    A browser loads it again every ``refresh_s`` seconds (0: never).
+    """
+    refresh = f'<meta http-equiv="refresh" content="{refresh_s}">' if refresh_s else ""
     links = "".join(f'<a href="#{section.name}">{escape(section.title)}</a>' for section in sections)
     body = []
     for section in sections:
@@ -97,7 +102,7 @@ def render(
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n<body><main><h1>{escape(title)}</h1>"
+        f"{refresh}<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n<body><main><h1>{escape(title)}</h1>"
         f"{_paragraphs(lead)}<nav>{links}</nav>{''.join(body)}</main></body></html>\n"
     )
 

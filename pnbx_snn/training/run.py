@@ -125,7 +125,9 @@ def train(
         if workers.is_main:
             logged = RunLog(out, saved_epoch, tracker=config.train.tracker, settings=flat_keys(config))
         with logged as log:
-            monitor = log and log.writer and Monitor(run.model, validation or data, log.writer)
+            monitor: Monitor | None = None
+            if log is not None and log.writer is not None:
+                monitor = Monitor(run.model, validation or data, log.writer)
             for epoch in range(saved_epoch + 1, config.train.epochs + 1):
                 started = time.perf_counter()
                 metrics = {"epoch": epoch, **run.train_epoch(epoch, told=told), "accuracy_validation": None}

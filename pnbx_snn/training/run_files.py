@@ -24,6 +24,7 @@ def check_run(path: Path, *, needs: str = CHECKPOINT_NAME) -> Path:
     """
     if not path.exists():
         raise CheckpointError(f"{path}: no such run; `pnbx-snn train CONFIG --out {path}` makes one")
-    if path.is_dir() and not (path / needs).exists():
+    is_packed = path.is_file() and needs == CHECKPOINT_NAME
+    if not is_packed and not (path / needs).exists():
         raise CheckpointError(f"{path / needs}: no such file; `pnbx-snn train` writes it into the folder of a run")
     return path

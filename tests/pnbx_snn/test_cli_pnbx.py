@@ -224,7 +224,7 @@ def test_damaged_checkpoints(run, tmp_path):
 
 def test_pictures_that_cannot_be_written(run, tmp_path):
     message = error("training", run, "-o", tmp_path / "missing" / "a.png")
-    assert f"a.png: the picture cannot be written: {tmp_path}/missing is no folder" in message
+    assert f"a.png: cannot be written: {tmp_path}/missing is no folder" in message
 
 
 # The real thing, in processes of its own.
