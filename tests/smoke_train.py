@@ -25,26 +25,16 @@ def call(command, *arguments):
 
 def check():
     """Go the way of a newcomer, in an empty folder."""
-    import numpy as np
-
-    import neuromorphic
-    from pnbx_snn.data.catalog import load_split
-    from pnbx_snn.training.config import load_config
-
     assert call("pnbx-snn", "--version").startswith(f"pnbx-snn {version('pnbx-snn')} (")
     assert call("pnbx-snn", "config", "digits") == " ".join((CONFIGS / "digits.toml").read_text().split())
     call("pnbx-snn", "train", "digits", "--set", "train.epochs=1")
-    assert "test samples" in call("pnbx-snn", "eval", "runs/digits")
+    assert "360 test samples" in call("pnbx-snn", "eval", "runs/digits")
+    call("pnbx-snn", "raster", "runs/digits", "-o", "raster.png")
     call("neuromorphic", "compile", "runs/digits", "-o", "program.npz")
-    program, config = neuromorphic.load("program.npz"), load_config("digits")
-    images = load_split(config.data, "test").images[:20]
-    assert len(images) == 20
-    rng = np.random.default_rng(0)
-    port = program.input
-    np.save("inputs.npy", rng.integers(port.low, port.high + 1, (program.num_steps, 20, port.size)).astype(np.int32))
-    call("neuromorphic", "run", "program.npz", "inputs.npy", "--executor", "native", "-o", "recording.npz")
+    run = ("program.npz", "runs/digits", "--samples", "0:20")
+    assert "20 samples" in call("neuromorphic", "run", *run, "--executor", "native", "-o", "recording.npz")
     for executor in ("native", "torch"):
-        shown = call("neuromorphic", "verify", "program.npz", "inputs.npy", "--executor", executor)
+        shown = call("neuromorphic", "verify", *run, "--executor", executor)
         assert f"{executor} against numpy: 0 of " in shown, shown
 
 
