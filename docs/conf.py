@@ -12,7 +12,7 @@ sys.path.insert(1, str(Path(__file__).parents[1]))  # studies, which is not inst
 
 # norse and snntorch decorate with torch.jit, which torch deprecates: their import, not ours to mend.
 warnings.filterwarnings("ignore", message="`torch.jit.*", category=DeprecationWarning)
-os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.pop("MPLBACKEND", None)  # with it the notebooks would show no figures; the gallery chooses Agg by itself
 
 project = "PNB-X"
 author = "The PNB-X authors"

@@ -110,6 +110,12 @@ def test_every_formula_is_drawn():
     assert formulas > 300
 
 
+def test_notebooks_show_their_figures():
+    drawn = {name: len(re.findall(r'src="[./]*_images/', text)) for name, text in pages().items()}
+    assert drawn["plots.html"] >= 6
+    assert min(count for name, count in drawn.items() if name.startswith("course/")) >= 2
+
+
 @pytest.fixture(scope="module")
 def browser():
     pages()
