@@ -26,7 +26,7 @@ def _show_warning(message: Warning | str, *_: Any) -> None:
     err.print("[bold yellow]warning:[/]", escape(" ".join(str(message).split())), soft_wrap=True, highlight=False)
 
 
-IN_HELP = ("compile", "info", "inputs", "run", "verify", "export", "targets", "setup-lava", "doctor")
+IN_HELP = ("compile", "info", "inputs", "run", "verify", "raster", "export", "targets", "setup-lava", "doctor")
 """Order of the commands in ``--help``: that in which a newcomer needs them; others follow."""
 
 

@@ -11,7 +11,6 @@ from neuromorphic.cli.app import app, out
 from neuromorphic.errors import InputError
 from neuromorphic.files.arrays import read_inputs
 from neuromorphic.recording import Recording, compare
-from pnbx_plot import PlotError, write_raster
 
 
 def _numbers(option: str, text: str | None) -> tuple[int, int] | None:
@@ -75,6 +74,8 @@ def raster_command(
     - `neuromorphic raster recording.npz --sample 3 --steps 0:200 --dt 1e-3 -o raster.html`
     - `neuromorphic raster recording.npz --inputs inputs.npy -o raster.gif`
     """
+    from pnbx_plot import PlotError, write_raster  # 20 ms that no other command needs
+
     chosen: dict[str, Any] = {
         "only": None if layers is None else layers.split(","),
         "sample": sample,

@@ -100,4 +100,4 @@ def test_a_convolution_that_must_wait_is_a_finding():
     ops += [Dense("fc", "x", np.eye(16, dtype=np.int8)), LIF("lif", ("fc",), one, 64 * one, one * 0, shift=6)]
     ops += [Dense("on", "lif", np.eye(16, dtype=np.int8)), LIF("end", ("on", "conv"), one, 64 * one, one * 0, shift=6)]
     (finding,) = check_loihi(Program(tuple(ops), num_steps=5))
-    assert (finding.op, finding.problem) == ("conv", "must wait 1 steps, such a synapse waits 0 at most")
+    assert (finding.op, finding.problem) == ("conv", "must wait 1 step, such a synapse waits 0 at most")

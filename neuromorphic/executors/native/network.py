@@ -348,7 +348,7 @@ class NativeNetwork:
         if self.time + count > self._most_steps:
             self._lock.release()
             raise InputError(
-                f"{self._port.name}: {counted(count, 'more step')} make {self.time + count} since the reset, "
+                f"{self._port.name}: {counted(count, 'more step')} would make {self.time + count} since the reset, "
                 "the program is "
                 f"proven for at most {self._most_steps}; reset() starts anew"
             )

@@ -192,10 +192,10 @@ def test_a_run_longer_than_was_proven_is_refused():
     network = NativeNetwork(program)
     network.step(x[0])
     with pytest.raises(
-        InputError, match=r"x: 1 more steps make 2 since the reset, .* at most 1; reset\(\) starts anew"
+        InputError, match=r"x: 1 more step would make 2 since the reset, .* at most 1; reset\(\) starts anew"
     ):
         network.step(x[0])
-    with pytest.raises(InputError, match="5 more steps make 6"):
+    with pytest.raises(InputError, match="5 more steps would make 6"):
         network.run(x[:5])
     assert (network.most_steps, network.time) == (1, 1)
     network.reset()

@@ -181,7 +181,7 @@ GOOD = {
         ("Conv", {"weights": W[:, :, :0]}, r"weights must be a non-empty 4-dim"),
         ("Conv", {"input_shape": (2, 8)}, r"input_shape must be 3 integers in 1..16777216, got \(2, 8\)"),
         ("Conv", {"input_shape": (2, 0, 8)}, r"input_shape must be an integer in 1..16777216, got 0"),
-        ("Conv", {"input_shape": (3, 8, 8)}, r"1 groups of an image of 3 channels need weights \[1 \* n, 3, rows, col"),
+        ("Conv", {"input_shape": (3, 8, 8)}, r"1 group of an image of 3 channels need weights \[1 \* n, 3, rows, col"),
         ("Conv", {"groups": 2}, r"2 groups of an image of 2 channels need weights \[2 \* n, 1, rows, columns\], got"),
         ("Conv", {"groups": 3}, r"groups must be an integer in 1..2, got 3"),
         ("Conv", {"stride": (0, 1)}, r"stride must be an integer in 1..4096, got 0"),

@@ -174,7 +174,7 @@ def test_paths_of_different_depth_wait_for_the_deepest():
         ("fc1", "readout", "Dense", 0),
     ]
     reasons = {p.op: p.reason for p in lava_mapping(program)}
-    assert reasons["fc1"] == "2-bit synapses, 128 * T, waiting 0 or 1 steps"
+    assert reasons["fc1"] == "2-bit synapses, 128 * T, waiting 0 or 1 step"
 
 
 def test_a_synapse_that_nothing_reads_is_not_built():
