@@ -1,12 +1,11 @@
 """Every example runs in fast mode, prints something or leaves a figure, and stays short."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from quick_commands import processes, run_command
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9][0-9]_*.py"))
 
@@ -26,10 +25,12 @@ def test_an_example_runs(path, tmp_path, request):
     if '"lava"' in path.read_text():
         request.getfixturevalue("lava_python")
     assert len(path.read_text().splitlines()) <= 120
-    environment = {**os.environ, "MPLBACKEND": "Agg"}
-    command = [sys.executable, str(path), "--fast"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    command, log = ["python", str(path), "--fast"], tmp_path / "printed.txt"
+    process = processes().Process(target=run_command, args=(command, tmp_path, {"MPLBACKEND": "Agg"}, log, "files"))
+    process.start()
+    process.join(120)
+    printed = log.read_text()
+    assert process.exitcode == 0, printed
     figures = list(tmp_path.rglob("*.png"))
-    assert figures or done.stdout.strip()
+    assert figures or printed.strip()
     assert all(figure.stat().st_size > 5_000 for figure in figures)

@@ -1,7 +1,7 @@
 """Runs the commands and Python blocks of the documentation in processes that have imported everything already.
 
 A process that starts here is forked from one in which torch and both packages are loaded, which saves two seconds a
-command. Data sets of files are replaced by 60 made samples of the same shape.
+command. Data sets of files may be replaced by 60 made samples of the same shape.
 """
 
 import multiprocessing
@@ -23,9 +23,11 @@ def processes():
     return context
 
 
-def run_command(words, folder, environment, log):
+def run_command(words, folder, environment, log, samples="made"):
     """Run ``pnbx-snn``, ``neuromorphic``, ``python SCRIPT`` or ``python -m MODULE`` as the main program."""
     _begin(folder, environment, log)
+    if samples == "made":
+        use_made_samples()
     program, *rest = words
     if program == "python" and rest[0] == "-m":
         sys.argv = rest[1:]
@@ -47,6 +49,7 @@ def run_command(words, folder, environment, log):
 def run_python(pipe, folder, environment, log):
     """Run blocks of Python in one namespace, and answer each with what went wrong, or with nothing."""
     _begin(folder, environment, log)
+    use_made_samples()
     names = {"__name__": "__main__"}
     while source := pipe.recv():
         try:
@@ -63,7 +66,6 @@ def _begin(folder, environment, log):
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(file, stream)
-    use_made_samples()
 
 
 def use_made_samples():
