@@ -65,6 +65,7 @@ def execute(script, made_from):
         client = NotebookClient(
             notebook,
             timeout=300,
+            iopub_timeout=60,  # of outputs that come after their cell has ended: 4 s lose figures on a busy machine
             resources={"metadata": {"path": folder}},
             extra_arguments=["--IPKernelApp.log_level=ERROR", "--InteractiveShell.ast_node_interactivity=none"],
         )
