@@ -14,11 +14,12 @@ from typing import Any
 
 import numba
 from llvmlite import ir
-from numba.core import codegen, cpu, registry, typed_passes, typing, untyped_passes
+from numba.core import codegen, cpu, registry, typed_passes, untyped_passes
 from numba.core.compiler import CompilerBase
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager
 from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_override, target_registry
+from numba.core.typing.context import Context
 
 from neuromorphic.errors import ExecutorError
 from neuromorphic.executors.native import processor
@@ -36,7 +37,7 @@ _CPUContext: Any = cpu.CPUContext
 _CPUTarget: Any = registry.CPUTarget
 _CompilerBase: Any = CompilerBase
 _CPUDispatcher: Any = registry.CPUDispatcher
-_TypingContext: Any = typing.Context
+_TypingContext: Any = Context
 _CPU: Any = CPU
 _locked: Any = global_compiler_lock
 _override: Any = target_override

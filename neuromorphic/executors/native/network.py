@@ -21,6 +21,7 @@ from neuromorphic.executors.native.layout import Held
 from neuromorphic.executors.native.object_code import addresses_of, function_at, place_of
 from neuromorphic.executors.native.operations import lay_out
 from neuromorphic.executors.native.port import UINT64, Port
+from neuromorphic.executors.native.rows import FINE, PACKED, TIME  # by their own names, as every step looks them up
 from neuromorphic.program import Program
 from neuromorphic.wording import counted
 
@@ -235,9 +236,9 @@ class NativeNetwork:
             return self._output_view
         self._begin(1)
         try:
-            self._one_step[rows.TIME], self._one_step[rows.PACKED] = self.time, x.dtype == UINT64
+            self._one_step[TIME], self._one_step[PACKED] = self.time, x.dtype == UINT64
             bad = self._run_steps(self._one_step_place, place_of(x))
-            if bad != rows.FINE:
+            if bad != FINE:
                 self._port.refuse(x[np.newaxis], bad)
             self.time += 1
         finally:
@@ -335,7 +336,7 @@ class NativeNetwork:
         packed = int(inputs.dtype == UINT64)
         arguments = self._arguments(span, len(inputs), self.time, packed, int(marks), *kept)
         bad = self._run_steps(ctypes.addressof(arguments), place_of(usable))
-        if bad != rows.FINE:
+        if bad != FINE:
             self._port.refuse(inputs, bad)
 
     def _arguments(self, span: tuple[int, int], num_steps: int, *more: int) -> ctypes.Array[ctypes.c_int64]:
