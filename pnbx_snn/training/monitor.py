@@ -53,7 +53,7 @@ class Monitor:
         self._statistics, self._pictures = _Budget(STATISTICS_SHARE), _Budget(PICTURES_SHARE, FIRST_PICTURE_S)
 
     def look(self, epoch: int, *, last: bool) -> None:
-        """Write what there is to see after this epoch, if it is due; what cannot be written is a :class:`StorageError`."""
+        """Write what there is to see after this epoch, if it is due; :class:`StorageError` where it cannot."""
         if not (last or self._statistics.is_due()):
             return
         try:
