@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from pnbx_snn import console
-from pnbx_snn.cli import letters
 from pnbx_snn.cli.app import DataFolder, app, data_section, ends_in, load
 from pnbx_snn.cli.progress import metrics_line
 from pnbx_snn.console import fail, out, say
@@ -159,6 +158,8 @@ def _sample_title(shown: dict[str, Any]) -> str:
 
 def _picture(seen: _Seen, width: int) -> Group:
     """Draw what was seen with letters."""
+    from pnbx_snn.cli import letters
+
     parts: list[Any] = [Text(seen.state, style="bold")]
     if seen.rows:
         parts.append(Text(metrics_line(seen.rows[-1])))
@@ -187,6 +188,8 @@ def _picture(seen: _Seen, width: int) -> Group:
 
 def _chart(seen: _Seen, title: str, keys: list[tuple[str, str]], width: int, *, percent: bool = False) -> Group:
     """Draw some of the metrics over the epochs, with a frame."""
+    from pnbx_snn.cli import letters
+
     factor = 100.0 if percent else 1.0
     series = [([factor * row[key] for row in seen.rows if row.get(key) is not None], style) for key, style in keys]
     top = 100.0 if percent else max(series[0][0]) or 1.0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pnbx_snn.data.split import Split
+from pnbx_snn.errors import StorageError
 from pnbx_snn.networks.base import Network
 from pnbx_snn.plot import raster_layers, without_display
 from pnbx_snn.training.evaluate import evaluating
@@ -52,9 +53,17 @@ class Monitor:
         self._statistics, self._pictures = _Budget(STATISTICS_SHARE), _Budget(PICTURES_SHARE, FIRST_PICTURE_S)
 
     def look(self, epoch: int, *, last: bool) -> None:
-        """Write what there is to see after this epoch, if it is due."""
+        """Write what there is to see after this epoch, if it is due; :class:`StorageError` where it cannot."""
         if not (last or self._statistics.is_due()):
             return
+        try:
+            self._look(epoch, last)
+        except OSError as error:
+            raise StorageError(
+                f"TensorBoard's events could not be written ({error.strerror}); saved checkpoints are untouched"
+            ) from error
+
+    def _look(self, epoch: int, last: bool) -> None:
         with self._statistics.spending(), torch.random.fork_rng(devices=[]), evaluating(self._model):
             self._write_weights(epoch)
             spikes = self._write_rates(epoch)

@@ -140,10 +140,10 @@ def train(
                 metrics["seconds"] = round(time.perf_counter() - started, 3)
                 # First the log: a kill in between leaves a line too many, which the next start drops.
                 log.write(metrics)
-                if monitor is not None:
-                    monitor.look(epoch, last=epoch == config.train.epochs)
                 if epoch % config.train.checkpoint_every == 0 or epoch == config.train.epochs:
                     run.save(out / CHECKPOINT_NAME, epoch)
+                if monitor is not None:
+                    monitor.look(epoch, last=epoch == config.train.epochs)
                 logger.info("epoch %d of %d: %s", epoch, config.train.epochs, metrics)
                 if progress is not None:
                     progress(metrics)
