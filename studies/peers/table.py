@@ -28,6 +28,8 @@ from studies.peers.check import (
     trains,
 )
 
+OTHER_TARGETS = r"microcontroller|onnx\.(export|helper)|xylo"
+
 
 class Row(NamedTuple):
     """A row: what it asks, the cells in the order of :data:`PEERS`, and their checks, one for all or one each."""
@@ -121,8 +123,13 @@ ROWS = (
     Row("runs on Loihi chips", ("no", "no", "no", "by lava-dl", "with Intel's library"), (None,) * 5),
     Row(
         "C for microcontrollers, exact ONNX, Xylo",
-        ("yes, emulated", "no", "no", "no", "no"),
-        (lambda peer: {"c", "onnx", "xylo"} <= set(FORMATS), *(no(r"microcontroller|onnx\.(export|helper)|xylo"),) * 4),
+        ("yes, emulated", "no", "no", "no; Lynxi", "no"),
+        (
+            lambda peer: {"c", "onnx", "xylo"} <= set(FORMATS),
+            *(no(OTHER_TARGETS),) * 2,
+            lambda peer: no(OTHER_TARGETS)(peer) and says(peer, "lynxi") > 0,
+            no(OTHER_TARGETS),
+        ),
     ),
     Row(
         "adapts without gradients",
