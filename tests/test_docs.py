@@ -23,6 +23,7 @@ import pnbx_snn.cli  # noqa: E402
 from neuromorphic.ops import OP_TYPES  # noqa: E402
 
 PAGES = sorted([REPOSITORY / "README.md", *DOCS.glob("*.md"), *DOCS.glob("parts/*.md"), *DOCS.glob("targets/*.md")])
+PAGES += sorted(DOCS.glob("zh/*.md"))
 PAGES = [page for page in PAGES if page.name != "changelog.md"]
 TEXTS = {str(path.relative_to(REPOSITORY)): path.read_text() for path in PAGES}
 SCRIPTS = {f"examples/{path.name}": path.read_text() for path in sorted((REPOSITORY / "examples").glob("*.py"))}
@@ -135,6 +136,18 @@ def test_every_module_is_on_a_page_of_the_api():
             assert name in modules or name.startswith(rooms.UNSEEN) or name.endswith("__main__"), name
     assert "pnbx_snn.neurons.lif.LIF" in shown["pnbx_snn"].exports.values()
     assert "neuromorphic.executors.native.NativeNetwork" in shown["neuromorphic.executors.native"].exports.values()
+
+
+@pytest.mark.parametrize(("page", "chinese"), [("docs/course.md", "docs/zh/course.md")])
+def test_the_chinese_page_shows_the_same_code(page, chinese):
+    """All commands and all Python, comments aside: so they need not run a second time."""
+    assert code_of(TEXTS[page]) == code_of(TEXTS[chinese])
+
+
+def code_of(text):
+    """Return the language and the lines of every fenced block but toctrees, without comments."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(language, re.sub(r"\s*#.*", "", lines)) for language, lines in blocks]
 
 
 def test_the_citation_is_of_this_version():
