@@ -138,7 +138,9 @@ def test_every_module_is_on_a_page_of_the_api():
     assert "neuromorphic.executors.native.NativeNetwork" in shown["neuromorphic.executors.native"].exports.values()
 
 
-@pytest.mark.parametrize(("page", "chinese"), [("docs/course.md", "docs/zh/course.md")])
+@pytest.mark.parametrize(
+    ("page", "chinese"), [("README.md", "docs/zh/README.md"), ("docs/course.md", "docs/zh/course.md")]
+)
 def test_the_chinese_page_shows_the_same_code(page, chinese):
     """All commands and all Python, comments aside: so they need not run a second time."""
     assert code_of(TEXTS[page]) == code_of(TEXTS[chinese])
