@@ -152,6 +152,16 @@ def code_of(text):
     return [(language, re.sub(r"\s*#.*", "", lines)) for language, lines in blocks]
 
 
+@pytest.mark.parametrize(
+    "page", [*DOCS.glob("zh/*.md"), *REPOSITORY.glob("course/zh/*.md")], ids=lambda page: page.name
+)
+def test_a_chinese_page_is_in_traditional_characters(page):
+    """Big5, the encoding of Taiwan, lacks most simplified ones. A line break inside a sentence would become a blank."""
+    for character in set(re.findall(r"[\u4e00-\u9fff]", page.read_text())):
+        assert character.encode("big5", errors="ignore"), character
+    assert not re.search(r"[\u3000-\u303f\u4e00-\u9fff，；：]\n[\u4e00-\u9fff]", page.read_text())
+
+
 def test_the_citation_is_of_this_version():
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     assert f"\nversion: {version}\n" in (REPOSITORY / "CITATION.cff").read_text()
