@@ -111,11 +111,11 @@ def in_chinese(script):
 
 
 def test_every_cell_has_its_translation(script):
-    """The same headings and their numbers, the same names in code and formulas, answers folded in the same cells."""
+    """The same headings and their numbers, all names of code, formulas, answers folded in the same cells."""
     for english, translated in zip(*in_chinese(script), strict=True):
         assert re.search(r"[\u4e00-\u9fff]", translated)
         assert skeleton(translated) == skeleton(english), translated
-        assert codes_of(translated) == codes_of(english), translated
+        assert codes_of(translated) >= codes_of(english), translated
         assert "**" not in "".join(texts_of(translated)), f"a ** beside a punctuation mark is not bold: {translated}"
 
 
