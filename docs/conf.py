@@ -28,6 +28,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "course_notebooks",
+    "chinese",
     "plots_example",
     "mathml",
 ]

@@ -89,20 +89,34 @@ def execute(script, made_from):
 
 
 def page_of(script, notebook):
-    """Return a notebook with links to itself and to its script under the title."""
-    notebook = notebook.copy()
+    """Return a notebook with links to itself, to its script and to its translation under the title."""
     links = (
         f"{{download}}`Notebook with its figures <../_build/course/{script.stem}.ipynb>` · "
         f"{{download}}`Python script <../../course/{script.name}>`"
     )
+    if (SCRIPTS / "zh" / f"{script.stem}.md").exists():
+        links += f" · {{doc}}`中文 <zh/{script.stem}>`"
+    return with_links(notebook, links)
+
+
+def with_links(notebook, links):
+    """Return a notebook with a line of links under the title."""
+    notebook = notebook.copy()
     title, _, rest = notebook.cells[0].source.partition("\n")
     first = nbformat.v4.new_markdown_cell(f"{title}\n\n{links}\n{rest}", id="cell-0")
     notebook.cells = [first, *notebook.cells[1:]]
     return notebook
 
 
+def write_if_changed(path, notebook):
+    """Write a notebook; one that did not change stays as it is, and Sphinx does not read it again."""
+    text = nbformat.writes(notebook) + "\n"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
 def build(app=None):
-    """Write the page of every chapter; one that did not change stays as it is, and Sphinx does not read it again."""
+    """Write the page of every chapter."""
     for folder in (EXECUTED, PAGES):
         folder.mkdir(parents=True, exist_ok=True)
     for old in {*PAGES.glob("*.ipynb")} - {PAGES / f"{script.stem}.ipynb" for script in scripts()}:
@@ -112,9 +126,7 @@ def build(app=None):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         notebooks = list(pool.map(execute, scripts(), made_from))
     for script, notebook in zip(scripts(), notebooks, strict=True):
-        path, text = PAGES / f"{script.stem}.ipynb", nbformat.writes(page_of(script, notebook)) + "\n"
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+        write_if_changed(PAGES / f"{script.stem}.ipynb", page_of(script, notebook))
 
 
 def setup(app):

@@ -18,7 +18,9 @@ PACKAGES = ("pnbx_snn", "neuromorphic", "pnbx_plot")
 pytest.importorskip("jupytext", reason="the course is built with the extra docs")
 pytest.importorskip("nbclient", reason="the course is built with the extra docs")
 sys.path.insert(0, str(REPOSITORY / "docs"))
+import chinese  # noqa: E402
 import course_notebooks  # noqa: E402
+from markdown_it import MarkdownIt  # noqa: E402
 
 pytestmark = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 
@@ -96,3 +98,53 @@ def test_it_is_on_the_page_of_the_course(script):
     page = (REPOSITORY / "docs" / "course.md").read_text()
     assert f"{{doc}}`course/{script.stem}`" in page
     assert f"\ncourse/{script.stem}\n" in page
+
+
+def in_chinese(script):
+    """Return the markdown cells of a chapter and of its translation."""
+    notebook = course_notebooks.notebook_of(script)
+    english = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    translated = chinese.translate(notebook, script)
+    return english, [cell.source for cell in translated.cells if cell.cell_type == "markdown"]
+
+
+def test_every_cell_has_its_translation(script):
+    """The same headings and their numbers, all names of code, formulas, answers folded in the same cells."""
+    for english, translated in zip(*in_chinese(script), strict=True):
+        assert re.search(r"[\u4e00-\u9fff]", translated)
+        assert skeleton(translated) == skeleton(english), translated
+        assert codes_of(translated) >= codes_of(english), translated
+        assert "**" not in "".join(texts_of(translated)), f"a ** beside a punctuation mark is not bold: {translated}"
+
+
+def skeleton(source):
+    """Return headings and exercises with their numbers, and where formulas and folds begin and end."""
+    exercises = r"^\*\*(?:Exercise|練習) (\d)|<summary>(?:Answer|解答) (\d)|(</?details>)"
+    found = re.findall(rf"^(#+) (\d\.)?|^(\$\$)$|{exercises}", source, re.MULTILINE)
+    return ["".join(parts) for parts in found]
+
+
+def texts_of(source):
+    """Yield the texts of a cell, without marks of emphasis and code."""
+    for block in MarkdownIt().parse(source):
+        yield from (token.content for token in block.children or () if token.type == "text")
+
+
+def codes_of(source):
+    """Return what is written as code in a cell, without the line breaks of the text."""
+    return {re.sub(r"\s+", " ", code) for code in re.findall(r"`([^`]+)`", source)}
+
+
+def test_a_translation_with_a_cell_too_few_is_an_error(script, tmp_path, monkeypatch):
+    count = len(in_chinese(script)[0])
+    short = tmp_path / f"{script.stem}.md"
+    short.write_text(chinese.text_of(script).read_text().rpartition(chinese.BETWEEN)[0])
+    monkeypatch.setattr(chinese, "TEXTS", tmp_path)
+    with pytest.raises(RuntimeError, match=rf"{script.stem}.md has {count - 1} cells.*{script.name} has {count} "):
+        chinese.translate(course_notebooks.notebook_of(script), script)
+
+
+def test_it_is_on_the_chinese_page_of_the_course(script):
+    page = (REPOSITORY / "docs" / "zh" / "course.md").read_text()
+    assert f"{{doc}}`../course/zh/{script.stem}`" in page
+    assert f"\n../course/zh/{script.stem}\n" in page

@@ -23,6 +23,7 @@ import pnbx_snn.cli  # noqa: E402
 from neuromorphic.ops import OP_TYPES  # noqa: E402
 
 PAGES = sorted([REPOSITORY / "README.md", *DOCS.glob("*.md"), *DOCS.glob("parts/*.md"), *DOCS.glob("targets/*.md")])
+PAGES += sorted(DOCS.glob("zh/*.md"))
 PAGES = [page for page in PAGES if page.name != "changelog.md"]
 TEXTS = {str(path.relative_to(REPOSITORY)): path.read_text() for path in PAGES}
 SCRIPTS = {f"examples/{path.name}": path.read_text() for path in sorted((REPOSITORY / "examples").glob("*.py"))}
@@ -135,6 +136,30 @@ def test_every_module_is_on_a_page_of_the_api():
             assert name in modules or name.startswith(rooms.UNSEEN) or name.endswith("__main__"), name
     assert "pnbx_snn.neurons.lif.LIF" in shown["pnbx_snn"].exports.values()
     assert "neuromorphic.executors.native.NativeNetwork" in shown["neuromorphic.executors.native"].exports.values()
+
+
+@pytest.mark.parametrize(
+    ("page", "chinese"), [("README.md", "docs/zh/README.md"), ("docs/course.md", "docs/zh/course.md")]
+)
+def test_the_chinese_page_shows_the_same_code(page, chinese):
+    """All commands and all Python, comments aside: so they need not run a second time."""
+    assert code_of(TEXTS[page]) == code_of(TEXTS[chinese])
+
+
+def code_of(text):
+    """Return the language and the lines of every fenced block but toctrees, without comments."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(language, re.sub(r"\s*#.*", "", lines)) for language, lines in blocks]
+
+
+@pytest.mark.parametrize(
+    "page", [*DOCS.glob("zh/*.md"), *REPOSITORY.glob("course/zh/*.md")], ids=lambda page: page.name
+)
+def test_a_chinese_page_is_in_traditional_characters(page):
+    """Big5, the encoding of Taiwan, lacks most simplified ones. A line break inside a sentence would become a blank."""
+    for character in set(re.findall(r"[\u4e00-\u9fff]", page.read_text())):
+        assert character.encode("big5", errors="ignore"), character
+    assert not re.search(r"[\u3000-\u303f\u4e00-\u9fff，；：]\n[\u4e00-\u9fff]", page.read_text())
 
 
 def test_the_citation_is_of_this_version():

@@ -15,6 +15,7 @@ from shown_blocks import blocks
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("*/*.md"))]
+PAGES = [page for page in PAGES if page.parent.name != "zh"]  # the same blocks: tests/test_docs.py compares them
 PAGES = {str(page.relative_to(REPOSITORY)): found for page in PAGES if (found := blocks(page))}
 NOT_RUN = {
     r"make (demo|test|test-wheel|bench|docs|fuzz|stream)\b": "CI runs the first ones, the last ones take minutes",
