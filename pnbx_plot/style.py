@@ -91,16 +91,18 @@ def use(*, small: bool = False) -> Iterator[None]:
 
 @contextmanager
 def without_display() -> Iterator[None]:
-    """Draw without a display; all figures are closed at the end."""
+    """Draw without a display; the figures that are made inside are closed at the end, a user's own stay open."""
     mpl = needed("matplotlib", "a picture")
     plt = needed("matplotlib.pyplot", "a picture")
     before = mpl.get_backend()
     plt.switch_backend(before)  # loads it: a notebook's, loaded only when it comes back, would show no figure
     plt.switch_backend("agg")
+    open_before = set(plt.get_fignums())
     try:
         yield
     finally:
-        plt.close("all")
+        for number in set(plt.get_fignums()) - open_before:
+            plt.close(number)
         plt.switch_backend(before)
 
 

@@ -25,3 +25,13 @@ def test_the_backend_in_use_is_loaded_before_another_stands_in_for_it(monkeypatc
     with style.without_display():
         assert switched == [before, "agg"]
     assert switched == [before, "agg", before]
+
+
+def test_figures_of_the_user_stay_open():
+    """`pnbx.train` draws for TensorBoard; a script's own figures are saved after it."""
+    plt.close("all")
+    mine = plt.figure()
+    with style.without_display():
+        plt.figure()
+    assert plt.get_fignums() == [mine.number]
+    plt.close(mine)
