@@ -112,13 +112,11 @@ ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 #
 # `PNBX` is the network:
 #
-# ```text
-# input  -->  encoder  -->  block  -->  read-out  -->  logits
-# 8 lines     64 LIF        64 LIF      adds up        A or B first
-#                |             ^        the spikes
-#                +-> memory ---+
-#                    16 states
-# ```
+#     input  -->  encoder  -->  block  -->  read-out  -->  logits
+#     8 lines     64 LIF        64 LIF      adds up        A or B first
+#                    |             ^        the spikes
+#                    +-> memory ---+
+#                        16 states
 #
 # The encoder is here a layer of neurons, which turns the input into spikes. The neurons
 # of the *block* hear the encoder and the memory. The read-out counts the spikes of the
