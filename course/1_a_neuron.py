@@ -147,7 +147,7 @@ rate = z.mean(dim=0).squeeze()
 figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
 ax.plot(amounts, rate, color=plot.INK)
 ax.axvline(0.1, color=plot.QUIET, linestyle="--")
-ax.text(0.12, 0.8, "I / (1 - beta) = threshold")
+ax.text(0.12, 0.8, "weakest current that can spike: 0.1")
 ax.set(
     xlabel="current I",
     ylabel="firing rate (spikes per step)",
@@ -183,16 +183,18 @@ axes[-1].set_xlabel("step")
 # are more spikes. With `"none"` the potential stays above the threshold and every further
 # step has a spike. `"none"` is for experiments.
 #
-# `"zero"` is the default here, because it is the one reset on which snnTorch, Norse and
-# Lava agree. (These are three other libraries for spiking networks; Lava is Intel's.)
+# `"zero"` is the default here, because snnTorch, Norse and Lava all have it and compute
+# the same with it. (These are three other libraries for spiking networks; Lava is
+# Intel's. What snnTorch does when you do not choose is another reset, as the next
+# section shows.)
 
 # %% [markdown]
 # ## One step late
 #
 # If you follow a tutorial of snnTorch, you meet `snntorch.Leaky`. It subtracts by
 # default, and *one step late*: the spike comes out now, and the threshold is taken away
-# in the next step (`reset_delay=True`). Its potential is therefore seen above the
-# threshold.
+# in the next step (its option `reset_delay=True`). Its potential is therefore seen
+# above the threshold.
 
 # %%
 leaky = snntorch.Leaky(beta=0.9)  # snnTorch's default
@@ -215,12 +217,14 @@ print("one step late:   ", z_late.nonzero().flatten().tolist())
 
 # %% [markdown]
 # **What to see.** Same current, same `beta`, same threshold, and yet the spikes part
-# after the first one. What is taken away at once leaks in the next step like the rest of
-# the potential: then only `beta` times the threshold is missing. What is taken away one
-# step late is missing in full. The difference is small and easily overlooked, and it
-# changes a trained network when you carry its weights from one library to another. So
-# always ask for the reset *and* its moment. `pnbx.Leaky` is snnTorch's neuron with
-# snnTorch's default, for unchanged scripts.
+# after the first one. Take a spike, a threshold of 1, and write down the next step.
+# Taken away at once: $\beta\,(v - 1) + I$, so one step later only $\beta = 0.9$ is
+# missing, because what was taken away leaks like the rest. Taken away late:
+# $\beta\, v + I - 1$, so the full 1 is missing, and the next spike may have to wait.
+# The difference is small and easily overlooked, and it changes a trained network when
+# you carry its weights from one library to another. So always ask for the reset *and*
+# its moment. `pnbx.Leaky` is snnTorch's neuron with snnTorch's default, for unchanged
+# scripts.
 
 # %% [markdown]
 # ## A tie does not spike
@@ -264,7 +268,9 @@ right.legend(frameon=False)
 
 # %% [markdown]
 # **What to see.** Left is what the neuron does, right what the gradient believes. All
-# surrogates are highest at the threshold; they differ in how far away they still see it.
+# surrogates are highest at the threshold; they differ in how far away they still see
+# it. The three names are values of the option `spike_grad` of `pnbx.LIF`; `"atan"` is
+# its default.
 #
 # Does the lie work? One neuron gets a constant current `w`, and we want 10 spikes in 50
 # steps. PyTorch's optimizer changes `w` by the surrogate gradient of the squared error.
@@ -293,8 +299,11 @@ for when, update in (("start", 0), ("end", -1)):
     print(f"{when}: w = {currents[update]:.3f}, {counts[update]:.0f} spikes")
 
 # %% [markdown]
-# **What to see.** The current grows until the neuron fires as often as wanted, and the
-# count moves in whole spikes. A network learns in the same way, with thousands of `w`.
+# **What to see.** The current grows, goes too far (12 spikes) and comes back: the
+# optimizer Adam has *momentum*, like a ball that rolls past the lowest point of a
+# valley. The count jumps from 8 to 10 to 12 and is never 9 or 11: an interval of 6, 5
+# or 4 steps fits 8, 10 or 12 times into 50 steps. These are the stairs of the f-I
+# curve. A network learns in the same way, with thousands of `w`.
 
 # %% [markdown]
 # ## What you know now
@@ -352,31 +361,32 @@ for gap in range(1, 8):
 
 # %% [markdown]
 # **Exercise 3.** Start the learning of the last section at `w = 0.05`, where the neuron
-# is silent, with `spike_grad="fast_sigmoid"`, whose slope falls off quickly. Then do the
-# same with `"super"`. Compare the first gradients and what is reached after 40 updates.
+# is silent, with `spike_grad="fast_sigmoid"`, whose slope falls off quickly. Then do
+# the same with `"super"`. Compare the first gradients and what is reached after 80
+# updates. (Adam, the optimizer, divides each gradient by its usual size.)
 
 # %% tags=["hide-cell"]
 for name in ("fast_sigmoid", "super"):
     w = torch.tensor(0.05, requires_grad=True)
     optimizer = torch.optim.Adam([w], lr=0.01)
-    for update in range(40):
+    for update in range(80):
         z, _ = pnbx.LIF(beta=0.9, spike_grad=name)(w.expand(50, 1, 1))
         optimizer.zero_grad()
         ((z.sum() - 10) ** 2).backward()
         if update == 0:
             print(f"{name}: at first {int(z.sum())} spikes, gradient {w.grad:.1f}")
         optimizer.step()
-    print(f"    after 40 updates {int(z.sum())} spikes, w = {w.item():.3f}")
+    print(f"    after 80 updates {int(z.sum())} spikes, w = {w.item():.3f}")
 
 # %% [markdown]
 # <details><summary>Answer 3 in words</summary>
 #
-# At `w = 0.05` the neuron is silent: its potential ends at 0.5, half a threshold too low.
-# The gradient is not zero, because a surrogate also has a slope there, but the one of
-# `"fast_sigmoid"` is far smaller. Adam divides by the usual size of the gradient, so both
-# learn here. In a network, neurons that are far from their threshold then get a much
-# smaller gradient than their neighbours, and may stay silent for good. Chapter 2 shows
-# how to spot them.
+# At `w = 0.05` the neuron is silent: its potential ends at 0.5, half a threshold too
+# low. The gradient is not zero, because a surrogate also has a slope there, but the one
+# of `"fast_sigmoid"` is far smaller. Adam divides by the usual size of the gradient, so
+# both learn here, and both reach the 10 spikes. In a network, neurons that are far from
+# their threshold then get a much smaller gradient than their neighbours, and may stay
+# silent for good. Chapter 2 shows how to spot them.
 #
 # </details>
 

@@ -55,11 +55,13 @@ for number, kind in enumerate(spikes):
     ax.axhline(group * number - 0.5, color=plot.QUIET, linewidth=0.5)
 
 # %% [markdown]
-# **What to see.** Every row is a neuron, every column a step, every mark a spike. Read it
-# from left to right like a score of music. At the bottom the regular neurons tick like
-# clocks, the upper ones of them faster, because they get more current. Above them are
-# scattered marks without any pattern. Then short dashes: many spikes in a row, then a
-# long pause, which is a *burst*. Then an empty band, and on top a solid one.
+# **What to see.** Every row is a neuron, every column a step, every mark a spike. Read
+# it from left to right like a score of music. At the bottom the regular neurons tick
+# like clocks, the upper ones of them faster, because they get more current. Above them
+# are scattered marks without any pattern. Then groups of four marks, three steps apart,
+# and after each group a long pause: such a group is a *burst*. Then an empty band, and
+# on top a solid one, in which every step has a mark. (A mark is a little narrower than
+# its step. Where steps are drawn wide, a solid row therefore looks like a dotted line.)
 #
 # The empty band and the solid one carry no information at all. A neuron that never spikes
 # and one that always does say the same thing whatever the input is.
@@ -76,7 +78,7 @@ for number, kind in enumerate(spikes):
 rate = everyone.mean(dim=0)  # [N]
 population = everyone.mean(dim=1)  # [T]
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8), layout="constrained")
-left.hist(rate, bins=25, range=(0, 1), color=plot.INK)
+left.hist(rate, bins=51, range=(-0.01, 1.01), color=plot.INK)
 left.set(
     xlabel="firing rate (spikes per step)",
     ylabel="neurons",
@@ -88,9 +90,12 @@ for kind, z in spikes.items():
     print(f"{kind:<10}{z.mean():7.1%} of the steps, {1000 * z.mean():4.0f} Hz at 1 ms")
 
 # %% [markdown]
-# **What to see.** The mean over all neurons would be one number and hide everything. The
-# histogram shows two groups at the ends, at 0 and at 1, and the useful neurons between
-# them. Whenever you are told "the network fires at 20 %", ask for this histogram.
+# **What to see.** The mean over all neurons would be one number and hide everything.
+# The histogram shows two tall bars at the ends, the silent neurons at 0 and the
+# saturated ones at 1. The useful neurons stand between them, here from 0.03 to 0.15.
+# The population rate on the right is nearly flat, because these neurons know nothing of
+# each other; two sections below it is not. Whenever you are told "the network fires at
+# 20 %", ask for this histogram.
 
 # %% [markdown]
 # ## Regular or not: the time between spikes
@@ -115,16 +120,20 @@ def variation(z):
 
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
 for ax, kind in zip(axes, ("regular", "irregular", "bursting"), strict=True):
-    ax.hist(torch.cat(intervals(spikes[kind])), bins=range(45), color=plot.INK)
+    ax.hist(torch.cat(intervals(spikes[kind])), bins=range(120), color=plot.INK)
     ax.set(
-        xlabel="steps between spikes", title=f"{kind}: CV {variation(spikes[kind]):.2f}"
+        xlabel="steps between spikes",
+        title=f"{kind}: mean CV {variation(spikes[kind]):.2f}",
     )
 axes[0].set_ylabel("how often")
 
 # %% [markdown]
-# **What to see.** Left, a narrow heap: every neuron has one interval of its own. In the
-# middle, a slope with a long tail: short intervals are frequent, long ones happen. Right,
-# a tall bar at the interval within a burst and a small one far away, at the pause.
+# **What to see.** Left, a narrow heap: every neuron has one interval of its own. The CV
+# in the title is computed for each neuron and then averaged; it is 0 because each of
+# the ten is a perfect clock, and the heap is wide because they are ten different
+# clocks. In the middle, a slope with a long tail: short intervals are frequent, long
+# ones happen. Right, a tall bar at the interval within a burst and a small one far
+# away, at the pause.
 
 # %% [markdown]
 # ## Together or apart: synchrony
@@ -133,6 +142,11 @@ axes[0].set_ylabel("how often")
 # another question. Here are two populations with the same noise in each neuron. In the
 # first, each neuron has noise of its own. In the second, half of the variance of the
 # noise is the same for all.
+#
+# How much does the population rate vary when neurons know nothing of each other? A
+# neuron that spikes with the chance $p$ is a coin. Its variance is $p(1-p)$, and the
+# mean of $N$ independent coins varies by an $N$-th of that, $p(1-p)/N$. `synchrony`
+# divides the variance that is there by this one.
 
 # %%
 own = torch.randn(num_steps, 50, generator=generator)
@@ -144,7 +158,7 @@ together, _ = lif((0.06 + 0.25 * (own + shared) / 2**0.5)[:, None])
 def synchrony(z):
     """Return the variance of the population rate of z [T, N]; independent neurons: 1."""
     p = z.mean(dim=0)
-    return z.mean(dim=1).var() / ((p * (1 - p)).sum() / z.shape[1] ** 2)
+    return z.mean(dim=1).var(correction=0) / ((p * (1 - p)).sum() / z.shape[1] ** 2)
 
 
 figure, axes = plt.subplots(
@@ -183,7 +197,7 @@ image = digits.images[:1]  # [1, 64], values from 0 to 1
 inputs = {
     "direct: a constant current": encoding.direct(image, 20),
     "rate: chance of a spike in each step": encoding.rate(image, 20, generator=generator),
-    "latency: one spike, bright is early": encoding.latency(image, 20),
+    "latency: one spike, much ink is early": encoding.latency(image, 20),
 }
 figure, axes = plt.subplots(1, 4, figsize=(11, 3.2), layout="constrained")
 axes[0].imshow(image.reshape(8, 8), cmap="Greys")
@@ -194,14 +208,15 @@ for ax, (name, x) in zip(axes[1:], inputs.items(), strict=True):
     ax.set_title(name, fontsize="small")
 axes[1].set_ylabel("pixel")
 for name, x in inputs.items():
-    print(f"{name:<37} {int((x != 0).sum()):4d} values that are not 0")
+    print(f"{name:<38} {int((x != 0).sum()):4d} values that are not 0")
 
 # %% [markdown]
 # **What to see.** *Direct* is a shade for each pixel that never changes: exact, and the
-# first layer does the work of making spikes. *Rate* is a noisy raster: bright pixels are
-# dense rows. It needs many steps before the noise averages out. *Latency* has one mark a
-# row: very few spikes, and all the information is in when they come. Chapter 3 uses
-# *direct*.
+# first layer does the work of making spikes. *Rate* is a noisy raster: pixels with much
+# ink (value near 1) are dense rows. It needs many steps before the noise averages out.
+# *Latency* has one mark in each row whose pixel has ink, and none in the others: very
+# few spikes, and all the information is in when they come. Much ink comes early.
+# Chapter 3 uses *direct*.
 
 # %% [markdown]
 # ## What a broken network looks like
@@ -249,20 +264,30 @@ figure = plot.raster_layers(alive, title="gain 3: alive")
 
 # %% [markdown]
 # **What to see.** Each row of a figure is a layer: its raster, below it the population
-# rate, and beside it the histogram of firing rates. With a small gain the first layer has
-# a few spikes and the last one none: the network is *dead*. Its answer is the same for
-# every image, and hardly any gradient flows back. With a large gain rows are solid or
-# empty: a neuron is decided from the first step on, and time adds nothing. In between,
-# rows differ in how dense they are, and all three layers take part.
+# rate, and beside it the histogram of firing rates. (Each histogram has an axis of its
+# own, and the one of a layer without spikes is a single bar at 0.) With a small gain
+# the first layer has a few spikes and the last one none: the network is *dead*. Its
+# answer is the same for every image, and hardly any gradient flows back. With a large
+# gain many rows are solid, which at this width looks like dotted lines (the gaps
+# between the columns are only the ends of the marks), and most others are empty: 30 to
+# 38 % of the neurons are saturated. A neuron is decided from the first step on, and
+# time adds nothing. In between hardly any neuron is saturated, and rows differ in how
+# dense they are.
 #
-# Look at a raster *before* you train, and again after a few updates. Three cures, in the
-# order in which to try them: BatchNorm between weights and neurons (chapter 3), a term of
-# the loss that asks for a firing rate (chapter 3), and thresholds that adapt (chapter 6).
+# Half of the neurons are silent in the living network too. That is no fault: a neuron
+# that is silent for this image speaks for another one. Only a neuron that is silent for
+# *all* images carries nothing; with 50 images that is about one in ten.
+#
+# Look at a raster *before* you train, and again after a few updates. Three cures, in
+# the order in which to try them: a layer that brings all currents to a common size,
+# called BatchNorm (chapter 3), a term of the loss that asks for a firing rate (chapter
+# 3), and thresholds that adapt (chapter 6).
 
 # %% [markdown]
 # ## What you know now
 #
-# - Rows are neurons, columns are steps. Empty rows and solid rows carry nothing.
+# - Rows are neurons, columns are steps. Rows that are empty or solid whatever the input
+#   is carry nothing.
 # - Rate per neuron, population rate per step, intervals within a row, synchrony between
 #   rows: four questions, and one mean answers none of them.
 # - A dead layer and a saturated one are visible before any training.
@@ -271,22 +296,26 @@ figure = plot.raster_layers(alive, title="gain 3: alive")
 # ## Exercises
 #
 # **Exercise 1.** In the first raster, take the bursting neurons. How many spikes has a
-# burst, and how long is the pause? Answer from their intervals alone.
+# burst, and how long is the pause, from the last spike of a burst to the first one of
+# the next? Answer from their intervals alone.
 
 # %% tags=["hide-cell"]
 gaps = torch.cat(intervals(spikes["bursting"]))
 pause = gaps > 10
 print("interval within a burst:", gaps[~pause].unique().tolist(), "steps")
 print("interval across a pause:", gaps[pause].unique().tolist(), "steps")
-print(f"spikes in a burst: about {(~pause).sum() / pause.sum() + 1:.1f}")
+pauses = [(own > 10).nonzero().flatten() for own in intervals(spikes["bursting"])]
+sizes = torch.cat([places.diff() for places in pauses])  # from one pause to the next
+print("spikes in a whole burst:", sizes.unique().tolist())
 
 # %% [markdown]
 # <details><summary>Answer 1 in words</summary>
 #
 # The intervals fall into two groups, short ones within a burst and long ones across a
-# pause. For every pause there are so many short intervals, and one spike more. Bursts
-# that the run cuts off at its ends make the number a little inexact. The current flows
-# for 12 of 50 steps, which fits.
+# pause. Between two pauses there are three short intervals, so a burst has four spikes.
+# (Bursts that the run cuts off at its ends do not count.) From the first to the last
+# spike of a burst are 3 times 3 = 9 steps, and with the pause of 41 that makes 50: the
+# current goes on and off with a period of 50 steps.
 #
 # </details>
 
@@ -304,15 +333,16 @@ print(f"synchrony {synchrony(same[:, 0]):.1f} with 50 neurons")
 # <details><summary>Answer 2 in words</summary>
 #
 # All neurons are one neuron: the raster consists of vertical lines only. The population
-# rate is then a single spike train with variance $p(1-p)$, and independent neurons would
-# have $p(1-p)/50$. So the largest value is about 50, the number of neurons.
+# rate is then a single spike train with variance $p(1-p)$, and independent neurons
+# would have $p(1-p)/50$. So the largest value is 50, the number of neurons.
 #
 # </details>
 
 # %% [markdown]
 # **Exercise 3.** The network with gain 1 is dead. Bring it to life without touching its
 # weights: subtract the mean of the current and divide by its standard deviation, as
-# BatchNorm does, then multiply by 0.5. Look at the result with `check` and with a raster.
+# BatchNorm does (chapter 3 has more about it), then multiply by 0.5. Look at the result
+# with `check` and with a raster.
 
 # %% tags=["hide-cell"]
 mended = network(lambda current: 0.5 * (current - current.mean()) / current.std())
@@ -324,8 +354,9 @@ figure = plot.raster_layers(mended, title="the weights of the dead network, norm
 #
 # The current of a layer has the mean 0 and a standard deviation of 0.5, whatever the
 # weights are. So every layer has neurons that reach the threshold and neurons that do
-# not. The factor 0.5 is the only thing left to choose, and it is the same for networks of
-# any depth. BatchNorm does this for every neuron by itself and learns the factor.
+# not. The factor 0.5 is the only thing left to choose, and the same factor holds deeper
+# networks alive too. BatchNorm does this for every neuron by itself and learns the
+# factor.
 #
 # </details>
 

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 4. Compile it: what integers change
 #
-# A trained network is made of floating-point numbers. Floating-point sums depend on their
-# order, so two machines may give two answers. Neuromorphic chips and small
-# microcontrollers often have no floating-point unit at all. So the network is *compiled*:
-# it becomes a *program*, a list of operations on whole numbers, with the same result
-# everywhere.
+# A trained network is made of floating-point numbers. Floating-point sums depend on
+# their order, so two machines may give two answers. *Neuromorphic* chips, which are
+# built of spiking neurons, and small microcontrollers often have no floating-point unit
+# at all. So the network is *compiled*: it becomes a *program*, a list of operations on
+# whole numbers, with the same result everywhere.
 #
 # In this chapter you see what happens to the decay, the threshold and BatchNorm, how
 # large the difference is, and you look for a spike that moved. You need chapters 1 to 3.
@@ -49,9 +49,10 @@ for op in program.ops:
 
 # %% [markdown]
 # **What to see.** Five operations instead of a PyTorch module. `Input` takes the pixels
-# as integers from -128 to 127. `Dense` is a matrix of -1, 0 and 1. `LIF` are the neurons.
-# A second `Dense` and the `Readout` add up what the ten digits get. BatchNorm is gone,
-# and so are gamma and every other fraction. Where did they go?
+# as integers from -128 to 127. `Dense` is a matrix of -1, 0 and 1. `LIF` are the
+# neurons. A second `Dense` and the `Readout` (the *read-out*) add up what the ten
+# digits get. BatchNorm is gone, and so are gamma and every other fraction. Where did
+# they go?
 
 # %% [markdown]
 # ## The decay: a product and a shift
@@ -97,17 +98,21 @@ axes[0].legend(frameon=False)
 # $$ I = a\, n + c. $$
 #
 # The slope $a$ gathers gamma, the scale of the pixels and the scale of BatchNorm. The
-# offset $c$ gathers the rest of BatchNorm. Now measure the membrane in units of $a$, made
-# finer by a factor $2^s$: $V = v \cdot 2^s / a$. In these units
+# offset $c$ gathers the rest of BatchNorm. Now measure the membrane in units of $a$,
+# made finer by a factor $2^s$: $V = v \cdot 2^s / a$. (This $s$ is another shift than
+# the 12 bits of the decay. The compiler takes the largest one with which the membranes
+# still fit into their integers.) In these units
 #
 # $$
 # V_t = \text{decay}(V_{t-1}) + 2^s n_t + 2^s c/a, \qquad
 # \text{spike where } V_t > 2^s \theta / a.
 # $$
 #
-# The multiplication by $a$ has vanished from the step. What remains are two integers for
-# each neuron, a *threshold* and a *bias*, computed once. That is *folding*. Let us do it
-# by hand and compare with what the compiler found.
+# The multiplication by $a$ has vanished from the step. What remains are two integers
+# for each neuron, a *threshold* and a *bias*, computed once. That is *folding*. The
+# threshold is rounded *down*, because $V$ is a whole number: $V > 7.6$ is the same as
+# $V > 7$. The bias is rounded to the nearest. Let us do it by hand and compare with
+# what the compiler found.
 
 # %%
 layer, lif = model.layers[0], program["lif1"]
@@ -174,9 +179,10 @@ print(f"same label for {agreement['labels_equal']:.2%} of {agreement['samples']}
 print(f"same spike in {agreement['spikes_equal']:.4%} of all neurons and steps")
 
 # %% [markdown]
-# *Program against program* is **exact**. The reference is written in plain NumPy.
-# `native` is an executor of compiled machine code. `verify` runs both and compares every
-# value; a single one that differs is an error.
+# *Program against program* is **exact**. The reference is written in plain NumPy. An
+# *executor* is software that runs programs; `native` is the one that uses compiled
+# machine code. `verify` runs both and compares every spike and every *state* (the
+# membranes and the sums of the read-out); a single value that differs is an error.
 
 # %%
 found, _, _ = neuromorphic.verify(program, images, "native")
@@ -200,10 +206,11 @@ with torch.no_grad():
 moved = np.argwhere(fired != z.numpy())
 print(f"{len(moved)} of {fired.size:,} spikes differ")
 step, image, neuron = moved[0]
-ax = plot.raster(z, fired, sample=image, title=f"image {image}, network and program")
+ax = plot.raster(z, fired, sample=image, title=f"image {image}")
 
 # %% [markdown]
-# The rings mark the spikes that only one of the two has. Why did they move? A recording
+# The rings mark the spikes that only one of the two has: a blue mark in a ring is a
+# spike of the network, a red one a spike of the program. Why did they move? A recording
 # has the membrane *after* the reset. What decides is the membrane before it: decay what
 # was left one step earlier, and add the input.
 
@@ -217,23 +224,24 @@ left_over = np.r_[0, v[:-1, image, neuron]]
 real = unit * (0.9 * left_over + float(current[image, neuron]))
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 5), sharex=True, layout="constrained")
-ring = {"color": plot.ACCENT, "markerfacecolor": "none"}
+ring = {"color": plot.INK, "markerfacecolor": "none"}  # colours as in the raster
 axes[0].plot(real, "o--", label="network", **ring)
-axes[0].plot(whole, ".-", color=plot.INK, label="program")
+axes[0].plot(whole, ".-", color=plot.ACCENT, label="program")
 axes[0].axhline(lif.threshold[neuron], color=plot.QUIET, linestyle=":", label="threshold")
 axes[0].set(ylabel="membrane before reset", title=f"image {image}, neuron {neuron}")
 axes[0].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 axes[1].plot(z[:, image, neuron], "o", markersize=9, **ring)
-axes[1].plot(fired[:, image, neuron], ".", color=plot.INK)
+axes[1].plot(fired[:, image, neuron], ".", color=plot.ACCENT)
 axes[1].set(xlabel="step", ylabel="spike", yticks=(0, 1))
 print(f"first difference at step {step}, the threshold is {lif.threshold[neuron]}")
 print(f"network {real[step]:.1f}, program {whole[step]}")
 
 # %% [markdown]
-# **What to see.** The two membranes lie on each other. At the printed step both are
-# within a few units of the threshold, and they are on different sides of it. Rounding
-# does not add noise to all spikes. It decides the few cases that were a matter of luck
-# anyway. From then on the two membranes differ, because one of them was reset.
+# **What to see.** Up to the printed step the two membranes lie on each other. There
+# both are within a few units of the threshold, and they are on different sides of it.
+# One is reset, the other is not, so they part. Where both spike in the same step, both
+# are reset, and they meet again. Rounding does not add noise to all spikes. It decides
+# the few cases that were a matter of luck anyway.
 
 # %% [markdown]
 # ## No overflow: proven
@@ -249,26 +257,29 @@ bounds = neuromorphic.prove(program)
 seen = {
     "lif1_synapses": n,
     "lif1": recording.variables["lif1.v"],
+    "readout_synapses": fired @ program["readout_synapses"].weights.T.astype(np.int64),
     "readout": recording.variables["readout.y"],
 }
-print(f"{'':<18}{'proven':>24}")
+print(f"{'':<18}{'proven':>24}{'times what is seen':>24}")
 for bound in bounds:
-    print(f"{bound.name:<18}{bound.low:>12,} .. {bound.high:<12,}")
+    print(f"{bound.name:<18}{bound.low:>12,} .. {bound.high:<12,}", end=" ")
+    values = seen[bound.name]
+    print(f"{(bound.high - bound.low) / (values.max() - values.min()):>12.1f}")
 print(f"{'32 bits':<18}{-(2**31):>12,} .. {2**31 - 1:<12,}")
 
 figure, ax = plt.subplots(figsize=(8, 2.2), layout="constrained")
 for row, bound in enumerate(bounds):
     ax.barh(row, bound.high - bound.low, left=bound.low, color="0.85")
-    if bound.name in seen:
-        low, high = seen[bound.name].min(), seen[bound.name].max()
-        ax.barh(row, high - low, left=low, height=0.4, color=plot.INK)
+    low, high = seen[bound.name].min(), seen[bound.name].max()
+    ax.barh(row, high - low, left=low, height=0.4, color=plot.INK)
 ax.set_xscale("symlog", linthresh=10)
 ax.set_yticks(range(len(bounds)), [bound.name for bound in bounds])
 ax.set(xlabel="value", title="proven for any input (grey), seen with test images (dark)")
 ax.invert_yaxis()
 
 # %% [markdown]
-# **What to see.** The grey bars are wider than the dark ones: a proof speaks about the
+# **What to see.** The grey bars are wider than the dark ones, by the factor in the last
+# printed column (the axis is logarithmic, so it looks less): a proof speaks about the
 # worst input, not about the usual one. All of them are far from the limits of 32 bits.
 
 # %% [markdown]
@@ -300,7 +311,8 @@ print(
 
 # %% [markdown]
 # One weight of thousands, and the comparison names the first step, the image and the
-# neuron. The labels may all be the same: a test of accuracy alone would not have seen it.
+# neuron. Of the labels hardly one changes: a test of accuracy alone would not have seen
+# the error.
 
 # %% [markdown]
 # ## What you know now
@@ -324,10 +336,11 @@ print("one step from 1000:", decay(1000, 4095), "and from -1000:", decay(-1000, 
 # %% [markdown]
 # <details><summary>Answer 1 in words</summary>
 #
-# The largest is 4095/4096, with a time constant of about 4,096 steps. 0.9999 rounds to
+# The largest is 4095/4096, with a time constant of 4,095 steps. 0.9999 rounds to
 # 4096/4096 = 1: no leak at all. A slow decay loses at least one unit in each step, as
-# rounding is toward zero. For small numbers that is more than the decay itself asks for.
-# This is why a long memory must be counted in small units: then its numbers are large.
+# rounding is toward zero. For small numbers that is more than the decay itself asks
+# for. This is why a long memory must be counted in small units: then its numbers are
+# large.
 #
 # </details>
 
@@ -349,9 +362,10 @@ for multiple in (16, 256, 1024):
 # <details><summary>Answer 2 in words</summary>
 #
 # Sixteen times coarser hardly matters. With multiples of 1024 the factor becomes 4096,
-# which is no leak at all, and still the accuracy is about the same. The inputs here are
-# constant and the read-out counts spikes, so it matters little when exactly they come. A
-# network that has to remember is less patient: see exercise 1.
+# which is no leak at all, and still the accuracy is the same but for one image of 360
+# (it even rises by that image, which is luck). The inputs here are constant and the
+# read-out counts spikes, so it matters little when exactly they come. A network that
+# has to remember over many steps, as in chapter 6, depends more on its decays.
 #
 # </details>
 

@@ -1,9 +1,11 @@
 # %% [markdown]
 # # 6. Sequences: state-space memory, fast weights, homeostasis
 #
-# Until now the input stood still. Speech, sensors and video do not: what matters is what
-# came *before*. A LIF neuron with `beta = 0.9` has forgotten nearly everything after 20
-# steps. This chapter adds three things that the network PNB-X of this package is made of:
+# Until now the input stood still. Speech, sensors and video do not: what matters is
+# what came *before*. A LIF neuron with `beta = 0.9` has forgotten nearly everything
+# after 20 steps. This chapter is about three things that PNB-X, the network that this
+# package is named after, is made of. Only the first is trained here; the other two are
+# shown on their own, where one sees best what they do:
 #
 # - a *state-space memory*, which remembers over many steps,
 # - *fast weights*, which remember what followed what,
@@ -70,9 +72,10 @@ axes[0].set_ylabel("input line")
 #
 # $$ s_t = \lambda\, s_{t-1} + (1 - \lambda)\, u_t. $$
 #
-# Here $u$ is a weighted sum of the input, and $\lambda$ differs from state to state. This
-# is a diagonal *state-space model* (SSM). Here are six such states, which hear one short
-# signal.
+# Here $u$ is a weighted sum of the input, and $\lambda$ differs from state to state.
+# This is a *state-space model* (SSM), and a *diagonal* one: each state hears only
+# itself and the input, not the other states. Here are six such states, which hear one
+# short signal.
 
 # %%
 torch.manual_seed(0)
@@ -101,23 +104,43 @@ ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 # is a clock made of leaks.
 #
 # PNB-X uses a *selective* one: $\lambda$ is no constant but depends on the input of the
-# step. So the network can decide what to hold and when to forget, and it learns that
-# decision.
+# step. The part that computes $\lambda$ is called a *gate*. So the network can decide
+# what to hold and when to forget, and it learns that decision.
 
 # %% [markdown]
 # ## Train with memory and without
 #
-# `PNBX` is the network: an encoder makes spikes, a *block* of neurons hears them and its
-# memories, and a read-out counts the spikes of the block. Each memory can be switched
-# off. Two networks learn the task, one with nothing but its LIF neurons and one with a
-# state-space memory. `quantize=True` means: learn with the numbers that the compiled
-# program will have. `model.adapt` lets homeostasis act; it comes below.
+# `PNBX` is the network:
+#
+#     input  -->  encoder  -->  block  -->  read-out  -->  logits
+#     8 lines     64 LIF        64 LIF      adds up        A or B first
+#                    |             ^        the spikes
+#                    +-> memory ---+
+#                        16 states
+#
+# The encoder is here a layer of neurons, which turns the input into spikes. The neurons
+# of the *block* hear the encoder and the memory. The read-out counts the spikes of the
+# block. There are four kinds of memory (`ssm`, `rnn`, `fast_weights`, `hippocampus`), and
+# each can be switched off. Four networks learn the task. Three have no memory but their
+# LIF neurons: with the default `beta = 0.5`, with 0.97 in the block and 0.9 in the
+# encoder, a long memory by chapter 1, and with the same and `reset="subtract"`. (The
+# betas of the block are where learning begins: it may change them.) The fourth has the
+# default `beta` and a state-space memory.
+#
+# The other arguments: `d_hidden` and `d_ssm` are the numbers of neurons and of states,
+# `tau_max` is the longest time constant at the start, `input_range="spikes"` says that
+# the input is 0 and 1, and `norm="affine"` is the BatchNorm of chapter 3.
+# `quantize=True` means: learn with the numbers that the compiled program will have.
+# `calibrate` looks at samples once and brings all currents to a good size before the
+# training (it wants the samples first, hence `transpose`). `keep_state=False` saves
+# memory: nobody asks for the state at the end. `model.adapt` lets homeostasis act; it
+# comes below.
 
 # %%
 NOTHING = {"ssm": "none", "rnn": "none", "fast_weights": "none", "hippocampus": "none"}
 
 
-def fit(num_epochs=8, **memory):
+def fit(num_epochs=8, **options):
     """Train a network on the task; return it and its test accuracy after each epoch."""
     torch.manual_seed(0)
     model = pnbx.PNBX(
@@ -130,7 +153,7 @@ def fit(num_epochs=8, **memory):
         norm="affine",
         tau_max=50.0,
         quantize=True,
-        **{**NOTHING, **memory},
+        **{**NOTHING, **options},
     )
     model.calibrate(x.transpose(0, 1))
     optimizer = torch.optim.Adam(model.parameters())
@@ -158,23 +181,41 @@ def accuracy(model, x, labels):
     return (model(x).logits.argmax(dim=1) == labels).float().mean().item()
 
 
-_, without = fit()
-model, curve = fit(ssm="selective")
+LONG = {"beta": 0.97, "beta_encoder": 0.9}
+trained = {
+    "LIF, beta 0.5": fit(),
+    "LIF, beta 0.97, reset to zero": fit(**LONG),
+    "LIF, beta 0.97, subtract": fit(**LONG, reset="subtract"),
+    "state-space memory": fit(ssm="selective"),
+}
+model, _ = trained["state-space memory"]
 
-figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
-epochs = range(1, len(curve) + 1)
-ax.plot(epochs, curve, "o-", color=plot.INK, label="with state-space memory")
-ax.plot(epochs, without, "s--", color=plot.ACCENT, label="LIF neurons only")
+figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
+colors = (plot.ACCENT, plot.ACCENT, plot.INK, plot.INK)
+reached = []
+for (name, (_, curve)), color, style in zip(
+    trained.items(), colors, ("s:", "o--", "s--", "o-"), strict=True
+):
+    ax.plot(range(1, len(curve) + 1), curve, style, color=color, label=name)
+    print(f"{name:<30} {curve[-1]:.1%}")
+    reached.append(curve[-1])
 ax.axhline(0.5, color=plot.QUIET, linestyle=":", label="guessing")
 ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0.4, 1.02))
-ax.legend(frameon=False)
-print(f"without memory {without[-1]:.1%}, with memory {curve[-1]:.1%}")
-assert without[-1] < 0.65 < 0.9 < curve[-1]
+ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+assert reached[0] < 0.65 < 0.85 < reached[2]
+assert reached[3] > 0.95
 
 # %% [markdown]
-# **What to see.** The network without memory guesses from the first epoch to the last. It
-# is not too small, it lacks the past: when the second signal comes, nothing of the first
-# is left. The other one learns the order.
+# **What to see.** With `beta = 0.5` the network guesses from the first epoch to the
+# last. It is not too small, it lacks the past: when the second signal comes, nothing of
+# the first is left. A long leak alone helps little, because every spike sets the
+# membrane to zero and wipes out what it remembered. With a long leak *and* a reset that
+# subtracts, LIF neurons do learn the order, to about 95 %. So they are no worse in
+# principle, but you have to know which `beta` and which reset the task needs. The
+# state-space memory was only told that its longest time constant is about the length of
+# a sample (`tau_max`): it brings many time constants at once, which no spike resets,
+# and it also gets the last per cent. (With other seeds the LIF neurons with the long
+# leak and subtraction reached 95 to 98.5 %, the state-space memory 99.8 to 100 %.)
 
 # %% [markdown]
 # ## Look inside
@@ -190,6 +231,9 @@ with torch.no_grad():
         _, state = model.blocks[0].ssm.step(step, state)
         rows.append(state.s)
     states = torch.stack(rows)  # [T, 2, 16]
+pause = states[10:20]  # in both samples the first signal has gone, the second is to come
+apart = (pause[:, 0] - pause[:, 1]).abs().mean(dim=0)
+print("the two states that differ most:", apart.topk(2).indices.tolist())
 figure, axes = plt.subplots(2, 2, figsize=(9, 5), sharex=True, layout="constrained")
 limit = states.abs().max()
 colors = {"cmap": "PuOr", "vmin": -limit, "vmax": limit, "aspect": "auto"}
@@ -204,10 +248,10 @@ axes[1, 0].set_ylabel("neuron")
 figure.colorbar(drawn, ax=axes[0], label="value of the state")
 
 # %% [markdown]
-# **What to see.** Upper row: the first signal switches some states on or off, other ones
-# for A than for B, and they stay so through the pause. That is the memory. Lower row: the
-# neurons hear these states, so during the pause other neurons fire on the left than on
-# the right.
+# **What to see.** Upper row: the first signal switches some states on or off, other
+# ones for A than for B, and they stay so through the pause. (The two whose numbers are
+# printed show it best.) That is the memory. Lower row: the neurons hear these states,
+# so during the pause other neurons fire on the left than on the right.
 
 # %% [markdown]
 # ## Compile it, and let it run
@@ -238,15 +282,17 @@ for sample, style in zip(shown, ("-", "--"), strict=True):
     name = ("A, then B", "B, then A")[int(labels_test[sample])]
     ax.plot(np.diff(sums, axis=1)[:, 0] / 1e6, style, color=plot.INK, label=name)
 ax.axhline(0, color=plot.QUIET, linewidth=0.8)
-ax.set(xlabel="step", ylabel="for B first, minus\nfor A first (millions)")
+ax.set(xlabel="step", ylabel="votes (millions):\nup B first, down A first")
 ax.legend(frameon=False)
 print(f"state: {network.state_bytes:,} bytes, before the first step and after the last")
 
 # %% [markdown]
-# **What to see.** The curves part at the *first* signal. From then on the network votes,
-# step by step, for the signal that it remembers, and the sign at the end is the answer.
-# Nobody told it to do so: the training found this way of solving the task. Nothing had to
-# be stored but the state, whose size is printed.
+# **What to see.** The curves part at the *first* signal. From then on the network
+# votes, step by step, for the signal that it remembers, and the answer is whether the
+# curve ends above or below zero. From the second signal on the curves become flat: it
+# hardly votes any more, and what was voted stays. Nobody told it to do so: the training
+# found this way of solving the task. Nothing had to be stored but the state, whose size
+# is printed.
 
 # %% [markdown]
 # ## Fast weights: what followed what
@@ -256,8 +302,9 @@ print(f"state: {network.state_bytes:,} bytes, before the first step and after th
 # In every step the present pattern $k_t$ is tied to the one before it, and everything
 # fades a little:
 #
-# $$ F_t = \lambda F_{t-1} + \eta\, k_t k_{t-1}^\top. $$
+# $$ F_t = \delta F_{t-1} + \eta\, k_t k_{t-1}^\top. $$
 #
+# Here $\delta$, a little below 1, is the *fading* and $\eta$ the *strength* of writing.
 # Later, $F k$ gives back what followed the pattern $k$ the last time. Below, six random
 # patterns are shown in a row, once. Then each is shown again, alone, and we ask the
 # matrix.
@@ -267,9 +314,9 @@ generator = torch.Generator().manual_seed(0)
 patterns = (
     torch.randint(0, 2, (6, 1, 64), generator=generator) * 2.0 - 1
 )  # six, of -1 and 1
-decay, rate = 1 - 2**-5, 2**-4
+fading, strength = 1 - 2**-5, 2**-4
 empty = torch.zeros(1, 64, 64), torch.zeros(1, 64)
-_, F, _ = hebbian_read(patterns, decay, rate, *empty)  # shown once, in a row
+_, F, _ = hebbian_read(patterns, fading, strength, *empty)  # shown once, in a row
 
 recalled = (F[0] @ patterns[:, 0].T).T  # what each pattern recalls, [6, 64]
 likeness = cosine_similarity(
@@ -286,19 +333,21 @@ for name, row in zip(names[:-1], likeness, strict=False):
     print(f"{name} recalls {names[int(row.argmax())]}")
 
 # %% [markdown]
-# **What to see.** The dark squares are one place right of the diagonal: A recalls B, B
-# recalls C, and so on, after one showing. F was the last and recalls nothing clear. No
-# gradient was used. In PNB-X the patterns are not given: a ternary matrix, trained as
-# usual, makes them from the spikes.
+# **What to see.** The *cosine similarity* of two patterns is 1 where they are the same
+# and about 0 where they have nothing in common. The dark squares are one place right of
+# the diagonal: A recalls B, B recalls C, and so on, after one showing. F was the last
+# and recalls nothing clear. No gradient was used. In PNB-X the patterns are not given:
+# a ternary matrix, trained as usual, makes them from the spikes.
 
 # %% [markdown]
 # ## Homeostasis
 #
-# In a brain, *glia* cells look after the neurons. In this package `Glia` watch the firing
-# rate of small groups of neurons, the *domains*, and move their thresholds: too active,
-# threshold up; too quiet, threshold down. It is the controller of a heating, with a
-# target of 18.8 % instead of 20 degrees. A controller that corrects by the error, by its
-# sum and by its change is called *PID*.
+# In a brain, *glia* cells look after the neurons. In this package `Glia` watch the
+# firing rate of small groups of neurons, the *domains*, and move their thresholds: too
+# active, threshold up; too quiet, threshold down. It is the controller of a heating,
+# with a target of 18.8 % (the default of this package) instead of 20 degrees. Like many
+# heatings it corrects by the error, by the sum of past errors and by the change of the
+# error; that is called a *PID* controller.
 #
 # 64 neurons in four domains hear noise, two domains too little and two too much. At
 # update 30 every other neuron of the lower half loses its input, a *lesion*.
@@ -312,7 +361,9 @@ noise = pnbx.OUNoise(sigma=2.0, tau_steps=3.0)  # noise that remembers for three
 mean = torch.tensor([0.8, 6.0, 0.8, 6.0]).repeat_interleave(16)  # [64]
 lost = (torch.arange(64) < 32) & (torch.arange(64) % 2 == 1)
 shape = torch.empty(25, 16, 64)  # steps, samples, neurons
-at_rest = torch.full((4,), glia.target)  # the loop of an encoder, which is not there
+at_rest = torch.full(
+    (4,), glia.target
+)  # glia watch an encoder too; here is none: say it is right
 state, noise_state, rates, thresholds, pieces = None, None, [], [], []
 for update in range(num_updates):
     random, noise_state = noise(shape, noise_state, generator=generator)
@@ -346,28 +397,31 @@ moments = {
     "just after": lesion_at,
     "at the end": num_updates - 1,
 }
+print(f"{'':<12}" + "".join(f"{name:>18}" for name in looks))
 for name, update in moments.items():
-    print(f"{name:<12}", "  ".join(f"{rate:6.1%}" for rate in rates[update]))
+    print(f"{name:<12}" + "".join(f"{rate:18.1%}" for rate in rates[update]))
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), sharey=True, layout="constrained")
 for ax, (name, update) in zip(axes, moments.items(), strict=True):
     plot.raster(pieces[update], ax=ax)
+    for neuron in lost.nonzero().flatten().tolist():
+        ax.axhspan(neuron - 0.5, neuron + 0.5, color=plot.ACCENT, alpha=0.15, linewidth=0)
     ax.set(title=f"{name}: {pieces[update].mean():.1%}", ylabel="")
 axes[0].set_ylabel("neuron")
 
 # %% [markdown]
-# **What to see.** All four domains begin somewhere and come to the target within some ten
-# updates. After the lesion the rate of the two damaged domains drops, and comes back. In
-# the rasters every other row of the lower half has become empty, and at the end the rows
-# between them are denser: the survivors have taken over. Nobody told the glia what had
-# happened.
+# **What to see.** All four domains begin somewhere and come to the target within some
+# ten updates. After the lesion the rate of the two damaged domains drops, and comes
+# back. In the rasters the neurons of the lesion are marked red. Their rows are empty
+# from the lesion on, and at the end the rows between them are denser: the survivors
+# have taken over. Nobody told the glia what had happened.
 
 # %% [markdown]
 # ## What you know now
 #
-# - A LIF neuron forgets within its time constant. States with many time constants
-#   remember, and a gate decides what.
+# - A LIF neuron forgets within its time constant, and a reset to zero makes it forget
+#   at once. States with many time constants remember, and a gate decides what.
 # - Fast weights recall after one showing. They are state, not parameters.
 # - Homeostasis holds rates from outside the gradient.
 #
@@ -391,25 +445,27 @@ for gap in (2, 5, 15, 30, 60, 120, 240, 480):
 # %% [markdown]
 # <details><summary>Answer 1 in words</summary>
 #
-# One might expect it to fail at long distances. But it votes for the first signal as long
-# as it remembers it, so a longer pause only means more votes. What is hard for it is a
-# *short* pause, which leaves it little time to vote. A network shows what it has learned
-# where you leave the range of its training.
+# One might expect it to fail at long distances. But it votes for the first signal as
+# long as it remembers it. It forgets slowly, so its votes become weaker, but votes that
+# were cast are not lost, and nothing votes against them before the second signal comes.
+# So a longer pause only means more votes. What is hard for it is a *short* pause, which
+# leaves it little time to vote. A network shows what it has learned where you leave the
+# range of its training.
 #
 # </details>
 
 # %% [markdown]
 # **Exercise 2.** A is followed by B, and later A is followed by C. What does A recall
 # with the Hebbian rule, and what with the delta rule, which writes only the *error* of
-# its prediction: $F_t = \lambda F_{t-1} + \eta\,(k_t - F_{t-1} k_{t-1})\, k_{t-1}^\top$?
-# (`delta_read`; use a rate of $2^{-6}$, so that 64 values of size 1 are learned in one
-# step.)
+# its prediction: $F_t = \delta F_{t-1} + \eta\,(k_t - F_{t-1} k_{t-1})\, k_{t-1}^\top$?
+# (`delta_read`; use a strength of $2^{-6}$, so that 64 values of size 1 are learned in
+# one step.)
 
 # %% tags=["hide-cell"]
 A, B, C, D = patterns[:4]
 sequence = torch.stack([A, B, D, A, C])
 for name, read in (("Hebbian", hebbian_read), ("delta", delta_read)):
-    _, F, _ = read(sequence, decay, 2**-6, *empty)
+    _, F, _ = read(sequence, fading, 2**-6, *empty)
     like_b, like_c = F[0] @ A[0] @ B[0] / 64, F[0] @ A[0] @ C[0] / 64
     print(f"{name:<8} A recalls B by {like_b:.2f} and C by {like_c:.2f}")
 

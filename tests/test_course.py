@@ -41,6 +41,22 @@ def test_it_begins_with_a_title_and_what_is_needed(script):
     assert "You need" in "".join(cell.source for cell in cells_of(script)[:2])
 
 
+def test_no_wrapped_line_becomes_a_list_or_a_heading(script):
+    """Markdown reads a line that begins with a number and a dot, or with one of #, -, + and *, as more than text."""
+    for cell in cells_of(script):
+        if cell.cell_type == "markdown":
+            text = re.sub(r"```.*?```|\$\$.*?\$\$", "", cell.source, flags=re.DOTALL)
+            for paragraph in re.split(r"\n\s*\n", text):
+                first, *others = paragraph.strip().split("\n")
+                found = [re.match(r"(\d+[.)]|[-+*])\s", line) for line in (first, *others)]
+                starts = [match[1] for match in found if match]
+                for line in others:
+                    assert not re.match(r"\s*(#+|>|=+$|-+$|[+*]\s)|\s+(\d+[.)]|-)\s", line), line
+                    assert found[0] or not re.match(r"\d+[.)]\s|-\s", line), line
+                if starts and starts[0] != "-":
+                    assert starts == [f"{number}." for number in range(1, len(starts) + 1)], paragraph
+
+
 def test_it_ends_with_three_exercises_and_folded_answers(script):
     """Task, code of the answer, the answer in words: three times, then the cell that saves figures."""
     cells = cells_of(script)
