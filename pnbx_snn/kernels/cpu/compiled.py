@@ -14,7 +14,10 @@ from typing import Any
 
 import numba
 import torch
-from numba.core import caching
+from numba.core import caching, codegen, ir, typed_passes, untyped_passes
+from numba.core.compiler import Compiler, CompilerBase
+from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.ir_utils import build_definitions
 from numba.core.registry import CPUDispatcher
 from torch import Tensor
 
@@ -57,7 +60,7 @@ class Shared:
 
     def __init__(self, function: Callable[..., None], tag: str = "") -> None:
         function = inspect.unwrap(function)
-        self._share = _compile(function, f"{function.__name__}{tag}", nogil=True)
+        self._share = _compile(function, f"{function.__name__}{tag}", _Compiler, nogil=True)
 
     def __call__(self, threads: int, *arguments: Any) -> None:
         """Run with this number of threads."""
@@ -77,12 +80,14 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
 
 
-def _compile(function: Callable[..., None], name: str, **options: bool) -> Callable[..., None]:
+def _compile(
+    function: Callable[..., None], name: str, compiler: Any = Compiler, **options: bool
+) -> Callable[..., None]:
     # A copy of its own: numba names the files of its cache by the qualified name, and neither the names nor the
     # keys in them say whether a kernel is parallel.
     named = types.FunctionType(function.__code__, function.__globals__, name, None, function.__closure__)
     named.__qualname__ = name
-    kernel: Any = _Dispatcher(named, {}, {"nopython": True, **_OPTIONS, **options})
+    kernel: Any = _Dispatcher(named, {}, {"nopython": True, **_OPTIONS, **options}, compiler)
     with contextlib.suppress(RuntimeError):  # nowhere to keep the cache: a read-only installation without a home
         kernel._cache = _Cache(named)
     return kernel  # type: ignore[no-any-return]
@@ -104,6 +109,101 @@ class _Dispatcher(_CPUDispatcher):  # type: ignore[misc]  # numba has no types
         finally:
             if collects:
                 gc.enable()
+
+
+_JITCodeLibrary: Any = codegen.JITCodeLibrary
+_CompilerBase: Any = CompilerBase
+
+
+class _Whole(_JITCodeLibrary):  # type: ignore[misc]
+    """The code of a kernel: optimised as a whole only; numba's quick pass before has to stay, or loops lose vectors."""
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
+
+class _Part(_Whole):
+    """The code of a function that kernels call, as written."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """Return no address: nothing but a kernel runs it."""
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """Return what is told of the function's objects of Python: it has none."""
+        return self
+
+    def set_env(self, name: str, env: Any) -> None:
+        """Do nothing."""
+
+
+_FixupArgs: Any = untyped_passes.FixupArgs
+_constant: Any = ir.Const
+_definitions: Any = build_definitions
+_registered: Any = register_pass(mutates_CFG=False, analysis_only=False)  # type: ignore[no-untyped-call,unused-ignore]
+
+
+@_registered
+class _Constants(_FixupArgs):  # type: ignore[misc]
+    """Arguments that are known numbers become constants of a function, whose branches then go before they are typed."""
+
+    _name = "constants"
+
+    def run_pass(self, state: Any) -> bool:
+        """Replace them where the function reads its arguments."""
+        for statement in state.func_ir.blocks[min(state.func_ir.blocks)].body:
+            if isinstance(statement, ir.Assign) and isinstance(statement.value, ir.Arg):
+                kind = state.args[statement.value.index]
+                if isinstance(kind, numba.types.Literal):
+                    statement.value = _constant(kind.literal_value, statement.loc)
+        state.func_ir._definitions = _definitions(state.func_ir.blocks)
+        return True
+
+
+_PASSES: Any = (
+    untyped_passes.TranslateByteCode,
+    untyped_passes.FixupArgs,
+    untyped_passes.IRProcessing,
+    _Constants,
+    untyped_passes.RewriteSemanticConstants,
+    untyped_passes.DeadBranchPrune,
+    untyped_passes.GenericRewrites,
+    untyped_passes.ReconstructSSA,
+    typed_passes.NopythonTypeInference,
+    typed_passes.PreLowerStripPhis,
+    typed_passes.IRLegalization,
+    typed_passes.NativeLowering,
+    typed_passes.NoPythonBackend,
+)
+
+
+class _Compiler(_CompilerBase):  # type: ignore[misc]
+    """numba's way from Python to LLVM without the passes that kernels have no use for."""
+
+    library: Any = _Whole
+
+    def define_pipelines(self) -> list[Any]:
+        """Return the passes."""
+        self.state.library = self.library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+        self.state.library.enable_object_caching()
+        manager: Any = PassManager("kernel")  # type: ignore[no-untyped-call,unused-ignore]
+        for one in _PASSES:
+            manager.add_pass(one, one.__name__)
+        manager.finalize()
+        return [manager]
+
+
+class _PartCompiler(_Compiler):
+    """The same for a function that kernels call."""
+
+    library = _Part
 
 
 _FunctionCache: Any = caching.FunctionCache
@@ -154,7 +254,8 @@ def num_threads() -> int:
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function into the kernels that call it."""
     # Without an entry from Python, which nobody takes.
-    return numba.njit(inspect.unwrap(function), forceinline=True, no_cpython_wrapper=True, **_OPTIONS)  # type: ignore[no-any-return,call-overload]
+    options = {"nopython": True, "forceinline": True, "no_cpython_wrapper": True, **_OPTIONS}
+    return CPUDispatcher(inspect.unwrap(function), {}, options, _PartCompiler)
 
 
 def array(tensor: Tensor) -> Any:
