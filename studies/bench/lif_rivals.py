@@ -126,7 +126,7 @@ def spyx(x: Tensor, grad: Tensor, weight: Tensor | None) -> Callable[[], Any]:
     def spikes_of(leaf: Any) -> Any:
         return over_time(leaf if weight is None else currents @ leaf.T)
 
-    @jax.jit
+    @jax.jit  # type: ignore[untyped-decorator]  # jax is not installed with the packages
     def both(leaf: Any) -> Any:
         spikes, back = jax.vjp(spikes_of, leaf)
         return spikes, back(upstream)
