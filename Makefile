@@ -5,6 +5,8 @@ MODERN := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(MODERN) 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# A path, not a finder: `python tests/SCRIPT.py` would else take tests/neuromorphic for the package of that name.
+EDITABLE := --config-settings editable_mode=compat
 # A folder with MNIST, spoken digits and the Loihi trace, for the tests that use real data; see docs/data.md.
 export PNBX_DATA ?= $(abspath ../shared/data)
 
@@ -30,7 +32,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer on PATH; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) $(MODERN) || { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), PNB-X needs 3.11 or newer"; exit 2; }
 	$(PYTHON) -m venv $(VENV) || { echo "error: could not make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(EDITABLE) -e '.[test,lint,docs]'
 	@# NeuroBench asks for torchaudio, which cannot be imported beside the CPU build of torch; what is used here needs none.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps neurobench
 	@touch $@
@@ -55,7 +57,7 @@ stream: install
 	PNBX_LONG=1 $(BIN)/python -m pytest -q -rP tests/neuromorphic/test_streaming.py
 
 bench: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(EDITABLE) -e '.[bench]'
 	@# SpikingJelly asks for torchvision and torchaudio, which nothing here uses.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps spikingjelly
 	$(BIN)/python -m studies.bench
