@@ -10,6 +10,7 @@ from pnbx_snn.networks.base import Network
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import Config
 from pnbx_snn.training.packed import load_packed, pack_run, sections
+from pnbx_snn.wording import counted
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 MAX_NAME = 96
@@ -94,7 +95,7 @@ model, config, measured = from_pretrained("this folder, or owner/name")
 
 ## Trained
 
-{counted(train.epochs, 'epoch')}, seed {train.seed}, on `{data.part}` of {data.name}; all else is in `config.json`.
+{epochs}, seed {train.seed}, on `{data.part}` of {data.name}; all else is in `config.json`.
 """
 
 
@@ -102,4 +103,11 @@ def _card(kind: str, config: Config, measured: dict[str, Any], size: int) -> str
     numbers = [f"| {name} | {value} |" for name, value in measured.items() if isinstance(value, int | float | str)]
     table = "\n".join(["| | |", "| --- | --- |", *numbers])
     results = table if numbers else "Nothing was measured when this was written."
-    return CARD_TEXT.format(kind=kind, data=config.data, train=config.train, size=size, results=results)
+    return CARD_TEXT.format(
+        epochs=counted(config.train.epochs, "epoch"),
+        kind=kind,
+        data=config.data,
+        train=config.train,
+        size=size,
+        results=results,
+    )

@@ -70,10 +70,10 @@ def train_and_stop(folder):
     """Train in float32 until two of four epochs are done."""
     epoch_of = Trainer.train_epoch
 
-    def stopping(self, epoch):
+    def stopping(self, epoch, **told):
         if epoch > STOPPED_AFTER:
             raise Stop
-        return epoch_of(self, epoch)
+        return epoch_of(self, epoch, **told)
 
     trainer.Trainer.train_epoch = stopping
     try:
