@@ -1,6 +1,7 @@
 """Every test runs with the tensor annotations of ``pnbx_snn`` checked, and may ask for Lava."""
 
 import os
+import sys
 
 # Small matrices: a second thread gains nothing, and on a busy machine the two wait for each other (tests of seconds
 # took minutes). Before anything imports torch.
@@ -25,6 +26,14 @@ def pytest_runtest_setup(item):
     executor = item.callspec.params.get("executor") if hasattr(item, "callspec") else None
     if executor in ("c", "qemu"):
         require(executor)
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    """Close what a test drew: matplotlib warns of more than 20 open figures, in whichever test comes next."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

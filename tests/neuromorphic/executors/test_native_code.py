@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from neuromorphic.cli import app
 from neuromorphic.errors import ExecutorError
-from neuromorphic.executors.native import TernaryMatrix, bits_of, object_code, rows
+from neuromorphic.executors.native import TernaryMatrix, bits_of, matrix, object_code, rows
 from neuromorphic.executors.native.entries import ENTRIES
 from programs import small_inputs, small_program
 
@@ -41,6 +41,7 @@ def cache(tmp_path, monkeypatch):
     """An empty cache, in a process that has loaded nothing."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(object_code, "_loaded", {})
+    matrix._compiled.cache_clear()
     return tmp_path / "neuromorphic"
 
 
