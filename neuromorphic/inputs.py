@@ -97,7 +97,7 @@ def prepared(inputs: Any, port: Input, num_steps: int) -> NDArray[np.int32]:
                 f"at most {MAX_HELD} are; hand them over as [T, B, {port.size}]"
             )
         array = np.broadcast_to(array, (num_steps, *array.shape))
-    return array.astype(np.int32)
+    return array.astype(np.int32, order="C")  # held inputs too: each step lies in one piece
 
 
 def _warn_of_clipping(array: NDArray[Any], port: Input) -> None:

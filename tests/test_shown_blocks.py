@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ NOT_RUN = {
 """Commands that are not run, by what they look like, and why."""
 FAST = {
     r"(pnbx-snn|studies\.rivals|pnbx_snn\.cli) train \S+": r"\g<0> --set train.epochs=1",
+    r"python examples/\d\d_\w+\.py": r"\g<0> --fast",
     r"studies/measurements\b.*": r"\g<0> --quick",
 }
 
@@ -44,7 +46,7 @@ def first_round(started, tmp_path_factory):
     for command in (
         "pnbx-snn train digits --set train.epochs=1 --out runs/digits",
         "neuromorphic compile runs/digits -o program.npz",
-        "neuromorphic inputs runs/digits --samples 0:3 -o inputs.npy",
+        "neuromorphic inputs runs/digits --samples 0:20 -o inputs.npy",
         "neuromorphic run program.npz inputs.npy -o recording.npz",
     ):
         run(started, command, folder)
@@ -99,8 +101,11 @@ def commands(line):
     """Yield the commands of a line, joined by ``&&`` or repeated by ``for NAME in ...; do ...; done``."""
     line = re.sub(r"\s+#.*", "", line)
     if loop := re.fullmatch(r"for (\w+) in ([^;]*); do (.*); done", line):
-        for value in loop[2].split():
-            yield from commands(loop[3].replace(f"${loop[1]}", value))
+        first, *others = loop[2].split()
+        yield from commands(loop[3].replace(f"${loop[1]}", first))
+        out = re.search(r"--out (\S+)", loop[3])[1]
+        for value in others:  # other seeds take as long
+            yield f"cp -r {out.replace(f'${loop[1]}', first)} {out.replace(f'${loop[1]}', value)}"
     else:
         yield from re.split(r"\s&&\s", line)
 
@@ -123,7 +128,8 @@ def run(started, line, folder, where="first round"):
             if process.is_alive():
                 process.kill()
         else:
-            environment = os.environ | environment
+            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # as after `. .venv/bin/activate`
+            environment = os.environ | {"PATH": path} | environment
             shell = ["bash", "-c", command]
             done = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             code, printed = done.returncode, done.stdout + done.stderr
