@@ -144,6 +144,7 @@ def test_pages_fit_the_screen(browser, device):
     for name in [*LOOKED_AT, *(set(written) - set(LOOKED_AT))]:
         wrong.clear()
         page.goto((SITE / f"{name}.html").as_uri())
+        page.evaluate(FONTS)
         inside = page.evaluate(WIDE)
         unseen = page.evaluate(
             "[...document.querySelectorAll('math')].filter(m => !m.getBoundingClientRect().width).length"
@@ -156,6 +157,8 @@ def test_pages_fit_the_screen(browser, device):
     assert found == {}
 
 
+FONTS = "() => { document.body.offsetHeight; return document.fonts.ready.then(() => true); }"
+"""Lay the page out, which begins to load its fonts, and wait for them: else the next page ends their loading."""
 WIDE = """() => {
     const boxes = [...document.querySelectorAll('html, body, .content, article')];
     const found = boxes.filter(e => e.scrollWidth > e.clientWidth + 10);  // the theme itself exceeds by 8
