@@ -2,8 +2,8 @@
 
 numba itself would optimise every function of a kernel by itself, then together with each of its callers in turn, and
 load for each compilation what arrays, strings and dictionaries need. Kernels take and return numbers only. So they have
-a target of their own, where a function that another one calls stays as it was written until the whole is together: a
-quarter of the time, and the code runs without numba.
+a target of their own, where a function that another one calls stays as it was written until the whole is together,
+and the code runs without numba.
 """
 
 from __future__ import annotations

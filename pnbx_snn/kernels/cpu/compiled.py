@@ -98,7 +98,7 @@ _CPUDispatcher: Any = CPUDispatcher
 
 
 class _Dispatcher(_CPUDispatcher):  # type: ignore[misc]  # numba has no types
-    """numba's, without Python's search for garbage while it compiles: a sixth of the time went into that."""
+    """numba's, without Python's search for garbage while it compiles."""
 
     def compile(self, sig: Any) -> Any:
         """Compile for a signature, or load it."""
