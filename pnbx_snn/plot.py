@@ -5,48 +5,5 @@ NumPy arrays, mappings of layers and recordings of ``neuromorphic``. matplotlib 
 drawn.
 """
 
-from pnbx_plot import (
-    ACCENT,
-    COLORS,
-    INK,
-    LINES,
-    MARKERS,
-    QUIET,
-    Events,
-    MissingPackageError,
-    PlotError,
-    animate,
-    html_raster,
-    membrane,
-    raster,
-    raster_layers,
-    save,
-    style,
-    training,
-    weights,
-    without_display,
-    write_raster,
-)
-
-__all__ = [
-    "ACCENT",
-    "COLORS",
-    "INK",
-    "LINES",
-    "MARKERS",
-    "QUIET",
-    "Events",
-    "MissingPackageError",
-    "PlotError",
-    "animate",
-    "html_raster",
-    "membrane",
-    "raster",
-    "raster_layers",
-    "save",
-    "style",
-    "training",
-    "weights",
-    "without_display",
-    "write_raster",
-]
+from pnbx_plot import *  # noqa: F403 (what it exports, and nothing else, is this room)
+from pnbx_plot import __all__ as __all__
