@@ -13,7 +13,7 @@ import typer
 import pnbx_snn
 from pnbx_snn.console import fail, listening, say
 from pnbx_snn.errors import ConfigError, PnbxError
-from pnbx_snn.training.run_files import check_run
+from pnbx_snn.training.run_files import METRICS_NAME, check_run
 
 if TYPE_CHECKING:
     from pnbx_snn.data.split import Part as SplitPart
@@ -71,6 +71,11 @@ def _options(
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the versions and leave.")
     ] = False,
 ) -> None: ...
+
+
+def training_folder(text: str) -> Any:
+    """Return an argument that names the folder of a training, also of one that is still running."""
+    return typer.Argument(help=text, metavar="RUN", callback=lambda path: check_run(path, needs=METRICS_NAME))
 
 
 def ends_in(*endings: str) -> Callable[[Path], Path]:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from pnbx_snn import console
-from pnbx_snn.cli.app import DataFolder, Part, Picture, RasterFile, Run, app, load_with_data
+from pnbx_snn.cli.app import DataFolder, Part, Picture, RasterFile, Run, app, load_with_data, training_folder
 from pnbx_snn.console import fail, say
-from pnbx_snn.training.run_files import METRICS_NAME, check_run
+from pnbx_snn.training.run_files import METRICS_NAME
 
 
 @app.command()
@@ -44,14 +44,7 @@ def raster(
 
 @app.command()
 def training(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder written by `pnbx-snn train`.",
-            metavar="RUN",
-            callback=lambda path: check_run(path, needs=METRICS_NAME),
-        ),
-    ],
+    run: Annotated[Path, training_folder("A folder written by `pnbx-snn train`.")],
     picture: Picture,
 ) -> None:
     """Draw accuracy, firing rate and loss over the epochs of a training, also of one that is still running.

@@ -17,12 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pnbx_snn import console
-from pnbx_snn.cli.app import DataFolder, app, data_section, ends_in, load
+from pnbx_snn.cli.app import DataFolder, app, data_section, ends_in, load, training_folder
 from pnbx_snn.cli.progress import metrics_line
 from pnbx_snn.console import fail, out, say
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.files.atomic_write import is_locked, write_atomically
-from pnbx_snn.training.run_files import CHECKPOINT_NAME, METRICS_NAME, check_run
+from pnbx_snn.training.run_files import CHECKPOINT_NAME, METRICS_NAME
 from pnbx_snn.training.run_log import read_metrics
 from pnbx_snn.wording import counted
 
@@ -57,14 +57,7 @@ class _Seen(NamedTuple):
 
 @app.command()
 def watch(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder in which `pnbx-snn train` works or has worked.",
-            metavar="RUN",
-            callback=lambda path: check_run(path, needs=METRICS_NAME),
-        ),
-    ],
+    run: Annotated[Path, training_folder("A folder in which `pnbx-snn train` works or has worked.")],
     page: Annotated[
         Path | None,
         typer.Option(
