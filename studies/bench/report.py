@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from studies.bench import figures
-from studies.bench.timing import Row, Timing, readable
+from studies.bench.timing import Limit, Row, Timing, readable
 
 
 def rows_of(results: dict[str, Any]) -> list[Row]:
     """Return the rows of a results.json."""
     return [
-        Row(**{**row, "ours": tuple(row["ours"]), "bounds": tuple(row["bounds"]), "times": times})
+        Row(
+            **{
+                **row,
+                "ours": tuple(row["ours"]),
+                "bounds": tuple(row["bounds"]),
+                "times": {name: Timing(**timing) for name, timing in row["times"].items()},
+                "limit": Limit(**row["limit"]) if row.get("limit") else None,
+            }
+        )
         for row in results["rows"]
-        for times in ({name: Timing(**timing) for name, timing in row["times"].items()},)
     ]
 
 

@@ -30,12 +30,23 @@ class Timing:
     samples: int
 
 
+@dataclass(frozen=True)
+class Limit:
+    """The least seconds that a piece of work can take on this machine, from what was measured in the same run.
+
+    ``binds`` says what sets it: ``"82 MB at 25.1 GB/s, memory"``.
+    """
+
+    seconds: float
+    binds: str
+
+
 @dataclass
 class Row:
     """One line of a table: a piece of work, the time each rival takes, and what was compared before timing.
 
     ``ours`` names the entries that are this project's, the first of them the one that counts; ``bounds`` those that do
-    only a part of the work, for comparison.
+    only a part of the work, for comparison. ``limit`` is the machine's.
     """
 
     table: str
@@ -45,6 +56,13 @@ class Row:
     checks: list[str] = field(default_factory=list)
     bounds: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    limit: Limit | None = None
+
+    @property
+    def share(self) -> float:
+        """What part of the machine's limit is reached: the limit's time as a part of ours."""
+        assert self.limit is not None
+        return self.limit.seconds / self.times[self.ours[0]].median_s
 
     @property
     def best_rival(self) -> str:
