@@ -76,7 +76,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     results["first_call"] = first_call.measure()
     say("curves")
     results["curves"] = curves.measure(seconds, quick=quick)
-    results["limits"] = limits.measure(quick=quick)
+    results["limits"] = limits.measure(sorted({1, options.threads}), quick=quick)
     return results, rows
 
 

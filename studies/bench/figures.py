@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 
 from pnbx_plot import style
+from studies.bench import roofline
 from studies.bench.timing import Row, readable
 
 mpl.use("Agg")
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 RIVALS = {"ONNX Runtime": "s", "OpenVINO": "^", "torch": "D", "snnTorch": "o", "SpikingJelly": "v", "Norse": "P"}
 """A marker for each library; a rival's name begins with one of these or contains it."""
-BITS = {"fp32": ("s", 4.0), "bf16": ("^", 2.0), "int8": ("v", 1.0)}
-"""A marker and the bytes of a weight."""
 
 
 def _library(name: str) -> str:
@@ -38,7 +37,7 @@ def _library(name: str) -> str:
 @style.use()
 def ratios(rows: list[Row], table: str, path: Path) -> Axes:
     """Draw how many times as long as PNB-X each rival takes: a line of dots for each piece of work, ours at 1."""
-    shown = [row for row in rows if row.table == table][::-1]
+    shown = rows[::-1]
     figure, axis = plt.subplots(figsize=(8.6, 1.5 + 0.52 * len(shown)))
     labels, libraries = [], set()
     for place, row in enumerate(shown):
@@ -122,50 +121,17 @@ def _sizes(axis: Axes, sizes: list[int] | tuple[int, ...]) -> None:
     axis.minorticks_off()
 
 
-@style.use()
-def roofline(rows: list[Row], limits: dict[str, float], path: Path) -> None:
-    """Draw the products against what the machine can multiply and move: weights of 32, 16, 8 and 2 bits."""
-    figure, axis = plt.subplots(figsize=(8.6, 5))
-    intensity = [0.1, 1, 10, 100, 1000, 10_000]
-    peak = limits["fp32 multiply-adds"]
-    roofs = ((name, bandwidth) for name, bandwidth in limits.items() if name != "fp32 multiply-adds")
-    for (name, bandwidth), line in zip(roofs, ("-", "--", ":"), strict=False):
-        roof = [min(peak, bandwidth * i) / 1e9 for i in intensity]
-        axis.plot(intensity, roof, color=style.QUIET, lw=1, ls=line, label=f"{name}, {bandwidth / 1e9:.0f} GB/s")
-    axis.text(400, peak * 1.08 / 1e9, "fp32 multiply-adds", fontsize=8)
-    for row in (row for row in rows if row.table == "deployment" and "ternary x" in row.work):
-        numbers = [int(word.rstrip(",")) for word in row.work.split() if word.rstrip(",").isdigit()]
-        inputs, outputs, batch = numbers[0], numbers[1], numbers[-1]
-        for name, timing in row.times.items():
-            marker, weight_bytes = BITS.get(name.split()[-1], ("o", 0.25))
-            y = inputs * outputs * batch / timing.median_s / 1e9
-            ours = name in row.ours
-            axis.plot(batch / weight_bytes, y, marker, color=style.ACCENT if ours else style.INK, ms=7 if ours else 5)
-            if ours:
-                below = -10 if inputs == 784 else 4  # its point lies just under that of 2048 inputs
-                at = {"xytext": (5, below)} if batch == 1 else {"xytext": (-5, 6), "ha": "right"}
-                axis.annotate(row.work, (batch / weight_bytes, y), fontsize=8, textcoords="offset points", **at)
-    for name, marker, color in (
-        ("PNB-X, 2 bits", "o", style.ACCENT),
-        *((f"rivals, {name}", marker, style.INK) for name, (marker, _) in BITS.items()),
-    ):
-        axis.plot([], [], marker, color=color, label=name)
-    axis.legend(loc="lower right")
-    axis.set(xscale="log", yscale="log", xlabel="multiply-adds for each byte of weights", xlim=(0.1, 10_000))
-    axis.set_ylabel("10^9 dense multiply-adds a second")
-    axis.set_title("Counting ternary weights is faster than the processor can multiply in fp32")
-    figure.savefig(path)
-    plt.close(figure)
-
-
 def write(results: dict[str, Any], rows: list[Row], folder: Path) -> None:
     """Draw all figures of these results."""
-    for table in ("training", "deployment"):
-        ratios(rows, table, folder / f"{table}.png")
+    for table in ("training", "recurrences", "deployment"):
+        compared = [row for row in rows if row.table == table and row.best_rival]
+        if compared:
+            ratios(compared, table, folder / f"{table}.png")
+    roofline.shares(rows, folder / "shares.png")
     if "curves" in results:
         curves(results["curves"], folder / "curves.png")
     if "limits" in results:
-        roofline(rows, results["limits"], folder / "roofline.png")
+        roofline.rooflines(rows, results["limits"], folder / "roofline.png")
 
 
 def main() -> None:

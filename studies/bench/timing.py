@@ -34,11 +34,17 @@ class Timing:
 class Limit:
     """The least seconds that a piece of work can take on this machine, from what was measured in the same run.
 
-    ``binds`` says what sets it: ``"82 MB at 25.1 GB/s, memory"``.
+    ``binds`` says what sets it: ``"82 MB at 25.1 GB/s, memory"``. The rest is what a roofline needs: the bytes that
+    must move and the level they lie in, and the instructions, with the name of those that take longest.
     """
 
     seconds: float
     binds: str
+    threads: int = 1
+    bytes: float = 0.0
+    level: str = ""
+    instructions: float = 0.0
+    instruction: str = ""
 
 
 @dataclass
@@ -66,9 +72,9 @@ class Row:
 
     @property
     def best_rival(self) -> str:
-        """Fastest entry that is not ours and does the whole work."""
+        """Fastest entry that is not ours and does the whole work; empty where there is none."""
         rivals = [name for name in self.times if name not in self.ours + self.bounds]
-        return min(rivals, key=lambda n: self.times[n].median_s)
+        return min(rivals, key=lambda n: self.times[n].median_s, default="")
 
     @property
     def speedup(self) -> float:

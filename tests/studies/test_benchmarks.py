@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from studies.bench import figures
+from studies.bench import figures, limits, roofline
 from studies.bench.report import markdown, rows_of
-from studies.bench.timing import Row, Timing, interleave, readable
+from studies.bench.timing import Limit, Row, Timing, interleave, readable
 
 FOLDER = Path(__file__).parents[2] / "docs" / "performance"
 
@@ -51,6 +51,43 @@ def test_times_have_units(seconds, text):
     assert readable(seconds) == text
 
 
+def test_a_share_is_of_the_limit():
+    row = Row("training", "work", ("ours",), limit=Limit(0.5, "bytes"))
+    row.times = {"ours": Timing(2.0, 2.0, 2.0, 9)}
+    assert row.share == 0.25
+    assert row.best_rival == ""
+
+
+def test_the_least_time_is_that_of_what_takes_longest(monkeypatch):
+    monkeypatch.setattr(limits, "bandwidth", lambda kind, size, threads: {"read": 100.0, "copy": 50.0}[kind])
+    monkeypatch.setattr(limits, "rate", lambda name, threads: {"vpaddd": 8.0, "vpdpbusd": 4.0}.get(name, 0.0))
+    assert limits.least(copied=100, read=100).seconds == 3.0  # one path for both
+    assert limits.least(read=100, issued={"vpaddd": 4}).binds.endswith("L1")
+    found = limits.least(read=100, issued={"vpaddd": 16, "vpdpbusd": 8, "vpternlogq": 10**9})  # which it lacks
+    assert (found.seconds, found.binds) == (3.0, "24 vpaddd and vpdpbusd")  # the pipes are the same: 24 at 8 a second
+    assert (found.instructions, found.bytes, found.level) == (24, 100, "L1")
+    assert limits.least(issued={"vpdpbusd": 16, "vpaddd": 1}).seconds == 4.0
+    assert limits.least(issued={"vpternlogq": 1}) is None
+
+
+def test_the_machine_has_limits():
+    assert limits.bandwidth("read", limits.SIZES["L1"], 1) > limits.bandwidth("read", 64 << 20, 1) > 1e8
+    assert limits.bandwidth("copy", limits.SIZES["L2"], 2) > 1e8
+    rates = {name: limits.rate(name, 1) for name in limits.INSTRUCTIONS}
+    there = {name for name, (_, feature) in limits.INSTRUCTIONS.items() if feature in limits.features()}
+    assert {name for name, rate in rates.items() if rate > 1e7} == there
+
+
+def test_shares_and_roofs_are_drawn(tmp_path):
+    speeds = {f"{level}, {kind}, 1": 10.0**9 for level in limits.SIZES for kind in ("read", "copy")}
+    rows = []
+    for i, limit in enumerate((Limit(1.0, "bytes", 1, 1e6, "L2"), Limit(0.5, "bits", 1, 1e6, "L2", 1e5, "vpaddd"))):
+        rows.append(Row("training", f"work {i}", ("ours",), {"ours": Timing(2.0, 2.0, 2.0, 9)}, limit=limit))
+    roofline.shares(rows, tmp_path / "shares.png")
+    roofline.rooflines(rows, {"bandwidth": speeds, "rate": {"vpaddd, 1": 1e9}}, tmp_path / "roofline.png")
+    assert min((tmp_path / name).stat().st_size for name in ("shares.png", "roofline.png")) > 5000
+
+
 def test_the_page_shows_what_was_measured():
     results = json.loads((FOLDER / "results.json").read_text())
     rows = rows_of(results)
@@ -63,7 +100,7 @@ def test_the_page_shows_what_was_measured():
 def test_figures_show_each_rival_beside_ours(tmp_path):
     results = json.loads((FOLDER / "results.json").read_text())
     rows = rows_of(results)
-    axes = figures.ratios(rows, "deployment", tmp_path / "ratios.png")
+    axes = figures.ratios([row for row in rows if row.table == "deployment"], "deployment", tmp_path / "ratios.png")
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_yticklabels()][-1].startswith(
         "2048 x 2048 ternary x spikes, batch 1\n4.57 us"
