@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
+from neuromorphic.executors.native.alignment import aligned_zeros
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
 from neuromorphic.executors.native.sizes import LARGEST_GRADED, PIXELS_AT_ONCE, SPARE_WORDS, SUMS_SIZE, list_size
 from neuromorphic.integers.numbers import INT32_MAX
@@ -48,7 +49,7 @@ class Arena:
 
     def build(self) -> NDArray[Any]:
         """Return the whole; each part goes as soon as it is copied."""
-        whole = np.zeros(max(self.size, rows.INTS_AT_ONCE), dtype=self.dtype)
+        whole = aligned_zeros((max(self.size, rows.INTS_AT_ONCE),), self.dtype)
         while self.parts:
             where, part = self.parts.pop()
             whole[where : where + part.size] = part

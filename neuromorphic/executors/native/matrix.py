@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import InputError
+from neuromorphic.executors.native.alignment import aligned, aligned_zeros
 from neuromorphic.executors.native.bit_planes import OUTPUTS_A_GROUP, columns_for_events, fields_for_values
 from neuromorphic.executors.native.object_code import address_of, function_at, place_of
 from neuromorphic.executors.native.sizes import SPARE_WORDS, list_size
@@ -55,8 +56,8 @@ class TernaryMatrix:
         if reads not in READS:
             raise InputError(f"reads must be one of {', '.join(READS)}, got {reads!r}")
         self.size, self.num_inputs = array.shape
-        self._columns = None if reads == "values" else columns_for_events(array).reshape(-1)
-        self._fields = None if reads == "spikes" else fields_for_values(array).reshape(-1)
+        self._columns = None if reads == "values" else aligned(columns_for_events(array).reshape(-1))
+        self._fields = None if reads == "spikes" else aligned(fields_for_values(array).reshape(-1))
         self._totals = array.sum(axis=1, dtype=np.int32)
         self._stride = list_size(self.num_inputs)
         self._scratch = threading.local()
@@ -69,7 +70,7 @@ class TernaryMatrix:
         scratch, rows = self._scratch, max(batch, 1)
         if getattr(scratch, "rows", 0) < rows:
             scratch.lists = np.zeros(rows * self._stride, dtype=np.int32)
-            scratch.spare = np.zeros(max(SPARE_WORDS, -(-self.num_inputs // 16) * 8), dtype=np.uint64)
+            scratch.spare = aligned_zeros((max(SPARE_WORDS, -(-self.num_inputs // 16) * 8),), np.uint64)
             scratch.room = np.zeros(-(-self.size // OUTPUTS_A_GROUP) * OUTPUTS_A_GROUP, dtype=np.int32)
             spikes, values = (self._totals if x is None else x for x in (self._columns, self._fields))
             scratch.head = np.array(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from neuromorphic.bounds import ANY_STEPS, most_steps
 from neuromorphic.errors import ExecutorError, InputError
 from neuromorphic.executors.native import rows
+from neuromorphic.executors.native.alignment import aligned_zeros
 from neuromorphic.executors.native.layout import Held
 from neuromorphic.executors.native.object_code import addresses_of, function_at, place_of
 from neuromorphic.executors.native.operations import lay_out
@@ -91,8 +92,8 @@ class NativeNetwork:
         self._links = np.array([*layout.links, -1], dtype=np.int64)
         self._params, self._words, self._small = (x.build() for x in (layout.params, layout.words, layout.small))
         ints, bits, counts = (max(x.size, 1) for x in (layout.ints, layout.bits, layout.counts))
-        self._ints = np.zeros((batch, ints), dtype=np.int32)
-        self._bits = np.zeros((batch, bits), dtype=np.uint64)
+        self._ints = aligned_zeros((batch, ints), np.int32)
+        self._bits = aligned_zeros((batch, bits), np.uint64)
         self._counts = np.zeros((batch, counts), dtype=np.int64)
         self._lock, self.time = Lock(), 0
         self.reset()  # zeros that were never written are not in memory yet: it would grow later

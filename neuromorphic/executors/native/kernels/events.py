@@ -18,6 +18,7 @@ import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.instructions import count_block, spread_bits, store_counts
+from neuromorphic.executors.native.kernels.transposition import store_sixteen_planes
 from neuromorphic.executors.native.kernels.vectors import (
     count_ones,
     get_half_word,
@@ -32,7 +33,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     splat_words,
     store_words,
 )
-from neuromorphic.executors.native.processor import LANES
+from neuromorphic.executors.native.processor import HAS_GFNI, LANES
 from neuromorphic.executors.native.sizes import (
     CHUNK,
     COLUMN,
@@ -53,7 +54,7 @@ def _count_chunk(words, base, ints, start, stop, bits, planes, num_planes):  # t
     """Count the events ``start..stop`` of a list into the planes of one chunk."""
     zero = splat_words(0)
     held = (zero, zero, zero, zero, zero)
-    for p in range(5, num_planes):
+    for p in range(5, MAX_PLANES):
         store_words(bits, planes + p * LANES, zero)
     for place in range(start, stop, EVENTS_AT_ONCE):
         ones, twos, fours, eights, sixteens, carry = count_block(words + 8 * base, ints + 4 * place, held)
@@ -71,7 +72,10 @@ def _count_chunk(words, base, ints, start, stop, bits, planes, num_planes):  # t
 
 @kernel
 def _store_chunk(bits, planes, num_planes, out, start, valid, less):  # type: ignore[no-untyped-def]
-    """Turn planes into integers, 32 at once; the last ones of a row that ends between go one by one."""
+    """Turn planes into integers, 512 or 32 at once; the last ones of a row that ends between go one by one."""
+    if HAS_GFNI and valid == CHUNK:
+        store_sixteen_planes(bits + 8 * planes, out + 4 * start, less)
+        return
     for group in range(2 * LANES):
         if 32 * group >= valid:
             break

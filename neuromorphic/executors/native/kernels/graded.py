@@ -15,6 +15,7 @@ import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.instructions import add_bytes, count_signed_block, spread_bits, store_counts
+from neuromorphic.executors.native.kernels.transposition import add_eight_planes, store_sixteen_planes
 from neuromorphic.executors.native.kernels.vectors import (
     get_half_word,
     get_int,
@@ -27,7 +28,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     splat_words,
     store_words,
 )
-from neuromorphic.executors.native.processor import LANES
+from neuromorphic.executors.native.processor import HAS_GFNI, LANES
 from neuromorphic.executors.native.sizes import (
     CHUNK,
     COLUMN,
@@ -119,7 +120,7 @@ def ternary_graded(words, matrix, num_inputs, ints, lists, bits, planes, out, ta
         num_planes = _reach(num_planes, less, p + 5 if n else 0)
     for chunk in range((size + CHUNK - 1) // CHUNK):
         base = matrix + chunk * (num_inputs + 1) * COLUMN
-        for p in range(num_planes):
+        for p in range(max_of(16, (num_planes + 7) & -8)):  # so many are turned at once
             store_words(bits, planes + p * LANES, splat_words(0))
         done, reach = 0, 5
         for p in range(DIGITS):
@@ -129,6 +130,12 @@ def ternary_graded(words, matrix, num_inputs, ints, lists, bits, planes, out, ta
                 reach = _reach(reach, done, p + 5)
                 start = lists + get_int(ints, lists + DIGIT_STARTS + p)
                 _count_digits(words, base, ints, start, start + n, bits, planes + p * LANES, reach - p)
+        if HAS_GFNI and (chunk + 1) * CHUNK <= size:
+            first, where = bits + 8 * planes, out + 4 * (target + chunk * CHUNK)
+            store_sixteen_planes(first, where, less)
+            for byte in range(16, num_planes, 8):
+                add_eight_planes(first + 8 * LANES * byte, where, byte)
+            continue
         for group in range(min_of(2 * LANES, (size - chunk * CHUNK) // 32)):
             where = target + chunk * CHUNK + 32 * group
             for byte in range(0, num_planes, 8):

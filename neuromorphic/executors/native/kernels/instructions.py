@@ -24,6 +24,8 @@ from neuromorphic.executors.native.kernels.vectors import (
 from neuromorphic.executors.native.processor import HAS_AVX2, HAS_VNNI, LANES
 
 _PLANES = 5
+_WAITING = 32 if LANES == 8 else 4
+"""Bits of a plane that wait for an adder: as registers hold them, adders stand side by side instead of in a row."""
 _MANY = Vector(32, BYTES.lanes)
 
 
@@ -31,8 +33,10 @@ def _full_add(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
     """Add three bits in every place: carry and sum."""
     either = builder.xor(a, b)
     total = builder.xor(either, c)
-    if LANES == 8:  # AVX-512 has any function of three bits in one instruction, if nothing else reads its parts
-        return builder.or_(builder.and_(a, b), builder.and_(c, builder.or_(a, b))), total
+    if LANES == 8:  # AVX-512 has any function of three bits in one instruction; LLVM writes two for this one
+        kind = ir.FunctionType(WORDS.llvm, [WORDS.llvm] * 3 + [I32])
+        majority = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.pternlog.q.512")
+        return builder.call(majority, [a, b, c, ir.Constant(I32, 0xE8)]), total
     return builder.or_(builder.and_(a, b), builder.and_(c, either)), total
 
 
@@ -57,18 +61,29 @@ def _make_count_block(signed: bool) -> Any:
                     return builder.xor(first, mask), builder.xor(second, mask)
                 return first, second
 
-            def take(first: int, count: int, plane: int) -> Any:
-                """Add ``count`` events from ``first`` to the planes below; return the carry out of ``plane``."""
-                if count == 1:
-                    carry, state[0] = _full_add(builder, *column(first), state[0])
-                    return carry
-                half = count // 2
-                one, other = take(first, half, plane - 1), take(first + half, half, plane - 1)
-                carry, state[plane] = _full_add(builder, one, other, state[plane])
-                return carry
+            waiting: list[list[Any]] = [[] for _ in range(_PLANES + 1)]
 
-            carry = take(0, 1 << (_PLANES - 1), _PLANES - 1)
-            return context.make_tuple(builder, sig.return_type, [*state, carry])
+            def put(bit: Any, plane: int) -> None:
+                """Let a bit wait; of too many, add the oldest three."""
+                waiting[plane].append(bit)
+                if len(waiting[plane]) > _WAITING and plane < _PLANES:
+                    add(plane)
+
+            def add(plane: int) -> None:
+                three, waiting[plane] = waiting[plane][:3], waiting[plane][3:]
+                carry, total = _full_add(builder, *three)
+                waiting[plane].append(total)
+                put(carry, plane + 1)
+
+            for place in range(1 << (_PLANES - 1)):
+                for bit in column(place):
+                    put(bit, 0)
+            for plane in range(_PLANES):  # what was held comes last: the next block waits for these adders only
+                waiting[plane].append(state[plane])
+                while len(waiting[plane]) > 1:
+                    add(plane)
+            total = [bits[0] for bits in waiting]
+            return context.make_tuple(builder, sig.return_type, total)
 
         held_type = types.UniTuple(WORDS, _PLANES)
         return types.UniTuple(WORDS, _PLANES + 1)(types.int64, types.int64, held_type), build
