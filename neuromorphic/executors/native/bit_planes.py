@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.executors.native.processor import LANES
-from neuromorphic.executors.native.sizes import CHUNK, OUTPUTS_A_ROW
+from neuromorphic.executors.native.sizes import CHUNK, INPUTS_A_BLOCK, OUTPUTS_A_GROUP, OUTPUTS_A_ROW
 
-OUTPUTS_A_GROUP = 8  # of a product with values: the integers of a register
-INPUTS_A_WORD = 16  # of such a group: four fields in each of four bytes, for each output
 FEW_OUTPUTS = 32  # up to here rows of bits are shorter than a chunk of columns
 
 
@@ -43,21 +41,21 @@ def rows_for_few(weights: NDArray[np.int8]) -> NDArray[np.uint64]:
 
 
 def fields_for_values(weights: NDArray[np.int8]) -> NDArray[np.uint64]:
-    """Pack ternary weights ``[N, K]`` for :func:`ternary_values`: ``[N / 8, K / 16, 4]`` words of fields ``w + 1``.
+    """Pack ternary weights ``[N, K]`` for :func:`ternary_values`: ``[N / group, K / 16, group / 2]`` words of fields ``w + 1``.
 
-    Byte ``4 i + j`` of such 32 belongs to output ``i`` of the group; its field ``f`` to input ``4 f + j`` of the 16.
+    Byte ``4 i + j`` of a block belongs to output ``i`` of the group; its field ``f`` to input ``4 f + j`` of the 16.
     Inputs and outputs beyond the matrix have weights of 0, a field of 1.
     """
     outputs, inputs = weights.shape
-    groups, blocks = -(-outputs // OUTPUTS_A_GROUP), -(-inputs // INPUTS_A_WORD)
-    padded = np.zeros((groups * OUTPUTS_A_GROUP, blocks * INPUTS_A_WORD), dtype=np.int8)
+    groups, blocks = -(-outputs // OUTPUTS_A_GROUP), -(-inputs // INPUTS_A_BLOCK)
+    padded = np.zeros((groups * OUTPUTS_A_GROUP, blocks * INPUTS_A_BLOCK), dtype=np.int8)
     padded[:outputs, :inputs] = weights
     split = (padded + np.int8(1)).astype(np.uint8).reshape(groups, OUTPUTS_A_GROUP, blocks, 4, 4)
     packed = np.zeros((groups, OUTPUTS_A_GROUP, blocks, 4), dtype=np.uint8)
     for f in range(4):
         packed |= np.left_shift(split[:, :, :, f, :], np.uint8(2 * f))
     ordered = np.ascontiguousarray(packed.transpose(0, 2, 1, 3))  # [group, block, output, byte]
-    return ordered.reshape(groups, blocks, 32).view(np.uint64)
+    return ordered.reshape(groups, blocks, 4 * OUTPUTS_A_GROUP).view(np.uint64)
 
 
 def rows_for_images(weights: NDArray[np.int8], groups: int) -> NDArray[np.uint8]:

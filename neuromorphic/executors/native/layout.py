@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.alignment import aligned_zeros
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.sizes import LARGEST_GRADED, PIXELS_AT_ONCE, SPARE_WORDS, SUMS_SIZE, list_size
+from neuromorphic.executors.native.sizes import LARGEST_GRADED, PIXELS_AT_ONCE, SPARE_WORDS, SUMS_SIZE, digit_words, list_size
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
 from neuromorphic.program import Program
@@ -101,7 +101,7 @@ class Layout:
         # The scratch of a product: planes of counters, or four digits of every value it reads; of a convolution.
         widest = max((op.weights.shape[1] for op in program.of_type(Dense)), default=0)
         images = [scratch(op) for op in program.of_type(Conv) if self.by_rows(op)] or [(0, 0)]
-        words = max(SPARE_WORDS, 4 * (padded(widest, 16) // 8), *(words for _, words in images))
+        words = max(SPARE_WORDS, digit_words(widest), *(words for _, words in images))
         self.spare, self.spare_ints = self.bits.reserve(words), self.ints.reserve(max(ints for ints, _ in images))
 
     def event_range(self, name: str) -> tuple[int, int] | None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import InputError
 from neuromorphic.executors.native.alignment import aligned, aligned_zeros
-from neuromorphic.executors.native.bit_planes import OUTPUTS_A_GROUP, columns_for_events, fields_for_values
+from neuromorphic.executors.native.bit_planes import columns_for_events, fields_for_values
 from neuromorphic.executors.native.object_code import address_of, function_at, place_of
-from neuromorphic.executors.native.sizes import SPARE_WORDS, list_size
+from neuromorphic.executors.native.sizes import OUTPUTS_A_GROUP, SPARE_WORDS, digit_words, list_size
 
 _INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
 READS = ("spikes", "values", "both")
@@ -70,7 +70,7 @@ class TernaryMatrix:
         scratch, rows = self._scratch, max(batch, 1)
         if getattr(scratch, "rows", 0) < rows:
             scratch.lists = np.zeros(rows * self._stride, dtype=np.int32)
-            scratch.spare = aligned_zeros((max(SPARE_WORDS, -(-self.num_inputs // 16) * 8),), np.uint64)
+            scratch.spare = aligned_zeros((max(SPARE_WORDS, digit_words(self.num_inputs)),), np.uint64)
             scratch.room = np.zeros(-(-self.size // OUTPUTS_A_GROUP) * OUTPUTS_A_GROUP, dtype=np.int32)
             spikes, values = (self._totals if x is None else x for x in (self._columns, self._fields))
             scratch.head = np.array(

@@ -31,7 +31,7 @@ NAME: str = os.environ.get("NUMBA_CPU_NAME") or str(llvm.get_host_cpu_name())
 FEATURES: str = _features()
 _HAS = frozenset(FEATURES.split(","))
 HAS_AVX2 = "+avx2" in _HAS
-HAS_VNNI = {"+avx512vl", "+avx512vnni"} <= _HAS
+HAS_VNNI = {"+avx512bw", "+avx512vnni"} <= _HAS
 HAS_AVX512 = "+avx512bw" in _HAS
 HAS_GFNI = {"+avx512vbmi", "+gfni"} <= _HAS
 LANES = 8 if "+avx512f" in _HAS else 4

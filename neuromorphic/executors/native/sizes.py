@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuromorphic.executors.native.processor import LANES
+from neuromorphic.executors.native.processor import HAS_VNNI, LANES
 
 # A list of events in ints: how many stand in it (with the padding), whether it names the silent ones instead (those
 # are fewer at high rates), then the numbers.
@@ -19,6 +19,12 @@ SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 
 DIGITS, LARGEST_GRADED = 18, 1 << 15
 DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, DIGITS, 2 * DIGITS + 4
 
+# A product with values: the outputs of a group, integers of one register, and the inputs of a block, which fields of
+# two bits in four bytes of each output hold. Digits of inputs are padded to whole registers of bytes.
+OUTPUTS_A_GROUP = 16 if HAS_VNNI else 8
+INPUTS_A_BLOCK = 16
+DIGITS_PADDED_TO = 64
+
 FADED_AT_ONCE = 32  # values of a row of memory slots
 
 OUTPUTS_A_ROW = 64  # of a convolution by rows
@@ -32,3 +38,8 @@ SUM, LARGEST, WEIGHED = range(3)  # what an operation takes of a window
 def list_size(num_inputs: int) -> int:
     """Return the ints that a list of events takes: half the inputs at most stand in it, and its padding."""
     return LIST_START + num_inputs // 2 + 2 * EVENTS_AT_ONCE
+
+
+def digit_words(num_inputs: int) -> int:
+    """Return the words that four digits of every input take."""
+    return -(-num_inputs // DIGITS_PADDED_TO) * DIGITS_PADDED_TO // 2

@@ -21,7 +21,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     splat,
     types,
 )
-from neuromorphic.executors.native.processor import HAS_AVX2, HAS_VNNI, LANES
+from neuromorphic.executors.native.processor import HAS_AVX2, LANES
 
 _PLANES = 5
 _WAITING = 32 if LANES == 8 else 4
@@ -29,15 +29,14 @@ _WAITING = 32 if LANES == 8 else 4
 _MANY = Vector(32, BYTES.lanes)
 
 
-def _full_add(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
+def full_add(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
     """Add three bits in every place: carry and sum."""
+    if LANES == 8:  # AVX-512 has any function of three bits in one instruction; LLVM would take two for the carry
+        name = "avx512.pternlog.q.512"
+        carry, total = (_call(builder, name, WORDS, a, b, c, ir.Constant(I32, table)) for table in (0xE8, 0x96))
+        return carry, total
     either = builder.xor(a, b)
-    total = builder.xor(either, c)
-    if LANES == 8:  # AVX-512 has any function of three bits in one instruction; LLVM writes two for this one
-        kind = ir.FunctionType(WORDS.llvm, [WORDS.llvm] * 3 + [I32])
-        majority = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.pternlog.q.512")
-        return builder.call(majority, [a, b, c, ir.Constant(I32, 0xE8)]), total
-    return builder.or_(builder.and_(a, b), builder.and_(c, either)), total
+    return builder.or_(builder.and_(a, b), builder.and_(c, either)), builder.xor(either, c)
 
 
 def _make_count_block(signed: bool) -> Any:
@@ -71,7 +70,7 @@ def _make_count_block(signed: bool) -> Any:
 
             def add(plane: int) -> None:
                 three, waiting[plane] = waiting[plane][:3], waiting[plane][3:]
-                carry, total = _full_add(builder, *three)
+                carry, total = full_add(builder, *three)
                 waiting[plane].append(total)
                 put(carry, plane + 1)
 
@@ -146,9 +145,7 @@ def _make_fields(shift: int, mask: int) -> Any:
 field_0, field_1, field_2, field_3 = (_make_fields(*at) for at in ((0, 3), (0, 12), (4, 3), (4, 12)))
 """The two-bit fields of every byte; ``field_1`` and ``field_3`` are left four times their value: a shift less each."""
 
-SUMS = INTS if HAS_VNNI else HALVES
-"""Sums of products of bytes on their way: of four each, or of two."""
-no_sums = emitted(SUMS)(lambda builder: SUMS.constant(0))
+no_sums = emitted(HALVES)(lambda builder: HALVES.constant(0))
 
 
 def _pair_sums(builder: Any, x: Any, kind: Vector) -> Any:
@@ -166,10 +163,7 @@ def _call(builder: Any, name: str, result: Vector, *values: Any) -> Any:
 
 
 def _dot(builder: Any, fields: Any, digits: Any, sums: Any) -> Any:
-    """Add products of bytes to sums of four neighbours (AVX-512), or return those of two."""
-    if HAS_VNNI:
-        parts = (builder.bitcast(part, INTS.llvm) for part in (fields, digits))
-        return _call(builder, "avx512.vpdpbusd.256", INTS, sums, *parts)
+    """Add products of bytes to sums of two neighbours."""
     if HAS_AVX2:
         return builder.add(sums, _call(builder, "avx2.pmadd.ub.sw", HALVES, fields, digits))
     wide = Vector(16, BYTES.lanes)
@@ -177,21 +171,19 @@ def _dot(builder: Any, fields: Any, digits: Any, sums: Any) -> Any:
     return builder.add(sums, _pair_sums(builder, each, wide))
 
 
-@emitted(SUMS, SUMS, BYTES, BYTES, BYTES, BYTES)
+@emitted(HALVES, HALVES, BYTES, BYTES, BYTES, BYTES)
 def add_products(builder: Any, sums: Any, fields: Any, digits: Any, more_fields: Any, more_digits: Any) -> Any:
     """Add the products of fields and signed bytes, twice; each at most 128 times the largest field.
 
     The two are added to each other first: the next ones then wait for an addition only, not for two products.
     """
-    both = _dot(builder, more_fields, more_digits, _dot(builder, fields, digits, SUMS.constant(0)))
+    both = _dot(builder, more_fields, more_digits, _dot(builder, fields, digits, HALVES.constant(0)))
     return builder.add(sums, both)
 
 
-@emitted(INTS, SUMS)
+@emitted(INTS, HALVES)
 def whole_sums(builder: Any, x: Any) -> Any:
     """Return eight integers: the sums of four products each."""
-    if HAS_VNNI:
-        return x
     if HAS_AVX2:
         return _call(builder, "avx2.pmadd.wd", INTS, x, HALVES.constant(1))
     wide = Vector(32, HALVES.lanes)

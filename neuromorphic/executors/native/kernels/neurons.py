@@ -13,6 +13,7 @@ import numpy as np
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import inlined, kernel
 from neuromorphic.executors.native.kernels.vectors import (
+    MANY,
     clip,
     count_ones,
     faded,
@@ -20,7 +21,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_long,
     get_word,
     greater,
-    load_ints,
+    load_many,
     max_of,
     min_of,
     put_int,
@@ -28,15 +29,16 @@ from neuromorphic.executors.native.kernels.vectors import (
     shift_left,
     shift_right,
     shift_right_signed,
-    signs_as_bits,
-    splat_ints,
-    store_ints,
+    signs_of_many,
+    splat_many,
+    store_many,
     toward_zero,
     weighed,
 )
 from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
 from neuromorphic.integers.resets import RESETS
 
+AT_ONCE = MANY.lanes
 FAR = 1 << 30
 GATE_END = 4095
 _ONE = np.uint64(1)
@@ -48,9 +50,9 @@ SUBTRACT_DELAYED = _RESETS.index("subtract_delayed")
 
 @inlined
 def _summed(ints, links, first, count, i):  # type: ignore[no-untyped-def]
-    total = load_ints(ints, get_long(links, first) + i)
+    total = load_many(ints, get_long(links, first) + i)
     for s in range(1, count):
-        total = total + load_ints(ints, get_long(links, first + s) + i)
+        total = total + load_many(ints, get_long(links, first + s) + i)
     return total
 
 
@@ -62,17 +64,17 @@ def fire(  # type: ignore[no-untyped-def]
     limit = FAR >> shift
     for start in range(0, size, 64):
         word = np.uint64(0)
-        for i in range(start, start + 64, 8):
-            v = load_ints(ints, v_place + i)
-            threshold = load_ints(thetas, theta + i)
+        for i in range(start, start + 64, AT_ONCE):
+            v = load_many(ints, v_place + i)
+            threshold = load_many(thetas, theta + i)
             current = clip(_summed(ints, links, first, count, i), limit)
-            drive = shift_left(current, shift) + load_ints(params, bias + i)
+            drive = shift_left(current, shift) + load_many(params, bias + i)
             held = greater(v, threshold)
             if reset == ZERO_DELAYED:
                 v = v ^ (v & held)
             elif reset in (SUBTRACT_SNNTORCH, SUBTRACT_DELAYED):
                 drive = drive - (threshold & held)
-            u = clip(faded(v, load_ints(params, decay + i), 0) + drive, STATE_MAX)
+            u = clip(faded(v, load_many(params, decay + i), 0) + drive, STATE_MAX)
             if reset == ZERO_WITH_INPUT:
                 u = u ^ (u & held)
             fired = greater(u, threshold)
@@ -82,8 +84,8 @@ def fire(  # type: ignore[no-untyped-def]
                 u = u - (threshold & fired)
             elif reset == SUBTRACT_SNNTORCH:
                 u = clip(u - (threshold & fired) + (threshold & held), STATE_MAX)
-            store_ints(ints, v_place + i, u)
-            word |= signs_as_bits(fired) << np.uint64(i - start)
+            store_many(ints, v_place + i, u)
+            word |= signs_of_many(fired) << np.uint64(i - start)
         if start + 64 > size:
             word &= (_ONE << np.uint64(size - start)) - _ONE
         put_word(bits, place + (start >> 6), word)
@@ -93,57 +95,57 @@ def fire(  # type: ignore[no-untyped-def]
 def add_up(ints, links, first, count, params, bias, shift, place, size):  # type: ignore[no-untyped-def]
     """One step of running sums."""
     limit = FAR >> shift
-    for i in range(0, size, 8):
+    for i in range(0, size, AT_ONCE):
         drive = shift_left(clip(_summed(ints, links, first, count, i), limit), shift)
-        store_ints(ints, place + i, clip(load_ints(ints, place + i) + drive + load_ints(params, bias + i), STATE_MAX))
+        store_many(ints, place + i, clip(load_many(ints, place + i) + drive + load_many(params, bias + i), STATE_MAX))
 
 
 @kernel
 def integrate(ints, links, first, count, params, decay, bias, shift, place, size):  # type: ignore[no-untyped-def]
     """One step of leaky integrators."""
     limit = FAR >> shift
-    for i in range(0, size, 8):
+    for i in range(0, size, AT_ONCE):
         drive = shift_left(clip(_summed(ints, links, first, count, i), limit), shift)
-        held = faded(load_ints(ints, place + i), load_ints(params, decay + i), 0)
-        store_ints(ints, place + i, clip(held + drive + load_ints(params, bias + i), STATE_MAX))
+        held = faded(load_many(ints, place + i), load_many(params, decay + i), 0)
+        store_many(ints, place + i, clip(held + drive + load_many(params, bias + i), STATE_MAX))
 
 
 @kernel
 def average(ints, place, source, gates, size):  # type: ignore[no-untyped-def]
     """One step of gated moving averages."""
-    for i in range(0, size, 8):
-        gate = load_ints(ints, gates + i)
-        held = faded(load_ints(ints, place + i), gate, 0)
-        taken = faded(load_ints(ints, source + i), splat_ints(DECAY_ONE) - gate, 0)
-        store_ints(ints, place + i, clip(held + clip(taken, FAR), STATE_MAX))
+    for i in range(0, size, AT_ONCE):
+        gate = load_many(ints, gates + i)
+        held = faded(load_many(ints, place + i), gate, 0)
+        taken = faded(load_many(ints, source + i), splat_many(DECAY_ONE) - gate, 0)
+        store_many(ints, place + i, clip(held + clip(taken, FAR), STATE_MAX))
 
 
 @kernel
 def resonate(ints, re_place, im_place, source, params, cosine, sine, size):  # type: ignore[no-untyped-def]
     """One step of damped oscillators."""
-    for i in range(0, size, 8):
-        re, im = load_ints(ints, re_place + i), load_ints(ints, im_place + i)
-        c, s = load_ints(params, cosine + i), load_ints(params, sine + i)
-        x = clip(load_ints(ints, source + i), FAR)
-        store_ints(ints, re_place + i, clip(weighed(re, c, 0) - weighed(im, s, 0) + x, STATE_MAX))
-        store_ints(ints, im_place + i, clip(weighed(re, s, 0) + weighed(im, c, 0), STATE_MAX))
+    for i in range(0, size, AT_ONCE):
+        re, im = load_many(ints, re_place + i), load_many(ints, im_place + i)
+        c, s = load_many(params, cosine + i), load_many(params, sine + i)
+        x = clip(load_many(ints, source + i), FAR)
+        store_many(ints, re_place + i, clip(weighed(re, c, 0) - weighed(im, s, 0) + x, STATE_MAX))
+        store_many(ints, im_place + i, clip(weighed(re, s, 0) + weighed(im, c, 0), STATE_MAX))
 
 
 @kernel
 def weigh(ints, out, source, gates, shift, size):  # type: ignore[no-untyped-def]
     """Multiply with gates."""
-    for i in range(0, size, 8):
-        store_ints(ints, out + i, faded(load_ints(ints, source + i), load_ints(ints, gates + i), shift))
+    for i in range(0, size, AT_ONCE):
+        store_many(ints, out + i, faded(load_many(ints, source + i), load_many(ints, gates + i), shift))
 
 
 @kernel
 def scale(ints, out, source, params, factor, shift, narrow, size):  # type: ignore[no-untyped-def]
     """Multiply with constants; ``narrow``: no product leaves 32 bits."""
     if narrow:
-        for i in range(0, size, 8):
-            product = load_ints(ints, source + i) * load_ints(params, factor + i)
+        for i in range(0, size, AT_ONCE):
+            product = load_many(ints, source + i) * load_many(params, factor + i)
             sign = shift_right_signed(product, 31)
-            store_ints(ints, out + i, (shift_right((product ^ sign) - sign, shift) ^ sign) - sign)
+            store_many(ints, out + i, (shift_right((product ^ sign) - sign, shift) ^ sign) - sign)
         return
     for i in range(size):
         product = get_int(ints, source + i) * get_int(params, factor + i)

@@ -14,6 +14,13 @@ Packed two-bit fields: bitnet.cpp (Wang et al. 2025, arXiv:2502.11880), ``I2_S``
 from __future__ import annotations
 
 from neuromorphic.executors.native.compiled import inlined, kernel
+from neuromorphic.executors.native.kernels.fields import (
+    GROUPS_AT_ONCE,
+    add_four_bytes,
+    multiply_block,
+    no_products,
+    whole_products,
+)
 from neuromorphic.executors.native.kernels.instructions import (
     add_products,
     field_0,
@@ -25,58 +32,82 @@ from neuromorphic.executors.native.kernels.instructions import (
     whole_sums,
 )
 from neuromorphic.executors.native.kernels.vectors import (
+    MANY,
     get_int,
     get_signed_byte,
+    larger,
+    largest_of,
     load_bytes,
     load_ints,
+    load_many,
     max_of,
     min_of,
     put_byte,
     put_int,
     shift_left,
     shift_right_signed,
+    smaller,
+    smallest_of,
     splat_ints,
+    splat_many,
     store_ints,
+    store_low_bytes,
+    store_many,
+    total_of,
 )
 from neuromorphic.executors.native.processor import HAS_VNNI
-from neuromorphic.executors.native.sizes import LIST_LENGTH, LIST_START
+from neuromorphic.executors.native.sizes import (
+    DIGITS_PADDED_TO,
+    INPUTS_A_BLOCK,
+    LIST_LENGTH,
+    LIST_START,
+    OUTPUTS_A_GROUP,
+)
 
-# Of 16 inputs: two pairs of fields of 8 times 128 each, 7 * 4096 stays within 16 bits. In 32 bits it is modulo 2**32.
-BLOCKS_A_SUM = (1 << 62) if HAS_VNNI else 7
+AT_ONCE = MANY.lanes
+# Of 16 inputs, in 16 bits: two pairs of fields of 8 times 128 each, 7 * 4096. With VNNI, in 32: four times 192 * 128.
+BLOCKS_A_SUM = 1 << 14 if HAS_VNNI else 7
 
 
 @kernel
 def split_digits(ints, source, num_inputs, bits, place):  # type: ignore[no-untyped-def]
     """Write the digits of the values to bytes at word ``place``; return how many digits there are.
 
-    Digit ``d`` takes ``16 * ceil(num_inputs / 16)`` bytes, padded with zeros; after the last digit's bytes nothing.
+    Each digit takes :data:`DIGITS_PADDED_TO` bytes or a multiple, padded with zeros.
     """
-    low, high = 0, 0
-    for j in range(num_inputs):
-        x = get_int(ints, source + j)
-        low, high = min_of(low, x), max_of(high, x)
+    whole, padded = num_inputs & -AT_ONCE, _padded(num_inputs)
+    lows, highs = splat_many(0), splat_many(0)
+    for j in range(0, whole, AT_ONCE):
+        x = load_many(ints, source + j)
+        lows, highs = smaller(lows, x), larger(highs, x)
+    low, high = smallest_of(lows), largest_of(highs)
+    for j in range(whole, num_inputs):
+        low, high = min_of(low, get_int(ints, source + j)), max_of(high, get_int(ints, source + j))
     num_digits, reach = 1, 127  # the largest number of that many digits; what four miss vanishes modulo 2**32
     while num_digits < 4 and (high > reach or low < -(reach // 127 * 128)):
         num_digits += 1
         reach = 256 * reach + 127
-    padded = (num_inputs + 15) // 16 * 16
-    for d in range(num_digits):
-        for j in range(num_inputs, padded):
-            put_byte(bits, 8 * place + d * padded + j, 0)
-    if num_digits == 1:
-        for j in range(num_inputs):
-            put_byte(bits, 8 * place + j, get_int(ints, source + j))
-        return num_digits
-    for j in range(num_inputs):
-        x = get_int(ints, source + j)
+    for j in range(0, whole, AT_ONCE):
+        x = load_many(ints, source + j)
         for d in range(num_digits):
-            put_byte(bits, 8 * place + d * padded + j, x)
-            x = (x + 128) >> 8
+            store_low_bytes(bits, 8 * place + d * padded + j, x)
+            x = shift_right_signed(x + splat_many(128), 8)
+    for j in range(whole, padded):
+        rest = get_int(ints, source + j) if j < num_inputs else 0
+        for d in range(num_digits):
+            put_byte(bits, 8 * place + d * padded + j, rest)
+            rest = (rest + 128) >> 8
     return num_digits
+
+
+@inlined
+def _padded(num_inputs):  # type: ignore[no-untyped-def]
+    return (num_inputs + DIGITS_PADDED_TO - 1) // DIGITS_PADDED_TO * DIGITS_PADDED_TO
 
 
 @kernel
 def _digit_sum(bits, first, num_inputs):  # type: ignore[no-untyped-def]
+    """Sum the digits that stand from byte ``first`` on."""
     total = 0
     for j in range(num_inputs):
         total += get_signed_byte(bits, first + j)
@@ -111,9 +142,9 @@ def _one_digit(words, matrix, num_blocks, bits, first, weight, less, out, target
 
 
 @kernel
-def _two_digits(words, matrix, num_blocks, bits, first, weight, less, more, out, target, size, shift):  # type: ignore[no-untyped-def]
+def _two_digits(words, matrix, num_blocks, bits, first, second, weight, less, more, out, target, size, shift):  # type: ignore[no-untyped-def]
     """Add two digits at once, the second counting 256 times the first, for one group: fields are taken apart once."""
-    row, second = 4 * num_blocks, first + 4 * num_blocks
+    row = 4 * num_blocks
     for i in range(0, size, 8):
         near = matrix + i // 8 * row
         sums, high_sums = splat_ints(-less), splat_ints(-more)
@@ -133,26 +164,71 @@ def _two_digits(words, matrix, num_blocks, bits, first, weight, less, more, out,
         _place(sums + shift_left(high_sums, 8), out, target + i, weight, shift)
 
 
+@kernel
+def _digit_at_once(words, matrix, num_inputs, bits, first, weight, out, target, size, shift):  # type: ignore[no-untyped-def]
+    """Add one digit's products, times ``2**weight``, for four groups of 16 outputs at once."""
+    num_blocks, digits, sums = (num_inputs + INPUTS_A_BLOCK - 1) // INPUTS_A_BLOCK, bits + first, splat_many(0)
+    for j in range(_padded(num_inputs) // DIGITS_PADDED_TO):
+        sums = add_four_bytes(sums, digits, j)
+    less, row = splat_many(-total_of(sums)), 64 * num_blocks
+    for i in range(0, size, GROUPS_AT_ONCE * OUTPUTS_A_GROUP):
+        a = words + 8 * matrix + i // OUTPUTS_A_GROUP * row
+        b = a + row if i + OUTPUTS_A_GROUP < size else a  # beyond the last group it is that once more
+        c = b + row if i + 2 * OUTPUTS_A_GROUP < size else b
+        d = c + row if i + 3 * OUTPUTS_A_GROUP < size else c
+        a_sums, b_sums, c_sums, d_sums = less, less, less, less
+        for start in range(0, num_blocks, BLOCKS_A_SUM):
+            held = no_products()
+            for block in range(start, min_of(start + BLOCKS_A_SUM, num_blocks)):
+                held = multiply_block(a, b, c, d, block, digits + INPUTS_A_BLOCK * block, held)
+            a_more, b_more, c_more, d_more = whole_products(held)
+            a_sums, b_sums, c_sums, d_sums = a_sums + a_more, b_sums + b_more, c_sums + c_more, d_sums + d_more
+        _place_many(a_sums, out, target + i, weight, shift)
+        if b != a:
+            _place_many(b_sums, out, target + i + OUTPUTS_A_GROUP, weight, shift)
+        if c != b:
+            _place_many(c_sums, out, target + i + 2 * OUTPUTS_A_GROUP, weight, shift)
+        if d != c:
+            _place_many(d_sums, out, target + i + 3 * OUTPUTS_A_GROUP, weight, shift)
+
+
+@inlined
+def _place_many(sums, out, where, weight, shift):  # type: ignore[no-untyped-def]
+    shifted = shift_left(shift_left(sums, weight), shift)  # the two together may exceed 31
+    if weight:
+        shifted = shifted + load_many(out, where)
+    store_many(out, where, shifted)
+
+
 @inlined
 def _place(sums, out, where, weight, shift):  # type: ignore[no-untyped-def]
-    shifted = shift_left(shift_left(sums, weight), shift)  # the two together may exceed 31
+    shifted = shift_left(shift_left(sums, weight), shift)
     if weight:
         shifted = shifted + load_ints(out, where)
     store_ints(out, where, shifted)
 
 
-@kernel
-def ternary_values(words, matrix, num_inputs, bits, place, num_digits, out, target, size, shift):  # type: ignore[no-untyped-def]
-    """Multiply digits with packed fields: ``out[i] = sum_j w[i, j] x[j] << shift``; ``out`` holds a multiple of 8."""
-    num_blocks = (num_inputs + 15) // 16
+def _by_vnni(words, matrix, num_inputs, bits, place, num_digits, out, target, size, shift):  # type: ignore[no-untyped-def]
+    for d in range(num_digits):
+        first = 8 * place + d * _padded(num_inputs)
+        _digit_at_once(words, matrix, num_inputs, bits, first, 8 * d, out, target, size, shift)
+
+
+def _by_pairs(words, matrix, num_inputs, bits, place, num_digits, out, target, size, shift):  # type: ignore[no-untyped-def]
+    num_blocks, padded = (num_inputs + INPUTS_A_BLOCK - 1) // INPUTS_A_BLOCK, _padded(num_inputs)
     for d in range(0, num_digits, 2):
-        first = 8 * place + 16 * num_blocks * d
+        first, second = 8 * place + padded * d, 8 * place + padded * (d + 1)
         less = _digit_sum(bits, first, num_inputs)
         if d + 1 < num_digits:
-            more = _digit_sum(bits, first + 16 * num_blocks, num_inputs)
-            _two_digits(words, matrix, num_blocks, bits, first // 4, 8 * d, less, more, out, target, size, shift)
+            more = _digit_sum(bits, second, num_inputs)
+            x, y = first // 4, second // 4
+            _two_digits(words, matrix, num_blocks, bits, x, y, 8 * d, less, more, out, target, size, shift)
         else:
             _one_digit(words, matrix, num_blocks, bits, first // 4, 8 * d, less, out, target, size, shift)
+
+
+ternary_values = kernel(_by_vnni if HAS_VNNI else _by_pairs)
+"""Multiply digits with packed fields: ``out[i] = sum_j w[i, j] x[j] << shift``; ``out`` holds whole groups."""
 
 
 @kernel

@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba.core import extending
 from numba.core.typing import templates
 
-from neuromorphic.executors.native.processor import LANES
+from neuromorphic.executors.native.processor import HAS_AVX512, LANES
 
 # What numba says of the types of its own tools changes from version to version.
 cgutils: Any = numba.core.cgutils
@@ -60,6 +60,8 @@ class _VectorModel(extending.models.PrimitiveModel):
 
 
 WORDS, INTS, BYTES, HALVES = Vector(64, LANES), Vector(32, 8), Vector(8, 32), Vector(16, 16)
+MANY = Vector(32, 16 if HAS_AVX512 else 8)
+"""As many integers as the widest register holds; :data:`INTS` are eight everywhere."""
 I64, I32 = ir.IntType(64), ir.IntType(32)
 
 
@@ -100,6 +102,23 @@ def emitted(result: Any, *kinds: Any) -> Callable[[Callable[..., Any]], Any]:
     return make
 
 
+def alike(write: Callable[..., Any]) -> Any:
+    """Make a function ``write(builder, x, *values)`` one of compiled code: vectors are of x's kind, and so is the result."""
+
+    def typed(_: Any, first: Any, *more: Any) -> Any:
+        kinds = [first if isinstance(kind, Vector) else types.int64 for kind in more]
+        return first(first, *kinds), lambda context, builder, sig, args: write(builder, *args)
+
+    typed.__name__, typed.__doc__ = write.__name__, write.__doc__
+    typed.__signature__ = inspect.signature(write)  # type: ignore[attr-defined]  # numba drops the first
+    return intrinsic(typed)
+
+
+def kind_of(x: Any) -> Vector:
+    """Return the kind of a vector."""
+    return Vector(x.type.element.width, x.type.count)
+
+
 def item_at(builder: Any, address: Any, index: Any, item_bytes: int, kind: Any) -> Any:
     """Return the place ``index``, counted in items, after an address, as a pointer to one of ``kind``."""
     first = builder.inttoptr(address, ir.IntType(8).as_pointer())
@@ -137,6 +156,7 @@ def _make_store(kind: Vector, item_bytes: int) -> Any:
 splat_words, splat_ints, splat_bytes = (_make_splat(kind) for kind in (WORDS, INTS, BYTES))
 load_words, store_words = _make_load(WORDS, 8), _make_store(WORDS, 8)
 load_ints, store_ints = _make_load(INTS, 4), _make_store(INTS, 4)
+splat_many, load_many, store_many = _make_splat(MANY), _make_load(MANY, 4), _make_store(MANY, 4)
 load_bytes = _make_load(BYTES, 8)
 """A place is counted in the items of the array: integers of 4 bytes, and words of 8 wherever weights are packed."""
 
@@ -179,36 +199,73 @@ def call_at(  # one name each, since numba goes by them
 
 
 def _make_shift(name: str) -> Any:
-    return emitted(INTS, INTS, types.int64)(lambda b, x, bits: getattr(b, name)(x, splat(b, bits, INTS)))
+    return alike(lambda builder, x, bits: getattr(builder, name)(x, splat(builder, bits, kind_of(x))))
 
 
 shift_left, shift_right, shift_right_signed = _make_shift("shl"), _make_shift("lshr"), _make_shift("ashr")
 
 
-@emitted(INTS, INTS, INTS)
+@alike
 def greater(builder: Any, x: Any, y: Any) -> Any:
     """Return all ones where ``x > y``, signed, and zero elsewhere."""
-    return builder.sext(builder.icmp_signed(">", x, y), INTS.llvm)
+    return builder.sext(builder.icmp_signed(">", x, y), x.type)
 
 
-@emitted(INTS, INTS, INTS)
+@alike
 def larger(builder: Any, x: Any, y: Any) -> Any:
-    """Return the larger ones of eight integers each."""
+    """Return the larger one in every lane."""
     return builder.select(builder.icmp_signed(">", x, y), x, y)
 
 
-@emitted(types.uint64, INTS)
-def signs_as_bits(builder: Any, x: Any) -> Any:
-    """Return the sign of lane ``i`` of eight integers as bit ``i`` of a word."""
-    negative = builder.icmp_signed("<", x, INTS.constant(0))
-    return builder.zext(builder.bitcast(negative, ir.IntType(INTS.lanes)), I64)
+@alike
+def smaller(builder: Any, x: Any, y: Any) -> Any:
+    """Return the smaller one in every lane."""
+    return builder.select(builder.icmp_signed("<", x, y), x, y)
 
 
-@emitted(INTS, types.int64)
-def bits_as_masks(builder: Any, byte: Any) -> Any:
-    """Return eight integers, all ones where the bit of that number is set."""
-    low = builder.trunc(byte, ir.IntType(INTS.lanes))
-    return builder.sext(builder.bitcast(low, ir.VectorType(ir.IntType(1), INTS.lanes)), INTS.llvm)
+def _make_signs(kind: Vector) -> Any:
+    @emitted(types.uint64, kind)
+    def signs(builder: Any, x: Any) -> Any:
+        negative = builder.icmp_signed("<", x, kind.constant(0))
+        return builder.zext(builder.bitcast(negative, ir.IntType(kind.lanes)), I64)
+
+    return signs
+
+
+def _make_masks(kind: Vector) -> Any:
+    @emitted(kind, types.int64)
+    def masks(builder: Any, bits: Any) -> Any:
+        low = builder.trunc(bits, ir.IntType(kind.lanes))
+        return builder.sext(builder.bitcast(low, ir.VectorType(ir.IntType(1), kind.lanes)), kind.llvm)
+
+    return masks
+
+
+signs_as_bits, signs_of_many = _make_signs(INTS), _make_signs(MANY)
+"""The sign of lane ``i`` as bit ``i`` of a word."""
+bits_as_masks, masks_of_many = _make_masks(INTS), _make_masks(MANY)
+"""All ones in the lanes whose bit is set."""
+
+
+def _make_reduction(name: str) -> Any:
+    @emitted(types.int64, MANY)
+    def reduced(builder: Any, x: Any) -> Any:
+        kind = ir.FunctionType(I32, [MANY.llvm])
+        reduce = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.{name}.v{MANY.lanes}i32")
+        return builder.sext(builder.call(reduce, [x]), I64)
+
+    return reduced
+
+
+smallest_of, largest_of, total_of = (_make_reduction(name) for name in ("smin", "smax", "add"))
+"""One number of all lanes."""
+
+
+@emitted(types.void, types.int64, types.int64, MANY)
+def store_low_bytes(builder: Any, address: Any, index: Any, x: Any) -> None:
+    """Store the lowest byte of every lane; a place is counted in bytes."""
+    low = Vector(8, MANY.lanes).llvm
+    builder.store(builder.trunc(x, low), item_at(builder, address, index, 1, low), align=1)
 
 
 def _make_bit_count(name: str, *flags: Any) -> Any:
@@ -240,11 +297,11 @@ def _clip(builder: Any, x: Any, low: Any, high: Any) -> Any:
     return builder.select(builder.icmp_signed(">", x, low), x, low)
 
 
-@emitted(INTS, INTS, types.int64)
+@alike
 def clip(builder: Any, x: Any, limit: Any) -> Any:
-    """Clip eight integers to ``-limit .. limit``."""
-    high = splat(builder, limit, INTS)
-    return _clip(builder, x, builder.sub(INTS.constant(0), high), high)
+    """Clip integers to ``-limit .. limit``."""
+    high = splat(builder, limit, kind_of(x))
+    return _clip(builder, x, builder.neg(high), high)
 
 
 @emitted(types.int64, types.int64, types.int64)
@@ -260,22 +317,23 @@ def _magnitude(builder: Any, x: Any, top: Any) -> tuple[Any, Any]:
 
 
 def _make_weighed(signed: bool) -> Any:
-    @emitted(INTS, INTS, INTS, types.int64)
+    @alike
     def weighed(builder: Any, x: Any, gain: Any, more: Any) -> Any:
-        bits, top = INTS.constant(12), INTS.constant(31)
+        kind = kind_of(x)
+        bits, top = kind.constant(12), kind.constant(31)
         size, sign = _magnitude(builder, x, top)
         if signed:
             gain, gain_sign = _magnitude(builder, gain, top)
             sign = builder.xor(sign, gain_sign)
-        low = builder.mul(builder.and_(size, INTS.constant(4095)), gain)
+        low = builder.mul(builder.and_(size, kind.constant(4095)), gain)
         whole = builder.add(builder.mul(builder.lshr(size, bits), gain), builder.lshr(low, bits))
-        return builder.sub(builder.xor(builder.lshr(whole, splat(builder, more, INTS)), sign), sign)
+        return builder.sub(builder.xor(builder.lshr(whole, splat(builder, more, kind)), sign), sign)
 
     return weighed
 
 
 weighed, faded = _make_weighed(signed=True), _make_weighed(signed=False)
-"""``tz(x * factor, 12 + more)`` of eight integers in 32 bits, for factors in -4096..4096, or 0..4096.
+"""``tz(x * factor, 12 + more)`` in 32 bits, for factors in -4096..4096, or 0..4096.
 
 ``|x| * f >> 12`` is ``(|x| >> 12) * f + ((|x| & 4095) * f >> 12)``, which never leaves 32 bits.
 """
