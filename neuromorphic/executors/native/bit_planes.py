@@ -41,9 +41,10 @@ def rows_for_few(weights: NDArray[np.int8]) -> NDArray[np.uint64]:
 
 
 def fields_for_values(weights: NDArray[np.int8]) -> NDArray[np.uint64]:
-    """Pack ternary weights ``[N, K]`` for :func:`ternary_values`: ``[N / group, K / 16, group / 2]`` words of fields ``w + 1``.
+    """Pack ternary weights ``[N, K]`` for :func:`ternary_values`: fields ``w + 1``, in words.
 
-    Byte ``4 i + j`` of a block belongs to output ``i`` of the group; its field ``f`` to input ``4 f + j`` of the 16.
+    They are ``[N / group, K / 16, group / 2]``. Byte ``4 i + j`` of a block belongs to output ``i`` of the group; its
+    field ``f`` to input ``4 f + j`` of the 16.
     Inputs and outputs beyond the matrix have weights of 0, a field of 1.
     """
     outputs, inputs = weights.shape

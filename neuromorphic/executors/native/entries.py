@@ -239,9 +239,9 @@ _STEPS = (
 )
 ENTRIES: Mapping[str, tuple[Callable[..., Any], int]] = MappingProxyType(
     {
-        "run_steps": (run_steps, 2),
-        "times_spikes": (times_spikes, 4),
-        "times_values": (times_values, 4),
+        "run_steps": (run_steps, 1),
+        "times_spikes": (times_spikes, 1),
+        "times_values": (times_values, 1),
         "ternary_events": (_ternary_events, 6),
         **{step.__name__[1:]: (_by_sample(step), 6) for step in _STEPS},
     }

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuromorphic.executors.native import rows
+from neuromorphic.executors.native import arrays, rows
 from neuromorphic.executors.native.compiled import kernel
+from neuromorphic.executors.native.kernels.arrays import fits
 from neuromorphic.executors.native.kernels.passing import read_input
 from neuromorphic.executors.native.kernels.vectors import (
     call_at,
@@ -22,10 +23,11 @@ from neuromorphic.executors.native.kernels.vectors import (
     min_of,
     put_byte,
     put_int,
+    put_long,
 )
 
 SAMPLES_TOGETHER = 8
-FINE = rows.FINE
+FINE, UNUSABLE, AT_DATA = rows.FINE, rows.UNUSABLE, arrays.AT_DATA
 at = get_long  # at(row, column)
 
 
@@ -69,12 +71,29 @@ def _find_bad(x, packed, samples, head):  # type: ignore[no-untyped-def]
     return FINE
 
 
-def run_steps(call, place):  # type: ignore[no-untyped-def]
-    """Run steps of some samples; return ``FINE`` or, with nothing done, the first bad input.
+@kernel
+def _look_at(call, head, array):  # type: ignore[no-untyped-def]
+    """Return whether a single step can take an array as it is, and say whether it is packed."""
+    batch, size, type_of = get_long(head, rows.BATCH), get_long(head, rows.NUM_INPUTS), get_long(head, rows.ARRAY_TYPE)
+    put_long(call, rows.PACKED, 0)
+    if at(call, rows.TIME) >= at(call, rows.MOST_STEPS):
+        return False
+    if fits(array, type_of, get_long(head, rows.INT32_TYPE), batch, size):
+        return True
+    put_long(call, rows.PACKED, 1)
+    takes_bits = get_long(head, rows.LOW) == 0 and get_long(head, rows.HIGH) == 1
+    return takes_bits and fits(array, type_of, get_long(head, rows.UINT64_TYPE), batch, (size + 63) >> 6)
 
-    ``call`` is the address of what :data:`rows.HEAD` and those after it say; at ``place`` stands that of the inputs.
+
+def run_steps(call):  # type: ignore[no-untyped-def]
+    """Run steps of some samples; return ``FINE`` or, with nothing done, the first bad input or ``UNUSABLE``.
+
+    ``call`` is the address of what :data:`rows.HEAD` and those after it say.
     """
-    x, head, packed, marks = get_long(place, 0), at(call, rows.HEAD), at(call, rows.PACKED), at(call, rows.MARKS)
+    head, array, alone = at(call, rows.HEAD), at(call, rows.INPUTS), at(call, rows.ALONE)
+    if alone and not _look_at(call, head, array):
+        return UNUSABLE
+    x, packed, marks = get_long(array, AT_DATA), at(call, rows.PACKED), at(call, rows.MARKS)
     first, last, num_steps, time = (
         at(call, rows.FIRST),
         at(call, rows.LAST),
@@ -103,4 +122,6 @@ def run_steps(call, place):  # type: ignore[no-untyped-def]
                 ints, bits = all_ints + 4 * stride * b, all_bits + 8 * bit_stride * b
                 out_ints, out_spikes = at(call, rows.OUT_INTS), at(call, rows.OUT_SPIKES)
                 _record(recordings, num_recordings, t * batch + b, ints, bits, out_ints, out_spikes)
+    if alone:
+        put_long(call, rows.TIME, time + 1)
     return FINE

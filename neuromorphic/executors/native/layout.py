@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.alignment import aligned_zeros
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.sizes import LARGEST_GRADED, PIXELS_AT_ONCE, SPARE_WORDS, SUMS_SIZE, digit_words, list_size
+from neuromorphic.executors.native.sizes import (
+    LARGEST_GRADED,
+    PIXELS_AT_ONCE,
+    SPARE_WORDS,
+    SUMS_SIZE,
+    digit_words,
+    list_size,
+)
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
 from neuromorphic.program import Program

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -11,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuromorphic.errors import InputError
+from neuromorphic.executors.native import arrays
 from neuromorphic.executors.native.alignment import aligned, aligned_zeros
 from neuromorphic.executors.native.bit_planes import columns_for_events, fields_for_values
-from neuromorphic.executors.native.object_code import address_of, function_at, place_of
+from neuromorphic.executors.native.object_code import address_of, function_at
+from neuromorphic.executors.native.product import OUT, X
+from neuromorphic.executors.native.rows import FINE
 from neuromorphic.executors.native.sizes import OUTPUTS_A_GROUP, SPARE_WORDS, digit_words, list_size
 
 _INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
@@ -22,7 +26,7 @@ READS = ("spikes", "values", "both")
 
 @cache
 def _compiled(name: str) -> Callable[..., int]:
-    return function_at(address_of(name), 4)
+    return function_at(address_of(name), 1)
 
 
 class TernaryMatrix:
@@ -62,27 +66,21 @@ class TernaryMatrix:
         self._stride = list_size(self.num_inputs)
         self._scratch = threading.local()
 
-    def _head(self, batch: int) -> int:
-        """Return where the addresses stand that the compiled products go by.
+    def _make_room(self, batch: int) -> None:
+        """Make what the compiled products of this thread go by.
 
         What a product writes beside its result belongs to the calling thread: products run without Python's lock.
         """
-        scratch, rows = self._scratch, max(batch, 1)
-        if getattr(scratch, "rows", 0) < rows:
-            scratch.lists = np.zeros(rows * self._stride, dtype=np.int32)
+        scratch = self._scratch
+        if getattr(scratch, "samples", 0) < max(batch, 1):
+            scratch.lists = np.zeros(max(batch, 1) * self._stride, dtype=np.int32)
             scratch.spare = aligned_zeros((max(SPARE_WORDS, digit_words(self.num_inputs)),), np.uint64)
-            scratch.room = np.zeros(-(-self.size // OUTPUTS_A_GROUP) * OUTPUTS_A_GROUP, dtype=np.int32)
-            spikes, values = (self._totals if x is None else x for x in (self._columns, self._fields))
-            scratch.head = np.array(
-                [
-                    *(x.ctypes.data for x in (spikes, scratch.lists, self._totals, scratch.spare)),
-                    *(self.num_inputs, self.size, self._stride),
-                    *(x.ctypes.data for x in (values, scratch.room)),
-                ],
-                dtype=np.int64,
-            )
-            scratch.address, scratch.rows = scratch.head.ctypes.data, rows
-        return int(scratch.address)
+            scratch.room = aligned_zeros((-(-self.size // OUTPUTS_A_GROUP) * OUTPUTS_A_GROUP,), np.int32)
+            packed = (0 if x is None else x.ctypes.data for x in (self._columns, self._fields))
+            places = (x.ctypes.data for x in (self._totals, scratch.lists, scratch.spare, scratch.room))
+            numbers = (0, 0, max(batch, 1), self.num_inputs, self.size, self._stride, *packed, *places, *arrays.TYPES)
+            scratch.call = (ctypes.c_int64 * len(numbers))(*numbers)
+            scratch.place, scratch.samples = ctypes.addressof(scratch.call), max(batch, 1)
 
     def __getstate__(self) -> None:
         raise TypeError("a TernaryMatrix holds addresses and cannot be copied or pickled; make another")
@@ -107,12 +105,15 @@ class TernaryMatrix:
         InputError
             Wrong dtype, shape or layout, or a matrix that does not read spikes.
         """
+        if out is not None and self._multiply("times_spikes", bits, out):
+            return out
+        # Nothing was written: there is no room yet, something to copy, or an error to raise.
         if self._columns is None:
             raise InputError("this matrix was not packed for spikes; make it with reads='both'")
         bits = _usable("bits", bits, _UINT64, -(-self.num_inputs // 64))
-        batch = len(bits)
-        out = self._out(batch, out)
-        if not _compiled("times_spikes")(self._head(batch), place_of(bits), place_of(out), batch):
+        out = self._out(len(bits), out)
+        self._make_room(len(bits))
+        if not self._multiply("times_spikes", bits.view(_UINT64), out.view(_INT32)):
             raise InputError(f"bits beyond the {self.num_inputs} inputs must be 0")
         return out
 
@@ -131,13 +132,25 @@ class TernaryMatrix:
         InputError
             Wrong dtype, shape or layout, or a matrix that does not read values.
         """
+        if out is not None and self._multiply("times_values", x, out):
+            return out
         if self._fields is None:
             raise InputError("this matrix was not packed for values; make it with reads='both'")
         x = _usable("x", x, _INT32, self.num_inputs)
-        batch = len(x)
-        out = self._out(batch, out)
-        _compiled("times_values")(self._head(1), place_of(x), place_of(out), batch)
+        out = self._out(len(x), out)
+        self._make_room(1)
+        self._multiply("times_values", x.view(_INT32), out.view(_INT32))
         return out
+
+    def _multiply(self, name: str, x: NDArray[Any], out: NDArray[np.int32]) -> bool:
+        """Let compiled code multiply, if it can take the arrays as they are."""
+        scratch = self._scratch
+        try:
+            call = scratch.call
+        except AttributeError:
+            return False
+        call[X], call[OUT] = id(x), id(out)
+        return _compiled(name)(scratch.place) == FINE
 
     def _out(self, batch: int, out: NDArray[np.int32] | None) -> NDArray[np.int32]:
         if out is None:

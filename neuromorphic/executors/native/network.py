@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from neuromorphic.bounds import ANY_STEPS, most_steps
 from neuromorphic.errors import ExecutorError, InputError
-from neuromorphic.executors.native import rows
+from neuromorphic.executors.native import arrays, rows
 from neuromorphic.executors.native.alignment import aligned_zeros
 from neuromorphic.executors.native.layout import Held
-from neuromorphic.executors.native.object_code import addresses_of, function_at, place_of
+from neuromorphic.executors.native.object_code import addresses_of, function_at
 from neuromorphic.executors.native.operations import lay_out
-from neuromorphic.executors.native.port import UINT64, Port
-from neuromorphic.executors.native.rows import FINE, PACKED, TIME  # by their own names, as every step looks them up
+from neuromorphic.executors.native.port import Port
+from neuromorphic.executors.native.rows import FINE, INPUTS  # by their own names, as every step looks them up
 from neuromorphic.program import Program
 from neuromorphic.wording import counted
 
@@ -85,7 +85,6 @@ class NativeNetwork:
         self._most_steps = sys.maxsize if proven == ANY_STEPS else proven
         self.batch, self.threads = batch, min(threads, batch)
         self._port = Port(program.input, batch)
-        self._fits = self._port.fits
         layout = lay_out(program)
         self._variables, self._spike_counts, self._starts = layout.variables, layout.spike_counts, layout.starts
         self._table = np.stack(layout.rows)
@@ -95,21 +94,22 @@ class NativeNetwork:
         self._ints = aligned_zeros((batch, ints), np.int32)
         self._bits = aligned_zeros((batch, bits), np.uint64)
         self._counts = np.zeros((batch, counts), dtype=np.int64)
-        self._lock, self.time = Lock(), 0
+        self._head, self._lock = np.zeros(rows.HEAD_WIDTH, dtype=np.int64), Lock()
+        self._acquire, self._release = self._lock.acquire, self._lock.release
+        self._one_step = self._arguments(0, (0, batch), 1)
+        self._one_step_place = ctypes.addressof(self._one_step)
         self.reset()  # zeros that were never written are not in memory yet: it would grow later
         entries = [rows.ENTRIES.get(int(kind), "run_steps") for kind in self._table[:, rows.KIND]]  # inputs have none
         addresses = addresses_of([*entries, "run_steps"])
         self._table[:, rows.CODE] = [addresses[entry] for entry in entries]
-        self._run_steps = function_at(addresses["run_steps"], 2)
-        self._head = np.zeros(rows.HEAD_WIDTH, dtype=np.int64)
+        self._run_steps = function_at(addresses["run_steps"], 1)
         self._head[:] = (
             self._table.ctypes.data, len(self._table),
             *(x.ctypes.data for x in (self._links, self._params, self._words, self._small)),
             *(x.ctypes.data for x in (self._ints, self._bits, self._counts)), ints, bits, counts,
-            self._port.low, self._port.high, batch, self._port.size,
+            self._port.low, self._port.high, batch, self._port.size, *arrays.TYPES,
         )  # fmt: skip
-        self._one_step = self._arguments((0, batch), 1)
-        self._one_step_place = ctypes.addressof(self._one_step)
+        self._one_step[rows.ALONE], self._one_step[rows.MOST_STEPS] = 1, self._most_steps if self.threads == 1 else 0
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         del layout
         give_back_memory()
@@ -135,9 +135,14 @@ class NativeNetwork:
                 state.fill(0)
             for place, values in self._starts:
                 self._ints[:, place : place + values.size] = values
-            self.time = 0
+            self._one_step[rows.TIME] = 0
         finally:
             self._lock.release()
+
+    @property
+    def time(self) -> int:
+        """Steps since the reset."""
+        return self._one_step[rows.TIME]
 
     @property
     def most_steps(self) -> int | None:
@@ -232,18 +237,16 @@ class NativeNetwork:
         ExecutorError
             When another thread is running the network.
         """
-        if self.threads > 1 or not self._fits(x):
-            self._run(self._port.checked(x[np.newaxis] if isinstance(x, np.ndarray) else x, one_step=True))
-            return self._output_view
-        self._begin(1)
-        try:
-            self._one_step[TIME], self._one_step[PACKED] = self.time, x.dtype == UINT64
-            bad = self._run_steps(self._one_step_place, place_of(x))
-            if bad != FINE:
-                self._port.refuse(x[np.newaxis], bad)
-            self.time += 1
-        finally:
-            self._lock.release()
+        if self._acquire(False):
+            try:
+                self._one_step[INPUTS] = id(x)
+                found = self._run_steps(self._one_step_place)
+            finally:
+                self._release()
+            if found == FINE:
+                return self._output_view
+        # Nothing has changed; several threads, another layout in memory, or an error to raise.
+        self._run(self._port.checked(x[np.newaxis] if isinstance(x, np.ndarray) else x, one_step=True))
         return self._output_view
 
     def run(self, inputs: NDArray[Any]) -> NDArray[Any]:
@@ -326,7 +329,7 @@ class NativeNetwork:
                     calls = [self._pool[1].submit(self._call, part, span, kept, marks) for span in pairwise(ends)]
                     for call in calls:
                         call.result()
-                self.time += len(part)
+                self._one_step[rows.TIME] += len(part)
                 if progress is not None:
                     progress(start + len(part), num_steps)
         finally:
@@ -334,14 +337,16 @@ class NativeNetwork:
 
     def _call(self, inputs: NDArray[Any], span: tuple[int, int], kept: tuple[int, ...], marks: bool) -> None:
         usable = inputs if inputs.flags.carray else inputs.copy()
-        packed = int(inputs.dtype == UINT64)
-        arguments = self._arguments(span, len(inputs), self.time, packed, int(marks), *kept)
-        bad = self._run_steps(ctypes.addressof(arguments), place_of(usable))
+        packed = int(inputs.dtype == np.uint64)
+        arguments = self._arguments(id(usable), span, len(inputs), self.time, packed, int(marks), *kept)
+        bad = self._run_steps(ctypes.addressof(arguments))
         if bad != FINE:
             self._port.refuse(inputs, bad)
 
-    def _arguments(self, span: tuple[int, int], num_steps: int, *more: int) -> ctypes.Array[ctypes.c_int64]:
-        return (ctypes.c_int64 * rows.CALL_WIDTH)(self._head.ctypes.data, *span, num_steps, *more)
+    def _arguments(
+        self, inputs: int, span: tuple[int, int], num_steps: int, *more: int
+    ) -> ctypes.Array[ctypes.c_int64]:
+        return (ctypes.c_int64 * rows.CALL_WIDTH)(self._head.ctypes.data, inputs, *span, num_steps, *more)
 
     def _begin(self, count: int) -> None:
         """Take the lock for so many steps, or refuse them: a second caller would mix its stream with the first's."""

@@ -21,8 +21,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from neuromorphic.errors import ExecutorError, StorageError
 from neuromorphic.executors.native import processor
 from neuromorphic.executors.native.processor import llvm
@@ -84,24 +82,6 @@ def _compile(names: list[str]) -> dict[str, bytes]:
 def function_at(address: int, num_arguments: int) -> Callable[..., int]:
     """Return compiled code as a function of integers; it runs without Python's lock."""
     return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * num_arguments)(address)
-
-
-_AFTER_HEAD = object.__basicsize__
-
-
-def place_of(array: np.ndarray[Any, Any]) -> int:
-    """Return where the address of an array's values stands: first in the array object, as NumPy's C interface says.
-
-    ``array.ctypes.data`` takes longer than a step of a small network.
-    """
-    return id(array) + _AFTER_HEAD
-
-
-_probe = np.zeros(1)
-if ctypes.c_int64.from_address(place_of(_probe)).value != _probe.ctypes.data:
-    raise ExecutorError(
-        "native: arrays lie otherwise in memory in this Python; the executor numpy gives the same numbers"
-    )
 
 
 def _say() -> None:

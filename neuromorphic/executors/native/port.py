@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from neuromorphic.errors import InputError
 from neuromorphic.ops import Input
 
-INT32, UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
-
 
 class Port:
     """The input of a program for ``batch`` samples."""
@@ -20,14 +18,6 @@ class Port:
         self.name, self.size, self.low, self.high, self.batch = port.name, port.size, port.low, port.high, batch
         self.takes_bits = (port.low, port.high) == (0, 1)
         self._shapes = ((batch, port.size), (batch, -(-port.size // 64)))
-
-    def fits(self, x: Any) -> bool:
-        """Whether a step can take an array as it is; :meth:`checked` says why not."""
-        if type(x) is not np.ndarray or not x.flags.carray:  # numba compiles anew for what is read-only
-            return False
-        if x.dtype == INT32:
-            return bool(x.shape == self._shapes[0])
-        return bool(x.dtype == UINT64 and self.takes_bits and x.shape == self._shapes[1])
 
     def checked(self, inputs: NDArray[Any], *, one_step: bool = False) -> NDArray[Any]:
         """Return inputs ``[T, B, N]`` of a usable dtype, shape and layout; messages on one step leave out T."""

@@ -68,12 +68,14 @@ INTS_AT_ONCE = 64  # places in ints and params are padded to a multiple of this:
 REC_FORM, REC_PLACE, REC_ROWS, REC_COLUMNS, REC_STRIDE, REC_START, REC_WIDTH = range(7)
 AS_INTS, AS_BITS, AS_BYTES = range(3)  # forms: integers, bits as bytes, small integers as bytes
 
-# What a network is to the compiled loop: addresses, sizes, the range of its inputs.
+# What a network is to the compiled loop: addresses, sizes, the range of its inputs, types of arrays that it takes.
 AT_TABLE, NUM_ROWS, AT_LINKS, AT_PARAMS, AT_WORDS, AT_SMALL, AT_INTS, AT_BITS, AT_COUNTS = range(9)
-INT_STRIDE, BIT_STRIDE, COUNT_STRIDE, LOW, HIGH, BATCH, NUM_INPUTS, HEAD_WIDTH = range(9, 17)
+INT_STRIDE, BIT_STRIDE, COUNT_STRIDE, LOW, HIGH, BATCH, NUM_INPUTS = range(9, 16)
+ARRAY_TYPE, INT32_TYPE, UINT64_TYPE, HEAD_WIDTH = range(16, 20)
 
-# What a call is to it: the network, the samples and steps, where recordings go.
-HEAD, FIRST, LAST, NUM_STEPS, TIME, PACKED, MARKS = range(7)
-RECORDINGS, NUM_RECORDINGS, OUT_INTS, OUT_SPIKES, CALL_WIDTH = range(7, 12)
+# What a call is to it: the network, the input (an array of NumPy), the samples and steps, where recordings go. A single
+# step looks at its array by itself, counts the time and ends at the most steps that are proven.
+HEAD, INPUTS, FIRST, LAST, NUM_STEPS, TIME, PACKED, MARKS = range(8)
+RECORDINGS, NUM_RECORDINGS, OUT_INTS, OUT_SPIKES, ALONE, MOST_STEPS, CALL_WIDTH = range(8, 15)
 
-FINE = -1  # what the loop returns if no input is out of range
+FINE, UNUSABLE = -1, -2  # what the loop returns if no input is out of range, and for what a single step cannot take

@@ -424,6 +424,50 @@ def test_an_input_alone_is_a_network():
     assert network.record(np.ones((2, 1, 3), dtype=np.int32)) == {}
 
 
+def same_numbers(x):
+    """The same input in other arrays: read-only, of another type of the same width, a part of a larger one, a view."""
+    frozen = x.copy()
+    frozen.setflags(write=False)
+    other = {np.dtype(np.int32): np.dtype(np.intc), np.dtype(np.uint64): np.dtype(np.ulonglong)}[x.dtype]
+    return [frozen, x.astype(other), np.concatenate((x, x))[: len(x)], x.view(other).view(x.dtype)]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_step_takes_any_array_of_the_same_numbers(packed):
+    program = ternary_layer(40, 70)
+    network, rng = NativeNetwork(program, batch=3), np.random.default_rng(0)
+    drawn = rng.integers(0, 2, (5, 3, 70)).astype(np.int32)
+    for step in drawn:
+        x = bits_of(step.astype(bool)) if packed else step
+        expected = network.step(x).copy()
+        for other in same_numbers(x):
+            network.reset()
+            assert np.array_equal(network.step(other), NativeNetwork(program, batch=3).step(x))
+            assert network.time == 1
+        network.reset()
+        assert np.array_equal(network.step(x), expected)
+        network.reset()
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        None, 7, [[1] * 70] * 3, np.int32(3), np.zeros((), dtype=np.int32), np.zeros(70, dtype=np.int32),
+        np.zeros((1, 3, 70), dtype=np.int32), np.zeros((70, 3), dtype=np.int32), np.zeros((3, 71), dtype=np.int32),
+        np.zeros((3, 70)), np.zeros((3, 70), dtype=np.int64), np.zeros((3, 140), dtype=np.int32)[:, ::2],
+        np.zeros((3, 2), dtype=np.int64), np.zeros((3, 3), dtype=np.uint64), np.zeros((4, 2), dtype=np.uint64),
+        np.full((3, 70), 2, dtype=np.int32), np.full((3, 2), 1 << 63, dtype=np.uint64),
+    ],
+    ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}{list(np.shape(x))}",
+)  # fmt: skip
+def test_a_step_refuses_what_it_cannot_take(x):
+    network = NativeNetwork(ternary_layer(40, 70), batch=3)
+    with pytest.raises(InputError, match="^x: "):
+        network.step(x)
+    assert network.time == 0
+    assert not network.view("lif.v").any()
+
+
 def test_bits_beyond_the_channels_are_refused():
     network = NativeNetwork(ternary_layer(8, 65), batch=2)
     packed = np.zeros((2, 2), dtype=np.uint64)
@@ -581,6 +625,24 @@ class TestTernaryMatrix:
 
         with ThreadPoolExecutor(8) as pool:
             assert sum(pool.map(wrong, range(8))) == 0
+
+    @pytest.mark.parametrize("spikes", [True, False])
+    def test_any_array_of_the_same_numbers(self, spikes):
+        rng = np.random.default_rng(1)
+        weights = rng.integers(-1, 2, (50, 70)).astype(np.int8)
+        x = rng.integers(0, 2, (3, 70)).astype(np.int32)
+        matrix, expected = TernaryMatrix(weights), x @ weights.T.astype(np.int32)
+        times = matrix.times_spikes if spikes else matrix.times_values
+        x = bits_of(x.astype(bool)) if spikes else x
+        for given_x in (x, *same_numbers(x)):
+            for out in (None, np.zeros((3, 50), dtype=np.int32), np.zeros((3, 50), dtype=np.intc)):
+                found = times(given_x, out=out)
+                assert out is None or found is out
+                assert np.array_equal(found, expected)
+        with pytest.raises(InputError, match="must be"):
+            times(np.zeros((), dtype=x.dtype), out=np.zeros((3, 50), dtype=np.int32))
+        with pytest.raises(InputError, match="must be"):
+            times(x, out=np.zeros((3, 50)))
 
     @settings(max_examples=60, deadline=None)
     @given(

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from neuromorphic.cli import app
 from neuromorphic.errors import ExecutorError
-from neuromorphic.executors.native import TernaryMatrix, bits_of, matrix, object_code, rows
+from neuromorphic.executors.native import TernaryMatrix, arrays, bits_of, matrix, object_code, rows
 from neuromorphic.executors.native.entries import ENTRIES
 from programs import small_inputs, small_program
 
@@ -152,10 +152,12 @@ def test_every_kind_of_row_has_its_code():
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)])
-def test_where_an_array_says_that_its_values_are(shape):
-    array = np.zeros(shape, dtype=np.int32)
+@pytest.mark.parametrize("dtype", [np.int32, np.uint64])
+def test_where_an_array_says_what_it_is(shape, dtype):
+    array = np.zeros(shape, dtype=dtype)
     for one in (array, array[..., :1] if shape else array, np.broadcast_to(array, (2, *shape))):
-        assert object_code.ctypes.c_int64.from_address(object_code.place_of(one)).value == one.ctypes.data
+        assert arrays.as_expected(one)
+    assert len(set(arrays.TYPES)) == 3
 
 
 def test_numba_that_may_not_compile(tmp_path):

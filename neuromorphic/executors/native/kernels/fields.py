@@ -1,7 +1,7 @@
 """Products of fields of two bits with bytes where the processor has VNNI: one mask and one instruction for 64.
 
-A block is 16 inputs of 16 outputs. Field ``f`` of its bytes is taken by a mask and stays where it is, so that its products
-come out ``4**f`` times too large: sums of each field are kept apart, and shifted at the end.
+A block is 16 inputs of 16 outputs. Field ``f`` of its bytes is taken by a mask and stays where it is, so that its
+products come out ``4**f`` times too large: sums of each field are kept apart, and shifted at the end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Upright counters turned into integers, 512 at once: bits are transposed by multiplying with a matrix of bits.
 
-Eight planes of 512 bits are 64 matrices of eight times eight bits, one for each byte. Unpacking brings the eight bytes of
-a matrix side by side, and GFNI's affine transformation of the unit vectors by it is its transpose.
+Eight planes of 512 bits are 64 matrices of eight times eight bits, one for each byte. Unpacking brings the eight bytes
+of a matrix side by side, and GFNI's affine transformation of the unit vectors by it is its transpose.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _shuffle(builder: Any, x: Any, y: Any, places: list[int]) -> Any:
 
 
 def _unpacked(builder: Any, x: Any, y: Any, width: int) -> list[Any]:
-    """Return the items of ``width`` bytes of x and y by turns: those of the lower halves of all lanes, and of the upper."""
+    """Return the items of ``width`` bytes of x and y by turns: those of the lower halves of lanes, and of the upper."""
     found = []
     for half in (0, _LANE // 2):
         places: list[int] = []

@@ -103,7 +103,7 @@ def emitted(result: Any, *kinds: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def alike(write: Callable[..., Any]) -> Any:
-    """Make a function ``write(builder, x, *values)`` one of compiled code: vectors are of x's kind, and so is the result."""
+    """Make a function ``write(builder, x, *values)`` one of compiled code: all vectors are of x's kind."""
 
     def typed(_: Any, first: Any, *more: Any) -> Any:
         kinds = [first if isinstance(kind, Vector) else types.int64 for kind in more]
