@@ -84,7 +84,7 @@ def _ternary_values(row, head, ints, bits, counts, now, marks):  # type: ignore[
 
 def _ternary_graded(row, head, ints, bits, counts, now, marks):  # type: ignore[no-untyped-def]
     words, place, inputs, lists = get_long(head, rows.AT_WORDS), at(row, rows.P0), at(row, rows.P1), at(row, rows.P4)
-    list_digits(ints, at(row, rows.SOURCE), inputs, lists)
+    list_digits(ints, at(row, rows.SOURCE), inputs, lists, at(row, rows.P5))
     out, size, spare = at(row, rows.OUT), at(row, rows.SIZE), at(row, rows.P3)
     ternary_graded(words, place, inputs, ints, lists, bits, spare, ints, out, size, at(row, rows.P2))
 

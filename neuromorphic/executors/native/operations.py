@@ -13,7 +13,7 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import bits_of, columns_for_events, fields_for_values, rows_for_few
 from neuromorphic.executors.native.image_operations import convolution, pool, spike_pool
 from neuromorphic.executors.native.layout import Held, Layout, padded
-from neuromorphic.executors.native.sizes import DIGIT_LISTS, DIGITS, EVENTS_AT_ONCE, FADED_AT_ONCE
+from neuromorphic.executors.native.sizes import FADED_AT_ONCE, digit_lists_size, others_size
 from neuromorphic.integers.numbers import INT32_MAX, NumPy
 from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import Delay, Delays, Dense, Torus
@@ -86,8 +86,8 @@ def _dense(layout: Layout, op: Dense) -> None:
         layout.row(kind, op, layout.words.place(fields_for_values(weights)), inputs, op.shift, layout.spare)
     elif kind == rows.TERNARY_GRADED:
         place = layout.words.place(columns_for_events(weights))
-        lists = layout.ints.reserve(DIGIT_LISTS + (DIGITS + 1) // 2 * inputs + DIGITS * EVENTS_AT_ONCE)
-        layout.row(kind, op, place, inputs, op.shift, layout.spare, lists, size=padded(op.size, 32))
+        lists, room = layout.ints.reserve(digit_lists_size(inputs)), layout.ints.reserve(others_size(inputs))
+        layout.row(kind, op, place, inputs, op.shift, layout.spare, lists, room, size=padded(op.size, 32))
     elif kind == rows.BYTE_EVENTS:
         by_input = np.zeros((inputs + 1, op.size), dtype=np.int8)  # the last row is what lists are padded with
         by_input[:inputs] = weights.T

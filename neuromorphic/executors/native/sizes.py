@@ -14,10 +14,10 @@ COLUMN = 2 * LANES  # words of one input's column of one chunk
 PLANE_WORDS = WIDE_PLANES * LANES
 SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 32 integers
 
-# Graded events in ints: for each bit of a value where its list starts and how long it is (with the padding), then the
-# lists: twice the number of the input, and 1 more where the digit is -1.
+# Graded events in ints: for the digits of 1 and those of -1 at each bit of a value, where their list starts and how long
+# it is (with the padding), then the lists; room for the inputs that are not 0, their numbers and values.
 DIGITS, LARGEST_GRADED = 18, 1 << 15
-DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, DIGITS, 2 * DIGITS + 4
+DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, 2 * DIGITS, 4 * DIGITS + 8
 
 # A product with values: the outputs of a group, integers of one register, and the inputs of a block, which fields of
 # two bits in four bytes of each output hold. Digits of inputs are padded to whole registers of bytes.
@@ -43,3 +43,13 @@ def list_size(num_inputs: int) -> int:
 def digit_words(num_inputs: int) -> int:
     """Return the words that four digits of every input take."""
     return -(-num_inputs // DIGITS_PADDED_TO) * DIGITS_PADDED_TO // 2
+
+
+def digit_lists_size(num_inputs: int) -> int:
+    """Return the ints that lists of digits take: no two neighbours of a value's digits are other than 0."""
+    return DIGIT_LISTS + (DIGITS + 1) // 2 * num_inputs + 2 * DIGITS * 2 * EVENTS_AT_ONCE
+
+
+def others_size(num_inputs: int) -> int:
+    """Return the ints that the inputs take that are not 0: numbers and values."""
+    return 2 * (num_inputs + EVENTS_AT_ONCE)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
+from neuromorphic.executors.native.kernels.choosing import put_numbers
 from neuromorphic.executors.native.kernels.instructions import count_block, spread_bits, store_counts
 from neuromorphic.executors.native.kernels.transposition import store_sixteen_planes
 from neuromorphic.executors.native.kernels.vectors import (
@@ -25,7 +26,6 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_int,
     get_word,
     load_words,
-    lowest_one,
     max_of,
     min_of,
     put_int,
@@ -50,24 +50,39 @@ _ONE = np.uint64(1)
 
 
 @kernel
-def _count_chunk(words, base, ints, start, stop, bits, planes, num_planes):  # type: ignore[no-untyped-def]
-    """Count the events ``start..stop`` of a list into the planes of one chunk."""
-    zero = splat_words(0)
-    held = (zero, zero, zero, zero, zero)
-    for p in range(5, MAX_PLANES):
-        store_words(bits, planes + p * LANES, zero)
+def count_events(words, base, ints, start, stop, bits, planes, num_planes, flip):  # type: ignore[no-untyped-def]
+    """Add the columns of the events ``start..stop`` of a list to planes.
+
+    With ``flip`` all ones instead of zero, the columns of the negative weights: those have all bits turned over, and an
+    adder of turned bits gives the turned sum and carry. So what is held is turned instead, and each carry out of it.
+    """
+    held = (
+        load_words(bits, planes) ^ flip,
+        load_words(bits, planes + LANES) ^ flip,
+        load_words(bits, planes + 2 * LANES) ^ flip,
+        load_words(bits, planes + 3 * LANES) ^ flip,
+        load_words(bits, planes + 4 * LANES) ^ flip,
+    )
     for place in range(start, stop, EVENTS_AT_ONCE):
         ones, twos, fours, eights, sixteens, carry = count_block(words + 8 * base, ints + 4 * place, held)
-        held = (ones, twos, fours, eights, sixteens)
+        held, carry = (ones, twos, fours, eights, sixteens), carry ^ flip
         for p in range(5, num_planes):
             high = load_words(bits, planes + p * LANES)
             store_words(bits, planes + p * LANES, high ^ carry)
             carry = high & carry
-    store_words(bits, planes, held[0])
-    store_words(bits, planes + LANES, held[1])
-    store_words(bits, planes + 2 * LANES, held[2])
-    store_words(bits, planes + 3 * LANES, held[3])
-    store_words(bits, planes + 4 * LANES, held[4])
+    store_words(bits, planes, held[0] ^ flip)
+    store_words(bits, planes + LANES, held[1] ^ flip)
+    store_words(bits, planes + 2 * LANES, held[2] ^ flip)
+    store_words(bits, planes + 3 * LANES, held[3] ^ flip)
+    store_words(bits, planes + 4 * LANES, held[4] ^ flip)
+
+
+@kernel
+def _count_chunk(words, base, ints, start, stop, bits, planes, num_planes):  # type: ignore[no-untyped-def]
+    """Count the events ``start..stop`` of a list into the planes of one chunk."""
+    for p in range(MAX_PLANES):
+        store_words(bits, planes + p * LANES, splat_words(0))
+    count_events(words, base, ints, start, stop, bits, planes, num_planes, splat_words(0))
 
 
 @kernel
@@ -108,10 +123,7 @@ def list_events(bits, place, size, ints, target):  # type: ignore[no-untyped-def
             word = ~word
             if w == num_words - 1 and size & 63:
                 word &= (_ONE << np.uint64(size & 63)) - _ONE
-        while word != np.uint64(0):
-            put_int(ints, target + LIST_START + n, 64 * w + lowest_one(word))
-            n += 1
-            word &= word - _ONE
+        n += put_numbers(ints, target + LIST_START + n, 64 * w, word)
     while n % EVENTS_AT_ONCE:
         put_int(ints, target + LIST_START + n, size)
         n += 1

@@ -14,18 +14,30 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.kernels.instructions import add_bytes, count_signed_block, spread_bits, store_counts
+from neuromorphic.executors.native.kernels.choosing import lane_numbers, put_chosen
+from neuromorphic.executors.native.kernels.events import count_events
+from neuromorphic.executors.native.kernels.instructions import add_bytes, spread_bits, store_counts
 from neuromorphic.executors.native.kernels.transposition import add_eight_planes, store_sixteen_planes
 from neuromorphic.executors.native.kernels.vectors import (
+    MANY,
+    count_ones,
     get_half_word,
     get_int,
-    load_words,
-    lowest_one,
+    greater,
+    larger,
+    largest_of,
+    load_many,
+    masks_of_many,
     max_of,
     min_of,
     put_int,
+    shift_left,
+    shift_right,
+    signs_of_many,
     splat_bytes,
+    splat_many,
     splat_words,
+    store_many,
     store_words,
 )
 from neuromorphic.executors.native.processor import HAS_GFNI, LANES
@@ -40,65 +52,72 @@ from neuromorphic.executors.native.sizes import (
     WIDE_PLANES,
 )
 
+AT_ONCE = MANY.lanes
 _ONE = np.uint64(1)
 
 
 @kernel
-def list_digits(ints, source, size, lists):  # type: ignore[no-untyped-def]
-    """Write the lists of the digits of ``size`` values, the lowest bit first, each padded with columns of zeros."""
-    for p in range(DIGITS):
-        put_int(ints, lists + DIGIT_LENGTHS + p, 0)
-    for fill in range(2):  # first count, then write
-        for j in range(size):
-            x = get_int(ints, source + j)
-            if x != 0:
-                sign, size_of = (1, -x) if x < 0 else (0, x)
-                half = size_of >> 1
-                total = size_of + half
-                changed = half ^ total
-                minus = half & changed
-                word = np.uint64(changed)
-                while word != np.uint64(0):
-                    p = lowest_one(word)
-                    word &= word - _ONE
-                    n = get_int(ints, lists + DIGIT_LENGTHS + p)
-                    put_int(ints, lists + DIGIT_LENGTHS + p, n + 1)
-                    if fill:
-                        start = get_int(ints, lists + DIGIT_STARTS + p)
-                        put_int(ints, lists + start + n, 2 * j + (sign ^ ((minus >> p) & 1)))
-        place = DIGIT_LISTS
-        for p in range(DIGITS):
-            n = get_int(ints, lists + DIGIT_LENGTHS + p)
-            padded = (n + EVENTS_AT_ONCE - 1) // EVENTS_AT_ONCE * EVENTS_AT_ONCE
-            put_int(ints, lists + DIGIT_STARTS + p, place)
-            put_int(ints, lists + DIGIT_LENGTHS + p, padded if fill else 0)
-            for i in range(n, padded):
-                put_int(ints, lists + place + i, 2 * size)
-            place += padded
+def _list_others(ints, source, size, numbers, values):  # type: ignore[no-untyped-def]
+    """Write the numbers and values of the inputs that are not 0; return how many those are, and the largest magnitude."""
+    n, largest = 0, splat_many(0)
+    for j in range(0, size, AT_ONCE):
+        x = load_many(ints, source + j)
+        negative = greater(splat_many(0), x)
+        magnitude = (x ^ negative) - negative
+        mask = signs_of_many(greater(magnitude, splat_many(0)))
+        if j + AT_ONCE > size:
+            mask &= (_ONE << np.uint64(size - j)) - _ONE
+        put_chosen(ints, numbers + n, splat_many(j) + lane_numbers(), mask)
+        n += put_chosen(ints, values + n, x, mask)
+        largest = larger(largest, magnitude & masks_of_many(np.int64(mask)))
+    store_many(ints, values + n, splat_many(0))
+    return n, largest_of(largest)
 
 
 @kernel
-def _count_digits(words, base, ints, start, stop, bits, planes, num_planes):  # type: ignore[no-untyped-def]
-    """Add the events ``start..stop`` of a list to the planes from ``planes`` up."""
-    held = (
-        load_words(bits, planes),
-        load_words(bits, planes + LANES),
-        load_words(bits, planes + 2 * LANES),
-        load_words(bits, planes + 3 * LANES),
-        load_words(bits, planes + 4 * LANES),
-    )
-    for place in range(start, stop, EVENTS_AT_ONCE):
-        ones, twos, fours, eights, sixteens, carry = count_signed_block(words + 8 * base, ints + 4 * place, held)
-        held = (ones, twos, fours, eights, sixteens)
-        for p in range(5, num_planes):
-            high = load_words(bits, planes + p * LANES)
-            store_words(bits, planes + p * LANES, high ^ carry)
-            carry = high & carry
-    store_words(bits, planes, held[0])
-    store_words(bits, planes + LANES, held[1])
-    store_words(bits, planes + 2 * LANES, held[2])
-    store_words(bits, planes + 3 * LANES, held[3])
-    store_words(bits, planes + 4 * LANES, held[4])
+def list_digits(ints, source, size, lists, room):  # type: ignore[no-untyped-def]
+    """Write lists of the digits of ``size`` values, of 1 and of -1 by turns, the lowest bit first.
+
+    Each is padded with columns of zeros. In ``room`` the inputs that are not 0 are kept, with their numbers.
+    """
+    numbers, values = room, room + size + AT_ONCE
+    others, largest = _list_others(ints, source, size, numbers, values)
+    top = 1
+    while largest >> (top - 1):  # a digit may stand one bit above the highest
+        top += 1
+    for q in range(2 * DIGITS):
+        put_int(ints, lists + DIGIT_LENGTHS + q, 0)
+    for fill in range(2):  # first count, then write
+        for i in range(0, others, AT_ONCE):
+            x, events = load_many(ints, values + i), load_many(ints, numbers + i)
+            negative = greater(splat_many(0), x)
+            magnitude = (x ^ negative) - negative
+            half = shift_right(magnitude, 1)
+            digits = half ^ (magnitude + half)
+            minus = digits & (half ^ negative)
+            for p in range(top):
+                for sign in range(2):
+                    chosen = minus if sign else digits ^ minus
+                    mask = signs_of_many(shift_left(chosen, 31 - p))
+                    n = get_int(ints, lists + DIGIT_LENGTHS + 2 * p + sign)
+                    put_int(ints, lists + DIGIT_LENGTHS + 2 * p + sign, n + count_ones(mask))
+                    if fill:
+                        put_chosen(ints, lists + get_int(ints, lists + DIGIT_STARTS + 2 * p + sign) + n, events, mask)
+        _place_lists(ints, lists, size, fill)
+
+
+@kernel
+def _place_lists(ints, lists, size, fill):  # type: ignore[no-untyped-def]
+    """Say where lists of those lengths start; or, once they are written, pad them."""
+    place = DIGIT_LISTS
+    for q in range(2 * DIGITS):
+        n = get_int(ints, lists + DIGIT_LENGTHS + q)
+        padded = (n + EVENTS_AT_ONCE - 1) // EVENTS_AT_ONCE * EVENTS_AT_ONCE
+        put_int(ints, lists + DIGIT_STARTS + q, place)
+        put_int(ints, lists + DIGIT_LENGTHS + q, padded if fill else 0)
+        for i in range(n, padded if fill else n):
+            put_int(ints, lists + place + i, size)
+        place += padded + EVENTS_AT_ONCE  # choosing writes more than is chosen
 
 
 @kernel
@@ -113,23 +132,23 @@ def _reach(num_planes, events, least):  # type: ignore[no-untyped-def]
 @kernel
 def ternary_graded(words, matrix, num_inputs, ints, lists, bits, planes, out, target, size, shift):  # type: ignore[no-untyped-def]
     """Sum the columns of the lists of digits, ``out[i] = sum_j w[i, j] x[j] << shift``, ``size`` a multiple of 32."""
-    less, num_planes = 0, 8
-    for p in range(DIGITS):
-        n = get_int(ints, lists + DIGIT_LENGTHS + p)
-        less += n << p
-        num_planes = _reach(num_planes, less, p + 5 if n else 0)
+    less, num_planes, rise = 0, 8, 5  # rise: planes that carries run through, the same for all lists
+    for q in range(2 * DIGITS):
+        n, p = get_int(ints, lists + DIGIT_LENGTHS + q), q >> 1
+        if n:
+            less += n << p
+            num_planes = _reach(num_planes, less, p + 5)
+            rise = max_of(rise, _reach(p + 5, less, 0) - p)
     for chunk in range((size + CHUNK - 1) // CHUNK):
         base = matrix + chunk * (num_inputs + 1) * COLUMN
-        for p in range(max_of(16, (num_planes + 7) & -8)):  # so many are turned at once
+        for p in range(WIDE_PLANES):
             store_words(bits, planes + p * LANES, splat_words(0))
-        done, reach = 0, 5
-        for p in range(DIGITS):
-            n = get_int(ints, lists + DIGIT_LENGTHS + p)
+        for q in range(2 * DIGITS):
+            n, p = get_int(ints, lists + DIGIT_LENGTHS + q), q >> 1
             if n:
-                done += n << p
-                reach = _reach(reach, done, p + 5)
-                start = lists + get_int(ints, lists + DIGIT_STARTS + p)
-                _count_digits(words, base, ints, start, start + n, bits, planes + p * LANES, reach - p)
+                start, flip = lists + get_int(ints, lists + DIGIT_STARTS + q), splat_words(-(q & 1))
+                stop = min_of(rise, WIDE_PLANES - p)
+                count_events(words, base, ints, start, start + n, bits, planes + p * LANES, stop, flip)
         if HAS_GFNI and (chunk + 1) * CHUNK <= size:
             first, where = bits + 8 * planes, out + 4 * (target + chunk * CHUNK)
             store_sixteen_planes(first, where, less)

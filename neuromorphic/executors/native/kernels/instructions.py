@@ -39,64 +39,43 @@ def full_add(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
     return builder.or_(builder.and_(a, b), builder.and_(c, either)), builder.xor(either, c)
 
 
-def _make_count_block(signed: bool) -> Any:
-    @intrinsic
-    def count_block(typing: Any, matrix: Any, events: Any, held: Any) -> Any:
-        def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            matrix, events, held = args
-            state = list(cgutils.unpack_tuple(builder, held, _PLANES))
-            column_bytes, one = ir.Constant(I64, 16 * LANES), ir.Constant(I32, 1)
+@intrinsic
+def count_block(typing: Any, matrix: Any, events: Any, held: Any) -> Any:
+    """Add the two bits of the columns of 16 events to five planes; return them and the carry out of the highest.
 
-            def column(place: int) -> tuple[Any, Any]:
-                where = item_at(builder, events, ir.Constant(I64, place), 4, I32)
-                event = builder.load(where, align=4)
-                number = builder.zext(builder.lshr(event, one) if signed else event, I64)
-                address = builder.add(matrix, builder.mul(number, column_bytes))
-                parts = (item_at(builder, address, ir.Constant(I64, i), 8, WORDS.llvm) for i in (0, LANES))
-                first, second = (builder.load(part, align=8) for part in parts)
-                if signed:  # -w is a column with both bits turned over
-                    sign = builder.sext(builder.sub(ir.Constant(I32, 0), builder.and_(event, one)), I64)
-                    mask = splat(builder, sign, WORDS)
-                    return builder.xor(first, mask), builder.xor(second, mask)
-                return first, second
+    ``matrix`` is the address of the columns, ``events`` that of the numbers of the events (int32), ``held`` the planes,
+    the lowest first.
+    """
 
-            waiting: list[list[Any]] = [[] for _ in range(_PLANES + 1)]
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        matrix, events, held = args
+        column_bytes, waiting = ir.Constant(I64, 16 * LANES), [[] for _ in range(_PLANES + 1)]  # type: ignore[var-annotated]
 
-            def put(bit: Any, plane: int) -> None:
-                """Let a bit wait; of too many, add the oldest three."""
-                waiting[plane].append(bit)
-                if len(waiting[plane]) > _WAITING and plane < _PLANES:
-                    add(plane)
+        def add(plane: int) -> None:
+            three, waiting[plane] = waiting[plane][:3], waiting[plane][3:]
+            carry, total = full_add(builder, *three)
+            waiting[plane].append(total)
+            put(carry, plane + 1)
 
-            def add(plane: int) -> None:
-                three, waiting[plane] = waiting[plane][:3], waiting[plane][3:]
-                carry, total = full_add(builder, *three)
-                waiting[plane].append(total)
-                put(carry, plane + 1)
+        def put(bit: Any, plane: int) -> None:
+            """Let a bit wait; of too many, add the oldest three."""
+            waiting[plane].append(bit)
+            if len(waiting[plane]) > _WAITING and plane < _PLANES:
+                add(plane)
 
-            for place in range(1 << (_PLANES - 1)):
-                for bit in column(place):
-                    put(bit, 0)
-            for plane in range(_PLANES):  # what was held comes last: the next block waits for these adders only
-                waiting[plane].append(state[plane])
-                while len(waiting[plane]) > 1:
-                    add(plane)
-            total = [bits[0] for bits in waiting]
-            return context.make_tuple(builder, sig.return_type, total)
+        for place in range(1 << (_PLANES - 1)):
+            event = builder.load(item_at(builder, events, ir.Constant(I64, place), 4, I32), align=4)
+            address = builder.add(matrix, builder.mul(builder.zext(event, I64), column_bytes))
+            for part in (0, LANES):
+                put(builder.load(item_at(builder, address, ir.Constant(I64, part), 8, WORDS.llvm), align=8), 0)
+        for plane, before in enumerate(cgutils.unpack_tuple(builder, held, _PLANES)):
+            waiting[plane].append(before)  # comes last: the next block waits for these adders only
+            while len(waiting[plane]) > 1:
+                add(plane)
+        return context.make_tuple(builder, sig.return_type, [bits[0] for bits in waiting])
 
-        held_type = types.UniTuple(WORDS, _PLANES)
-        return types.UniTuple(WORDS, _PLANES + 1)(types.int64, types.int64, held_type), build
-
-    return count_block
-
-
-count_block, count_signed_block = _make_count_block(signed=False), _make_count_block(signed=True)
-"""``count_block(matrix, events, held)``: add the two bits of the columns of 16 events to five planes.
-
-``matrix`` is the address of the columns, ``events`` that of the numbers of the events (int32; if signed, twice the
-number, and 1 more where the column counts negative), ``held`` the planes, the lowest first. Returns the planes and the
-carry out of the highest.
-"""
+    held_type = types.UniTuple(WORDS, _PLANES)
+    return types.UniTuple(WORDS, _PLANES + 1)(types.int64, types.int64, held_type), build
 
 
 @emitted(BYTES, types.int64, types.int64)
