@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuromorphic.executors.native.processor import HAS_VNNI, LANES
+from neuromorphic.executors.native.processor import HAS_AVX512, HAS_VNNI, LANES
 
 # A list of events in ints: how many stand in it (with the padding), whether it names the silent ones instead (those
 # are fewer at high rates), then the numbers.
@@ -14,8 +14,8 @@ COLUMN = 2 * LANES  # words of one input's column of one chunk
 PLANE_WORDS = WIDE_PLANES * LANES
 SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 32 integers
 
-# Graded events in ints: for the digits of 1 and those of -1 at each bit of a value, where their list starts and how long
-# it is (with the padding), then the lists; room for the inputs that are not 0, their numbers and values.
+# Graded events in ints: for the digits of 1 and those of -1 at each bit of a value, where their list starts and how
+# long it is (with the padding), then the lists; room for the inputs that are not 0, their numbers and values.
 DIGITS, LARGEST_GRADED = 18, 1 << 15
 DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, 2 * DIGITS, 4 * DIGITS + 8
 
@@ -25,7 +25,7 @@ OUTPUTS_A_GROUP = 16 if HAS_VNNI else 8
 INPUTS_A_BLOCK = 16
 DIGITS_PADDED_TO = 64
 
-FADED_AT_ONCE = 32  # values of a row of memory slots
+FADED_AT_ONCE = 64 if HAS_AVX512 else 32  # values of a row of memory slots: of four registers
 
 OUTPUTS_A_ROW = 64  # of a convolution by rows
 PIXELS_AT_ONCE = 4  # of a dense product

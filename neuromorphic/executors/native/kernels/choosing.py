@@ -83,4 +83,4 @@ def _put_each_number(ints, place, first, word):  # type: ignore[no-untyped-def]
 
 
 put_numbers = kernel(_put_numbers_at_once if HAS_AVX512 else _put_each_number)
-"""Write ``first`` plus the number of every bit that is set, and perhaps something after them; return how many they are."""
+"""Write ``first`` plus the number of each bit that is set, and perhaps more after them; return how many they are."""

@@ -58,7 +58,7 @@ _ONE = np.uint64(1)
 
 @kernel
 def _list_others(ints, source, size, numbers, values):  # type: ignore[no-untyped-def]
-    """Write the numbers and values of the inputs that are not 0; return how many those are, and the largest magnitude."""
+    """Write the numbers and values of the inputs that are not 0; return how many, and the largest magnitude."""
     n, largest = 0, splat_many(0)
     for j in range(0, size, AT_ONCE):
         x = load_many(ints, source + j)

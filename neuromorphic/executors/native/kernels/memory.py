@@ -7,24 +7,25 @@ import numpy as np
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.vectors import (
+    MANY,
     between,
-    bits_as_masks,
+    bits_at,
     count_ones,
-    get_byte,
     get_int,
     get_long,
     get_signed_byte,
     get_word,
     greater,
-    load_ints,
+    load_many,
+    masks_of_many,
     min_of,
     put_int,
     put_long,
     shift_left,
     shift_right,
-    signs_as_bits,
-    splat_ints,
-    store_ints,
+    signs_of_many,
+    splat_many,
+    store_many,
     toward_zero,
 )
 from neuromorphic.executors.native.sizes import FADED_AT_ONCE
@@ -33,6 +34,7 @@ from neuromorphic.ops.fast_weights import KEY_ONE
 from neuromorphic.ops.slots import MEMORY_BITS
 
 at = get_long  # at(row, column)
+AT_ONCE = MANY.lanes
 _PLACES = (1 << 31) - 1
 
 
@@ -85,20 +87,20 @@ def _fade_row(ints, row, size, decay_bits, times):  # type: ignore[no-untyped-de
 
     A row is padded to a multiple of :data:`FADED_AT_ONCE`: while one vector waits for its shift, three others work.
     """
-    one = splat_ints((1 << decay_bits) - 1)
+    one = splat_many((1 << decay_bits) - 1)
     for i in range(0, size, FADED_AT_ONCE):
-        a, b = load_ints(ints, row + i), load_ints(ints, row + i + 8)
-        c, d = load_ints(ints, row + i + 16), load_ints(ints, row + i + 24)
+        a, b = load_many(ints, row + i), load_many(ints, row + i + AT_ONCE)
+        c, d = load_many(ints, row + i + 2 * AT_ONCE), load_many(ints, row + i + 3 * AT_ONCE)
         left = times
-        while left > 0 and signs_as_bits(greater(a | b | c | d, one)) != np.uint64(0):
+        while left > 0 and signs_of_many(greater(a | b | c | d, one)) != np.uint64(0):
             for _ in range(min_of(left, 8)):
                 a, b = a - shift_right(a, decay_bits), b - shift_right(b, decay_bits)
                 c, d = c - shift_right(c, decay_bits), d - shift_right(d, decay_bits)
             left -= 8
-        store_ints(ints, row + i, a)
-        store_ints(ints, row + i + 8, b)
-        store_ints(ints, row + i + 16, c)
-        store_ints(ints, row + i + 24, d)
+        store_many(ints, row + i, a)
+        store_many(ints, row + i + AT_ONCE, b)
+        store_many(ints, row + i + 2 * AT_ONCE, c)
+        store_many(ints, row + i + 3 * AT_ONCE, d)
 
 
 @kernel
@@ -106,15 +108,15 @@ def _read_slot(  # type: ignore[no-untyped-def]
     ints, out, row, size, words, key, num_words, bits, events, gain, shift, decay_bits, rate_bits, plastic
 ):
     """Read the winner's row, already faded up to this step, and let it fade and learn."""
-    for i in range(0, size, 8):
-        up = bits_as_masks(get_byte(words, 8 * key + (i >> 3)))
-        down = bits_as_masks(get_byte(words, 8 * (key + num_words) + (i >> 3)))
-        held = load_ints(ints, row + i)
-        store_ints(ints, out + i, (down - up) * splat_ints(gain) + shift_right(held, shift))
+    for i in range(0, size, AT_ONCE):
+        up = masks_of_many(bits_at(words, 8 * key, i))
+        down = masks_of_many(bits_at(words, 8 * (key + num_words), i))
+        held = load_many(ints, row + i)
+        store_many(ints, out + i, (down - up) * splat_many(gain) + shift_right(held, shift))
         if plastic:
-            fired = bits_as_masks(get_byte(bits, 8 * events + (i >> 3)))
-            learned = shift_left(splat_ints(0) - fired, MEMORY_BITS - rate_bits) - shift_right(held, rate_bits)
-            store_ints(ints, row + i, held - shift_right(held, decay_bits) + learned)
+            fired = masks_of_many(bits_at(bits, 8 * events, i))
+            learned = shift_left(splat_many(0) - fired, MEMORY_BITS - rate_bits) - shift_right(held, rate_bits)
+            store_many(ints, row + i, held - shift_right(held, decay_bits) + learned)
 
 
 @kernel
@@ -153,21 +155,21 @@ def slots(row, now, marks, words, ints, bits, counts):  # type: ignore[no-untype
 @kernel
 def neighbour_sums(ints, out, source, rows, columns, spare):  # type: ignore[no-untyped-def]
     """Sum the eight neighbours on a torus: three rows first, then three columns of their sums, less the middle."""
-    vectors = columns & -8
+    vectors = columns & -AT_ONCE
     for r in range(rows):
         above, here = source + (r - 1 if r else rows - 1) * columns, source + r * columns
         below, target = source + (r + 1 if r + 1 < rows else 0) * columns, out + r * columns
-        for c in range(0, vectors, 8):
-            total = load_ints(ints, above + c) + load_ints(ints, here + c) + load_ints(ints, below + c)
-            store_ints(ints, spare + 1 + c, total)
+        for c in range(0, vectors, AT_ONCE):
+            total = load_many(ints, above + c) + load_many(ints, here + c) + load_many(ints, below + c)
+            store_many(ints, spare + 1 + c, total)
         for c in range(vectors, columns):
             total_here = get_int(ints, above + c) + get_int(ints, here + c) + get_int(ints, below + c)
             put_int(ints, spare + 1 + c, total_here)
         put_int(ints, spare, get_int(ints, spare + columns))
         put_int(ints, spare + columns + 1, get_int(ints, spare + 1))
-        for c in range(0, vectors, 8):
-            total = load_ints(ints, spare + c) + load_ints(ints, spare + c + 1) + load_ints(ints, spare + c + 2)
-            store_ints(ints, target + c, total - load_ints(ints, here + c))
+        for c in range(0, vectors, AT_ONCE):
+            total = load_many(ints, spare + c) + load_many(ints, spare + c + 1) + load_many(ints, spare + c + 2)
+            store_many(ints, target + c, total - load_many(ints, here + c))
         for c in range(vectors, columns):
             total_here = get_int(ints, spare + c) + get_int(ints, spare + c + 1) + get_int(ints, spare + c + 2)
             put_int(ints, target + c, total_here - get_int(ints, here + c))

@@ -14,6 +14,7 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import inlined, kernel
 from neuromorphic.executors.native.kernels.vectors import (
     MANY,
+    add_within,
     clip,
     count_ones,
     faded,
@@ -22,6 +23,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_word,
     greater,
     load_many,
+    look_up_many,
     max_of,
     min_of,
     put_int,
@@ -155,10 +157,12 @@ def scale(ints, out, source, params, factor, shift, narrow, size):  # type: igno
 @kernel
 def look_up(ints, out, source, params, offset, table, size):  # type: ignore[no-untyped-def]
     """Take sigmoids from the table."""
-    for i in range(size):
-        y = get_int(ints, source + i) + get_int(params, offset + i)
-        found = get_int(params, table + (min_of(y, GATE_END) if y >= 0 else min_of(-y, GATE_END)))
-        put_int(ints, out + i, found if y >= 0 else DECAY_ONE - found)
+    for i in range(0, size, AT_ONCE):
+        y = add_within(load_many(ints, source + i), load_many(params, offset + i))
+        y = clip(y, GATE_END)
+        negative = shift_right_signed(y, 31)
+        found = look_up_many(params, table, (y ^ negative) - negative)
+        store_many(ints, out + i, ((found ^ negative) - negative) + (negative & splat_many(DECAY_ONE)))
 
 
 @kernel

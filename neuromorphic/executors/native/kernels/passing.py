@@ -8,20 +8,23 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.events import list_events
 from neuromorphic.executors.native.kernels.vectors import (
-    bits_as_masks,
-    get_byte,
+    MANY,
+    bits_at,
     get_int,
     get_long,
     get_word,
     load_ints,
+    masks_of_many,
     min_of,
     put_int,
     put_word,
     signs_as_bits,
     splat_ints,
-    store_ints,
+    splat_many,
+    store_many,
 )
 
+AT_ONCE = MANY.lanes
 at = get_long  # at(row, column)
 
 
@@ -30,9 +33,9 @@ def publish(row, ints, bits):  # type: ignore[no-untyped-def]
     """Write events in the other forms that their readers ask for."""
     size, place, out = at(row, rows.SIZE), at(row, rows.BITS), at(row, rows.OUT)
     if out >= 0:
-        for i in range(0, size, 8):
-            mask = bits_as_masks(get_byte(bits, 8 * place + (i >> 3)))
-            store_ints(ints, out + i, splat_ints(0) - mask)
+        for i in range(0, size, AT_ONCE):
+            mask = masks_of_many(bits_at(bits, 8 * place, i))
+            store_many(ints, out + i, splat_many(0) - mask)
     if at(row, rows.LIST) >= 0:
         list_events(bits, place, size, ints, at(row, rows.LIST))
 
