@@ -11,7 +11,7 @@ EVENTS_AT_ONCE = 16  # a list is padded to a multiple of this with the number of
 WIDE_PLANES = 32  # bits of a sum of graded events
 CHUNK = 64 * LANES  # outputs a register counts
 COLUMN = 2 * LANES  # words of one input's column of one chunk
-PLANE_WORDS = WIDE_PLANES * LANES
+PLANE_WORDS = (WIDE_PLANES + 5) * LANES
 SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 32 integers
 
 # Graded events in ints: for the digits of 1 and those of -1 at each bit of a value, where their list starts and how

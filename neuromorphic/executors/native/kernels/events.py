@@ -50,39 +50,30 @@ _ONE = np.uint64(1)
 
 
 @kernel
-def count_events(words, base, ints, start, stop, bits, planes, num_planes, flip):  # type: ignore[no-untyped-def]
-    """Add the columns of the events ``start..stop`` of a list to planes.
-
-    With ``flip`` all ones instead of zero, the columns of the negative weights: those have all bits turned over, and an
-    adder of turned bits gives the turned sum and carry. So what is held is turned instead, and each carry out of it.
-    """
-    held = (
-        load_words(bits, planes) ^ flip,
-        load_words(bits, planes + LANES) ^ flip,
-        load_words(bits, planes + 2 * LANES) ^ flip,
-        load_words(bits, planes + 3 * LANES) ^ flip,
-        load_words(bits, planes + 4 * LANES) ^ flip,
-    )
-    for place in range(start, stop, EVENTS_AT_ONCE):
-        ones, twos, fours, eights, sixteens, carry = count_block(words + 8 * base, ints + 4 * place, held)
-        held, carry = (ones, twos, fours, eights, sixteens), carry ^ flip
-        for p in range(5, num_planes):
-            high = load_words(bits, planes + p * LANES)
-            store_words(bits, planes + p * LANES, high ^ carry)
-            carry = high & carry
-    store_words(bits, planes, held[0] ^ flip)
-    store_words(bits, planes + LANES, held[1] ^ flip)
-    store_words(bits, planes + 2 * LANES, held[2] ^ flip)
-    store_words(bits, planes + 3 * LANES, held[3] ^ flip)
-    store_words(bits, planes + 4 * LANES, held[4] ^ flip)
+def carry_on(bits, planes, first, stop, carry):  # type: ignore[no-untyped-def]
+    """Add one bit for every output to the planes ``first..stop``."""
+    for p in range(first, stop):
+        high = load_words(bits, planes + p * LANES)
+        store_words(bits, planes + p * LANES, high ^ carry)
+        carry = high & carry
 
 
 @kernel
 def _count_chunk(words, base, ints, start, stop, bits, planes, num_planes):  # type: ignore[no-untyped-def]
     """Count the events ``start..stop`` of a list into the planes of one chunk."""
-    for p in range(MAX_PLANES):
-        store_words(bits, planes + p * LANES, splat_words(0))
-    count_events(words, base, ints, start, stop, bits, planes, num_planes, splat_words(0))
+    zero = splat_words(0)
+    held = (zero, zero, zero, zero, zero)
+    for p in range(5, MAX_PLANES):
+        store_words(bits, planes + p * LANES, zero)
+    for place in range(start, stop, EVENTS_AT_ONCE):
+        ones, twos, fours, eights, sixteens, carry = count_block(words + 8 * base, ints + 4 * place, held)
+        held = (ones, twos, fours, eights, sixteens)
+        carry_on(bits, planes, 5, num_planes, carry)
+    store_words(bits, planes, held[0])
+    store_words(bits, planes + LANES, held[1])
+    store_words(bits, planes + 2 * LANES, held[2])
+    store_words(bits, planes + 3 * LANES, held[3])
+    store_words(bits, planes + 4 * LANES, held[4])
 
 
 @kernel

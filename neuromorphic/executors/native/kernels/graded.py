@@ -15,8 +15,8 @@ import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.choosing import lane_numbers, put_chosen
-from neuromorphic.executors.native.kernels.events import count_events
-from neuromorphic.executors.native.kernels.instructions import add_bytes, spread_bits, store_counts
+from neuromorphic.executors.native.kernels.events import carry_on
+from neuromorphic.executors.native.kernels.instructions import add_bytes, count_block, spread_bits, store_counts
 from neuromorphic.executors.native.kernels.transposition import add_eight_planes, store_sixteen_planes
 from neuromorphic.executors.native.kernels.vectors import (
     MANY,
@@ -27,6 +27,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     larger,
     largest_of,
     load_many,
+    load_words,
     masks_of_many,
     max_of,
     min_of,
@@ -121,9 +122,40 @@ def _place_lists(ints, lists, size, fill):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _reach(num_planes, events, least):  # type: ignore[no-untyped-def]
+def _count_digits(words, base, ints, lists, top, rise, bits, planes):  # type: ignore[no-untyped-def]
+    """Count the lists of the digits at bits below ``top`` into planes; carries run through ``rise`` of them.
+
+    Planes of the present bit and the four above it are in registers. The columns of digits of -1 are those of the
+    negative weights, which have all bits turned over; and an adder of turned bits gives the turned sum and carry. So what
+    is held is turned instead, and each carry out of it.
+    """
+    zero = splat_words(0)
+    held = (zero, zero, zero, zero, zero)
+    for p in range(WIDE_PLANES + 5):
+        store_words(bits, planes + p * LANES, zero)
+    for p in range(top):
+        stop = min_of(p + rise, WIDE_PLANES)
+        for sign in range(2):
+            n = get_int(ints, lists + DIGIT_LENGTHS + 2 * p + sign)
+            if n:
+                first, turn = lists + get_int(ints, lists + DIGIT_STARTS + 2 * p + sign), splat_words(-sign)
+                held = (held[0] ^ turn, held[1] ^ turn, held[2] ^ turn, held[3] ^ turn, held[4] ^ turn)
+                for place in range(first, first + n, EVENTS_AT_ONCE):
+                    ones, twos, fours, eights, sixteens, carry = count_block(words + 8 * base, ints + 4 * place, held)
+                    held = (ones, twos, fours, eights, sixteens)
+                    carry_on(bits, planes, p + 5, stop, carry ^ turn)
+                held = (held[0] ^ turn, held[1] ^ turn, held[2] ^ turn, held[3] ^ turn, held[4] ^ turn)
+        store_words(bits, planes + p * LANES, held[0])
+        held = (held[1], held[2], held[3], held[4], load_words(bits, planes + (p + 5) * LANES))
+    for p in range(5):
+        store_words(bits, planes + (top + p) * LANES, held[0])
+        held = (held[1], held[2], held[3], held[4], zero)
+
+
+@kernel
+def _planes_of(events, least):  # type: ignore[no-untyped-def]
     """Return how many planes hold two bits of each event, and ``least`` of them."""
-    num_planes = max_of(num_planes, least)
+    num_planes = least
     while num_planes < WIDE_PLANES and 2 * events >> num_planes:
         num_planes += 1
     return num_planes
@@ -132,23 +164,16 @@ def _reach(num_planes, events, least):  # type: ignore[no-untyped-def]
 @kernel
 def ternary_graded(words, matrix, num_inputs, ints, lists, bits, planes, out, target, size, shift):  # type: ignore[no-untyped-def]
     """Sum the columns of the lists of digits, ``out[i] = sum_j w[i, j] x[j] << shift``, ``size`` a multiple of 32."""
-    less, num_planes, rise = 0, 8, 5  # rise: planes that carries run through, the same for all lists
+    less, top, rise = 0, 0, 5
     for q in range(2 * DIGITS):
         n, p = get_int(ints, lists + DIGIT_LENGTHS + q), q >> 1
         if n:
-            less += n << p
-            num_planes = _reach(num_planes, less, p + 5)
-            rise = max_of(rise, _reach(p + 5, less, 0) - p)
+            less, top = less + (n << p), p + 1
+            rise = max_of(rise, _planes_of(less, p + 5) - p)
+    num_planes = _planes_of(less, min_of(top + 4, WIDE_PLANES))
     for chunk in range((size + CHUNK - 1) // CHUNK):
         base = matrix + chunk * (num_inputs + 1) * COLUMN
-        for p in range(WIDE_PLANES):
-            store_words(bits, planes + p * LANES, splat_words(0))
-        for q in range(2 * DIGITS):
-            n, p = get_int(ints, lists + DIGIT_LENGTHS + q), q >> 1
-            if n:
-                start, flip = lists + get_int(ints, lists + DIGIT_STARTS + q), splat_words(-(q & 1))
-                stop = min_of(rise, WIDE_PLANES - p)
-                count_events(words, base, ints, start, start + n, bits, planes + p * LANES, stop, flip)
+        _count_digits(words, base, ints, lists, top, rise, bits, planes)
         if HAS_GFNI and (chunk + 1) * CHUNK <= size:
             first, where = bits + 8 * planes, out + 4 * (target + chunk * CHUNK)
             store_sixteen_planes(first, where, less)
