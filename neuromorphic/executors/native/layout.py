@@ -15,9 +15,9 @@ from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
 from neuromorphic.executors.native.sizes import (
     LARGEST_GRADED,
     PIXELS_AT_ONCE,
-    SPARE_WORDS,
     SUMS_SIZE,
     digit_words,
+    event_words,
     list_size,
 )
 from neuromorphic.integers.numbers import INT32_MAX
@@ -108,7 +108,7 @@ class Layout:
         # The scratch of a product: planes of counters, or four digits of every value it reads; of a convolution.
         widest = max((op.weights.shape[1] for op in program.of_type(Dense)), default=0)
         images = [scratch(op) for op in program.of_type(Conv) if self.by_rows(op)] or [(0, 0)]
-        words = max(SPARE_WORDS, digit_words(widest), *(words for _, words in images))
+        words = max(event_words(widest), digit_words(widest), *(words for _, words in images))
         self.spare, self.spare_ints = self.bits.reserve(words), self.ints.reserve(max(ints for ints, _ in images))
 
     def event_range(self, name: str) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from neuromorphic.executors.native.bit_planes import columns_for_events, fields_
 from neuromorphic.executors.native.object_code import address_of, function_at
 from neuromorphic.executors.native.product import OUT, X
 from neuromorphic.executors.native.rows import FINE
-from neuromorphic.executors.native.sizes import OUTPUTS_A_GROUP, SPARE_WORDS, digit_words, list_size
+from neuromorphic.executors.native.sizes import OUTPUTS_A_GROUP, digit_words, event_words, list_size
 
 _INT32, _UINT64 = np.dtype(np.int32), np.dtype(np.uint64)
 READS = ("spikes", "values", "both")
@@ -74,7 +74,7 @@ class TernaryMatrix:
         scratch = self._scratch
         if getattr(scratch, "samples", 0) < max(batch, 1):
             scratch.lists = np.zeros(max(batch, 1) * self._stride, dtype=np.int32)
-            scratch.spare = aligned_zeros((max(SPARE_WORDS, digit_words(self.num_inputs)),), np.uint64)
+            scratch.spare = aligned_zeros((max(event_words(self.num_inputs), digit_words(self.num_inputs)),), np.uint64)
             scratch.room = aligned_zeros((-(-self.size // OUTPUTS_A_GROUP) * OUTPUTS_A_GROUP,), np.int32)
             packed = (0 if x is None else x.ctypes.data for x in (self._columns, self._fields))
             places = (x.ctypes.data for x in (self._totals, scratch.lists, scratch.spare, scratch.room))

@@ -12,7 +12,10 @@ WIDE_PLANES = 32  # bits of a sum of graded events
 CHUNK = 64 * LANES  # outputs a register counts
 COLUMN = 2 * LANES  # words of one input's column of one chunk
 PLANE_WORDS = (WIDE_PLANES + 5) * LANES
-SPARE_WORDS = PLANE_WORDS + 16  # of bits that a product needs: the planes, and 32 integers
+EVENTS_A_PASS = 8160  # that are counted before the counts are added to integers
+# What a product needs of bits: the planes; 32 integers; for every 16 events a carry, and for every 32 a number.
+NUMBER_WORDS = PLANE_WORDS + 64
+CARRY_WORDS = NUMBER_WORDS + 192
 
 # Graded events in ints: for the digits of 1 and those of -1 at each bit of a value, where their list starts and how
 # long it is (with the padding), then the lists; room for the inputs that are not 0, their numbers and values.
@@ -38,6 +41,12 @@ SUM, LARGEST, WEIGHED = range(3)  # what an operation takes of a window
 def list_size(num_inputs: int) -> int:
     """Return the ints that a list of events takes: half the inputs at most stand in it, and its padding."""
     return LIST_START + num_inputs // 2 + 2 * EVENTS_AT_ONCE
+
+
+def event_words(num_inputs: int) -> int:
+    """Return the words that a product with a list of events computes in."""
+    events = min(num_inputs // 2 + EVENTS_AT_ONCE, EVENTS_A_PASS)
+    return CARRY_WORDS + (events // EVENTS_AT_ONCE + 2 * EVENTS_AT_ONCE) * LANES
 
 
 def digit_words(num_inputs: int) -> int:

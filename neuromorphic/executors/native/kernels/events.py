@@ -17,10 +17,11 @@ from __future__ import annotations
 import numpy as np
 
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.kernels.choosing import put_numbers
+from neuromorphic.executors.native.kernels.choosing import lane_numbers, put_numbers
 from neuromorphic.executors.native.kernels.instructions import count_block, spread_bits, store_counts
 from neuromorphic.executors.native.kernels.transposition import store_sixteen_planes
 from neuromorphic.executors.native.kernels.vectors import (
+    MANY,
     count_ones,
     get_half_word,
     get_int,
@@ -30,22 +31,27 @@ from neuromorphic.executors.native.kernels.vectors import (
     min_of,
     put_int,
     splat_bytes,
+    splat_many,
     splat_words,
+    store_many,
     store_words,
 )
 from neuromorphic.executors.native.processor import HAS_GFNI, LANES
 from neuromorphic.executors.native.sizes import (
+    CARRY_WORDS,
     CHUNK,
     COLUMN,
+    EVENTS_A_PASS,
     EVENTS_AT_ONCE,
     LIST_LENGTH,
     LIST_OF_SILENT,
     LIST_START,
+    NUMBER_WORDS,
     PLANE_WORDS,
 )
 
+AT_ONCE = MANY.lanes
 MAX_PLANES = 16  # bits of a counter of events
-EVENTS_A_PASS = 32752  # that such a counter holds: two bits an event
 _ONE = np.uint64(1)
 
 
@@ -60,20 +66,34 @@ def carry_on(bits, planes, first, stop, carry):  # type: ignore[no-untyped-def]
 
 @kernel
 def _count_chunk(words, base, ints, start, stop, bits, planes, num_planes):  # type: ignore[no-untyped-def]
-    """Count the events ``start..stop`` of a list into the planes of one chunk."""
-    zero = splat_words(0)
-    held = (zero, zero, zero, zero, zero)
+    """Count the events ``start..stop`` of a list into the planes of one chunk.
+
+    Each block leaves a carry out of its five planes. Two by two, those are the columns of the next five, and so on.
+    """
     for p in range(5, MAX_PLANES):
-        store_words(bits, planes + p * LANES, zero)
-    for place in range(start, stop, EVENTS_AT_ONCE):
-        ones, twos, fours, eights, sixteens, carry = count_block(words + 8 * base, ints + 4 * place, held)
-        held = (ones, twos, fours, eights, sixteens)
-        carry_on(bits, planes, 5, num_planes, carry)
-    store_words(bits, planes, held[0])
-    store_words(bits, planes + LANES, held[1])
-    store_words(bits, planes + 2 * LANES, held[2])
-    store_words(bits, planes + 3 * LANES, held[3])
-    store_words(bits, planes + 4 * LANES, held[4])
+        store_words(bits, planes + p * LANES, splat_words(0))
+    source, listed, events, first = words + 8 * base, ints + 4 * start, stop - start, planes
+    carries, numbers = planes + CARRY_WORDS, bits + 8 * (planes + NUMBER_WORDS)
+    while True:
+        zero, n = splat_words(0), 0
+        held = (zero, zero, zero, zero, zero)
+        for place in range(0, events, EVENTS_AT_ONCE):
+            ones, twos, fours, eights, sixteens, carry = count_block(source, listed + 4 * place, held)
+            held = (ones, twos, fours, eights, sixteens)
+            store_words(bits, carries + n * LANES, carry)
+            n += 1
+        for p in range(5):
+            store_words(bits, first + p * LANES, held[0])
+            held = (held[1], held[2], held[3], held[4], zero)
+        first += 5 * LANES
+        if first >= planes + num_planes * LANES:
+            return
+        while n % (2 * EVENTS_AT_ONCE):
+            store_words(bits, carries + n * LANES, zero)
+            n += 1
+        for i in range(0, n // 2, AT_ONCE):
+            store_many(numbers, i, splat_many(i) + lane_numbers())
+        source, listed, events = bits + 8 * carries, numbers, n // 2
 
 
 @kernel

@@ -126,8 +126,8 @@ def _count_digits(words, base, ints, lists, top, rise, bits, planes):  # type: i
     """Count the lists of the digits at bits below ``top`` into planes; carries run through ``rise`` of them.
 
     Planes of the present bit and the four above it are in registers. The columns of digits of -1 are those of the
-    negative weights, which have all bits turned over; and an adder of turned bits gives the turned sum and carry. So what
-    is held is turned instead, and each carry out of it.
+    negative weights, which have all bits turned over; and an adder of turned bits gives the turned sum and carry. So
+    what is held is turned instead, and each carry out of it.
     """
     zero = splat_words(0)
     held = (zero, zero, zero, zero, zero)
