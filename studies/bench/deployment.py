@@ -7,6 +7,7 @@ steps of streaming networks at batch 1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,9 @@ from neuromorphic.executors.onnx.model import to_onnx
 from neuromorphic.executors.onnx.onnxruntime import onnxruntime_runtime
 from neuromorphic.executors.onnx.stepper import facts_of
 from neuromorphic.ops import LI, Scale
+from neuromorphic.wording import counted
 from pnbx_snn.quantization import keep_ternary
+from studies.bench.least_work import Work, step_of
 from studies.bench.step import reference
 from studies.bench.timing import Row, interleave
 from studies.measurements.reference import images, settled
@@ -109,6 +112,12 @@ def product_row(size: int, num_inputs: int, batch: int, seconds: float, *, spike
     row.checks.append("all others give the exact sums")
     row.times = interleave(cases, seconds=seconds)
     row.facts["weight_bytes"] = matrix.weight_bytes
+    work = Work()
+    if spikes:
+        work.add_events(size, x)
+    else:
+        work.add_values(size, num_inputs, batch, 1)
+    row.limit = work.limit()
     return row
 
 
@@ -189,6 +198,7 @@ def small_stream_row(seconds: float) -> Row:
         f"fires {100 * float(rates['lif'][0]) / network.time / 2048:.1f} % and "
         f"{100 * float(rates['out_lif'][0]) / network.time / 2048:.1f} %"
     )
+    row.limit = step_of(program, network, x, 1).limit()
     return row
 
 
@@ -219,12 +229,12 @@ def _stream_of(step: Callable[..., Any], x: torch.Tensor) -> Callable[[], None]:
     return run
 
 
-def _program_in_onnxruntime(program: Program, x: NDArray[np.int32]) -> Callable[[], None]:
+def _program_in_onnxruntime(program: Program, x: NDArray[np.int32], threads: int = 1) -> Callable[[], None]:
     """Return what runs the next step of the same integers, its states passed on."""
     model = to_onnx(program, record=[f"{program.ops[-1].name}.y"])
     states = facts_of(model)["states"]
     held = [{s["input"]: np.zeros((len(x), *s["shape"]), dtype=s["dtype"]) for s in states}]
-    step, _ = onnxruntime_runtime().compiled(model, {})
+    step, _ = onnxruntime_runtime(threads=threads).compiled(model, {})
 
     def run() -> None:
         given = step({"x": x, **held[0]})
@@ -233,10 +243,8 @@ def _program_in_onnxruntime(program: Program, x: NDArray[np.int32]) -> Callable[
     return run
 
 
-def pnbx_stream_row(seconds: float, *, quick: bool) -> Row:
+def pnbx_stream_row(model: Any, program: Program, seconds: float) -> Row:
     """Measure a step of the reference PNB-X network as a stream."""
-    model = settled(reference(8, 256 if quick else 2048), images(8).expand(64, -1, -1))
-    program = compile_model(model, num_steps=1000)
     x = images(1)
     packed = np.ascontiguousarray(program.prepare_inputs(x.numpy())[0])
     network = NativeNetwork(program)
@@ -268,6 +276,40 @@ def pnbx_stream_row(seconds: float, *, quick: bool) -> Row:
         "parameter_bytes": network.parameter_bytes,
         "state_bytes": network.state_bytes,
     }
+    row.limit = step_of(program, network, packed, 2).limit()
+    return row
+
+
+def pnbx_batch_row(model: Any, program: Program, batch: int, threads: int, seconds: float) -> Row:
+    """Measure a sample's step of the reference PNB-X network where many go side by side; shares of those of batch 1."""
+    x = images(batch)
+    packed = np.ascontiguousarray(program.prepare_inputs(x.numpy())[0])
+    network, one = NativeNetwork(program, batch=batch, threads=threads), NativeNetwork(program)
+    many, alone = np.repeat(packed[np.newaxis], 8, axis=0), np.ascontiguousarray(packed[:1])
+    each, single = "PNB-X native, 8 steps a call", "PNB-X native, batch 1, one thread"
+    row = Row(
+        "deployment",
+        f"PNB-X, H = {model.d_hidden}, batch {batch}, {counted(threads, 'thread')}: a step, each sample",
+        ("PNB-X native", each, single),
+    )
+    torch.set_num_threads(threads)
+    with keep_ternary(model), torch.no_grad():
+        cases = {
+            "PNB-X native": lambda: network.step(packed),
+            each: lambda: network.run(many),
+            single: lambda: one.step(alone),
+            "torch fp32": _stream_of(model.stream, x),
+            "ONNX Runtime int8, the program": _program_in_onnxruntime(program, packed, threads),
+        }
+        row.times = interleave(cases, seconds=seconds)
+    torch.set_num_threads(1)
+    parts = {each: 8 * batch, single: 1}
+    row.times = {name: _divided(timing, parts.get(name, batch)) for name, timing in row.times.items()}
+    least = step_of(program, network, packed, 2).limit(threads)
+    if least is not None:
+        row.limit = replace(least, seconds=least.seconds / batch)
+    faster = row.times[single].median_s / row.times[each].median_s
+    row.checks.append(f"8 steps a call: {faster:.2f} times the samples a second of batch 1 on one thread")
     return row
 
 
@@ -279,6 +321,11 @@ def rows(seconds: float, *, quick: bool) -> list[Row]:
         product_row(size, size, 128, seconds, spikes=True),
         product_row(size, 784, 1, seconds, spikes=True),
         product_row(size, size, 1, seconds, spikes=False),
-        pnbx_stream_row(seconds, quick=quick),
     ]
-    return measured if quick else [*measured[:4], small_stream_row(seconds), measured[4]]
+    if not quick:
+        measured.append(small_stream_row(seconds))
+    model = settled(reference(8, size), images(8).expand(64, -1, -1))
+    program = compile_model(model, num_steps=1000)
+    measured.append(pnbx_stream_row(model, program, seconds))
+    shapes = [(8, 2)] if quick else [(32, 1), (128, 1), (32, 2), (128, 2)]
+    return measured + [pnbx_batch_row(model, program, batch, threads, seconds) for batch, threads in shapes]
