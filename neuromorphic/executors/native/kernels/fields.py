@@ -46,29 +46,48 @@ def no_products(typing: Any) -> Any:
     return _SUMS(), build
 
 
+def _products(builder: Any, groups: Any, block: Any, digits: Any, held: list[Any]) -> list[Any]:
+    """Add the products of a block of 16 inputs, the digits of each at addresses, with groups of outputs."""
+    masks = [ir.Constant(_BYTES.llvm, [3 << (2 * f)] * 64) for f in range(4)]
+    fours = []
+    for address in digits:
+        places = (item_at(builder, address, ir.Constant(I64, f), 4, I32) for f in range(4))
+        fours += [splat(builder, builder.load(place, align=4), MANY) for place in places]
+    found = []
+    for group in groups:
+        weights = builder.load(item_at(builder, group, block, 64, _BYTES.llvm), align=8)
+        fields = [builder.bitcast(builder.and_(weights, mask), MANY.llvm) for mask in masks]
+        found += [_dot(builder, held[len(found) + i], fields[i % 4], four) for i, four in enumerate(fours)]
+    return found
+
+
 @intrinsic
 def multiply_block(typing: Any, a: Any, b: Any, c: Any, d: Any, block: Any, digits: Any, sums: Any) -> Any:
-    """Add the products of a block of 16 inputs, digits at an address, with four groups of outputs."""
+    """Add the products of a block of 16 inputs, one digit of each, with four groups of outputs."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         *groups, block, digits, sums = args
         held = list(cgutils.unpack_tuple(builder, sums, len(_SUMS)))
-        masks = [ir.Constant(_BYTES.llvm, [3 << (2 * f)] * 64) for f in range(4)]
-        places = (item_at(builder, digits, ir.Constant(I64, f), 4, I32) for f in range(4))
-        fours = [splat(builder, builder.load(place, align=4), MANY) for place in places]
-        for g, group in enumerate(groups):
-            weights = builder.load(item_at(builder, group, block, 64, _BYTES.llvm), align=8)
-            for f in range(4):
-                fields = builder.bitcast(builder.and_(weights, masks[f]), MANY.llvm)
-                held[4 * g + f] = _dot(builder, held[4 * g + f], fields, fours[f])
-        return context.make_tuple(builder, _SUMS, held)
+        return context.make_tuple(builder, _SUMS, _products(builder, groups, block, [digits], held))
 
     return _SUMS(*[types.int64] * 6, _SUMS), build
 
 
 @intrinsic
+def multiply_block_twice(typing: Any, a: Any, b: Any, block: Any, digits: Any, more: Any, sums: Any) -> Any:
+    """Add those of two digits of each with two groups: the fields are masked once."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, b, block, digits, more, sums = args
+        held = list(cgutils.unpack_tuple(builder, sums, len(_SUMS)))
+        return context.make_tuple(builder, _SUMS, _products(builder, [a, b], block, [digits, more], held))
+
+    return _SUMS(*[types.int64] * 5, _SUMS), build
+
+
+@intrinsic
 def whole_products(typing: Any, sums: Any) -> Any:
-    """Return the sums of each of four groups."""
+    """Return the whole sums of four groups, or of two digits of two."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         held, found = list(cgutils.unpack_tuple(builder, args[0], len(_SUMS))), []

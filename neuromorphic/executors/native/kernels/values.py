@@ -18,6 +18,7 @@ from neuromorphic.executors.native.kernels.fields import (
     GROUPS_AT_ONCE,
     add_four_bytes,
     multiply_block,
+    multiply_block_twice,
     no_products,
     whole_products,
 )
@@ -165,12 +166,19 @@ def _two_digits(words, matrix, num_blocks, bits, first, second, weight, less, mo
 
 
 @kernel
+def _sum_of_digit(bits, first, num_inputs):  # type: ignore[no-untyped-def]
+    """Sum the digits that stand from byte ``first`` on, 64 at once."""
+    sums = splat_many(0)
+    for j in range(_padded(num_inputs) // DIGITS_PADDED_TO):
+        sums = add_four_bytes(sums, bits + first, j)
+    return total_of(sums)
+
+
+@kernel
 def _digit_at_once(words, matrix, num_inputs, bits, first, weight, out, target, size, shift):  # type: ignore[no-untyped-def]
     """Add one digit's products, times ``2**weight``, for four groups of 16 outputs at once."""
-    num_blocks, digits, sums = (num_inputs + INPUTS_A_BLOCK - 1) // INPUTS_A_BLOCK, bits + first, splat_many(0)
-    for j in range(_padded(num_inputs) // DIGITS_PADDED_TO):
-        sums = add_four_bytes(sums, digits, j)
-    less, row = splat_many(-total_of(sums)), 64 * num_blocks
+    num_blocks, digits = (num_inputs + INPUTS_A_BLOCK - 1) // INPUTS_A_BLOCK, bits + first
+    less, row = splat_many(-_sum_of_digit(bits, first, num_inputs)), 64 * num_blocks
     for i in range(0, size, GROUPS_AT_ONCE * OUTPUTS_A_GROUP):
         a = words + 8 * matrix + i // OUTPUTS_A_GROUP * row
         b = a + row if i + OUTPUTS_A_GROUP < size else a  # beyond the last group it is that once more
@@ -192,6 +200,28 @@ def _digit_at_once(words, matrix, num_inputs, bits, first, weight, out, target, 
             _place_many(d_sums, out, target + i + 3 * OUTPUTS_A_GROUP, weight, shift)
 
 
+@kernel
+def _two_digits_at_once(words, matrix, num_inputs, bits, first, weight, out, target, size, shift):  # type: ignore[no-untyped-def]
+    """Add two digits' products, the second counting 256 times the first, for two groups of 16 outputs at once."""
+    num_blocks, second = (num_inputs + INPUTS_A_BLOCK - 1) // INPUTS_A_BLOCK, first + _padded(num_inputs)
+    less = splat_many(-_sum_of_digit(bits, first, num_inputs) - (_sum_of_digit(bits, second, num_inputs) << 8))
+    row, digits, more = 64 * num_blocks, bits + first, bits + second
+    for i in range(0, size, 2 * OUTPUTS_A_GROUP):
+        a = words + 8 * matrix + i // OUTPUTS_A_GROUP * row
+        b = a + row if i + OUTPUTS_A_GROUP < size else a
+        a_sums, b_sums = less, less
+        for start in range(0, num_blocks, BLOCKS_A_SUM):
+            held = no_products()
+            for block in range(start, min_of(start + BLOCKS_A_SUM, num_blocks)):
+                place = INPUTS_A_BLOCK * block
+                held = multiply_block_twice(a, b, block, digits + place, more + place, held)
+            a_low, a_high, b_low, b_high = whole_products(held)
+            a_sums, b_sums = a_sums + a_low + shift_left(a_high, 8), b_sums + b_low + shift_left(b_high, 8)
+        _place_many(a_sums, out, target + i, weight, shift)
+        if b != a:
+            _place_many(b_sums, out, target + i + OUTPUTS_A_GROUP, weight, shift)
+
+
 @inlined
 def _place_many(sums, out, where, weight, shift):  # type: ignore[no-untyped-def]
     shifted = shift_left(shift_left(sums, weight), shift)  # the two together may exceed 31
@@ -209,9 +239,12 @@ def _place(sums, out, where, weight, shift):  # type: ignore[no-untyped-def]
 
 
 def _by_vnni(words, matrix, num_inputs, bits, place, num_digits, out, target, size, shift):  # type: ignore[no-untyped-def]
-    for d in range(num_digits):
+    for d in range(0, num_digits, 2):
         first = 8 * place + d * _padded(num_inputs)
-        _digit_at_once(words, matrix, num_inputs, bits, first, 8 * d, out, target, size, shift)
+        if d + 1 < num_digits:
+            _two_digits_at_once(words, matrix, num_inputs, bits, first, 8 * d, out, target, size, shift)
+        else:
+            _digit_at_once(words, matrix, num_inputs, bits, first, 8 * d, out, target, size, shift)
 
 
 def _by_pairs(words, matrix, num_inputs, bits, place, num_digits, out, target, size, shift):  # type: ignore[no-untyped-def]
