@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from neuromorphic import LIF, Dense, Input, Program, Readout, run, verify
 from neuromorphic.cli import app
 from neuromorphic.errors import BoundError, ExecutorError, FileFormatError, InputError
-from neuromorphic.executors.native import ENTRIES, NativeNetwork, TernaryMatrix, bits_of, operations, rows
+from neuromorphic.executors.native import ENTRIES, NativeNetwork, TernaryMatrix, bits_of, operations, processor, rows
 from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import LI, OP_TYPES, Delay, FastWeights, Scale, Slots
@@ -579,10 +579,19 @@ import sys
 sys.path.insert(0, {tests!r})
 import numpy as np
 from neuromorphic import verify
-from neuromorphic.executors.native import processor
+from neuromorphic.executors.native import TernaryMatrix, bits_of, processor
 from random_networks import random_network
 from random_programs import random_inputs
-assert processor.HAS_AVX2 == {avx2} and not processor.HAS_VNNI
+assert {has!r} == [processor.HAS_AVX2, processor.HAS_AVX512, processor.HAS_VNNI, processor.HAS_GFNI]
+rng = np.random.default_rng(0)
+weights = rng.integers(-1, 2, (1100, 1300)).astype(np.int8)
+matrix, real = TernaryMatrix(weights), weights.T.astype(np.float64)
+for density in (0.0, 0.01, 0.2, 0.49, 0.9):
+    spikes = rng.random((2, 1300)) < density
+    assert np.array_equal(matrix.times_spikes(bits_of(spikes)), spikes @ real), density
+for limit in (1, 127, 128, 40_000, 1_500_000):
+    x = rng.integers(-limit, limit + 1, (2, 1300)).astype(np.int32)
+    assert np.array_equal(matrix.times_values(x), x @ real), limit
 for seed in range(60):
     rng = np.random.default_rng([5, seed])
     program = random_network(rng)
@@ -590,16 +599,22 @@ for seed in range(60):
     assert comparison.equal, (seed, str(comparison.first))
 print("equal")
 """
+AVX2 = "+avx,+avx2,+bmi,+bmi2,+fma,+lzcnt,+popcnt"
+AVX512 = f"{AVX2},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
 @pytest.mark.parametrize(
-    ("processor", "features"), [("nehalem", ""), ("haswell", "+avx,+avx2,+bmi,+bmi2,+fma,+lzcnt,+popcnt")]
+    ("name", "features"),
+    [("nehalem", ""), ("haswell", AVX2), ("skylake-avx512", AVX512), ("cascadelake", f"{AVX512},+avx512vnni")],
 )
-def test_a_processor_without_avx2_or_avx512(processor, features):
-    environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features}
-    code = PLAIN.format(tests=str(Path(__file__).parents[2] / "support"), avx2="+avx2" in features)
+def test_a_processor_that_lacks_something(name, features):
+    if not set(filter(None, features.split(","))) <= set(processor._host_features().split(",")):
+        pytest.skip("this processor lacks it too")
+    has = [f"+{feature}" in features for feature in ("avx2", "avx512bw", "avx512vnni", "gfni")]
+    environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    code = PLAIN.format(tests=str(Path(__file__).parents[2] / "support"), has=has)
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert got.stdout.strip() == "equal", got.stderr
 
