@@ -14,7 +14,6 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import inlined, kernel
 from neuromorphic.executors.native.kernels.vectors import (
     MANY,
-    add_within,
     clip,
     count_ones,
     faded,
@@ -158,8 +157,7 @@ def scale(ints, out, source, params, factor, shift, narrow, size):  # type: igno
 def look_up(ints, out, source, params, offset, table, size):  # type: ignore[no-untyped-def]
     """Take sigmoids from the table."""
     for i in range(0, size, AT_ONCE):
-        y = add_within(load_many(ints, source + i), load_many(params, offset + i))
-        y = clip(y, GATE_END)
+        y = clip(clip(load_many(ints, source + i), FAR) + load_many(params, offset + i), GATE_END)
         negative = shift_right_signed(y, 31)
         found = look_up_many(params, table, (y ^ negative) - negative)
         store_many(ints, out + i, ((found ^ negative) - negative) + (negative & splat_many(DECAY_ONE)))

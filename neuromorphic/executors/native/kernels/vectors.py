@@ -268,14 +268,6 @@ def store_low_bytes(builder: Any, address: Any, index: Any, x: Any) -> None:
     builder.store(builder.trunc(x, low), item_at(builder, address, index, 1, low), align=1)
 
 
-@alike
-def add_within(builder: Any, x: Any, y: Any) -> Any:
-    """Add, and stay within 32 bits."""
-    kind = ir.FunctionType(x.type, [x.type] * 2)
-    name = f"llvm.sadd.sat.v{x.type.count}i{x.type.element.width}"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [x, y])
-
-
 @emitted(MANY, types.int64, types.int64, MANY)
 def look_up_many(builder: Any, address: Any, place: Any, numbers: Any) -> Any:
     """Return the integers of those numbers of a table."""
