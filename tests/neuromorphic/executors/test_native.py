@@ -24,7 +24,7 @@ from neuromorphic.errors import BoundError, ExecutorError, FileFormatError, Inpu
 from neuromorphic.executors.native import ENTRIES, NativeNetwork, TernaryMatrix, bits_of, operations, processor, rows
 from neuromorphic.integers.numbers import DECAY_ONE, INT32_MAX, STATE_MAX
 from neuromorphic.integers.resets import RESETS
-from neuromorphic.ops import LI, OP_TYPES, Delay, FastWeights, Gate, Scale, Slots
+from neuromorphic.ops import LI, OP_TYPES, Delay, FastWeights, Gate, GatedState, Scale, Slots
 from programs import small_inputs, small_program
 from random_networks import KINDS, random_network
 from random_programs import random_inputs, random_program
@@ -180,7 +180,8 @@ def test_gates_of_the_largest_sums():
         Input("x", 6, low=-(1 << 15), high=1 << 15),
         Scale("wide", "x", factor),
         Gate("gate", "wide", offset),
-        Readout("readout", ("gate",), bias=np.zeros(6, dtype=np.int32), shift=0),
+        Scale("same", "x", np.ones(6, dtype=np.int32)),
+        GatedState("state", "same", "gate"),
     )
     steps = np.array([1 << 15, -(1 << 15), 0, 1, -1, 77], dtype=np.int32)
     assert_equal(Program(ops, num_steps=6), np.repeat(steps[:, np.newaxis, np.newaxis], 6, axis=2))
