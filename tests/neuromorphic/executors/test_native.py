@@ -181,7 +181,7 @@ def test_gates_of_the_largest_sums():
         Scale("wide", "x", factor),
         Gate("gate", "wide", offset),
         Scale("same", "x", np.ones(6, dtype=np.int32)),
-        GatedState("state", "same", "gate"),
+        GatedState("state", "same", "gate", 6),
     )
     steps = np.array([1 << 15, -(1 << 15), 0, 1, -1, 77], dtype=np.int32)
     assert_equal(Program(ops, num_steps=6), np.repeat(steps[:, np.newaxis, np.newaxis], 6, axis=2))
