@@ -49,11 +49,11 @@ def no_products(typing: Any) -> Any:
 def _products(builder: Any, groups: Any, block: Any, digits: Any, held: list[Any]) -> list[Any]:
     """Add the products of a block of 16 inputs, the digits of each at addresses, with groups of outputs."""
     masks = [ir.Constant(_BYTES.llvm, [3 << (2 * f)] * 64) for f in range(4)]
-    fours = []
+    fours: list[Any] = []
     for address in digits:
         places = (item_at(builder, address, ir.Constant(I64, f), 4, I32) for f in range(4))
         fours += [splat(builder, builder.load(place, align=4), MANY) for place in places]
-    found = []
+    found: list[Any] = []
     for group in groups:
         weights = builder.load(item_at(builder, group, block, 64, _BYTES.llvm), align=8)
         fields = [builder.bitcast(builder.and_(weights, mask), MANY.llvm) for mask in masks]

@@ -17,6 +17,7 @@ from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.choosing import lane_numbers, put_chosen
 from neuromorphic.executors.native.kernels.events import carry_on
 from neuromorphic.executors.native.kernels.instructions import add_bytes, count_block, spread_bits, store_counts
+from neuromorphic.executors.native.kernels.lanes import largest_of
 from neuromorphic.executors.native.kernels.transposition import add_eight_planes, store_sixteen_planes
 from neuromorphic.executors.native.kernels.vectors import (
     MANY,
@@ -25,7 +26,6 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_int,
     greater,
     larger,
-    largest_of,
     load_many,
     load_words,
     masks_of_many,

@@ -6,10 +6,10 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
+from neuromorphic.executors.native.kernels.lanes import bits_at
 from neuromorphic.executors.native.kernels.vectors import (
     MANY,
     between,
-    bits_at,
     count_ones,
     get_int,
     get_long,

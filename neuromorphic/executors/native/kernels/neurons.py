@@ -12,6 +12,7 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import inlined, kernel
+from neuromorphic.executors.native.kernels.lanes import look_up_many
 from neuromorphic.executors.native.kernels.vectors import (
     MANY,
     clip,
@@ -22,7 +23,6 @@ from neuromorphic.executors.native.kernels.vectors import (
     get_word,
     greater,
     load_many,
-    look_up_many,
     max_of,
     min_of,
     put_int,

@@ -7,9 +7,9 @@ import numpy as np
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.events import list_events
+from neuromorphic.executors.native.kernels.lanes import bits_at
 from neuromorphic.executors.native.kernels.vectors import (
     MANY,
-    bits_at,
     get_int,
     get_long,
     get_word,

@@ -32,12 +32,12 @@ from neuromorphic.executors.native.kernels.instructions import (
     no_sums,
     whole_sums,
 )
+from neuromorphic.executors.native.kernels.lanes import largest_of, smallest_of, store_low_bytes, total_of
 from neuromorphic.executors.native.kernels.vectors import (
     MANY,
     get_int,
     get_signed_byte,
     larger,
-    largest_of,
     load_bytes,
     load_ints,
     load_many,
@@ -48,13 +48,10 @@ from neuromorphic.executors.native.kernels.vectors import (
     shift_left,
     shift_right_signed,
     smaller,
-    smallest_of,
     splat_ints,
     splat_many,
     store_ints,
-    store_low_bytes,
     store_many,
-    total_of,
 )
 from neuromorphic.executors.native.processor import HAS_VNNI
 from neuromorphic.executors.native.sizes import (
