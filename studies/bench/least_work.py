@@ -30,7 +30,9 @@ _WITH_STATES = ("LIF", "HomeostaticLIF", "LI", "GatedState", "Readout")
 def digits_of(x: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Return how many digits of -1 and 1 the values of each sample take: no two neighbours of them are other than 0."""
     size = np.abs(x.astype(np.int64))
-    return np.bitwise_count((size >> 1) ^ (size + (size >> 1))).sum(axis=1, dtype=np.int64)
+    marked = (size >> 1) ^ (size + (size >> 1))
+    counts = [(marked >> bit & 1).sum(axis=1) for bit in range(33)]
+    return np.sum(counts, axis=0, dtype=np.int64)
 
 
 @dataclass
