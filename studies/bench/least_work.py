@@ -45,11 +45,12 @@ class Work:
 
     def add_events(self, outputs: int, x: NDArray[np.integer[Any]]) -> None:
         """Add the product of ternary weights with spikes, or graded events, ``[B, K]``."""
-        events, columns = digits_of(x), (x != 0).any(axis=0).sum()
+        events, met = digits_of(x), x != 0
         if x.max(initial=0) <= 1 and x.min(initial=0) >= 0:
-            events = np.minimum(events, x.shape[1] - events)
-            columns = min(columns, (x == 0).any(axis=0).sum())
-        self.read += float(columns) * outputs / 4
+            fewer = 2 * met.sum(axis=1) <= x.shape[1]
+            met = np.where(fewer[:, np.newaxis], met, ~met)
+            events = met.sum(axis=1, dtype=np.int64)
+        self.read += float(met.any(axis=0).sum()) * outputs / 4
         bits = 2 * events
         adders = np.maximum(bits - np.ceil(np.log2(bits + 1)), 0).sum()
         self.issued["vpternlogq"] += 2 * float(adders) * outputs / limits.vector_bits()
