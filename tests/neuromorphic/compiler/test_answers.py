@@ -71,8 +71,8 @@ def test_answers_are_those_of_a_run(network, count, monkeypatch):
 def test_a_network_becomes_the_same_program_on_any_number_of_threads(network):
     """The mean of many weights, a scale, depends on how many threads sum it."""
     torch.manual_seed(0)
-    model = PNBX(in_features=700, num_classes=3, d_hidden=512, d_ssm=16, d_rnn=8, rank=6, slots=8)
-    model.calibrate(torch.rand(32, 700))
+    model = PNBX(in_features=784, num_classes=3, d_hidden=512, d_ssm=64, d_rnn=32, slots=8)
+    model.calibrate(torch.rand(32, 784))
     model.eval()
     threads = torch.get_num_threads()
     try:
