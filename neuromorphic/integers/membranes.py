@@ -82,8 +82,8 @@ def _followed(decay: NDArray[np.int64], drive: Range, num_steps: int, *, theta: 
             first[1], lost[1] = theta[1], theta[0]
     gain = np.maximum(np.stack([down, up]), 0)
     keep = np.broadcast_to(decay, gain.shape)
-    held = _held(*(values.reshape(-1) for values in (keep, gain, first, lost)), num_steps - 1).reshape(gain.shape)
-    farthest = np.right_shift(held * keep, np.int64(DECAY_BITS)) + gain
+    held = _held(keep.reshape(-1), gain.reshape(-1), first.reshape(-1), lost.reshape(-1), num_steps - 1)
+    farthest = np.right_shift(held.reshape(gain.shape) * keep, np.int64(DECAY_BITS)) + gain
     return -farthest[0], farthest[1]
 
 
