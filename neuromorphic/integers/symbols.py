@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -409,6 +410,7 @@ def _fits_int64(peak: int) -> None:
         raise BoundError(f"an intermediate result can reach {peak}, int64 holds {(1 << 63) - 1}")
 
 
+@lru_cache(maxsize=1024)
 def uniform(size: int, low: int, high: int) -> Range:
     """Return one range for all units, in the memory of one."""
     low_end, high_end = (np.broadcast_to(np.int64(end), (size,)) for end in (low, high))
