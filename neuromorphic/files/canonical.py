@@ -17,6 +17,7 @@ import numpy as np
 
 MAX_DEPTH = 64
 _EXACT = 1 << 53  # up to here every integer is a 64-bit float
+_FEW = 4
 _PLAIN_WRITER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 """Writes the canonical text at once where keys are ASCII and numbers are integers of up to 15 digits."""
 _NUMBERS_APART = re.compile(r"[\[:,]-?(?:\d+[.e]|\d{16}|Inf|N)")
@@ -158,6 +159,9 @@ def canonical_json(value: Any) -> str:
             return text
     if isinstance(value, dict):
         return "{" + ",".join(f"{canonical_json(k)}:{canonical_json(value[k])}" for k in canonical_order(value)) + "}"
+    if isinstance(value, list) and len(value) > _FEW:  # halves, as perhaps one entry alone needs another form
+        middle = len(value) // 2
+        return f"{canonical_json(value[:middle])[:-1]},{canonical_json(value[middle:])[1:]}"
     if isinstance(value, list):
         return "[" + ",".join(map(canonical_json, value)) + "]"
     if value is None or isinstance(value, (str, bool)):

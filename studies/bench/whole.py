@@ -118,7 +118,7 @@ def lava_row(*, quick: bool) -> list[Row]:
     program = compile_model(model.eval())
     codes = program.prepare_inputs(x.numpy())
     expected = run(program, codes)
-    steps = codes.shape[0] * codes.shape[1]
+    steps = int(codes.shape[0] * codes.shape[1])
     row = Row("whole", f"a step of a PNB-X network of {len(program.ops)} operations on Lava", tuple(LAVA)[:2])
     row.bounds = ("NumPy without Lava",)
     with ExitStack() as sessions:
@@ -136,7 +136,7 @@ def lava_row(*, quick: bool) -> list[Row]:
 
         def without_lava() -> float:
             alone = (run(program, codes[:, b : b + 1]) for b in range(codes.shape[1]))
-            return sum(float(recording.metadata["seconds"]) for recording in alone) / steps
+            return float(sum(recording.metadata["seconds"] for recording in alone)) / steps
 
         cases: dict[str, Callable[[], float]] = {name: partial(on_lava, name) for name in LAVA}
         cases[row.bounds[0]] = without_lava
