@@ -98,7 +98,7 @@ def _held(
     if decay.size <= _FEW:
         rows = list(zip(decay.tolist(), gain.tolist(), first.tolist(), lost.tolist(), strict=True))
         ends = dict.fromkeys(rows, 0)
-        if sum(min(row[1], num_steps) for row in ends) <= _STRETCHES_A_STEP * num_steps:
+        if sum(_stretches(*row[:2], num_steps) for row in ends) <= _STRETCHES_A_STEP * num_steps:
             for row in ends:
                 ends[row] = grown(*row, num_steps)
             return np.array([ends[row] for row in rows], dtype=np.int64)
@@ -115,6 +115,17 @@ def _held(
         if step % _LOOKS == 0 and np.array_equal(held, more):
             break
     return held
+
+
+def _stretches(decay: int, gain: int, num_steps: int) -> int:
+    """Return about how many stretches :func:`grown` makes.
+
+    They are no more than the values of the leak, which ends where it takes the gain; than steps until a state has all
+    but settled; and than steps to the limit of a state, of gains that are larger than any leak of a 4096th.
+    """
+    leak = DECAY_ONE - decay
+    settled = 16 * DECAY_ONE // leak if leak else 1
+    return min(num_steps, gain, settled, 2 * STATE_MAX // gain + 1 if gain >= DECAY_ONE else num_steps)
 
 
 def grown(decay: int, gain: int, first: int, lost: int, num_steps: int) -> int:
