@@ -143,8 +143,8 @@ def measure_agreement(
             spikes = recording.spikes()
             for ours, theirs in zip(layers, network_spikes, strict=True):
                 fires = spikes[ours][own]
-                spikes_equal += int((fires == theirs[own]).sum())
-                fired, total = fired + int(fires.sum()), total + fires.size
+                spikes_equal += int(np.count_nonzero(fires == theirs[own]))
+                fired, total = fired + int(np.count_nonzero(fires)), total + fires.size
             if progress is not None:
                 progress(min(first + BATCH, len(labels)), len(labels))
     agreement = {
