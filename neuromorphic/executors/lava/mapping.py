@@ -194,7 +194,8 @@ class Layout:
     def _depths(self) -> dict[str, int] | None:
         """Return all depths, or ``None`` if a loop takes longer than it may."""
         depths = {op.name: 0 for op in self.program.ops}
-        for _ in range(len(depths) + 1):
+        most = sum(bits is not None for bits in self._bits.values())  # of a way that passes no synapse twice
+        while max(depths.values()) <= most:
             before = dict(depths)
             for op in self.program.ops:
                 behind = [depths[source] for source in op.sources]
