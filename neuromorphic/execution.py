@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -83,6 +84,18 @@ def run(
         others = [name for name, entry in EXECUTORS.items() if not kinds.keys() & set(entry.lacks)]
         raise ExecutorError(f"executor {executor!r} lacks {', '.join(missing)}; run it on {', '.join(others)}")
     prove(program)
+    return run_on(execute, program, inputs, lengths=lengths, **options)
+
+
+def run_on(
+    execute: Callable[..., Recording],
+    program: Program,
+    inputs: NDArray[Any],
+    *,
+    lengths: ArrayLike | None = None,
+    **options: Any,
+) -> Recording:
+    """Prepare inputs and run a program, which is proven, on the ``execute`` of an executor; see :func:`run`."""
     own = None
     if lengths is not None:
         array = as_array(inputs)

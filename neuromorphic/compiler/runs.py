@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from neuromorphic.compiler.answers import answers, one_thread
 from neuromorphic.compiler.layers import compile_layers, images_of, layers_of, origin_of
 from neuromorphic.compiler.pnbx import compile_pnbx
 from neuromorphic.compiler.samples import Compiled, Part, encoded, open_run
 from neuromorphic.errors import CompileError, CompileWarning, warn_user
-from neuromorphic.execution import run
 from neuromorphic.ops import LIF
 from neuromorphic.program import Program
 from pnbx_snn.networks.classifier import SpikingClassifier
@@ -63,6 +66,11 @@ def compile_model(model: nn.Module, *, num_steps: int | None = None, glia_period
     -----
     The softmax of a hippocampus becomes winner-take-all; how much that changes is part of the measured agreement.
     """
+    with one_thread():
+        return _compiled(model, num_steps, glia_period)
+
+
+def _compiled(model: nn.Module, num_steps: int | None, glia_period: int | None) -> Program:
     if isinstance(model, PNBX):
         program = compile_pnbx(model, model.num_steps if num_steps is None else num_steps, glia_period)
         return program if model.quantize else _with_assumption(program, SMOOTH)
@@ -115,26 +123,30 @@ def measure_agreement(
     model.eval()
     if lengths is not None and not isinstance(model, PNBX):
         raise CompileError(f"measure_agreement: lengths are for a pnbx_snn.PNBX, got a {type(model).__name__}")
+    where, layers = "measure_agreement", spiking_layers(program)
+    beside_torch = max(1, torch.get_num_threads() - 1)
+    options = {"num_steps": len(inputs), "samples": len(labels), "batch": BATCH, "threads": beside_torch}
+    answer = answers(program, layers, **options)
     right_network = right_program = labels_equal = spikes_equal = fired = total = 0
-    for first in range(0, len(labels), BATCH):
-        shown, truth = inputs[:, first : first + BATCH], labels[first : first + BATCH].cpu().numpy()
-        steps = None if lengths is None else lengths[first : first + BATCH]
-        with torch.no_grad():
-            output = model(shown) if steps is None else model(shown, lengths=steps)
-        logits = model.mean_logits(output.logits, steps) if isinstance(model, PNBX) else output.logits
-        recording = run(program, shown.cpu().numpy(), lengths=None if steps is None else steps.cpu().numpy())
-        own = slice(None) if steps is None else own_steps("measure_agreement", steps, *shown.shape[:2]).cpu().numpy()
-        network_labels, program_labels = logits.argmax(dim=1).cpu().numpy(), recording.labels()
-        right_network += int((network_labels == truth).sum())
-        right_program += int((program_labels == truth).sum())
-        labels_equal += int((network_labels == program_labels).sum())
-        spikes = recording.spikes()
-        for ours, theirs in zip(spiking_layers(program), output.spikes, strict=True):
-            fires = spikes[ours][own]
-            spikes_equal += int((fires == theirs.cpu().numpy()[own]).sum())
-            fired, total = fired + int(fires.sum()), total + fires.size
-        if progress is not None:
-            progress(min(first + BATCH, len(labels)), len(labels))
+    with one_thread(), ThreadPoolExecutor(1, "network") as beside:
+        for first in range(0, len(labels), BATCH):
+            shown, truth = inputs[:, first : first + BATCH], labels[first : first + BATCH].cpu().numpy()
+            steps = None if lengths is None else lengths[first : first + BATCH]
+            asked = beside.submit(_network_answers, model, shown, steps)
+            recording = answer(shown.cpu().numpy(), None if steps is None else steps.cpu().numpy())
+            own = slice(None) if steps is None else own_steps(where, steps, *shown.shape[:2]).cpu().numpy()
+            network_labels, network_spikes = asked.result()
+            program_labels = recording.labels()
+            right_network += int((network_labels == truth).sum())
+            right_program += int((program_labels == truth).sum())
+            labels_equal += int((network_labels == program_labels).sum())
+            spikes = recording.spikes()
+            for ours, theirs in zip(layers, network_spikes, strict=True):
+                fires = spikes[ours][own]
+                spikes_equal += int(np.count_nonzero(fires == theirs[own]))
+                fired, total = fired + int(np.count_nonzero(fires)), total + fires.size
+            if progress is not None:
+                progress(min(first + BATCH, len(labels)), len(labels))
     agreement = {
         "samples": len(labels),
         "accuracy_network": right_network / len(labels),
@@ -147,6 +159,20 @@ def measure_agreement(
     if sentence:
         warn_user(sentence, CompileWarning)
     return agreement
+
+
+def _network_answers(
+    model: Compiled, shown: torch.Tensor, lengths: torch.Tensor | None
+) -> tuple[NDArray[np.int64], list[NDArray[np.float32]]]:
+    """Return a network's labels ``[B]`` and the spikes of its layers ``[T, B, N]``."""
+    with torch.no_grad():
+        if isinstance(model, PNBX):
+            output: Any = model(shown, lengths=lengths, keep_state=False)
+            logits = model.mean_logits(output.logits, lengths)
+        else:
+            output = model(shown)
+            logits = output.logits
+    return logits.argmax(dim=1).cpu().numpy(), [spikes.cpu().numpy() for spikes in output.spikes]
 
 
 def too_few_equal(model: Compiled, labels_equal: float) -> str:

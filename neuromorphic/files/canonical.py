@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,11 @@ import numpy as np
 
 MAX_DEPTH = 64
 _EXACT = 1 << 53  # up to here every integer is a 64-bit float
+_FEW = 4
+_PLAIN_WRITER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+"""Writes the canonical text at once where keys are ASCII and numbers are integers of up to 15 digits."""
+_NUMBERS_APART = re.compile(r"[\[:,]-?(?:\d+[.e]|\d{16}|Inf|N)")
+"""Finds numbers that it writes in another way, and some that are none but stand in a text."""
 
 
 def plain_json(value: Any, where: str, *, levels: int = MAX_DEPTH) -> Any:
@@ -38,37 +44,55 @@ def plain_json(value: Any, where: str, *, levels: int = MAX_DEPTH) -> Any:
     Traceback (most recent call last):
     ValueError: metadata["loss"] is nan, which JSON does not know; use None or a text
     """
+    return _plain(value, (None, where), levels)
+
+
+_Place = tuple[Any, Any]
+"""Where a value is: the place of what holds it, and its key, its number or, at the top, the name of the whole."""
+
+
+def _plain(value: Any, place: _Place, levels: int) -> Any:
     if levels == 0:
-        raise ValueError(f"{where[:80]} ... lies too deep: at most {MAX_DEPTH} levels are stored")
+        raise ValueError(f"{_named(place)[:80]} ... lies too deep: at most {MAX_DEPTH} levels are stored")
+    if type(value) is str and value.isascii():  # most of all
+        return value
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _text(str(value), where)
+        return _text(str(value), _named(place))
     if isinstance(value, int):
         try:
             float(value)
         except OverflowError as error:
-            raise ValueError(f"{where} is an integer of {value.bit_length()} bits, beyond any 64-bit float") from error
+            bits = value.bit_length()
+            raise ValueError(f"{_named(place)} is an integer of {bits} bits, beyond any 64-bit float") from error
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"{where} is {float(value)}, which JSON does not know; use None or a text")
+            raise ValueError(f"{_named(place)} is {float(value)}, which JSON does not know; use None or a text")
         return float(value)
     if isinstance(value, (list, tuple)):
-        return [plain_json(entry, f"{where}[{i}]", levels=levels - 1) for i, entry in enumerate(value)]
+        return [_plain(entry, (place, i), levels - 1) for i, entry in enumerate(value)]
     if isinstance(value, Mapping):
         result: dict[str, Any] = {}
         for key, entry in value.items():
-            name = _key(key, where)
+            name = key if type(key) is str and key.isascii() else _key(key, _named(place))
             if name in result:
-                raise ValueError(f"{where} has two keys that are {name!r} as text")
-            result[name] = plain_json(entry, f"{where}[{json.dumps(name)}]", levels=levels - 1)
+                raise ValueError(f"{_named(place)} has two keys that are {name!r} as text")
+            result[name] = _plain(entry, (place, name), levels - 1)
         return result
     raise ValueError(
-        f"{where} is of type {type(value).__name__}; it must be text, a number, true, false, null, a list or a mapping"
+        f"{_named(place)} is of type {type(value).__name__}; "
+        "it must be text, a number, true, false, null, a list or a mapping"
     )
+
+
+def _named(place: _Place) -> str:
+    """Write a place as Python would reach it; it is asked for where something is wrong."""
+    holder, key = place
+    return str(key) if holder is None else f"{_named(holder)}[{json.dumps(key)}]"
 
 
 def _key(key: Any, where: str) -> str:
@@ -103,21 +127,41 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def check_depth(value: Any, where: str, levels: int) -> None:
+    """Refuse, with a ``ValueError``, what JSON text held if it is nested more than ``levels`` deep."""
+    nested = [value]
+    for _ in range(levels):
+        inside = [entry for held in nested for entry in (held.values() if type(held) is dict else held)]
+        nested = [entry for entry in inside if type(entry) is dict or type(entry) is list]
+        if not nested:
+            return
+    raise ValueError(f"{where} lies too deep: at most {MAX_DEPTH} levels are stored")
+
+
 def canonical_order(names: Iterable[str]) -> list[str]:
     """Return names in the order of their UTF-16 code units, as RFC 8785 sorts keys."""
     return sorted(names, key=lambda name: name.encode("utf-16-be"))
 
 
 def canonical_json(value: Any) -> str:
-    """Return the canonical text (RFC 8785) of what :func:`plain_json` returned.
+    """Return the canonical text (RFC 8785) of what :func:`plain_json` or :func:`read_json` returned.
+
+    A ``ValueError`` if it holds NaN or infinity.
 
     Examples
     --------
     >>> canonical_json({"b": [1.0, 1e-7, 1e21, 0.000001, -0.0], "a": {"10": True, "2": None}})
     '{"a":{"10":true,"2":null},"b":[1,1e-7,1e+21,0.000001,0]}'
     """
+    if isinstance(value, (dict, list)):
+        text = _PLAIN_WRITER(value)
+        if text.isascii() and not _NUMBERS_APART.search(text):
+            return text
     if isinstance(value, dict):
         return "{" + ",".join(f"{canonical_json(k)}:{canonical_json(value[k])}" for k in canonical_order(value)) + "}"
+    if isinstance(value, list) and len(value) > _FEW:  # halves, as perhaps one entry alone needs another form
+        middle = len(value) // 2
+        return f"{canonical_json(value[:middle])[:-1]},{canonical_json(value[middle:])[1:]}"
     if isinstance(value, list):
         return "[" + ",".join(map(canonical_json, value)) + "]"
     if value is None or isinstance(value, (str, bool)):
@@ -131,6 +175,8 @@ def _number(value: float) -> str:
     """Write a float as ECMAScript does: the shortest digits that give it back, an exponent below 1e-6 and from 1e21."""
     if value == 0.0:
         return "0"
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is a number that JSON does not know")
     sign, digit_tuple, exponent = Decimal(repr(value)).as_tuple()
     assert isinstance(exponent, int)
     digits = "".join(map(str, digit_tuple)).rstrip("0")

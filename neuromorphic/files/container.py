@@ -17,6 +17,7 @@ import math
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +27,14 @@ from numpy.typing import NDArray
 
 from neuromorphic.errors import FileFormatError, StorageError
 from neuromorphic.files.atomic_write import write_atomically
-from neuromorphic.files.canonical import MAX_DEPTH, canonical_json, canonical_order, plain_json, read_json
+from neuromorphic.files.canonical import (
+    MAX_DEPTH,
+    canonical_json,
+    canonical_order,
+    check_depth,
+    plain_json,
+    read_json,
+)
 from neuromorphic.files.npy_header import check_sizes, read_npy_header
 from neuromorphic.files.regular_files import open_regular
 
@@ -38,6 +46,7 @@ ALLOWED_DTYPES = ("uint8", "int8", "int32", "int64", "float32", "float64")
 CANONICAL_SINCE = {"pnbx-program": 4, "pnbx-recording": 2}
 """From which format version a kind of file is signed by its canonical text; before, by Python's own JSON."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all, so that equal content is equal bytes
+_UTF8, _UNREADABLE = 0x800, 0x61  # flags of a member: its name's encoding; encrypted, a patch
 _ZIP_END, _ZIP64_END = 22, 76  # bytes of the records that end an archive
 # A damaged zip or header shows itself in many ways; RuntimeError: a member said to be encrypted, too deep a header.
 _DAMAGES: tuple[type[Exception], ...] = (zipfile.BadZipFile, struct.error, KeyError, ValueError, TypeError, EOFError)
@@ -59,8 +68,8 @@ def _digest(text: str, arrays: Mapping[str, NDArray[Any]], names: list[str]) -> 
 def _digests(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Iterator[str]:
     """Yield the digests that a header may carry: one, but for files of old versions."""
     if header["format_version"] >= CANONICAL_SINCE.get(header["kind"], 1):
-        text = canonical_json(plain_json(header, "header", levels=MAX_DEPTH + 8))
-        yield _digest(text, arrays, canonical_order(arrays))
+        check_depth(header, "header", MAX_DEPTH + 8)
+        yield _digest(canonical_json(header), arrays, canonical_order(arrays))
         return
     # Keys were sorted before integers among them became text, so a file can hold them in another order.
     for sort_keys in (True, False):
@@ -147,50 +156,62 @@ def write_container(
 
 def _stored_member(archive: zipfile.ZipFile, name: str, where: str) -> zipfile.ZipInfo:
     info = archive.getinfo(name)
-    if info.compress_type != zipfile.ZIP_STORED:
+    if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
         raise FileFormatError(f"{where}: member {name} is compressed; only uncompressed members are read")
     return info
 
 
-def _read_array(archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ...], where: str) -> NDArray[Any]:
-    info = _stored_member(archive, name, where)
+def _read_array(
+    file: BinaryIO, info: zipfile.ZipInfo, start: int, dtype: str, shape: tuple[int, ...], where: str
+) -> Any:
+    """Read the array of a member that begins at ``start``: thousands of small ones in a tenth of zipfile's time."""
+    name = info.filename
     want = np.dtype(dtype).newbyteorder("<")
     size = math.prod(shape) * want.itemsize
-    with archive.open(info) as member:
-        try:
-            got = read_npy_header(member)  # type: ignore[arg-type]
-            check_sizes(got, info.file_size)
-        except ValueError as error:
-            raise FileFormatError(f"{where}: member {name} is not a usable .npy array: {error}") from error
-        if got.version != (1, 0) or got.dtype != want or got.shape != shape or got.fortran_order:
-            raise FileFormatError(
-                f"{where}: array {name.removesuffix('.npy')} should be {dtype}{list(shape)} as the header says, "
-                f"in C order and version 1.0, got {got.dtype}{list(got.shape)}"
-            )
-        content = member.read(size)
-        if len(content) != size or member.read(1):
-            raise FileFormatError(f"{where}: array {name} has not the {size} bytes of its member")
+    file.seek(start)
+    try:
+        got = read_npy_header(file)
+        check_sizes(got, info.file_size)
+    except ValueError as error:
+        raise FileFormatError(f"{where}: member {name} is not a usable .npy array: {error}") from error
+    if got.version != (1, 0) or got.dtype != want or got.shape != shape or got.fortran_order:
+        raise FileFormatError(
+            f"{where}: array {name.removesuffix('.npy')} should be {dtype}{list(shape)} as the header says, "
+            f"in C order and version 1.0, got {got.dtype}{list(got.shape)}"
+        )
+    file.seek(start)
+    checksum = zlib.crc32(file.read(got.num_bytes))
+    content = file.read(size)
+    if len(content) != size or zlib.crc32(content, checksum) != info.CRC:
+        raise FileFormatError(f"{where}: array {name} is damaged: its checksum is another")
     return np.frombuffer(content, dtype=want).reshape(shape)
 
 
-def _check_layout(archive: zipfile.ZipFile, file: BinaryIO, size: int, where: str) -> None:
-    """Refuse an archive with bytes that are no part of it, and members that share bytes."""
+def _starts(archive: zipfile.ZipFile, file: BinaryIO, size: int, where: str) -> dict[str, int]:
+    """Return where members begin; refuse an archive with bytes that are no part of it, and members that share bytes."""
     file.seek(size - _ZIP_END)
     record = file.read(_ZIP_END)
     if record[:4] != b"PK\5\6" or record[20:] != b"\0\0":
         raise FileFormatError(f"{where}: has bytes after the end of its archive; they are no part of the format")
     end, room = 0, 0
+    starts: dict[str, int] = {}
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
-        file.seek(info.header_offset + 26)
-        name_bytes, extra_bytes = struct.unpack("<HH", file.read(4))
+        file.seek(info.header_offset)
+        signature, flags, name_bytes, extra_bytes = struct.unpack("<4s2xH18xHH", file.read(30))
         if not end <= info.header_offset <= end + room:
             raise FileFormatError(f"{where}: member {info.filename[:80]} does not begin where the one before it ends")
-        end = info.header_offset + 30 + name_bytes + extra_bytes + info.compress_size
+        written = file.read(name_bytes)
+        name = written.decode("utf-8" if flags & _UTF8 or written.isascii() else "cp437")
+        if signature != b"PK\3\4" or name != info.orig_filename or (flags | info.flag_bits) & _UNREADABLE:
+            raise zipfile.BadZipFile(f"member {info.filename[:80]} has another name or is encrypted")
+        starts[info.filename] = info.header_offset + 30 + name_bytes + extra_bytes
+        end = starts[info.filename] + info.compress_size
         room = 24 if info.flag_bits & 8 else 0  # some writers repeat size and checksum after a member
     directory = struct.unpack("<I", record[12:16])[0]
     gap = size - _ZIP_END - archive.start_dir - directory
     if not end <= archive.start_dir <= end + room or (gap not in (0, _ZIP64_END) and directory != 0xFFFFFFFF):
         raise FileFormatError(f"{where}: has bytes between its members and the end of its archive")
+    return starts
 
 
 def _read_header(archive: zipfile.ZipFile, kind: str, version: int, where: str) -> dict[str, Any]:
@@ -250,7 +271,8 @@ def read_container(
             sha = header.pop("sha256", None)
             if sha not in _digests(header, arrays):
                 raise FileFormatError(f"{where}: content does not match its SHA-256; the file was altered or damaged")
-            return _without_nan(header["body"]), arrays, str(sha)
+            signed = header["format_version"] >= CANONICAL_SINCE.get(kind, 1)  # and holds no NaN
+            return header["body"] if signed else _without_nan(header["body"]), arrays, str(sha)
         except FileFormatError:
             raise
         except _DAMAGES as error:
@@ -259,7 +281,7 @@ def read_container(
 
 def _read(file: BinaryIO, size: int, kind: str, version: int, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     with zipfile.ZipFile(file) as archive:
-        _check_layout(archive, file, size, where)
+        starts = _starts(archive, file, size, where)
         header = _read_header(archive, kind, version, where)
         members = [HEADER, *(f"{name}.npy" for name in header["arrays"])]
         if sorted(archive.namelist()) != sorted(members):
@@ -270,5 +292,6 @@ def _read(file: BinaryIO, size: int, kind: str, version: int, where: str) -> tup
         for name, (dtype, shape) in header["arrays"].items():
             if dtype not in ALLOWED_DTYPES or any(type(n) is not int or n < 0 for n in shape):
                 raise FileFormatError(f"{where}: array {name!r} has dtype {dtype!r} and shape {shape!r}")
-            arrays[name] = _read_array(archive, f"{name}.npy", dtype, tuple(shape), where)
+            info = _stored_member(archive, f"{name}.npy", where)
+            arrays[name] = _read_array(file, info, starts[info.filename], dtype, tuple(shape), where)
     return header, arrays

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -69,6 +70,7 @@ def read_npy_header(file: BinaryIO) -> NpyHeader:
     return NpyHeader(version, dtype, fortran_order, shape, 8 + len(field) + length)
 
 
+@lru_cache(maxsize=256)  # many arrays of a file have one header
 def _entries(text: str) -> tuple[str, bool, tuple[int, ...]]:
     wrong = ValueError(f"its header is not that of an array of numbers: {text.strip()[:80]!r}")
     inner = text.strip().replace('"', "'")

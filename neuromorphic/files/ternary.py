@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from neuromorphic.errors import ProgramError
 
 PER_BYTE = 4
+_VALUES = ((np.arange(256)[:, None] >> (2 * np.arange(PER_BYTE)) & 3) - 1).astype(np.int8).view(np.int32)[:, 0]
+"""The four values of every byte."""
 
 
 def is_ternary(array: NDArray[np.int8]) -> bool:
@@ -48,16 +50,10 @@ def unpack_offset_binary(name: str, packed: NDArray[np.uint8], shape: tuple[int,
             f"{name}: {list(shape)} ternary values must be uint8[{-(-size // PER_BYTE)}], "
             f"got {packed.dtype}{list(packed.shape)}"
         )
-    codes = np.empty((packed.size, PER_BYTE), dtype=np.uint8)
-    # In place: for large temporaries NumPy reads its callers' tables, which then stay in memory.
-    for i in range(PER_BYTE):
-        np.right_shift(packed, np.uint8(2 * i), out=codes[:, i])
-    codes &= np.uint8(3)
-    values = codes.reshape(-1)
-    if values.size and int(values[:size].max(initial=0)) > 2:
+    values = _VALUES[packed].view(np.int8)
+    ternary = values[:size]
+    if int(ternary.max(initial=0)) > 1:
         raise ProgramError(f"{name}: ternary values are 0, 1 or 2 in two bits, got 3")
-    if values[size:].any():
+    if (values[size:] != -1).any():
         raise ProgramError(f"{name}: bits beyond the last of {size} ternary values must be 0")
-    ternary = values[:size].view(np.int8)
-    ternary -= np.int8(1)
     return ternary.reshape(shape)

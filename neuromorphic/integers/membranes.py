@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX, NumPy
+from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, STATE_MAX
 from neuromorphic.integers.resets import NO_RESET, Reset
 from neuromorphic.integers.symbols import Bound, Range, require_int32
 
 _ITERATIONS = 4096  # steps that are followed one by one; beyond them a state is where it settles
 _NEVER = 1 << 62  # where a state settles that leaks nothing
+_FEW = 512  # of so many ends those that are equal are looked for
+_STRETCHES_A_STEP = 12  # take as long in Python as one step of all in NumPy
+_LOOKS = 16  # steps after which it is looked whether all have settled
 
 
 def bound_membrane(
@@ -64,25 +67,92 @@ def bound_membrane(
 
 
 def _followed(decay: NDArray[np.int64], drive: Range, num_steps: int, *, theta: Range | None, reset: Reset) -> Range:
-    """Make the steps one by one, until nothing changes."""
-    held_low, held_high = np.zeros_like(decay), np.zeros_like(decay)
-    low, high = held_low, held_high
-    for _ in range(num_steps):
-        new_low = NumPy().toward_zero(held_low * decay, DECAY_BITS) + drive[0]
-        new_high = NumPy().toward_zero(held_high * decay, DECAY_BITS) + drive[1]
-        if theta is not None and reset.before == "lower":
-            new_low = new_low - theta[1]
-        low, high = np.minimum(low, new_low), np.maximum(high, new_high)
-        next_low, next_high = np.clip(low, -STATE_MAX, STATE_MAX), np.clip(high, -STATE_MAX, STATE_MAX)
-        if theta is not None:
-            if to_zero(reset):
-                next_high = np.minimum(next_high, theta[1])  # whatever exceeds the threshold counts as zero
-            elif reset == Reset("nothing", "subtract"):
-                next_high = np.minimum(next_high, np.maximum(theta[1], next_high - theta[0]))
-        if np.array_equal(next_low, held_low) and np.array_equal(next_high, held_high):
+    """Make the steps one by one, in the end as if: both ends grow from zero, the lower one below no threshold.
+
+    A state that is held is ``h``, one that is above the threshold is reset, and both ends are monotone in it, so that
+    what the last step makes of the last ``h`` is the farthest of all.
+    """
+    down, up, size = -drive[0], drive[1], decay.size
+    first, lost = np.full((2, size), STATE_MAX), np.zeros((2, size), dtype=np.int64)
+    if theta is not None:
+        down = down + theta[1] if reset.before == "lower" else down
+        if to_zero(reset):
+            first[1], lost[1] = theta[1], 2 * STATE_MAX  # whatever exceeds the threshold counts as zero
+        elif reset == Reset("nothing", "subtract"):
+            first[1], lost[1] = theta[1], theta[0]
+    gain = np.maximum(np.stack([down, up]), 0)
+    keep = np.broadcast_to(decay, gain.shape)
+    held = _held(keep.reshape(-1), gain.reshape(-1), first.reshape(-1), lost.reshape(-1), num_steps - 1)
+    farthest = np.right_shift(held.reshape(gain.shape) * keep, np.int64(DECAY_BITS)) + gain
+    return -farthest[0], farthest[1]
+
+
+def _held(
+    decay: NDArray[np.int64],
+    gain: NDArray[np.int64],
+    first: NDArray[np.int64],
+    lost: NDArray[np.int64],
+    num_steps: int,
+) -> NDArray[np.int64]:
+    """Return what :func:`grown` does, of many: by it where few differ, else step by step."""
+    if decay.size <= _FEW:
+        rows = list(zip(decay.tolist(), gain.tolist(), first.tolist(), lost.tolist(), strict=True))
+        ends = dict.fromkeys(rows, 0)
+        if sum(_stretches(*row[:2], num_steps) for row in ends) <= _STRETCHES_A_STEP * num_steps:
+            for row in ends:
+                ends[row] = grown(*row, num_steps)
+            return np.array([ends[row] for row in rows], dtype=np.int64)
+    held, more, rest = (np.zeros_like(decay) for _ in range(3))
+    for step in range(num_steps):
+        np.multiply(held, decay, out=more)
+        more >>= np.int64(DECAY_BITS)
+        more += gain
+        np.minimum(more, STATE_MAX, out=more)
+        np.subtract(more, lost, out=rest)
+        np.maximum(rest, first, out=rest)
+        np.minimum(more, rest, out=more)
+        held, more = more, held
+        if step % _LOOKS == 0 and np.array_equal(held, more):
             break
-        held_low, held_high = next_low, next_high
-    return low, high
+    return held
+
+
+def _stretches(decay: int, gain: int, num_steps: int) -> int:
+    """Return about how many stretches :func:`grown` makes.
+
+    They are no more than the values of the leak, which ends where it takes the gain; than steps until a state has all
+    but settled; and than steps to the limit of a state, of gains that are larger than any leak of a 4096th.
+    """
+    leak = DECAY_ONE - decay
+    settled = 16 * DECAY_ONE // leak if leak else 1
+    return min(num_steps, gain, settled, 2 * STATE_MAX // gain + 1 if gain >= DECAY_ONE else num_steps)
+
+
+def grown(decay: int, gain: int, first: int, lost: int, num_steps: int) -> int:
+    """Return ``h`` after so many steps from zero, exact; a stretch of steps that gain the same is made at once.
+
+    A step is ``x = min((h * decay >> 12) + gain, STATE_MAX)``, then ``h = min(x, max(first, x - lost))``: what is above
+    ``first`` loses ``lost``, but nothing below ``first``. What decays, ``ceil(h * (4096 - decay) / 4096)``, stays the
+    same while ``h`` crosses no multiple of ``4096 / (4096 - decay)``.
+    """
+    held, left, leak = 0, num_steps, DECAY_ONE - decay
+    while left > 0:
+        above = held >= first
+        end = max(first, STATE_MAX - lost) if above else first
+        leaked = held - (held * decay >> DECAY_BITS)
+        more = gain - leaked - (lost if above else 0)
+        if more <= 0 or held >= end:
+            break
+        steps = min(left, -(-(end - held) // more))
+        if leak:
+            steps = min(steps, ((leaked << DECAY_BITS) // leak - held) // more + 1)
+        held, left = held + steps * more, left - steps
+        if above:
+            held = min(held, end)
+        else:
+            held = min(held, STATE_MAX)
+            held = min(held, max(first, held - lost))
+    return held
 
 
 def to_zero(reset: Reset) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache, reduce
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -52,9 +53,10 @@ class Symbol:
 
     def __init__(self, kind: str, args: tuple[Symbol, ...], shape: tuple[int, ...], low: Any, high: Any, **facts: Any):
         self.kind, self.args, self.shape, self.facts = kind, args, tuple(shape), facts
-        self.low, self.high = np.asarray(low, dtype=np.int64), np.asarray(high, dtype=np.int64)
+        self.low = np.asarray(low, dtype=np.int64)
+        self.high = self.low if high is low else np.asarray(high, dtype=np.int64)
 
-    @property
+    @cached_property
     def span(self) -> tuple[int, int]:
         """Lowest and highest value of all elements."""
         return int(self.low.min()), int(self.high.max())
@@ -62,7 +64,8 @@ class Symbol:
     @property
     def peak(self) -> int:
         """Largest magnitude."""
-        return max(-self.span[0], self.span[1])
+        low, high = self.span
+        return max(-low, high)
 
     @property
     def range(self) -> Range:
@@ -376,8 +379,9 @@ def _comparison(kind: str, a: Symbol, b: Symbol) -> Symbol:
 
 
 def _corners(function: Any, a: Symbol, b: Symbol) -> Range:
-    results = np.broadcast_arrays(*(function(x, y) for x in (a.low, a.high) for y in (b.low, b.high)))
-    return np.minimum.reduce(results), np.maximum.reduce(results)
+    first, second = ((x.low,) if x.low is x.high else (x.low, x.high) for x in (a, b))
+    results = [function(x, y) for x in first for y in second]
+    return reduce(np.minimum, results), reduce(np.maximum, results)
 
 
 def _assuming(x: Symbol, condition: Symbol, holds: bool) -> Range:
@@ -409,6 +413,7 @@ def _fits_int64(peak: int) -> None:
         raise BoundError(f"an intermediate result can reach {peak}, int64 holds {(1 << 63) - 1}")
 
 
+@lru_cache(maxsize=1024)
 def uniform(size: int, low: int, high: int) -> Range:
     """Return one range for all units, in the memory of one."""
     low_end, high_end = (np.broadcast_to(np.int64(end), (size,)) for end in (low, high))

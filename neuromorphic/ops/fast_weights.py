@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neuromorphic.errors import BoundError
+from neuromorphic.integers.membranes import grown
 from neuromorphic.integers.numbers import DECAY_BITS, DECAY_ONE, INT32_MAX, STATE_MAX
 from neuromorphic.integers.symbols import Bound, Range, uniform
 from neuromorphic.ops.base import OneSource, State, Variable, checked_choice, checked_integer, operation
@@ -108,15 +109,7 @@ class FastWeights(OneSource):
         if self.rule != "hebbian":
             return STATE_MAX
         written = (1 << 2 * KEY_BITS) >> self.pair_shift  # at most, of two full keys
-        if self.decay == DECAY_ONE:
-            return min(written * num_steps, STATE_MAX)
-        held = 0
-        for _ in range(num_steps):  # it settles, or meets its limit, within 40,000 steps
-            after = min((held * self.decay >> DECAY_BITS) + written, STATE_MAX)
-            if after == held:
-                break
-            held = after
-        return held
+        return grown(self.decay, written, STATE_MAX, 0, num_steps)
 
     @property
     def variables(self) -> tuple[Variable, ...]:

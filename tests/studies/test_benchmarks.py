@@ -122,3 +122,13 @@ def test_rivals_of_a_convolution_give_the_exact_sums():
     rivals.real = rivals.real + 1
     with pytest.raises(AssertionError, match="torch fp32"):
         rivals.cases(np.ones((2, 50), dtype=bool))
+
+
+def test_a_program_of_slow_loops_is_loaded_and_proven():
+    pytest.importorskip("torch", reason="torch is not installed")
+    from studies.bench import whole
+
+    rows = whole.program_rows(0.05, quick=True)
+    assert [row.work.split()[0] for row in rows] == ["load", "prove"]
+    assert all(row.times["PNB-X"].median_s > 0 and row.best_rival == "" for row in rows)
+    assert "121 operations" in rows[0].work

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from neuromorphic.bounds import proven_for
 from neuromorphic.errors import ExecutorError, ExecutorTimeoutError
 from neuromorphic.executors.lava.environment import find_lava_python
+from neuromorphic.executors.lava.grouping import PROCESSES, Processes
 from neuromorphic.executors.lava.mapping import Layout, as_synapses
 from neuromorphic.executors.lava.side_process import SideProcess
 from neuromorphic.ops import Conv
@@ -110,6 +111,7 @@ class LavaSession:
         program: Program,
         inputs: NDArray[np.int32],
         *,
+        processes: Processes = "operation",
         time_limit_s: float | None = None,
         progress: Progress | None = None,
     ) -> Recording:
@@ -118,11 +120,18 @@ class LavaSession:
         A second thread waits until the first one's program is done.
         """
         with self._one_at_a_time:
-            return self._execute(program, inputs, time_limit_s, progress)
+            return self._execute(program, inputs, processes, time_limit_s, progress)
 
     def _execute(
-        self, program: Program, inputs: NDArray[np.int32], time_limit_s: float | None, progress: Progress | None
+        self,
+        program: Program,
+        inputs: NDArray[np.int32],
+        processes: Processes,
+        time_limit_s: float | None,
+        progress: Progress | None,
     ) -> Recording:
+        if processes not in PROCESSES:
+            raise ExecutorError(f"lava: processes must be one of {', '.join(PROCESSES)}, got {processes!r}")
         if time_limit_s is not None and not time_limit_s > 0:
             raise ExecutorError(f"lava: time_limit_s must be positive, got {time_limit_s!r}")
         program = proven_for(program, len(inputs))
@@ -134,7 +143,7 @@ class LavaSession:
                 self._worker = SideProcess(self.python)
                 next(self._worker.replies(deadline, "ready"))
             doing = f"running {counted(inputs.shape[1], 'sample')} of {counted(inputs.shape[0], 'step')}"
-            return self._run(self._worker, program, inputs, deadline, progress)
+            return self._run(self._worker, program, inputs, processes, deadline, progress)
         except TimeoutError as error:
             self.close()
             raise ExecutorTimeoutError(
@@ -149,13 +158,14 @@ class LavaSession:
         worker: SideProcess,
         program: Program,
         inputs: NDArray[np.int32],
+        processes: Processes,
         deadline: float,
         progress: Progress | None,
     ) -> Recording:
         with tempfile.TemporaryDirectory(prefix="job-", dir=worker.folder) as job:
             program.save(Path(job) / "program.npz")
             np.save(Path(job) / "inputs.npy", inputs, allow_pickle=False)
-            worker.send({"job": job, "runtime": self.runtime})
+            worker.send({"job": job, "runtime": self.runtime, "processes": processes})
             for message in worker.replies(deadline, "progress", "done"):
                 if message["type"] == "done":
                     break
@@ -172,6 +182,7 @@ class LavaSession:
             "us_per_step": 1e6 * message["run_seconds"] / message["steps"],
             "steps": message["steps"],
             "processes": message["processes"],
+            "process_of": processes,
             "runtime": self.runtime,
             "python": self.python.python_version,
             "numpy": self.python.numpy_version,
@@ -187,6 +198,7 @@ def execute(
     *,
     python: str | os.PathLike[str] | None = None,
     runtime: Runtime = "processes",
+    processes: Processes = "operation",
     time_limit_s: float | None = None,
     progress: Progress | None = None,
 ) -> Recording:
@@ -202,6 +214,10 @@ def execute(
         Interpreter with lava-nc; by default one is looked for.
     runtime : str
         ``"processes"`` or ``"in_process"``; see :class:`LavaSession`.
+    processes : str
+        What has a Lava process of its own: ``"operation"``, as on Loihi, with stock processes where they are equal;
+        ``"block"``, all operations up to neurons that send nothing but spikes on; ``"one"``, the whole program. The
+        fewer processes, the faster a step; recordings are the same.
     time_limit_s : float, optional
         Seconds until the run is ended; by default :func:`default_time_limit`.
     progress : callable, optional
@@ -210,7 +226,8 @@ def execute(
     Returns
     -------
     Recording
-        As the reference executor's. ``metadata``: ``seconds``, ``us_per_step``, ``steps``, ``processes``, ``runtime``,
+        As the reference executor's. ``metadata``: ``seconds``, ``us_per_step``, ``steps``, ``processes`` (how many),
+        ``process_of`` (as asked for), ``runtime``,
         the versions of Python, NumPy and Lava, and whether the import ``shim`` was used.
 
     Raises
@@ -225,4 +242,4 @@ def execute(
         The time limit passed.
     """
     with LavaSession(python=python, runtime=runtime) as session:
-        return session.execute(program, inputs, time_limit_s=time_limit_s, progress=progress)
+        return session.execute(program, inputs, processes=processes, time_limit_s=time_limit_s, progress=progress)

@@ -141,6 +141,10 @@ class Layout:
         self.program = program
         self._synapses = {op.name: found for op in program.ops if (found := as_synapses(op))}
         self._peaks = {bound.name: bound.peak for bound in prove(program)}
+        self._readers: dict[str, list[str]] = {op.name: [] for op in program.ops}
+        for op in program.ops:
+            for source in dict.fromkeys(op.sources):
+                self._readers[source].append(op.name)
         self._bits = {op.name: self._weight_bits(op) for op in self._synapses.values()}
         self.depth = self._depths() or self._without_stock_loops()
         self.placements = {op.name: self._place(op) for op in program.ops}
@@ -190,7 +194,8 @@ class Layout:
     def _depths(self) -> dict[str, int] | None:
         """Return all depths, or ``None`` if a loop takes longer than it may."""
         depths = {op.name: 0 for op in self.program.ops}
-        for _ in range(len(depths) + 1):
+        most = sum(bits is not None for bits in self._bits.values())  # of a way that passes no synapse twice
+        while max(depths.values()) <= most:
             before = dict(depths)
             for op in self.program.ops:
                 behind = [depths[source] for source in op.sources]
@@ -243,7 +248,7 @@ class Layout:
             obstacle = self._conv_obstacle(op) if isinstance(op, Conv) else None
             reason = obstacle or "a loop leaves it no step, or a sum is too large"
             return Placement(op.name, "ProgramOperation", False, reason)
-        readers = [r.name for r in self.program.ops if op.name in r.sources]
+        readers = self._readers[op.name]
         if not readers:
             return Placement(op.name, "none", True, "nothing reads it")
         if isinstance(op, Conv):

@@ -47,6 +47,32 @@ def test_numbers_of_the_standard(bits, text):
     assert canonical_json(struct.unpack(">d", bytes.fromhex(bits))[0]) == text
 
 
+TEXTS = st.sampled_from(
+    ["a", ":1.5", ",2e5", "[-1", ":1234567890123456", "é", "\ue000", "\U0001f600", '"', "\\", "[NaN"]
+)
+NUMBERS_OF_ALL_KINDS = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.just(2**53 + 1)
+NESTED = st.recursive(
+    st.none() | st.booleans() | NUMBERS_OF_ALL_KINDS.filter(lambda x: abs(x) < 1e300) | TEXTS,
+    lambda inner: st.lists(inner, max_size=12) | st.dictionaries(TEXTS, inner, max_size=5),
+    max_leaves=40,
+)
+
+
+@given(NESTED)
+def test_what_is_written_at_once_is_what_its_parts_make(value):
+    """A list or mapping without odd numbers goes through json's own encoder, one with them part by part."""
+
+    def composed(value):
+        if isinstance(value, list):
+            return f"[{','.join(map(composed, value))}]"
+        if isinstance(value, dict):
+            keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
+            return f"{{{','.join(f'{canonical_json(key)}:{composed(value[key])}' for key in keys)}}}"
+        return canonical_json(value)
+
+    assert canonical_json(value) == composed(value)
+
+
 def test_text_of_the_standard():
     """Section 3.2.2 and 3.2.3: what is escaped, and that keys are sorted by UTF-16, not by code points."""
     value = {

@@ -25,7 +25,9 @@ from lava.proc.lif.process import LIFReset
 from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
 
+from neuromorphic.executors.lava.grouping import Group, Processes, groups_of
 from neuromorphic.executors.lava.mapping import Layout, Link, Synapse, stock_lif_arguments, synapse_arguments
+from neuromorphic.executors.lava.worker.groups import ProgramGroup
 from neuromorphic.executors.lava.worker.local_runtime import LocalRuntime
 from neuromorphic.executors.lava.worker.processes import ProgramDelay, ProgramOperation
 from neuromorphic.executors.lava.worker.recorder import Recorder
@@ -138,6 +140,36 @@ class _Builder:
             process.record_out.connect(recorder.a_in)
 
 
+def _source(inputs: NDArray[np.int32]) -> AbstractProcess:
+    """Return what plays ``[T, B, N]``, sample after sample."""
+    return RingBuffer(data=np.ascontiguousarray(inputs.transpose(2, 1, 0).reshape(inputs.shape[2], -1)))  # [N, B * T]
+
+
+def build_groups(program: Program, inputs: NDArray[np.int32], directory: Path, processes: Processes) -> Network:
+    """Build a network of processes that run several operations each, none of them late, and store what these do.
+
+    What it takes and returns is as of :func:`build`.
+    """
+    num_steps, batch, _ = inputs.shape
+    source = _source(inputs)
+    sizes = {op.name: op.size for op in program.ops}
+    outputs: dict[str, Any] = {program.input.name: source.s_out}
+    made: list[tuple[Group, ProgramGroup]] = []
+    files: dict[str, Path] = {}
+    for group in groups_of(program, processes):
+        names = [f"{op.name}.{variable.name}" for op in group.ops for variable in op.variables]
+        own = {name: directory / f"{k}.npy" for k, name in enumerate(names, start=len(files))}
+        clock = {"sample_steps": num_steps, "num_steps": batch * num_steps}
+        process = ProgramGroup(group, sizes, files=[str(file) for file in own.values()], **clock)
+        outputs |= {name: getattr(process, f"out_{k}") for k, name in enumerate(group.sent)}
+        made.append((group, process))
+        files |= own
+    for group, process in made:
+        for k, name in enumerate((*group.heard, *group.heard_late)):
+            outputs[name].connect(getattr(process, f"in_{k}"))
+    return Network(source, batch * num_steps, 1 + len(made), files)
+
+
 def build(program: Program, inputs: NDArray[np.int32], directory: Path) -> Network:
     """Build the network that :class:`neuromorphic.executors.lava.mapping.Layout` describes, with its recorders.
 
@@ -155,9 +187,8 @@ def build(program: Program, inputs: NDArray[np.int32], directory: Path) -> Netwo
     Network
         Ready to be compiled by Lava.
     """
-    num_steps, batch, size = inputs.shape
-    played = np.ascontiguousarray(inputs.transpose(2, 1, 0).reshape(size, batch * num_steps))  # [N, B * T]
-    source = RingBuffer(data=played)
+    num_steps, batch, _ = inputs.shape
+    source = _source(inputs)
     builder = _Builder(program, source, num_steps)
     files: dict[str, Path] = {}
     for op in program.ops:
@@ -182,7 +213,12 @@ def _start(network: Network, runtime: str) -> tuple[Callable[[int], None], Calla
 
 
 def run_program(
-    program: Program, inputs: NDArray[np.int32], runtime: str, directory: Path, progress: Progress
+    program: Program,
+    inputs: NDArray[np.int32],
+    runtime: str,
+    directory: Path,
+    progress: Progress,
+    processes: Processes = "operation",
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Run every sample through the program's Lava network.
 
@@ -198,6 +234,8 @@ def run_program(
         An existing folder for the recorders' files.
     progress : callable
         Called with (Lava steps done, Lava steps in all).
+    processes
+        What has a process of its own: ``"operation"``, ``"block"`` or ``"one"``, the whole program.
 
     Returns
     -------
@@ -207,7 +245,8 @@ def run_program(
     """
     num_steps, batch, size = inputs.shape
     block = max(1, min(batch, MAX_INPUT_VALUES // (num_steps * size)))
-    depth = max(Layout(program).depth.values())
+    grouped = processes != "operation"
+    depth = 0 if grouped else max(Layout(program).depth.values())
     total = batch * num_steps + -(-batch // block) * depth
     facts: dict[str, Any] = {"steps": total, "processes": 0, "build_seconds": 0.0, "run_seconds": 0.0}
     parts: dict[str, list[NDArray[Any]]] = {}
@@ -217,7 +256,9 @@ def run_program(
     for first in range(0, batch if records_something else 0, block):
         samples = np.asarray(inputs[:, first : first + block])
         started = time.perf_counter()
-        network = build(program, samples, directory)
+        network = (
+            build_groups(program, samples, directory, processes) if grouped else build(program, samples, directory)
+        )
         run, stop = _start(network, runtime)
         running = time.perf_counter()
         chunk = num_steps * max(1, samples.shape[1] // NUM_REPORTS)

@@ -22,6 +22,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from neuromorphic.errors import ExecutorError
+from neuromorphic.executors.lava.worker.ports import NamedPorts
 from neuromorphic.integers.numbers import NumPy
 from neuromorphic.ops import Operation
 
@@ -68,26 +69,10 @@ class ProgramOperation(AbstractProcess):
             setattr(self, name, Var(shape=state.shape, init=state.first))
 
 
-class _Ports(type(PyLoihiProcessModel)):  # type: ignore[misc]
-    """Answers for the ports and variables of a model, which Lava wants as attributes of its class.
-
-    Lava asks for them by name, and only after the process has them; the names are those of an operation.
-    """
-
-    def __getattr__(cls, name: str) -> LavaPyType:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        if name.startswith("in_") and name[3:].isdigit():
-            return LavaPyType(PyInPort.VEC_DENSE, np.int32)
-        if name in ("out", "record_out"):
-            return LavaPyType(PyOutPort.VEC_DENSE, np.int32)
-        return LavaPyType(np.ndarray, np.int64)
-
-
 @implements(proc=ProgramOperation, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyProgramOperationModel(PyLoihiProcessModel, metaclass=_Ports):
+class PyProgramOperationModel(PyLoihiProcessModel, metaclass=NamedPorts):
     """Fixed-point model of :class:`ProgramOperation`: the operation's own step, on a batch of one."""
 
     def __init__(self, proc_params: Any) -> None:

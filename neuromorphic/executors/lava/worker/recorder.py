@@ -19,6 +19,33 @@ from numpy.typing import NDArray
 from neuromorphic.ops import Variable
 
 
+class Store:
+    """Variables of a span of steps, written to files at its end.
+
+    Parameters
+    ----------
+    variables : sequence of Variable
+        What is stored.
+    files : sequence of str
+        Where each goes: ``.npy``, ``[num_steps, size]`` of the variable's dtype.
+    first_step, num_steps : int
+        First Lava step to store, from 1, and how many.
+    """
+
+    def __init__(self, variables: Sequence[Variable], files: Sequence[str], first_step: int, num_steps: int) -> None:
+        self._first, self._files = first_step, files
+        self._arrays = [np.zeros((num_steps, variable.size), dtype=variable.dtype) for variable in variables]
+        self.steps = range(first_step, first_step + num_steps)
+
+    def put(self, step: int, first: int, values: Sequence[NDArray[Any]]) -> None:
+        """Store the values of a step, of the variables from number ``first`` on; write all after the last variable."""
+        for array, value in zip(self._arrays[first:], values, strict=False):
+            array[step - self._first] = value
+        if step == self.steps[-1] and first + len(values) == len(self._arrays):
+            for file, array in zip(self._files, self._arrays, strict=True):
+                np.save(file, array, allow_pickle=False)
+
+
 class Recorder(AbstractProcess):
     """Store the variables of one process over a span of steps, and write each to a file at its end.
 
@@ -75,42 +102,26 @@ class PyRecorderModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self._first: int = proc_params["first_step"]
-        self._count: int = proc_params["num_steps"]
-        self._files: Sequence[str] = proc_params["files"]
-        self._received, self._read = (
-            [np.zeros((self._count, variable.size), dtype=variable.dtype) for variable in proc_params[which]]
-            for which in ("received", "read")
-        )
+        received, read = proc_params["received"], proc_params["read"]
+        variables = (*received, *read)
+        self._store = Store(variables, proc_params["files"], proc_params["first_step"], proc_params["num_steps"])
+        self._ends = np.cumsum([variable.size for variable in received])[:-1]
+        self._num_received, self._reads = len(received), bool(read)
 
     @property
     def _is_stored(self) -> bool:
-        return self._first <= self.time_step < self._first + self._count
+        return self.time_step in self._store.steps
 
     def run_spk(self) -> None:
         """Store what is sent."""
         values = self.a_in.recv()
         if self._is_stored:
-            self._store(self._received, values)
-            if not self._read:
-                self._write_at_the_end()
+            self._store.put(self.time_step, 0, np.split(values, self._ends))
 
     def post_guard(self) -> bool:
         """Ask for the post-management phase while there is something to read."""
-        return bool(self._read) and self._is_stored
+        return self._reads and self._is_stored
 
     def run_post_mgmt(self) -> None:
         """Store what is read."""
-        self._store(self._read, self.state_ref.read())
-        self._write_at_the_end()
-
-    def _store(self, arrays: list[NDArray[Any]], values: NDArray[np.int32]) -> None:
-        first = 0
-        for array in arrays:
-            array[self.time_step - self._first] = values[first : first + array.shape[1]]
-            first += array.shape[1]
-
-    def _write_at_the_end(self) -> None:
-        if self.time_step == self._first + self._count - 1:
-            for file, array in zip(self._files, self._received + self._read, strict=True):
-                np.save(file, array, allow_pickle=False)
+        self._store.put(self.time_step, self._num_received, [self.state_ref.read()])

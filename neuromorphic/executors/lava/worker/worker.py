@@ -2,12 +2,12 @@
 
 ``worker.py probe`` prints one JSON line: versions, and whether the import shim was needed.
 
-``worker.py serve FOLDER`` takes jobs, one JSON line each on standard input: ``{"job": folder, "runtime": name}``. The
-folder holds ``program.npz`` and ``inputs.npy``; the answers are JSON lines on standard output, ``ready`` once,
-``progress`` any number of times, ``done`` with the files of the variables. A failure anywhere, in this process or in a
-process that Lava started, is written to ``FOLDER/error.txt`` and ends the whole process group at once: an exception in
-a Lava model would otherwise hang the run, and so would Lava's own clean-up after it. The group also ends when the
-parent does, however that ends: standard input closes, or this process is adopted by another.
+``worker.py serve FOLDER`` takes jobs, one JSON line each on standard input: ``{"job": folder, "runtime": name,
+"processes": name}``. The folder holds ``program.npz`` and ``inputs.npy``; the answers are JSON lines on standard
+output, ``ready`` once, ``progress`` any number of times, ``done`` with the files of the variables. A failure anywhere,
+in this process or in a process that Lava started, is written to ``FOLDER/error.txt`` and ends the whole process group
+at once: an exception in a Lava model would otherwise hang the run, and so would Lava's own clean-up after it. The group
+also ends when the parent does, however that ends: standard input closes, or this process is adopted by another.
 """
 
 from __future__ import annotations
@@ -116,14 +116,14 @@ class Worker:
             self._reply(type="ready", **versions)
             while True:
                 job = self._jobs.get()
-                self._run(Path(job["job"]), job["runtime"])
+                self._run(Path(job["job"]), job["runtime"], job["processes"])
         except BaseException:
             self.fail(traceback.format_exc())
 
     def _reply(self, **message: Any) -> None:
         os.write(self._replies, json.dumps(message).encode() + b"\n")
 
-    def _run(self, folder: Path, runtime: str) -> None:
+    def _run(self, folder: Path, runtime: str, processes: Any) -> None:
         import numpy as np
 
         from neuromorphic.executors.lava.worker.network import run_program
@@ -135,7 +135,7 @@ class Worker:
         def progress(done: int, total: int) -> None:
             self._reply(type="progress", done=done, total=total)
 
-        variables, facts = run_program(program, inputs, runtime, folder, progress)
+        variables, facts = run_program(program, inputs, runtime, folder, progress, processes)
         files = {}
         for index, (name, array) in enumerate(variables.items()):
             files[name] = f"variable_{index}.npy"
