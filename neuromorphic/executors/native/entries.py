@@ -15,6 +15,7 @@ from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.interpreter import run_steps
 from neuromorphic.executors.native.kernels import chip_neurons, events, graded, memory, neurons, passing, values
 from neuromorphic.executors.native.kernels.convolutions import convolve
+from neuromorphic.executors.native.kernels.counted_windows import count_windows
 from neuromorphic.executors.native.kernels.vectors import count_ones, get_long, get_word, put_long
 from neuromorphic.executors.native.kernels.windows import pool_spikes, slide_windows
 from neuromorphic.executors.native.products import times_spikes, times_values
@@ -66,6 +67,18 @@ def _ternary_events(row, head, first, last, now, marks):  # type: ignore[no-unty
     for b in range(samples):
         moved = b * stride
         finish_sums(ints, listed + moved, params, at(row, rows.P3), ints, out + moved, size, at(row, rows.P2))
+    return 0
+
+
+def _count_windows(row, head, first, last, now, marks):  # type: ignore[no-untyped-def]
+    """Convolve the spikes of all samples: some share a register."""
+    stride, bit_stride = get_long(head, rows.INT_STRIDE), get_long(head, rows.BIT_STRIDE)
+    ints, bits = (
+        get_long(head, rows.AT_INTS) + 4 * stride * first,
+        get_long(head, rows.AT_BITS) + 8 * bit_stride * first,
+    )
+    params, small = get_long(head, rows.AT_PARAMS), get_long(head, rows.AT_SMALL)
+    count_windows(row, params, small, ints, stride, bits, bit_stride, last - first)
     return 0
 
 
@@ -243,6 +256,7 @@ ENTRIES: Mapping[str, tuple[Callable[..., Any], int]] = MappingProxyType(
         "times_spikes": (times_spikes, 4),
         "times_values": (times_values, 4),
         "ternary_events": (_ternary_events, 6),
+        "count_windows": (_count_windows, 6),
         **{step.__name__[1:]: (_by_sample(step), 6) for step in _STEPS},
     }
 )

@@ -11,6 +11,7 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import rows_for_images
 from neuromorphic.executors.native.layout import Layout
 from neuromorphic.executors.native.sizes import LARGEST, SUM, WEIGHED
+from neuromorphic.executors.native.window_lists import Windows, num_planes, window_lists
 from neuromorphic.ops import Conv
 
 EVENTS_UP_TO = 0.75
@@ -32,6 +33,9 @@ def convolution(layout: Layout, op: Conv) -> None:
     """Lay out a ``Conv``: by rows of 64 outputs, or, where a group has few, along rows of the image."""
     layout.value(op)
     shape = _shape(layout, op, op.weights.shape[2:], groups=op.groups, shift=op.shift, dilation=op.dilation)
+    if layout.by_counting(op):
+        _count(layout, op, shape)
+        return
     if not layout.by_rows(op):
         layout.row(rows.SLIDE_WINDOWS, op, shape, WEIGHED, layout.small.place(op.weights))
         return
@@ -49,6 +53,14 @@ def convolution(layout: Layout, op: Conv) -> None:
         int(EVENTS_UP_TO * inputs),
         -(-inputs // 64),
     )
+
+
+def _count(layout: Layout, op: Conv, shape: int) -> None:
+    windows, (lists, num_digits) = Windows.of(op), window_lists(op.weights)
+    masks = -1 if windows.margin < 0 else layout.params.place(windows.masks(op).view(np.int32))
+    numbers = (shape, layout.small.place(lists.view(np.int8)), masks, layout.spare, windows.words)
+    numbers += (num_planes(op.weights), num_digits, max(windows.margin, 0), windows.pitch, windows.columns, op.shift)
+    layout.row(rows.COUNT_WINDOWS, op, *numbers)
 
 
 def pool(layout: Layout, op: Any) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.sizes import LARGEST_GRADED, PIXELS_AT_ONCE, SPARE_WORDS, SUMS_SIZE, list_size
+from neuromorphic.executors.native.sizes import LARGEST_GRADED, MOST_ROWS, PIXELS_AT_ONCE, SPARE_WORDS, SUMS_SIZE, list_size
+from neuromorphic.executors.native.window_lists import Windows
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
 from neuromorphic.program import Program
@@ -99,7 +100,7 @@ class Layout:
         self.lists: dict[str, int] = {}
         # The scratch of a product: planes of counters, or four digits of every value it reads; of a convolution.
         widest = max((op.weights.shape[1] for op in program.of_type(Dense)), default=0)
-        images = [scratch(op) for op in program.of_type(Conv) if self.by_rows(op)] or [(0, 0)]
+        images = [self._scratch(op) for op in program.of_type(Conv)] or [(0, 0)]
         words = max(SPARE_WORDS, 4 * (padded(widest, 16) // 8), *(words for _, words in images))
         self.spare, self.spare_ints = self.bits.reserve(words), self.ints.reserve(max(ints for ints, _ in images))
 
@@ -131,10 +132,19 @@ class Layout:
     def _reads_bits(self, reader: Operation) -> bool:
         """Whether an operation takes spikes as bits or as a list."""
         if isinstance(reader, Conv):
-            return self.by_rows(reader)
+            return self.by_counting(reader) or self.by_rows(reader)
         return isinstance(reader, (Dense, Delay, Slots, SpikePool)) or (
             isinstance(reader, Delays) and self.is_spikes(reader.name)
         )
+
+    def _scratch(self, op: Conv) -> tuple[int, int]:
+        if self.by_counting(op):
+            return 0, Windows.of(op).scratch(op)
+        return scratch(op) if self.by_rows(op) else (0, 0)
+
+    def by_counting(self, op: Conv) -> bool:
+        """Whether a convolution counts spikes: few enough places of a kernel to number its rows of windows."""
+        return self.is_spikes(op.source) and math.prod(op.weights.shape[1:]) <= MOST_ROWS
 
     def by_rows(self, op: Conv) -> bool:
         """Whether a convolution has outputs enough in a group to compute them side by side."""

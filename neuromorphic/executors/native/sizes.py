@@ -26,6 +26,11 @@ PIXELS_AT_ONCE = 4  # of a dense product
 TURNED = 64  # windows whose sums are turned from [window, channel] to [channel, window] at once: lines of the cache
 SUMS_SIZE = TURNED * OUTPUTS_A_ROW
 
+HELD_PLANES = 5  # of the counters of windows, in registers
+COUNTERS = 48  # planes: 32, and what a digit's held ones reach beyond
+WINDOWS_AT_ONCE = 64
+MOST_ROWS = (1 << 16) // LANES - 2  # of windows: places of 16 bits find them, and one of zeros and one of ones
+
 SUM, LARGEST, WEIGHED = range(3)  # what an operation takes of a window
 
 

@@ -27,7 +27,7 @@ _PLANES = 5
 _MANY = Vector(32, BYTES.lanes)
 
 
-def _full_add(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
+def full_add(builder: Any, a: Any, b: Any, c: Any) -> tuple[Any, Any]:
     """Add three bits in every place: carry and sum."""
     either = builder.xor(a, b)
     total = builder.xor(either, c)
@@ -60,11 +60,11 @@ def _make_count_block(signed: bool) -> Any:
             def take(first: int, count: int, plane: int) -> Any:
                 """Add ``count`` events from ``first`` to the planes below; return the carry out of ``plane``."""
                 if count == 1:
-                    carry, state[0] = _full_add(builder, *column(first), state[0])
+                    carry, state[0] = full_add(builder, *column(first), state[0])
                     return carry
                 half = count // 2
                 one, other = take(first, half, plane - 1), take(first + half, half, plane - 1)
-                carry, state[plane] = _full_add(builder, one, other, state[plane])
+                carry, state[plane] = full_add(builder, one, other, state[plane])
                 return carry
 
             carry = take(0, 1 << (_PLANES - 1), _PLANES - 1)

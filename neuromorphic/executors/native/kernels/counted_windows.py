@@ -1,0 +1,221 @@
+"""Convolutions of spikes that count: a bit of a register for each window, full adders, and nothing multiplied.
+
+What one place of the kernel sees of the image, window by window, is a row of bits: the image itself, moved. An output
+adds up the rows that have a weight of 1 and subtracts those of -1, in upright counters: plane ``p`` holds bit ``p`` of
+the sums of as many windows as a register has bits. Weights of 0 cost nothing, and how many spikes there are does not
+matter. A weight of 8 bits is written in digits of -1, 0 and 1, as few as there can be; those of ``2**d`` count from
+plane ``d`` on.
+
+The rows to subtract come first: turning over all bits of a counter ``n`` makes it ``-n - 1``, and one row more, of
+ones, makes that ``-n``.
+
+References
+----------
+Harley and Seal's carry-save tree, as in Muła, Kurz and Lemire 2018, arXiv:1611.07612; digits: Reitwiesner 1960; rows of
+windows in upright counters: own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuromorphic.executors.native import rows
+from neuromorphic.executors.native.compiled import kernel
+from neuromorphic.executors.native.kernels.pixel_lists import load_bits
+from neuromorphic.executors.native.kernels.vectors import (
+    get_half,
+    get_int,
+    get_long,
+    load_ints,
+    load_words,
+    max_of,
+    min_of,
+    put_int,
+    put_word,
+    splat_words,
+    store_ints,
+    store_words,
+)
+from neuromorphic.executors.native.kernels.window_instructions import (
+    count_few,
+    count_many,
+    eight_planes,
+    lower_byte,
+    moved_words,
+    put_sums,
+    signed_sums,
+)
+from neuromorphic.executors.native.processor import LANES
+from neuromorphic.executors.native.sizes import COUNTERS, HELD_PLANES, WINDOWS_AT_ONCE
+
+at = get_long  # at(row, column)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+@kernel
+def _stage(bits, place, first, channels, pixels, stage, stride):  # type: ignore[no-untyped-def]
+    """Copy an image so that every channel begins with a word, ``stride`` words after the one before."""
+    for c in range(channels):
+        for w in range((pixels + 63) >> 6):
+            count = min_of(64, pixels - 64 * w)
+            put_word(stage, c * stride + w, load_bits(bits, place, first + c * pixels + 64 * w, count))
+
+
+@kernel
+def _move(params, shape, stage, stride, masks, start, table):  # type: ignore[no-untyped-def]
+    """Write the rows of one register of windows: the image, moved, without what is no neighbour."""
+    channels, width = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.WIDTH)
+    columns, target = get_int(params, shape + rows.KERNEL_X), 0
+    for k in range(get_int(params, shape + rows.KERNEL_Y)):
+        y = k * get_int(params, shape + rows.DILATION_Y) - get_int(params, shape + rows.PADDING_Y)
+        for m in range(columns):
+            x = m * get_int(params, shape + rows.DILATION_X) - get_int(params, shape + rows.PADDING_X)
+            by, mask = y * width + x, load_words(masks, (k * columns + m) * stride + start)
+            for c in range(channels):
+                moved = moved_words(stage, c * stride + start + (by >> 6), by & 63)
+                store_words(table, target, moved & mask)
+                target += LANES
+
+
+@kernel
+def _pick(params, shape, bits, place, first, start, count, table, lane):  # type: ignore[no-untyped-def]
+    """Write ``count`` words of the rows of one sample's windows, from one lane on, bit by bit."""
+    channels, height = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.HEIGHT)
+    width, out_width = get_int(params, shape + rows.WIDTH), get_int(params, shape + rows.OUT_WIDTH)
+    windows = out_width * get_int(params, shape + rows.OUT_HEIGHT)
+    stride_y, stride_x = get_int(params, shape + rows.STRIDE_Y), get_int(params, shape + rows.STRIDE_X)
+    target = lane
+    for k in range(get_int(params, shape + rows.KERNEL_Y)):
+        y0 = k * get_int(params, shape + rows.DILATION_Y) - get_int(params, shape + rows.PADDING_Y)
+        for m in range(get_int(params, shape + rows.KERNEL_X)):
+            x0 = m * get_int(params, shape + rows.DILATION_X) - get_int(params, shape + rows.PADDING_X)
+            for c in range(channels):
+                image = first + c * height * width
+                oy, ox = 64 * start // out_width, 64 * start % out_width
+                for w in range(count):
+                    word = np.uint64(0)
+                    for i in range(min_of(64, windows - 64 * (start + w))):
+                        y, x = y0 + oy * stride_y, x0 + ox * stride_x
+                        if y >= 0 and y < height and x >= 0 and x < width:
+                            word |= load_bits(bits, place, image + y * width + x, 1) << np.uint64(i)
+                        ox += 1
+                        if ox == out_width:
+                            oy, ox = oy + 1, 0
+                    put_word(table, target + w, word)
+                target += LANES
+
+
+@kernel
+def _count(lists, i, table, counters, digits, num_planes):  # type: ignore[no-untyped-def]
+    """Count one output's rows, listed from number ``i`` on; return where the next output's begin."""
+    for p in range(num_planes + HELD_PLANES):
+        store_words(counters, p * LANES, splat_words(0))
+    for sign in range(2):
+        for d in range(digits):
+            blocks = get_half(lists, i)
+            i += 1
+            if blocks:
+                first = d * LANES
+                held = (
+                    load_words(counters, first),
+                    load_words(counters, first + LANES),
+                    load_words(counters, first + 2 * LANES),
+                    load_words(counters, first + 3 * LANES),
+                    load_words(counters, first + 4 * LANES),
+                )
+                block = 0
+                while block < blocks:
+                    if block + 4 <= blocks:
+                        a, b, c, e, f, carry = count_many(table, lists + 2 * i, held)
+                        block, i = block + 4, i + 32
+                    else:
+                        a, b, c, e, f, carry = count_few(table, lists + 2 * i, held)
+                        block, i = block + 1, i + 8
+                    held = (a, b, c, e, f)
+                    for p in range(d + HELD_PLANES, num_planes):
+                        high = load_words(counters, p * LANES)
+                        store_words(counters, p * LANES, high ^ carry)
+                        carry = high & carry
+                store_words(counters, first, held[0])
+                store_words(counters, first + LANES, held[1])
+                store_words(counters, first + 2 * LANES, held[2])
+                store_words(counters, first + 3 * LANES, held[3])
+                store_words(counters, first + 4 * LANES, held[4])
+        if sign == 0:
+            for p in range(num_planes):
+                store_words(counters, p * LANES, load_words(counters, p * LANES) ^ splat_words(_ALL))
+    top = load_words(counters, (num_planes - 1) * LANES)
+    for p in range(num_planes, (num_planes + 7) & ~7):
+        store_words(counters, p * LANES, top)
+    return i
+
+
+@kernel
+def _put_windows(counters, lane, num_bytes, spare, first, count, pitch, columns, ints, out, shift):  # type: ignore[no-untyped-def]
+    """Write the sums of up to 64 windows from ``first`` on; of ``pitch`` windows, ``columns`` are some."""
+    sums = signed_sums(eight_planes(counters, 8 * (num_bytes - 1) * LANES + lane))
+    for b in range(num_bytes - 2, -1, -1):
+        sums = lower_byte(sums, eight_planes(counters, 8 * b * LANES + lane))
+    if count == 64 and pitch == columns:
+        put_sums(ints, out + first, sums, shift)
+        return
+    put_sums(spare, 0, sums, shift)
+    y, x, i = first // pitch, first % pitch, 0
+    while i < count:
+        run = min_of(pitch - x, count - i)
+        wanted, target, j = min_of(run, columns - x), out + y * columns + x, 0
+        while j + 8 <= wanted:
+            store_ints(ints, target + j, load_ints(spare, i + j))
+            j += 8
+        while j < wanted:
+            put_int(ints, target + j, get_int(spare, i + j))
+            j += 1
+        i, y, x = i + run, y + 1, 0
+
+
+@kernel
+def count_windows(row, params, small, ints, int_stride, bits, bit_stride, samples):  # type: ignore[no-untyped-def]
+    """Convolve the images of some samples, as many at once as fill a register."""
+    shape, place, out, spare = at(row, rows.P0), at(row, rows.SOURCE_BITS), at(row, rows.OUT), at(row, rows.P3)
+    lists, masks, moves = small + at(row, rows.P1), params + 4 * at(row, rows.P2), at(row, rows.P2) >= 0
+    words, num_planes, digits = at(row, rows.P4), at(row, rows.P5), at(row, rows.P6)
+    margin, pitch, columns = at(row, rows.P7), at(row, rows.P8), at(row, rows.P9)
+    channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
+    pixels = get_int(params, shape + rows.HEIGHT) * get_int(params, shape + rows.WIDTH)
+    num_rows = channels * get_int(params, shape + rows.KERNEL_Y) * get_int(params, shape + rows.KERNEL_X)
+    size, shift = get_int(params, shape + rows.OUT_HEIGHT) * get_int(params, shape + rows.OUT_WIDTH), at(row, rows.P10)
+    together, stride = max_of(LANES // words, 1), (words + LANES - 1) // LANES * LANES
+    left = bits + 8 * spare
+    counters = left + 4 * WINDOWS_AT_ONCE
+    table = counters + 8 * COUNTERS * LANES
+    stage = table + 8 * ((num_rows + 2) * LANES + margin)
+    span = size if pitch == columns else (get_int(params, shape + rows.OUT_HEIGHT) - 1) * pitch + columns
+    store_words(table, num_rows * LANES, splat_words(0))
+    store_words(table, (num_rows + 1) * LANES, splat_words(_ALL))
+    for first in range(0, samples, together):
+        count, i = min_of(together, samples - first), 0
+        for group in range(get_int(params, shape + rows.GROUPS)):
+            begin, image = i, group * channels * pixels
+            for b in range(count if moves else 0):
+                _stage(bits + 8 * bit_stride * (first + b), place, image, channels, pixels, stage + 8 * b * words, stride)
+            for start in range(0, words, LANES):
+                held = min_of(words - start, LANES)
+                if moves:
+                    _move(params, shape, stage, stride, masks, start, table)
+                else:
+                    for b in range(count):
+                        sample = bits + 8 * bit_stride * (first + b)
+                        _pick(params, shape, sample, place, image, start, held, table, b * words)
+                i = begin
+                for o in range(group * outputs, (group + 1) * outputs):
+                    i = _count(lists, i, table, counters, digits, num_planes)
+                    for b in range(count):
+                        target = ints + 4 * int_stride * (first + b)
+                        for w in range(held):
+                            n = 64 * (start + w)
+                            if n < span:
+                                valid, lane = min_of(WINDOWS_AT_ONCE, span - n), b * words + w
+                                where = out + o * size
+                                _put_windows(
+                                    counters, lane, (num_planes + 7) >> 3, left, n, valid, pitch, columns, target, where, shift
+                                )
