@@ -59,7 +59,7 @@ def _count(layout: Layout, op: Conv, shape: int) -> None:
     windows, (lists, num_digits) = Windows.of(op), window_lists(op.weights)
     masks = -1 if windows.margin < 0 else layout.params.place(windows.masks(op).view(np.int32))
     numbers = (shape, layout.small.place(lists.view(np.int8)), masks, layout.spare, windows.words)
-    numbers += (num_planes(op.weights), num_digits, max(windows.margin, 0), windows.pitch, windows.columns, op.shift)
+    numbers += (num_planes(op.weights) + op.shift, num_digits, max(windows.margin, 0), windows.pitch, windows.columns, op.shift)
     layout.row(rows.COUNT_WINDOWS, op, *numbers)
 
 

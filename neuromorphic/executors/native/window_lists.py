@@ -94,7 +94,8 @@ class Windows:
         """Return the words that counting needs: sums, counters, rows, and the image with its margins."""
         channels, places = op.weights.shape[1], math.prod(op.weights.shape[2:])
         image = 2 * self.margin + channels * self.stride + LANES if self.margin >= 0 else 0
-        return WINDOWS_AT_ONCE // 2 + (COUNTERS + channels * places + 2) * LANES + image
+        left = LANES + (1 + LANES) * WINDOWS_AT_ONCE // 2
+        return left + (COUNTERS + channels * places + 2) * LANES + image
 
     def masks(self, op: Conv) -> NDArray[np.uint64]:
         """Return, for every place of the kernel, the windows in which it lies on the image: ``[taps, stride]`` words."""

@@ -39,11 +39,11 @@ from neuromorphic.executors.native.kernels.vectors import (
 from neuromorphic.executors.native.kernels.window_instructions import (
     count_few,
     count_many,
-    eight_planes,
-    lower_byte,
     moved_words,
-    put_sums,
-    signed_sums,
+    put_bytes,
+    put_fours,
+    put_pairs,
+    turn_planes,
 )
 from neuromorphic.executors.native.processor import LANES
 from neuromorphic.executors.native.sizes import COUNTERS, HELD_PLANES, WINDOWS_AT_ONCE
@@ -106,12 +106,12 @@ def _pick(params, shape, bits, place, first, start, count, table, lane):  # type
 
 
 @kernel
-def _count(lists, i, table, counters, digits, num_planes):  # type: ignore[no-untyped-def]
-    """Count one output's rows, listed from number ``i`` on; return where the next output's begin."""
-    for p in range(num_planes + HELD_PLANES):
+def _count(lists, i, table, counters, digits, shift, num_planes):  # type: ignore[no-untyped-def]
+    """Count one output's rows, listed from number ``i`` on, from plane ``shift`` on; return where the next one's begin."""
+    for p in range(num_planes):
         store_words(counters, p * LANES, splat_words(0))
     for sign in range(2):
-        for d in range(digits):
+        for d in range(shift, shift + digits):
             blocks = get_half(lists, i)
             i += 1
             if blocks:
@@ -142,33 +142,37 @@ def _count(lists, i, table, counters, digits, num_planes):  # type: ignore[no-un
                 store_words(counters, first + 3 * LANES, held[3])
                 store_words(counters, first + 4 * LANES, held[4])
         if sign == 0:
-            for p in range(num_planes):
+            for p in range(shift, num_planes):
                 store_words(counters, p * LANES, load_words(counters, p * LANES) ^ splat_words(_ALL))
-    top = load_words(counters, (num_planes - 1) * LANES)
-    for p in range(num_planes, (num_planes + 7) & ~7):
-        store_words(counters, p * LANES, top)
     return i
 
 
 @kernel
-def _put_windows(counters, lane, num_bytes, spare, first, count, pitch, columns, ints, out, shift):  # type: ignore[no-untyped-def]
+def _put(turned, lane, num_bytes, out, where):  # type: ignore[no-untyped-def]
+    if num_bytes == 1:
+        put_bytes(turned, lane, out, where)
+    elif num_bytes == 2:
+        put_pairs(turned, lane, out, where)
+    else:
+        put_fours(turned, lane, out, where)
+
+
+@kernel
+def _put_windows(turned, lane, num_bytes, spare, first, count, pitch, columns, out):  # type: ignore[no-untyped-def]
     """Write the sums of up to 64 windows from ``first`` on; of ``pitch`` windows, ``columns`` are some."""
-    sums = signed_sums(eight_planes(counters, 8 * (num_bytes - 1) * LANES + lane))
-    for b in range(num_bytes - 2, -1, -1):
-        sums = lower_byte(sums, eight_planes(counters, 8 * b * LANES + lane))
-    if count == 64 and pitch == columns:
-        put_sums(ints, out + first, sums, shift)
+    if count == WINDOWS_AT_ONCE and pitch == columns:
+        _put(turned, lane, num_bytes, out, first)
         return
-    put_sums(spare, 0, sums, shift)
+    _put(turned, lane, num_bytes, spare, 0)
     y, x, i = first // pitch, first % pitch, 0
     while i < count:
         run = min_of(pitch - x, count - i)
-        wanted, target, j = min_of(run, columns - x), out + y * columns + x, 0
+        wanted, target, j = min_of(run, columns - x), y * columns + x, 0
         while j + 8 <= wanted:
-            store_ints(ints, target + j, load_ints(spare, i + j))
+            store_ints(out, target + j, load_ints(spare, i + j))
             j += 8
         while j < wanted:
-            put_int(ints, target + j, get_int(spare, i + j))
+            put_int(out, target + j, get_int(spare, i + j))
             j += 1
         i, y, x = i + run, y + 1, 0
 
@@ -185,10 +189,12 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
     num_rows = channels * get_int(params, shape + rows.KERNEL_Y) * get_int(params, shape + rows.KERNEL_X)
     size, shift = get_int(params, shape + rows.OUT_HEIGHT) * get_int(params, shape + rows.OUT_WIDTH), at(row, rows.P10)
     together, stride = max_of(LANES // words, 1), (words + LANES - 1) // LANES * LANES
-    left = bits + 8 * spare
-    counters = left + 4 * WINDOWS_AT_ONCE
+    left = (bits + 8 * spare + 63) & ~63  # lines of the cache
+    turned = left + 4 * WINDOWS_AT_ONCE
+    counters = turned + 4 * LANES * WINDOWS_AT_ONCE
     table = counters + 8 * COUNTERS * LANES
     stage = table + 8 * ((num_rows + 2) * LANES + margin)
+    num_bytes = 1 if num_planes <= 8 else 2 if num_planes <= 16 else 4
     span = size if pitch == columns else (get_int(params, shape + rows.OUT_HEIGHT) - 1) * pitch + columns
     store_words(table, num_rows * LANES, splat_words(0))
     store_words(table, (num_rows + 1) * LANES, splat_words(_ALL))
@@ -208,14 +214,16 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
                         _pick(params, shape, sample, place, image, start, held, table, b * words)
                 i = begin
                 for o in range(group * outputs, (group + 1) * outputs):
-                    i = _count(lists, i, table, counters, digits, num_planes)
+                    i = _count(lists, i, table, counters, digits, shift, num_planes)
+                    top = load_words(counters, (num_planes - 1) * LANES)
+                    for p in range(num_planes, 8 * num_bytes):
+                        store_words(counters, p * LANES, top)
+                    for byte in range(num_bytes):
+                        turn_planes(counters, 8 * byte, turned + byte * LANES * WINDOWS_AT_ONCE)
                     for b in range(count):
-                        target = ints + 4 * int_stride * (first + b)
+                        target = ints + 4 * (int_stride * (first + b) + out + o * size)
                         for w in range(held):
-                            n = 64 * (start + w)
+                            n = WINDOWS_AT_ONCE * (start + w)
                             if n < span:
-                                valid, lane = min_of(WINDOWS_AT_ONCE, span - n), b * words + w
-                                where = out + o * size
-                                _put_windows(
-                                    counters, lane, (num_planes + 7) >> 3, left, n, valid, pitch, columns, target, where, shift
-                                )
+                                valid = min_of(WINDOWS_AT_ONCE, span - n)
+                                _put_windows(turned, b * words + w, num_bytes, left, n, valid, pitch, columns, target)

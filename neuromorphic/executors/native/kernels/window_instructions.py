@@ -7,6 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from neuromorphic.executors.native.kernels.instructions import full_add
+from neuromorphic.executors.native.kernels.image_instructions import shuffled
 from neuromorphic.executors.native.kernels.vectors import (
     I64,
     WORDS,
@@ -18,11 +19,12 @@ from neuromorphic.executors.native.kernels.vectors import (
     splat,
     types,
 )
-from neuromorphic.executors.native.sizes import HELD_PLANES
+from neuromorphic.executors.native.processor import HAS_GFNI, LANES
+from neuromorphic.executors.native.sizes import HELD_PLANES, WINDOWS_AT_ONCE
 
-SUMS = Vector(32, 64)
-"""The sums of 64 windows."""
-_PLACES = Vector(8, 64)
+BYTES_OF_WINDOWS, SUMS = Vector(8, WINDOWS_AT_ONCE), Vector(32, WINDOWS_AT_ONCE)
+_EIGHT_WORDS = Vector(64, 8)
+AT_ONCE = 8  # bits of a plane that are added up before it
 _I16 = ir.IntType(16)
 _HELD = types.UniTuple(WORDS, HELD_PLANES)
 _COUNTED = types.UniTuple(WORDS, HELD_PLANES + 1)
@@ -51,18 +53,25 @@ def _make_count(inputs: int) -> Any:
                 number = builder.load(item_at(builder, numbers, ir.Constant(I64, place), 2, _I16), align=2)
                 return builder.load(item_at(builder, table, builder.zext(number, I64), 8, WORDS.llvm), align=8)
 
-            def take(first: int, count: int, plane: int) -> Any:
-                """Add ``count`` rows from ``first`` to the planes up to ``plane``; return the carry out of it."""
-                if count == 2:
-                    carry, state[0] = full_add(builder, row(first), row(first + 1), state[0])
-                    return carry
-                half = count // 2
-                one, other = take(first, half, plane - 1), take(first + half, half, plane - 1)
-                carry, state[plane] = full_add(builder, one, other, state[plane])
-                return carry
+            def add_up(bits: list[Any], plane: int) -> list[Any]:
+                """Add bits to a plane; return the carries. The plane comes last: the next eight wait for it only."""
+                carries, total = [], bits[0]
+                for one, other in zip(bits[1::2], [*bits[2::2], state[plane]], strict=True):
+                    carry, total = full_add(builder, total, one, other)
+                    carries.append(carry)
+                state[plane] = total
+                return carries
 
-            planes = inputs.bit_length() - 1
-            carry = take(0, inputs, planes - 1)
+            def carries_into(plane: int, count: int) -> list[Any]:
+                """Take in as many rows as make ``count`` carries into a plane."""
+                if plane == 0:
+                    return [row(next(places)) for _ in range(count)]
+                step = min(2 * count, AT_ONCE)
+                each = [add_up(carries_into(plane - 1, step), plane - 1) for _ in range(2 * count // step)]
+                return [carry for carries in each for carry in carries]
+
+            places, planes = iter(range(inputs)), inputs.bit_length() - 1
+            (carry,) = carries_into(planes, 1)
             for plane in range(planes, HELD_PLANES):
                 state[plane], carry = builder.xor(state[plane], carry), builder.and_(state[plane], carry)
             return context.make_tuple(builder, sig.return_type, [*state, carry])
@@ -79,29 +88,73 @@ count_many, count_few = _make_count(32), _make_count(8)
 """
 
 
-@emitted(_PLACES, types.int64, types.int64)
-def eight_planes(builder: Any, address: Any, index: Any) -> Any:
-    """Return 64 bytes: bit ``i`` of each is that of the word of plane ``i`` at place ``index``."""
-    found = _PLACES.constant(0)
-    for plane in range(8):
-        place = builder.add(index, ir.Constant(I64, plane * WORDS.lanes))
-        word = builder.load(item_at(builder, address, place, 8, I64), align=8)
-        bits = builder.bitcast(word, ir.VectorType(ir.IntType(1), 64))
-        found = builder.or_(found, builder.and_(builder.sext(bits, _PLACES.llvm), _PLACES.constant(1 << plane)))
-    return found
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Transpose as many registers of words as one holds."""
+    rows, lanes, width = list(rows), len(rows), len(rows) // 2
+    while width:  # swap blocks of this many on both sides of the diagonal
+        near = [lane if not lane & width else lanes + lane - width for lane in range(lanes)]
+        far = [lane + width if not lane & width else lanes + lane for lane in range(lanes)]
+        for i in (i for i in range(lanes) if not i & width):
+            a, b = rows[i], rows[i + width]
+            rows[i], rows[i + width] = shuffled(builder, a, b, near), shuffled(builder, a, b, far)
+        width //= 2
+    return rows
 
 
-signed_sums = emitted(SUMS, _PLACES)(lambda builder, x: builder.sext(x, SUMS.llvm))
+def _turned_bits(builder: Any, x: Any) -> Any:
+    """Transpose, in each of eight words, the 8 x 8 bits of its bytes, the last byte first."""
+    if HAS_GFNI:  # multiplies a matrix of bits with each byte: with bytes of one bit, its columns come out
+        kind = ir.FunctionType(BYTES_OF_WINDOWS.llvm, [BYTES_OF_WINDOWS.llvm] * 2 + [ir.IntType(8)])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.vgf2p8affineqb.512")
+        ones = ir.Constant(BYTES_OF_WINDOWS.llvm, [1 << i for i in range(8)] * 8)
+        return builder.call(function, [ones, builder.bitcast(x, BYTES_OF_WINDOWS.llvm), ir.Constant(ir.IntType(8), 0)])
+    eight = builder.bitcast(x, BYTES_OF_WINDOWS.llvm)
+    places = [8 * (i // 8) + 7 - i % 8 for i in range(64)]
+    x = builder.bitcast(shuffled(builder, eight, eight, places), _EIGHT_WORDS.llvm)
+    for by, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0x00000000F0F0F0F0)):
+        bits = _EIGHT_WORDS.constant(by)
+        swapped = builder.and_(builder.xor(x, builder.lshr(x, bits)), _EIGHT_WORDS.constant(mask))
+        x = builder.xor(builder.xor(x, swapped), builder.shl(swapped, bits))
+    return builder.bitcast(x, BYTES_OF_WINDOWS.llvm)
 
 
-@emitted(SUMS, SUMS, _PLACES)
-def lower_byte(builder: Any, sums: Any, x: Any) -> Any:
-    """Return ``256 sums + x`` with ``x`` in 0..255."""
-    return builder.or_(builder.shl(sums, SUMS.constant(8)), builder.zext(x, SUMS.llvm))
+@emitted(types.void, types.int64, types.int64, types.int64)
+def turn_planes(builder: Any, counters: Any, plane: Any, target: Any) -> None:
+    """Write a byte for each window of a register: its bits in eight planes from ``plane`` on."""
+    rows = []
+    for i in range(7, -1, -1):
+        place = builder.add(plane, ir.Constant(I64, i))
+        rows.append(builder.load(item_at(builder, counters, place, 8 * LANES, WORDS.llvm), align=8))
+    parts = [_transposed(builder, rows[first : first + LANES]) for first in range(0, 8, LANES)]
+    for lane in range(LANES):
+        words = parts[0][lane]
+        if len(parts) == 2:
+            words = shuffled(builder, words, parts[1][lane], list(range(8)))
+        planes = builder.bitcast(words, BYTES_OF_WINDOWS.llvm)
+        by_place = shuffled(builder, planes, planes, [8 * (i % 8) + i // 8 for i in range(64)])
+        turned = _turned_bits(builder, builder.bitcast(by_place, _EIGHT_WORDS.llvm))
+        where = item_at(builder, target, ir.Constant(I64, lane), WINDOWS_AT_ONCE, BYTES_OF_WINDOWS.llvm)
+        builder.store(turned, where, align=8)
 
 
-@emitted(types.void, types.int64, types.int64, SUMS, types.int64)
-def put_sums(builder: Any, address: Any, index: Any, sums: Any, shift: Any) -> None:
-    """Write 64 integers, shifted to the left."""
-    where = item_at(builder, address, index, 4, SUMS.llvm)
-    builder.store(builder.shl(sums, splat(builder, shift, SUMS)), where, align=4)
+def _make_put(num_bytes: int) -> Any:
+    @emitted(types.void, types.int64, types.int64, types.int64, types.int64)
+    def put(builder: Any, bytes_at: Any, lane: Any, address: Any, index: Any) -> None:
+        values = []
+        for i in range(num_bytes):
+            place = builder.add(lane, ir.Constant(I64, LANES * i))
+            pointer = item_at(builder, bytes_at, place, WINDOWS_AT_ONCE, BYTES_OF_WINDOWS.llvm)
+            values.append(builder.load(pointer, align=8))
+        bits, both = 8, [place for i in range(64) for place in (i, 64 + i)]
+        while len(values) > 1:  # the lower half of each number, then the upper
+            bits *= 2
+            pairs = zip(values[::2], values[1::2], strict=True)
+            values = [builder.bitcast(shuffled(builder, *pair, both), Vector(bits, 64).llvm) for pair in pairs]
+        sums = values[0] if bits == 32 else builder.sext(values[0], SUMS.llvm)
+        builder.store(sums, item_at(builder, address, index, 4, SUMS.llvm), align=4)
+
+    return put
+
+
+put_bytes, put_pairs, put_fours = (_make_put(num_bytes) for num_bytes in (1, 2, 4))
+"""``put_bytes(turned, lane, address, index)``: write the sums of 64 windows, of one byte, two or four, as integers."""
