@@ -10,7 +10,7 @@ import numpy as np
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import rows_for_images
 from neuromorphic.executors.native.layout import Layout
-from neuromorphic.executors.native.sizes import LARGEST, SUM, WEIGHED
+from neuromorphic.executors.native.sizes import LARGEST, SUM, WEIGHED, WINDOWS_AT_ONCE
 from neuromorphic.executors.native.window_lists import Windows, num_planes, window_lists
 from neuromorphic.ops import Conv
 
@@ -31,7 +31,7 @@ def _shape(layout: Layout, op: Any, kernel: tuple[int, ...], **more: Any) -> int
 
 def convolution(layout: Layout, op: Conv) -> None:
     """Lay out a ``Conv``: by rows of 64 outputs, or, where a group has few, along rows of the image."""
-    layout.value(op)
+    layout.value(op, WINDOWS_AT_ONCE if layout.by_counting(op) else 0)
     shape = _shape(layout, op, op.weights.shape[2:], groups=op.groups, shift=op.shift, dilation=op.dilation)
     if layout.by_counting(op):
         _count(layout, op, shape)

@@ -162,9 +162,9 @@ class Layout:
         graded = max(-low, high) <= LARGEST_GRADED and op.size > FEW_OUTPUTS
         return rows.TERNARY_GRADED if graded else rows.TERNARY_VALUES
 
-    def value(self, op: Operation) -> int:
-        """Reserve the place of what an operation gives."""
-        self.values[op.name] = self.ints.reserve(op.size)
+    def value(self, op: Operation, more: int = 0) -> int:
+        """Reserve the place of what an operation gives, and of what it may write behind."""
+        self.values[op.name] = self.ints.reserve(op.size + more)
         return self.values[op.name]
 
     def hold(

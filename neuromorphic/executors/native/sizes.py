@@ -26,7 +26,8 @@ PIXELS_AT_ONCE = 4  # of a dense product
 TURNED = 64  # windows whose sums are turned from [window, channel] to [channel, window] at once: lines of the cache
 SUMS_SIZE = TURNED * OUTPUTS_A_ROW
 
-HELD_PLANES = 5  # of the counters of windows, in registers
+HELD_PLANES = 12  # of the counters of windows, in registers
+BLOCKS_HELD = 508  # of eight rows, that these count
 COUNTERS = 48  # planes: 32, and what a digit's held ones reach beyond
 WINDOWS_AT_ONCE = 64
 MOST_ROWS = (1 << 16) // LANES - 2  # of windows: places of 16 bits find them, and one of zeros and one of ones

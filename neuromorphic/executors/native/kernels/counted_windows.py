@@ -37,16 +37,20 @@ from neuromorphic.executors.native.kernels.vectors import (
     store_words,
 )
 from neuromorphic.executors.native.kernels.window_instructions import (
+    add_counts,
     count_few,
     count_many,
     moved_words,
+    no_counts,
     put_bytes,
+    put_counts,
     put_fours,
     put_pairs,
     turn_planes,
+    turned_over,
 )
 from neuromorphic.executors.native.processor import LANES
-from neuromorphic.executors.native.sizes import COUNTERS, HELD_PLANES, WINDOWS_AT_ONCE
+from neuromorphic.executors.native.sizes import BLOCKS_HELD, COUNTERS, HELD_PLANES, WINDOWS_AT_ONCE
 
 at = get_long  # at(row, column)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -107,43 +111,41 @@ def _pick(params, shape, bits, place, first, start, count, table, lane):  # type
 
 @kernel
 def _count(lists, i, table, counters, digits, shift, num_planes):  # type: ignore[no-untyped-def]
-    """Count one output's rows, listed from number ``i`` on, from plane ``shift`` on; return where the next one's begin."""
-    for p in range(num_planes):
+    """Count one output's rows, listed from number ``i`` on, from plane ``shift`` on; return where the next one's begin.
+
+    All planes stay in registers where there are few; otherwise those of each digit do, and are then added to the rest.
+    """
+    few = digits == 1 and num_planes - shift <= HELD_PLANES
+    for p in range(shift if few else num_planes):
         store_words(counters, p * LANES, splat_words(0))
+    held = no_counts()
     for sign in range(2):
         for d in range(shift, shift + digits):
-            blocks = get_half(lists, i)
+            left = get_half(lists, i)
             i += 1
-            if blocks:
-                first = d * LANES
-                held = (
-                    load_words(counters, first),
-                    load_words(counters, first + LANES),
-                    load_words(counters, first + 2 * LANES),
-                    load_words(counters, first + 3 * LANES),
-                    load_words(counters, first + 4 * LANES),
-                )
-                block = 0
-                while block < blocks:
-                    if block + 4 <= blocks:
-                        a, b, c, e, f, carry = count_many(table, lists + 2 * i, held)
-                        block, i = block + 4, i + 32
+            while left > 0:
+                stop = 0 if few else max_of(left - BLOCKS_HELD, 0)
+                while left > stop:
+                    if left >= stop + 4:
+                        held = count_many(table, lists + 2 * i, held)
+                        left, i = left - 4, i + 32
                     else:
-                        a, b, c, e, f, carry = count_few(table, lists + 2 * i, held)
-                        block, i = block + 1, i + 8
-                    held = (a, b, c, e, f)
+                        held = count_few(table, lists + 2 * i, held)
+                        left, i = left - 1, i + 8
+                if not few:
+                    carry = add_counts(counters, d, held)
+                    held = no_counts()
                     for p in range(d + HELD_PLANES, num_planes):
                         high = load_words(counters, p * LANES)
                         store_words(counters, p * LANES, high ^ carry)
                         carry = high & carry
-                store_words(counters, first, held[0])
-                store_words(counters, first + LANES, held[1])
-                store_words(counters, first + 2 * LANES, held[2])
-                store_words(counters, first + 3 * LANES, held[3])
-                store_words(counters, first + 4 * LANES, held[4])
         if sign == 0:
-            for p in range(shift, num_planes):
+            if few:
+                held = turned_over(held)
+            for p in range(shift, shift if few else num_planes):
                 store_words(counters, p * LANES, load_words(counters, p * LANES) ^ splat_words(_ALL))
+    if few:
+        put_counts(counters, shift, held)
     return i
 
 
@@ -159,8 +161,11 @@ def _put(turned, lane, num_bytes, out, where):  # type: ignore[no-untyped-def]
 
 @kernel
 def _put_windows(turned, lane, num_bytes, spare, first, count, pitch, columns, out):  # type: ignore[no-untyped-def]
-    """Write the sums of up to 64 windows from ``first`` on; of ``pitch`` windows, ``columns`` are some."""
-    if count == WINDOWS_AT_ONCE and pitch == columns:
+    """Write the sums of up to 64 windows from ``first`` on; of ``pitch`` windows, ``columns`` are some.
+
+    Behind an output that one register holds, more may be written: the next output comes later, or room is there.
+    """
+    if pitch == columns and (count == WINDOWS_AT_ONCE or first + count < LANES * WINDOWS_AT_ONCE):
         _put(turned, lane, num_bytes, out, first)
         return
     _put(turned, lane, num_bytes, spare, 0)

@@ -27,7 +27,6 @@ _EIGHT_WORDS = Vector(64, 8)
 AT_ONCE = 8  # bits of a plane that are added up before it
 _I16 = ir.IntType(16)
 _HELD = types.UniTuple(WORDS, HELD_PLANES)
-_COUNTED = types.UniTuple(WORDS, HELD_PLANES + 1)
 
 
 @emitted(WORDS, types.int64, types.int64, types.int64)
@@ -74,18 +73,69 @@ def _make_count(inputs: int) -> Any:
             (carry,) = carries_into(planes, 1)
             for plane in range(planes, HELD_PLANES):
                 state[plane], carry = builder.xor(state[plane], carry), builder.and_(state[plane], carry)
-            return context.make_tuple(builder, sig.return_type, [*state, carry])
+            return context.make_tuple(builder, sig.return_type, state)
 
-        return _COUNTED(types.int64, types.int64, _HELD), build
+        return _HELD(types.int64, types.int64, _HELD), build
 
     return count
 
 
 count_many, count_few = _make_count(32), _make_count(8)
-"""``count_many(table, numbers, held)``: add 32 rows of bits (8 rows) to five planes, the lowest first.
+"""``count_many(table, numbers, held)``: add 32 rows of bits (8 rows) to planes, the lowest first; return the planes.
 
-``numbers`` is the address of their places in the table, in words, 16 bits each. Returns the planes and the carry.
+``numbers`` is the address of their places in the table, in words, 16 bits each. What carries out of the last is lost.
 """
+
+
+@intrinsic
+def no_counts(typing: Any) -> Any:
+    """Return planes of zeros."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.make_tuple(builder, sig.return_type, [WORDS.constant(0)] * HELD_PLANES)
+
+    return _HELD(), build
+
+
+@intrinsic
+def turned_over(typing: Any, held: Any) -> Any:
+    """Turn over all bits of planes."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        planes = [builder.not_(plane) for plane in cgutils.unpack_tuple(builder, args[0], HELD_PLANES)]
+        return context.make_tuple(builder, sig.return_type, planes)
+
+    return _HELD(_HELD), build
+
+
+@intrinsic
+def put_counts(typing: Any, counters: Any, first: Any, held: Any) -> Any:
+    """Write planes from plane ``first`` of counters on."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        counters, first, held = args
+        for i, plane in enumerate(cgutils.unpack_tuple(builder, held, HELD_PLANES)):
+            place = builder.add(first, ir.Constant(I64, i))
+            builder.store(plane, item_at(builder, counters, place, 8 * LANES, WORDS.llvm), align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, _HELD), build
+
+
+@intrinsic
+def add_counts(typing: Any, counters: Any, first: Any, held: Any) -> Any:
+    """Add planes to those of counters from plane ``first`` on; return what carries out."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        counters, first, held = args
+        carry = WORDS.constant(0)
+        for i, plane in enumerate(cgutils.unpack_tuple(builder, held, HELD_PLANES)):
+            where = item_at(builder, counters, builder.add(first, ir.Constant(I64, i)), 8 * LANES, WORDS.llvm)
+            carry, total = full_add(builder, plane, builder.load(where, align=8), carry)
+            builder.store(total, where, align=8)
+        return carry
+
+    return WORDS(types.int64, types.int64, _HELD), build
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
