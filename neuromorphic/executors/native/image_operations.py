@@ -11,7 +11,7 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import rows_for_images
 from neuromorphic.executors.native.layout import Layout
 from neuromorphic.executors.native.sizes import LARGEST, SUM, WEIGHED, WINDOWS_AT_ONCE
-from neuromorphic.executors.native.window_lists import Windows, num_planes, window_lists
+from neuromorphic.executors.native.window_lists import Windows, merged, num_planes, window_lists
 from neuromorphic.ops import Conv
 
 EVENTS_UP_TO = 0.75
@@ -32,10 +32,10 @@ def _shape(layout: Layout, op: Any, kernel: tuple[int, ...], **more: Any) -> int
 def convolution(layout: Layout, op: Conv) -> None:
     """Lay out a ``Conv``: by rows of 64 outputs, or, where a group has few, along rows of the image."""
     layout.value(op, WINDOWS_AT_ONCE if layout.by_counting(op) else 0)
-    shape = _shape(layout, op, op.weights.shape[2:], groups=op.groups, shift=op.shift, dilation=op.dilation)
     if layout.by_counting(op):
-        _count(layout, op, shape)
+        _count(layout, op)
         return
+    shape = _shape(layout, op, op.weights.shape[2:], groups=op.groups, shift=op.shift, dilation=op.dilation)
     if not layout.by_rows(op):
         layout.row(rows.SLIDE_WINDOWS, op, shape, WEIGHED, layout.small.place(op.weights))
         return
@@ -55,8 +55,10 @@ def convolution(layout: Layout, op: Conv) -> None:
     )
 
 
-def _count(layout: Layout, op: Conv, shape: int) -> None:
-    windows, (lists, num_digits) = Windows.of(op), window_lists(op.weights)
+def _count(layout: Layout, op: Conv) -> None:
+    windows, (weights, groups) = Windows.of(op), merged(op)
+    lists, num_digits = window_lists(weights)
+    shape = _shape(layout, op, op.weights.shape[2:], groups=groups, dilation=op.dilation)
     masks = -1 if windows.margin < 0 else layout.params.place(windows.masks(op).view(np.int32))
     numbers = (shape, layout.small.place(lists.view(np.int8)), masks, layout.spare, windows.words)
     numbers += (num_planes(op.weights) + op.shift, num_digits, max(windows.margin, 0), windows.pitch, windows.columns, op.shift)

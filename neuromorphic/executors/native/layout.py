@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
 from neuromorphic.executors.native.sizes import LARGEST_GRADED, MOST_ROWS, PIXELS_AT_ONCE, SPARE_WORDS, SUMS_SIZE, list_size
-from neuromorphic.executors.native.window_lists import Windows
+from neuromorphic.executors.native.window_lists import Windows, merged
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
 from neuromorphic.program import Program
@@ -139,7 +139,7 @@ class Layout:
 
     def _scratch(self, op: Conv) -> tuple[int, int]:
         if self.by_counting(op):
-            return 0, Windows.of(op).scratch(op)
+            return 0, Windows.of(op).scratch(op, merged(op)[0].shape[1])
         return scratch(op) if self.by_rows(op) else (0, 0)
 
     def by_counting(self, op: Conv) -> bool:

@@ -14,6 +14,7 @@ from neuromorphic.executors.native.sizes import COUNTERS, WINDOWS_AT_ONCE
 from neuromorphic.ops import Conv
 
 ROWS_A_BLOCK = 8
+ROWS_TOGETHER = 576  # of merged groups: half of the first cache
 LONGEST_MOVE = 1 << 14  # pixels
 
 
@@ -59,6 +60,20 @@ def window_lists(weights: NDArray[np.int8]) -> tuple[NDArray[np.uint16], int]:
     return np.concatenate(parts).astype(np.uint16), len(digits)
 
 
+def merged(op: Conv) -> tuple[NDArray[np.int8], int]:
+    """Return the weights of fewer groups that have more channels, most of them 0 to each output, and how many groups.
+
+    A weight of 0 costs nothing, and what comes before the counting is done for many channels at once.
+    """
+    outputs, channels, *kernel = op.weights.shape
+    most = max(ROWS_TOGETHER // (channels * math.prod(kernel)), 1)
+    together = max(n for n in range(1, op.groups + 1) if op.groups % n == 0 and n <= most)
+    weights = np.zeros((op.groups // together, together, outputs // op.groups, together, channels, *kernel), np.int8)
+    for n in range(together):
+        weights[:, n, :, n] = op.weights.reshape(op.groups, -1, channels, *kernel)[n::together]
+    return weights.reshape(outputs, together * channels, *kernel), op.groups // together
+
+
 @dataclass(frozen=True)
 class Windows:
     """How the windows of an image lie in bits: ``pitch`` from one row of them to the next, of which ``columns`` count.
@@ -90,11 +105,11 @@ class Windows:
         """Words of a channel: of one sample in whole registers, or of as many samples as fill one."""
         return -(-self.words // LANES) * LANES
 
-    def scratch(self, op: Conv) -> int:
+    def scratch(self, op: Conv, channels: int) -> int:
         """Return the words that counting needs: sums, counters, rows, and the image with its margins."""
-        channels, places = op.weights.shape[1], math.prod(op.weights.shape[2:])
+        places = math.prod(op.weights.shape[2:])
         image = 2 * self.margin + channels * self.stride + LANES if self.margin >= 0 else 0
-        left = LANES + (1 + LANES) * WINDOWS_AT_ONCE // 2
+        left = LANES + 2 * LANES * WINDOWS_AT_ONCE // 2
         return left + (COUNTERS + channels * places + 2) * LANES + image
 
     def masks(self, op: Conv) -> NDArray[np.uint64]:

@@ -17,6 +17,8 @@ windows in upright counters: own.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from neuromorphic.executors.native import rows
@@ -149,35 +151,32 @@ def _count(lists, i, table, counters, digits, shift, num_planes):  # type: ignor
     return i
 
 
-@kernel
-def _put(turned, lane, num_bytes, out, where):  # type: ignore[no-untyped-def]
-    if num_bytes == 1:
-        put_bytes(turned, lane, out, where)
-    elif num_bytes == 2:
-        put_pairs(turned, lane, out, where)
-    else:
-        put_fours(turned, lane, out, where)
+def _make_write(put: Any) -> Any:
+    @kernel
+    def write(turned, samples, words, count, out, stride):  # type: ignore[no-untyped-def]
+        """Write the sums of ``count`` words of windows of each sample that shares the register."""
+        for b in range(samples):
+            for w in range(count):
+                put(turned, b * words + w, out, b * stride + WINDOWS_AT_ONCE * w)
+
+    return write
+
+
+_write_bytes, _write_pairs, _write_fours = _make_write(put_bytes), _make_write(put_pairs), _make_write(put_fours)
 
 
 @kernel
-def _put_windows(turned, lane, num_bytes, spare, first, count, pitch, columns, out):  # type: ignore[no-untyped-def]
-    """Write the sums of up to 64 windows from ``first`` on; of ``pitch`` windows, ``columns`` are some.
-
-    Behind an output that one register holds, more may be written: the next output comes later, or room is there.
-    """
-    if pitch == columns and (count == WINDOWS_AT_ONCE or first + count < LANES * WINDOWS_AT_ONCE):
-        _put(turned, lane, num_bytes, out, first)
-        return
-    _put(turned, lane, num_bytes, spare, 0)
+def _copy_windows(source, first, count, pitch, columns, out):  # type: ignore[no-untyped-def]
+    """Copy the sums of windows from ``first`` on; of ``pitch`` windows, ``columns`` are some."""
     y, x, i = first // pitch, first % pitch, 0
     while i < count:
         run = min_of(pitch - x, count - i)
         wanted, target, j = min_of(run, columns - x), y * columns + x, 0
         while j + 8 <= wanted:
-            store_ints(out, target + j, load_ints(spare, i + j))
+            store_ints(out, target + j, load_ints(source, i + j))
             j += 8
         while j < wanted:
-            put_int(out, target + j, get_int(spare, i + j))
+            put_int(out, target + j, get_int(source, i + j))
             j += 1
         i, y, x = i + run, y + 1, 0
 
@@ -195,7 +194,7 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
     size, shift = get_int(params, shape + rows.OUT_HEIGHT) * get_int(params, shape + rows.OUT_WIDTH), at(row, rows.P10)
     together, stride = max_of(LANES // words, 1), (words + LANES - 1) // LANES * LANES
     left = (bits + 8 * spare + 63) & ~63  # lines of the cache
-    turned = left + 4 * WINDOWS_AT_ONCE
+    turned = left + 4 * LANES * WINDOWS_AT_ONCE
     counters = turned + 4 * LANES * WINDOWS_AT_ONCE
     table = counters + 8 * COUNTERS * LANES
     stage = table + 8 * ((num_rows + 2) * LANES + margin)
@@ -211,6 +210,9 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
                 _stage(bits + 8 * bit_stride * (first + b), place, image, channels, pixels, stage + 8 * b * words, stride)
             for start in range(0, words, LANES):
                 held = min_of(words - start, LANES)
+                filled = min_of(held, (span + WINDOWS_AT_ONCE - 1) // WINDOWS_AT_ONCE - start)
+                # Behind the windows of one register more may be written: the next output comes later, or room is there.
+                whole = pitch == columns and (words <= LANES or WINDOWS_AT_ONCE * (start + held) <= size)
                 if moves:
                     _move(params, shape, stage, stride, masks, start, table)
                 else:
@@ -225,10 +227,17 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
                         store_words(counters, p * LANES, top)
                     for byte in range(num_bytes):
                         turn_planes(counters, 8 * byte, turned + byte * LANES * WINDOWS_AT_ONCE)
-                    for b in range(count):
-                        target = ints + 4 * (int_stride * (first + b) + out + o * size)
-                        for w in range(held):
-                            n = WINDOWS_AT_ONCE * (start + w)
-                            if n < span:
-                                valid = min_of(WINDOWS_AT_ONCE, span - n)
-                                _put_windows(turned, b * words + w, num_bytes, left, n, valid, pitch, columns, target)
+                    target, far = ints + 4 * (int_stride * first + out + o * size), int_stride
+                    written = target + 4 * WINDOWS_AT_ONCE * start
+                    if not whole:
+                        written, far = left, WINDOWS_AT_ONCE * words
+                    if num_bytes == 1:
+                        _write_bytes(turned, count, words, filled, written, far)
+                    elif num_bytes == 2:
+                        _write_pairs(turned, count, words, filled, written, far)
+                    else:
+                        _write_fours(turned, count, words, filled, written, far)
+                    for b in range(0 if whole else count):
+                        n = WINDOWS_AT_ONCE * start
+                        valid = min_of(WINDOWS_AT_ONCE * filled, span - n)
+                        _copy_windows(left + 4 * far * b, n, valid, pitch, columns, target + 4 * int_stride * b)
