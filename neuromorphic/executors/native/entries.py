@@ -14,8 +14,9 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.interpreter import run_steps
 from neuromorphic.executors.native.kernels import chip_neurons, events, graded, memory, neurons, passing, values
-from neuromorphic.executors.native.kernels.convolutions import convolve
 from neuromorphic.executors.native.kernels.counted_windows import count_windows
+from neuromorphic.executors.native.kernels.listed_windows import list_windows
+from neuromorphic.executors.native.kernels.multiplied_windows import convolve
 from neuromorphic.executors.native.kernels.vectors import count_ones, get_long, get_word, put_long
 from neuromorphic.executors.native.kernels.windows import pool_spikes, slide_windows
 from neuromorphic.executors.native.products import times_spikes, times_values
@@ -72,13 +73,21 @@ def _ternary_events(row, head, first, last, now, marks):  # type: ignore[no-unty
 
 def _count_windows(row, head, first, last, now, marks):  # type: ignore[no-untyped-def]
     """Convolve the spikes of all samples: some share a register."""
-    stride, bit_stride = get_long(head, rows.INT_STRIDE), get_long(head, rows.BIT_STRIDE)
-    ints, bits = (
-        get_long(head, rows.AT_INTS) + 4 * stride * first,
-        get_long(head, rows.AT_BITS) + 8 * bit_stride * first,
-    )
     params, small = get_long(head, rows.AT_PARAMS), get_long(head, rows.AT_SMALL)
+    stride, bit_stride = get_long(head, rows.INT_STRIDE), get_long(head, rows.BIT_STRIDE)
+    ints = get_long(head, rows.AT_INTS) + 4 * stride * first
+    bits = get_long(head, rows.AT_BITS) + 8 * bit_stride * first
     count_windows(row, params, small, ints, stride, bits, bit_stride, last - first)
+    return 0
+
+
+def _list_windows(row, head, first, last, now, marks):  # type: ignore[no-untyped-def]
+    """Convolve the spikes of those samples of which counting takes longer."""
+    params, words, small = get_long(head, rows.AT_PARAMS), get_long(head, rows.AT_WORDS), get_long(head, rows.AT_SMALL)
+    stride, bit_stride = get_long(head, rows.INT_STRIDE), get_long(head, rows.BIT_STRIDE)
+    ints = get_long(head, rows.AT_INTS) + 4 * stride * first
+    bits = get_long(head, rows.AT_BITS) + 8 * bit_stride * first
+    list_windows(row, params, words, small, ints, stride, bits, bit_stride, last - first)
     return 0
 
 
@@ -257,6 +266,7 @@ ENTRIES: Mapping[str, tuple[Callable[..., Any], int]] = MappingProxyType(
         "times_values": (times_values, 4),
         "ternary_events": (_ternary_events, 6),
         "count_windows": (_count_windows, 6),
+        "list_windows": (_list_windows, 6),
         **{step.__name__[1:]: (_by_sample(step), 6) for step in _STEPS},
     }
 )

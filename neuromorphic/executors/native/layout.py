@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
-from neuromorphic.executors.native.sizes import LARGEST_GRADED, MOST_ROWS, PIXELS_AT_ONCE, SPARE_WORDS, SUMS_SIZE, list_size
+from neuromorphic.executors.native.sizes import (
+    FEW_CHANNELS,
+    LARGEST_GRADED,
+    MOST_ROWS,
+    PIXELS_AT_ONCE,
+    SPARE_WORDS,
+    SUMS_SIZE,
+    list_size,
+)
+from neuromorphic.executors.native.window_costs import costs
 from neuromorphic.executors.native.window_lists import Windows, merged
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
 from neuromorphic.program import Program
 
-FEW_CHANNELS = 4  # up to here a group of a convolution has too few outputs to compute them side by side
 _BY_LIST = (rows.TERNARY_EVENTS, rows.BYTE_EVENTS)
 
 
@@ -138,9 +146,9 @@ class Layout:
         )
 
     def _scratch(self, op: Conv) -> tuple[int, int]:
-        if self.by_counting(op):
-            return 0, Windows.of(op).scratch(op, merged(op)[0].shape[1])
-        return scratch(op) if self.by_rows(op) else (0, 0)
+        counting = self.by_counting(op)
+        ints, words = scratch(op) if self.by_rows(op) and not (counting and costs(op) is None) else (0, 0)
+        return ints, max(words, Windows.of(op).scratch(op, merged(op)[0].shape[1])) if counting else words
 
     def by_counting(self, op: Conv) -> bool:
         """Whether a convolution counts spikes: few enough places of a kernel to number its rows of windows."""

@@ -21,6 +21,7 @@ DIGIT_STARTS, DIGIT_LENGTHS, DIGIT_LISTS = 0, DIGITS, 2 * DIGITS + 4
 
 FADED_AT_ONCE = 32  # values of a row of memory slots
 
+FEW_CHANNELS = 4  # up to here a group of a convolution has too few outputs to compute them side by side
 OUTPUTS_A_ROW = 64  # of a convolution by rows
 PIXELS_AT_ONCE = 4  # of a dense product
 TURNED = 64  # windows whose sums are turned from [window, channel] to [channel, window] at once: lines of the cache

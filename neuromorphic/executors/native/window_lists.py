@@ -37,7 +37,7 @@ def num_planes(weights: NDArray[np.int8]) -> int:
 
 
 def window_lists(weights: NDArray[np.int8]) -> tuple[NDArray[np.uint16], int]:
-    """Return the lists of all outputs, one after another, and the number of digits.
+    """Return the lists of all outputs, one after another, and how many digits weights have.
 
     For each output, sign (-1 first) and digit: how many blocks of eight, then where in a table of words the rows
     ``tap * channels + channel`` begin. Blocks are filled up with the row of zeros that stands after them; after it one

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuromorphic import LIF, Dense, Input, Program, Readout
-from neuromorphic.executors.native import NativeNetwork, image_operations
+from neuromorphic.executors.native import NativeNetwork, window_costs
 from neuromorphic.executors.native.bit_planes import rows_for_images
 from neuromorphic.ops import Conv, Delay, Delays, MaxPool, Scale, ShiftLIF, Slots, SpikePool, SumPool
 from same import assert_equal
@@ -35,10 +35,10 @@ def values(size, low, high, seed=1):
     return np.random.default_rng(seed).integers(low, high + 1, (3, 2, size)).astype(np.int32)
 
 
-@pytest.fixture(params=[1.0, -1.0], ids=["by lists", "pair by pair"])
+@pytest.fixture(params=["BLOCK", "WORTH_LISTS"], ids=["by lists", "by counting"])
 def way(request, monkeypatch):
-    """Both ways through a convolution of spikes, whatever their density."""
-    monkeypatch.setattr(image_operations, "EVENTS_UP_TO", request.param)
+    """Both ways through a convolution of spikes, whatever their density: the other would take too long."""
+    monkeypatch.setattr(window_costs, request.param, 1 << 40)
 
 
 SHAPES = [  # weights, image, and the rest
@@ -53,6 +53,14 @@ SHAPES = [  # weights, image, and the rest
     ((3, 4, 2, 2), (4, 5, 5), {"stride": (1, 2)}),  # few outputs
     ((7, 2, 9, 9), (2, 3, 4), {"padding": (4, 4)}),  # windows larger than the image
     ((16, 3, 1, 1), (3, 2, 2), {"padding": (5, 5), "stride": (3, 5)}),  # windows that see nothing of it
+    ((6, 5, 5, 1), (5, 30, 8), {}),  # rows of windows side by side, fewer than of pixels
+    ((9, 2, 3, 3), (2, 40, 17), {}),  # windows of two registers, with gaps between their rows
+    ((8, 2, 3, 3), (2, 24, 32), {"padding": (1, 1)}),  # the last register is half full
+    ((5, 3, 4, 4), (3, 30, 30), {"padding": (1, 1)}),  # one window less than pixels in a row
+    ((12, 1, 7, 7), (1, 70, 66), {"padding": (3, 3)}),  # moved by more than a word
+    ((30, 2, 3, 3), (20, 6, 7), {"groups": 10, "padding": (1, 1)}),  # merged groups
+    ((8, 70, 3, 3), (560, 3, 5), {"groups": 8, "padding": (1, 1)}),  # too large to merge
+    ((5, 1, 1, 1), (1, 1, 1), {}),
 ]
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.kernels.pixel_lists import load_bits
+from neuromorphic.executors.native.kernels.pixel_lists import counting_pays, load_bits
 from neuromorphic.executors.native.kernels.vectors import (
     get_half,
     get_int,
@@ -186,12 +186,13 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
     """Convolve the images of some samples, as many at once as fill a register."""
     shape, place, out, spare = at(row, rows.P0), at(row, rows.SOURCE_BITS), at(row, rows.OUT), at(row, rows.P3)
     lists, masks, moves = small + at(row, rows.P1), params + 4 * at(row, rows.P2), at(row, rows.P2) >= 0
-    words, num_planes, digits = at(row, rows.P4), at(row, rows.P5), at(row, rows.P6)
-    margin, pitch, columns = at(row, rows.P7), at(row, rows.P8), at(row, rows.P9)
+    words, margin, costs = get_int(params, shape + rows.WORDS), get_int(params, shape + rows.MARGIN), at(row, rows.P4)
+    pitch, columns = get_int(params, shape + rows.PITCH), get_int(params, shape + rows.COLUMNS_OF_PITCH)
+    num_planes, digits = get_int(params, shape + rows.PLANES), get_int(params, shape + rows.PLACES)
     channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
     pixels = get_int(params, shape + rows.HEIGHT) * get_int(params, shape + rows.WIDTH)
     num_rows = channels * get_int(params, shape + rows.KERNEL_Y) * get_int(params, shape + rows.KERNEL_X)
-    size, shift = get_int(params, shape + rows.OUT_HEIGHT) * get_int(params, shape + rows.OUT_WIDTH), at(row, rows.P10)
+    shift, size = get_int(params, shape + rows.SHIFT), get_int(params, shape + rows.OUT_HEIGHT) * get_int(params, shape + rows.OUT_WIDTH)
     together, stride = max_of(LANES // words, 1), (words + LANES - 1) // LANES * LANES
     left = (bits + 8 * spare + 63) & ~63  # lines of the cache
     turned = left + 4 * LANES * WINDOWS_AT_ONCE
@@ -203,8 +204,10 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
     store_words(table, num_rows * LANES, splat_words(0))
     store_words(table, (num_rows + 1) * LANES, splat_words(_ALL))
     for first in range(0, samples, together):
-        count, i = min_of(together, samples - first), 0
-        for group in range(get_int(params, shape + rows.GROUPS)):
+        count, i, groups = min_of(together, samples - first), 0, get_int(params, shape + rows.GROUPS)
+        if costs >= 0 and not counting_pays(params, costs, bits + 8 * bit_stride * first, bit_stride, place, count):
+            groups = 0
+        for group in range(groups):
             begin, image = i, group * channels * pixels
             for b in range(count if moves else 0):
                 _stage(bits + 8 * bit_stride * (first + b), place, image, channels, pixels, stage + 8 * b * words, stride)
@@ -212,7 +215,7 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
                 held = min_of(words - start, LANES)
                 filled = min_of(held, (span + WINDOWS_AT_ONCE - 1) // WINDOWS_AT_ONCE - start)
                 # Behind the windows of one register more may be written: the next output comes later, or room is there.
-                whole = pitch == columns and (words <= LANES or WINDOWS_AT_ONCE * (start + held) <= size)
+                whole = pitch == columns and (words <= LANES or WINDOWS_AT_ONCE * (start + filled) <= size)
                 if moves:
                     _move(params, shape, stage, stride, masks, start, table)
                 else:
