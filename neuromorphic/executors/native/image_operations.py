@@ -59,11 +59,14 @@ def _count(layout: Layout, op: Conv) -> None:
     numbers += (num_planes(op.weights) + op.shift, num_digits)
     same = {"shift": op.shift, "dilation": op.dilation}
     shape = _shape(layout, op, op.weights.shape[2:], *numbers, groups=groups, **same)
-    masks = -1 if windows.margin < 0 else layout.params.place(windows.masks(op).view(np.int32))
+    masks, chosen, moves = 0, 0, 0
+    if windows.parts:
+        masks, chosen = (layout.params.place(x.view(np.int32)) for x in (windows.masks(op), windows.part_masks(op)))
+        moves = layout.params.place(windows.moved_bits(op, weights.shape[1]))
     both = costs(op)
     where = -1 if both is None else layout.params.place(both)
     place = layout.small.place(lists.view(np.int8))
-    layout.row(rows.COUNT_WINDOWS, op, shape, place, masks, layout.spare, where)
+    layout.row(rows.COUNT_WINDOWS, op, shape, place, masks, layout.spare, where, chosen, moves, len(windows.parts))
     if both is not None:
         shape = _shape(layout, op, op.weights.shape[2:], groups=op.groups, **same)
         layout.row(rows.LIST_WINDOWS, op, shape, *_rows(layout, op), layout.spare_ints, layout.spare, where)

@@ -16,6 +16,7 @@ from neuromorphic.ops import Conv
 ROWS_A_BLOCK = 8
 ROWS_TOGETHER = 576  # of merged groups: half of the first cache
 LONGEST_MOVE = 1 << 14  # pixels
+MOST_PARTS = 16  # of an image
 
 
 def signed_digits(weights: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -78,27 +79,31 @@ def merged(op: Conv) -> tuple[NDArray[np.int8], int]:
 class Windows:
     """How the windows of an image lie in bits: ``pitch`` from one row of them to the next, of which ``columns`` count.
 
-    Where windows are as far apart as pixels, rows of them are the image, moved by whole pixels, and ``margin`` is how
-    many words that reaches beyond it. A ``margin`` of -1: they are picked bit by bit.
+    Rows of windows are the image, moved by whole pixels, if windows are as far apart as pixels. If they are further, the
+    image is split into ``parts``, of every second pixel for example, each by the ``(row, column)`` of its first one.
+    ``margin`` is how many words moves reach beyond. A ``margin`` of -1: windows are picked bit by bit.
     """
 
     words: int
     pitch: int
     columns: int
     margin: int
+    parts: tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, op: Conv) -> Windows:
         """Return those of a convolution."""
-        (height, width), (out_height, out_width) = op.input_shape[1:], op.output_shape[1:]
-        reach = max(abs(y * width + x) for y, x in taps(op))
-        if op.stride != (1, 1) or out_width > width or reach > LONGEST_MOVE:
+        (height, width), (out_height, out_width), (step_y, step_x) = op.input_shape[1:], op.output_shape[1:], op.stride
+        parts = tuple(sorted({(y % step_y, x % step_x) for y, x in taps(op)}))
+        pitch, rows = width // step_x, -(-height // step_y)
+        reach = max(abs(by) for _, by in moves(op))
+        if width % step_x or out_width > pitch or reach > LONGEST_MOVE or len(parts) > MOST_PARTS:
             size = out_height * out_width
-            return cls(-(-size // WINDOWS_AT_ONCE), size, size, -1)
-        span = (out_height - 1) * width + out_width
-        words = -(-max(span, height * width) // WINDOWS_AT_ONCE)
-        pitch, columns = (span, span) if out_width == width else (width, out_width)
-        return cls(words, pitch, columns, reach // 64 + 2)
+            return cls(-(-size // WINDOWS_AT_ONCE), size, size, -1, ())
+        span = (out_height - 1) * pitch + out_width
+        words = -(-max(span, rows * pitch) // WINDOWS_AT_ONCE)
+        pitch, columns = (span, span) if out_width == pitch else (pitch, out_width)
+        return cls(words, pitch, columns, reach // 64 + 2, parts)
 
     @property
     def stride(self) -> int:
@@ -107,23 +112,33 @@ class Windows:
 
     def scratch(self, op: Conv, channels: int) -> int:
         """Return the words that counting needs: sums, counters, rows, and the image with its margins."""
-        places = math.prod(op.weights.shape[2:])
-        image = 2 * self.margin + channels * self.stride + LANES if self.margin >= 0 else 0
+        image = 2 * self.margin + len(self.parts) * channels * self.stride + LANES if self.margin >= 0 else 0
         left = LANES + 2 * LANES * WINDOWS_AT_ONCE // 2
-        return left + (COUNTERS + channels * places + 2) * LANES + image
+        return left + (COUNTERS + channels * math.prod(op.weights.shape[2:]) + 2) * LANES + image
+
+    def moved_bits(self, op: Conv, channels: int) -> NDArray[np.int32]:
+        """Return, for every place of the kernel, the bit of the parts of an image with which its row begins."""
+        size = WINDOWS_AT_ONCE * channels * self.stride
+        return np.array([size * self.parts.index(part) + by for part, by in moves(op)], dtype=np.int32)
+
+    def part_masks(self, op: Conv) -> NDArray[np.uint64]:
+        """Return the pixels of each part: ``[parts, words of a channel]``."""
+        marks = np.zeros((len(self.parts), *op.input_shape[1:]), dtype=np.bool_)
+        for mark, (y, x) in zip(marks, self.parts, strict=True):
+            mark[y :: op.stride[0], x :: op.stride[1]] = True
+        return bits_of(marks.reshape(len(marks), -1))
 
     def masks(self, op: Conv) -> NDArray[np.uint64]:
         """Return, for every place of the kernel, the windows in which it lies on the image: ``[taps, stride]`` words."""
-        (height, width), (out_height, out_width) = op.input_shape[1:], op.output_shape[1:]
-        marks = np.zeros((math.prod(op.weights.shape[2:]), out_height, width), dtype=np.bool_)
-        for mark, (y, x) in zip(marks, taps(op), strict=True):
-            mark[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(min(width - x, out_width), 0)] = True
-        padded = np.zeros((len(marks), self.words * WINDOWS_AT_ONCE), dtype=np.bool_)
-        size = min(out_height * width, padded.shape[1])
-        padded[:, :size] = marks.reshape(len(marks), -1)[:, :size]
-        packed, found = bits_of(padded), np.zeros((len(marks), self.stride), dtype=np.uint64)
+        (height, width), (out_height, out_width), (step_y, step_x) = op.input_shape[1:], op.output_shape[1:], op.stride
+        places = np.array(taps(op))[:, :, np.newaxis]
+        y, x = places[:, 0] + step_y * np.arange(out_height), places[:, 1] + step_x * np.arange(width // step_x)
+        inside = ((y >= 0) & (y < height))[:, :, np.newaxis] & ((x >= 0) & (x < width))[:, np.newaxis]
+        inside[:, :, out_width:] = False
+        marks = inside.reshape(len(inside), -1)[:, : self.words * WINDOWS_AT_ONCE]
+        packed, found = bits_of(marks), np.zeros((len(marks), self.stride), dtype=np.uint64)
         for first in range(0, max(LANES // self.words, 1) * self.words, self.words):
-            found[:, first : first + self.words] = packed
+            found[:, first : first + packed.shape[1]] = packed
         return found
 
 
@@ -131,3 +146,9 @@ def taps(op: Conv) -> list[tuple[int, int]]:
     """Return where the places of a kernel lie, from the place of its window."""
     (rows, columns), (step_y, step_x), (pad_y, pad_x) = op.weights.shape[2:], op.dilation, op.padding
     return [(k * step_y - pad_y, m * step_x - pad_x) for k in range(rows) for m in range(columns)]
+
+
+def moves(op: Conv) -> list[tuple[tuple[int, int], int]]:
+    """Return, for the places of a kernel, in which part of the image it looks, and how many of its pixels further on."""
+    (step_y, step_x), width = op.stride, op.input_shape[2]
+    return [((y % step_y, x % step_x), y // step_y * (width // step_x) + x // step_x) for y, x in taps(op)]

@@ -61,6 +61,12 @@ SHAPES = [  # weights, image, and the rest
     ((30, 2, 3, 3), (20, 6, 7), {"groups": 10, "padding": (1, 1)}),  # merged groups
     ((8, 70, 3, 3), (560, 3, 5), {"groups": 8, "padding": (1, 1)}),  # too large to merge
     ((5, 1, 1, 1), (1, 1, 1), {}),
+    ((9, 3, 3, 3), (3, 12, 16), {"stride": (2, 2), "padding": (1, 1)}),  # four parts of an image
+    ((5, 2, 1, 1), (2, 9, 12), {"stride": (2, 3)}),  # one of six
+    ((6, 2, 5, 4), (2, 33, 48), {"stride": (3, 2), "padding": (2, 1), "dilation": (2, 1)}),
+    ((5, 1, 2, 2), (1, 60, 60), {"stride": (2, 2)}),  # parts of more than a register
+    ((5, 2, 3, 3), (2, 16, 15), {"stride": (2, 2), "padding": (1, 1)}),  # parts of unequal width
+    ((5, 1, 5, 5), (1, 20, 20), {"stride": (5, 5)}),  # more parts than are made
 ]
 
 

@@ -25,11 +25,14 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.pixel_lists import counting_pays, load_bits
 from neuromorphic.executors.native.kernels.vectors import (
+    count_ones,
     get_half,
     get_int,
     get_long,
+    get_word,
     load_ints,
     load_words,
+    lowest_one,
     max_of,
     min_of,
     put_int,
@@ -42,6 +45,7 @@ from neuromorphic.executors.native.kernels.window_instructions import (
     add_counts,
     count_few,
     count_many,
+    extract_bits,
     moved_words,
     no_counts,
     put_bytes,
@@ -51,10 +55,11 @@ from neuromorphic.executors.native.kernels.window_instructions import (
     turn_planes,
     turned_over,
 )
-from neuromorphic.executors.native.processor import LANES
+from neuromorphic.executors.native.processor import HAS_BMI2, LANES
 from neuromorphic.executors.native.sizes import BLOCKS_HELD, COUNTERS, HELD_PLANES, WINDOWS_AT_ONCE
 
 at = get_long  # at(row, column)
+_ONE = np.uint64(1)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
@@ -68,19 +73,48 @@ def _stage(bits, place, first, channels, pixels, stage, stride):  # type: ignore
 
 
 @kernel
-def _move(params, shape, stage, stride, masks, start, table):  # type: ignore[no-untyped-def]
+def _chosen_bits(word, mask):  # type: ignore[no-untyped-def]
+    """Return the bits of a word where a mask has ones, close together from the lowest on."""
+    found, n = np.uint64(0), np.uint64(0)
+    while mask != np.uint64(0):
+        found |= ((word >> np.uint64(lowest_one(mask))) & _ONE) << n
+        n += _ONE
+        mask &= mask - _ONE
+    return found
+
+
+if HAS_BMI2:
+    _chosen_bits = extract_bits
+
+
+@kernel
+def _part(bits, place, first, channels, pixels, masks, stage, stride):  # type: ignore[no-untyped-def]
+    """Copy those pixels of an image that masks choose, close together, so that every channel begins with a word."""
+    for c in range(channels):
+        word, filled, target = np.uint64(0), 0, stage + 8 * c * stride
+        for w in range((pixels + 63) >> 6):
+            chosen = get_word(masks, w)
+            found = load_bits(bits, place, first + c * pixels + 64 * w, min_of(64, pixels - 64 * w))
+            found, count = _chosen_bits(found, chosen), count_ones(chosen)
+            word |= found << np.uint64(filled)
+            filled += count
+            if filled >= 64:
+                put_word(target, 0, word)
+                filled, target = filled - 64, target + 8
+                word = found >> np.uint64(count - filled) if filled else np.uint64(0)
+        if filled:
+            put_word(target, 0, word)
+
+
+@kernel
+def _move(moves, channels, taps, stage, stride, masks, start, table):  # type: ignore[no-untyped-def]
     """Write the rows of one register of windows: the image, moved, without what is no neighbour."""
-    channels, width = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.WIDTH)
-    columns, target = get_int(params, shape + rows.KERNEL_X), 0
-    for k in range(get_int(params, shape + rows.KERNEL_Y)):
-        y = k * get_int(params, shape + rows.DILATION_Y) - get_int(params, shape + rows.PADDING_Y)
-        for m in range(columns):
-            x = m * get_int(params, shape + rows.DILATION_X) - get_int(params, shape + rows.PADDING_X)
-            by, mask = y * width + x, load_words(masks, (k * columns + m) * stride + start)
-            for c in range(channels):
-                moved = moved_words(stage, c * stride + start + (by >> 6), by & 63)
-                store_words(table, target, moved & mask)
-                target += LANES
+    target = 0
+    for tap in range(taps):
+        by, mask = get_int(moves, tap), load_words(masks, tap * stride + start)
+        for c in range(channels):
+            store_words(table, target, moved_words(stage, c * stride + start + (by >> 6), by & 63) & mask)
+            target += LANES
 
 
 @kernel
@@ -185,14 +219,17 @@ def _copy_windows(source, first, count, pitch, columns, out):  # type: ignore[no
 def count_windows(row, params, small, ints, int_stride, bits, bit_stride, samples):  # type: ignore[no-untyped-def]
     """Convolve the images of some samples, as many at once as fill a register."""
     shape, place, out, spare = at(row, rows.P0), at(row, rows.SOURCE_BITS), at(row, rows.OUT), at(row, rows.P3)
-    lists, masks, moves = small + at(row, rows.P1), params + 4 * at(row, rows.P2), at(row, rows.P2) >= 0
+    lists, masks = small + at(row, rows.P1), params + 4 * at(row, rows.P2)
     words, margin, costs = get_int(params, shape + rows.WORDS), get_int(params, shape + rows.MARGIN), at(row, rows.P4)
     pitch, columns = get_int(params, shape + rows.PITCH), get_int(params, shape + rows.COLUMNS_OF_PITCH)
     num_planes, digits = get_int(params, shape + rows.PLANES), get_int(params, shape + rows.PLACES)
     channels, outputs = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.OUTPUTS)
     pixels = get_int(params, shape + rows.HEIGHT) * get_int(params, shape + rows.WIDTH)
-    num_rows = channels * get_int(params, shape + rows.KERNEL_Y) * get_int(params, shape + rows.KERNEL_X)
+    taps = get_int(params, shape + rows.KERNEL_Y) * get_int(params, shape + rows.KERNEL_X)
+    part_masks, moves, parts = params + 4 * at(row, rows.P5), params + 4 * at(row, rows.P6), at(row, rows.P7)
+    num_rows, image_words = channels * taps, (pixels + 63) >> 6
     shift, size = get_int(params, shape + rows.SHIFT), get_int(params, shape + rows.OUT_HEIGHT) * get_int(params, shape + rows.OUT_WIDTH)
+    size_of_steps = get_int(params, shape + rows.STRIDE_Y) * get_int(params, shape + rows.STRIDE_X)
     together, stride = max_of(LANES // words, 1), (words + LANES - 1) // LANES * LANES
     left = (bits + 8 * spare + 63) & ~63  # lines of the cache
     turned = left + 4 * LANES * WINDOWS_AT_ONCE
@@ -209,15 +246,22 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
             groups = 0
         for group in range(groups):
             begin, image = i, group * channels * pixels
-            for b in range(count if moves else 0):
-                _stage(bits + 8 * bit_stride * (first + b), place, image, channels, pixels, stage + 8 * b * words, stride)
+            for b in range(count if parts else 0):
+                sample, target = bits + 8 * bit_stride * (first + b), stage + 8 * b * words
+                if parts == 1 and size_of_steps == 1:
+                    _stage(sample, place, image, channels, pixels, target, stride)
+                else:
+                    for part in range(parts):
+                        chosen = part_masks + 8 * part * image_words
+                        _part(sample, place, image, channels, pixels, chosen, target, stride)
+                        target += 8 * channels * stride
             for start in range(0, words, LANES):
                 held = min_of(words - start, LANES)
                 filled = min_of(held, (span + WINDOWS_AT_ONCE - 1) // WINDOWS_AT_ONCE - start)
                 # Behind the windows of one register more may be written: the next output comes later, or room is there.
                 whole = pitch == columns and (words <= LANES or WINDOWS_AT_ONCE * (start + filled) <= size)
-                if moves:
-                    _move(params, shape, stage, stride, masks, start, table)
+                if parts:
+                    _move(moves, channels, taps, stage, stride, masks, start, table)
                 else:
                     for b in range(count):
                         sample = bits + 8 * bit_stride * (first + b)

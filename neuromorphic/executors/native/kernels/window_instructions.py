@@ -40,6 +40,13 @@ def moved_words(builder: Any, address: Any, index: Any, bits: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [high, low, splat(builder, bits, WORDS)])
 
 
+@emitted(types.uint64, types.uint64, types.uint64)
+def extract_bits(builder: Any, word: Any, mask: Any) -> Any:
+    """Return the bits of a word where a mask has ones, close together from the lowest on (BMI2)."""
+    kind = ir.FunctionType(I64, [I64, I64])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.bmi.pext.64"), [word, mask])
+
+
 def _make_count(inputs: int) -> Any:
     @intrinsic
     def count(typing: Any, table: Any, numbers: Any, held: Any) -> Any:
