@@ -13,7 +13,7 @@ from neuromorphic.executors.native.layout import Layout
 from neuromorphic.executors.native.sizes import LARGEST, SUM, WEIGHED, WINDOWS_AT_ONCE
 from neuromorphic.executors.native.window_costs import costs
 from neuromorphic.executors.native.window_lists import Windows, merged, num_planes, window_lists
-from neuromorphic.ops import Conv
+from neuromorphic.ops import Conv, SumPool
 
 
 def _shape(layout: Layout, op: Any, kernel: tuple[int, ...], *more: int, **other: Any) -> int:
@@ -73,9 +73,12 @@ def _count(layout: Layout, op: Conv) -> None:
 
 
 def pool(layout: Layout, op: Any) -> None:
-    """Lay out a ``SumPool`` or a ``MaxPool``."""
+    """Lay out a ``SumPool`` or a ``MaxPool``; the sum of spikes is a convolution."""
+    if isinstance(op, SumPool) and layout.by_counting(op.as_conv()):
+        _count(layout, op.as_conv())
+        return
     layout.value(op)
-    kind = SUM if type(op).__name__ == "SumPool" else LARGEST
+    kind = SUM if isinstance(op, SumPool) else LARGEST
     layout.row(rows.SLIDE_WINDOWS, op, _shape(layout, op, op.kernel), kind)
 
 

@@ -23,7 +23,7 @@ from neuromorphic.executors.native.sizes import (
 from neuromorphic.executors.native.window_costs import costs
 from neuromorphic.executors.native.window_lists import Windows, merged
 from neuromorphic.integers.numbers import INT32_MAX
-from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
+from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, SumPool, XyloLIF
 from neuromorphic.program import Program
 
 _BY_LIST = (rows.TERNARY_EVENTS, rows.BYTE_EVENTS)
@@ -108,7 +108,8 @@ class Layout:
         self.lists: dict[str, int] = {}
         # The scratch of a product: planes of counters, or four digits of every value it reads; of a convolution.
         widest = max((op.weights.shape[1] for op in program.of_type(Dense)), default=0)
-        images = [self._scratch(op) for op in program.of_type(Conv)] or [(0, 0)]
+        sums = [op.as_conv() for op in program.of_type(SumPool) if self.by_counting(op.as_conv())]
+        images = [self._scratch(op) for op in (*program.of_type(Conv), *sums)] or [(0, 0)]
         words = max(SPARE_WORDS, 4 * (padded(widest, 16) // 8), *(words for _, words in images))
         self.spare, self.spare_ints = self.bits.reserve(words), self.ints.reserve(max(ints for ints, _ in images))
 
@@ -141,6 +142,8 @@ class Layout:
         """Whether an operation takes spikes as bits or as a list."""
         if isinstance(reader, Conv):
             return self.by_counting(reader) or self.by_rows(reader)
+        if isinstance(reader, SumPool):
+            return self.by_counting(reader.as_conv())
         return isinstance(reader, (Dense, Delay, Slots, SpikePool)) or (
             isinstance(reader, Delays) and self.is_spikes(reader.name)
         )

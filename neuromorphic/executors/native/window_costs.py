@@ -18,6 +18,7 @@ from neuromorphic.ops import Conv
 # In picoseconds, measured on a Zen 5. Counting, for a register of windows: a block of rows added up, a row moved, a byte
 # of an output turned into integers; without moving, a bit picked. Lists: a window of 64 outputs, and a row added.
 BLOCK, ROW, BYTE, BIT = (2_400 if LANES == 8 else 5_000), 1_500, 20_000, 1_000
+FAR, NEAR_BYTES = 1.4, 40 << 10  # times a block whose rows do not stay in the first cache
 WINDOW, ADDED = 26_000, 400
 WORTH_LISTS = 1.4
 """Lists are laid out beside where, without a spike, they take so many times less."""
@@ -31,7 +32,8 @@ def costs(op: Conv) -> NDArray[np.int32] | None:
     together = max(LANES // windows.words, 1)
     blocks = np.count_nonzero(signed_digits(op.weights)) / ROWS_A_BLOCK + outputs
     num_bytes = (num_planes(op.weights) + op.shift) / 8
-    count = windows.stride // LANES * (blocks * BLOCK + num_rows * ROW + outputs * num_bytes * BYTE)
+    far = FAR if channels * math.prod(kernel) * 8 * LANES > NEAR_BYTES else 1
+    count = windows.stride // LANES * (blocks * far * BLOCK + num_rows * ROW + outputs * num_bytes * BYTE)
     if windows.margin < 0:
         count += together * num_rows * size * BIT
     chunks = -(-outputs // op.groups // OUTPUTS_A_ROW)
