@@ -124,8 +124,8 @@ def onnx_session(shape: Shape, weights: NDArray[np.int8], *, rounded: bool) -> o
 def limit_of(shape: Shape, weights: NDArray[np.int8], x: NDArray[np.bool_]) -> Limit | None:
     """Return the least time of a convolution: of counting, of lists or of multiplying, whichever has the least.
 
-    All read bits and write sums of 32 bits. Counting adds a row of bits for each digit of a weight that is not 0: a full
-    adder, two vpternlogq, takes one bit from the rows and the planes of a register of windows, and the planes stay.
+    All read bits and write sums of 32 bits. Counting adds a row of bits for each digit of a weight that is not 0: a
+    full adder, two vpternlogq, takes one bit from the rows and planes of a register of windows, and the planes stay.
     Lists add 64 bytes (8-bit weights: 32 numbers of 16 bits) for each spike and place of the kernel that lies in the
     image. Multiplying takes a vpdpbusd for 64 weights of every window.
     """
@@ -213,7 +213,9 @@ def table(rows: list[Row]) -> str:
     lines = [f"| {' | '.join(heads)} |", "| --- | ---: | --- |" + " ---: |" * (1 + len(rivals))]
     for row in rows:
         ours = row.times[OURS].median_s
-        limit = ("", "") if row.limit is None else (f"{readable(row.limit.seconds)}: {row.limit.binds}", f"{row.share:.0%}")
+        limit = (
+            ("", "") if row.limit is None else (f"{readable(row.limit.seconds)}: {row.limit.binds}", f"{row.share:.0%}")
+        )
         cells = [
             f"{readable(row.times[name].median_s)} ({row.times[name].median_s / ours:.1f}x)"
             if name in row.times

@@ -16,6 +16,7 @@ from neuromorphic.executors.native.interpreter import run_steps
 from neuromorphic.executors.native.kernels import chip_neurons, events, graded, memory, neurons, passing, values
 from neuromorphic.executors.native.kernels.counted_windows import count_windows
 from neuromorphic.executors.native.kernels.listed_windows import list_windows
+from neuromorphic.executors.native.kernels.moved_windows import pool_moved
 from neuromorphic.executors.native.kernels.multiplied_windows import convolve
 from neuromorphic.executors.native.kernels.vectors import count_ones, get_long, get_word, put_long
 from neuromorphic.executors.native.kernels.windows import pool_spikes, slide_windows
@@ -253,11 +254,16 @@ def _pool_spikes(row, head, ints, bits, counts, now, marks):  # type: ignore[no-
     publish(row, ints, bits)
 
 
+def _pool_moved(row, head, ints, bits, counts, now, marks):  # type: ignore[no-untyped-def]
+    pool_moved(row, get_long(head, rows.AT_PARAMS), bits)
+    publish(row, ints, bits)
+
+
 _STEPS = (
     *(_ternary_few, _ternary_values, _ternary_graded, _byte_events, _byte_values, _neurons, _readout, _integrate),
     *(_scale, _gate, _multiply, _gated, _resonate, _neighbours, _fast_weights, _slots, _control, _delay, _delay_units),
     *(_shift_neurons, _changes, _summed_changes, _rectify, _raise_thresholds, _raise_by_spikes),
-    *(_convolve, _slide_windows, _pool_spikes),
+    *(_convolve, _slide_windows, _pool_spikes, _pool_moved),
 )
 ENTRIES: Mapping[str, tuple[Callable[..., Any], int]] = MappingProxyType(
     {

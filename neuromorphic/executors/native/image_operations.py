@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from neuromorphic.executors.native.bit_planes import rows_for_images
 from neuromorphic.executors.native.layout import Layout
 from neuromorphic.executors.native.sizes import LARGEST, SUM, WEIGHED, WINDOWS_AT_ONCE
 from neuromorphic.executors.native.window_costs import costs
-from neuromorphic.executors.native.window_lists import Windows, merged, num_planes, window_lists
-from neuromorphic.ops import Conv, SumPool
+from neuromorphic.executors.native.window_lists import Windows, as_conv, merged, num_planes, window_lists
+from neuromorphic.ops import Conv, SpikePool, SumPool
 
 
 def _shape(layout: Layout, op: Any, kernel: tuple[int, ...], *more: int, **other: Any) -> int:
@@ -55,14 +54,11 @@ def _count(layout: Layout, op: Conv) -> None:
     layout.value(op, WINDOWS_AT_ONCE)
     windows, (weights, groups) = Windows.of(op), merged(op)
     lists, num_digits = window_lists(weights)
-    numbers = (windows.words, max(windows.margin, 0), windows.pitch, windows.columns)
-    numbers += (num_planes(op.weights) + op.shift, num_digits)
+    planes = num_planes(op.weights) + op.shift
+    numbers = (windows.words, max(windows.margin, 0), windows.pitch, windows.columns, planes, num_digits)
     same = {"shift": op.shift, "dilation": op.dilation}
     shape = _shape(layout, op, op.weights.shape[2:], *numbers, groups=groups, **same)
-    masks, chosen, moves = 0, 0, 0
-    if windows.parts:
-        masks, chosen = (layout.params.place(x.view(np.int32)) for x in (windows.masks(op), windows.part_masks(op)))
-        moves = layout.params.place(windows.moved_bits(op, weights.shape[1]))
+    masks, chosen, moves = _moves(layout, op, windows, weights.shape[1])
     both = costs(op)
     where = -1 if both is None else layout.params.place(both)
     place = layout.small.place(lists.view(np.int8))
@@ -74,14 +70,30 @@ def _count(layout: Layout, op: Conv) -> None:
 
 def pool(layout: Layout, op: Any) -> None:
     """Lay out a ``SumPool`` or a ``MaxPool``; the sum of spikes is a convolution."""
-    if isinstance(op, SumPool) and layout.by_counting(op.as_conv()):
-        _count(layout, op.as_conv())
+    if isinstance(op, SumPool) and layout.by_counting(as_conv(op)):
+        _count(layout, as_conv(op))
         return
     layout.value(op)
     kind = SUM if isinstance(op, SumPool) else LARGEST
     layout.row(rows.SLIDE_WINDOWS, op, _shape(layout, op, op.kernel), kind)
 
 
-def spike_pool(layout: Layout, op: Any) -> None:
-    """Lay out a ``SpikePool``."""
-    layout.row(rows.POOL_SPIKES, op, _shape(layout, op, op.kernel))
+def spike_pool(layout: Layout, op: SpikePool) -> None:
+    """Lay out a ``SpikePool``: by moving the image, or window by window."""
+    conv = as_conv(op)
+    windows = Windows.of(conv)
+    if not windows.parts:
+        layout.row(rows.POOL_SPIKES, op, _shape(layout, op, op.kernel))
+        return
+    shape = _shape(layout, op, op.kernel, windows.words, windows.margin)
+    masks, chosen, moves = _moves(layout, conv, windows, 1)
+    shown = layout.params.place(windows.shown(conv).view(np.int32))
+    layout.row(rows.POOL_MOVED, op, shape, layout.spare, masks, chosen, moves, shown, len(windows.parts))
+
+
+def _moves(layout: Layout, op: Conv, windows: Windows, channels: int) -> tuple[int, int, int]:
+    """Place what says how rows of windows are made of so many channels at once."""
+    if not windows.parts:
+        return 0, 0, 0
+    masks, chosen = (layout.params.place(x.view(np.int32)) for x in (windows.masks(op), windows.part_masks(op)))
+    return masks, chosen, layout.params.place(windows.moved_bits(op, channels))

@@ -21,7 +21,7 @@ from neuromorphic.executors.native.sizes import (
     list_size,
 )
 from neuromorphic.executors.native.window_costs import costs
-from neuromorphic.executors.native.window_lists import Windows, merged
+from neuromorphic.executors.native.window_lists import Windows, as_conv, merged
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, SumPool, XyloLIF
 from neuromorphic.program import Program
@@ -108,8 +108,9 @@ class Layout:
         self.lists: dict[str, int] = {}
         # The scratch of a product: planes of counters, or four digits of every value it reads; of a convolution.
         widest = max((op.weights.shape[1] for op in program.of_type(Dense)), default=0)
-        sums = [op.as_conv() for op in program.of_type(SumPool) if self.by_counting(op.as_conv())]
-        images = [self._scratch(op) for op in (*program.of_type(Conv), *sums)] or [(0, 0)]
+        sums = [as_conv(op) for op in program.of_type(SumPool) if self.by_counting(as_conv(op))]
+        images = [(0, 0), *(self._scratch(op) for op in (*program.of_type(Conv), *sums))]
+        images += [(0, Windows.of(op).scratch(op, 1)) for op in map(as_conv, program.of_type(SpikePool))]
         words = max(SPARE_WORDS, 4 * (padded(widest, 16) // 8), *(words for _, words in images))
         self.spare, self.spare_ints = self.bits.reserve(words), self.ints.reserve(max(ints for ints, _ in images))
 
@@ -143,7 +144,7 @@ class Layout:
         if isinstance(reader, Conv):
             return self.by_counting(reader) or self.by_rows(reader)
         if isinstance(reader, SumPool):
-            return self.by_counting(reader.as_conv())
+            return self.by_counting(as_conv(reader))
         return isinstance(reader, (Dense, Delay, Slots, SpikePool)) or (
             isinstance(reader, Delays) and self.is_spikes(reader.name)
         )

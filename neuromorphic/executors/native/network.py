@@ -23,11 +23,11 @@ from neuromorphic.executors.native.object_code import addresses_of, function_at,
 from neuromorphic.executors.native.operations import lay_out
 from neuromorphic.executors.native.port import UINT64, Port
 from neuromorphic.executors.native.rows import FINE, PACKED, TIME  # by their own names, as every step looks them up
+from neuromorphic.executors.native.sizes import LINE
 from neuromorphic.program import Program
 from neuromorphic.wording import counted
 
 STEPS_A_CALL = 256
-LINE = 64  # bytes of a line of the cache
 
 
 def give_back_memory() -> None:

@@ -18,7 +18,7 @@ INPUT, DELAY_READ, DELAY_WRITE, TERNARY_EVENTS, TERNARY_FEW, TERNARY_VALUES, TER
 BYTE_EVENTS, BYTE_VALUES, NEURONS, READOUT, INTEGRATE, SCALE, GATE, MULTIPLY, GATED, RESONATE = range(7, 17)
 NEIGHBOURS, FAST_WEIGHTS, SLOTS, CONTROL = range(17, 21)
 DELAY_UNITS, SHIFT_NEURONS, CHANGES, SUMMED_CHANGES, RECTIFY, RAISE, RAISE_MORE = range(21, 28)
-CONVOLVE, COUNT_WINDOWS, LIST_WINDOWS, SLIDE_WINDOWS, POOL_SPIKES = range(28, 33)
+CONVOLVE, COUNT_WINDOWS, LIST_WINDOWS, SLIDE_WINDOWS, POOL_SPIKES, POOL_MOVED = range(28, 34)
 
 ENTRIES = MappingProxyType(
     {
@@ -54,6 +54,7 @@ ENTRIES = MappingProxyType(
         LIST_WINDOWS: "list_windows",
         SLIDE_WINDOWS: "slide_windows",
         POOL_SPIKES: "pool_spikes",
+        POOL_MOVED: "pool_moved",
     }
 )
 """What runs a kind of row: a function of :mod:`neuromorphic.executors.native.entries`, compiled apart. Inputs are taken

@@ -31,6 +31,7 @@ HELD_PLANES = 12  # of the counters of windows, in registers
 BLOCKS_HELD = 508  # of eight rows, that these count
 COUNTERS = 48  # planes: 32, and what a digit's held ones reach beyond
 WINDOWS_AT_ONCE = 64
+LINE = 64  # bytes of a line of the cache
 MOST_ROWS = (1 << 16) // LANES - 2  # of windows: places of 16 bits find them, and one of zeros and one of ones
 
 SUM, LARGEST, WEIGHED = range(3)  # what an operation takes of a window

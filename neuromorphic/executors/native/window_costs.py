@@ -1,4 +1,4 @@
-"""What counting the windows of a convolution takes, and what walking the lists of spikes does: a model of a few numbers.
+"""What counting the windows of a convolution takes, and what walking lists of spikes does: a model of a few numbers.
 
 The compiled code counts the spikes and takes what is less: counting takes the same whatever they are.
 """
@@ -15,8 +15,8 @@ from neuromorphic.executors.native.sizes import FEW_CHANNELS, OUTPUTS_A_ROW
 from neuromorphic.executors.native.window_lists import ROWS_A_BLOCK, Windows, num_planes, signed_digits
 from neuromorphic.ops import Conv
 
-# In picoseconds, measured on a Zen 5. Counting, for a register of windows: a block of rows added up, a row moved, a byte
-# of an output turned into integers; without moving, a bit picked. Lists: a window of 64 outputs, and a row added.
+# In picoseconds, measured on a Zen 5. Counting, for a register of windows: a block of rows added up, a row moved, and a
+# byte of an output turned into integers; without moving, a bit picked. Lists: a window of 64 outputs, and a row added.
 BLOCK, ROW, BYTE, BIT = (2_400 if LANES == 8 else 5_000), 1_500, 20_000, 1_000
 FAR, NEAR_BYTES = 1.4, 40 << 10  # times a block whose rows do not stay in the first cache
 WINDOW, ADDED = 26_000, 400

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from neuromorphic.executors.native.bit_planes import bits_of
 from neuromorphic.executors.native.processor import LANES
 from neuromorphic.executors.native.sizes import COUNTERS, WINDOWS_AT_ONCE
-from neuromorphic.ops import Conv
+from neuromorphic.ops import Conv, SpikePool, SumPool
 
 ROWS_A_BLOCK = 8
 ROWS_TOGETHER = 576  # of merged groups: half of the first cache
 LONGEST_MOVE = 1 << 14  # pixels
 MOST_PARTS = 16  # of an image
+LARGEST_MASKS = 1 << 26  # bits
 
 
 def signed_digits(weights: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Return ``d`` with ``w = sum_i d[i] << i``, each -1, 0 or 1 and as few as possible not 0: no two neighbours are."""
+    """Return ``d`` with ``w = sum_i d[i] << i``, each -1, 0 or 1, and as few as possible not 0."""
     left, digits = weights.astype(np.int16), []
     while left.any():
         odd = left & 1
@@ -79,8 +80,8 @@ def merged(op: Conv) -> tuple[NDArray[np.int8], int]:
 class Windows:
     """How the windows of an image lie in bits: ``pitch`` from one row of them to the next, of which ``columns`` count.
 
-    Rows of windows are the image, moved by whole pixels, if windows are as far apart as pixels. If they are further, the
-    image is split into ``parts``, of every second pixel for example, each by the ``(row, column)`` of its first one.
+    Rows of windows are the image, moved by whole pixels, if windows are as far apart as pixels. If they are further,
+    the image is split into ``parts``, of every second pixel for example, named by the ``(row, column)`` of the first.
     ``margin`` is how many words moves reach beyond. A ``margin`` of -1: windows are picked bit by bit.
     """
 
@@ -97,7 +98,8 @@ class Windows:
         parts = tuple(sorted({(y % step_y, x % step_x) for y, x in taps(op)}))
         pitch, rows = width // step_x, -(-height // step_y)
         reach = max(abs(by) for _, by in moves(op))
-        if width % step_x or out_width > pitch or reach > LONGEST_MOVE or len(parts) > MOST_PARTS:
+        large = len(taps(op)) * out_height * pitch > LARGEST_MASKS or len(parts) > MOST_PARTS or reach > LONGEST_MOVE
+        if width % step_x or out_width > pitch or large:
             size = out_height * out_width
             return cls(-(-size // WINDOWS_AT_ONCE), size, size, -1, ())
         span = (out_height - 1) * pitch + out_width
@@ -116,6 +118,14 @@ class Windows:
         left = LANES + 2 * LANES * WINDOWS_AT_ONCE // 2
         return left + (COUNTERS + channels * math.prod(op.weights.shape[2:]) + 2) * LANES + image
 
+    def shown(self, op: Conv) -> NDArray[np.uint64]:
+        """Return which of the windows there are."""
+        marks = np.zeros(self.words * WINDOWS_AT_ONCE, dtype=np.bool_)
+        (_, out_height, _), places = op.output_shape, np.arange(marks.size)
+        rows = 1 if self.pitch == self.columns else out_height
+        marks[:] = (places % self.pitch < self.columns) & (places < rows * self.pitch)
+        return bits_of(marks)
+
     def moved_bits(self, op: Conv, channels: int) -> NDArray[np.int32]:
         """Return, for every place of the kernel, the bit of the parts of an image with which its row begins."""
         size = WINDOWS_AT_ONCE * channels * self.stride
@@ -129,7 +139,7 @@ class Windows:
         return bits_of(marks.reshape(len(marks), -1))
 
     def masks(self, op: Conv) -> NDArray[np.uint64]:
-        """Return, for every place of the kernel, the windows in which it lies on the image: ``[taps, stride]`` words."""
+        """Return, for every place of the kernel, the windows in which it lies on the image: ``[taps, stride]``."""
         (height, width), (out_height, out_width), (step_y, step_x) = op.input_shape[1:], op.output_shape[1:], op.stride
         places = np.array(taps(op))[:, :, np.newaxis]
         y, x = places[:, 0] + step_y * np.arange(out_height), places[:, 1] + step_x * np.arange(width // step_x)
@@ -142,6 +152,13 @@ class Windows:
         return found
 
 
+def as_conv(pool: SpikePool | SumPool) -> Conv:
+    """Return the convolution with weights of 1 whose windows a pool has."""
+    ones = np.ones((pool.input_shape[0], 1, *pool.kernel), dtype=np.int8)
+    (source,), groups = pool.sources, pool.input_shape[0]
+    return Conv(pool.name, source, ones, pool.input_shape, pool.stride, pool.padding, groups=groups)
+
+
 def taps(op: Conv) -> list[tuple[int, int]]:
     """Return where the places of a kernel lie, from the place of its window."""
     (rows, columns), (step_y, step_x), (pad_y, pad_x) = op.weights.shape[2:], op.dilation, op.padding
@@ -149,6 +166,6 @@ def taps(op: Conv) -> list[tuple[int, int]]:
 
 
 def moves(op: Conv) -> list[tuple[tuple[int, int], int]]:
-    """Return, for the places of a kernel, in which part of the image it looks, and how many of its pixels further on."""
+    """Return, for the places of a kernel, in which part of the image each looks, and how many pixels further on."""
     (step_y, step_x), width = op.stride, op.input_shape[2]
     return [((y % step_y, x % step_x), y // step_y * (width // step_x) + x // step_x) for y, x in taps(op)]

@@ -29,6 +29,7 @@ _PAIRS, _PART = Vector(16, 32), Vector(32, 16)  # of 16 outputs: pairs of number
 
 
 def shuffled(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
+    """Return the items of two registers, one behind the other, at some places."""
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(places)), places))
 
 

@@ -32,7 +32,6 @@ from neuromorphic.executors.native.kernels.vectors import (
     load_ints,
     max_of,
     min_of,
-    put_int,
     splat_ints,
     store_ints,
 )

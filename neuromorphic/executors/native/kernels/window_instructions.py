@@ -1,4 +1,4 @@
-"""What convolutions that count are made of: rows of bits moved, full adders of many bits, and bits turned to integers."""
+"""What convolutions that count are made of: bits that move, full adders of many bits, and bits turned to integers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from neuromorphic.executors.native.kernels.instructions import full_add
 from neuromorphic.executors.native.kernels.image_instructions import shuffled
+from neuromorphic.executors.native.kernels.instructions import full_add
 from neuromorphic.executors.native.kernels.vectors import (
     I64,
     WORDS,
@@ -37,7 +37,9 @@ def moved_words(builder: Any, address: Any, index: Any, bits: Any) -> Any:
     )
     kind = ir.FunctionType(WORDS.llvm, [WORDS.llvm] * 3)
     name = f"llvm.fshr.v{WORDS.lanes}i64"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [high, low, splat(builder, bits, WORDS)])
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, kind, name), [high, low, splat(builder, bits, WORDS)]
+    )
 
 
 @emitted(types.uint64, types.uint64, types.uint64)
