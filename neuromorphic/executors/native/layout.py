@@ -21,7 +21,7 @@ from neuromorphic.executors.native.sizes import (
     list_size,
 )
 from neuromorphic.executors.native.window_costs import costs
-from neuromorphic.executors.native.window_lists import Windows, as_conv, merged
+from neuromorphic.executors.native.window_lists import Windows, as_conv, fits_registers, merged
 from neuromorphic.integers.numbers import INT32_MAX
 from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, SumPool, XyloLIF
 from neuromorphic.program import Program
@@ -106,6 +106,7 @@ class Layout:
         self.values: dict[str, int] = {}
         self.events: dict[str, int] = {}
         self.lists: dict[str, int] = {}
+        self._counting: dict[str, bool] = {}
         # The scratch of a product: planes of counters, or four digits of every value it reads; of a convolution.
         widest = max((op.weights.shape[1] for op in program.of_type(Dense)), default=0)
         sums = [as_conv(op) for op in program.of_type(SumPool) if self.by_counting(as_conv(op))]
@@ -155,8 +156,11 @@ class Layout:
         return ints, max(words, Windows.of(op).scratch(op, merged(op)[0].shape[1])) if counting else words
 
     def by_counting(self, op: Conv) -> bool:
-        """Whether a convolution counts spikes: few enough places of a kernel to number its rows of windows."""
-        return self.is_spikes(op.source) and math.prod(op.weights.shape[1:]) <= MOST_ROWS
+        """Whether a convolution counts spikes: 16 bits number its rows of windows, and registers hold its sums."""
+        if op.name not in self._counting:
+            few = self.is_spikes(op.source) and math.prod(op.weights.shape[1:]) <= MOST_ROWS
+            self._counting[op.name] = few and fits_registers(op.weights)
+        return self._counting[op.name]
 
     def by_rows(self, op: Conv) -> bool:
         """Whether a convolution has outputs enough in a group to compute them side by side."""

@@ -28,8 +28,7 @@ TURNED = 64  # windows whose sums are turned from [window, channel] to [channel,
 SUMS_SIZE = TURNED * OUTPUTS_A_ROW
 
 HELD_PLANES = 12  # of the counters of windows, in registers
-BLOCKS_HELD = 508  # of eight rows, that these count
-COUNTERS = 48  # planes: 32, and what a digit's held ones reach beyond
+COUNTERS = 48  # planes: 32, and what held ones reach beyond; twice, of what is added and of what is subtracted
 WINDOWS_AT_ONCE = 64
 LINE = 64  # bytes of a line of the cache
 MOST_ROWS = (1 << 16) // LANES - 2  # of windows: places of 16 bits find them, and one of zeros and one of ones

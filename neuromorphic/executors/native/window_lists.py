@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neuromorphic.executors.native.bit_planes import bits_of
 from neuromorphic.executors.native.processor import LANES
-from neuromorphic.executors.native.sizes import COUNTERS, WINDOWS_AT_ONCE
+from neuromorphic.executors.native.sizes import COUNTERS, HELD_PLANES, WINDOWS_AT_ONCE
 from neuromorphic.ops import Conv, SpikePool, SumPool
 
 ROWS_A_BLOCK = 8
@@ -36,6 +36,21 @@ def num_planes(weights: NDArray[np.int8]) -> int:
     flat = weights.reshape(len(weights), -1).astype(np.int64)
     high, low = int(np.maximum(flat, 0).sum(axis=1).max()), int(np.minimum(flat, 0).sum(axis=1).min())
     return max(high.bit_length(), (-low - 1).bit_length() if low else 0) + 1
+
+
+def fits_registers(weights: NDArray[np.int8]) -> bool:
+    """Whether the planes in registers hold what they count: sums of an output, or of its digits from each on down."""
+    flat = weights.reshape(len(weights), -1)
+    digits = signed_digits(flat)
+    if len(digits) == 1:
+        return num_planes(flat) <= HELD_PLANES
+    largest = 0
+    for sign in (-1, 1):
+        held = np.zeros(len(flat), dtype=np.int64)
+        for digit in digits:
+            held = (held >> 1) + np.count_nonzero(digit == sign, axis=1) + 1  # the row of ones
+            largest = max(largest, int(held.max()))
+    return largest < 1 << (HELD_PLANES - 1)  # and a sign
 
 
 def window_lists(weights: NDArray[np.int8]) -> tuple[NDArray[np.uint16], int]:
@@ -116,7 +131,7 @@ class Windows:
         """Return the words that counting needs: sums, counters, rows, and the image with its margins."""
         image = 2 * self.margin + len(self.parts) * channels * self.stride + LANES if self.margin >= 0 else 0
         left = LANES + 2 * LANES * WINDOWS_AT_ONCE // 2
-        return left + (COUNTERS + channels * math.prod(op.weights.shape[2:]) + 2) * LANES + image
+        return left + (2 * COUNTERS + channels * math.prod(op.weights.shape[2:]) + 2) * LANES + image
 
     def shown(self, op: Conv) -> NDArray[np.uint64]:
         """Return which of the windows there are."""
@@ -140,11 +155,10 @@ class Windows:
 
     def masks(self, op: Conv) -> NDArray[np.uint64]:
         """Return, for every place of the kernel, the windows in which it lies on the image: ``[taps, stride]``."""
-        (height, width), (out_height, out_width), (step_y, step_x) = op.input_shape[1:], op.output_shape[1:], op.stride
+        (height, width), out_height, (step_y, step_x) = op.input_shape[1:], op.output_shape[1], op.stride
         places = np.array(taps(op))[:, :, np.newaxis]
         y, x = places[:, 0] + step_y * np.arange(out_height), places[:, 1] + step_x * np.arange(width // step_x)
         inside = ((y >= 0) & (y < height))[:, :, np.newaxis] & ((x >= 0) & (x < width))[:, np.newaxis]
-        inside[:, :, out_width:] = False
         marks = inside.reshape(len(inside), -1)[:, : self.words * WINDOWS_AT_ONCE]
         packed, found = bits_of(marks), np.zeros((len(marks), self.stride), dtype=np.uint64)
         for first in range(0, max(LANES // self.words, 1) * self.words, self.words):

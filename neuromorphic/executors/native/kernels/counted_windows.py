@@ -39,19 +39,20 @@ from neuromorphic.executors.native.kernels.vectors import (
     store_words,
 )
 from neuromorphic.executors.native.kernels.window_instructions import (
-    add_counts,
     count_few,
     count_many,
+    halved,
     no_counts,
     put_bytes,
     put_counts,
     put_fours,
+    put_lowest,
     put_pairs,
     turn_planes,
     turned_over,
 )
 from neuromorphic.executors.native.processor import LANES
-from neuromorphic.executors.native.sizes import BLOCKS_HELD, COUNTERS, HELD_PLANES, LINE, WINDOWS_AT_ONCE
+from neuromorphic.executors.native.sizes import COUNTERS, LINE, WINDOWS_AT_ONCE
 
 at = get_long  # at(row, column)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -61,40 +62,45 @@ _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 def _count(lists, i, table, counters, digits, shift, num_planes):  # type: ignore[no-untyped-def]
     """Count one output's rows, listed from number ``i`` on, from plane ``shift`` on; return where the next one's begin.
 
-    All planes stay in registers where there are few; otherwise those of each digit do, and are then added to the rest.
+    Planes stay in registers. Of weights of many digits, the lowest one is done with each digit, and goes to memory.
     """
-    few = digits == 1 and num_planes - shift <= HELD_PLANES
-    for p in range(shift if few else num_planes):
-        store_words(counters, p * LANES, splat_words(0))
     held = no_counts()
     for sign in range(2):
-        for d in range(shift, shift + digits):
+        planes = counters + 8 * COUNTERS * LANES * (1 - sign)  # what is subtracted stands behind what is added
+        for d in range(digits):
             left = get_half(lists, i)
             i += 1
+            while left >= 4:
+                held = count_many(table, lists + 2 * i, held)
+                left, i = left - 4, i + 32
             while left > 0:
-                stop = 0 if few else max_of(left - BLOCKS_HELD, 0)
-                while left > stop:
-                    if left >= stop + 4:
-                        held = count_many(table, lists + 2 * i, held)
-                        left, i = left - 4, i + 32
-                    else:
-                        held = count_few(table, lists + 2 * i, held)
-                        left, i = left - 1, i + 8
-                if not few:
-                    carry = add_counts(counters, d, held)
-                    held = no_counts()
-                    for p in range(d + HELD_PLANES, num_planes):
-                        high = load_words(counters, p * LANES)
-                        store_words(counters, p * LANES, high ^ carry)
-                        carry = high & carry
-        if sign == 0:
-            if few:
-                held = turned_over(held)
-            for p in range(shift, shift if few else num_planes):
-                store_words(counters, p * LANES, load_words(counters, p * LANES) ^ splat_words(_ALL))
-    if few:
+                held = count_few(table, lists + 2 * i, held)
+                left, i = left - 1, i + 8
+            if d + 1 < digits:
+                put_lowest(planes, d + shift, held)
+                held = halved(held)
+        if digits > 1:
+            put_counts(planes, shift + digits - 1, held)
+            held = no_counts()
+        elif sign == 0:
+            held = turned_over(held)
+    if digits > 1:
+        _subtract(counters, counters + 8 * COUNTERS * LANES, shift, num_planes)
+    else:
         put_counts(counters, shift, held)
+    for p in range(shift):
+        store_words(counters, p * LANES, splat_words(0))
     return i
+
+
+@kernel
+def _subtract(counters, less, first, num_planes):  # type: ignore[no-untyped-def]
+    """Subtract counters and one from others."""
+    carry = splat_words(0)
+    for p in range(first, num_planes):
+        a, b = load_words(counters, p * LANES), load_words(less, p * LANES) ^ splat_words(_ALL)
+        store_words(counters, p * LANES, a ^ b ^ carry)
+        carry = (a & b) | (carry & (a | b))
 
 
 def _make_write(put: Any) -> Any:
@@ -170,7 +176,7 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
     left = (bits + 8 * at(row, rows.P3) + LINE - 1) & ~(LINE - 1)
     turned = left + 4 * LANES * WINDOWS_AT_ONCE
     counters = turned + 4 * LANES * WINDOWS_AT_ONCE
-    table = counters + 8 * COUNTERS * LANES
+    table = counters + 16 * COUNTERS * LANES
     stage = table + 8 * ((num_rows + 2) * LANES + margin)
     store_words(table, num_rows * LANES, splat_words(0))
     store_words(table, (num_rows + 1) * LANES, splat_words(_ALL))

@@ -137,19 +137,27 @@ def put_counts(typing: Any, counters: Any, first: Any, held: Any) -> Any:
 
 
 @intrinsic
-def add_counts(typing: Any, counters: Any, first: Any, held: Any) -> Any:
-    """Add planes to those of counters from plane ``first`` on; return what carries out."""
+def put_lowest(typing: Any, counters: Any, first: Any, held: Any) -> Any:
+    """Write the lowest plane as plane ``first`` of counters."""
 
     def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         counters, first, held = args
-        carry = WORDS.constant(0)
-        for i, plane in enumerate(cgutils.unpack_tuple(builder, held, HELD_PLANES)):
-            where = item_at(builder, counters, builder.add(first, ir.Constant(I64, i)), 8 * LANES, WORDS.llvm)
-            carry, total = full_add(builder, plane, builder.load(where, align=8), carry)
-            builder.store(total, where, align=8)
-        return carry
+        where = item_at(builder, counters, first, 8 * LANES, WORDS.llvm)
+        builder.store(cgutils.unpack_tuple(builder, held, HELD_PLANES)[0], where, align=8)
+        return context.get_dummy_value()
 
-    return WORDS(types.int64, types.int64, _HELD), build
+    return types.void(types.int64, types.int64, _HELD), build
+
+
+@intrinsic
+def halved(typing: Any, held: Any) -> Any:
+    """Leave the lowest plane out."""
+
+    def build(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        planes = cgutils.unpack_tuple(builder, args[0], HELD_PLANES)
+        return context.make_tuple(builder, sig.return_type, [*planes[1:], WORDS.constant(0)])
+
+    return _HELD(_HELD), build
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
