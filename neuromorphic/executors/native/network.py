@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -18,12 +17,12 @@ from numpy.typing import NDArray
 from neuromorphic.bounds import ANY_STEPS, most_steps
 from neuromorphic.errors import ExecutorError, InputError
 from neuromorphic.executors.native import rows
+from neuromorphic.executors.native.alignment import aligned_zeros
 from neuromorphic.executors.native.layout import Held
 from neuromorphic.executors.native.object_code import addresses_of, function_at, place_of
 from neuromorphic.executors.native.operations import lay_out
 from neuromorphic.executors.native.port import UINT64, Port
 from neuromorphic.executors.native.rows import FINE, PACKED, TIME  # by their own names, as every step looks them up
-from neuromorphic.executors.native.sizes import LINE
 from neuromorphic.program import Program
 from neuromorphic.wording import counted
 
@@ -37,14 +36,6 @@ def give_back_memory() -> None:
     except (OSError, AttributeError, TypeError):  # not glibc
         return
     trim(ctypes.c_size_t(0))
-
-
-def _aligned(shape: tuple[int, int], dtype: type[np.generic]) -> NDArray[Any]:
-    """Return zeros that begin with a line of the cache: no register is loaded from two."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    whole = np.zeros(size + LINE, dtype=np.uint8)
-    first = -whole.ctypes.data % LINE
-    return whole[first : first + size].view(dtype).reshape(shape)
 
 
 class NativeNetwork:
@@ -101,7 +92,8 @@ class NativeNetwork:
         self._links = np.array([*layout.links, -1], dtype=np.int64)
         self._params, self._words, self._small = (x.build() for x in (layout.params, layout.words, layout.small))
         ints, bits, counts = (max(x.size, 1) for x in (layout.ints, layout.bits, layout.counts))
-        self._ints, self._bits = _aligned((batch, ints), np.int32), _aligned((batch, bits), np.uint64)
+        self._ints = aligned_zeros((batch, ints), np.int32)
+        self._bits = aligned_zeros((batch, bits), np.uint64)
         self._counts = np.zeros((batch, counts), dtype=np.int64)
         self._lock, self.time = Lock(), 0
         self.reset()  # zeros that were never written are not in memory yet: it would grow later

@@ -30,7 +30,6 @@ SUMS_SIZE = TURNED * OUTPUTS_A_ROW
 HELD_PLANES = 12  # of the counters of windows, in registers
 COUNTERS = 48  # planes: 32, and what held ones reach beyond; twice, of what is added and of what is subtracted
 WINDOWS_AT_ONCE = 64
-LINE = 64  # bytes of a line of the cache
 MOST_ROWS = (1 << 16) // LANES - 2  # of windows: places of 16 bits find them, and one of zeros and one of ones
 
 SUM, LARGEST, WEIGHED = range(3)  # what an operation takes of a window

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from neuromorphic.executors.native import rows
+from neuromorphic.executors.native.alignment import LINE_BYTES
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.kernels.moved_windows import move_rows, pick_rows, stage_parts
 from neuromorphic.executors.native.kernels.pixel_lists import counting_pays
@@ -52,7 +53,7 @@ from neuromorphic.executors.native.kernels.window_instructions import (
     turned_over,
 )
 from neuromorphic.executors.native.processor import LANES
-from neuromorphic.executors.native.sizes import COUNTERS, LINE, WINDOWS_AT_ONCE
+from neuromorphic.executors.native.sizes import COUNTERS, WINDOWS_AT_ONCE
 
 at = get_long  # at(row, column)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -173,7 +174,7 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
         channels * taps,
     )
     together, stride = max_of(LANES // words, 1), (words + LANES - 1) // LANES * LANES
-    left = (bits + 8 * at(row, rows.P3) + LINE - 1) & ~(LINE - 1)
+    left = (bits + 8 * at(row, rows.P3) + LINE_BYTES - 1) & -LINE_BYTES
     turned = left + 4 * LANES * WINDOWS_AT_ONCE
     counters = turned + 4 * LANES * WINDOWS_AT_ONCE
     table = counters + 16 * COUNTERS * LANES
