@@ -28,8 +28,9 @@ def _shape(layout: Layout, op: Any, kernel: tuple[int, ...], *more: int, **other
 
 def convolution(layout: Layout, op: Conv) -> None:
     """Lay out a ``Conv``: spikes by counting or by lists, values by rows of 64 outputs or along rows of the image."""
-    if layout.by_counting(op):
-        _count(layout, op)
+    windows = layout.counted(op)
+    if windows is not None:
+        _count(layout, op, windows)
         return
     layout.value(op)
     shape = _shape(layout, op, op.weights.shape[2:], groups=op.groups, shift=op.shift, dilation=op.dilation)
@@ -49,17 +50,17 @@ def _rows(layout: Layout, op: Conv) -> tuple[int, int]:
     return layout.small.place(packed.view(np.int8)), 0
 
 
-def _count(layout: Layout, op: Conv) -> None:
+def _count(layout: Layout, op: Conv, windows: Windows) -> None:
     """Lay out a convolution that counts, and lists beside it where they may take less."""
     layout.value(op, WINDOWS_AT_ONCE)
-    windows, (weights, groups) = Windows.of(op), merged(op)
+    weights, groups = merged(op)
     lists, num_digits = window_lists(weights)
     planes = num_planes(op.weights) + op.shift
-    numbers = (windows.words, max(windows.margin, 0), windows.pitch, windows.columns, planes, num_digits)
+    numbers = (windows.words, windows.margin, windows.pitch, windows.columns, planes, num_digits)
     same = {"shift": op.shift, "dilation": op.dilation}
     shape = _shape(layout, op, op.weights.shape[2:], *numbers, groups=groups, **same)
     masks, chosen, moves = _moves(layout, op, windows, weights.shape[1])
-    both = costs(op)
+    both = costs(op, windows)
     where = -1 if both is None else layout.params.place(both)
     place = layout.small.place(lists.view(np.int8))
     layout.row(rows.COUNT_WINDOWS, op, shape, place, masks, layout.spare, where, chosen, moves, len(windows.parts))
@@ -70,8 +71,9 @@ def _count(layout: Layout, op: Conv) -> None:
 
 def pool(layout: Layout, op: Any) -> None:
     """Lay out a ``SumPool`` or a ``MaxPool``; the sum of spikes is a convolution."""
-    if isinstance(op, SumPool) and layout.by_counting(as_conv(op)):
-        _count(layout, as_conv(op))
+    windows = layout.counted(as_conv(op)) if isinstance(op, SumPool) else None
+    if windows is not None:
+        _count(layout, as_conv(op), windows)
         return
     layout.value(op)
     kind = SUM if isinstance(op, SumPool) else LARGEST
@@ -82,7 +84,7 @@ def spike_pool(layout: Layout, op: SpikePool) -> None:
     """Lay out a ``SpikePool``: by moving the image, or window by window."""
     conv = as_conv(op)
     windows = Windows.of(conv)
-    if not windows.parts:
+    if windows is None:
         layout.row(rows.POOL_SPIKES, op, _shape(layout, op, op.kernel))
         return
     shape = _shape(layout, op, op.kernel, windows.words, windows.margin)
@@ -93,7 +95,5 @@ def spike_pool(layout: Layout, op: SpikePool) -> None:
 
 def _moves(layout: Layout, op: Conv, windows: Windows, channels: int) -> tuple[int, int, int]:
     """Place what says how rows of windows are made of so many channels at once."""
-    if not windows.parts:
-        return 0, 0, 0
     masks, chosen = (layout.params.place(x.view(np.int32)) for x in (windows.masks(op), windows.part_masks(op)))
     return masks, chosen, layout.params.place(windows.moved_bits(op, channels))

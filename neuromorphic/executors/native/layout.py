@@ -106,12 +106,13 @@ class Layout:
         self.values: dict[str, int] = {}
         self.events: dict[str, int] = {}
         self.lists: dict[str, int] = {}
-        self._counting: dict[str, bool] = {}
+        self._counted: dict[str, Windows | None] = {}
         # The scratch of a product: planes of counters, or four digits of every value it reads; of a convolution.
         widest = max((op.weights.shape[1] for op in program.of_type(Dense)), default=0)
-        sums = [as_conv(op) for op in program.of_type(SumPool) if self.by_counting(as_conv(op))]
+        sums = [as_conv(op) for op in program.of_type(SumPool) if self.counted(as_conv(op))]
         images = [(0, 0), *(self._scratch(op) for op in (*program.of_type(Conv), *sums))]
-        images += [(0, Windows.of(op).scratch(op, 1)) for op in map(as_conv, program.of_type(SpikePool))]
+        pools = [(op, Windows.of(op)) for op in map(as_conv, program.of_type(SpikePool))]
+        images += [(0, windows.scratch(op, 1)) for op, windows in pools if windows is not None]
         words = max(SPARE_WORDS, 4 * (padded(widest, 16) // 8), *(words for _, words in images))
         self.spare, self.spare_ints = self.bits.reserve(words), self.ints.reserve(max(ints for ints, _ in images))
 
@@ -143,24 +144,25 @@ class Layout:
     def _reads_bits(self, reader: Operation) -> bool:
         """Whether an operation takes spikes as bits or as a list."""
         if isinstance(reader, Conv):
-            return self.by_counting(reader) or self.by_rows(reader)
+            return self.counted(reader) is not None or self.by_rows(reader)
         if isinstance(reader, SumPool):
-            return self.by_counting(as_conv(reader))
+            return self.counted(as_conv(reader)) is not None
         return isinstance(reader, (Dense, Delay, Slots, SpikePool)) or (
             isinstance(reader, Delays) and self.is_spikes(reader.name)
         )
 
     def _scratch(self, op: Conv) -> tuple[int, int]:
-        counting = self.by_counting(op)
-        ints, words = scratch(op) if self.by_rows(op) and not (counting and costs(op) is None) else (0, 0)
-        return ints, max(words, Windows.of(op).scratch(op, merged(op)[0].shape[1])) if counting else words
+        windows, ints, words = self.counted(op), 0, 0
+        if self.by_rows(op) and (windows is None or costs(op, windows) is not None):
+            ints, words = scratch(op)
+        return ints, words if windows is None else max(words, windows.scratch(op, merged(op)[0].shape[1]))
 
-    def by_counting(self, op: Conv) -> bool:
-        """Whether a convolution counts spikes: 16 bits number its rows of windows, and registers hold its sums."""
-        if op.name not in self._counting:
+    def counted(self, op: Conv) -> Windows | None:
+        """Return the windows of a convolution that counts spikes, if 16 bits number its rows and registers its sums."""
+        if op.name not in self._counted:
             few = self.is_spikes(op.source) and math.prod(op.weights.shape[1:]) <= MOST_ROWS
-            self._counting[op.name] = few and fits_registers(op.weights)
-        return self._counting[op.name]
+            self._counted[op.name] = Windows.of(op) if few and fits_registers(op.weights) else None
+        return self._counted[op.name]
 
     def by_rows(self, op: Conv) -> bool:
         """Whether a convolution has outputs enough in a group to compute them side by side."""

@@ -16,8 +16,8 @@ from neuromorphic.executors.native.window_lists import ROWS_A_BLOCK, Windows, nu
 from neuromorphic.ops import Conv
 
 # In picoseconds, measured on a Zen 5. Counting, for a register of windows: a block of rows added up, a row moved, and a
-# byte of an output turned into integers; without moving, a bit picked. Lists: a window of 64 outputs, and a row added.
-BLOCK, ROW, BYTE, BIT = (2_400 if LANES == 8 else 5_000), 1_500, 20_000, 1_000
+# byte of an output turned into integers. Lists: a window of 64 outputs, and a row added.
+BLOCK, ROW, BYTE = (2_400 if LANES == 8 else 5_000), 1_500, 20_000
 FAR, NEAR_BYTES = 1.4, 40 << 10  # times a block whose rows do not stay in the first cache
 WINDOW, ADDED = 26_000, 400
 WORTH_LISTS = 1.4
@@ -25,17 +25,15 @@ WORTH_LISTS = 1.4
 LARGEST = 1 << 30
 
 
-def costs(op: Conv) -> NDArray[np.int32] | None:
+def costs(op: Conv, windows: Windows) -> NDArray[np.int32] | None:
     """Return the numbers from ``COUNT_COST`` on in :mod:`.rows`, or ``None`` where counting is always chosen."""
     (outputs, channels, *kernel), pixels = op.weights.shape, math.prod(op.input_shape[1:])
-    windows, size, num_rows = Windows.of(op), math.prod(op.output_shape[1:]), op.input_shape[0] * math.prod(kernel)
+    size, num_rows = math.prod(op.output_shape[1:]), op.input_shape[0] * math.prod(kernel)
     together = max(LANES // windows.words, 1)
     blocks = np.count_nonzero(signed_digits(op.weights)) / ROWS_A_BLOCK + outputs
     num_bytes = (num_planes(op.weights) + op.shift) / 8
     far = FAR if channels * math.prod(kernel) * 8 * LANES > NEAR_BYTES else 1
     count = windows.stride // LANES * (blocks * far * BLOCK + num_rows * ROW + outputs * num_bytes * BYTE)
-    if windows.margin < 0:
-        count += together * num_rows * size * BIT
     chunks = -(-outputs // op.groups // OUTPUTS_A_ROW)
     image, spike = op.groups * size * chunks * WINDOW, math.prod(kernel) * chunks * min(size / pixels, 1) * ADDED
     if outputs // op.groups <= FEW_CHANNELS or count < WORTH_LISTS * image:

@@ -97,7 +97,7 @@ class Windows:
 
     Rows of windows are the image, moved by whole pixels, if windows are as far apart as pixels. If they are further,
     the image is split into ``parts``, of every second pixel for example, named by the ``(row, column)`` of the first.
-    ``margin`` is how many words moves reach beyond. A ``margin`` of -1: windows are picked bit by bit.
+    ``margin`` is how many words moves reach beyond.
     """
 
     words: int
@@ -107,20 +107,18 @@ class Windows:
     parts: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, op: Conv) -> Windows:
-        """Return those of a convolution."""
+    def of(cls, op: Conv) -> Windows | None:
+        """Return those of a convolution; ``None`` where steps do not divide the width or it takes much room."""
         (height, width), (out_height, out_width), (step_y, step_x) = op.input_shape[1:], op.output_shape[1:], op.stride
-        parts = tuple(sorted({(y % step_y, x % step_x) for y, x in taps(op)}))
-        pitch, rows = width // step_x, -(-height // step_y)
-        reach = max(abs(by) for _, by in moves(op))
+        pitch, reach = width // step_x, max(abs(by) for _, by in moves(op))
+        parts = tuple(sorted({part for part, _ in moves(op)}))
         large = len(taps(op)) * out_height * pitch > LARGEST_MASKS or len(parts) > MOST_PARTS or reach > LONGEST_MOVE
         if width % step_x or out_width > pitch or large:
-            size = out_height * out_width
-            return cls(-(-size // WINDOWS_AT_ONCE), size, size, -1, ())
+            return None
         span = (out_height - 1) * pitch + out_width
-        words = -(-max(span, rows * pitch) // WINDOWS_AT_ONCE)
+        words = -(-max(span, -(-height // step_y) * pitch) // WINDOWS_AT_ONCE)
         pitch, columns = (span, span) if out_width == pitch else (pitch, out_width)
-        return cls(words, pitch, columns, reach // 64 + 2, parts)
+        return cls(words, pitch, columns, reach // WINDOWS_AT_ONCE + 2, parts)
 
     @property
     def stride(self) -> int:
@@ -129,7 +127,7 @@ class Windows:
 
     def scratch(self, op: Conv, channels: int) -> int:
         """Return the words that counting needs: sums, counters, rows, and the image with its margins."""
-        image = 2 * self.margin + len(self.parts) * channels * self.stride + LANES if self.margin >= 0 else 0
+        image = 2 * self.margin + len(self.parts) * channels * self.stride + LANES
         left = LANES + 2 * LANES * WINDOWS_AT_ONCE // 2
         return left + (2 * COUNTERS + channels * math.prod(op.weights.shape[2:]) + 2) * LANES + image
 

@@ -24,7 +24,7 @@ import numpy as np
 from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.alignment import LINE_BYTES
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.kernels.moved_windows import move_rows, pick_rows, stage_parts
+from neuromorphic.executors.native.kernels.moved_windows import move_rows, stage_parts
 from neuromorphic.executors.native.kernels.pixel_lists import counting_pays
 from neuromorphic.executors.native.kernels.vectors import (
     get_half,
@@ -188,17 +188,12 @@ def count_windows(row, params, small, ints, int_stride, bits, bit_stride, sample
             groups = 0
         for group in range(groups):
             begin, image = i, group * channels * pixels
-            for b in range(count if parts else 0):
+            for b in range(count):
                 sample, target = own_bits + 8 * bit_stride * b, stage + 8 * b * words
                 stage_parts(params, shape, sample, place, image, channels, chosen, parts, target, stride)
             for start in range(0, words, LANES):
                 held, n, i = min_of(words - start, LANES), WINDOWS_AT_ONCE * start, begin
-                if parts:
-                    move_rows(moves, channels, taps, stage, stride, masks, start, table)
-                else:
-                    for b in range(count):
-                        sample = own_bits + 8 * bit_stride * b
-                        pick_rows(params, shape, sample, place, image, start, held, table, b * words)
+                move_rows(moves, channels, taps, stage, stride, masks, start, table)
                 filled = min_of(held, (span - n + WINDOWS_AT_ONCE - 1) // WINDOWS_AT_ONCE)
                 valid = min_of(WINDOWS_AT_ONCE * filled, span - n)
                 # Behind the windows of one register more may be written: the next output comes later, or room is there.

@@ -92,34 +92,6 @@ def move_rows(moves, channels, taps, stage, stride, masks, start, table):  # typ
 
 
 @kernel
-def pick_rows(params, shape, bits, place, first, start, count, table, lane):  # type: ignore[no-untyped-def]
-    """Write ``count`` words of the rows of one sample's windows, from one lane on, bit by bit."""
-    channels, height = get_int(params, shape + rows.CHANNELS), get_int(params, shape + rows.HEIGHT)
-    width, out_width = get_int(params, shape + rows.WIDTH), get_int(params, shape + rows.OUT_WIDTH)
-    windows = out_width * get_int(params, shape + rows.OUT_HEIGHT)
-    stride_y, stride_x = get_int(params, shape + rows.STRIDE_Y), get_int(params, shape + rows.STRIDE_X)
-    target = lane
-    for k in range(get_int(params, shape + rows.KERNEL_Y)):
-        y0 = k * get_int(params, shape + rows.DILATION_Y) - get_int(params, shape + rows.PADDING_Y)
-        for m in range(get_int(params, shape + rows.KERNEL_X)):
-            x0 = m * get_int(params, shape + rows.DILATION_X) - get_int(params, shape + rows.PADDING_X)
-            for c in range(channels):
-                image = first + c * height * width
-                oy, ox = 64 * start // out_width, 64 * start % out_width
-                for w in range(count):
-                    word = np.uint64(0)
-                    for i in range(min_of(64, windows - 64 * (start + w))):
-                        y, x = y0 + oy * stride_y, x0 + ox * stride_x
-                        if y >= 0 and y < height and x >= 0 and x < width:
-                            word |= load_bits(bits, place, image + y * width + x, 1) << np.uint64(i)
-                        ox += 1
-                        if ox == out_width:
-                            oy, ox = oy + 1, 0
-                    put_word(table, target + w, word)
-                target += LANES
-
-
-@kernel
 def stage_parts(params, shape, bits, place, first, channels, masks, parts, stage, stride):  # type: ignore[no-untyped-def]
     """Copy the parts of an image from bit ``first`` on, or the whole where it has one."""
     pixels = get_int(params, shape + rows.HEIGHT) * get_int(params, shape + rows.WIDTH)
