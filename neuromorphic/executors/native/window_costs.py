@@ -17,7 +17,7 @@ from neuromorphic.ops import Conv
 
 # In picoseconds, measured on a Zen 5. Counting, for a register of windows: a block of rows added up, a row moved, and a
 # byte of an output turned into integers. Lists: a window of 64 outputs, and a row added.
-BLOCK, ROW, BYTE = (2_400 if LANES == 8 else 5_000), 1_500, 20_000
+BLOCK, ROW, BYTE = (2_400 if LANES == 8 else 4_400), 1_500, 20_000
 FAR, NEAR_BYTES = 1.4, 40 << 10  # times a block whose rows do not stay in the first cache
 WINDOW, ADDED = 26_000, 400
 WORTH_LISTS = 1.4
