@@ -4,6 +4,8 @@ Ternary weights, spikes at several densities, batch 1 and 16. Rivals take turns 
 sums first: ONNX Runtime's ConvInteger, its QLinearConv (whose sums are rounded to 8 bits: timed, not compared), torch
 in float32, and the same convolution unrolled into a ``Dense`` of this project, where that is built. A time is what the
 thread worked, so that others on the machine do not count. Native starts from bits and ends with int32 sums.
+
+The limit of a row is that of the quickest known way to compute it, :func:`limit_of`.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ from onnx import TensorProto, helper
 
 from neuromorphic import Dense, Input, Program, Readout
 from neuromorphic.executors.native import NativeNetwork, bits_of
+from neuromorphic.executors.native.window_lists import num_planes, signed_digits
 from neuromorphic.integers.numbers import NumPy
 from neuromorphic.ops import Conv, Operation
-from studies.bench.timing import Row, interleave, readable
+from studies.bench import limits
+from studies.bench.timing import Limit, Row, interleave, readable
 from studies.measurements.machine import facts
 
 OURS, UNROLLED = "PNB-X native", "PNB-X native, unrolled"
@@ -117,6 +121,30 @@ def onnx_session(shape: Shape, weights: NDArray[np.int8], *, rounded: bool) -> o
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
+def limit_of(shape: Shape, weights: NDArray[np.int8], x: NDArray[np.bool_]) -> Limit | None:
+    """Return the least time of a convolution: of counting, of lists or of multiplying, whichever has the least.
+
+    All read bits and write sums of 32 bits. Counting adds a row of bits for each digit of a weight that is not 0: a
+    full adder, two vpternlogq, takes one bit from the rows and planes of a register of windows, and the planes stay.
+    Lists add 64 bytes (8-bit weights: 32 numbers of 16 bits) for each spike and place of the kernel that lies in the
+    image. Multiplying takes a vpdpbusd for 64 weights of every window.
+    """
+    batch, windows, width = len(x), shape.side**2, limits.vector_bits()
+    outputs, each = shape.outputs // shape.groups, shape.channels // shape.groups
+    digits = signed_digits(weights)
+    rows, planes = np.count_nonzero(digits), shape.outputs * num_planes(weights)
+    inside = convolved(Shape(1, 1, shape.side), np.ones((1, 1, shape.side, shape.side)), np.ones((1, 1, 3, 3), np.int8))
+    spikes = float((x.reshape(batch, shape.channels, -1) * inside.reshape(-1)).sum())
+    ways: tuple[dict[str, float], ...] = (
+        {"vpternlogq": 2 * max(rows - planes, 0) * batch * windows / width},
+        {"vpaddd": spikes * outputs * (8 if shape.most == 1 else 16) / width},
+        {"vpdpbusd": shape.outputs * each * 9 * batch * windows * 8 / width},
+    )
+    moved = x.size / 8 + 4 * batch * shape.outputs * windows
+    found = [limits.least(copied=moved, issued=way) for way in ways if all(limits.rate(name, 1) for name in way)]
+    return min((limit for limit in found if limit is not None), key=lambda limit: limit.seconds, default=None)
+
+
 class Rivals:
     """All ways to compute one convolution for a batch, built once for all densities."""
 
@@ -168,6 +196,7 @@ def measure(seconds: float, *, quick: bool = False) -> list[Row]:
                 row = Row("convolutions", f"{shape.name}, batch {batch}, {density:.0%}", (OURS, UNROLLED))
                 with torch.inference_mode():
                     row.times = interleave(rivals.cases(x), seconds=seconds, clock=time.thread_time)
+                row.limit = limit_of(shape, rivals.weights, x)
                 row.facts = {"shape": shape.name, "batch": batch, "density": density}
                 row.facts |= {f"weight_bytes {name}": net.weight_bytes for name, net in rivals.networks.items()}
                 if UNROLLED in rivals.networks:
@@ -178,18 +207,22 @@ def measure(seconds: float, *, quick: bool = False) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """Return a table in Markdown: medians, and how many times faster native is than each."""
+    """Return a table in Markdown: medians, the machine's limit, and how many times faster native is than each."""
     rivals = (TORCH, EXACT, ROUNDED, UNROLLED)
-    lines = [f"| convolution 3 x 3 | {OURS} | {' | '.join(rivals)} |", "| --- |" + " ---: |" * (1 + len(rivals))]
+    heads = ("convolution 3 x 3", OURS, "limit of the machine", "share", *rivals)
+    lines = [f"| {' | '.join(heads)} |", "| --- | ---: | --- |" + " ---: |" * (1 + len(rivals))]
     for row in rows:
         ours = row.times[OURS].median_s
+        limit = (
+            ("", "") if row.limit is None else (f"{readable(row.limit.seconds)}: {row.limit.binds}", f"{row.share:.0%}")
+        )
         cells = [
             f"{readable(row.times[name].median_s)} ({row.times[name].median_s / ours:.1f}x)"
             if name in row.times
             else ""
             for name in rivals
         ]
-        lines.append(f"| {row.work} | {readable(ours)} | {' | '.join(cells)} |")
+        lines.append(f"| {row.work} | {readable(ours)} | {' | '.join((*limit, *cells))} |")
     return "\n".join(lines) + "\n"
 
 

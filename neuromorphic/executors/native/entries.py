@@ -14,7 +14,10 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
 from neuromorphic.executors.native.interpreter import run_steps
 from neuromorphic.executors.native.kernels import chip_neurons, events, graded, memory, neurons, passing, values
-from neuromorphic.executors.native.kernels.convolutions import convolve
+from neuromorphic.executors.native.kernels.counted_windows import count_windows
+from neuromorphic.executors.native.kernels.listed_windows import list_windows
+from neuromorphic.executors.native.kernels.moved_windows import pool_moved
+from neuromorphic.executors.native.kernels.multiplied_windows import convolve
 from neuromorphic.executors.native.kernels.vectors import count_ones, get_long, get_word, put_long
 from neuromorphic.executors.native.kernels.windows import pool_spikes, slide_windows
 from neuromorphic.executors.native.products import times_spikes, times_values
@@ -66,6 +69,26 @@ def _ternary_events(row, head, first, last, now, marks):  # type: ignore[no-unty
     for b in range(samples):
         moved = b * stride
         finish_sums(ints, listed + moved, params, at(row, rows.P3), ints, out + moved, size, at(row, rows.P2))
+    return 0
+
+
+def _count_windows(row, head, first, last, now, marks):  # type: ignore[no-untyped-def]
+    """Convolve the spikes of all samples: some share a register."""
+    params, small = get_long(head, rows.AT_PARAMS), get_long(head, rows.AT_SMALL)
+    stride, bit_stride = get_long(head, rows.INT_STRIDE), get_long(head, rows.BIT_STRIDE)
+    ints = get_long(head, rows.AT_INTS) + 4 * stride * first
+    bits = get_long(head, rows.AT_BITS) + 8 * bit_stride * first
+    count_windows(row, params, small, ints, stride, bits, bit_stride, last - first)
+    return 0
+
+
+def _list_windows(row, head, first, last, now, marks):  # type: ignore[no-untyped-def]
+    """Convolve the spikes of those samples of which counting takes longer."""
+    params, words, small = get_long(head, rows.AT_PARAMS), get_long(head, rows.AT_WORDS), get_long(head, rows.AT_SMALL)
+    stride, bit_stride = get_long(head, rows.INT_STRIDE), get_long(head, rows.BIT_STRIDE)
+    ints = get_long(head, rows.AT_INTS) + 4 * stride * first
+    bits = get_long(head, rows.AT_BITS) + 8 * bit_stride * first
+    list_windows(row, params, words, small, ints, stride, bits, bit_stride, last - first)
     return 0
 
 
@@ -231,11 +254,16 @@ def _pool_spikes(row, head, ints, bits, counts, now, marks):  # type: ignore[no-
     publish(row, ints, bits)
 
 
+def _pool_moved(row, head, ints, bits, counts, now, marks):  # type: ignore[no-untyped-def]
+    pool_moved(row, get_long(head, rows.AT_PARAMS), bits)
+    publish(row, ints, bits)
+
+
 _STEPS = (
     *(_ternary_few, _ternary_values, _ternary_graded, _byte_events, _byte_values, _neurons, _readout, _integrate),
     *(_scale, _gate, _multiply, _gated, _resonate, _neighbours, _fast_weights, _slots, _control, _delay, _delay_units),
     *(_shift_neurons, _changes, _summed_changes, _rectify, _raise_thresholds, _raise_by_spikes),
-    *(_convolve, _slide_windows, _pool_spikes),
+    *(_convolve, _slide_windows, _pool_spikes, _pool_moved),
 )
 ENTRIES: Mapping[str, tuple[Callable[..., Any], int]] = MappingProxyType(
     {
@@ -243,6 +271,8 @@ ENTRIES: Mapping[str, tuple[Callable[..., Any], int]] = MappingProxyType(
         "times_spikes": (times_spikes, 1),
         "times_values": (times_values, 1),
         "ternary_events": (_ternary_events, 6),
+        "count_windows": (_count_windows, 6),
+        "list_windows": (_list_windows, 6),
         **{step.__name__[1:]: (_by_sample(step), 6) for step in _STEPS},
     }
 )

@@ -13,18 +13,21 @@ from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.alignment import aligned_zeros
 from neuromorphic.executors.native.bit_planes import FEW_OUTPUTS
 from neuromorphic.executors.native.sizes import (
+    FEW_CHANNELS,
     LARGEST_GRADED,
+    MOST_ROWS,
     PIXELS_AT_ONCE,
     SUMS_SIZE,
     digit_words,
     event_words,
     list_size,
 )
+from neuromorphic.executors.native.window_costs import costs
+from neuromorphic.executors.native.window_lists import Windows, as_conv, fits_registers, merged
 from neuromorphic.integers.numbers import INT32_MAX
-from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, XyloLIF
+from neuromorphic.ops import Conv, Delay, Delays, Dense, Operation, ShiftLIF, Slots, SpikePool, SumPool, XyloLIF
 from neuromorphic.program import Program
 
-FEW_CHANNELS = 4  # up to here a group of a convolution has too few outputs to compute them side by side
 _BY_LIST = (rows.TERNARY_EVENTS, rows.BYTE_EVENTS)
 
 
@@ -105,9 +108,13 @@ class Layout:
         self.values: dict[str, int] = {}
         self.events: dict[str, int] = {}
         self.lists: dict[str, int] = {}
+        self._counted: dict[str, Windows | None] = {}
         # The scratch of a product: planes of counters, or four digits of every value it reads; of a convolution.
         widest = max((op.weights.shape[1] for op in program.of_type(Dense)), default=0)
-        images = [scratch(op) for op in program.of_type(Conv) if self.by_rows(op)] or [(0, 0)]
+        sums = [as_conv(op) for op in program.of_type(SumPool) if self.counted(as_conv(op))]
+        images = [(0, 0), *(self._scratch(op) for op in (*program.of_type(Conv), *sums))]
+        pools = [(op, Windows.of(op)) for op in map(as_conv, program.of_type(SpikePool))]
+        images += [(0, windows.scratch(op, 1)) for op, windows in pools if windows is not None]
         words = max(event_words(widest), digit_words(widest), *(words for _, words in images))
         self.spare, self.spare_ints = self.bits.reserve(words), self.ints.reserve(max(ints for ints, _ in images))
 
@@ -139,10 +146,25 @@ class Layout:
     def _reads_bits(self, reader: Operation) -> bool:
         """Whether an operation takes spikes as bits or as a list."""
         if isinstance(reader, Conv):
-            return self.by_rows(reader)
+            return self.counted(reader) is not None or self.by_rows(reader)
+        if isinstance(reader, SumPool):
+            return self.counted(as_conv(reader)) is not None
         return isinstance(reader, (Dense, Delay, Slots, SpikePool)) or (
             isinstance(reader, Delays) and self.is_spikes(reader.name)
         )
+
+    def _scratch(self, op: Conv) -> tuple[int, int]:
+        windows, ints, words = self.counted(op), 0, 0
+        if self.by_rows(op) and (windows is None or costs(op, windows) is not None):
+            ints, words = scratch(op)
+        return ints, words if windows is None else max(words, windows.scratch(op, merged(op)[0].shape[1]))
+
+    def counted(self, op: Conv) -> Windows | None:
+        """Return the windows of a convolution that counts spikes, if 16 bits number its rows and registers its sums."""
+        if op.name not in self._counted:
+            few = self.is_spikes(op.source) and math.prod(op.weights.shape[1:]) <= MOST_ROWS
+            self._counted[op.name] = Windows.of(op) if few and fits_registers(op.weights) else None
+        return self._counted[op.name]
 
     def by_rows(self, op: Conv) -> bool:
         """Whether a convolution has outputs enough in a group to compute them side by side."""
@@ -160,9 +182,9 @@ class Layout:
         graded = max(-low, high) <= LARGEST_GRADED and op.size > FEW_OUTPUTS
         return rows.TERNARY_GRADED if graded else rows.TERNARY_VALUES
 
-    def value(self, op: Operation) -> int:
-        """Reserve the place of what an operation gives."""
-        self.values[op.name] = self.ints.reserve(op.size)
+    def value(self, op: Operation, more: int = 0) -> int:
+        """Reserve the place of what an operation gives, and of what it may write behind."""
+        self.values[op.name] = self.ints.reserve(op.size + more)
         return self.values[op.name]
 
     def hold(

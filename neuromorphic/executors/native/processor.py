@@ -33,6 +33,7 @@ _HAS = frozenset(FEATURES.split(","))
 HAS_AVX2 = "+avx2" in _HAS
 HAS_VNNI = {"+avx512bw", "+avx512vnni"} <= _HAS
 HAS_AVX512 = "+avx512bw" in _HAS
+HAS_BMI2 = "+bmi2" in _HAS
 HAS_GFNI = {"+avx512vbmi", "+gfni"} <= _HAS
 LANES = 8 if "+avx512f" in _HAS else 4
 """Words of 64 bits that one register holds."""

@@ -18,7 +18,7 @@ INPUT, DELAY_READ, DELAY_WRITE, TERNARY_EVENTS, TERNARY_FEW, TERNARY_VALUES, TER
 BYTE_EVENTS, BYTE_VALUES, NEURONS, READOUT, INTEGRATE, SCALE, GATE, MULTIPLY, GATED, RESONATE = range(7, 17)
 NEIGHBOURS, FAST_WEIGHTS, SLOTS, CONTROL = range(17, 21)
 DELAY_UNITS, SHIFT_NEURONS, CHANGES, SUMMED_CHANGES, RECTIFY, RAISE, RAISE_MORE = range(21, 28)
-CONVOLVE, SLIDE_WINDOWS, POOL_SPIKES = range(28, 31)
+CONVOLVE, COUNT_WINDOWS, LIST_WINDOWS, SLIDE_WINDOWS, POOL_MOVED, POOL_SPIKES = range(28, 34)
 
 ENTRIES = MappingProxyType(
     {
@@ -50,8 +50,11 @@ ENTRIES = MappingProxyType(
         RAISE: "raise_thresholds",
         RAISE_MORE: "raise_by_spikes",
         CONVOLVE: "convolve",
+        COUNT_WINDOWS: "count_windows",
+        LIST_WINDOWS: "list_windows",
         SLIDE_WINDOWS: "slide_windows",
         POOL_SPIKES: "pool_spikes",
+        POOL_MOVED: "pool_moved",
     }
 )
 """What runs a kind of row: a function of :mod:`neuromorphic.executors.native.entries`, compiled apart. Inputs are taken
@@ -60,6 +63,10 @@ in by the loop itself."""
 # What params say of an operation on images; channels and outputs are those of one group.
 CHANNELS, HEIGHT, WIDTH, OUTPUTS, OUT_HEIGHT, OUT_WIDTH, GROUPS, SHIFT, KERNEL_Y, KERNEL_X = range(10)
 STRIDE_Y, STRIDE_X, PADDING_Y, PADDING_X, DILATION_Y, DILATION_X = range(10, 16)
+# Of one that counts its windows: words of windows of a sample, of the image before and behind, planes, digits.
+WORDS, MARGIN, PITCH, COLUMNS_OF_PITCH, PLANES, PLACES = range(16, 22)
+# What both ways to convolve spikes take, in picoseconds, and for how many samples at once this is decided.
+COUNT_COST, IMAGE_COST, SPIKE_COST, SAMPLES_TOGETHER, INPUT_WORDS = range(5)
 
 INTS_AT_ONCE = 64  # places in ints and params are padded to a multiple of this: loops have no tails
 

@@ -30,10 +30,16 @@ DIGITS_PADDED_TO = 64
 
 FADED_AT_ONCE = 64 if HAS_AVX512 else 32  # values of a row of memory slots: of four registers
 
+FEW_CHANNELS = 4  # up to here a group of a convolution has too few outputs to compute them side by side
 OUTPUTS_A_ROW = 64  # of a convolution by rows
 PIXELS_AT_ONCE = 4  # of a dense product
 TURNED = 64  # windows whose sums are turned from [window, channel] to [channel, window] at once: lines of the cache
 SUMS_SIZE = TURNED * OUTPUTS_A_ROW
+
+HELD_PLANES = 12  # of the counters of windows, in registers
+COUNTERS = 48  # planes: 32, and what held ones reach beyond; twice, of what is added and of what is subtracted
+WINDOWS_AT_ONCE = 64
+MOST_ROWS = (1 << 16) // LANES - 2  # of windows: places of 16 bits find them, and one of zeros and one of ones
 
 SUM, LARGEST, WEIGHED = range(3)  # what an operation takes of a window
 

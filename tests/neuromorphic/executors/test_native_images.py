@@ -1,10 +1,16 @@
 """The native executor on images, with delays, and with neurons of chips, at sizes where kernels change course."""
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from neuromorphic import LIF, Dense, Input, Program, Readout
-from neuromorphic.executors.native import NativeNetwork, image_operations
+from neuromorphic.executors.native import NativeNetwork, window_costs, window_lists
 from neuromorphic.executors.native.bit_planes import rows_for_images
 from neuromorphic.ops import Conv, Delay, Delays, MaxPool, Scale, ShiftLIF, Slots, SpikePool, SumPool
 from same import assert_equal
@@ -16,10 +22,10 @@ def weights(shape, most=TERNARY, seed=0):
     return np.random.default_rng(seed).integers(-most, most + 1, shape).astype(np.int8)
 
 
-def fired(op, *, bias=0):
+def fired(op, *, bias=0, decay=0):
     """Neurons that read an operation, so that its values are recorded: as a membrane, whole, step by step."""
     full = lambda value: np.full(op.size, value, dtype=np.int32)  # noqa: E731
-    return LIF(f"{op.name}_lif", (op.name,), decay=full(0), threshold=full(1 << 22), bias=full(bias), shift=0)
+    return LIF(f"{op.name}_lif", (op.name,), decay=full(decay), threshold=full(1 << 22), bias=full(bias), shift=0)
 
 
 def program(*ops, low=0, high=1, size=None):
@@ -35,10 +41,10 @@ def values(size, low, high, seed=1):
     return np.random.default_rng(seed).integers(low, high + 1, (3, 2, size)).astype(np.int32)
 
 
-@pytest.fixture(params=[1.0, -1.0], ids=["by lists", "pair by pair"])
+@pytest.fixture(params=["BLOCK", "WORTH_LISTS"], ids=["by lists", "by counting"])
 def way(request, monkeypatch):
-    """Both ways through a convolution of spikes, whatever their density."""
-    monkeypatch.setattr(image_operations, "EVENTS_UP_TO", request.param)
+    """Both ways through a convolution of spikes, whatever their density: the other would take too long."""
+    monkeypatch.setattr(window_costs, request.param, 1 << 40)
 
 
 SHAPES = [  # weights, image, and the rest
@@ -53,6 +59,20 @@ SHAPES = [  # weights, image, and the rest
     ((3, 4, 2, 2), (4, 5, 5), {"stride": (1, 2)}),  # few outputs
     ((7, 2, 9, 9), (2, 3, 4), {"padding": (4, 4)}),  # windows larger than the image
     ((16, 3, 1, 1), (3, 2, 2), {"padding": (5, 5), "stride": (3, 5)}),  # windows that see nothing of it
+    ((6, 5, 5, 1), (5, 30, 8), {}),  # rows of windows side by side, fewer than of pixels
+    ((9, 2, 3, 3), (2, 40, 17), {}),  # windows of two registers, with gaps between their rows
+    ((8, 2, 3, 3), (2, 24, 32), {"padding": (1, 1)}),  # the last register is half full
+    ((5, 3, 4, 4), (3, 30, 30), {"padding": (1, 1)}),  # one window less than pixels in a row
+    ((12, 1, 7, 7), (1, 70, 66), {"padding": (3, 3)}),  # moved by more than a word
+    ((30, 2, 3, 3), (20, 6, 7), {"groups": 10, "padding": (1, 1)}),  # merged groups
+    ((8, 70, 3, 3), (560, 3, 5), {"groups": 8, "padding": (1, 1)}),  # too large to merge
+    ((5, 1, 1, 1), (1, 1, 1), {}),
+    ((9, 3, 3, 3), (3, 12, 16), {"stride": (2, 2), "padding": (1, 1)}),  # four parts of an image
+    ((5, 2, 1, 1), (2, 9, 12), {"stride": (2, 3)}),  # one of six
+    ((6, 2, 5, 4), (2, 33, 48), {"stride": (3, 2), "padding": (2, 1), "dilation": (2, 1)}),
+    ((5, 1, 2, 2), (1, 60, 60), {"stride": (2, 2)}),  # parts of more than a register
+    ((5, 2, 3, 3), (2, 16, 15), {"stride": (2, 2), "padding": (1, 1)}),  # parts of unequal width
+    ((5, 1, 5, 5), (1, 20, 20), {"stride": (5, 5)}),  # more parts than are made
 ]
 
 
@@ -135,24 +155,34 @@ def test_pools_of_values(cls, window, shape):
     assert_equal(program(op, size=size, low=-500, high=500), negative, "native")
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 7), (1, 2, 64), (2, 3, 65), (1, 2, 200), (64, 3, 3)])
-@pytest.mark.parametrize("window", [((2, 2), (2, 2), (0, 0)), ((2, 3), (1, 1), (1, 1)), ((1, 3), (1, 3), (0, 1))])
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 7), (1, 2, 64), (2, 3, 65), (1, 2, 200), (64, 3, 3), (3, 10, 12), (5, 48, 32)]
+)
+@pytest.mark.parametrize(
+    "window",
+    [
+        *(((2, 2), (2, 2), (0, 0)), ((2, 3), (1, 1), (1, 1)), ((1, 3), (1, 3), (0, 1))),
+        *(((2, 2), (1, 1), (0, 0)), ((2, 2), (1, 2), (1, 1))),
+    ],
+)
 def test_pools_of_spikes(shape, window):
     kernel, stride, padding = window
     size = int(np.prod(shape))
     op = SpikePool("pool", "x", shape, kernel=kernel, stride=stride, padding=padding)
-    scaled = SumPool("sum", "pool", op.output_shape, kernel=(1, 1), stride=(1, 1))  # takes integers
+    scaled = MaxPool("max", "pool", op.output_shape, kernel=(1, 1), stride=(1, 1))  # takes integers
     for density in (0.02, 0.3, 1.0):
         assert_equal(program(op, scaled, size=size), spikes(size, density), "native")
+        op_of_sums = SumPool("sums", "x", shape, kernel=kernel, stride=stride, padding=padding)
+        assert_equal(program(op_of_sums, size=size), spikes(size, density, batch=3), "native")
 
 
 def test_a_window_of_spikes_wider_than_a_word():
     op = SpikePool("pool", "x", (1, 2, 150), kernel=(2, 140), stride=(1, 5))
     inputs = np.zeros((3, 1, 300), dtype=np.int32)
     inputs[0, 0, 3], inputs[1, 0, 139], inputs[2, 0, 140] = 1, 1, 1
-    built = program(op, SumPool("sum", "pool", op.output_shape, (1, 1), (1, 1)), size=300)
+    built = program(op, MaxPool("max", "pool", op.output_shape, (1, 1), (1, 1)), size=300)
     got = assert_equal(built, inputs, "native")
-    assert got.variables["sum_lif.v"].sum(axis=2).ravel().tolist() == [1, 3, 2]
+    assert got.variables["max_lif.v"].sum(axis=2).ravel().tolist() == [1, 3, 2]
 
 
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 130])
@@ -211,9 +241,97 @@ def test_values_of_0_and_1_become_bits_in_delays():
     assert got.variables["fc_lif.v"].any()
 
 
-def test_ternary_weights_take_two_bits_once():
-    """Both ways through a convolution read the same rows: 64 outputs of one input are 16 bytes."""
-    op = Conv("conv", "x", weights((64, 64, 3, 3)), input_shape=(64, 16, 16), padding=(1, 1))
+def test_what_weights_take():
+    """A digit that is not 0 takes two bytes in lists; rows of 64 outputs take two bits a weight, or a byte."""
+    chosen = weights((64, 64, 3, 3))
+    op = Conv("conv", "x", chosen, input_shape=(64, 16, 16), padding=(1, 1))
     network = NativeNetwork(Program((Input("x", 16384), op), num_steps=1))
-    assert 64 * 64 * 9 / 4 <= network.weight_bytes < 64 * 64 * 9 / 4 + 1024
-    assert rows_for_images(weights((64, 2, 1, 1), 127), 1).nbytes == 64 * 3  # and a row of zeros
+    least = 2 * np.count_nonzero(chosen) + 64 * 64 * 9 / 4
+    assert least <= network.weight_bytes < least + 64 * 2 * 2 * 10 + 1024
+    assert rows_for_images(chosen, 1).nbytes == 16 * (64 * 9 + 1)  # and a row of zeros
+    assert rows_for_images(weights((64, 2, 1, 1), 127), 1).nbytes == 64 * 3
+
+
+def test_digits_of_weights():
+    """As few as possible are not 0: of two neighbours one is."""
+    every = np.arange(-127, 128, dtype=np.int8)
+    digits = window_lists.signed_digits(every).astype(np.int64)
+    assert np.array_equal((digits << np.arange(8)[:, np.newaxis]).sum(axis=0), every)
+    assert not (digits[1:] * digits[:-1]).any()
+    assert window_lists.signed_digits(np.zeros((2, 3), dtype=np.int8)).shape == (1, 2, 3)
+
+
+@pytest.mark.parametrize(("values", "planes"), [([0], 1), ([1], 2), ([-1], 1), ([-1, -1], 2), ([1, 1], 3), ([127], 8)])
+def test_planes_hold_every_sum(values, planes):
+    assert window_lists.num_planes(np.array([values], dtype=np.int8)) == planes
+
+
+def test_sums_at_the_ends_of_their_planes():
+    """One output adds up all of its inputs, one subtracts them: 128, 4,096 and 2**16 are ends of what holds them."""
+    for inputs, most in ((127, 1), (128, 1), (129, 1), (2047, 1), (4097, 1), (259, 127), (1040, 127)):
+        chosen = np.full((3, inputs, 1, 1), most, dtype=np.int8)
+        chosen[1], chosen[2, ::2] = -most, -most
+        op = Conv("conv", "x", chosen, input_shape=(inputs, 2, 3))
+        for density in (0.9, 1.0):
+            assert_equal(program(op, size=6 * inputs), spikes(6 * inputs, density), "native")
+
+
+def compare_random(seed):
+    """Compare a random convolution, or pool, of spikes with the reference."""
+    rng = np.random.default_rng(seed)
+    below = lambda n: int(rng.integers(1, n + 1))  # noqa: E731
+    groups, batch, pooled = below(3) ** 2, below(9), seed % 5 == 0
+    channels, outputs = groups * below(6), groups * below(12)
+    kernel, stride, dilation = ((below(n), below(n)) for n in (4, 2 + seed % 2, 2))
+    padding = (int(rng.integers(0, kernel[0] // 2 + 1)), int(rng.integers(0, kernel[1] // 2 + 1)))
+    spans = [step * (n - 1) + 1 for n, step in zip(kernel, dilation, strict=True)]
+    shape = (channels, spans[0] + below(34), spans[1] + below(34))
+    if pooled:
+        op = (SumPool, SpikePool)[seed % 2]("conv", "x", shape, kernel=kernel, stride=stride, padding=padding)
+    else:
+        chosen = rng.integers(-127, 128, (outputs, channels // groups, *kernel)).astype(np.int8)
+        chosen = np.sign(chosen) if rng.random() < 0.6 else chosen
+        chosen[rng.random(chosen.shape) < rng.choice([0, 0.3, 0.95, 1])] = 0
+        rest = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        op = Conv("conv", "x", chosen, input_shape=shape, shift=int(rng.integers(0, 3)), **rest)
+    size, density = int(np.prod(shape)), rng.choice([0, 0.02, 0.2, 0.6, 1])
+    ops = (op, MaxPool("ints", "conv", op.output_shape, (1, 1), (1, 1))) if pooled else (op,)
+    membranes = fired(ops[-1], decay=2048)  # lie behind what is convolved: nothing may be written there
+    built = Program((Input("x", size), *ops, membranes), num_steps=3)
+    assert_equal(built, spikes(size, density, batch=batch, seed=seed), "native")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_convolutions(seed):
+    compare_random(seed)
+
+
+PLAIN = """
+import sys
+sys.path[:0] = {folders!r}
+from neuromorphic.executors.native import processor
+from test_native_images import compare_random
+assert (processor.LANES, processor.HAS_BMI2, processor.HAS_GFNI) == {expected!r}
+for seed in range(100, 160):
+    compare_random(seed)
+print("equal")
+"""
+AVX2 = "+avx,+avx2,+bmi,+bmi2,+fma,+lzcnt,+popcnt"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
+@pytest.mark.parametrize(
+    ("processor", "features", "expected"),
+    [
+        ("nehalem", "", (4, False, False)),
+        ("haswell", AVX2, (4, True, False)),
+        ("skylake-avx512", f"{AVX2},+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd", (8, True, False)),
+    ],
+)
+def test_processors_that_have_less(processor, features, expected):
+    here = Path(__file__).parent
+    code = PLAIN.format(folders=[str(here), str(here.parents[1] / "support")], expected=expected)
+    environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features}
+    got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert got.stdout.strip() == "equal", got.stderr

@@ -28,7 +28,8 @@ _QUARTER, _FIELDS = Vector(8, OUTPUTS_A_ROW // 4), Vector(64, OUTPUTS_A_ROW // 8
 _PAIRS, _PART = Vector(16, 32), Vector(32, 16)  # of 16 outputs: pairs of numbers, and their sums
 
 
-def _shuffled(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
+def shuffled(builder: Any, a: Any, b: Any, places: list[int]) -> Any:
+    """Return the items of two registers, one behind the other, at some places."""
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(places)), places))
 
 
@@ -37,7 +38,7 @@ def _row_at(builder: Any, address: Any, index: Any, ternary: bool) -> Any:
     if not ternary:
         return builder.load(item_at(builder, address, index, OUTPUTS_A_ROW, ROW.llvm), align=1)
     packed = builder.load(item_at(builder, address, index, OUTPUTS_A_ROW // 4, _QUARTER.llvm), align=1)
-    four_times = _shuffled(builder, packed, ir.Constant(_QUARTER.llvm, ir.Undefined), [*range(16)] * 4)
+    four_times = shuffled(builder, packed, ir.Constant(_QUARTER.llvm, ir.Undefined), [*range(16)] * 4)
     shifts = ir.Constant(_FIELDS.llvm, [0, 0, 2, 2, 4, 4, 6, 6])  # across bytes: what comes over is masked away
     apart = builder.lshr(builder.bitcast(four_times, _FIELDS.llvm), shifts)
     return builder.and_(builder.bitcast(apart, ROW.llvm), ROW.constant(3))
@@ -85,16 +86,16 @@ def _pair_products(builder: Any, weights: Any, x: Any) -> Any:
     else:
         wide = Vector(32, 32)
         products = builder.mul(builder.sext(weights, wide.llvm), builder.sext(x, wide.llvm))
-        even, odd = (_shuffled(builder, products, products, [*range(i, 32, 2)]) for i in (0, 1))
+        even, odd = (shuffled(builder, products, products, [*range(i, 32, 2)]) for i in (0, 1))
         return builder.add(even, odd)
     lanes = 32 // parts
     kind = ir.FunctionType(ir.VectorType(I32, lanes // 2), [ir.VectorType(ir.IntType(16), lanes)] * 2)
     function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}")
     found = [
-        builder.call(function, [_shuffled(builder, v, v, [*range(p * lanes, (p + 1) * lanes)]) for v in (weights, x)])
+        builder.call(function, [shuffled(builder, v, v, [*range(p * lanes, (p + 1) * lanes)]) for v in (weights, x)])
         for p in range(parts)
     ]
-    return found[0] if parts == 1 else _shuffled(builder, found[0], found[1], [*range(16)])
+    return found[0] if parts == 1 else shuffled(builder, found[0], found[1], [*range(16)])
 
 
 _PARTS = OUTPUTS_A_ROW // 16
@@ -138,7 +139,7 @@ def _make_add_pair(ternary: bool) -> Any:
             parts = []
             for start in range(0, OUTPUTS_A_ROW, 16):
                 places = [place for i in range(start, start + 16) for place in (i, OUTPUTS_A_ROW + i)]
-                parts.append(builder.sext(_shuffled(builder, first, second, places), _PAIRS.llvm))
+                parts.append(builder.sext(shuffled(builder, first, second, places), _PAIRS.llvm))
             sums = list(cgutils.unpack_tuple(builder, held, len(_HELD)))
             for pixel in range(PIXELS_AT_ONCE):
                 address = builder.load(item_at(builder, pixels, ir.Constant(I64, pixel), 8, I64), align=8)
@@ -176,7 +177,7 @@ def put_turned(builder: Any, ints: Any, source: Any, stride: Any, target: Any, o
         far = [lane + width if not lane & width else 8 + lane for lane in range(8)]
         for i in (i for i in range(8) if not i & width):
             a, b = rows[i], rows[i + width]
-            rows[i], rows[i + width] = _shuffled(builder, a, b, near), _shuffled(builder, a, b, far)
+            rows[i], rows[i + width] = shuffled(builder, a, b, near), shuffled(builder, a, b, far)
     for i, row in enumerate(rows):
         where = item_at(builder, ints, at(target, out_stride, i), 4, INTS.llvm)
         builder.store(builder.shl(row, splat(builder, shift, INTS)), where, align=4)

@@ -9,8 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from neuromorphic.executors.native import rows
 from neuromorphic.executors.native.compiled import kernel
-from neuromorphic.executors.native.kernels.vectors import get_word, lowest_one, min_of, put_int, put_word
+from neuromorphic.executors.native.kernels.vectors import (
+    count_ones,
+    get_int,
+    get_word,
+    lowest_one,
+    min_of,
+    put_int,
+    put_word,
+)
 
 _ONE = np.uint64(1)
 
@@ -70,3 +79,14 @@ def list_spikes(bits, place, first, channels, pixels, width, spare, ints, starts
             if x == width:
                 x = 0
     put_int(ints, starts + pixels, n)
+
+
+@kernel
+def counting_pays(params, costs, bits, bit_stride, place, samples):  # type: ignore[no-untyped-def]
+    """Whether counting the windows of some samples takes less than walking the lists of their spikes."""
+    spikes = 0
+    for b in range(samples):
+        for w in range(get_int(params, costs + rows.INPUT_WORDS)):
+            spikes += count_ones(get_word(bits + 8 * bit_stride * b, place + w))
+    listing = samples * get_int(params, costs + rows.IMAGE_COST) + spikes * get_int(params, costs + rows.SPIKE_COST)
+    return get_int(params, costs + rows.COUNT_COST) <= listing

@@ -183,7 +183,9 @@ def _make_put(bits: int, kind: Any = types.int64) -> Any:
 
 
 get_word, get_long, get_int = (_make_get(kind) for kind in (types.uint64, types.int64, types.int32))
-get_half_word, get_byte, get_signed_byte = (_make_get(kind) for kind in (types.uint32, types.uint8, types.int8))
+get_half_word, get_half, get_byte, get_signed_byte = (
+    _make_get(kind) for kind in (types.uint32, types.uint16, types.uint8, types.int8)
+)
 """``get_int(address, i)``: item ``i`` after an address, as a number of 64 bits; so for other widths."""
 put_word, put_long = _make_put(64, types.uint64), _make_put(64)
 put_int, put_half, put_byte = _make_put(32), _make_put(16), _make_put(8)
