@@ -48,7 +48,8 @@ ALONE = 1 << 16
 
 
 @inlined
-def _put(target, at, value, streaming):  # type: ignore[no-untyped-def]
+def put(target, at, value, streaming):  # type: ignore[no-untyped-def]
+    """Write a vector, past the caches if ``streaming``, which is a constant of the kernel."""
     if streaming:
         stream(target, at, value)
     else:
@@ -103,7 +104,7 @@ def _forward_steps(  # type: ignore[no-untyped-def]
         s = load(carried, i, lanes)
         for k in range(t, t + steps):
             s = _advance(pairs, load(decay, k * moving + i, lanes), s, load(inputs, k * M + i, lanes))
-            _put(states, k * M + i, s, streaming)
+            put(states, k * M + i, s, streaming)
         store(carried, i, s)
 
 
@@ -121,11 +122,11 @@ def _backward_steps(  # type: ignore[no-untyped-def]
                 g = _retreat(pairs, load(decay, (k + 1) * moving + i, lanes), g, load(grad, here, lanes))
             else:
                 g = load(grad, here, lanes)
-            _put(grad_inputs, here, g, streaming)
+            put(grad_inputs, here, g, streaming)
             if wanted:
                 s = load(states, here - M, lanes) if inside or k > 0 else load(initial, i, lanes)
                 if moving > 0:
-                    _put(grad_decay, here, _of_decay(pairs, g, s), streaming)
+                    put(grad_decay, here, _of_decay(pairs, g, s), streaming)
                 else:
                     of_decay = _add_of_decay(pairs, g, s, of_decay)
         store(carried, i, g)
@@ -200,7 +201,7 @@ def run_forward(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """States ``[T, B, S]`` of a decay ``[S]`` or ``[T, B, S]``; all of one dtype."""
     states = empty(inputs.shape, inputs.dtype)
     decays, moving = _decays(decay, initial)
-    _run(_forward, states, decays, moving, _numbers(inputs), _numbers(initial).copy(), _numbers(states))
+    run(_forward, states, decays, moving, numbers(inputs), numbers(initial).copy(), numbers(states))
     return states
 
 
@@ -214,17 +215,17 @@ def run_backward(
     # Of a constant decay and for each sample, in double precision: a float32 sum over 100,000 steps has four digits.
     total = torch.zeros(initial.shape, dtype=torch.complex128 if dtype.is_complex else torch.float64)
     decays, moving = _decays(decay, initial)
-    first = _numbers(initial)
-    _run(
-        _backward, states, decays, moving, first, _numbers(states), _numbers(grad), _numbers(grad_initial),
-        _numbers(grad_inputs), _numbers(grad_decay), np.zeros_like(first), _numbers(total), need_decay,
+    first = numbers(initial)
+    run(
+        _backward, states, decays, moving, first, numbers(states), numbers(grad), numbers(grad_initial),
+        numbers(grad_inputs), numbers(grad_decay), np.zeros_like(first), numbers(total), need_decay,
     )  # fmt: skip
     if not need_decay:
         return decay.new_empty(0), grad_inputs, grad_initial
     return grad_decay if of_each else total.sum(0).to(dtype), grad_inputs, grad_initial
 
 
-def _run(kernel: Any, states: Tensor, *arguments: Any) -> None:
+def run(kernel: Any, states: Tensor, *arguments: Any) -> None:
     """Run a kernel on whole vectors, then, by one of few lanes, on the columns that are left at the end of a row."""
     pairs = states.is_complex()
     parts = 2 if pairs else 1
@@ -240,7 +241,7 @@ def _run(kernel: Any, states: Tensor, *arguments: Any) -> None:
         kernel(pairs, parts, False)(1, *arguments, T, M, whole, M, WIDTH)
 
 
-def _numbers(tensor: Tensor) -> Any:
+def numbers(tensor: Tensor) -> Any:
     """All numbers of a tensor in a row, complex ones as pairs; on the same memory where it is contiguous."""
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
@@ -250,5 +251,5 @@ def _numbers(tensor: Tensor) -> Any:
 def _decays(decay: Tensor, initial: Tensor) -> tuple[Any, int]:
     """Return the decays, and how many numbers lie between two steps: none of a constant one."""
     if decay.ndim == 1:
-        return _numbers(decay.expand(initial.shape)), 0
-    return _numbers(decay), initial.numel() * (2 if decay.is_complex() else 1)
+        return numbers(decay.expand(initial.shape)), 0
+    return numbers(decay), initial.numel() * (2 if decay.is_complex() else 1)
