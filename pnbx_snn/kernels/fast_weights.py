@@ -104,16 +104,20 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
     keys, F0, key0, *ctx.options = inputs
     ctx.save_for_backward(keys, F0, key0, output[2])
     ctx.mark_non_differentiable(output[2])
+    ctx.set_materialize_grads(False)  # or torch would fill zeros for the errors
 
 
-def _differentiate(ctx: Any, grad_reads: Tensor, grad_F: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, grad_reads: Tensor | None, grad_F: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # only under create_graph=True
         raise PnbxError(
             "fast weights: gradients of gradients are not offered over whole sequences, got create_graph=True; "
             "go step by step"
         )
-    found = torch.ops.pnbx_snn.fast_weights_backward(*ctx.saved_tensors, grad_reads, grad_F, *ctx.options)
-    return *found, None, None, None
+    keys, F0, *_ = ctx.saved_tensors
+    grad_reads = torch.zeros_like(keys) if grad_reads is None else grad_reads
+    grad_F = torch.zeros_like(F0) if grad_F is None else grad_F
+    gradients = torch.ops.pnbx_snn.fast_weights_backward(*ctx.saved_tensors, grad_reads, grad_F, *ctx.options)
+    return *gradients, None, None, None
 
 
 torch.library.register_autograd("pnbx_snn::fast_weights", _differentiate, setup_context=_keep)

@@ -96,13 +96,16 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor,
     states, keep = output
     ctx.save_for_backward(keep, inputs[1], inputs[2], states)
     ctx.mark_non_differentiable(keep)
+    ctx.set_materialize_grads(False)  # or torch would fill zeros for what has no gradient
 
 
-def _differentiate(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _differentiate(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return None, None, None
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # only under create_graph=True
         raise PnbxError("gated_scan: gradients of gradients are not offered, got create_graph=True")
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.pnbx_snn.gated_scan_backward(*ctx.saved_tensors, grad)
-    return found
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.pnbx_snn.gated_scan_backward(*ctx.saved_tensors, grad)
+    return gradients
 
 
 torch.library.register_autograd("pnbx_snn::gated_scan", _differentiate, setup_context=_keep)

@@ -117,6 +117,15 @@ def test_operator_keeps_the_contract_of_torch(delta):
     torch.library.opcheck(torch.ops.pnbx_snn.fast_weights.default, (*leaves, 0.9, 0.1, delta))
 
 
+@pytest.mark.parametrize("delta", [True, False])
+def test_gradients_of_only_the_reads_or_only_the_last_fast_weights(delta):
+    leaves = arguments(9, 2, 5)
+    for which in (0, 1):
+        ours, plain = (run(*leaves, 0.9, 0.1, delta)[which].sum() for run in (compiled, by_steps))
+        for one, other in zip(torch.autograd.grad(ours, leaves), torch.autograd.grad(plain, leaves), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)
+
+
 def test_no_second_derivative():
     leaves = arguments(3, 1, 2)
     reads, _ = compiled(*leaves, 0.9, 0.1, True)
