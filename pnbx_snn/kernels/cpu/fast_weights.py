@@ -41,7 +41,7 @@ PART = 16
 LINE = 16
 """Numbers of a line of the cache, in single precision."""
 
-AHEAD = 8
+AHEAD = 4
 """Steps before they are needed that rows are asked for."""
 
 ALONE = 1 << 18
@@ -148,7 +148,7 @@ def _writes(lanes, w, S, decay, width, rows, a, b, c, d, s, u):  # type: ignore[
 
 
 @inlined
-def _fetch(w, v, q, y, width, at, stride, col):  # type: ignore[no-untyped-def]
+def _fetch(w, v, q, y, written, width, at, stride, col):  # type: ignore[no-untyped-def]
     """Ask for rows of four steps: they lie far from each other, where no processor expects them."""
     for _ in range(STEPS):
         for n in range(0, width, LINE):
@@ -157,6 +157,7 @@ def _fetch(w, v, q, y, width, at, stride, col):  # type: ignore[no-untyped-def]
         for n in range(0, 32, LINE):
             fetch(v, at + col + n)
             fetch(y, at + col + n)
+            fetch(written, at + col + n)
         at += stride
 
 
@@ -175,7 +176,7 @@ def _kernel(delta: bool, adding: bool, lanes: int) -> Shared:
             last, kept = load(before, sample * width + col, lanes), first_kept
             for _ in range(T // STEPS):
                 a, b, c, d = at, at + stride, at + 2 * stride, at + 3 * stride
-                _fetch(w, v, q, y, width, at + AHEAD * stride, stride, col)
+                _fetch(w, v, q, y, written, width, at + AHEAD * stride, stride, col)
                 p = _reads(lanes, q, S, width, rows, a, b, c, d, s)
                 u = _answers(
                     delta, adding, lanes, w, v, q, y, written, powers, last, kept, width, a, b, c, d, col, wr, rr, p
@@ -232,7 +233,7 @@ def run_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the reads ``[T, B, r]``, the last fast weights ``[B, r, r]``, and the errors (none without delta rule)."""
     r, run = keys.shape[2], _passes(keys, decay).run
-    k, k0, S = _wide(keys), _wide(key0).unsqueeze(0), _wide(F0.mT).clone(memory_format=torch.contiguous_format)
+    k, k0, S = _wide(keys), _wide(key0).unsqueeze(0), _state(F0.mT)
     y, errors, last = empty(k.shape, k.dtype), empty(k.shape if delta else (1, *k.shape[1:]), k.dtype), None
     if delta:  # what is recalled by the key before the first: a step that writes nothing
         last, none = torch.empty_like(k0), torch.zeros_like(k0)
@@ -257,18 +258,18 @@ def run_backward(
     d, z = (_wide(errors), empty(k.shape, k.dtype)) if delta else (k, g_y)
     g_keys, g_key0, none = empty(k.shape, k.dtype), torch.zeros_like(k0), torch.zeros_like(k0)
 
-    S = _wide(g_F.mT).clone(memory_format=torch.contiguous_format)
+    S = _state(g_F.mT)
     back: Any = functools.partial(passes.run, read_rate=rate, backwards=True)
     back(k[1:], g_y[1:], k[:-1], g_keys[1:], S, last=none if delta else None, written=z[1:], end=True)
     later = (g_keys[1] if T > 1 else none) if delta else None
     back(k[:1], g_y[:1], k0, g_keys[:1], S, last=later, written=z[:1], end=T == 1)
     g_F0, g_first = decay * _narrow(S, r).mT, -g_keys[:1]
 
-    S = _wide(g_F).clone(memory_format=torch.contiguous_format)
+    S = _state(g_F)
     back(z[1:], k[1:], d[1:], g_keys[:-1], S, adding=True, end=True)
     back(z[:1], k[:1], d[:1], g_key0, S, adding=True, end=T == 1)
 
-    S = _wide(F0).clone(memory_format=torch.contiguous_format)
+    S = _state(F0)
     if delta:  # of the first error, which is taken from what F0 recalls by key0
         run(none, none, g_first, g_key0, S, adding=True, end=True)
         g_F0 = g_F0 + _narrow(g_first[0], r).unsqueeze(2) * key0.unsqueeze(1)
@@ -288,6 +289,15 @@ def _wide(x: Tensor) -> Tensor:
     """Fill the last axis with zeros, to whole vectors."""
     more = -x.shape[-1] % PART
     return pad(x, (0, more)) if more else x.contiguous()
+
+
+def _state(x: Tensor) -> Tensor:
+    """Copy fast weights ``[B, r, r]`` to rows of whole vectors."""
+    B, r, _ = x.shape
+    more = -r % PART
+    state = x.new_zeros(B, r, r + more) if more else torch.empty(B, r, r, dtype=x.dtype)
+    state[..., :r] = x
+    return state
 
 
 def _narrow(x: Tensor, r: int) -> Tensor:
