@@ -5,6 +5,7 @@ Each row compares states and gradients with the plain loop in double precision b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -35,14 +36,14 @@ def measure(work: str, leaves: Sequence[Tensor], forms: dict[str, Form], limit: 
     row = Row("recurrences", work, ("PNB-X",), limit=limit)
     for leaf in leaves:
         leaf.requires_grad_()
-    upstream = torch.empty(0)
 
     def run(form: Form, given: Sequence[Tensor], grad: Tensor) -> list[Tensor]:
-        for leaf in given:
-            leaf.grad = None
         result = form(*given)
         result.backward(grad)  # type: ignore[no-untyped-call]
-        return [result.detach(), *(leaf.grad for leaf in given if leaf.grad is not None)]
+        found = [result.detach(), *(leaf.grad for leaf in given if leaf.grad is not None)]
+        for leaf in given:
+            leaf.grad = None  # each frees what it took
+        return found
 
     wide = [leaf.detach().to(torch.promote_types(leaf.dtype, torch.float64)).requires_grad_() for leaf in leaves]
     with torch.no_grad():
@@ -54,15 +55,20 @@ def measure(work: str, leaves: Sequence[Tensor], forms: dict[str, Form], limit: 
         row.checks.append(f"{name}: values and gradients differ from the loop in float64 by {max(errors):.1e}")
         if max(errors) > 1e-3:
             raise AssertionError(row.checks[-1])
-    row.times = interleave(
-        {name: (lambda form=form: run(form, leaves, upstream)) for name, form in forms.items()}, seconds=seconds
-    )
+
+    def timed(form: Form) -> Callable[[], list[Tensor]]:
+        return lambda: run(form, leaves, upstream)
+
+    row.times = interleave({name: timed(form) for name, form in forms.items()}, seconds=seconds)
     return row
 
 
 def moved(values: float, forward: int, backward: int) -> Limit | None:
-    """Return the limit of work that reads or writes so many arrays of ``values`` numbers once."""
-    return limits.least(torch.get_num_threads(), copied=4 * values * (forward + backward))
+    """Return the limit of work that reads or writes so many arrays of ``values`` numbers once.
+
+    In memory, whatever their size: the rivals take turns, and leave nothing in a cache.
+    """
+    return limits.least(torch.get_num_threads(), copied=4 * values * (forward + backward), held=math.inf)
 
 
 def multiplied(count: float) -> Limit | None:

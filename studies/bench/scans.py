@@ -57,6 +57,7 @@ def row(T: int, B: int, S: int, seconds: float, *, with_doubling: bool = True) -
         assert inputs.grad is not None
         assert decay.grad is not None
         results[name] = [t.detach().double() for t in (states, inputs.grad, decay.grad)]
+    inputs.grad = decay.grad = None
     errors = [
         float((a - b).abs().max() / b.abs().max()) for a, b in zip(results["PNB-X"], results["torch loop"], strict=True)
     ]
@@ -64,8 +65,8 @@ def row(T: int, B: int, S: int, seconds: float, *, with_doubling: bool = True) -
 
     def trained(form: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
         def run() -> None:
-            inputs.grad = decay.grad = None
             form(decay, inputs).backward(grad)
+            inputs.grad = decay.grad = None  # each frees what it took
 
         return run
 

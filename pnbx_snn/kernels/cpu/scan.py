@@ -44,7 +44,7 @@ AHEAD = 512
 SHORT = 128
 """Steps whose contributions to the gradient of a constant decay are summed in single precision, then in double."""
 
-STREAMED = 8 << 20
+STREAMED = 4 << 20
 """Bytes from which a result is written past the caches."""
 
 ALONE = 1 << 16
