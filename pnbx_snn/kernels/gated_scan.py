@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pnbx_snn.checks import transformed
-from pnbx_snn.errors import PnbxError
+from pnbx_snn.errors import PnbxError, ShapeError
 from pnbx_snn.kernels.dispatch import has_kernels, kernels
 from pnbx_snn.kernels.operators import operator
 from pnbx_snn.kernels.scan import diagonal_scan
@@ -37,6 +37,8 @@ def gated_scan(
 
     Raises
     ------
+    ShapeError, PnbxTypeError
+        As of :func:`~pnbx_snn.kernels.scan.diagonal_scan`.
     PnbxError
         In the backward pass, if it is asked for with ``create_graph=True``.
 
@@ -51,15 +53,21 @@ def gated_scan(
     >>> gated_scan(gate, inputs, torch.zeros(1, 1)).flatten().tolist()
     [0.5, 0.75, 0.875]
     """
-    same = gate.dtype == inputs.dtype == initial.dtype and gate.shape == inputs.shape
+    if gate.shape != inputs.shape:
+        raise ShapeError(
+            f"gated_scan: gate must be [T, B, S] = {list(inputs.shape)} like the inputs, got {list(gate.shape)}"
+        )
+    dtype = torch.promote_types(torch.promote_types(gate.dtype, inputs.dtype), initial.dtype)
     if (
-        same
-        and gate.dtype in (torch.float32, torch.float64)
+        gate.ndim == 3
         and gate.numel() > 0
+        and gate.shape[1:] == initial.shape
+        and gate.dtype == dtype  # or the sigmoid would be another's
+        and dtype in (torch.float32, torch.float64)
         and not transformed()
         and has_kernels("gated_scan", gate.device.type)
     ):
-        states: Tensor = torch.ops.pnbx_snn.gated_scan(gate, inputs, initial)[0]
+        states: Tensor = torch.ops.pnbx_snn.gated_scan(gate, inputs.to(dtype), initial.to(dtype))[0]
         return states
     keep = torch.sigmoid(gate)
     # 1 - keep is exact above one half, so the rounded weights still add up to 1 and the state stays bounded.

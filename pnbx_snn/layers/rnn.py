@@ -111,8 +111,8 @@ class MinGRU(DiagonalSSM):
             states, candidate, _ = super()._states(events, state)
             return states, candidate, None
         gate, candidate = apply_all([self.U, self.W], events)
-        states = gated_scan(-self.c0 - gate, candidate, self._initial(gate, candidate[0], state))
-        return states, candidate, None
+        keep = -self.c0 - gate
+        return gated_scan(keep, candidate, self._initial(keep, candidate[0], state)), keep, None
 
     def _read(self, states: Tensor, gate: Tensor | None) -> Tensor:
         current: Tensor = self.V(states)  # [..., H]

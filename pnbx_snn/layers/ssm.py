@@ -75,7 +75,7 @@ class DiagonalSSM(nn.Module):
         return self._read(narrow(states, like), gate), SSMState(states[-1].clone())
 
     def _states(self, events: Tensor, state: SSMState | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the states ``[T, B, S]``, a tensor of the inputs' dtype, and the output gate (or none)."""
+        """Return the states ``[T, B, S]``, a tensor of the dtype that is read, and the output gate (or none)."""
         decay, inputs, gate = self._drive(events)  # [S] or [T, B, S], [T, B, S], [T, B, S]
         return diagonal_scan(decay, inputs, self._initial(decay, inputs[0], state)), inputs, gate
 
@@ -210,8 +210,8 @@ class SelectiveSSM(DiagonalSSM):
         if self.quantize:
             return super()._states(events, state)
         forget, inputs, gate = apply_all([self.A, self.B, self.D], events)
-        states = gated_scan(forget + self.a0, inputs, self._initial(forget, inputs[0], state))
-        return states, inputs, self._gate(gate)
+        forget = forget + self.a0
+        return gated_scan(forget, inputs, self._initial(forget, inputs[0], state)), forget, self._gate(gate)
 
     def _read(self, states: Tensor, gate: Tensor | None) -> Tensor:
         assert gate is not None

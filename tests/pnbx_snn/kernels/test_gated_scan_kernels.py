@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pnbx_snn.errors import PnbxError
+from pnbx_snn.errors import PnbxError, ShapeError
 from pnbx_snn.kernels import gated_scan as module
 from pnbx_snn.kernels.gated_scan import gated_scan
 from pnbx_snn.kernels.scan import diagonal_scan
@@ -83,6 +83,14 @@ def test_the_whole_sequence_takes_the_kernels_and_half_precision_does_not(monkey
 def test_operator_keeps_the_contract_of_torch():
     pytest.importorskip("numba")
     torch.library.opcheck(torch.ops.pnbx_snn.gated_scan.default, arguments(5, 2, 3))
+
+
+def test_shapes_that_do_not_fit_are_refused(unchecked):
+    gate, inputs, initial = arguments(4, 2, 3)
+    with pytest.raises(ShapeError, match=r"initial must be \[B, S\] = \[2, 3\], got \[1, 3\]"):
+        gated_scan(gate, inputs, initial[:1])
+    with pytest.raises(ShapeError, match=r"gate must be \[T, B, S\] = \[4, 2, 3\] like the inputs, got \[2, 2, 3\]"):
+        gated_scan(gate[:2], inputs, initial)
 
 
 def test_no_second_derivative():
