@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-Subject = Literal["lif", "scan", "ternary"]
+Subject = Literal["fast_weights", "gated_scan", "lif", "scan", "ternary"]
 
 _COMPILERS = {"cpu": "cpu", "cuda": "triton", "xpu": "triton"}  # numba on a CPU
 _interpreted = False

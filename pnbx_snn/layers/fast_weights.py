@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.checks import check_input, check_sizes, narrow, wide, without_autocast
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
+from pnbx_snn.kernels.fast_weights import fast_weights_scan, usable
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.quantization import WeightScale
 
@@ -262,6 +263,9 @@ def _read_in_blocks(
     if keys.ndim != 3 or len(keys) == 0:
         raise ShapeError(f"{rule}_read: keys must be [T, B, r] with at least one step, got shape {list(keys.shape)}")
     _check_state(f"{rule}_read", FastWeightsState(F0, key0), keys[0])
+    if usable(keys):
+        reads, F = fast_weights_scan(keys, F0, key0, decay, rate, delta=rule == "delta")
+        return reads, F, keys[-1].clone()  # a view would keep the keys of the whole sequence alive
     with without_autocast(keys):  # sums over a sequence need their digits, and a system is solved in one precision
         return _blocks(rule, keys, decay, rate, F0, key0)
 
@@ -290,7 +294,7 @@ def _blocks(
         F = powers[steps] * F + written.mT @ (until_end * k_prev)  # [B, r, r]
         reads.append(read.transpose(0, 1))
     whole = torch.cat(reads) if len(reads) > 1 else reads[0]
-    return whole, F, keys[-1].clone()  # a view would keep the keys of the whole sequence alive
+    return whole, F, keys[-1].clone()
 
 
 def _write(rule: Rule, F: Tensor, key: Tensor, previous: Tensor, decay: float, rate: float) -> Tensor:

@@ -12,8 +12,9 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from pnbx_snn.checks import check_input, check_shape, check_sizes, wide
 from pnbx_snn.errors import PnbxTypeError
+from pnbx_snn.kernels.gated_scan import gated_scan
 from pnbx_snn.layers.bitlinear import BitLinear, apply_all
-from pnbx_snn.layers.ssm import DiagonalSSM
+from pnbx_snn.layers.ssm import DiagonalSSM, SSMState
 from pnbx_snn.neurons.cells import Reset
 from pnbx_snn.neurons.lif import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
@@ -31,7 +32,7 @@ class MinGRU(DiagonalSSM):
         g = \sigma(U e + c_0), \qquad u_t = (1 - g) \odot u_{t-1} + g \odot (W e), \qquad I = V u_t
 
     The gate and the candidate see only the events, so the state runs through
-    :func:`pnbx_snn.kernels.scan.diagonal_scan`.
+    :func:`pnbx_snn.kernels.gated_scan.gated_scan`.
 
     Parameters
     ----------
@@ -104,6 +105,14 @@ class MinGRU(DiagonalSSM):
         keep = self._gate(-gate, -self.c0)  # 1 - g
         # 1 - keep is exact where keep is above one half, so the two weights add up to 1 and the state stays bounded.
         return keep, (1 - keep) * candidate, None
+
+    def _states(self, events: Tensor, state: SSMState | None) -> tuple[Tensor, Tensor, None]:
+        if self.quantize:
+            states, candidate, _ = super()._states(events, state)
+            return states, candidate, None
+        gate, candidate = apply_all([self.U, self.W], events)
+        keep = -self.c0 - gate
+        return gated_scan(keep, candidate, self._initial(keep, candidate[0], state)), keep, None
 
     def _read(self, states: Tensor, gate: Tensor | None) -> Tensor:
         current: Tensor = self.V(states)  # [..., H]

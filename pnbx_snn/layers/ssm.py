@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.checks import check_input, check_option, check_shape, check_sizes, narrow, wide
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
+from pnbx_snn.kernels.gated_scan import gated_scan
 from pnbx_snn.kernels.scan import diagonal_scan
 from pnbx_snn.layers.bitlinear import BitLinear, apply_all
 from pnbx_snn.quantization import DECAY_ONE, WeightScale, round_decay, table_sigmoid
@@ -69,10 +70,14 @@ class DiagonalSSM(nn.Module):
             ``events`` is not floating point, or the state is complex where it must be real.
         """
         check_input(type(self).__name__, "events", events, "[T, B, H]", self.d_hidden)
-        decay, inputs, gate = self._drive(events)  # [S] or [T, B, S], [T, B, S], [T, B, S]
-        states = diagonal_scan(decay, inputs, self._initial(decay, inputs[0], state))
+        states, like, gate = self._states(events, state)  # [T, B, S]
         # The last state is copied: a view would keep the states of the whole sequence alive.
-        return self._read(narrow(states, inputs), gate), SSMState(states[-1].clone())
+        return self._read(narrow(states, like), gate), SSMState(states[-1].clone())
+
+    def _states(self, events: Tensor, state: SSMState | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the states ``[T, B, S]``, a tensor of the dtype that is read, and the output gate (or none)."""
+        decay, inputs, gate = self._drive(events)  # [S] or [T, B, S], [T, B, S], [T, B, S]
+        return diagonal_scan(decay, inputs, self._initial(decay, inputs[0], state)), inputs, gate
 
     @property
     def readout(self) -> BitLinear:
@@ -200,6 +205,13 @@ class SelectiveSSM(DiagonalSSM):
         forget = self._gate(forget, self.a0)
         # 1 - forget is exact above one half, so the rounded weights still add up to 1 and the state stays bounded.
         return forget, (1 - forget) * inputs, self._gate(gate)
+
+    def _states(self, events: Tensor, state: SSMState | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        if self.quantize:
+            return super()._states(events, state)
+        forget, inputs, gate = apply_all([self.A, self.B, self.D], events)
+        forget = forget + self.a0
+        return gated_scan(forget, inputs, self._initial(forget, inputs[0], state)), forget, self._gate(gate)
 
     def _read(self, states: Tensor, gate: Tensor | None) -> Tensor:
         assert gate is not None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pnbx_snn.kernels.scan import diagonal_scan
+from studies.bench import limits
 from studies.bench.timing import Row, interleave
 
 
@@ -30,7 +31,11 @@ def doubling(decay: Tensor, inputs: Tensor) -> Tensor:
 
 
 def row(T: int, B: int, S: int, seconds: float, *, with_doubling: bool = True) -> Row:
-    """Measure gradients of inputs and of one decay per state."""
+    """Measure gradients of inputs and of one decay per state.
+
+    The limit: forward reads x and writes s, backward reads g and s and writes the gradient of x, each once; what is
+    written in one pass is too large for the next to find it in a cache.
+    """
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(T, B, S, generator=generator).requires_grad_()
     decay = (0.5 + 0.49 * torch.rand(S, generator=generator)).requires_grad_()
@@ -43,6 +48,7 @@ def row(T: int, B: int, S: int, seconds: float, *, with_doubling: bool = True) -
     if with_doubling:
         forms["torch doubling"] = doubling
     measured = Row("training", f"diagonal SSM, real ({T}, {B}, {S})", ("PNB-X",))
+    measured.limit = limits.least(torch.get_num_threads(), copied=5 * 4 * T * B * S)
     results = {}
     for name, form in forms.items():
         inputs.grad = decay.grad = None
@@ -51,6 +57,7 @@ def row(T: int, B: int, S: int, seconds: float, *, with_doubling: bool = True) -
         assert inputs.grad is not None
         assert decay.grad is not None
         results[name] = [t.detach().double() for t in (states, inputs.grad, decay.grad)]
+    inputs.grad = decay.grad = None
     errors = [
         float((a - b).abs().max() / b.abs().max()) for a, b in zip(results["PNB-X"], results["torch loop"], strict=True)
     ]
@@ -58,8 +65,8 @@ def row(T: int, B: int, S: int, seconds: float, *, with_doubling: bool = True) -
 
     def trained(form: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
         def run() -> None:
-            inputs.grad = decay.grad = None
             form(decay, inputs).backward(grad)
+            inputs.grad = decay.grad = None  # each frees what it took
 
         return run
 

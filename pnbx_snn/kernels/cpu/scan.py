@@ -1,153 +1,202 @@
-"""The diagonal scan on a CPU: one pass over time, each step vectorised over samples and states, these in parallel.
+"""The diagonal scan on a CPU: one pass over memory forward, one backward, at the speed of the memory.
 
-Compiled by numba at the first call and kept in its cache. Importing this module needs numba;
-:mod:`pnbx_snn.kernels.scan` does without where it is not installed, on another device or in another precision.
+A kernel takes a vector of columns (a column is one state of one sample) through four steps in registers before it goes
+to the next: what is carried from step to step is loaded and stored once for four rows, and the rows themselves are long
+pieces of memory. Results too large for a cache are written past it: a line that is written as a whole need not be read
+first. Compiled by numba at the first call and kept in its cache.
 
-Arrays are ``[T, columns]``, a column being one state of one sample. Complex numbers are pairs on a last axis: with two
-constant indices there LLVM makes vectors of them, with the odd and even places of a row it does not (5 times slower).
+Complex numbers are pairs of columns. Sums and products have a fixed order, whatever the number of threads.
 """
 
+import functools
 from typing import Any
 
-import numba
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from torch import Tensor
 
-from pnbx_snn.kernels.cpu.compiled import Compiled, array
+from pnbx_snn.kernels.cpu.compiled import Shared, array, inlined, num_threads
+from pnbx_snn.kernels.cpu.lanes import (
+    LINE_BYTES,
+    conjugate,
+    fetch,
+    finish,
+    imaginaries,
+    load,
+    multiply,
+    multiply_add,
+    reals,
+    store,
+    stream,
+    swapped,
+)  # fmt: skip
 from pnbx_snn.kernels.cpu.memory import empty
 
 WIDTH = 8192
-"""Columns that run through time together: their state stays in the cache, and they are long pieces of memory."""
+"""Numbers of a row that run through time together: what they carry stays in the cache, and they are long pieces."""
+
+STEPS = 4
+"""Steps that a vector runs through in registers; 8 took as long."""
+
+AHEAD = 512
+"""Numbers ahead in a row that are asked for: processors do not look beyond a page. 128 and 2,048 took 5 % longer."""
 
 SHORT = 128
 """Steps whose contributions to the gradient of a constant decay are summed in single precision, then in double."""
 
+STREAMED = 4 << 20
+"""Bytes from which a result is written past the caches."""
 
-def _multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return ``a * b + c``, rounded once where the machine can do that as fast: what torch's ``addcmul`` does too."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = arguments[0].type
-        name = "llvm.fmuladd.f32" if signature.return_type == types.float32 else "llvm.fmuladd.f64"
-        function = builder.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind, kind, kind]))
-        return builder.call(function, arguments)
-
-    return a(a, a, a), build
+ALONE = 1 << 16
+"""Numbers that are not worth a second thread."""
 
 
-_fma: Any = intrinsic(_multiply_add)
+@inlined
+def put(target, at, value, streaming):  # type: ignore[no-untyped-def]
+    """Write a vector, past the caches if ``streaming``, which is a constant of the kernel."""
+    if streaming:
+        stream(target, at, value)
+    else:
+        store(target, at, value)
 
 
-@Compiled
-def _forward(decay, moving, inputs, initial, states, width):  # type: ignore[no-untyped-def]
-    T, M = inputs.shape
-    for c in numba.prange((M + width - 1) // width):
-        lo, hi = c * width, min(M, (c + 1) * width)
-        before = initial[lo:hi]
-        for t in range(T):
-            d, x, s = decay[t * moving, lo:hi], inputs[t, lo:hi], states[t, lo:hi]
-            for i in range(hi - lo):
-                s[i] = _fma(d[i], before[i], x[i])
-            before = s
+@inlined
+def _advance(pairs, d, s, x):  # type: ignore[no-untyped-def]
+    """Return ``d * s + x``."""
+    if pairs:
+        return multiply_add(swapped(conjugate(imaginaries(d))), swapped(s), multiply_add(reals(d), s, x))
+    return multiply_add(d, s, x)
 
 
-@Compiled
-def _forward_complex(decay, moving, inputs, initial, states, width):  # type: ignore[no-untyped-def]
-    T, M, _ = inputs.shape
-    for c in numba.prange((M + width - 1) // width):
-        lo, hi = c * width, min(M, (c + 1) * width)
-        before = initial[lo:hi]
-        for t in range(T):
-            d, x, s = decay[t * moving, lo:hi], inputs[t, lo:hi], states[t, lo:hi]
-            for i in range(hi - lo):
-                re, im = before[i, 0], before[i, 1]
-                s[i, 0] = _fma(-d[i, 1], im, _fma(d[i, 0], re, x[i, 0]))
-                s[i, 1] = _fma(d[i, 1], re, _fma(d[i, 0], im, x[i, 1]))
-            before = s
+@inlined
+def _retreat(pairs, d, later, g):  # type: ignore[no-untyped-def]
+    """Return the conjugate of ``d``, times ``later``, plus ``g``."""
+    if pairs:
+        return multiply_add(conjugate(imaginaries(d)), swapped(later), multiply_add(reals(d), later, g))
+    return multiply_add(d, later, g)
 
 
-@Compiled
-def _backward(  # type: ignore[no-untyped-def]
-    decay, moving, initial, states, grad, grad_inputs, grad_initial, grad_decay, total, wanted, width
+@inlined
+def _of_decay(pairs, g, s):  # type: ignore[no-untyped-def]
+    """Return ``g`` times the conjugate of ``s``."""
+    if pairs:
+        return multiply_add(imaginaries(g), swapped(s), conjugate(multiply(reals(g), s)))
+    return multiply(g, s)
+
+
+@inlined
+def _add_of_decay(pairs, g, s, total):  # type: ignore[no-untyped-def]
+    """Return ``total`` and the same."""
+    if pairs:
+        return multiply_add(conjugate(swapped(g)), imaginaries(s), multiply_add(g, reals(s), total))
+    return multiply_add(g, s, total)
+
+
+@inlined
+def _of_initial(pairs, d, g):  # type: ignore[no-untyped-def]
+    """Return the conjugate of ``d`` times ``g``."""
+    if pairs:
+        return multiply_add(swapped(d), imaginaries(g), multiply(conjugate(d), reals(g)))
+    return multiply(d, g)
+
+
+@inlined
+def _forward_steps(  # type: ignore[no-untyped-def]
+    pairs, lanes, streaming, steps, decay, moving, inputs, carried, states, M, t, lo, hi
 ):  # fmt: skip
-    T, M = grad.shape
-    for c in numba.prange((M + width - 1) // width):
-        lo, hi = c * width, min(M, (c + 1) * width)
-        n = hi - lo
-        recent, summed = np.zeros(n, grad.dtype), total[lo:hi]
-        d = later = np.zeros(n, grad.dtype)  # nothing comes after the last step
-        for back in range(T):
-            t = T - 1 - back
-            g, out = grad[t, lo:hi], grad_inputs[t, lo:hi]
-            s = states[t - 1, lo:hi] if t > 0 else initial[lo:hi]
-            if not wanted:
-                for i in range(n):
-                    out[i] = _fma(d[i], later[i], g[i])
-            elif moving:
-                of_decay = grad_decay[t, lo:hi]
-                for i in range(n):
-                    v = _fma(d[i], later[i], g[i])
-                    out[i] = v
-                    of_decay[i] = v * s[i]
+    for i in range(lo, hi, lanes):
+        s = load(carried, i, lanes)
+        for k in range(t, t + steps):
+            fetch(inputs, k * M + i + AHEAD)
+            s = _advance(pairs, load(decay, k * moving + i, lanes), s, load(inputs, k * M + i, lanes))
+            put(states, k * M + i, s, streaming)
+        store(carried, i, s)
+
+
+@inlined
+def _backward_steps(  # type: ignore[no-untyped-def]
+    pairs, lanes, streaming, steps, inside, decay, moving, initial, states, grad, carried, grad_inputs, grad_decay,
+    recent, wanted, T, M, t, lo, hi,
+):  # fmt: skip
+    """Go back from step t; ``inside`` where none of the steps is the first or the last of all."""
+    for i in range(lo, hi, lanes):
+        g, of_decay = load(carried, i, lanes), load(recent, i, lanes)
+        for k in range(t, t - steps, -1):
+            here = k * M + i
+            fetch(grad, here + AHEAD)
+            if inside or k + 1 < T:
+                g = _retreat(pairs, load(decay, (k + 1) * moving + i, lanes), g, load(grad, here, lanes))
             else:
-                for i in range(n):
-                    v = _fma(d[i], later[i], g[i])
-                    out[i] = v
-                    recent[i] = _fma(v, s[i], recent[i])
-                if back % SHORT == SHORT - 1 or t == 0:
-                    for i in range(n):
-                        summed[i] += recent[i]
+                g = load(grad, here, lanes)
+            put(grad_inputs, here, g, streaming)
+            if wanted:
+                fetch(states, here - M + AHEAD)
+                s = load(states, here - M, lanes) if inside or k > 0 else load(initial, i, lanes)
+                if moving > 0:
+                    put(grad_decay, here, _of_decay(pairs, g, s), streaming)
+                else:
+                    of_decay = _add_of_decay(pairs, g, s, of_decay)
+        store(carried, i, g)
+        store(recent, i, of_decay)
+
+
+@functools.cache
+def _forward(pairs: bool, lanes: int, streaming: bool) -> Shared:
+    """All arrays are rows of M numbers, of which the columns ``first`` to ``last`` are run; ``carried`` is one row."""
+
+    def scan_forward(  # type: ignore[no-untyped-def]
+        thread, threads, decay, moving, inputs, carried, states, T, M, first, last, width
+    ):  # fmt: skip
+        for lo in range(first + thread * width, last, threads * width):
+            hi = min(lo + width, last)
+            for t in range(0, T, STEPS):
+                if t + STEPS <= T:
+                    _forward_steps(
+                        pairs, lanes, streaming, STEPS, decay, moving, inputs, carried, states, M, t, lo, hi
+                    )  # fmt: skip
+                else:
+                    _forward_steps(
+                        pairs, lanes, streaming, T - t, decay, moving, inputs, carried, states, M, t, lo, hi
+                    )  # fmt: skip
+        finish()
+
+    return Shared(scan_forward, _tag(pairs, lanes, streaming))
+
+
+@functools.cache
+def _backward(pairs: bool, lanes: int, streaming: bool) -> Shared:
+    """As above; ``carried`` and ``recent`` are rows of zeros, ``total`` a row of doubles."""
+
+    def scan_backward(  # type: ignore[no-untyped-def]
+        thread, threads, decay, moving, initial, states, grad, carried, grad_inputs, grad_decay, recent, total, wanted,
+        T, M, first, last, width,
+    ):  # fmt: skip
+        for lo in range(first + thread * width, last, threads * width):
+            hi = min(lo + width, last)
+            for back in range(0, T, STEPS):
+                if back > 0 and back + STEPS < T:
+                    _backward_steps(
+                        pairs, lanes, streaming, STEPS, True, decay, moving, initial, states, grad, carried,
+                        grad_inputs, grad_decay, recent, wanted, T, M, T - 1 - back, lo, hi,
+                    )  # fmt: skip
+                else:
+                    _backward_steps(
+                        pairs, lanes, streaming, min(STEPS, T - back), False, decay, moving, initial, states, grad,
+                        carried, grad_inputs, grad_decay, recent, wanted, T, M, T - 1 - back, lo, hi,
+                    )  # fmt: skip
+                if wanted and (back % SHORT == SHORT - STEPS or back + STEPS >= T):
+                    for i in range(lo, hi):
+                        total[i] += recent[i]
                         recent[i] = 0.0
-            d, later = decay[t * moving, lo:hi], out
-        first = grad_initial[lo:hi]
-        for i in range(n):
-            first[i] = d[i] * later[i]
+            for i in range(lo, hi, lanes):
+                store(carried, i, _of_initial(pairs, load(decay, i, lanes), load(carried, i, lanes)))
+        finish()
+
+    return Shared(scan_backward, _tag(pairs, lanes, streaming))
 
 
-@Compiled
-def _backward_complex(  # type: ignore[no-untyped-def]
-    decay, moving, initial, states, grad, grad_inputs, grad_initial, grad_decay, total, wanted, width
-):  # fmt: skip
-    T, M, _ = grad.shape
-    for c in numba.prange((M + width - 1) // width):
-        lo, hi = c * width, min(M, (c + 1) * width)
-        n = hi - lo
-        recent, summed = np.zeros((n, 2), grad.dtype), total[lo:hi]
-        d = later = np.zeros((n, 2), grad.dtype)
-        for back in range(T):
-            t = T - 1 - back
-            g, out = grad[t, lo:hi], grad_inputs[t, lo:hi]
-            s = states[t - 1, lo:hi] if t > 0 else initial[lo:hi]
-            for i in range(n):  # times the conjugate of the decay
-                re, im = later[i, 0], later[i, 1]
-                out[i, 0] = _fma(d[i, 1], im, _fma(d[i, 0], re, g[i, 0]))
-                out[i, 1] = _fma(-d[i, 1], re, _fma(d[i, 0], im, g[i, 1]))
-            d, later = decay[t * moving, lo:hi], out
-            if wanted and moving:
-                of_decay = grad_decay[t, lo:hi]
-                for i in range(n):  # times the conjugate of the state
-                    re, im = out[i, 0], out[i, 1]
-                    of_decay[i, 0] = _fma(im, s[i, 1], re * s[i, 0])
-                    of_decay[i, 1] = _fma(im, s[i, 0], -(re * s[i, 1]))
-            elif wanted:
-                for i in range(n):
-                    re, im = out[i, 0], out[i, 1]
-                    recent[i, 0] = _fma(im, s[i, 1], _fma(re, s[i, 0], recent[i, 0]))
-                    recent[i, 1] = _fma(-re, s[i, 1], _fma(im, s[i, 0], recent[i, 1]))
-                if back % SHORT == SHORT - 1 or t == 0:
-                    for i in range(n):
-                        for part in range(2):
-                            summed[i, part] += recent[i, part]
-                            recent[i, part] = 0.0
-        first = grad_initial[lo:hi]
-        for i in range(n):
-            re, im = later[i, 0], later[i, 1]
-            first[i, 0] = _fma(d[i, 1], im, d[i, 0] * re)
-            first[i, 1] = _fma(d[i, 0], im, -(d[i, 1] * re))
+def _tag(pairs: bool, lanes: int, streaming: bool) -> str:
+    return f"_{'complex' if pairs else 'real'}_{lanes}{'_streaming' if streaming else ''}"
 
 
 def usable(tensor: Tensor) -> bool:
@@ -158,10 +207,8 @@ def usable(tensor: Tensor) -> bool:
 def run_forward(decay: Tensor, inputs: Tensor, initial: Tensor) -> Tensor:
     """States ``[T, B, S]`` of a decay ``[S]`` or ``[T, B, S]``; all of one dtype."""
     states = empty(inputs.shape, inputs.dtype)
-    kernel = _forward_complex if inputs.is_complex() else _forward
-    first = _columns(initial.unsqueeze(0))[0]
-    width = _width(initial.numel())
-    kernel(_decays(decay, initial), int(decay.ndim == 3), _columns(inputs), first, _columns(states), width)
+    decays, moving = _decays(decay, initial)
+    run(_forward, states, decays, moving, numbers(inputs), numbers(initial).copy(), numbers(states))
     return states
 
 
@@ -169,35 +216,47 @@ def run_backward(
     decay: Tensor, initial: Tensor, states: Tensor, grad: Tensor, *, need_decay: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the decay (empty if not needed), the inputs and the initial state."""
-    moving, dtype = decay.ndim == 3, states.dtype
-    grad_inputs, grad_initial = empty(states.shape, dtype), torch.empty(initial.shape, dtype=dtype)
-    grad_decay = empty(decay.shape if need_decay and moving else (1, 1, 1), dtype)
+    of_each, dtype = decay.ndim == 3, states.dtype
+    grad_inputs, grad_initial = empty(states.shape, dtype), torch.zeros(initial.shape, dtype=dtype)
+    grad_decay = empty(decay.shape if need_decay and of_each else (1, 1, 1), dtype)
     # Of a constant decay and for each sample, in double precision: a float32 sum over 100,000 steps has four digits.
     total = torch.zeros(initial.shape, dtype=torch.complex128 if dtype.is_complex else torch.float64)
-    kernel = _backward_complex if dtype.is_complex else _backward
-    first, of_first, summed = (_columns(row.unsqueeze(0))[0] for row in (initial, grad_initial, total))
-    kernel(
-        _decays(decay, initial), int(moving), first, _columns(states), _columns(grad), _columns(grad_inputs), of_first,
-        _columns(grad_decay), summed, need_decay, _width(initial.numel()),
+    decays, moving = _decays(decay, initial)
+    first = numbers(initial)
+    run(
+        _backward, states, decays, moving, first, numbers(states), numbers(grad), numbers(grad_initial),
+        numbers(grad_inputs), numbers(grad_decay), np.zeros_like(first), numbers(total), need_decay,
     )  # fmt: skip
     if not need_decay:
         return decay.new_empty(0), grad_inputs, grad_initial
-    return grad_decay if moving else total.sum(0).to(dtype), grad_inputs, grad_initial
+    return grad_decay if of_each else total.sum(0).to(dtype), grad_inputs, grad_initial
 
 
-def _columns(tensor: Tensor) -> Any:
-    """``[T, B, S]`` as an array ``[T, columns]``, of complex numbers ``[T, columns, 2]``."""
-    flat = tensor.reshape(len(tensor), -1)
-    if flat.is_complex():
-        flat = torch.view_as_real(flat.resolve_conj())
-    return array(flat.contiguous())
+def run(kernel: Any, states: Tensor, *arguments: Any) -> None:
+    """Run a kernel on whole vectors, then, by one of few lanes, on the columns that are left at the end of a row."""
+    pairs = states.is_complex()
+    parts = 2 if pairs else 1
+    T, M = len(states), states[0].numel() * parts
+    lanes = LINE_BYTES // (states.dtype.itemsize // parts)
+    whole = M - M % lanes
+    threads = num_threads() if T * M > ALONE else 1
+    width = min(WIDTH, -(-whole // (threads * lanes)) * lanes)
+    streaming = whole == M and states.numel() * states.dtype.itemsize >= STREAMED
+    if whole:
+        kernel(pairs, lanes, streaming)(min(threads, -(-whole // width)), *arguments, T, M, 0, whole, width)
+    if whole < M:
+        kernel(pairs, parts, False)(1, *arguments, T, M, whole, M, WIDTH)
 
 
-def _decays(decay: Tensor, initial: Tensor) -> Any:
-    """``[T, columns]``, or one row of a constant decay."""
-    return _columns(decay.expand(1, *initial.shape) if decay.ndim == 1 else decay)
+def numbers(tensor: Tensor) -> Any:
+    """All numbers of a tensor in a row, complex ones as pairs; on the same memory where it is contiguous."""
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return array(tensor.reshape(-1).contiguous())
 
 
-def _width(columns: int) -> int:
-    """Columns of a piece: as many pieces as threads if there is enough for all."""
-    return min(WIDTH, max(256, -(-columns // torch.get_num_threads())))
+def _decays(decay: Tensor, initial: Tensor) -> tuple[Any, int]:
+    """Return the decays, and how many numbers lie between two steps: none of a constant one."""
+    if decay.ndim == 1:
+        return numbers(decay.expand(initial.shape)), 0
+    return numbers(decay), initial.numel() * (2 if decay.is_complex() else 1)

@@ -85,6 +85,32 @@ def test_more_columns_than_one_piece_and_more_steps_than_one_sum(dtype, constant
         assert_close(ours, plain, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("constant", [True, False])
+def test_large_results_are_written_past_the_caches_with_the_same_bits(dtype, constant, monkeypatch):
+    kernels = pytest.importorskip("pnbx_snn.kernels.cpu.scan")
+    T, B, S = 11, 3, 64  # whole lines
+    decay = decays(*((S,) if constant else (T, B, S)), dtype=dtype)
+    arguments = decay, draw(T, B, S, dtype=dtype, seed=1), draw(B, S, dtype=dtype, seed=2)
+    upstream, chosen, kernel = draw(T, B, S, dtype=dtype, seed=3), [], kernels._forward
+    monkeypatch.setattr(kernels, "_forward", lambda *choice: chosen.append(choice[-1]) or kernel(*choice))
+    cached = both_paths(*arguments, upstream)[0]
+    monkeypatch.setattr(kernels, "STREAMED", 0)
+    streamed = both_paths(*arguments, upstream)[0]
+    assert chosen == [False, True]
+    assert all(torch.equal(one, two) for one, two in zip(cached, streamed, strict=True))
+
+
+def test_nothing_passes_through_the_last_step():
+    """A decay that is infinite in the last step reaches no gradient of the inputs, as in the loop."""
+    decay = torch.full((6, 1, 16), 0.5)
+    decay[-1] = torch.inf
+    inputs = torch.ones(6, 1, 16, requires_grad=True)
+    states = diagonal_scan(decay, inputs, torch.ones(1, 16))
+    (grad,) = torch.autograd.grad(states, inputs, torch.ones(6, 1, 16))
+    assert torch.equal(grad[-1], torch.ones(1, 16))
+
+
 def test_layouts_that_are_not_contiguous(path):
     inputs = draw(7, 4, 6).transpose(0, 2)  # [6, 4, 7]
     decay, initial = decays(12)[::2][:7].sigmoid().expand(2, 6)[0].repeat(2)[:7], draw(7, 4).T
