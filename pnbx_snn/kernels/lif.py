@@ -91,8 +91,9 @@ def lif_scan(
     multiply-add. NaN is never above a threshold: such a neuron is silent from then on and stays NaN; infinities go
     as in the loop. Gradients differ from the loop's in the order of sums (parameters: over steps and samples).
 
-    Saved for the backward pass: ``current`` itself and the membrane of every 32nd step (on a GPU every eighth; with
-    messages the potential of every step, and no ``current``).
+    Saved for the backward pass: ``current`` itself and the membrane of every fourth step, with messages membranes and
+    spikes of every eighth (on a GPU the membrane of every eighth; with messages the potential of every step, and no
+    ``current``).
 
     Examples
     --------

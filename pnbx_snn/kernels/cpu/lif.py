@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pnbx_snn.kernels.cpu import lif_loops, lif_torus
 from pnbx_snn.kernels.cpu.compiled import array, num_threads
-from pnbx_snn.kernels.cpu.lif_loops import RESETS, STEPS, SURROGATES, backward_kernel, forward_kernel
-from pnbx_snn.kernels.cpu.memory import empty
+from pnbx_snn.kernels.cpu.lif_steps import RESETS, STEPS, SURROGATES
+from pnbx_snn.kernels.cpu.memory import LARGE, empty
 
-CHUNK = 32
-"""Steps between two kept membranes."""
 MOST_TOGETHER = 1 << 30
 """Neurons of the largest torus: no limit that memory would not set first."""
 
-_TILE = 512  # units that are run through all steps before the next
+_TILE = 4096
+"""Units that go through all steps before the next: long rows of memory, and membranes that stay in the cache."""
 
 Torus = Sequence[int]
 """Rows, columns and kappa's shift; zeros without messages."""
@@ -24,7 +24,9 @@ Torus = Sequence[int]
 
 def num_kept(T: Any, M: Any, torus: Torus) -> Any:
     """Return how many numbers the forward pass keeps for the backward; T and M may be symbols of torch."""
-    return (T + CHUNK - 1) // CHUNK * M * (2 if torus[0] else 1)
+    if torus[0]:
+        return (T + lif_torus.CHUNK - 1) // lif_torus.CHUNK * M * 2
+    return (T // lif_loops.AT_ONCE + T % lif_loops.AT_ONCE) * M
 
 
 def saved(x: Tensor, kept: Tensor, torus: Torus) -> Tensor:
@@ -40,15 +42,22 @@ def run_forward(
     ``kind`` names step, reset and surrogate: ``"leaky/zero/atan"``.
     """
     step, reset, _ = _indices(kind)
-    sizes, threads, dtype = _sizes(x, torus)
-    T, M, _, width, rows, *_ = sizes
+    T, M, threads, dtype = len(x), x.numel() // len(x), num_threads(), _dtype(x)
     spikes = empty(x.shape, x.dtype)
     membranes = empty(x.shape, x.dtype) if traced else x.new_empty(0)
-    v_last, kept = v0.clone(memory_format=torch.contiguous_format), x.new_empty(num_kept(T, M, torus))
-    forward_kernel(step, reset, rows > 0, traced)(
-        threads, *_by_step(x), _by_unit(decay, x), _by_unit(theta, x), _flat(v_last if z0 is None else z0.to(x.dtype)),
-        *sizes, np.empty((threads, 3, width if rows else 1), dtype),
-        *(_flat(result) for result in (v_last, spikes, membranes, kept)),
+    v_last = v0.clone(memory_format=torch.contiguous_format)
+    kept = empty((num_kept(T, M, torus),), x.dtype)
+    inputs = (*_by_step(x), _by_unit(decay, x), _by_unit(theta, x))
+    results = (_flat(v_last), _flat(spikes), _flat(membranes))
+    if z0 is None:
+        lif_loops.forward_kernel(step, reset, traced)(
+            threads, *inputs, T, M, _width(M, threads), _past(spikes, M), *results, _flat(kept)
+        )
+        return spikes, v_last, membranes, kept
+    rows, columns, weight = _grid(torus, dtype)
+    lif_torus.forward_kernel(step, reset, traced)(
+        threads, *inputs, _flat(z0.to(x.dtype)), T, M, rows, columns, weight, *results,
+        *np.split(_flat(kept), 2), np.empty((threads, 3, rows * columns), dtype),
     )  # fmt: skip
     return spikes, v_last, membranes, kept
 
@@ -58,23 +67,32 @@ def run_backward(
     g_membranes: Tensor | None, kind: str, slope: Sequence[float], torus: Torus, learned: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return the gradients of x, decay, theta (summed to their shapes; zeros unless learned), v0 and z0."""
-    sizes, threads, dtype = _sizes(x, torus)
-    _, M, chunk, width, rows, *_ = sizes
+    T, M, threads, dtype = len(x), x.numel() // len(x), num_threads(), _dtype(x)
     zero = np.zeros(M, dtype)
     of_x, of_v = empty(x.shape, x.dtype), x.new_zeros(x.shape[1:])
     if g_v is not None:
         of_v.copy_(g_v)
     of_decay, of_theta = (torch.zeros_like(of_v) if learned else of_v for _ in range(2))
     of_z = torch.zeros_like(of_v)
-    backward_kernel(*_indices(kind), rows > 0, g_membranes is not None, learned)(
-        threads, *_by_step(x), _by_unit(decay, x), _by_unit(theta, x), _flat(kept),
+    choices = (*_indices(kind), g_membranes is not None, learned)
+    inputs = (*_by_step(x), _by_unit(decay, x), _by_unit(theta, x))
+    gradients = (
         *((zero, 0) if g_spikes is None else _by_step(g_spikes)),
         *((zero, 0) if g_membranes is None else _by_step(g_membranes)),
         dtype.type(slope[0]), dtype.type(slope[1]),
-        *sizes, np.empty((threads, 3, width if rows else 1), dtype),
-        np.empty((threads, (2 * chunk + 1) * width), dtype),
-        *(_flat(result) for result in (of_v, of_x, of_decay, of_theta, of_z)),
     )  # fmt: skip
+    results = tuple(_flat(result) for result in (of_v, of_x, of_decay, of_theta))
+    if torus[0]:
+        rows, columns, weight = _grid(torus, dtype)
+        units = rows * columns
+        lif_torus.backward_kernel(*choices)(
+            threads, *inputs, *np.split(_flat(kept), 2), *gradients, T, M, rows, columns, weight, *results, _flat(of_z),
+            np.empty((threads, 4, units), dtype), np.empty((threads, (2 * lif_torus.CHUNK + 1) * units), dtype),
+        )  # fmt: skip
+    else:
+        lif_loops.backward_kernel(*choices)(
+            threads, *inputs, _flat(kept), *gradients, T, M, _width(M, threads), _past(of_x, M), *results
+        )
     if not learned:
         return of_x, torch.zeros_like(decay), torch.zeros_like(theta), of_v, of_z
     sums = [of.sum_to_size(p.shape).to(p.dtype) for of, p in ((of_decay, decay), (of_theta, theta))]
@@ -86,17 +104,24 @@ def _indices(kind: str) -> tuple[int, int, int]:
     return STEPS.index(step), RESETS.index(reset), SURROGATES.index(surrogate)
 
 
-def _sizes(x: Tensor, torus: Torus) -> tuple[tuple[Any, ...], int, np.dtype[Any]]:
-    """Return T, M, steps a chunk, units a tile, rows, columns, weight of a message; threads; dtype.
+def _dtype(x: Tensor) -> np.dtype[Any]:
+    return np.dtype(np.float32 if x.dtype == torch.float32 else np.float64)
 
-    A torus is not cut; few units are shared by all threads.
-    """
+
+def _width(M: int, threads: int) -> int:
+    """Return the units of a tile: few units are shared by all threads."""
+    return max(16, min(_TILE, -(-M // threads)))
+
+
+def _past(result: Tensor, M: int) -> int:
+    """Whether results go past the caches: they would not stay there, and the vectors of all steps are aligned."""
+    return int(result.nbytes >= 2 * LARGE and M % 16 == 0)
+
+
+def _grid(torus: Torus, dtype: np.dtype[Any]) -> tuple[int, int, Any]:
+    """Return rows, columns, and the weight of a message."""
     rows, columns, shift = torus
-    dtype = np.dtype(np.float32 if x.dtype == torch.float32 else np.float64)
-    T, M, threads = len(x), x.numel() // len(x), num_threads()
-    width = rows * columns or max(16, min(_TILE, -(-M // threads)))
-    weight = dtype.type(2.0 ** -(shift + 3))
-    return (T, M, min(CHUNK, T), width, rows, columns, weight), min(threads, -(-M // width)), dtype
+    return rows, columns, dtype.type(2.0 ** -(shift + 3))
 
 
 def _by_step(x: Tensor) -> tuple[Any, int]:

@@ -36,15 +36,18 @@ class _Lent:
 
 
 def _take(num_bytes: int) -> Any:
-    """Return an array of bytes, one that is free if there is one of this size; other threads may do so too."""
+    """Return an array of bytes: of those free and of this size, the last one given back, which caches may still hold.
+
+    Other threads may do so too.
+    """
     for _ in range(len(_free)):
         try:
-            found = _free.popleft()
+            found = _free.pop()
         except IndexError:
             break
         if found.nbytes == num_bytes:
             return found
-        _free.append(found)
+        _free.appendleft(found)
     return np.empty(num_bytes, np.uint8)
 
 

@@ -5,14 +5,19 @@ numba's own vectoriser does not keep a dozen vectors in registers through a loop
 """
 
 import inspect
+import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, models, register_model
+from numba.core.typing.templates import AbstractTemplate, Signature, infer_global
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 _I64 = ir.IntType(64)
+_intrinsic: Callable[[Any], Any] = intrinsic  # numba's own types do not know what it makes
+_intrinsic_of_literals: Callable[[Any], Any] = intrinsic(prefer_literal=True)  # type: ignore[no-untyped-call,unused-ignore]
 
 
 class Vector(types.Type):
@@ -69,7 +74,7 @@ def _operation(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], A
         names = ["typing_context", *(f"argument_{i}" for i in range(len(arguments)))]  # numba wants each by name
         parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
         typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return intrinsic(typed)
+        return _intrinsic(typed)
 
     return decorate
 
@@ -81,7 +86,7 @@ def _load(vector: Vector) -> Any:
 
         return vector(array, types.int64), build
 
-    return intrinsic(load)
+    return _intrinsic(load)
 
 
 def _store(vector: Vector) -> Any:
@@ -92,7 +97,7 @@ def _store(vector: Vector) -> Any:
 
         return types.void(array, types.int64, vector), build
 
-    return intrinsic(store)
+    return _intrinsic(store)
 
 
 _two_words, _three_words = (_operation(WORDS, *[WORDS] * n) for n in (2, 3))
@@ -124,7 +129,7 @@ def _compare(make: Callable[[Any, Any, Callable[[float], Any]], Any]) -> Any:
 
         return types.uint64(array, types.int64), build
 
-    return intrinsic(compare)
+    return _intrinsic(compare)
 
 
 ones_of = _compare(lambda b, x, value: b.fcmp_ordered("==", x, value(1.0)))
@@ -165,3 +170,146 @@ def set_bits(builder: Any, word: Any) -> Any:
     """Return how many bits of a word are set."""
     kind = ir.FunctionType(_I64, [_I64])
     return builder.call(builder.module.declare_intrinsic("llvm.ctpop.i64", (), kind), [word])
+
+
+# Vectors of floating-point numbers as wide as the largest register, and of one lane: with them the same code runs over
+# whole vectors and over what is left. They add, subtract, multiply, divide and compare as numbers do.
+
+_REGISTER = 512
+_REAL = {32: ir.FloatType(), 64: ir.DoubleType()}
+
+
+def _reals(wide: Any, item: Any) -> Vector:
+    return Vector(_REAL[item.bitwidth], _REGISTER * wide.literal_value // item.bitwidth or 1)
+
+
+_signature: Any = Signature
+
+
+def _bits(vector: Vector) -> int:
+    return next(bits for bits, real in _REAL.items() if real == vector.kind)
+
+
+class _OfTwo(AbstractTemplate):
+    """The type of an operation on two vectors."""
+
+    def generic(self, args: Any, kws: Any) -> Any:
+        """Return it, nothing for other arguments."""
+        if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
+            return _signature(self.answer(args[0]), args, None)
+        return None
+
+    def answer(self, vector: Vector) -> Vector:
+        """Return the type of the result."""
+        return vector
+
+
+class _Comparison(_OfTwo):
+    def answer(self, vector: Vector) -> Vector:
+        """Return bits."""
+        return Vector(ir.IntType(1), vector.lanes)
+
+
+class _Negation(AbstractTemplate):
+    """The type of the negative of a vector."""
+
+    def generic(self, args: Any, kws: Any) -> Any:
+        """Return it, nothing for other arguments."""
+        if len(args) == 1 and isinstance(args[0], Vector):
+            return _signature(args[0], args, None)
+        return None
+
+
+def _operator(name: Any, template: Any, write: Callable[..., Any]) -> None:
+    infer_global(name)(type(f"_{name.__name__}", (template,), {}))  # type: ignore[no-untyped-call]
+    operands = [Vector] * (1 if template is _Negation else 2)
+    lower_builtin(name, *operands)(lambda context, builder, signature, args: write(builder, *args))  # type: ignore[no-untyped-call]
+
+
+_operator(operator.add, _OfTwo, lambda b, x, y: b.fadd(x, y))
+_operator(operator.sub, _OfTwo, lambda b, x, y: b.fsub(x, y))
+_operator(operator.mul, _OfTwo, lambda b, x, y: b.fmul(x, y))
+_operator(operator.truediv, _OfTwo, lambda b, x, y: b.fdiv(x, y))
+_operator(operator.neg, _Negation, lambda b, x: b.fneg(x))
+_operator(operator.gt, _Comparison, lambda b, x, y: b.fcmp_ordered(">", x, y))
+_operator(operator.ge, _Comparison, lambda b, x, y: b.fcmp_ordered(">=", x, y))
+
+
+@_intrinsic_of_literals
+def lanes_of(typing_context: Any, wide: Any, array: Any) -> Any:
+    """Return how many numbers of an array are in a vector of ``wide`` registers of 64 bytes."""
+    lanes = ir.Constant(_I64, _reals(wide, array.dtype).lanes)
+    return types.int64(wide, array), lambda context, builder, signature, args: lanes
+
+
+@_intrinsic_of_literals
+def load(typing_context: Any, wide: Any, array: Any, index: Any) -> Any:
+    """Return the numbers of an array from an index on: ``wide`` registers of 64 bytes, one number for 0."""
+    vector = _reals(wide, array.dtype)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _at(context, builder, signature.args[1], args[1], args[2], vector.llvm)
+        return builder.load(place, align=array.dtype.bitwidth // 8)
+
+    return vector(wide, array, types.int64), build
+
+
+@_intrinsic
+def store(typing_context: Any, array: Any, index: Any, value: Any, past: Any) -> Any:
+    """Write a vector to an array from an index on; if ``past``, past the caches, and the place is then aligned."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _at(context, builder, signature.args[0], args[0], args[1], value.llvm)
+        item = array.dtype.bitwidth // 8
+        if value.lanes == 1:
+            builder.store(args[2], place, align=item)
+            return context.get_dummy_value()
+        with builder.if_else(builder.trunc(args[3], ir.IntType(1))) as (then, otherwise):
+            with then:
+                flag = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+                builder.store(args[2], place, align=_REGISTER // 8).set_metadata("nontemporal", flag)
+            with otherwise:
+                builder.store(args[2], place, align=item)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, value, types.int64), build
+
+
+@_intrinsic_of_literals
+def fill(typing_context: Any, wide: Any, value: Any) -> Any:
+    """Return a number in every lane."""
+    vector = _reals(wide, value)
+    return vector(wide, value), lambda context, builder, signature, args: _splat(builder, args[1], vector)
+
+
+@_intrinsic
+def where(typing_context: Any, condition: Any, yes: Any, no: Any) -> Any:
+    """Choose in each lane."""
+    return yes(condition, yes, yes), lambda context, builder, signature, args: builder.select(*args)
+
+
+@_intrinsic
+def magnitude(typing_context: Any, value: Any) -> Any:
+    """Return numbers without their signs."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        name = f"llvm.fabs.v{value.lanes}f{_bits(value)}"
+        kind = ir.FunctionType(value.llvm, [value.llvm])
+        return builder.call(builder.module.declare_intrinsic(name, (), kind), args)
+
+    return value(value), build
+
+
+@_intrinsic
+def exponential(typing_context: Any, value: Any) -> Any:
+    """Return e to the power of each number, as :func:`math.exp` has it."""
+    item = types.Float(f"float{_bits(value)}")
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        exp = context.get_function(math.exp, item(item))
+        found = args[0]
+        for lane in (ir.Constant(ir.IntType(32), i) for i in range(value.lanes)):
+            found = builder.insert_element(found, exp(builder, [builder.extract_element(args[0], lane)]), lane)
+        return found
+
+    return value(value), build

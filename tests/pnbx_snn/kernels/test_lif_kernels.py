@@ -215,12 +215,11 @@ def test_an_input_that_is_constant_over_time_is_not_copied(loop):
         results.append((spikes, frame.grad))
     assert torch.equal(results[0][0], results[1][0])
     assert (results[0][1] - results[1][1]).abs().max() <= TOLERANCE[torch.float32] * results[0][1].abs().max()
-    assert (
-        sum(t.untyped_storage().nbytes() for t in saved) < 6 * frame.untyped_storage().nbytes()
-    )  # of the kernel: the frame, two kept membranes, parameters
+    # Of the kernel: the frame, the membranes kept (before twelve fours and two steps), parameters.
+    assert sum(t.untyped_storage().nbytes() for t in saved) < 18 * frame.untyped_storage().nbytes()
 
 
-def test_saves_the_input_and_a_32nd():
+def test_saves_the_input_and_a_quarter():
     saved = {}
 
     def keep(tensor):
@@ -231,9 +230,15 @@ def test_saves_the_input_and_a_32nd():
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         spikes, _ = LIF(0.9, reset="subtract")(current)
     in_tensors = sum(saved.values()) / current.untyped_storage().nbytes()
-    assert 1.0 < in_tensors < 1.05
+    assert 1.25 < in_tensors < 1.26
     assert current.untyped_storage().data_ptr() in saved
     assert spikes.untyped_storage().data_ptr() not in saved
+
+
+@pytest.mark.parametrize(("step", "N"), [("leaky", 2048), ("delayed", 2048), ("leaky", 2041)])
+def test_results_that_go_past_the_caches(step, N, loop):
+    """Of 8 MiB and more, where vectors are aligned."""
+    compare(loop, step, "subtract", size=(35, 31, N), learned=False)
 
 
 # Properties
@@ -427,7 +432,7 @@ def test_second_derivatives_are_refused():
 def test_a_new_length_or_batch_compiles_nothing():
     from pnbx_snn.kernels.cpu.lif_loops import backward_kernel, forward_kernel
 
-    kernels = forward_kernel(0, 1, False, False), backward_kernel(0, 1, 0, False, False, False)
+    kernels = forward_kernel(0, 1, False), backward_kernel(0, 1, 0, False, False)
     counts = []
     for size in ((3, 2, 5), (80, 1, 5), (7, 4, 600)):
         current = draw(*size).requires_grad_()
@@ -499,6 +504,6 @@ def test_a_read_only_installation_without_a_home_compiles_without_a_cache():
     x = torch.full((4, 1, 1), 0.75, requires_grad=True)
     z, _ = LIF(0.5)(x)
     z.sum().backward()
-    print(z.flatten().int().tolist(), type(forward_kernel(0, 0, False, False)._share._cache).__name__)
+    print(z.flatten().int().tolist(), type(forward_kernel(0, 0, False)._share._cache).__name__)
     """
     assert run(code, HOME="/nonexistent") == "[0, 1, 0, 1] NullCache"
