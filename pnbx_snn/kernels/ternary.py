@@ -149,7 +149,7 @@ def _products(
     if sums is not None:
         products = [part * scale for part, scale in zip(sums, scales, strict=True)]
     else:
-        products = [linear(x, w).mul_(scale) for w, scale in zip(ternaries, scales, strict=True)]
+        products = [_product(loops, x, w.T).mul_(scale) for w, scale in zip(ternaries, scales, strict=True)]
     return [*products, bits, active]
 
 
@@ -163,18 +163,24 @@ def _products_backward(
     if need_x and loops is not None and loops.tables_fit(x, ternaries):
         grad_x = loops.by_tables(grads, ternaries, scales)
     elif need_x:
-        grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-        for j, (grad, w, scale) in enumerate(zip(grads, ternaries, scales, strict=True)):
-            torch.addmm(grad_x, grad, w, beta=1 if j else 0, alpha=scale.item(), out=grad_x)
+        first, *others = (
+            _product(loops, grad, w).mul_(scale) for grad, w, scale in zip(grads, ternaries, scales, strict=True)
+        )
+        grad_x = sum(others, start=first)
     if not need_weights:
         return [grad_x, *(x.new_empty(0) for _ in grads)]
     if loops is not None and 0 <= int(active.item()) <= loops.DENSEST * x.numel():
         grad_weights: list[Tensor] = loops.gather(bits, x.shape[1], grads)
     else:
-        grad_weights = [grad.T @ x for grad in grads]
+        grad_weights = [_product(loops, grad.T, x) for grad in grads]
     if step is not None:
         grad_weights = [grad.mul_(step) for grad in grad_weights]
     return [grad_x, *grad_weights]
+
+
+def _product(loops: Any, a: Tensor, b: Tensor) -> Tensor:
+    y: Tensor = getattr(loops, "product", torch.matmul)(a, b)
+    return y
 
 
 def _nothing_packed(x: Tensor) -> tuple[Tensor, Tensor]:

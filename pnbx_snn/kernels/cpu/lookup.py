@@ -16,7 +16,14 @@ from torch import Tensor
 
 from pnbx_snn.kernels.cpu.compiled import Compiled, array
 from pnbx_snn.kernels.cpu.memory import empty
-from pnbx_snn.kernels.cpu.vectors import add_floats, load_floats, no_floats, store_floats, subtract_floats
+from pnbx_snn.kernels.cpu.vectors import (
+    add_floats,
+    aligned_zeros,
+    load_floats,
+    no_floats,
+    store_floats,
+    subtract_floats,
+)
 
 LANES = 32
 EACH = 3
@@ -50,8 +57,8 @@ def _look_up(x, codes, out):  # type: ignore[no-untyped-def]
     D = x.shape[1]
     for piece in numba.prange((R + LANES - 1) // LANES):
         r0, size = piece * LANES, min(LANES, R - piece * LANES)
-        rows = np.zeros(BLOCK * LANES, x.dtype)
-        tables, sums = np.empty(GROUPS * FORMS * LANES, x.dtype), np.zeros(M * LANES, x.dtype)
+        rows, tables = aligned_zeros(BLOCK * LANES, x), aligned_zeros(GROUPS * FORMS * LANES, x)
+        sums = aligned_zeros(M * LANES, x)
         for block in range(codes.shape[0]):
             for r in range(size):
                 for d in range(BLOCK):
@@ -91,9 +98,11 @@ def by_tables(inputs: Sequence[Tensor], weights: Sequence[Tensor], scales: Seque
     groups = [-(-len(weight) // EACH) for weight in weights]
     rows, M = len(inputs[0]), weights[0].shape[1]
     codes = torch.full((-(-sum(groups) // GROUPS), M, GROUPS), FORMS // 2, dtype=torch.uint8)
-    x, first = torch.zeros(rows, EACH * sum(groups)), 0
+    x, first = empty((rows, EACH * sum(groups)), torch.float32), 0
     for values, weight, scale, size in zip(inputs, weights, scales, groups, strict=True):
-        torch.mul(values, scale, out=x[:, EACH * first : EACH * first + values.shape[1]])
+        begin, end = EACH * first, EACH * first + values.shape[1]
+        torch.mul(values, scale, out=x[:, begin:end])
+        x[:, end : begin + EACH * size] = 0
         _name(array(weight.contiguous()), first, array(codes))
         first += size
     out = empty((rows, M), torch.float32)

@@ -16,7 +16,7 @@ from torch import Tensor
 LARGE = 1 << 18
 """Bytes from which a result is worth it: 60 page faults take longer than what a kernel does with so much."""
 ALIGNMENT = 64
-_free: deque[Any] = deque(maxlen=16)
+_free: deque[Any] = deque(maxlen=32)
 """What was given back last; beyond that, it goes back to the system."""
 
 
@@ -54,7 +54,7 @@ def _take(num_bytes: int) -> Any:
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return contiguous memory for a result.
 
-    A result of 256 KiB or more lies on memory that is stored, once it is free, for the next of its size; at most 16
+    A result of 256 KiB or more lies on memory that is stored, once it is free, for the next of its size; at most 32
     such blocks are.
 
     Examples

@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pnbx_snn.kernels.cpu.compiled import Compiled, array, inlined
+from pnbx_snn.kernels.cpu.compiled import Compiled, array, inlined, num_threads
+from pnbx_snn.kernels.cpu.dense import product
 from pnbx_snn.kernels.cpu.lookup import by_tables, tables_fit
 from pnbx_snn.kernels.cpu.memory import empty
 from pnbx_snn.kernels.cpu.vectors import (
     above_zero,
     add_floats,
     add_plane,
+    aligned_zeros,
     as_floats,
     both,
     either,
@@ -44,7 +46,7 @@ from pnbx_snn.kernels.cpu.vectors import (
     store_words,
 )
 
-__all__ = ["DENSEST", "by_tables", "count", "exact_sums", "gather", "pack", "tables_fit"]
+__all__ = ["DENSEST", "by_tables", "count", "exact_sums", "gather", "pack", "product", "tables_fit"]
 
 BLOCK = 256
 """Outputs that are counted at once."""
@@ -55,6 +57,8 @@ AT_ONCE = 480
 """Active inputs that ten planes count without overflow: two bits each, at most 1023, and a multiple of eight."""
 TILE = 32
 """Outputs of a tile of gradients."""
+MOST_TOGETHER = 4096
+"""Sums of tiles that are made together, in tiles and inputs: half of a second-level cache."""
 ROWS = 16
 """Samples of a piece of work."""
 DENSEST = 0.6
@@ -241,38 +245,56 @@ def _list_samples(bits, K, ends, samples):  # type: ignore[no-untyped-def]
                 ends[piece, w * 64 + j + 1] = n
 
 
+@inlined
+def _add_active(tiles, first, mine, begin, end, total):  # type: ignore[no-untyped-def]
+    """Add the rows of a tile that a list names to a sum."""
+    other = no_floats()  # two sums: an addition takes three cycles
+    q = begin
+    while q + np.uint64(3) < end:
+        total = add_floats(total, load_floats(tiles, first + np.int64(mine[q]) * TILE))
+        other = add_floats(other, load_floats(tiles, first + np.int64(mine[q + np.uint64(1)]) * TILE))
+        total = add_floats(total, load_floats(tiles, first + np.int64(mine[q + np.uint64(2)]) * TILE))
+        other = add_floats(other, load_floats(tiles, first + np.int64(mine[q + np.uint64(3)]) * TILE))
+        q += np.uint64(4)
+    while q < end:
+        total = add_floats(total, load_floats(tiles, first + np.int64(mine[q]) * TILE))
+        q += np.uint64(1)
+    return add_floats(total, other)
+
+
 @Compiled
-def _gather(grad, ends, samples, grad_weight):  # type: ignore[no-untyped-def]
-    """Gradient of a weight ``[N, K]`` from that of its sums, ``[R, N]``."""
+def _gather(grad, ends, samples, together, grad_weight):  # type: ignore[no-untyped-def]
+    """Gradient of a weight ``[N, K]`` from that of its sums, ``[R, N]``; some tiles together read longer rows."""
     N, K = grad_weight.shape
-    R = grad.shape[0]
-    for part in numba.prange((N + TILE - 1) // TILE):
-        n0 = part * TILE
-        size = min(TILE, N - n0)
-        tile, total = np.zeros(SAMPLES * TILE, grad.dtype), np.zeros(K * TILE, grad.dtype)
+    R, flat = grad.shape[0], grad.reshape(-1)
+    width = together * TILE
+    for job in numba.prange((N + width - 1) // width):
+        n0 = job * width
+        size = min(width, N - n0)
+        parts, whole = (size + TILE - 1) // TILE, size // TILE
+        tiles, totals = aligned_zeros(parts * SAMPLES * TILE, grad), aligned_zeros(parts * K * TILE, grad)
         for piece in range(len(ends)):
             for r in range(min(SAMPLES, R - piece * SAMPLES)):
-                for j in range(size):
-                    tile[r * TILE + j] = grad[piece * SAMPLES + r, n0 + j]
-            mine, limits, begin = samples[piece], ends[piece], np.uint64(0)
-            for k in range(K):
-                end = np.uint64(limits[k + 1])
-                if begin == end:
-                    continue
-                one, two = load_floats(total, k * TILE), no_floats()  # two sums: an addition takes three cycles
-                q = begin
-                while q + np.uint64(1) < end:
-                    one = add_floats(one, load_floats(tile, np.int64(mine[q]) * TILE))
-                    two = add_floats(two, load_floats(tile, np.int64(mine[q + np.uint64(1)]) * TILE))
-                    q += np.uint64(2)
-                if q < end:
-                    one = add_floats(one, load_floats(tile, np.int64(mine[q]) * TILE))
-                store_floats(total, k * TILE, add_floats(one, two))
-                begin = end
-        for k0 in range(0, K, 16):
-            for j in range(size):
-                for k in range(k0, min(K, k0 + 16)):
-                    grad_weight[n0 + j, k] = total[k * TILE + j]
+                row = (piece * SAMPLES + r) * N + n0
+                for part in range(whole):
+                    store_floats(tiles, (part * SAMPLES + r) * TILE, load_floats(flat, row + part * TILE))
+                for j in range(whole * TILE, size):
+                    tiles[(whole * SAMPLES + r) * TILE + j - whole * TILE] = flat[row + j]
+            mine, limits = samples[piece], ends[piece]
+            for part in range(parts):
+                begin = np.uint64(0)
+                for k in range(K):
+                    end = np.uint64(limits[k + 1])
+                    if begin < end:
+                        at = (part * K + k) * TILE
+                        total = load_floats(totals, at)
+                        store_floats(totals, at, _add_active(tiles, part * SAMPLES * TILE, mine, begin, end, total))
+                    begin = end
+        for part in range(parts):
+            for k0 in range(0, K, 16):
+                for j in range(min(TILE, size - part * TILE)):
+                    for k in range(k0, min(K, k0 + 16)):
+                        grad_weight[n0 + part * TILE + j, k] = totals[(part * K + k) * TILE + j]
 
 
 def pack(x: Tensor, bits: Tensor) -> int:
@@ -314,5 +336,6 @@ def gather(bits: Tensor, K: int, grads: Sequence[Tensor]) -> list[Tensor]:
     found = []
     for grad in grads:
         found.append(empty((grad.shape[1], K), torch.float32))
-        _gather(array(grad), ends, samples, array(found[-1]))
+        shares = -(-grad.shape[1] // (TILE * num_threads()))
+        _gather(array(grad), ends, samples, max(1, min(shares, MOST_TOGETHER // K)), array(found[-1]))
     return found

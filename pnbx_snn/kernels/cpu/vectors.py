@@ -10,10 +10,13 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.typing.templates import AbstractTemplate, Signature, infer_global
 from numba.extending import intrinsic, lower_builtin, models, register_model
+
+from pnbx_snn.kernels.cpu.compiled import inlined
 
 _I64 = ir.IntType(64)
 _intrinsic: Callable[[Any], Any] = intrinsic  # numba's own types do not know what it makes
@@ -111,6 +114,15 @@ odd = _three_words(lambda b, x, y, z: b.xor(b.xor(x, y), z))
 """Sum bit of three bits."""
 most = _three_words(lambda b, x, y, z: b.or_(b.and_(x, y), b.and_(z, b.xor(x, y))))
 """Carry bit of three bits."""
+
+
+@inlined
+def aligned_zeros(size, like):  # type: ignore[no-untyped-def]
+    """Return zeros that begin with a line of the cache: else every vector of a whole line would lie in two."""
+    memory = np.zeros(size + 16, like.dtype)
+    first = -memory.ctypes.data % 64 // memory.itemsize
+    return memory[first : first + size]
+
 
 load_floats, store_floats = _load(FLOATS), _store(FLOATS)
 no_floats = _operation(FLOATS)(lambda b: ir.Constant(FLOATS.llvm, None))
@@ -298,6 +310,18 @@ def magnitude(typing_context: Any, value: Any) -> Any:
         return builder.call(builder.module.declare_intrinsic(name, (), kind), args)
 
     return value(value), build
+
+
+@_intrinsic
+def multiply_add(typing_context: Any, x: Any, y: Any, z: Any) -> Any:
+    """Return ``x * y + z``, rounded once."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(x.llvm, [x.llvm] * 3)
+        name = f"llvm.fma.v{x.lanes}f{_bits(x)}"
+        return builder.call(builder.module.declare_intrinsic(name, (), kind), args)
+
+    return x(x, x, x), build
 
 
 @_intrinsic
