@@ -13,27 +13,38 @@ from pnbx_snn.kernels.cpu.vectors import fill, lanes_of, load, store
 
 CHUNK = 8
 """Steps between two that are kept."""
+WIDE = 2
+"""Registers of 64 bytes of a vector."""
+
+
+@inlined
+def _add_rows(out, first, size, a, b, sides, weight):  # type: ignore[no-untyped-def]
+    """Write ``((a + b) + side) * weight`` of ``size`` units; a and b say where those above and below begin."""
+    heard, side, above, below = out[first : first + size], sides[first : first + size], a[:size], b[:size]
+    for i in range(size):
+        heard[i] = ((above[i] + below[i]) + side[i]) * weight
 
 
 @inlined
 def _neighbours(z, out, sides, three, rows, columns, weight):  # type: ignore[no-untyped-def]
-    """Sum over the eight neighbours on the torus, times the weight; all arrays are [rows * columns]."""
-    for r in range(rows):  # slices: loops over them count from 0 and are vectorised
-        i, end = r * columns, (r + 1) * columns
-        here, side, both, left, right = z[i:end], sides[i:end], sides[i + 1 : end - 1], z[i : end - 2], z[i + 2 : end]
-        for c in range(columns - 2):
-            both[c] = left[c] + right[c]
-        side[0] = here[columns - 1] + here[1]
-        side[columns - 1] = here[columns - 2] + here[0]
-        column = three[i:end]
-        for c in range(columns):
-            column[c] = side[c] + here[c]
+    """Sum over the eight neighbours on the torus, times the weight; all arrays are [rows * columns].
+
+    Rows are taken together, as if each went on in the next, which is mended at their ends: they may be short.
+    """
+    w = rows * columns
+    inner, left, right = sides[1 : w - 1], z[: w - 2], z[2:w]
+    for i in range(w - 2):  # slices: loops over them count from 0 and are vectorised
+        inner[i] = left[i] + right[i]
     for r in range(rows):
-        i, up, down = r * columns, (r - 1) % rows * columns, (r + 1) % rows * columns
-        heard, side = out[i : i + columns], sides[i : i + columns]
-        above, below = three[up : up + columns], three[down : down + columns]
-        for c in range(columns):
-            heard[c] = ((above[c] + below[c]) + side[c]) * weight
+        first, last = r * columns, (r + 1) * columns - 1
+        sides[first] = z[last] + z[first + 1]
+        sides[last] = z[last - 1] + z[first]
+    here = z[:w]
+    for i in range(w):
+        three[i] = sides[i] + here[i]
+    _add_rows(out, columns, w - 2 * columns, three, three[2 * columns :], sides, weight)
+    _add_rows(out, 0, columns, three[w - columns :], three[columns:], sides, weight)
+    _add_rows(out, w - columns, columns, three[w - 2 * columns :], three, sides, weight)
 
 
 # One step of some units. All arrays are flat: what belongs to unit i at step t is at t * M + i, or at i where all steps
@@ -95,7 +106,7 @@ def forward_kernel(step: int, reset: int, traced: bool) -> Shared:
         thread, threads, x, x_stride, decays, thetas, z0, T, M, rows, columns, weight, v_last, spikes, membranes, kept,
         kept_z, scratch,
     ):  # fmt: skip
-        w, lanes = rows * columns, lanes_of(1, x)
+        w, lanes = rows * columns, lanes_of(WIDE, x)
         whole, tori = w // lanes * lanes, M // w
         heard, sides, three = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2]
         for torus in range(tori * thread // threads, tori * (thread + 1) // threads):
@@ -109,7 +120,9 @@ def forward_kernel(step: int, reset: int, traced: bool) -> Shared:
                     kept[mark : mark + w] = v_last[o : o + w]
                     kept_z[mark : mark + w] = z
                 for i in range(0, whole, lanes):
-                    _forward(1, step, reset, traced, i, o, x, at, decays, thetas, heard, v_last, spikes, membranes, row)
+                    _forward(
+                        WIDE, step, reset, traced, i, o, x, at, decays, thetas, heard, v_last, spikes, membranes, row
+                    )
                 for i in range(whole, w):
                     _forward(0, step, reset, traced, i, o, x, at, decays, thetas, heard, v_last, spikes, membranes, row)
 
@@ -124,7 +137,7 @@ def backward_kernel(step: int, reset: int, surrogate: int, traced: bool, learned
         thread, threads, x, x_stride, decays, thetas, kept, kept_z, gs, gs_stride, gm, gm_stride, p0, p1, T, M, rows,
         columns, weight, gv, gx, g_decays, g_thetas, gz0, scratch, replayed,
     ):  # fmt: skip
-        w, lanes = rows * columns, lanes_of(1, x)
+        w, lanes = rows * columns, lanes_of(WIDE, x)
         whole, tori = w // lanes * lanes, M // w
         heard, sides, three, z = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2], scratch[thread, 3]
         us, vs = replayed[thread, : CHUNK * w], replayed[thread, CHUNK * w :]
@@ -138,7 +151,7 @@ def backward_kernel(step: int, reset: int, surrogate: int, traced: bool, learned
                     at = (first + j) * x_stride + o
                     _neighbours(z, heard, sides, three, rows, columns, weight)
                     for i in range(0, whole, lanes):
-                        _replay(1, step, reset, i, o, x, at, decays, thetas, heard, us, vs, j, z)
+                        _replay(WIDE, step, reset, i, o, x, at, decays, thetas, heard, us, vs, j, z)
                     for i in range(whole, w):
                         _replay(0, step, reset, i, o, x, at, decays, thetas, heard, us, vs, j, z)
                 for j in range(n - 1, -1, -1):
@@ -151,7 +164,7 @@ def backward_kernel(step: int, reset: int, surrogate: int, traced: bool, learned
                         heard[:] = 0
                     for i in range(0, whole, lanes):
                         _backward(
-                            1, step, reset, surrogate, traced, learned, i, o, w, j, places, x, decays, thetas, heard,
+                            WIDE, step, reset, surrogate, traced, learned, i, o, w, j, places, x, decays, thetas, heard,
                             us, vs, gs, gm, p0, p1, gv, gx, g_decays, g_thetas,
                         )  # fmt: skip
                     for i in range(whole, w):
