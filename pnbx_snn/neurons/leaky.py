@@ -247,7 +247,7 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
                 if mem is None:
                     self._check_recomputation()
                 self.mem = scan.v
-                self.reset = self.mem_reset(scan.membranes[-2] if len(input_) > 1 else before)
+                self.reset = self._above(scan.membranes[-2] if len(input_) > 1 else before)
                 return narrow(scan.spikes, input_), scan.membranes
         spikes, membranes = [], []
         for current in input_.unbind(0):
@@ -273,6 +273,12 @@ class Leaky(snntorch.Leaky):  # type: ignore[misc]
         options: dict[str, Any] = {"reset": self.reset_mechanism, "spike_grad": self.spike_grad, "traced": traced}
         step: Step = "delayed" if self.reset_delay else "leaky"
         return lif_scan(input_, decay, self.threshold, mem, step=step, **options)
+
+    @torch.no_grad()
+    def _above(self, mem: Tensor) -> Tensor:
+        """Return what ``mem_reset`` does, without calling the surrogate for one step."""
+        above: Tensor = mem - self.threshold > 0
+        return above.to(mem.dtype)
 
     def _fires_ones(self) -> bool:
         size = self.graded_spikes_factor

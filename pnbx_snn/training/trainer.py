@@ -1,9 +1,10 @@
 """What an epoch of training changes and needs: network, optimiser, teacher, data, and the seeds of what is random."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,16 @@ CALIBRATION_SAMPLES = 512
 
 MOST_SKIPPED = 32
 """Steps with a scaled loss that may overflow in turn: then its scale has fallen from 65,536 to less than 1/10,000."""
+
+
+class _Piece(NamedTuple):
+    """A piece of a batch: its sample numbers, and this process's share of it, as :meth:`Trainer._samples` makes it."""
+
+    numbers: Tensor
+    images: Tensor
+    seen: Tensor
+    labels: Tensor
+    lengths: Tensor | None
 
 
 class Trainer:
@@ -94,8 +105,9 @@ class Trainer:
         tally, loss_sum, seen = Tally(), 0.0, 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draws.torch_seed)  # for surrogates and dropout, which draw from torch's own generator
-            for i, batch in enumerate(order.tensor_split(self.num_batches)):
-                loss_sum += self._learn(batch, epoch, i, draws, tally) * len(batch)
+            batches = order.tensor_split(self.num_batches)
+            for i, (batch, pieces) in enumerate(zip(batches, self._prepared(batches, epoch, draws), strict=True)):
+                loss_sum += self._learn(batch, pieces, epoch, i, tally, draws.encoder) * len(batch)
                 seen += len(batch)
                 if told is not None:
                     so_far = {"epoch": epoch, "batch": i + 1, "num_batches": self.num_batches, "loss": loss_sum / seen}
@@ -118,22 +130,41 @@ class Trainer:
             "firing_rate_layers": rates,
         }
 
-    def _learn(self, batch: Tensor, epoch: int, number: int, draws: "_Draws", tally: Tally) -> float:
+    def _prepared(self, batches: Sequence[Tensor], epoch: int, draws: "_Draws") -> Iterator[list[_Piece]]:
+        """Yield the pieces of each batch of sample numbers; a thread makes those of the next batch meanwhile.
+
+        It alone draws how samples are changed, batch after batch: the same numbers as without it.
+        """
+
+        def make(batch: Tensor) -> list[_Piece]:
+            pieces = batch.tensor_split(self.config.train.accumulate)
+            return [_Piece(numbers, *self._samples(numbers, epoch, draws)) for numbers in pieces]
+
+        with ThreadPoolExecutor(1, thread_name_prefix="samples") as thread:
+            coming = thread.submit(make, batches[0])
+            for following in [*batches[1:], None]:
+                pieces = coming.result()
+                if following is not None:
+                    coming = thread.submit(make, following)
+                yield pieces
+
+    def _learn(
+        self, batch: Tensor, pieces: list[_Piece], epoch: int, number: int, tally: Tally, encoder: torch.Generator
+    ) -> float:
         """Make one step of the optimiser on a batch of sample numbers and return its loss, that of all processes."""
         self.optimizer.zero_grad()
-        pieces = batch.tensor_split(self.config.train.accumulate)
         loss_sum: Tensor | float = 0.0
         rates: Tensor | float = 0.0  # what the network's regulators watch
         for piece in pieces:
-            images, seen, labels, lengths = self._samples(piece, epoch, draws)
+            numbers, images, seen, labels, lengths = piece
             share = len(labels) / len(batch)
             with self.workers.collecting(self.learner, last=piece is pieces[-1]):
-                logits, spikes = self.learner(seen, generator=draws.encoder, lengths=lengths)
+                logits, spikes = self.learner(seen, generator=encoder, lengths=lengths)
                 spikes = _in_own_steps(spikes, lengths)
                 counted = len(labels) if lengths is None else int(lengths.sum())
                 # Averaged over the processes, these losses are the mean over all samples of the batch.
                 loss = self._loss(logits, labels, images, lengths) * (share * self.workers.num_processes)
-                loss = loss + len(piece) / len(batch) * self._penalty(spikes, counted / self._weight(piece))
+                loss = loss + len(numbers) / len(batch) * self._penalty(spikes, counted / self._weight(numbers))
                 self.workers.backward(loss)
             loss_sum = loss_sum + loss.detach()
             rates = rates + counted / self._weight(batch) * self.model.domain_rates(spikes)
