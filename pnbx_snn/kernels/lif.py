@@ -164,9 +164,9 @@ def _gradients(ctx: Any, gs: Tensor | None, gv: Tensor | None, gm: Tensor | None
         )
     learned = any(ctx.needs_input_grad[1:3])
     gm = gm if ctx.traced else None
-    current = ctx.saved_tensors[0]
+    current, *others = ctx.saved_tensors  # once: checkpointing runs the forward pass for it
     run = torch.ops.pnbx.lif_backward if _is_watched(current) else _kernels(current).run_backward
-    gradients = run(*ctx.saved_tensors, gs, gv, gm, *ctx.options, learned)
+    gradients = run(current, *others, gs, gv, gm, *ctx.options, learned)
     *of_tensors, of_z = gradients
     return *of_tensors, of_z if ctx.has_z else None, None, None, None, None
 

@@ -51,7 +51,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     """Run everything, the training rows with the threads asked for, the rest with one."""
     import torch
 
-    from studies.bench import curves, deployment, first_call, limits, memory, neurons, recurrences, scans, step
+    from studies.bench import curves, deployment, epoch, first_call, limits, memory, neurons, recurrences, scans, step
     from studies.measurements.machine import facts
 
     def say(what: str) -> None:
@@ -62,7 +62,10 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     results: dict[str, Any] = {"machine": facts(), "threads": options.threads, "quick": quick}
     torch.set_num_threads(options.threads)
     rows = []
-    for name, part in (("neurons", neurons), ("scans", scans), ("recurrences", recurrences), ("training step", step)):
+    training = {
+        "neurons": neurons, "scans": scans, "recurrences": recurrences, "training step": step, "epoch": epoch,
+    }  # fmt: skip
+    for name, part in training.items():
         say(name)
         rows += part.rows(seconds, quick=quick)
     torch.set_num_threads(1)

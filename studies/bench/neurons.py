@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pnbx_snn.layers.bitlinear import BitLinear
 from studies.bench.lif_rivals import NEURONS, Layer, compare
-from studies.bench.timing import Row, interleave
+from studies.bench.limits import least, vector_bits
+from studies.bench.timing import Limit, Row, interleave
 
 ACTIVITY = 0.2
 PRODUCTS = "the two products alone, fp32"
@@ -31,6 +32,30 @@ def currents(T: int, B: int, N: int) -> Tensor:
     return 0.3 * torch.randn(T, B, N, generator=torch.Generator().manual_seed(0)) + 0.1
 
 
+def neuron_limit(T: int, B: int, N: int) -> Limit | None:
+    """Return the least time of a pass: read the current, write spikes; read current and gradient, write its own.
+
+    Between the passes lie four such tensors, in caches that the threads share.
+    """
+    size, threads = 4.0 * T * B * N, torch.get_num_threads()
+    return least(threads, copied=4 * size, read=size, held=4 * size * threads)
+
+
+def linear_limit(T: int, B: int, N: int, *, forward_only: bool) -> Limit | None:
+    """Return the least time of ternary products of events, exact, before that of the neurons.
+
+    Forward, each active input adds two bits for each output to counters: a full adder each, of two instructions for all
+    bits of a register. Backward, the gradient of its weights adds a number for each output. Spikes are read once more,
+    and the gradient of the currents.
+    """
+    size, threads, active = 4.0 * T * B * N, torch.get_num_threads(), ACTIVITY * T * B * N
+    issued = {"vpternlogq": 4 * active * N / vector_bits()}
+    if forward_only:
+        return least(threads, copied=2 * size, read=size, held=2 * size * threads, issued=issued)
+    issued["vaddps"] = active * N / (vector_bits() / 32)
+    return least(threads, copied=4 * size, read=3 * size, held=5 * size * threads, issued=issued)
+
+
 def neuron_row(T: int, B: int, N: int, seconds: float) -> Row:
     """Measure neurons alone: gradients of the current."""
     x = currents(T, B, N).requires_grad_()
@@ -40,6 +65,7 @@ def neuron_row(T: int, B: int, N: int, seconds: float) -> Row:
     row.checks += _compare(layers, x, grad, "PNB-X Leaky", "snnTorch")
     row.checks += _compare(layers, x, grad, "PNB-X LIF", "SpikingJelly")
     row.times = interleave({name: trained(layer, x, grad) for name, layer in layers.items()}, seconds=seconds)
+    row.limit = neuron_limit(T, B, N)
     return row
 
 
@@ -77,6 +103,7 @@ def linear_row(T: int, B: int, N: int, seconds: float, *, forward_only: bool = F
     work = f"Linear + LIF ({T}, {B}, {N})" + (", forward" if forward_only else "")
     row = Row("training", work, ("PNB-X LIF, BitLinear", "PNB-X LIF, Linear"), bounds=(PRODUCTS,))
     row.times = interleave(cases, seconds=seconds)
+    row.limit = linear_limit(T, B, N, forward_only=forward_only)
     return row
 
 

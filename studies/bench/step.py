@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.networks.pnbx import PNBX
-from studies.bench.timing import Row, interleave
+from studies.bench.limits import least, vector_bits
+from studies.bench.timing import Limit, Row, interleave
 from studies.measurements.reference import images
 
 BATCH, STEPS = 128, 8
@@ -40,7 +42,7 @@ class StepByStep(nn.Module):
         self.lif = snntorch.Leaky(beta=0.5, reset_mechanism="zero", reset_delay=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits of images ``[B, 784]``."""
+        """Return logits of images ``[B, N]``, shown in every step, or of sequences ``[B, T, N]``."""
         encoder, block = self.model.encoder, self.model.blocks[0]
         self.encoder_lif.threshold = block.glia.thresholds(encoder.threshold, "encoder")
         self.lif.threshold = block.glia.thresholds(block.membrane.threshold, "membrane")
@@ -49,8 +51,8 @@ class StepByStep(nn.Module):
         states = dict.fromkeys(block.pathways)
         spikes: list[Tensor] = []
         z = torch.zeros(len(x), block.d_hidden)
-        for _ in range(self.model.num_steps):
-            current = (1 - encoder.beta) * encoder.norm(encoder.linear(x))
+        for x_t in [x] * self.model.num_steps if x.ndim == 2 else x.unbind(1):
+            current = (1 - encoder.beta) * encoder.norm(encoder.linear(x_t))
             e, mem_encoder = self.encoder_lif(current, mem_encoder)
             total = e
             for name, pathway in block.pathways.items():
@@ -74,6 +76,34 @@ def trained(model: nn.Module, logits: Callable[[Tensor], Tensor], x: Tensor, lab
     return run
 
 
+def limit(
+    model: PNBX, batch: int, num_steps: int, activity: float, *, constant: bool, half: bool = False
+) -> Limit | None:
+    """Return the least time of the products of a step, those of events exact; all else is far less.
+
+    Forward, events are counted: four instructions for each active input and register of outputs (see
+    :mod:`studies.bench.neurons`), real inputs multiplied. Backward, the gradient of the weights adds a number for each
+    active input or is multiplied, and that of the input adds one for three ternary weights. ``half``: real inputs are
+    multiplied in bfloat16, two pairs of numbers at once.
+    """
+    multiply = "vdpbf16ps" if half else "vfmadd231ps"
+    issued = dict.fromkeys(("vpternlogq", "vaddps", multiply), 0.0)
+    lanes = vector_bits() / 32
+    block = model.blocks[0]
+    for name, layer in model.named_modules():
+        if not isinstance(layer, BitLinear):
+            continue
+        shown = 1 if name == "readout" or (name == "encoder.linear" and constant) else num_steps
+        products = float(batch * shown * layer.in_features * layer.out_features)
+        if name.startswith("blocks") and layer.in_features == block.d_hidden:
+            issued["vpternlogq"] += 4 * activity * products / vector_bits()
+            issued["vaddps"] += (activity + 1 / 3) * products / lanes
+        else:
+            issued[multiply] += 2 * products / lanes / (2 if half else 1)
+            issued["vaddps"] += (name != "encoder.linear") * products / 3 / lanes
+    return least(torch.get_num_threads(), issued=issued)
+
+
 def rows(seconds: float, *, quick: bool) -> list[Row]:
     """Measure the step of the training table, with and without the memory whose state is the largest."""
     return [_row(seconds, quick=quick), _row(seconds, quick=quick, hippocampus="none")]
@@ -91,6 +121,9 @@ def _row(seconds: float, *, quick: bool, **options: Any) -> Row:
         "step by step with snnTorch's Leaky": trained(theirs.model, theirs, x, labels),
     }
     row.times = interleave(cases, seconds=seconds)
+    with torch.no_grad():
+        activity = float(ours.classify(x)[1][0].mean())
+    row.limit = limit(ours, batch, num_steps, activity, constant=True)
     theirs.model.load_state_dict(ours.state_dict())
     for model in (ours, theirs):
         model.eval()

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.kernels.lif import usable
@@ -420,6 +422,23 @@ def test_compile_and_export_take_it_whole():
         assert torch.equal(exported.module()(x)[0], lif(x)[0])
     """
     run(code)
+
+
+def test_a_mode_sees_operators_and_gives_the_same():
+    class Names(TorchDispatchMode):
+        def __torch_dispatch__(self, function, kinds, arguments=(), options=None):
+            names.append(str(function))
+            return function(*arguments, **(options or {}))
+
+    names, results = [], []
+    for mode in (nullcontext(), Names()):
+        current = draw(9, 2, 70).requires_grad_()
+        with mode:
+            spikes, state = LIF(0.9, learn_beta=True)(current)
+            (spikes.sum() + state.v.sum()).backward()
+        results.append((spikes.detach(), current.grad))
+    assert {"pnbx.lif_forward.default", "pnbx.lif_backward.default"} <= set(names)
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
 def test_second_derivatives_are_refused():

@@ -605,3 +605,25 @@ def test_tensorboard_has_the_curves(tmp_path):
 def test_no_log(tmp_path):
     with pytest.raises(CheckpointError, match=r"metrics.jsonl: no such file; `pnbx-snn train` writes it"):
         read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_samples_made_ahead_are_those_made_in_turn(monkeypatch):
+    """Shifted, turned and noisy digits in batches of two pieces: the same weights to the bit."""
+    options = {"epochs": 2, "batch_size": 200, "accumulate": 2, "max_shift": 1, "shift_share": 0.5, "threads": 1}
+    config = make_config(
+        {"model": {"hidden": [16], "num_steps": 3}, "augment": {"strength": 1.0, "input_noise": 0.1}, "train": options}
+    )
+
+    def in_turn(self, batches, epoch, draws):
+        for batch in batches:
+            pieces = batch.tensor_split(self.config.train.accumulate)
+            yield [trainer._Piece(piece, *self._samples(piece, epoch, draws)) for piece in pieces]
+
+    weights = []
+    for _ in range(2):
+        run = trainer.Trainer(training.initial_model(config), config, load_digits_split(part="train"), Workers())
+        for epoch in (1, 2):
+            run.train_epoch(epoch)
+        weights.append([weight.clone() for weight in run.model.state_dict().values()])
+        monkeypatch.setattr(trainer.Trainer, "_prepared", in_turn)
+    assert all(torch.equal(ahead, turn) for ahead, turn in zip(*weights, strict=True))
