@@ -20,7 +20,7 @@ from pnbx_snn.training.config import load_config
 from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.run import initial_model
 from pnbx_snn.training.trainer import Trainer
-from studies.bench.step import StepByStep, limit
+from studies.bench.step import LOOP, StepByStep, limit
 from studies.bench.timing import Row, interleave
 
 CONFIG = Path(__file__).resolve().parents[2] / "pnbx_snn/configs/mnist_rows.toml"
@@ -48,7 +48,7 @@ def rows(seconds: float, *, quick: bool) -> list[Row]:
         rival = initial_model(config)
         assert isinstance(rival, PNBX)
         rival.calibrate(data.images[:])
-        cases[f"step by step with snnTorch's Leaky, {precision}"] = _loop(StepByStep(rival), data, precision)
+        cases[f"{LOOP}, {precision}"] = _loop(StepByStep(rival), data, precision)
     row = Row("training", f"{batches} batches of {BATCH} of an epoch of MNIST rows (28 x 28)", ("PNB-X",))
     row.times = interleave(cases, seconds=seconds)
     with torch.no_grad():

@@ -2,19 +2,23 @@
 
 The rival shares every weight and every pathway, and is what a snnTorch script looks like: a loop over time in which
 each layer is called once a step, and rounds its weights then, ``snntorch.Leaky`` for both populations, batch norm of
-each step.
+each step. Its products are torch's, as in a script that rounds the weights of ``torch.nn.functional.linear``; with the
+products of :mod:`pnbx_snn.kernels.ternary` in the same loop, it is measured as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import snntorch
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pnbx_snn.layers import bitlinear, hippocampus
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.networks.pnbx import PNBX
 from studies.bench.limits import least, vector_bits
@@ -22,6 +26,7 @@ from studies.bench.timing import Limit, Row, interleave
 from studies.measurements.reference import images
 
 BATCH, STEPS = 128, 8
+LOOP = "step by step with snnTorch's Leaky"
 
 
 def reference(num_steps: int = STEPS, d_hidden: int = 2048, **options: Any) -> PNBX:
@@ -32,17 +37,32 @@ def reference(num_steps: int = STEPS, d_hidden: int = 2048, **options: Any) -> P
     return model
 
 
-class StepByStep(nn.Module):
-    """The same network as a loop over time."""
+@contextmanager
+def products_of_torch() -> Iterator[None]:
+    """Let ternary layers multiply as their equation is written."""
+    with ExitStack() as stack:
+        for module in (bitlinear, hippocampus):
+            stack.enter_context(patch.object(module, "faster_than_torch", lambda *_, **__: False))
+        yield
 
-    def __init__(self, model: PNBX) -> None:
+
+class StepByStep(nn.Module):
+    """The same network as a loop over time, with products of torch or, if ``counts``, those of this project."""
+
+    def __init__(self, model: PNBX, *, counts: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.counts = model, counts
         self.encoder_lif = snntorch.Leaky(beta=0.5, reset_mechanism="zero", reset_delay=False)
         self.lif = snntorch.Leaky(beta=0.5, reset_mechanism="zero", reset_delay=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of images ``[B, N]``, shown in every step, or of sequences ``[B, T, N]``."""
+        if self.counts:
+            return self._logits(x)
+        with products_of_torch():
+            return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
         encoder, block = self.model.encoder, self.model.blocks[0]
         self.encoder_lif.threshold = block.glia.thresholds(encoder.threshold, "encoder")
         self.lif.threshold = block.glia.thresholds(block.membrane.threshold, "membrane")
@@ -115,10 +135,12 @@ def _row(seconds: float, *, quick: bool, **options: Any) -> Row:
     ours, theirs = reference(num_steps, size, **options), StepByStep(reference(num_steps, size, **options))
     work = f"training step of PNB-X, H = {size}, B = {batch}, T = {num_steps}"
     work += ", without hippocampus" if options else ""
-    row = Row("training", work, ("PNB-X",))
+    counting = StepByStep(reference(num_steps, size, **options), counts=True)
+    row = Row("training", work, ("PNB-X", f"{LOOP}, our products"))
     cases = {
         "PNB-X": trained(ours, lambda x: ours.classify(x)[0], x, labels),
-        "step by step with snnTorch's Leaky": trained(theirs.model, theirs, x, labels),
+        f"{LOOP}, our products": trained(counting.model, counting, x, labels),
+        LOOP: trained(theirs.model, theirs, x, labels),
     }
     row.times = interleave(cases, seconds=seconds)
     with torch.no_grad():
