@@ -109,12 +109,12 @@ def _dtype(x: Tensor) -> np.dtype[Any]:
 
 
 def _width(M: int, threads: int) -> int:
-    """Return the units of a tile: few units are shared by all threads."""
-    return max(16, min(_TILE, -(-M // threads)))
+    """Return the units of a tile, whole vectors; few units are shared by all threads."""
+    return min(_TILE, -(-M // (64 * threads)) * 64)
 
 
 def _past(result: Tensor, M: int) -> int:
-    """Whether results go past the caches: they would not stay there, and the vectors of all steps are aligned."""
+    """Whether results go past the caches: they would not stay there, and vectors are aligned in all steps and tiles."""
     return int(result.nbytes >= 2 * LARGE and M % 16 == 0)
 
 
