@@ -10,13 +10,16 @@ from torch import Tensor
 from pnbx_snn.kernels.cpu import lif_loops, lif_torus
 from pnbx_snn.kernels.cpu.compiled import array, num_threads
 from pnbx_snn.kernels.cpu.lif_steps import RESETS, STEPS, SURROGATES
-from pnbx_snn.kernels.cpu.memory import LARGE, empty
+from pnbx_snn.kernels.cpu.memory import empty
 
 MOST_TOGETHER = 1 << 30
 """Neurons of the largest torus: no limit that memory would not set first."""
 
 _TILE = 4096
 """Units that go through all steps before the next: long rows of memory, and membranes that stay in the cache."""
+
+_PAST = 8 << 20
+"""Bytes from which a result goes past the caches."""
 
 Torus = Sequence[int]
 """Rows, columns and kappa's shift; zeros without messages."""
@@ -115,7 +118,7 @@ def _width(M: int, threads: int) -> int:
 
 def _past(result: Tensor, M: int) -> int:
     """Whether results go past the caches: they would not stay there, and vectors are aligned in all steps and tiles."""
-    return int(result.nbytes >= 2 * LARGE and M % 16 == 0)
+    return int(result.nbytes >= _PAST and M % 16 == 0)
 
 
 def _grid(torus: Torus, dtype: np.dtype[Any]) -> tuple[int, int, Any]:
