@@ -44,7 +44,13 @@ html_title = "PNB-X"
 html_use_index = html_domain_indices = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-exclude_patterns = ["_build", "performance/tables.md", "performance/convolutions/*.md", "analysis/*.md"]
+exclude_patterns = [
+    "_build",
+    "performance/kernels.md",
+    "performance/tables.md",
+    "performance/convolutions/*.md",
+    "analysis/*.md",
+]
 exclude_patterns += ["gallery/*.ipynb", "gallery/*.py", "gallery/*.md5"]
 
 templates_path = ["_templates"]

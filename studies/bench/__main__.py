@@ -51,7 +51,19 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     """Run everything, the training rows with the threads asked for, the rest with one."""
     import torch
 
-    from studies.bench import curves, deployment, epoch, first_call, limits, memory, neurons, recurrences, scans, step
+    from studies.bench import (
+        curves,
+        deployment,
+        epoch,
+        first_call,
+        limits,
+        memory,
+        neurons,
+        recurrences,
+        scans,
+        step,
+        whole,
+    )
     from studies.measurements.machine import facts
 
     def say(what: str) -> None:
@@ -71,6 +83,8 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     torch.set_num_threads(1)
     say("deployment")
     rows += deployment.rows(seconds, quick=quick)
+    say("whole pieces of work")
+    rows += whole.rows(seconds, quick=quick)
     say("memory")
     shape = (100, 32, 512) if quick else (500, 16, 512)
     results["peaks"] = {"shape": shape, "tensors": memory.training_peaks(*shape)}
