@@ -15,6 +15,7 @@ from pnbx_snn.data.augment import add_noise, drop_inputs, shift_images
 from pnbx_snn.data.catalog import augment
 from pnbx_snn.data.split import Samples, Sequences, Split
 from pnbx_snn.errors import ConfigError, PnbxValueError
+from pnbx_snn.kernels.cpu.memory import keep_freed_memory
 from pnbx_snn.layers.delays import sharpen
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.masks import own_steps
@@ -62,6 +63,7 @@ class Trainer:
     def __init__(
         self, model: Network, config: Config, data: Split, workers: Workers, *, teacher: Network | None = None
     ) -> None:
+        keep_freed_memory()
         self.config = config
         self.data = data
         self.workers = workers

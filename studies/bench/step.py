@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pnbx_snn.kernels.cpu.memory import keep_freed_memory
 from pnbx_snn.layers import bitlinear, hippocampus
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.networks.pnbx import PNBX
@@ -131,6 +132,7 @@ def rows(seconds: float, *, quick: bool) -> list[Row]:
 
 def _row(seconds: float, *, quick: bool, **options: Any) -> Row:
     batch, num_steps, size = (16, 4, 256) if quick else (BATCH, STEPS, 2048)
+    keep_freed_memory()  # as a training does, for all of them
     x, labels = images(batch), torch.arange(batch) % 10
     ours, theirs = reference(num_steps, size, **options), StepByStep(reference(num_steps, size, **options))
     work = f"training step of PNB-X, H = {size}, B = {batch}, T = {num_steps}"

@@ -5,6 +5,8 @@ NumPy, which asks Linux for pages of 2 MiB (from 4 MiB on). A training step make
 and over: from the second on, a pass of LIF neurons takes a quarter less time.
 """
 
+import ctypes
+import sys
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -71,3 +73,19 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     memory = np.asarray(_Lent(num_bytes + ALIGNMENT))
     start = -memory.ctypes.data % ALIGNMENT  # as torch aligns
     return torch.from_numpy(memory[start : start + num_bytes]).view(dtype).view(shape)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what this process frees, up to 1 GiB, for what it asks for next; glibc only.
+
+    Else it gives the end of its memory back after every step of a training, whose fresh pages took a sixth of the next.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for threshold in (_TRIM, _MAP):
+            mallopt(threshold, 1 << 30)
+
+
+_TRIM, _MAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
