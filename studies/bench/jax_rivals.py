@@ -27,7 +27,7 @@ from studies.bench import jax_neurons
 DEFAULT = Path(__file__).resolve().parents[2] / ".venv-jax"
 # JAX allocates every array anew, and glibc gives large ones back to the system each time: kept, (500, 16, 512) takes
 # 8 ms where it took 21.
-KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+KEEP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 
 def python() -> Path | None:

@@ -44,7 +44,7 @@ def test_the_least_of_workers_scheduler_and_store_decides(changed, expected):
 
 def test_one_process_needs_no_launcher(tmp_path):
     assert "torch.distributed.run" not in command(1, 2, tmp_path / "run", 64, 2)
-    assert command(2, 1, tmp_path / "run", 64, 2)[1:6] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]  # fmt: skip
+    assert command(2, 1, tmp_path / "run", 64, 2)[2] == "torch.distributed.run"
 
 
 def test_the_table_says_how_many_times_as_much():

@@ -36,7 +36,7 @@ def command(processes: int, threads: int, folder: Path, d_hidden: int, epochs: i
 
 def measure(rounds: int, *, quick: bool) -> dict[str, Any]:
     """Train with every number of processes and threads, in turns; the first epoch of each is not counted."""
-    d_hidden, epochs = (64, 2) if quick else (1024, 4)
+    d_hidden, epochs = (64, 2) if quick else (512, 4)
     seconds: dict[tuple[int, int], list[float]] = {kind: [] for kind in KINDS}
     loss: dict[tuple[int, int], float] = {}
     order, rng = list(KINDS), random.Random(0)
