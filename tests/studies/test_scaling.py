@@ -59,6 +59,7 @@ def test_the_table_says_how_many_times_as_much():
         "training": {
             "network": "n",
             "gradient_bytes": 4_000,
+            "batch": 100,
             "rows": [
                 {"processes": p, "threads": 1, "samples_per_s": 100.0 * p, "low": 1.0, "high": 2.0, "loss": 0.5}
                 for p in (1, 2)
@@ -74,4 +75,6 @@ def test_the_table_says_how_many_times_as_much():
     text = markdown(found)
     assert "| 2 processes, 1 thread each | 200 (1 - 2) | 2.00 | 0.5000 |" in text
     assert "| batch 8, 1 thread | 80 (1 - 2) | 8.00 |" in text
+    assert "measured were 2.00 times" in text
+    assert "| training, 100 Gb/s | 2.0 |" in text
     assert "| a task of Dask that does nothing | not measured |" in text

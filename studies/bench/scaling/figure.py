@@ -8,16 +8,10 @@ from typing import Any
 import matplotlib as mpl
 
 from pnbx_plot import style
-from studies.bench.scaling.model import recordings_per_s, step_seconds
+from studies.bench.scaling.model import MACHINES, NETWORKS, queue_speedup, training_speedup
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
-
-MACHINES = (1, 2, 4, 8, 16, 32, 64)
-NETWORKS = {"1 Gb/s": 0.125e9, "10 Gb/s": 1.25e9, "100 Gb/s": 12.5e9}
-LATENCY_S = 30e-6
-RECORDING_STEPS = 1000
-IN_A_TASK = 20
 
 
 def _measured(axis: Any, found: dict[str, Any]) -> None:
@@ -50,39 +44,22 @@ def _trained(axis: Any, found: dict[str, Any]) -> None:
 
 
 def _modelled(axis: Any, found: dict[str, Any]) -> None:
-    training, inference, link = found["training"], found["inference"], found["link"]
-    alone_s = training["batch"] / next(r["samples_per_s"] for r in training["rows"])
     for number, (name, bytes_per_s) in enumerate(NETWORKS.items()):
-        times = [
-            step_seconds(
-                n,
-                alone_s=alone_s,
-                gradient_bytes=training["gradient_bytes"],
-                bytes_per_s=bytes_per_s,
-                latency_s=LATENCY_S,
-            )
-            for n in MACHINES
-        ]
+        style_of = {"color": style.COLORS[number], "ls": style.LINES[number]}
         axis.plot(
             MACHINES,
-            [alone_s / t for t in times],
-            color=style.COLORS[number],
-            ls=style.LINES[number],
+            [training_speedup(found, n, bytes_per_s) for n in MACHINES],
             label=f"training, {name}",
+            **style_of,
         )
-    recording_s = RECORDING_STEPS / next(r["steps_per_s"] for r in inference["rows"])
-    rate = [
-        recordings_per_s(
-            n,
-            recording_s=recording_s,
-            task_s=link["task_s"] or 1e-3,
-            in_a_task=IN_A_TASK,
-            recording_bytes=RECORDING_STEPS * inference["step_bytes"],
-            bytes_per_s=NETWORKS["10 Gb/s"],
+        axis.plot(
+            MACHINES,
+            [queue_speedup(found, n, bytes_per_s) for n in MACHINES],
+            label=f"a queue, {name}",
+            marker=style.MARKERS[number],
+            mfc="none",
+            **style_of,
         )
-        for n in MACHINES
-    ]
-    axis.plot(MACHINES, [r * recording_s for r in rate], color=style.QUIET, lw=2.5, label="a queue, 10 Gb/s")
     axis.plot(MACHINES, MACHINES, color="#d9dce0", lw=1, zorder=0)
     axis.set(xscale="log", yscale="log", xlabel="machines of one thread", ylabel="times one machine")
     axis.set_xticks(MACHINES, [str(n) for n in MACHINES])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from studies.bench.scaling.model import MACHINES, NETWORKS, queue_speedup, training_speedup
 from studies.bench.timing import readable
 
 
@@ -55,4 +56,17 @@ def markdown(found: dict[str, Any]) -> str:
         f"| a task of Dask that does nothing | {task} |",
         f"| a step of an input, unpacked | {inference['step_bytes']:,} bytes |",
     ]
+    here = training_speedup(found, 2, link["bytes_per_s"], link["latency_s"])
+    lines += [
+        "",
+        f"With these constants the model says {here:.2f} times for two processes here; measured were "
+        f"{_times(trained, (2, 1), (1, 1))} times.",
+        "",
+        "| *modelled*, times one machine of one thread | " + " | ".join(f"{n} machines" for n in MACHINES[1:]) + " |",
+        "| --- |" + " --- |" * len(MACHINES[1:]),
+    ]
+    for what, speedup in (("training", training_speedup), ("a queue of recordings", queue_speedup)):
+        for name, bytes_per_s in NETWORKS.items():
+            values = " | ".join(f"{speedup(found, n, bytes_per_s):.1f}" for n in MACHINES[1:])
+            lines.append(f"| {what}, {name} | {values} |")
     return "\n".join(lines) + "\n"
