@@ -82,7 +82,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
     figure.suptitle(
         f"A batch of 128 runs {ran[128, 1] / ran[1, 1]:.1f} times the steps of one sample, a second thread "
         f"{ran[128, 2] / ran[128, 1]:.2f} times that.\nTraining is {trained[1, 2] / trained[1, 1]:.2f} times as fast "
-        f"with a second thread and {trained[2, 1] / trained[1, 1]:.2f} times with a second process."
+        f"with a second thread and {trained[2, 1] / trained[1, 1]:.2f} times with a second process "
+        f"(load average {found['machine']['load_average'][0]:.1f})."
     )
     figure.savefig(path, dpi=130)
     plt.close(figure)
