@@ -60,6 +60,9 @@ bench: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(EDITABLE) -e '.[bench]'
 	@# SpikingJelly asks for torchvision and torchaudio, which nothing here uses.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps spikingjelly
+	@# JAX's rivals, in an environment of their own: without it the bench says that they are not installed.
+	$(BIN)/python -m venv .venv-jax
+	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check -r studies/bench/jax_requirements.txt
 	$(BIN)/python -m studies.bench
 
 fuzz: install
@@ -80,4 +83,4 @@ docs: install lava
 	@echo "docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build docs/_build docs/api docs/course docs/gallery *.egg-info
+	rm -rf $(VENV) .venv-jax build docs/_build docs/api docs/course docs/gallery *.egg-info

@@ -33,6 +33,7 @@ EXTRAS = MappingProxyType(
         "onnx": ("onnx", "onnxruntime", "openvino"),
         "nir": ("nir", "h5py"),
         "events": ("tonic",),
+        "queue": ("distributed",),
         "gpu": ("triton",),
     }
 )

@@ -29,14 +29,18 @@ class _Said(logging.Handler):
 
 
 @contextmanager
-def listening(name: str) -> Iterator[None]:
-    """Show inside what a part of the library says of long work, as lines on standard error."""
+def listening(name: str) -> Iterator[logging.Handler]:
+    """Show inside what a part of the library says of long work, as lines on standard error.
+
+    It is said by the handler that this yields: one whose level is raised leaves it unsaid, and heard, so that the
+    library does not turn to the terminal instead.
+    """
     logger, handler = logging.getLogger(name), _Said()
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        yield
+        yield handler
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)

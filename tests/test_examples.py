@@ -11,7 +11,7 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9][0-9]_*.py
 
 
 def test_the_examples_are_there():
-    assert [path.name[:2] for path in EXAMPLES] == [f"{number:02}" for number in range(1, 21)]
+    assert [path.name[:2] for path in EXAMPLES] == [f"{number:02}" for number in range(1, 22)]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -32,7 +33,7 @@ class Commands(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a :class:`PnbxError` becomes its message and exit code 1, or 2 for a configuration."""
         try:
-            with listening("pnbx_snn.kernels"):
+            with listening("pnbx_snn.kernels") as ctx.obj:
                 return super().invoke(ctx)
         except PnbxError as error:
             fail(str(error), 2 if isinstance(error, ConfigError) else 1)
@@ -63,6 +64,12 @@ def _show_version(asked: bool) -> bool:
         torch = "without torch"
     say(f"pnbx-snn {pnbx_snn.__version__} (Python {platform.python_version()}, {torch})")
     raise typer.Exit
+
+
+def _be_quiet(ctx: Any, asked: bool) -> bool:
+    if asked:
+        ctx.obj.setLevel(logging.WARNING)
+    return asked
 
 
 @app.callback()
@@ -121,6 +128,9 @@ DataFolder = Annotated[
         exists=True,
         file_okay=False,
     ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", callback=_be_quiet, help="Say nothing but errors: no progress and no summary.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pnbx_snn import console
-from pnbx_snn.cli.app import DataFolder, app
+from pnbx_snn.cli.app import DataFolder, Quiet, app
 from pnbx_snn.cli.progress import show_result, show_stop, training_progress
 from pnbx_snn.configs import config_path
 from pnbx_snn.console import Stopped
@@ -30,7 +30,7 @@ def train(
     ] = None,
     data: DataFolder = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a network. Checkpoint, metrics and TensorBoard events go into one folder.
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 import pnbx_snn
+from studies.bench import jax_neurons
 
 BETA = 0.9
 Layer = Callable[[Tensor], Tensor]
@@ -53,13 +54,19 @@ def norse_loop(device: str) -> Layer:
     return run
 
 
-def spikingjelly(device: str) -> Layer:
-    """Return SpikingJelly's multi-step neuron."""
+def spikingjelly_neuron() -> torch.nn.Module:
+    """Return SpikingJelly's neuron for whole sequences; its gradient passes through the reset, as ours does."""
     based = "spikingjelly.activation_based"
     atan = import_module(f"{based}.surrogate").ATan()
     options = {"tau": 1 / (1 - BETA), "decay_input": False, "v_reset": 0.0, "surrogate_function": atan}
-    lif = import_module(f"{based}.neuron").LIFNode(**options, step_mode="m").to(device)
-    reset = import_module(f"{based}.functional").reset_net
+    lif: torch.nn.Module = import_module(f"{based}.neuron").LIFNode(**options, step_mode="m")
+    return lif
+
+
+def spikingjelly(device: str) -> Layer:
+    """Return SpikingJelly's multi-step neuron."""
+    lif = spikingjelly_neuron().to(device)
+    reset = import_module("spikingjelly.activation_based.functional").reset_net
 
     def run(current: Tensor) -> Tensor:
         reset(lif)
@@ -111,25 +118,7 @@ def has_spyx(device: str) -> bool:
 
 def spyx(x: Tensor, grad: Tensor, weight: Tensor | None) -> Callable[[], Any]:
     """Return forward and backward of Spyx's neuron, compiled whole by JAX; with a weight, a product before it."""
-    jax, nnx, layer = (import_module(name) for name in ("jax", "flax.nnx", "spyx.nn"))
-    currents, upstream = (jax.dlpack.from_dlpack(tensor.detach().contiguous()) for tensor in (x, grad))
-    lif = layer.LIF((x.shape[2],), beta=BETA, rngs=nnx.Rngs(0))
-    start = lif.initial_state(x.shape[1])
-
-    def over_time(currents: Any) -> Any:
-        def step(v: Any, current: Any) -> Any:
-            spikes, v = lif(current, v)
-            return v, spikes
-
-        return jax.lax.scan(step, start, currents)[1]
-
-    def spikes_of(leaf: Any) -> Any:
-        return over_time(leaf if weight is None else currents @ leaf.T)
-
-    @jax.jit  # type: ignore[untyped-decorator]  # jax is not installed with the packages
-    def both(leaf: Any) -> Any:
-        spikes, back = jax.vjp(spikes_of, leaf)
-        return spikes, back(upstream)
-
-    leaf = currents if weight is None else jax.dlpack.from_dlpack(weight.detach().contiguous())
-    return lambda: jax.block_until_ready(both(leaf))
+    jax = import_module("jax")
+    tensors = (x, grad) if weight is None else (x, grad, weight)
+    arrays = [jax.dlpack.from_dlpack(tensor.detach().contiguous()) for tensor in tensors]
+    return jax_neurons.both(jax_neurons.spyx(x.shape[2]), *arrays)

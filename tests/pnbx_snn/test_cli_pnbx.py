@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from pnbx_snn import cli
 from pnbx_snn.data.digits import load_digits_split
+from pnbx_snn.kernels.cpu import compiled
 from pnbx_snn.training import run as training_run
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_run, read_meta
 from pnbx_snn.training.config import load_config
@@ -73,6 +74,26 @@ def test_train_takes_overrides_and_is_quiet(config_file, tmp_path):
     assert result.output == ""
     config = load_config(tmp_path / "config.toml")
     assert (config.train.epochs, config.model.reset, config.model.hidden) == (1, "none", (9, 5))
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_quiet_training_compiles_without_a_word(quiet, terminal, config_file, tmp_path, monkeypatch):
+    def compile_first(*arguments, **options):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+        compiled.say_compiling.cache_clear()
+        compiled.say_compiling()
+        return train(*arguments, **options)
+
+    train = training_run.train
+    monkeypatch.setattr(training_run, "train", compile_first)
+    options = ["--quiet"] if quiet else []
+    result = pnbx("train", config_file, "--out", tmp_path, "--set", "train.epochs=1", *options)
+    assert result.output.count(compiled.SAID) == (0 if quiet else 1)
+
+
+def test_a_quiet_training_says_errors(tmp_path):
+    assert "no such file" in error("train", tmp_path / "none.toml", "--quiet", code=2)
 
 
 def test_the_default_folder_has_the_name_of_the_file(config_file, tmp_path, monkeypatch):
