@@ -45,7 +45,7 @@ def test_the_plain_loop_in_pieces_is_our_neuron():
         results.append((spikes.detach(), current.grad))
         current.grad = None
     (spikes, slope), (other, other_slope) = results
-    assert spikes.sum() > 100
+    assert spikes.sum() > 50
     assert torch.equal(spikes, other)
     torch.testing.assert_close(slope, other_slope, rtol=1e-4, atol=1e-5)  # the order of sums differs
 
