@@ -26,12 +26,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RIVALS = {"ONNX Runtime": "s", "OpenVINO": "^", "torch": "D", "snnTorch": "o", "SpikingJelly": "v", "Norse": "P"}
-"""A marker for each library; a rival's name begins with one of these or contains it."""
+RIVALS = {
+    "snnTorch": "o", "SpikingJelly": "v", "Norse": "P", "Spyx": "X", "jaxpike": "*", "ONNX Runtime": "s",
+    "OpenVINO": "^", "torch": "D",
+}  # fmt: skip
+"""A marker for each library; a rival's name contains one of these, or it is torch's operations in another order."""
 
 
 def _library(name: str) -> str:
-    return next(library for library in ("snnTorch", *RIVALS) if library in name)
+    return next((library for library in RIVALS if library in name), "torch")
 
 
 @style.use()

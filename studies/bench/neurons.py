@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from pnbx_snn.layers.bitlinear import BitLinear
+from studies.bench.compiled_rivals import COMPILED, compiled_layers, first_call
+from studies.bench.jax_rivals import Others, jax_rivals
 from studies.bench.lif_rivals import NEURONS, Layer, compare
 from studies.bench.limits import least, vector_bits
 from studies.bench.timing import Limit, Row, interleave
@@ -15,6 +19,8 @@ from studies.bench.timing import Limit, Row, interleave
 ACTIVITY = 0.2
 PRODUCTS = "the two products alone, fp32"
 OURS = ("PNB-X Leaky", "PNB-X LIF")
+COMPARED = {"PNB-X Leaky": ("snnTorch",), "PNB-X LIF": ("SpikingJelly", "jaxpike", *COMPILED)}
+"""Which rivals have the equations of which of ours."""
 
 
 def trained(layer: Layer, x: Tensor, grad: Tensor) -> Callable[[], None]:
@@ -56,31 +62,42 @@ def linear_limit(T: int, B: int, N: int, *, forward_only: bool) -> Limit | None:
     return least(threads, copied=4 * size, read=3 * size, held=5 * size * threads, issued=issued)
 
 
-def neuron_row(T: int, B: int, N: int, seconds: float) -> Row:
-    """Measure neurons alone: gradients of the current."""
+def neuron_row(T: int, B: int, N: int, seconds: float, *, compiled: bool = True) -> Row:
+    """Measure neurons alone: gradients of the current. Compiled rivals take half a minute each at first."""
     x = currents(T, B, N).requires_grad_()
     grad = torch.randn(T, B, N, generator=torch.Generator().manual_seed(1))
     layers = {name: make("cpu") for name, make in NEURONS.items()}
     row = Row("training", f"LIF ({T}, {B}, {N})", OURS)
-    row.checks += _compare(layers, x, grad, "PNB-X Leaky", "snnTorch")
-    row.checks += _compare(layers, x, grad, "PNB-X LIF", "SpikingJelly")
-    row.times = interleave({name: trained(layer, x, grad) for name, layer in layers.items()}, seconds=seconds)
+    if compiled:
+        layers |= compiled_layers()
+    cases = {name: trained(layer, x, grad) for name, layer in layers.items()}
+    row.checks += [first_call(name, cases[name]) for name in COMPILED if name in cases]
+    results = {name: _result(layer, x, grad) for name, layer in layers.items()}
+    with _jax(x, grad, compiled=compiled) as others:
+        results |= others.results
+        row.checks += others.checks
+        for ours, theirs in COMPARED.items():
+            row.checks += [
+                f"{ours} against {name}: {compare(results[ours], results[name])}" for name in theirs if name in results
+            ]
+        row.times = interleave(cases | others.cases, seconds=seconds, clock=others.clock)
     row.limit = neuron_limit(T, B, N)
     return row
 
 
-def _compare(layers: dict[str, Layer], x: Tensor, grad: Tensor, ours: str, theirs: str) -> list[str]:
-    results = []
-    for name in (ours, theirs):
-        x.grad = None
-        spikes = layers[name](x)
-        spikes.backward(grad)
-        assert x.grad is not None
-        results.append((spikes.detach(), x.grad.clone()))
-    return [f"{ours} against {theirs}: {compare(*results)}"]
+def _jax(x: Tensor, grad: Tensor, weight: Tensor | None = None, *, compiled: bool) -> AbstractContextManager[Others]:
+    return jax_rivals(x, grad, weight) if compiled else nullcontext(Others(time.perf_counter))
 
 
-def linear_row(T: int, B: int, N: int, seconds: float, *, forward_only: bool = False) -> Row:
+def _result(layer: Layer, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    x.grad = None
+    spikes = layer(x)
+    spikes.backward(grad)
+    assert x.grad is not None
+    return spikes.detach(), x.grad.clone()
+
+
+def linear_row(T: int, B: int, N: int, seconds: float, *, forward_only: bool = False, compiled: bool = True) -> Row:
     """Measure a linear layer and neurons on spikes: gradients of the weights."""
     x = (torch.rand(T, B, N, generator=torch.Generator().manual_seed(0)) < ACTIVITY).float()
     grad = torch.randn(T, B, N, generator=torch.Generator().manual_seed(1))
@@ -98,11 +115,16 @@ def linear_row(T: int, B: int, N: int, seconds: float, *, forward_only: bool = F
             layer = make("cpu")
             label = f"{name}, {kind}" if name in OURS else name
             cases[label] = _layer_case(linear, layer, x, grad, forward_only)
+    compiled = compiled and not forward_only
+    if compiled:
+        cases |= {name: _layer_case(dense, layer, x, grad, False) for name, layer in compiled_layers().items()}
     if not forward_only:
         cases[PRODUCTS] = _products(dense.weight.detach(), x, grad)
     work = f"Linear + LIF ({T}, {B}, {N})" + (", forward" if forward_only else "")
     row = Row("training", work, ("PNB-X LIF, BitLinear", "PNB-X LIF, Linear"), bounds=(PRODUCTS,))
-    row.times = interleave(cases, seconds=seconds)
+    with _jax(x, grad, dense.weight, compiled=compiled) as others:
+        row.checks += others.checks
+        row.times = interleave(cases | others.cases, seconds=seconds, clock=others.clock)
     row.limit = linear_limit(T, B, N, forward_only=forward_only)
     return row
 
@@ -131,7 +153,8 @@ def _products(weight: Tensor, x: Tensor, grad: Tensor) -> Callable[[], None]:
 
 def rows(seconds: float, *, quick: bool) -> list[Row]:
     """Measure the neuron rows of the training table."""
-    measured = [neuron_row(100, 32, 512, seconds), linear_row(100, 32, 512, seconds)]
+    measured = [neuron_row(100, 32, 512, seconds, compiled=not quick)]
+    measured.append(linear_row(100, 32, 512, seconds, compiled=not quick))
     if not quick:
         measured += [
             neuron_row(500, 16, 512, seconds),

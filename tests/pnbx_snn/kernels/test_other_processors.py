@@ -1,4 +1,4 @@
-"""The kernels of training compiled for processors with narrower vectors: random shapes against the definitions again."""
+"""The kernels of training compiled for narrower vectors: random shapes against the definitions again."""
 
 import os
 import platform
