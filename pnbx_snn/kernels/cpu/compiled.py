@@ -15,7 +15,7 @@ from typing import Any
 import numba
 import torch
 from numba.core import caching, codegen, ir, typed_passes, untyped_passes
-from numba.core.compiler import Compiler, CompilerBase
+from numba.core.compiler import CompilerBase
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.ir_utils import build_definitions
 from numba.core.registry import CPUDispatcher
@@ -28,39 +28,21 @@ logger = logging.getLogger(__name__)
 SAID = "compiling native code for this processor, once"
 
 
-class Compiled:
-    """A kernel twice: for several threads, and for one, which then starts no others (and survives a fork).
+class Shared:
+    """A kernel whose threads each do their share: ``function(thread, threads, *arguments)``.
 
     Division follows IEEE, as in torch: by zero it gives infinity or NaN and raises nothing. Nothing is contracted to
-    a fused multiply-add. Outer loops are ``numba.prange``; free variables must be numbers, which are constants of the
-    kernel, and ``tag`` tells apart kernels made from the same function with other ones.
+    a fused multiply-add. Free variables must be numbers, which are constants of the kernel, and ``tag`` tells apart
+    kernels made from the same function with other ones.
+
+    The threads are Python's, without its lock: nothing is compiled for them, where numba's own would have a large
+    kernel optimised three times (18 s instead of 5); a fork survives them; and they sleep while they wait, where
+    OpenMP's keep a core busy that somebody else may need.
     """
 
     def __init__(self, function: Callable[..., None], tag: str = "") -> None:
         function = inspect.unwrap(function)  # tests wrap every function of the package in type checks
-        self._parallel = _compile(function, f"{function.__name__}{tag}_parallel", parallel=True)
-        self._serial = _compile(function, f"{function.__name__}{tag}_serial")
-
-    def __call__(self, *arguments: Any) -> None:
-        """Run with as many threads as torch would take."""
-        threads = num_threads()
-        if threads == 1:
-            self._serial(*arguments)
-            return
-        numba.set_num_threads(threads)
-        self._parallel(*arguments)
-
-
-class Shared:
-    """A kernel whose threads each do their share: ``function(thread, threads, *arguments)``.
-
-    Otherwise as :class:`Compiled`. The threads are Python's, without its lock: nothing is compiled for them, where
-    numba's own would have a large kernel optimised three times (18 s instead of 5), and a fork survives them.
-    """
-
-    def __init__(self, function: Callable[..., None], tag: str = "") -> None:
-        function = inspect.unwrap(function)
-        self._share = _compile(function, f"{function.__name__}{tag}", _Compiler, nogil=True)
+        self._share = _compile(function, f"{function.__name__}{tag}")
 
     def __call__(self, threads: int, *arguments: Any) -> None:
         """Run with this number of threads."""
@@ -80,14 +62,11 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
 
 
-def _compile(
-    function: Callable[..., None], name: str, compiler: Any = Compiler, **options: bool
-) -> Callable[..., None]:
-    # A copy of its own: numba names the files of its cache by the qualified name, and neither the names nor the
-    # keys in them say whether a kernel is parallel.
+def _compile(function: Callable[..., None], name: str) -> Callable[..., None]:
+    # A copy of its own: numba names the files of its cache by the qualified name.
     named = types.FunctionType(function.__code__, function.__globals__, name, None, function.__closure__)
     named.__qualname__ = name
-    kernel: Any = _Dispatcher(named, {}, {"nopython": True, **_OPTIONS, **options}, compiler)
+    kernel: Any = _Dispatcher(named, {}, {"nopython": True, "nogil": True, **_OPTIONS}, _Compiler)
     with contextlib.suppress(RuntimeError):  # nowhere to keep the cache: a read-only installation without a home
         kernel._cache = _Cache(named)
     return kernel  # type: ignore[no-any-return]

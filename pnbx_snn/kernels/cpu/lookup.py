@@ -9,12 +9,11 @@ first-level cache.
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from pnbx_snn.kernels.cpu.compiled import Compiled, array
+from pnbx_snn.kernels.cpu.compiled import Shared, array, num_threads
 from pnbx_snn.kernels.cpu.memory import empty
 from pnbx_snn.kernels.cpu.vectors import (
     add_floats,
@@ -34,11 +33,11 @@ GROUPS = 8
 BLOCK = EACH * GROUPS
 
 
-@Compiled
-def _name(weight, first, codes):  # type: ignore[no-untyped-def]
+@Shared
+def _name(thread, threads, weight, first, codes):  # type: ignore[no-untyped-def]
     """Write ``13 + w0 + 3 w1 + 9 w2`` of each three rows to ``[blocks, M, 8]``, from group ``first`` on."""
     D, M = weight.shape
-    for g in numba.prange((D + EACH - 1) // EACH):
+    for g in range(thread, (D + EACH - 1) // EACH, threads):
         form, factor = np.full(M, weight.dtype.type(FORMS // 2)), weight.dtype.type(1)
         for d in range(EACH * g, min(D, EACH * g + EACH)):
             row = weight[d]
@@ -50,12 +49,12 @@ def _name(weight, first, codes):  # type: ignore[no-untyped-def]
             codes[block, m, place] = np.uint8(form[m])
 
 
-@Compiled
-def _look_up(x, codes, out):  # type: ignore[no-untyped-def]
+@Shared
+def _look_up(thread, threads, x, codes, out):  # type: ignore[no-untyped-def]
     """Sum numbers ``[R, D]`` with the signs that the codes name, ``[R, M]``."""
     R, M = out.shape
     D = x.shape[1]
-    for piece in numba.prange((R + LANES - 1) // LANES):
+    for piece in range(thread, (R + LANES - 1) // LANES, threads):
         r0, size = piece * LANES, min(LANES, R - piece * LANES)
         rows, tables = aligned_zeros(BLOCK * LANES, x), aligned_zeros(GROUPS * FORMS * LANES, x)
         sums = aligned_zeros(M * LANES, x)
@@ -103,8 +102,8 @@ def by_tables(inputs: Sequence[Tensor], weights: Sequence[Tensor], scales: Seque
         begin, end = EACH * first, EACH * first + values.shape[1]
         torch.mul(values, scale, out=x[:, begin:end])
         x[:, end : begin + EACH * size] = 0
-        _name(array(weight.contiguous()), first, array(codes))
+        _name(num_threads(), array(weight.contiguous()), first, array(codes))
         first += size
     out = empty((rows, M), torch.float32)
-    _look_up(array(x), array(codes), array(out))
+    _look_up(num_threads(), array(x), array(codes), array(out))
     return out

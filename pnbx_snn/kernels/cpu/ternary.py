@@ -13,12 +13,11 @@ active. Lists of those samples, and tiles of gradients that stay in the cache.
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from pnbx_snn.kernels.cpu.compiled import Compiled, array, inlined, num_threads
+from pnbx_snn.kernels.cpu.compiled import Shared, array, inlined, num_threads
 from pnbx_snn.kernels.cpu.dense import product
 from pnbx_snn.kernels.cpu.lookup import by_tables, tables_fit
 from pnbx_snn.kernels.cpu.memory import empty
@@ -65,13 +64,13 @@ DENSEST = 0.6
 """Share of active inputs up to which lists are faster than a matrix product (measured on AVX2: 0.7)."""
 
 
-@Compiled
-def _pack(x, bits, active):  # type: ignore[no-untyped-def]
+@Shared
+def _pack(thread, threads, x, bits, active):  # type: ignore[no-untyped-def]
     """Bits of 0 and 1 ``[R, K]`` in words ``[R, W]``; how many of each piece are set, or -1 if it is not 0 and 1."""
     R, K = x.shape
     flat = x.reshape(-1)
     whole = K // 64
-    for piece in numba.prange(len(active)):
+    for piece in range(thread, len(active), threads):
         other, n = np.uint64(0), 0
         for r in range(piece * ROWS, min(R, (piece + 1) * ROWS)):
             for w in range(whole):
@@ -109,12 +108,12 @@ def _turn(tile):  # type: ignore[no-untyped-def]
         mask ^= mask << np.uint64(half)
 
 
-@Compiled
-def _planes(weight, first, planes):  # type: ignore[no-untyped-def]
+@Shared
+def _planes(thread, threads, weight, first, planes):  # type: ignore[no-untyped-def]
     """Bits of a weight ``[N, K]`` from output ``first`` (a multiple of 64) on, as ``[blocks, K + 1, 2, words]``."""
     N, K = weight.shape
     flat, groups = weight.reshape(-1), (K + 63) // 64
-    for g in numba.prange(groups):
+    for g in range(thread, groups, threads):
         tile, last = np.zeros((2, 64), np.uint64), np.zeros(64, weight.dtype)
         for n0 in range(0, N, 64):
             block, word = (first + n0) // BLOCK, (first + n0) % BLOCK // 64
@@ -158,13 +157,13 @@ def _add_two(rows, base, found, q, size, ones, twos):  # type: ignore[no-untyped
     return ones, odd(twos, t0, t1), most(twos, t0, t1)
 
 
-@Compiled
-def _count(bits, planes, sums):  # type: ignore[no-untyped-def]
+@Shared
+def _count(thread, threads, bits, planes, sums):  # type: ignore[no-untyped-def]
     """Sum the weights of the active inputs, ``[R, N]``."""
     R, N = sums.shape
     blocks, K = planes.shape[0], planes.shape[1] - 1
     rows, out, size = planes.reshape(-1), sums.reshape(-1), BLOCK // 64
-    for piece in numba.prange((R + ROWS - 1) // ROWS):
+    for piece in range(thread, (R + ROWS - 1) // ROWS, threads):
         found, counts = np.empty(K + 8, np.int64), np.empty(PLANES * size, np.uint64)
         words, tail = counts.view(np.uint32), np.empty(TILE, sums.dtype)
         for r in range(piece * ROWS, min(R, (piece + 1) * ROWS)):
@@ -219,14 +218,14 @@ def _count(bits, planes, sums):  # type: ignore[no-untyped-def]
                                 out[at + j] = tail[j] + (out[at + j] if begin else 0)
 
 
-@Compiled
-def _list_samples(bits, K, ends, samples):  # type: ignore[no-untyped-def]
+@Shared
+def _list_samples(thread, threads, bits, K, ends, samples):  # type: ignore[no-untyped-def]
     """Of each piece of SAMPLES samples and each input, the samples (within the piece) in which it was active.
 
     ``ends`` ``[pieces, K + 1]`` says where a list begins and ends in ``samples`` ``[pieces, SAMPLES * K]``.
     """
     R, W = bits.shape
-    for piece in numba.prange(len(ends)):
+    for piece in range(thread, len(ends), threads):
         turned, n = np.zeros((SAMPLES // 64, 64), np.uint64), 0
         ends[piece, 0] = 0
         for w in range(W):
@@ -262,13 +261,13 @@ def _add_active(tiles, first, mine, begin, end, total):  # type: ignore[no-untyp
     return add_floats(total, other)
 
 
-@Compiled
-def _gather(grad, ends, samples, together, grad_weight):  # type: ignore[no-untyped-def]
+@Shared
+def _gather(thread, threads, grad, ends, samples, together, grad_weight):  # type: ignore[no-untyped-def]
     """Gradient of a weight ``[N, K]`` from that of its sums, ``[R, N]``; some tiles together read longer rows."""
     N, K = grad_weight.shape
     R, flat = grad.shape[0], grad.reshape(-1)
     width = together * TILE
-    for job in numba.prange((N + width - 1) // width):
+    for job in range(thread, (N + width - 1) // width, threads):
         n0 = job * width
         size = min(width, N - n0)
         parts, whole = (size + TILE - 1) // TILE, size // TILE
@@ -300,7 +299,7 @@ def _gather(grad, ends, samples, together, grad_weight):  # type: ignore[no-unty
 def pack(x: Tensor, bits: Tensor) -> int:
     """Write the bits of ``x`` ``[R, K]``; return how many are set, or -1 if ``x`` holds anything but 0 and 1."""
     active = np.zeros(-(-len(x) // ROWS), np.int64)
-    _pack(array(x.contiguous()), array(bits).view(np.uint64), active)
+    _pack(num_threads(), array(x.contiguous()), array(bits).view(np.uint64), active)
     return -1 if (active < 0).any() else int(active.sum())
 
 
@@ -313,9 +312,9 @@ def count(bits: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
     parts = []
     for weight, end in zip(weights, ends, strict=True):
         first = int(end) - -(-len(weight) // 64) * 64
-        _planes(array(weight.contiguous()), first, planes)
+        _planes(num_threads(), array(weight.contiguous()), first, planes)
         parts.append(sums[:, first : first + len(weight)])
-    _count(array(bits).view(np.uint64), planes, array(sums))
+    _count(num_threads(), array(bits).view(np.uint64), planes, array(sums))
     return parts
 
 
@@ -332,10 +331,10 @@ def gather(bits: Tensor, K: int, grads: Sequence[Tensor]) -> list[Tensor]:
     """Gradients ``[N_j, K]`` of the weights, from those of their sums ``[R, N_j]``."""
     pieces = -(-len(bits) // SAMPLES)
     ends, samples = np.empty((pieces, K + 1), np.int64), np.empty((pieces, SAMPLES * K), np.uint8)
-    _list_samples(array(bits).view(np.uint64), K, ends, samples)
+    _list_samples(num_threads(), array(bits).view(np.uint64), K, ends, samples)
     found = []
     for grad in grads:
         found.append(empty((grad.shape[1], K), torch.float32))
         shares = -(-grad.shape[1] // (TILE * num_threads()))
-        _gather(array(grad), ends, samples, max(1, min(shares, MOST_TOGETHER // K)), array(found[-1]))
+        _gather(num_threads(), array(grad), ends, samples, max(1, min(shares, MOST_TOGETHER // K)), array(found[-1]))
     return found

@@ -488,13 +488,12 @@ def test_two_threads_give_the_same_and_survive_a_fork():
     assert run(code, OMP_NUM_THREADS="2", NUMBA_NUM_THREADS="2") == "True False"
 
 
-def test_serial_and_parallel_kernels_have_caches_of_their_own():
-    from pnbx_snn.kernels.cpu.compiled import Compiled
+def test_kernels_of_one_function_have_caches_of_their_own():
+    from pnbx_snn.kernels.cpu.compiled import Shared
 
-    kernel = Compiled(lambda x: None, tag="_twice")
-    serial, parallel = kernel._serial._cache, kernel._parallel._cache
-    assert serial.cache_path == parallel.cache_path
-    assert serial._cache_file._index_name != parallel._cache_file._index_name
+    one, other = (Shared(lambda thread, threads, x: None, tag=tag)._share._cache for tag in ("_one", "_other"))
+    assert one.cache_path == other.cache_path
+    assert one._cache_file._index_name != other._cache_file._index_name
 
 
 NUMBA_FREE = """
