@@ -13,6 +13,7 @@ Units that hear each other run in ``lif_torus``.
 import functools
 
 from pnbx_snn.kernels.cpu.compiled import Shared, inlined
+from pnbx_snn.kernels.cpu.lanes import fetch
 from pnbx_snn.kernels.cpu.lif_steps import RESETS, STEPS, SURROGATES, advance, retreat
 from pnbx_snn.kernels.cpu.vectors import fill, lanes_of, load, store
 
@@ -21,7 +22,18 @@ AT_ONCE = 4
 WIDE = 4
 """Registers of 64 bytes of a vector: 64 units in float32."""
 
+AHEAD = 512
+"""Numbers of a row that are asked for ahead."""
+
 # All arrays are flat: what belongs to unit i at step t is at t * M + i, or at i where all steps are one.
+
+
+@inlined
+def _ask(wide, array, at):  # type: ignore[no-untyped-def]
+    """Ask memory for what a later vector of units needs: rows are too short for a processor to foresee it."""
+    if wide:
+        for i in range(wide):
+            fetch(array, at + AHEAD + i * 16)
 
 
 @inlined
@@ -32,6 +44,7 @@ def _forward(  # type: ignore[no-untyped-def]
     one = fill(wide, x.dtype.type(1.0))
     decay, theta, v = load(wide, decays, unit), load(wide, thetas, unit), load(wide, v_last, unit)
     for k in range(count):
+        _ask(wide, x, at + k * stride)
         _, s, v = advance(step, reset, load(wide, x, at + k * stride), v, decay, theta, one - one, one)
         store(spikes, row + k * M, s, past)
         if traced:
@@ -82,6 +95,10 @@ def forward_kernel(step: int, reset: int, traced: bool) -> Shared:
 def _replay(wide, step, reset, x, at, stride, v, decay, theta, one):  # type: ignore[no-untyped-def]
     """Run four steps forward again: the potentials before the resets, and the membranes before the steps."""
     zero = one - one
+    _ask(wide, x, at)
+    _ask(wide, x, at + stride)
+    _ask(wide, x, at + 2 * stride)
+    _ask(wide, x, at + 3 * stride)
     u0, _, v1 = advance(step, reset, load(wide, x, at), v, decay, theta, zero, one)
     u1, _, v2 = advance(step, reset, load(wide, x, at + stride), v1, decay, theta, zero, one)
     u2, _, v3 = advance(step, reset, load(wide, x, at + 2 * stride), v2, decay, theta, zero, one)
@@ -94,6 +111,7 @@ def _backward(  # type: ignore[no-untyped-def]
     wide, step, reset, surrogate, traced, k, u, v, x, gs, gm, gx, at, strides, past, decay, theta, p0, p1, one, g
 ):  # fmt: skip
     """Take ``g``, the gradient of the membrane after step ``k``, to that before it; those of decay and theta too."""
+    _ask(wide, gs, at[1] + k * strides[1])
     if traced:
         g = g + load(wide, gm, at[2] + k * strides[2])
     of_x, g, of_decay, of_theta = retreat(
