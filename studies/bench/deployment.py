@@ -309,7 +309,8 @@ def pnbx_batch_row(model: Any, program: Program, batch: int, threads: int, secon
     row.times = {name: _divided(timing, parts.get(name, batch)) for name, timing in row.times.items()}
     least = step_of(program, network, packed, 2).limit(threads)
     if least is not None:
-        row.limit = replace(least, seconds=least.seconds / batch)
+        each_s, each_bytes, each_issued = (x / batch for x in (least.seconds, least.bytes, least.instructions))
+        row.limit = replace(least, seconds=each_s, bytes=each_bytes, instructions=each_issued)
     faster = row.times[single].median_s / row.times[each].median_s
     row.checks.append(f"8 steps a call: {faster:.2f} times the samples a second of batch 1 on one thread")
     return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -41,10 +42,10 @@ def currents(T: int, B: int, N: int) -> Tensor:
 def neuron_limit(T: int, B: int, N: int) -> Limit | None:
     """Return the least time of a pass: read the current, write spikes; read current and gradient, write its own.
 
-    Between the passes lie four such tensors, in caches that the threads share.
+    In memory, whatever their size: the rivals take turns, and leave nothing in a cache.
     """
-    size, threads = 4.0 * T * B * N, torch.get_num_threads()
-    return least(threads, copied=4 * size, read=size, held=4 * size * threads)
+    size = 4.0 * T * B * N
+    return least(torch.get_num_threads(), copied=4 * size, read=size, held=math.inf)
 
 
 def linear_limit(T: int, B: int, N: int, *, forward_only: bool) -> Limit | None:
@@ -57,9 +58,9 @@ def linear_limit(T: int, B: int, N: int, *, forward_only: bool) -> Limit | None:
     size, threads, active = 4.0 * T * B * N, torch.get_num_threads(), ACTIVITY * T * B * N
     issued = {"vpternlogq": 4 * active * N / vector_bits()}
     if forward_only:
-        return least(threads, copied=2 * size, read=size, held=2 * size * threads, issued=issued)
+        return least(threads, copied=2 * size, read=size, held=math.inf, issued=issued)
     issued["vaddps"] = active * N / (vector_bits() / 32)
-    return least(threads, copied=4 * size, read=3 * size, held=5 * size * threads, issued=issued)
+    return least(threads, copied=4 * size, read=3 * size, held=math.inf, issued=issued)
 
 
 def neuron_row(T: int, B: int, N: int, seconds: float, *, compiled: bool = True) -> Row:

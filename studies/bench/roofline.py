@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LINES = {"L1": ":", "L2": "-.", "L3": "--", "memory": "-"}
 TITLES = {
     "vpternlogq": "Bits: counters of full adders",
-    "vpdpbusd": "Bytes in sums: products of int8",
+    "vpdpbusd": "Products of bytes",
     "vpmaddwd": "Products of int16",
     "vpaddw": "Sums of int16",
     "vfmadd231ps": "fp32 products",
@@ -64,9 +64,12 @@ def shares(rows: list[Row], path: Path) -> None:
 
 @style.use()
 def rooflines(rows: list[Row], limits: dict[str, Any], path: Path) -> None:
-    """Draw a panel for each kind of instruction that limits a row, and one for rows that only move bytes."""
+    """Draw a panel for each kind of instruction that limits a row, and one for rows that only move bytes.
+
+    A row whose bytes were not counted has no place in it: its share is drawn by :func:`shares` alone.
+    """
     found: dict[tuple[str, int], list[Row]] = {}
-    for row in (row for row in rows if row.limit):
+    for row in (row for row in rows if row.limit and row.limit.bytes):
         assert row.limit is not None
         found.setdefault((row.limit.instruction, row.limit.threads), []).append(row)
     kinds = sorted(found, key=lambda kind: (kind[1], kind[0]))
@@ -97,9 +100,8 @@ def _instructions(axis: Axes, rows: list[Row], limits: dict[str, Any], instructi
     points = []
     for row in rows:
         assert row.limit is not None
-        if row.limit.bytes:
-            y = row.limit.instructions / row.times[row.ours[0]].median_s / 1e9
-            points.append((row.limit.instructions / row.limit.bytes, y, row.work))
+        y = row.limit.instructions / row.times[row.ours[0]].median_s / 1e9
+        points.append((row.limit.instructions / row.limit.bytes, y, row.work))
     low, high = min(x for x, *_ in points) / 4, max(max(x for x, *_ in points) * 4, 0.3)
     for level, speed in _roofs(limits, threads).items():
         xs = [low * (high / low) ** (i / 60) for i in range(61)]
@@ -107,7 +109,7 @@ def _instructions(axis: Axes, rows: list[Row], limits: dict[str, Any], instructi
     _numbered(axis, points)
     axis.set(xlabel="instructions for each byte that must move", ylabel=f"10^9 {instruction} and alike a second")
     axis.set_title(f"{TITLES.get(instruction, instruction)}, {threads} thread{'s' if threads > 1 else ''}")
-    axis.legend(loc="lower right", fontsize=7)
+    axis.legend(loc="best", fontsize=7)
 
 
 def _bytes(axis: Axes, rows: list[Row], limits: dict[str, Any], _: str, threads: int) -> None:
@@ -120,7 +122,7 @@ def _bytes(axis: Axes, rows: list[Row], limits: dict[str, Any], _: str, threads:
     _numbered(axis, points)
     axis.set(xlabel="bytes that must move", ylabel="GB/s")
     axis.set_title(f"Only bytes, {threads} thread{'s' if threads > 1 else ''}")
-    axis.legend(loc="lower right", fontsize=7)
+    axis.legend(loc="best", fontsize=7)
 
 
 def _numbered(axis: Axes, points: list[tuple[float, float, str]]) -> None:

@@ -6,6 +6,7 @@ here can show, such as runs on a chip; they follow the libraries' own pages.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from neuromorphic.executors import EXECUTORS
@@ -86,8 +87,9 @@ ROWS = (
             has("", "SpikingConvNet"),
             no("resnet|vgg|yolo|mobilenet"),
             has("torch", "VGG", "MobileNetV2"),
-            lambda peer: all(
-                part(peer, f"activation_based.model.{name}") for name in ("sew_resnet", "spiking_vgg", "spikformer")
+            lambda peer: all(  # without importing them: they import torchvision
+                find_spec(f"{PEERS[peer]}.activation_based.model.{name}")
+                for name in ("sew_resnet", "spiking_vgg", "spikformer")
             ),
             has("object_detection", "models"),
         ),
@@ -116,7 +118,7 @@ ROWS = (
             lambda peer: "lava" in EXECUTORS,
             no(r"\blava\b"),
             no(r"\blava\b"),
-            has("activation_based.lava_exchange", "to_lava_blocks"),
+            lambda peer: says(peer, r"def to_lava_blocks\b") > 0,  # importing it needs lava
             lambda peer: installed("lava.lib.dl.netx"),
         ),
     ),

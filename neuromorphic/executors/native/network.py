@@ -41,8 +41,9 @@ def give_back_memory() -> None:
 class NativeNetwork:
     """A program as packed weights and the state of ``batch`` samples, run by one compiled loop.
 
-    Equal to the NumPy reference bit for bit. Weights take two bits if ternary, spikes one; a step allocates nothing,
-    and the program itself is not stored. A network is one stream: it refuses to run in two threads at once.
+    Equal to the NumPy reference bit for bit. Weights take two bits if ternary (in convolutions of spikes two bytes for
+    each that is not 0), spikes one; a step allocates nothing, and the program itself is not stored. A network is one
+    stream: it refuses to run in two threads at once.
 
     Parameters
     ----------
