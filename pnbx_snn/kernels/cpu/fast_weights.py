@@ -19,17 +19,14 @@ from torch.nn.functional import pad
 
 from pnbx_snn.kernels.cpu.compiled import Shared, array, inlined, num_threads
 from pnbx_snn.kernels.cpu.lanes import (
-    add,
     fetch,
     filled,
     load,
-    multiply,
     multiply_add,
     nothing,
     repeat,
     spread,
     store,
-    subtract,
     totals,
 )
 from pnbx_snn.kernels.cpu.memory import empty
@@ -51,7 +48,7 @@ ALONE = 1 << 18
 @inlined
 def _product(q, at_q, w, at_w, rows):  # type: ignore[no-untyped-def]
     """Product of two rows, to be summed."""
-    found = multiply(load(q, at_q, PART), load(w, at_w, PART))
+    found = load(q, at_q, PART) * load(w, at_w, PART)
     for n in range(PART, rows, PART):
         found = multiply_add(load(q, at_q + n, PART), load(w, at_w + n, PART), found)
     return found
@@ -62,14 +59,14 @@ def _target(delta, lanes, v, last, written, at):  # type: ignore[no-untyped-def]
     """Return what is to be written: v, and in the delta rule the error, which is kept."""
     if not delta:
         return load(v, at, lanes)
-    error = subtract(load(v, at, lanes), last)
+    error = load(v, at, lanes) - last
     store(written, at, error)
     return error
 
 
 @inlined
 def _answer(adding, lanes, y, at, value):  # type: ignore[no-untyped-def]
-    store(y, at, add(load(y, at, lanes), value) if adding else value)
+    store(y, at, load(y, at, lanes) + value if adding else value)
 
 
 @inlined
@@ -79,12 +76,12 @@ def _one(delta, adding, lanes, w, v, q, y, written, S, powers, last, kept, width
     for n in range(rows):
         p = multiply_add(repeat(q, at + n, lanes), load(S, s + n * width, lanes), p)
     decay = filled(S, powers[kept], lanes)
-    u = multiply(wr, _target(delta, lanes, v, last, written, at + col))
-    last = multiply(rr, multiply_add(spread(totals((_product(q, at, w, at, width),)), 0, lanes), u, multiply(decay, p)))
+    u = wr * _target(delta, lanes, v, last, written, at + col)
+    last = rr * multiply_add(spread(totals((_product(q, at, w, at, width),)), 0, lanes), u, decay * p)
     _answer(adding, lanes, y, at + col, last)
     for n in range(rows):
         i = s + n * width
-        store(S, i, multiply_add(repeat(w, at + n, lanes), u, multiply(decay, load(S, i, lanes))))
+        store(S, i, multiply_add(repeat(w, at + n, lanes), u, decay * load(S, i, lanes)))
     return last
 
 
@@ -106,35 +103,35 @@ def _reads(lanes, q, S, width, rows, a, b, c, d, s):  # type: ignore[no-untyped-
 def _answers(delta, adding, lanes, w, v, q, y, written, powers, last, kept, width, a, b, c, d, col, wr, rr, p):  # type: ignore[no-untyped-def]
     """Add to four reads what the four steps write; return what they write, and the last answer."""
     # What does not wait for the step before comes first.
-    pa = multiply(filled(w, powers[kept], lanes), p[0])
-    pb = multiply(filled(w, powers[kept + 1], lanes), p[1])
-    pc = multiply(filled(w, powers[kept + 2], lanes), p[2])
-    pd = multiply(filled(w, powers[kept + 3], lanes), p[3])
+    pa = filled(w, powers[kept], lanes) * p[0]
+    pb = filled(w, powers[kept + 1], lanes) * p[1]
+    pc = filled(w, powers[kept + 2], lanes) * p[2]
+    pd = filled(w, powers[kept + 3], lanes) * p[3]
     products = (
         _product(q, a, w, a, width), _product(q, b, w, a, width), _product(q, c, w, a, width),
         _product(q, d, w, a, width), _product(q, b, w, b, width), _product(q, c, w, b, width),
         _product(q, d, w, b, width), _product(q, c, w, c, width), _product(q, d, w, c, width),
         _product(q, d, w, d, width),
     )  # fmt: skip
-    each = multiply(totals(products), load(powers, STEPS + 1, PART))
+    each = totals(products) * load(powers, STEPS + 1, PART)
     aa, ba, ca, da = spread(each, 0, lanes), spread(each, 1, lanes), spread(each, 2, lanes), spread(each, 3, lanes)
     bb, cb, db = spread(each, 4, lanes), spread(each, 5, lanes), spread(each, 6, lanes)
     cc, dc, dd = spread(each, 7, lanes), spread(each, 8, lanes), spread(each, 9, lanes)
-    ua = multiply(wr, _target(delta, lanes, v, last, written, a + col))
-    last = multiply(rr, multiply_add(aa, ua, pa))
+    ua = wr * _target(delta, lanes, v, last, written, a + col)
+    last = rr * multiply_add(aa, ua, pa)
     _answer(adding, lanes, y, a + col, last)
-    ub = multiply(wr, _target(delta, lanes, v, last, written, b + col))
-    last = multiply(rr, multiply_add(bb, ub, multiply_add(ba, ua, pb)))
+    ub = wr * _target(delta, lanes, v, last, written, b + col)
+    last = rr * multiply_add(bb, ub, multiply_add(ba, ua, pb))
     _answer(adding, lanes, y, b + col, last)
-    uc = multiply(wr, _target(delta, lanes, v, last, written, c + col))
-    last = multiply(rr, multiply_add(cc, uc, multiply_add(cb, ub, multiply_add(ca, ua, pc))))
+    uc = wr * _target(delta, lanes, v, last, written, c + col)
+    last = rr * multiply_add(cc, uc, multiply_add(cb, ub, multiply_add(ca, ua, pc)))
     _answer(adding, lanes, y, c + col, last)
-    ud = multiply(wr, _target(delta, lanes, v, last, written, d + col))
+    ud = wr * _target(delta, lanes, v, last, written, d + col)
     pd = multiply_add(dc, uc, multiply_add(db, ub, multiply_add(da, ua, pd)))
-    last = multiply(rr, multiply_add(dd, ud, pd))
+    last = rr * multiply_add(dd, ud, pd)
     _answer(adding, lanes, y, d + col, last)
-    ua, ub = multiply(filled(w, powers[3], lanes), ua), multiply(filled(w, powers[2], lanes), ub)
-    return ua, ub, multiply(filled(w, powers[1], lanes), uc), ud, last
+    ua, ub = filled(w, powers[3], lanes) * ua, filled(w, powers[2], lanes) * ub
+    return ua, ub, filled(w, powers[1], lanes) * uc, ud, last
 
 
 @inlined
@@ -142,7 +139,7 @@ def _writes(lanes, w, S, decay, width, rows, a, b, c, d, s, u):  # type: ignore[
     decay = filled(S, decay, lanes)
     for n in range(rows):
         i = s + n * width
-        x = multiply_add(repeat(w, a + n, lanes), u[0], multiply(decay, load(S, i, lanes)))
+        x = multiply_add(repeat(w, a + n, lanes), u[0], decay * load(S, i, lanes))
         x = multiply_add(repeat(w, c + n, lanes), u[2], multiply_add(repeat(w, b + n, lanes), u[1], x))
         store(S, i, multiply_add(repeat(w, d + n, lanes), u[3], x))
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pnbx_snn.kernels.cpu.compiled import Shared, inlined
-from pnbx_snn.kernels.cpu.lanes import filled, finish, load, multiply, multiply_add, store, subtract
+from pnbx_snn.kernels.cpu.lanes import filled, finish, load, multiply_add, store
 from pnbx_snn.kernels.cpu.memory import empty
 from pnbx_snn.kernels.cpu.scan import STEPS, numbers, put, run
 
@@ -24,7 +24,7 @@ def _forward_steps(lanes, streaming, steps, keep, inputs, carried, states, M, t,
         s = load(carried, i, lanes)
         for k in range(t, t + steps):
             d = load(keep, k * M + i, lanes)
-            s = multiply_add(d, s, multiply(subtract(one, d), load(inputs, k * M + i, lanes)))
+            s = multiply_add(d, s, (one - d) * load(inputs, k * M + i, lanes))
             put(states, k * M + i, s, streaming)
         store(carried, i, s)
 
@@ -43,10 +43,10 @@ def _backward_steps(  # type: ignore[no-untyped-def]
             g = multiply_add(d, g, load(grad, here, lanes))
             d = load(keep, here, lanes)
             s = load(states, here - M, lanes) if inside or k > 0 else load(initial, i, lanes)
-            lost = subtract(one, d)
-            put(grad_inputs, here, multiply(g, lost), streaming)
-            of_keep = multiply(g, subtract(s, load(inputs, here, lanes)))
-            put(grad_gate, here, multiply(multiply(of_keep, lost), d), streaming)
+            lost = one - d
+            put(grad_inputs, here, g * lost, streaming)
+            of_keep = g * (s - load(inputs, here, lanes))
+            put(grad_gate, here, of_keep * lost * d, streaming)
         store(carried, i, g)
         store(kept, i, d)
 
@@ -91,7 +91,7 @@ def _backward(_: bool, lanes: int, streaming: bool) -> Shared:
                         grad_gate, grad_inputs, M, t, lo, hi,
                     )  # fmt: skip
             for i in range(lo, hi, lanes):
-                store(carried, i, multiply(load(kept, i, lanes), load(carried, i, lanes)))
+                store(carried, i, load(kept, i, lanes) * load(carried, i, lanes))
         finish()
 
     return Shared(gated_backward, f"_{lanes}{'_streaming' if streaming else ''}")

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from pnbx_snn.kernels.cpu.vectors import Vector
+from pnbx_snn.kernels.cpu.vectors import Vector, address_of, splat
 
 LINE_BYTES = 64
 """Bytes of a line of the cache, and of the widest vectors."""
@@ -21,19 +21,8 @@ _intrinsic: Any = intrinsic  # numba has no types
 _literal: Any = _intrinsic(prefer_literal=True)
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, vector: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index], inbounds=True), vector.as_pointer())
-
-
 def _vector(array: Any, lanes: Any) -> Vector:
     return Vector(ir.FloatType() if array.dtype == types.float32 else ir.DoubleType(), lanes.literal_value)
-
-
-def _splat(builder: Any, vector: Any, value: Any) -> Any:
-    undefined = ir.Constant(vector.llvm, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, vector.lanes), None))
 
 
 @_literal  # type: ignore[untyped-decorator,unused-ignore]
@@ -42,7 +31,7 @@ def load(typing_context: Any, array: Any, index: Any, lanes: Any) -> Any:
     vector = _vector(array, lanes)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _address(context, builder, array, args[0], args[1], vector.llvm)
+        address = address_of(context, builder, array, args[0], args[1], vector.llvm)
         return builder.load(address, align=array.dtype.bitwidth // 8)
 
     return vector(array, types.int64, lanes), build
@@ -54,8 +43,8 @@ def repeat(typing_context: Any, array: Any, index: Any, lanes: Any) -> Any:
     vector = _vector(array, lanes)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value = builder.load(_address(context, builder, array, args[0], args[1], vector.kind))
-        return _splat(builder, vector, value)
+        value = builder.load(address_of(context, builder, array, args[0], args[1], vector.kind))
+        return splat(builder, value, vector)
 
     return vector(array, types.int64, lanes), build
 
@@ -74,7 +63,7 @@ def nothing(typing_context: Any, array: Any, lanes: Any) -> Any:
 def _writer(*, around: bool) -> Any:
     def write(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            address = _address(context, builder, array, args[0], args[1], value.llvm)
+            address = address_of(context, builder, array, args[0], args[1], value.llvm)
             stored = builder.store(args[2], address, align=LINE_BYTES if around else array.dtype.bitwidth // 8)
             if around:
                 stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_I32, 1)]))
@@ -96,7 +85,7 @@ def fetch(typing_context: Any, array: Any, index: Any) -> Any:
     """Ask for the line of ``array[index]`` before it is needed; beyond the end of an array this does nothing."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        address = _address(context, builder, array, args[0], args[1], ir.IntType(8))
+        address = address_of(context, builder, array, args[0], args[1], ir.IntType(8))
         kind = ir.FunctionType(ir.VoidType(), [address.type, _I32, _I32, _I32])
         function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
         builder.call(function, [address, *(ir.Constant(_I32, value) for value in (0, 3, 1))])  # read, all caches, data
@@ -125,13 +114,10 @@ def _operation(write: Callable[..., Any], count: int) -> Any:
     def one(typing_context: Any, a: Any) -> Any:
         return a(a), build
 
-    def two(typing_context: Any, a: Any, b: Any) -> Any:
-        return a(a, a), build
-
     def three(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
         return a(a, a, a), build
 
-    return _intrinsic((one, two, three)[count - 1])
+    return _intrinsic({1: one, 3: three}[count])
 
 
 def _fused(builder: Any, vector: Any, a: Any, b: Any, c: Any) -> Any:
@@ -157,9 +143,6 @@ def _conjugate(builder: Any, vector: Any, a: Any) -> Any:
 
 multiply_add = _operation(_fused, 3)
 """``a * b + c``, rounded once where the processor can do that as fast: what torch's ``addcmul`` does too."""
-add = _operation(lambda b, _, x, y: b.fadd(x, y), 2)
-subtract = _operation(lambda b, _, x, y: b.fsub(x, y), 2)
-multiply = _operation(lambda b, _, x, y: b.fmul(x, y), 2)
 
 # Of pairs (real, imaginary), one after the other.
 reals = _shuffle(lambda i: i - i % 2)
@@ -178,7 +161,7 @@ def filled(typing_context: Any, array: Any, value: Any, lanes: Any) -> Any:
     vector = _vector(array, lanes)
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _splat(builder, vector, args[1])
+        return splat(builder, args[1], vector)
 
     return vector(array, array.dtype, lanes), build
 

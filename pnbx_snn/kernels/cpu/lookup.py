@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pnbx_snn.kernels.cpu.compiled import Shared, array, num_threads
-from pnbx_snn.kernels.cpu.memory import empty
-from pnbx_snn.kernels.cpu.vectors import (
+from pnbx_snn.kernels.cpu.bit_vectors import (
     add_floats,
-    aligned_zeros,
     load_floats,
     no_floats,
     store_floats,
     subtract_floats,
 )
+from pnbx_snn.kernels.cpu.compiled import Shared, array, num_threads
+from pnbx_snn.kernels.cpu.memory import empty
+from pnbx_snn.kernels.cpu.vectors import aligned_zeros
 
 LANES = 32
 EACH = 3

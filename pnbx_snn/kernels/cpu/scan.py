@@ -23,7 +23,6 @@ from pnbx_snn.kernels.cpu.lanes import (
     finish,
     imaginaries,
     load,
-    multiply,
     multiply_add,
     reals,
     store,
@@ -80,8 +79,8 @@ def _retreat(pairs, d, later, g):  # type: ignore[no-untyped-def]
 def _of_decay(pairs, g, s):  # type: ignore[no-untyped-def]
     """Return ``g`` times the conjugate of ``s``."""
     if pairs:
-        return multiply_add(imaginaries(g), swapped(s), conjugate(multiply(reals(g), s)))
-    return multiply(g, s)
+        return multiply_add(imaginaries(g), swapped(s), conjugate(reals(g) * s))
+    return g * s
 
 
 @inlined
@@ -96,8 +95,8 @@ def _add_of_decay(pairs, g, s, total):  # type: ignore[no-untyped-def]
 def _of_initial(pairs, d, g):  # type: ignore[no-untyped-def]
     """Return the conjugate of ``d`` times ``g``."""
     if pairs:
-        return multiply_add(swapped(d), imaginaries(g), multiply(conjugate(d), reals(g)))
-    return multiply(d, g)
+        return multiply_add(swapped(d), imaginaries(g), conjugate(d) * reals(g))
+    return d * g
 
 
 @inlined

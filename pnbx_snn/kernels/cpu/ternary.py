@@ -17,15 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pnbx_snn.kernels.cpu.compiled import Shared, array, inlined, num_threads
-from pnbx_snn.kernels.cpu.dense import product
-from pnbx_snn.kernels.cpu.lookup import by_tables, tables_fit
-from pnbx_snn.kernels.cpu.memory import empty
-from pnbx_snn.kernels.cpu.vectors import (
+from pnbx_snn.kernels.cpu.bit_vectors import (
     above_zero,
     add_floats,
     add_plane,
-    aligned_zeros,
     as_floats,
     both,
     either,
@@ -44,6 +39,11 @@ from pnbx_snn.kernels.cpu.vectors import (
     store_floats,
     store_words,
 )
+from pnbx_snn.kernels.cpu.compiled import Shared, array, inlined, num_threads
+from pnbx_snn.kernels.cpu.dense import product
+from pnbx_snn.kernels.cpu.lookup import by_tables, tables_fit
+from pnbx_snn.kernels.cpu.memory import empty
+from pnbx_snn.kernels.cpu.vectors import aligned_zeros
 
 __all__ = ["DENSEST", "by_tables", "count", "exact_sums", "gather", "pack", "product", "tables_fit"]
 
