@@ -16,7 +16,8 @@ UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 def readable(seconds: float) -> str:
     """Return seconds with three digits and a unit."""
-    scale, unit = next((scale, unit) for scale, unit in UNITS if seconds >= scale or unit == "ns")
+    rounded = float(f"{seconds:.3g}")  # 999.9 us are 1 ms
+    scale, unit = next((scale, unit) for scale, unit in UNITS if rounded >= scale or unit == "ns")
     return f"{seconds / scale:.3g} {unit}"
 
 

@@ -45,7 +45,8 @@ def test_a_bound_is_no_rival():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.56e-6, "4.56 us"), (7e-10, "0.7 ns")]
+    ("seconds", "text"),
+    [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4.56e-6, "4.56 us"), (0.9996e-3, "1 ms"), (7e-10, "0.7 ns")],
 )
 def test_times_have_units(seconds, text):
     assert readable(seconds) == text
