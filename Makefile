@@ -19,7 +19,7 @@ help:
 	@echo "make test-run-only   the wheel without torch, in an environment of its own"
 	@echo "make test-wheel      the same under each Python 3.11 to 3.13 found; TRAIN=3.12: there with torch too (downloads it)"
 	@echo "make stream    a million steps of a stream, one by one: memory stays flat (about 30 minutes)"
-	@echo "make bench     speed and memory against snnTorch, Norse, SpikingJelly, ONNX Runtime, OpenVINO (about 10 minutes)"
+	@echo "make bench     speed and memory against snnTorch, Norse, SpikingJelly, JAX, ONNX Runtime, OpenVINO, and the machine (20 minutes)"
 	@echo "make fuzz      ten minutes of damaged files, which the readers refuse in bounded memory; then 2,000 random networks,"
 	@echo "               which the compiler refuses or compiles rightly"
 	@echo "make install   only the environment in $(VENV)      make lava   only the Lava side environment"

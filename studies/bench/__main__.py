@@ -1,6 +1,6 @@
 """Measure PNB-X against other libraries on this processor; print tables, and write them with JSON and figures.
 
-    python -m studies.bench                               writes docs/performance; some ten minutes
+    python -m studies.bench                               writes docs/performance; some twenty minutes
     python -m studies.bench --quick --out /tmp/bench      small sizes, to see that it runs
     python -m studies.bench.gpu                           neurons on a GPU
 

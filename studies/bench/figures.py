@@ -82,7 +82,7 @@ def ratios(rows: list[Row], table: str, path: Path) -> Axes:
         keys.append(Line2D([], [], ls="", marker="o", color=style.ACCENT, mfc="white", label="another form of ours"))
     if any(row.bounds for row in shown):
         keys.append(Line2D([], [], ls="", marker="|", ms=10, mew=2, color=style.QUIET, label="the products alone"))
-    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
+    figure.legend(handles=keys, loc="outside lower center", ncols=min(5, len(keys)))
     figure.savefig(path)
     plt.close(figure)
     return axis
