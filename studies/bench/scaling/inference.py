@@ -16,8 +16,6 @@ from studies.measurements.reference import images, settled
 BATCHES = (1, 8, 32, 128)
 THREADS = (1, 2)
 STEPS = 16
-SAME = 2
-"""Samples of each batch that are compared with a network of one sample."""
 
 
 def measure(seconds: float, *, quick: bool) -> dict[str, Any]:

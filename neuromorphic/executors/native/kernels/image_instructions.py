@@ -21,8 +21,6 @@ from neuromorphic.executors.native.kernels.vectors import (
 from neuromorphic.executors.native.processor import HAS_AVX2, HAS_AVX512
 from neuromorphic.executors.native.sizes import OUTPUTS_A_ROW, PIXELS_AT_ONCE
 
-ROW_BYTES = {True: OUTPUTS_A_ROW // 4, False: OUTPUTS_A_ROW}
-"""Bytes of a row of weights, ternary or not."""
 ROW, SHORT_ROW, SUMS = Vector(8, OUTPUTS_A_ROW), Vector(16, OUTPUTS_A_ROW), Vector(32, OUTPUTS_A_ROW)
 _QUARTER, _FIELDS = Vector(8, OUTPUTS_A_ROW // 4), Vector(64, OUTPUTS_A_ROW // 8)
 _PAIRS, _PART = Vector(16, 32), Vector(32, 16)  # of 16 outputs: pairs of numbers, and their sums
