@@ -9,6 +9,7 @@ stay ternary.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,14 +19,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 import pnbx_snn
-from neuromorphic.compiler.currents import Currents, Source, synapses_of
+from neuromorphic.compiler.currents import Currents, Source, Synapses, synapses_of
 from neuromorphic.compiler.draft import Draft, state_integers
 from neuromorphic.compiler.spiking import MOST_ERROR, SHOWN_ERROR, Integrator, decay_error, spiking_population
 from neuromorphic.compiler.weight_integers import Float64, Plane, integers_of, real_weights
 from neuromorphic.compiler.windows import PLAIN, Layout, Window
 from neuromorphic.errors import CompileError
 from neuromorphic.integers.numbers import DECAY_ONE
-from neuromorphic.ops import Input, Operation, Readout
+from neuromorphic.ops import Delay, Input, LeakyReadout, Operation, Readout
 from neuromorphic.wording import counted
 from pnbx_snn.layers.bitconv import BitConv2d
 from pnbx_snn.layers.ternary_layer import TernaryLayer
@@ -198,9 +199,20 @@ def reset_of(neuron: pnbx_snn.LIF) -> str:
 
 
 def compile_neurons(
-    affine: Affine, beta: Float64, theta: Float64, *, reset: str, name: str, source: Operation, draft: Draft
+    affine: Affine,
+    beta: Float64,
+    theta: Float64,
+    *,
+    reset: str,
+    name: str,
+    source: Operation,
+    draft: Draft,
+    earlier: Sequence[Delay] = (),
 ) -> list[Operation]:
-    """Return synapses and neurons for a current ``I = affine(events)``; the draft holds the operations before them."""
+    """Return synapses and neurons for a current ``I = affine(events)``; the draft holds the operations before them.
+
+    With ``earlier`` the columns of the weights are for the source, then for the source as each of these delays it.
+    """
     error = decay_error(beta, draft.num_steps)
     if error.max() >= SHOWN_ERROR:
         worst = int(np.argmax(error))
@@ -210,8 +222,13 @@ def compile_neurons(
             f"{DECAY_ONE} in Q0.12: its membrane is up to {error[worst]:.2%} off within "
             f"{counted(draft.num_steps, 'step')}."
         )
-    synapses = synapses_of(event_source(source), affine.planes, affine.layout, affine.size)
-    currents = Currents(name, synapses, own_units=True)
+    first = event_source(source)
+    synapses: list[Synapses] = []
+    for place, each in enumerate([first, *(replace(first, name=delay.name) for delay in earlier)]):
+        columns = slice(place * first.size, (place + 1) * first.size) if earlier else slice(None)
+        planes = [replace(plane, weights=plane.weights[:, columns]) for plane in affine.planes]
+        synapses += synapses_of(each, planes, affine.layout, affine.size)
+    currents = Currents(name, tuple(synapses), own_units=True)
     membrane = Integrator(beta, affine.each(affine.gain), affine.each(affine.offset))
     return spiking_population(currents, membrane, theta, reset, draft)[0]
 
@@ -223,25 +240,35 @@ def event_source(op: Operation) -> Source:
     return Source(op.name, op.size, "events", 1, 1.0)
 
 
-def add_readout(linear: nn.Module, name: str, draft: Draft) -> None:
-    """Add synapses and running sum of a linear readout of the last operation; all its units are equal."""
+def add_readout(linear: nn.Module, name: str, draft: Draft, decay: Float64 | None = None) -> None:
+    """Add synapses and running sum of a linear readout of the last operation; all its units are equal.
+
+    With a ``decay`` per step of each class the sum is a leaky one.
+    """
     planes = quantised_weights(linear, name, own_units=False)
     if not any(plane.unit.any() for plane in planes):
         raise CompileError(f"{name}: all weights are zero")
     currents = Currents(name, synapses_of(event_source(draft.ops[-1]), planes))
-    add_running_sum(currents, _bias(linear, len(planes[0].weights)), draft)
+    add_running_sum(currents, _bias(linear, len(planes[0].weights)), draft, decay)
 
 
-def add_running_sum(currents: Currents, offset: Float64, draft: Draft) -> float:
-    """Add synapses and a running sum ``y = y + I + offset``, and return the real value of its unit."""
+def add_running_sum(currents: Currents, offset: Float64, draft: Draft, decay: Float64 | None = None) -> float:
+    """Add synapses and a running sum ``y = decay y + I + offset``, and return the real value of its unit.
+
+    A ``decay`` of ``None`` is 1: nothing is forgotten.
+    """
     unit = float(currents.unit[0])
+    kind: type[Readout] = Readout
+    leak: dict[str, Any] = {}
+    if decay is not None:
+        kind, leak = LeakyReadout, {"decay": np.rint(decay * DECAY_ONE).astype(np.int32)}
 
     def at_bits(bits: int) -> list[Operation] | None:
         bias = state_integers(offset / unit * 2.0**bits)
         if bias is None:
             return None
         made, outputs, shift = currents.ops(bits)
-        return [*made, Readout(currents.name, outputs, bias=bias, shift=shift)]
+        return [*made, kind(currents.name, outputs, bias=bias, shift=shift, **leak)]
 
     found = draft.finest(at_bits)
     if found is None or found[2]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -277,23 +278,28 @@ def _add_block(draft: Draft, block: BitBrain, name: str, glia_period: int | None
 def compile_pnbx(model: PNBX, num_steps: int, glia_period: int | None) -> Program:
     """Compile a PNB-X network; see :func:`neuromorphic.compiler.compile_model`."""
     encoder = model.encoder
-    draft = Draft(folding.input_of(encoder.linear, "encoder"), num_steps)
+    entry = replace(folding.input_of(encoder.linear, "encoder"), size=model.in_features)
+    draft = Draft(entry, num_steps)
+    back = range(1, 1 if model.window is None else model.window.num_steps)
+    earlier = [ops.Delay(f"{entry.name}_{steps}_before", entry.name, entry.size, steps) for steps in back]
+    draft.add(earlier)
     affine = folding.fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - encoder.beta)
     glia: Any = model.blocks[0].glia
     theta = encoder_thresholds(model, frozen=glia_period is None)
     beta, source = np.full(model.d_hidden, encoder.beta), draft.ops[0]
     *synapses, neurons = folding.compile_neurons(
-        affine, beta, theta, reset=encoder.reset, name="encoder", source=source, draft=draft
+        affine, beta, theta, reset=encoder.reset, name="encoder", source=source, draft=draft, earlier=earlier
     )
     assert isinstance(neurons, ops.LIF)
     draft.add([*synapses, with_live_glia(neurons, glia, "encoder", glia_period)])
     for number, block in enumerate(model.blocks, start=1):
         assert isinstance(block, BitBrain)
         _add_block(draft, block, f"block{number}", glia_period)
-    folding.add_readout(model.readout, "readout", draft)
+    forgets = to_numpy(model.readout_decay) if model.readout_kind in ("leaky", "last") else None
+    folding.add_readout(model.readout, "readout", draft, forgets)
     if model.readout_kind == "step":
         total = draft.ops[-1]
         assert isinstance(total, ops.Readout)
-        forgets = np.zeros(total.size, dtype=np.int32)
-        draft.add([ops.LI("readout_step", total.sources, forgets, total.bias, total.shift)])
+        none = np.zeros(total.size, dtype=np.int32)
+        draft.add([ops.LI("readout_step", total.sources, none, total.bias, total.shift)])
     return draft.program(origin_of("pnbx_snn.PNBX"))

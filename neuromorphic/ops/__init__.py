@@ -11,7 +11,7 @@ values     integers in int32, proven to fit                    ``Dense``, ``Conv
                                                                ``GatedState``, ``Resonator``, ``FastWeights``,
                                                                ``Slots``, ``Delta``, ``Sigma``, ``ReLU``
 gate       Q0.12 in 0..4096                                    ``Gate``
-sum        24-bit running sums, never fed onward               ``Readout``
+sum        24-bit running sums, never fed onward               ``Readout``, ``LeakyReadout``
 =========  ==================================================  ===============================================
 
 A new operation is a new file in this folder: every module of it is imported here, and the class enters itself into
@@ -34,6 +34,7 @@ from neuromorphic.ops.gate import Gate, Multiply
 from neuromorphic.ops.gated_state import GatedState
 from neuromorphic.ops.homeostatic_lif import HomeostaticLIF
 from neuromorphic.ops.input import Input
+from neuromorphic.ops.leaky_readout import LeakyReadout
 from neuromorphic.ops.li import LI, Readout
 from neuromorphic.ops.lif import LIF
 from neuromorphic.ops.pool import MaxPool, SpikePool, SumPool
@@ -63,6 +64,7 @@ __all__ = [
     "GatedState",
     "HomeostaticLIF",
     "Input",
+    "LeakyReadout",
     "MaxPool",
     "Multiply",
     "Operation",

@@ -1,5 +1,6 @@
 """The PNB-X network: an encoder, stacked BitBrain blocks and a ternary readout."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.checks import Share, Size, Steps, check_input, check_option
 from pnbx_snn.errors import PnbxValueError, ShapeError
+from pnbx_snn.kernels.scan import diagonal_scan
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.layers.hippocampus import Competition
 from pnbx_snn.layers.pathways import (
@@ -23,6 +25,7 @@ from pnbx_snn.layers.pathways import (
     make_rnn,
     make_ssm,
 )
+from pnbx_snn.layers.window import Window, WindowState
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.block import BitBrain, BitBrainState
 from pnbx_snn.networks.event_encoder import EventEncoder
@@ -32,24 +35,26 @@ from pnbx_snn.neurons.glia import Glia
 from pnbx_snn.neurons.membrane import Membrane, MembraneState
 from pnbx_snn.neurons.messages import Edges, TorusMessages
 from pnbx_snn.neurons.noise import OUNoise
-from pnbx_snn.quantization import DECAY_ONE, WeightScale
+from pnbx_snn.quantization import DECAY_ONE, WeightScale, round_decay
 from pnbx_snn.surrogate import SpikeGrad
 from pnbx_snn.wording import counted
 
-Readout = Literal["mean", "step"]
+Readout = Literal["mean", "leaky", "last", "step"]
 
 
 class PNBXState(NamedTuple):
     """What the network carries from one step to the next.
 
     Beside the neurons of the encoder and of each block: ``total`` ``[B, H]``, the spikes of the last block so far,
-    summed in float64 (exact for longer than anybody waits), and the steps so far.
+    summed in float64 (exact for longer than anybody waits), or with ``readout="leaky"`` and ``"last"`` the logits
+    ``[B, C]``; the steps so far; with ``window`` above 1 the inputs before.
     """
 
     encoder: MembraneState
     blocks: tuple[BitBrainState, ...]
     total: Tensor
     num_steps: int
+    window: WindowState | None = None
 
 
 class PNBXOutput(NamedTuple):
@@ -110,8 +115,15 @@ class PNBX(Network):
         Scale of the ternary weights, ``"absmean"`` or ``"median"``.
     input_range
         ``"int8"`` for values (then :meth:`calibrate` comes before the first call), ``"spikes"`` for 0 and 1.
+    window
+        Steps that the encoder sees at once, its own and those before it: a convolution over time, with
+        ``window * in_features`` inputs. See :class:`pnbx_snn.layers.window.Window`.
     readout, dropout
-        ``"mean"``: logits of the mean spikes; ``"step"``: logits of every step. Dropout in training, in [0, 1).
+        ``"mean"``: logits of the mean spikes; ``"leaky"``: those of a leaky integrator for each class after the last
+        step, :math:`o_t = \lambda \odot o_{t-1} + \gamma_o \tilde W_o z^L_t`, whose decay is learned; ``"last"``: of
+        the last step alone; ``"step"``: of every step. Dropout in training, in [0, 1).
+    beta_readout
+        Initial decay per step of a leaky readout, in (0, 1).
     quantize
         ``True``: gates come from the program's table, decays have its 12 fractional bits, and a hippocampus asks its
         best slot only (whatever ``competition`` says), so that the compiled program fires as the network was trained.
@@ -187,7 +199,9 @@ class PNBX(Network):
         norm: Literal["plain", "affine"] = "plain",
         scale: WeightScale = "absmean",
         input_range: InputRange = "int8",
+        window: Annotated[int, Interval(ge=1, le=64)] = 1,
         readout: Readout = "mean",
+        beta_readout: Annotated[float, Interval(gt=0, lt=1)] = 0.9,
         dropout: Share = 0.0,
         quantize: bool = False,
     ) -> None:
@@ -212,7 +226,8 @@ class PNBX(Network):
             competition = "winner"
             beta_encoder = round(beta_encoder * DECAY_ONE) / DECAY_ONE
         neurons: dict[str, Any] = {"threshold": threshold, "reset": reset, "spike_grad": spike_grad}
-        linear = BitLinear(in_features, d_hidden, scale=scale, input_range=input_range)
+        self.window = Window(in_features, window) if window > 1 else None
+        linear = BitLinear(window * in_features, d_hidden, scale=scale, input_range=input_range)
         self.encoder = EventEncoder(linear, nn.BatchNorm1d(d_hidden, affine=affine), beta=beta_encoder, **neurons)
         self.blocks = nn.ModuleList()
         for _ in range(num_blocks):
@@ -232,6 +247,18 @@ class PNBX(Network):
             )
         self.dropout = nn.Dropout(dropout)
         self.readout = BitLinear(d_hidden, num_classes, scale=scale)
+        if readout == "leaky":
+            if not 0 < beta_readout < 1:
+                raise PnbxValueError(f"PNBX: beta_readout must be in (0, 1), got {beta_readout}")
+            self.readout_leak = nn.Parameter(torch.full((num_classes,), math.log(beta_readout / (1 - beta_readout))))
+
+    @property
+    def readout_decay(self) -> Float[Tensor, " C"]:
+        """Decay per step of each class's logit: of a leaky readout, the logistic function of ``readout_leak``."""
+        if self.readout_kind != "leaky":
+            return self.readout.weight.new_full((self.readout.out_features,), float(self.readout_kind == "mean"))
+        decay = torch.sigmoid(self.readout_leak)
+        return round_decay(decay) if self.quantize else decay
 
     @property
     def layer_names(self) -> list[str]:
@@ -272,21 +299,25 @@ class PNBX(Network):
             shown = self.encode(x)  # [T, B, N]
             own = own_steps("PNBX.calibrate", lengths, len(shown), len(x))
             x = zeroed(shown, own).transpose(0, 1)
-            own = own[:, :max_samples]
+            own, lengths = own[:, :max_samples], lengths[:max_samples]
         if self.encoder.linear.input_range == "int8":
-            self.encoder.linear.calibrate_input(x)
+            seen = x if self.window is None else x.flatten(0, -2).abs().amax(0).repeat(self.window.num_steps)
+            self.encoder.linear.calibrate_input(seen)
         generator = torch.Generator(x.device).manual_seed(0)
         with _learning_statistics(self):
-            spikes = self.encoder(self.encode(x[:max_samples]), threshold=self._encoder_threshold(), own=own)[0]
+            shown = self._shown(self.encode(x[:max_samples]), None)[0]
+            spikes = self.encoder(shown, threshold=self._encoder_threshold(), own=own)[0]
             for block in self.blocks:
                 assert isinstance(block, BitBrain)
                 block.calibrate(spikes, own=own)
                 spikes, _ = block(spikes, generator=generator, keep_state=False, own=own)
             if self.readout_kind == "step":
                 logits = self.readout(spikes if own is None else spikes[own])
-            else:
+            elif self.readout_kind == "mean":
                 mean = spikes.mean(dim=0) if own is None else spikes.sum(dim=0) / own.sum(dim=0).unsqueeze(1)
                 logits = self.readout(mean)
+            else:
+                logits = self._integrated(spikes, None, lengths)
         self.readout.weight.div_(logits.std().clamp_min(1e-3))
 
     def forward(
@@ -300,8 +331,8 @@ class PNBX(Network):
     ) -> PNBXOutput:
         """Run all steps of ``x`` ``[T, B, in_features]``, see :meth:`encode`.
 
-        With ``readout="mean"`` the logits are of all steps since the beginning, those before ``state`` included, so a
-        run in pieces ends with the logits of the whole.
+        With ``readout="mean"`` and ``"leaky"`` the logits are of all steps since the beginning, those before ``state``
+        included, so a run in pieces ends with the logits of the whole.
 
         Parameters
         ----------
@@ -324,6 +355,7 @@ class PNBX(Network):
             own = own_steps("PNBX", lengths, len(x), x.shape[1])
             x, keep_state = zeroed(x, own), False
         before = self._states(state)
+        x, window = self._shown(x, state)
         z, encoder = self.encoder(
             x, None if state is None else state.encoder, threshold=self._encoder_threshold(), own=own
         )
@@ -332,17 +364,38 @@ class PNBX(Network):
             z, after = block(z, block_state, generator=generator, keep_state=keep_state, own=own)
             spikes.append(z)
             blocks.append(after)
-        new = z.sum(dim=0)  # [B, H], exact: whole numbers, as many as there are steps
-        total: Tensor = new
+        total: Tensor
         num_steps: int | Tensor = len(x) if lengths is None else lengths.unsqueeze(1)
         if state is not None:
-            total, num_steps = new + state.total.to(new), num_steps + state.num_steps
-        logits = self.readout(self.dropout(z if self.readout_kind == "step" else total / num_steps))
+            num_steps = num_steps + state.num_steps
+        if self.readout_kind in ("leaky", "last"):
+            logits = total = self._integrated(z, None if state is None else state.total, lengths)
+        else:
+            total = z.sum(dim=0)  # [B, H], exact: whole numbers, as many as there are steps
+            seen = total if state is None else total + state.total.to(total)
+            logits = self.readout(self.dropout(z if self.readout_kind == "step" else seen / num_steps))
+            total = total.double() if state is None else total + state.total
         if not keep_state:
             return PNBXOutput(logits, tuple(spikes), None)
         assert isinstance(num_steps, int)  # lengths keep no state
-        summed = new.double() if state is None else new + state.total
-        return PNBXOutput(logits, tuple(spikes), PNBXState(encoder, tuple(blocks), summed, num_steps))
+        return PNBXOutput(logits, tuple(spikes), PNBXState(encoder, tuple(blocks), total, num_steps, window))
+
+    def _shown(self, x: Tensor, state: PNBXState | None) -> tuple[Tensor, WindowState | None]:
+        """Return what the encoder sees of the inputs, and what a window carries on."""
+        if self.window is None:
+            return x, None
+        shown: tuple[Tensor, WindowState] = self.window(x, None if state is None else state.window)
+        return shown
+
+    def _integrated(self, z: Tensor, before: Tensor | None, lengths: Tensor | None) -> Tensor:
+        """Return the logits ``[B, C]`` that leaky integrators make of spikes, after each sample's own last step."""
+        if self.training and self.dropout.p > 0:
+            z = z * self.dropout(torch.ones_like(z[0]))  # the same neurons in all steps
+        y = self.readout(z)  # [T, B, C]
+        sums = diagonal_scan(self.readout_decay, y, torch.zeros_like(y[0]) if before is None else before.to(y))
+        if lengths is None:
+            return sums[-1]
+        return sums[lengths - 1, torch.arange(len(lengths), device=z.device)]
 
     def classify(
         self,
@@ -362,7 +415,7 @@ class PNBX(Network):
         self, logits: Float[Tensor, "..."], lengths: Int64[Tensor, " B"] | None = None
     ) -> Float[Tensor, "B C"]:
         """Return the logits ``[B, C]`` of samples from those of :meth:`forward`: of every step, their mean."""
-        if self.readout_kind == "mean":
+        if self.readout_kind != "step":
             return logits
         if lengths is None:
             return logits.mean(dim=0)
@@ -373,25 +426,30 @@ class PNBX(Network):
     def stream(self, x: Float[Tensor, "B N"], state: PNBXState | None = None) -> tuple[Float[Tensor, "B C"], PNBXState]:
         """One step of an endless input, in constant memory: ``x`` ``[B, in_features]``, logits ``[B, C]``.
 
-        With ``readout="mean"`` the logits are of the mean since the beginning of ``state``; with ``"step"`` of this
-        step. The same numbers as :meth:`forward` in evaluation mode, up to the rounding of sums; in training mode it
-        raises a :class:`PnbxValueError`, as batch norm cannot take statistics of one step. Inside
-        :func:`pnbx_snn.keep_ternary` weights are rounded once and not in every step, which is most of its time.
+        With ``readout="mean"`` the logits are of the mean since the beginning of ``state``, with ``"leaky"`` of its
+        integrators, with ``"last"`` and ``"step"`` of this step. The same numbers as :meth:`forward` in evaluation
+        mode, up to the rounding of sums; in training mode it raises a :class:`PnbxValueError`, as batch norm cannot
+        take statistics of one step. Inside :func:`pnbx_snn.keep_ternary` weights are rounded once and not in every
+        step, which is most of its time.
         """
         if self.training:
             raise PnbxValueError("PNBX.stream: the model must be in evaluation mode, got training; call model.eval()")
         check_input("PNBX.stream", "input", x, "[B, N]", self.in_features)
+        shown, window = self._shown(x.unsqueeze(0), state)
         events, encoder = self.encoder(
-            x.unsqueeze(0), None if state is None else state.encoder, threshold=self._encoder_threshold()
+            shown, None if state is None else state.encoder, threshold=self._encoder_threshold()
         )
         z, blocks = events[0], []
         for block, block_state in zip(self.blocks, self._states(state), strict=True):
             z, after = block.step(z, block_state)  # type: ignore[operator]
             blocks.append(after)
-        total = z.double() if state is None else state.total + z
         num_steps = 1 if state is None else state.num_steps + 1
-        shown = z if self.readout_kind == "step" else (total / num_steps).to(z.dtype)
-        return self.readout(shown), PNBXState(encoder, tuple(blocks), total, num_steps)
+        if self.readout_kind in ("leaky", "last"):
+            logits = total = self._integrated(z.unsqueeze(0), None if state is None else state.total, None)
+        else:
+            total = z.double() if state is None else state.total + z
+            logits = self.readout(z if self.readout_kind == "step" else (total / num_steps).to(z.dtype))
+        return logits, PNBXState(encoder, tuple(blocks), total, num_steps, window)
 
     def adapt(self, spikes: Sequence[Float[Tensor, "*batch H"]]) -> None:
         """Let glia move the thresholds by what was fired; call it once per batch with the output's ``spikes``.

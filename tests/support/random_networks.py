@@ -11,7 +11,6 @@ from neuromorphic.executors.native import KNOWN
 from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
 from neuromorphic.integers.resets import RESETS
 from neuromorphic.ops import (
-    LI,
     OP_TYPES,
     Delay,
     Delta,
@@ -145,10 +144,10 @@ class _Draw:
                 self.add(Multiply, source=x.name, gate=gate.name, size=x.size, shift=int(rng.integers(0, 17)))
             elif name == "GatedState":
                 self.add(GatedState, source=x.name, gate=gate.name, size=x.size)
-        elif name == "LI":
+        elif name in ("LI", "LeakyReadout"):
             x = self.values()
             fields = {"decay": self.ints(0, DECAY_ONE, x.size), "bias": self.ints(-STATE_MAX, STATE_MAX, x.size)}
-            self.add(LI, sources=(x.name,), shift=int(rng.integers(0, 9)), **fields)
+            self.add(OP_TYPES[name], sources=(x.name,), shift=int(rng.integers(0, 9)), **fields)
         elif name == "Resonator":
             x = self.values()
             angle, size = rng.uniform(0, 7, x.size), rng.choice([0.0, 0.5, 1.0], x.size)

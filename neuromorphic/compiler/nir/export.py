@@ -201,7 +201,13 @@ class _Network:
     def pnbx(self, model: PNBX) -> Any:
         """Return the graph of a PNB-X network whose pathways are linear states or interneurons that spike."""
         if model.readout_kind != "mean":
-            raise CompileError("readout: logits of every step are no sum over time; the mean over time can be exported")
+            raise CompileError(
+                f"readout: that of kind {model.readout_kind!r} is no sum over time; the mean over time can be exported"
+            )
+        if model.window is not None:
+            raise CompileError(
+                f"encoder: it sees {model.window.num_steps} steps at once; one with window = 1 can be exported"
+            )
         self.metadata["num_steps"] = model.num_steps
         encoder, theta = model.encoder, encoder_thresholds(model)
         beta = np.full(model.d_hidden, encoder.beta)

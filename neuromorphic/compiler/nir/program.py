@@ -116,7 +116,7 @@ def _node(op: Operation, unit: float, dt: float, taken: tuple[int, ...], given: 
         if (op.factor.astype(np.int64) % (1 << op.shift)).any():
             raise CompileError(f"{op.name}: a Scale that shifts right by {op.shift} rounds, which no NIR node does")
         return nir.Scale(scale=op.factor.reshape(given) / 2.0**op.shift)
-    if isinstance(op, Readout):
+    if type(op) is Readout:  # a LeakyReadout forgets
         return nir.Affine(weight=np.eye(op.size) * 2.0**op.shift, bias=op.bias * unit)
     if isinstance(op, HomeostaticLIF):
         raise CompileError(f"{op.name}: no node of NIR has thresholds that follow a rate; compile with frozen glia")

@@ -323,6 +323,7 @@ def _conv_arguments(op: Conv, synapse: Synapse) -> dict[str, object]:
 _REASONS = {
     "HomeostaticLIF": "stock thresholds stay as they are",
     "Readout": "Lava has no sum that starts anew with each sample",
+    "LeakyReadout": "Lava has no sum that starts anew with each sample",
     "MaxPool": "Lava has no maximum over windows",
     "SpikePool": "Lava has no OR over windows",
     "Delays": "Lava's delays are in synapses and never start anew",

@@ -183,7 +183,7 @@ def _readout(layout: Layout, op: Any) -> None:
 
 
 def _integrator(layout: Layout, op: Any) -> None:
-    layout.hold(op, "v", layout.value(op))
+    layout.hold(op, op.variables[0].name, layout.value(op))
     layout.row(rows.INTEGRATE, op, layout.params.place(op.decay), layout.params.place(op.bias), op.shift)
 
 
@@ -277,6 +277,7 @@ BUILDERS: Mapping[str, Callable[[Layout, Any], None]] = MappingProxyType(
         "Sigma": _sigma,
         "ReLU": _relu,
         "Readout": _readout,
+        "LeakyReadout": _integrator,
         "Conv": convolution,
         "SumPool": pool,
         "MaxPool": pool,

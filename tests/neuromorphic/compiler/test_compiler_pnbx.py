@@ -13,6 +13,7 @@ from lava_fixtures import assert_equal
 from neuromorphic import Program, prove, run
 from neuromorphic.compiler import compile_model, compile_run, measure_agreement
 from neuromorphic.compiler.currents import scale_op
+from neuromorphic.compiler.nir.export import to_nir
 from neuromorphic.errors import CompileError, CompileWarning
 from neuromorphic.ops import Slots
 from pnbx_snn.networks.pnbx import PNBX
@@ -111,6 +112,32 @@ def test_logits_of_every_step():
     np.testing.assert_array_equal(recording.variables["readout.y"], ours.cumsum(axis=0))
     agreement = measure_agreement(model, program, inputs, torch.zeros(B))
     assert (agreement["labels_equal"], agreement["spikes_equal"]) == (1.0, 1.0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("readout", ["leaky", "last"])
+def test_a_window_of_inputs_and_leaky_logits(readout):
+    torch.manual_seed(0)
+    options = {"readout": readout, "window": 3, "quantize": True, "threshold": 0.4}
+    model = PNBX(num_steps=T, **options, **{**SIZES, **OFF}).double().eval()
+    if readout == "leaky":
+        model.readout_leak.uniform_(0.5, 3.0)  # each class forgets at a rate of its own
+    x = torch.rand(B, T, 6, dtype=torch.float64)
+    model.calibrate(x)
+    inputs = model.eval().encode(x)
+    program = compile_model(model, num_steps=T)
+    recording, output = run(program, inputs.numpy()), model(inputs)
+    np.testing.assert_array_equal(recording.variables["encoder.spikes"], output.spikes[0].numpy())
+    np.testing.assert_array_equal(recording.variables["block1.spikes"], output.spikes[1].numpy())
+    ours, theirs = recording.variables["readout.y"][-1], output.logits.numpy()  # [B, C]
+    unit = theirs.std() / ours.std()
+    np.testing.assert_allclose(ours * unit, theirs, atol=20 * unit)  # a shift rounds toward zero in each step
+    assert measure_agreement(model, program, inputs, torch.zeros(B))["labels_equal"] == 1.0
+    with pytest.raises(CompileError, match=f"readout: that of kind '{readout}' is no sum over time"):
+        to_nir(model)
+    model.readout_kind = "mean"
+    with pytest.raises(CompileError, match="encoder: it sees 3 steps at once"):
+        to_nir(model)
 
 
 @pytest.mark.filterwarnings("ignore::neuromorphic.errors.CompileWarning")
