@@ -108,7 +108,7 @@ def activity(model: Network, split: Split, *, batch_size: int = 64) -> list[Acti
         labels = split.labels[first : first + batch_size]
         with keep_ternary(model):
             _, spikes = model.classify(split.images[first : first + batch_size], generator=generator)
-        for i, layer in enumerate(spikes):  # [T, B, N]
+        for i, layer in enumerate(model.fired(spikes)):  # [T, B, N]
             flat = layer.flatten(2).double()
             neurons[i] = neurons[i] + flat.sum(dim=(0, 1)).numpy()
             steps[i] = steps[i] + flat.sum(dim=(1, 2)).numpy()

@@ -24,11 +24,14 @@ class Network(nn.Module):
         Whether weights are ternary and neurons spike.
     takes_lengths : bool
         Whether samples of one batch may have different numbers of steps.
+    event_levels : int
+        Of what neurons fire: 2 are 0 and 1; 3 or 4 are graded events, see :mod:`pnbx_snn.neurons.graded`.
     """
 
     section: ClassVar[str]
     is_ternary: ClassVar[bool] = False
     takes_lengths: ClassVar[bool] = False
+    event_levels: int = 2
 
     @property
     def layer_names(self) -> list[str]:
@@ -63,6 +66,13 @@ class Network(nn.Module):
         """
         self.check_lengths(lengths)
         return self(x), ()
+
+    def fired(self, spikes: Sequence[Float[Tensor, "*batch _"]]) -> tuple[Tensor, ...]:
+        """Return 1 where an event is not 0, of which firing rates are taken: binary spikes as they are.
+
+        The gradient is that of the events 0 and 1.
+        """
+        return tuple(spikes if self.event_levels == 2 else (layer.clamp(max=1) for layer in spikes))
 
     def domain_rates(self, spikes: Sequence[Float[Tensor, "*batch _"]]) -> Float[Tensor, "..."]:
         """Return what :meth:`adapt_to` needs to know of ``spikes``; rates of pieces of a batch may be averaged."""

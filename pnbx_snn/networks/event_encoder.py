@@ -8,6 +8,7 @@ from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.layers.bitlinear import BitLinear
 from pnbx_snn.networks.masks import normalised, zeroed
 from pnbx_snn.neurons.cells import Reset
+from pnbx_snn.neurons.graded import Levels, check_levels
 from pnbx_snn.neurons.membrane import MembraneState, membrane_scan
 from pnbx_snn.surrogate import SpikeFunction, resolve
 
@@ -25,7 +26,7 @@ class EventEncoder(nn.Module):
         ``N_in`` to H, and batch norm of H features.
     beta, threshold
         Decay per step in [0, 1) and threshold > 0 of all H neurons.
-    reset, spike_grad
+    reset, spike_grad, levels
         See :func:`pnbx_snn.neurons.membrane.membrane_scan`.
 
     Notes
@@ -51,13 +52,15 @@ class EventEncoder(nn.Module):
         threshold: float = 1.0,
         reset: Reset = "zero",
         spike_grad: str | SpikeFunction | None = "atan",
+        levels: Levels = 2,
     ) -> None:
         super().__init__()
         if not 0 <= beta < 1:
             raise PnbxValueError(f"encoder: beta must be in [0, 1), got {beta}")
         if not threshold > 0:
             raise PnbxValueError(f"encoder: threshold must be > 0, got {threshold}")
-        self.linear, self.norm = linear, norm
+        check_levels("encoder", levels)
+        self.linear, self.norm, self.levels = linear, norm, levels
         self.beta, self.threshold = float(beta), float(threshold)
         self.reset: Reset = reset
         self.spike_grad = resolve(spike_grad)
@@ -83,9 +86,12 @@ class EventEncoder(nn.Module):
         drive = ((1 - self.beta) * current).expand(num_steps, -1, -1)
         theta = wide(current).new_tensor(self.threshold) if threshold is None else threshold
         beta = wide(current).new_tensor(self.beta)
-        events, after = membrane_scan(drive, beta, theta, state, reset=self.reset, spike_grad=self.spike_grad)
+        events, after = membrane_scan(
+            drive, beta, theta, state, reset=self.reset, spike_grad=self.spike_grad, levels=self.levels
+        )
         return zeroed(events, own), after
 
     def extra_repr(self) -> str:
         """Show the options in ``print(encoder)``."""
-        return f"beta={self.beta:.4g}, threshold={self.threshold:.4g}, reset={self.reset!r}"
+        graded = f", levels={self.levels}" if self.levels > 2 else ""
+        return f"beta={self.beta:.4g}, threshold={self.threshold:.4g}, reset={self.reset!r}{graded}"

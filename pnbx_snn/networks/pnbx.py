@@ -32,6 +32,7 @@ from pnbx_snn.networks.event_encoder import EventEncoder
 from pnbx_snn.networks.masks import own_steps, zeroed
 from pnbx_snn.neurons.cells import Reset
 from pnbx_snn.neurons.glia import Glia
+from pnbx_snn.neurons.graded import Levels, check_levels
 from pnbx_snn.neurons.membrane import Membrane, MembraneState
 from pnbx_snn.neurons.messages import Edges, TorusMessages
 from pnbx_snn.neurons.noise import OUNoise
@@ -124,6 +125,11 @@ class PNBX(Network):
         the last step alone; ``"step"``: of every step. Dropout in training, in [0, 1).
     beta_readout
         Initial decay per step of a leaky readout, in (0, 1).
+    event_levels, graded_blocks
+        2: the encoder fires 0 or 1. 3 or 4: graded events of 0, 1, 2 or of 0, 1, 2, 4 (see
+        :mod:`pnbx_snn.neurons.graded`), and with ``graded_blocks`` so do the blocks. Firing rates, which glia hold, are
+        then shares of events that are not 0. A hippocampus takes spikes only; messages and the feedback of a spiking
+        RNN do in blocks.
     quantize
         ``True``: gates come from the program's table, decays have its 12 fractional bits, and a hippocampus asks its
         best slot only (whatever ``competition`` says), so that the compiled program fires as the network was trained.
@@ -203,6 +209,8 @@ class PNBX(Network):
         readout: Readout = "mean",
         beta_readout: Annotated[float, Interval(gt=0, lt=1)] = 0.9,
         dropout: Share = 0.0,
+        event_levels: Levels = 2,
+        graded_blocks: bool = False,
         quantize: bool = False,
     ) -> None:
         super().__init__()
@@ -221,6 +229,9 @@ class PNBX(Network):
         self.in_features, self.num_steps, self.d_hidden = in_features, num_steps, d_hidden
         self.readout_kind: Readout = readout
         self.quantize = quantize
+        self.event_levels, self.graded_blocks = event_levels, graded_blocks
+        if event_levels != 2 or graded_blocks:
+            _check_graded(event_levels, graded_blocks, hippocampus, messages, rnn)
         affine = norm == "affine"
         if quantize:
             competition = "winner"
@@ -228,8 +239,11 @@ class PNBX(Network):
         neurons: dict[str, Any] = {"threshold": threshold, "reset": reset, "spike_grad": spike_grad}
         self.window = Window(in_features, window) if window > 1 else None
         linear = BitLinear(window * in_features, d_hidden, scale=scale, input_range=input_range)
-        self.encoder = EventEncoder(linear, nn.BatchNorm1d(d_hidden, affine=affine), beta=beta_encoder, **neurons)
+        self.encoder = EventEncoder(
+            linear, nn.BatchNorm1d(d_hidden, affine=affine), beta=beta_encoder, **neurons, levels=event_levels
+        )
         self.blocks = nn.ModuleList()
+        neurons["levels"] = event_levels if graded_blocks else 2
         for _ in range(num_blocks):
             torus = TorusMessages(d_hidden, edges=edges) if messages else None
             self.blocks.append(
@@ -465,8 +479,8 @@ class PNBX(Network):
         Of samples with lengths, pass the spikes of their own steps. A batch that comes in pieces has the mean of their
         rates, weighted by their samples.
         """
-        rates = []
-        for block, events, z in zip(self.blocks, spikes[:-1], spikes[1:], strict=True):
+        rates, fired = [], self.fired(spikes)
+        for block, events, z in zip(self.blocks, fired[:-1], fired[1:], strict=True):
             glia: Any = block.glia
             if glia is not None:
                 rates.append(torch.stack([glia.rates(events), glia.rates(z)]))
@@ -488,6 +502,28 @@ class PNBX(Network):
         if len(state.blocks) != len(self.blocks):
             raise ShapeError(f"PNBX: state must be of {counted(len(self.blocks), 'block')}, got {len(state.blocks)}")
         return state.blocks
+
+
+def _check_graded(levels: int, in_blocks: bool, hippocampus: str, messages: bool, rnn: str) -> None:
+    """Refuse what is defined for spikes of 0 and 1 only."""
+    check_levels("PNBX", levels, "event_levels")
+    if levels == 2:
+        raise PnbxValueError("PNBX: graded_blocks=True needs event_levels 3 or 4, got 2")
+    given = f"got event_levels={levels}"
+    if hippocampus != "none":
+        raise PnbxValueError(
+            f'PNBX: the slots of a hippocampus take spikes, 0 or 1; use hippocampus="none" with graded events, {given} '
+            f"and hippocampus={hippocampus!r}"
+        )
+    if in_blocks and messages:
+        raise PnbxValueError(
+            f"PNBX: messages are sums of spikes, 0 or 1; use messages=False with graded_blocks=True, {given}"
+        )
+    if in_blocks and rnn == "spiking":
+        raise PnbxValueError(
+            f'PNBX: the feedback of rnn="spiking" is of spikes, 0 or 1; use rnn="min_gru" or "none" with '
+            f"graded_blocks=True, {given}"
+        )
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pnbx_snn.checks import check_input, check_option, check_shape, narrow, tran
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.kernels.lif import lif_scan, usable
 from pnbx_snn.neurons.cells import Reset
+from pnbx_snn.neurons.graded import Levels, check_levels, graded_scan, graded_step
 from pnbx_snn.neurons.membrane_loop import MembraneLoop, membrane_step
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.quantization import round_decay
@@ -34,6 +35,7 @@ def membrane_scan(
     reset: Reset = "zero",
     spike_grad: str | SpikeFunction | None = "atan",
     messages: TorusMessages | None = None,
+    levels: Levels = 2,
 ) -> tuple[Float[Tensor, "T B N"], MembraneState]:
     r"""Run LIF neurons over all steps with one backward pass of its own.
 
@@ -52,7 +54,7 @@ def membrane_scan(
         Decay per step in [0, 1] and firing threshold > 0, not checked here: they change in every batch.
     state : MembraneState, optional
         State before the first step; ``None`` is zeros.
-    reset, spike_grad, messages
+    reset, spike_grad, messages, levels
         As of :class:`Membrane`. Learned edges get their gradient, summed over all steps and samples.
 
     Raises
@@ -84,6 +86,7 @@ def membrane_scan(
     """
     check_input("membrane", "drive", drive, "[T, B, N]", drive.shape[-1] if drive.ndim else 0)
     check_option("membrane", "reset", reset, Reset)
+    _check_levels(levels, messages)
     num_neurons = drive.shape[-1]
     for name, value in (("beta", beta), ("threshold", threshold)):
         if value.ndim and value.shape != (num_neurons,):
@@ -96,7 +99,9 @@ def membrane_scan(
     beta, threshold, v, z = (tensor.to(drive.dtype) for tensor in (beta, threshold, *state))
     edges, fire = None if messages is None else messages.ternary_edges(), resolve(spike_grad)
     together = 1 if messages is None else drive.shape[-1]
-    if edges is None and usable(drive, beta, threshold, v, fire, together):
+    if levels > 2:
+        spikes, v = graded_scan(drive, beta, threshold, v, levels, reset, fire)
+    elif edges is None and usable(drive, beta, threshold, v, fire, together):
         torus = (0, 0, 0) if messages is None else (messages.rows, messages.columns, messages.kappa_shift)
         heard = None if messages is None else z
         options: dict[str, Any] = {"reset": reset, "spike_grad": fire, "z": heard, "torus": torus}
@@ -136,6 +141,9 @@ class Membrane(nn.Module):
         :func:`pnbx_snn.surrogate.resolve`.
     messages : TorusMessages, optional
         Of N neurons; ``None``: they do not hear each other.
+    levels : {2, 3, 4}
+        2: spikes are 0 or 1. 3 or 4: they are graded events of 0, 1, 2 or of 0, 1, 2, 4, see
+        :func:`pnbx_snn.neurons.graded.graded_events`; there are no messages then.
     quantize : bool
         ``True``: decays are rounded to the 12 fractional bits that an integer program has.
 
@@ -178,6 +186,7 @@ class Membrane(nn.Module):
         reset: Reset = "zero",
         spike_grad: str | SpikeFunction | None = "atan",
         messages: TorusMessages | None = None,
+        levels: Levels = 2,
         quantize: bool = False,
     ) -> None:
         super().__init__()
@@ -192,7 +201,9 @@ class Membrane(nn.Module):
             raise PnbxValueError(
                 f"membrane: messages must be for its {counted(num_neurons, 'neuron')}, got {messages.num_neurons}"
             )
+        _check_levels(levels, messages)
         self.num_neurons, self.threshold, self.quantize = num_neurons, float(threshold), quantize
+        self.levels: Levels = levels
         self.reset: Reset = reset
         self.spike_grad = resolve(spike_grad)
         self.messages = messages
@@ -224,10 +235,11 @@ class Membrane(nn.Module):
         drive = self.drive(current)
         if noise is not None:
             drive = drive + noise
-        theta, z = self._theta(current, threshold), state.z.to(wide(drive).dtype)
-        z, v = membrane_step(
-            wide(drive), self.beta, theta, wide(state.v), z, self.reset, self.spike_grad, self.messages
-        )
+        theta, z, v = self._theta(current, threshold), state.z.to(wide(drive).dtype), wide(state.v)
+        if self.levels > 2:
+            z, v = graded_step(wide(drive), self.beta, theta, v, self.levels, self.reset, self.spike_grad)
+        else:
+            z, v = membrane_step(wide(drive), self.beta, theta, v, z, self.reset, self.spike_grad, self.messages)
         z = narrow(z, drive)
         return z, MembraneState(v, z)
 
@@ -249,6 +261,7 @@ class Membrane(nn.Module):
         if noise is not None:
             drive = drive + noise
         options: dict[str, Any] = {"reset": self.reset, "spike_grad": self.spike_grad, "messages": self.messages}
+        options["levels"] = self.levels
         return membrane_scan(drive, self.beta, self._theta(current, threshold), state, **options)
 
     def _theta(self, current: Tensor, threshold: Tensor | None) -> Tensor:
@@ -256,4 +269,11 @@ class Membrane(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the options in ``print(membrane)``."""
-        return f"{self.num_neurons}, threshold={self.threshold:.4g}, reset={self.reset!r}"
+        graded = f", levels={self.levels}" if self.levels > 2 else ""
+        return f"{self.num_neurons}, threshold={self.threshold:.4g}, reset={self.reset!r}{graded}"
+
+
+def _check_levels(levels: int, messages: TorusMessages | None) -> None:
+    check_levels("membrane", levels)
+    if levels > 2 and messages is not None:
+        raise PnbxValueError(f"membrane: messages are of spikes, 0 or 1, and need levels=2, got levels={levels}")

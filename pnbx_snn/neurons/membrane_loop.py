@@ -55,12 +55,12 @@ class MembraneLoop(torch.autograd.Function):
         messages: TorusMessages | None = ctx.messages
         # The sum over neighbours is its own transpose, with the edges turned around.
         back = None if messages is None or edges is None else transpose_edges(edges, messages.rows, messages.columns)
-        slopes = _slopes(ctx.spike_grad, potentials - threshold)  # dz/du, [T, B, N]
+        slope_at = slopes(ctx.spike_grad, potentials - threshold)  # dz/du, [T, B, N]
         grad_drive = torch.empty_like(potentials)
         grad_beta = torch.zeros_like(potentials[0]) if ctx.needs_input_grad[1] else None
         grad_threshold = torch.zeros_like(potentials[0]) if ctx.needs_input_grad[2] else None
         for t in range(len(potentials) - 1, -1, -1):
-            u, slope, grad_z, grad_u = potentials[t], slopes[t], grad_spikes[t], grad_drive[t]
+            u, slope, grad_z, grad_u = potentials[t], slope_at[t], grad_spikes[t], grad_drive[t]
             if messages is not None and t + 1 < len(potentials):
                 grad_z = grad_z + _heard(messages, grad_drive[t + 1], back)
             fired = u > threshold
@@ -104,7 +104,7 @@ def _before(reset: Reset, u: Tensor, threshold: Tensor) -> Tensor:
     return _reset(reset, u, (u > threshold).to(u.dtype), threshold)
 
 
-def _slopes(spike_grad: SpikeFunction, distance: Tensor) -> Tensor:
+def slopes(spike_grad: SpikeFunction, distance: Tensor) -> Tensor:
     """Return the derivative of the surrogate at each ``v - threshold``."""
     with torch.enable_grad():
         distance = distance.detach().requires_grad_()

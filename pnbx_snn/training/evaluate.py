@@ -59,8 +59,9 @@ def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 2
     Returns
     -------
     dict
-        ``accuracy`` (share of the samples), ``firing_rate`` (spikes per neuron and step over all layers; ``None``
-        without spikes), ``firing_rate_layers`` (the same for each layer) and ``n`` (samples).
+        ``accuracy`` (share of the samples), ``firing_rate`` (events that are not 0, per neuron and step, over all
+        layers; ``None`` without spikes), ``firing_rate_layers`` (the same for each layer) and ``n`` (samples). Of
+        graded events also ``event_mean_layers``, the mean value of an event of each layer.
 
     Raises
     ------
@@ -72,20 +73,26 @@ def evaluate(model: Network, split: Split, *, seed: int = 0, batch_size: int = 2
         raise PnbxValueError("evaluate: split must have at least one sample, got none")
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    tally, lengths = Tally(), split.lengths
+    tally, lengths, graded = Tally(), split.lengths, model.event_levels > 2
     with evaluating(model):
         for first in range(0, num_samples, batch_size):
             images = split.images[first : first + batch_size].to(device)
             labels = split.labels[first : first + batch_size].to(device)
             own = None if lengths is None else lengths[first : first + batch_size].to(device)
             logits, layers = model.classify(images, generator=generator, lengths=own)
-            tally.add(logits, labels, (layer.sum(dtype=torch.float64).item() for layer in layers))
+            sums = [layer.sum(dtype=torch.float64).item() for layer in model.fired(layers)]
+            sums += [layer.sum(dtype=torch.float64).item() for layer in layers] if graded else []
+            tally.add(logits, labels, sums)
     # Neurons times steps, the same in every batch; beyond their lengths samples have no spikes and no steps.
     num_steps = [num_samples * len(layer) if lengths is None else int(lengths.sum()) for layer in layers]
     places = [steps * layer.shape[2] for steps, layer in zip(num_steps, layers, strict=True)]
-    return {
+    fired, values = tally.layers[: len(places)], tally.layers[len(places) :]
+    found = {
         "accuracy": tally.correct / num_samples,
-        "firing_rate": sum(tally.layers) / sum(places) if places else None,
-        "firing_rate_layers": [spikes / size for spikes, size in zip(tally.layers, places, strict=True)],
+        "firing_rate": sum(fired) / sum(places) if places else None,
+        "firing_rate_layers": [spikes / size for spikes, size in zip(fired, places, strict=True)],
         "n": num_samples,
     }
+    if graded:
+        found["event_mean_layers"] = [total / size for total, size in zip(values, places, strict=True)]
+    return found

@@ -104,7 +104,7 @@ class Monitor:
         for name, layer in zip(self._model.layer_names, spikes, strict=True):  # [T, B, N]
             layer = layer.flatten(2)
             num_steps = len(layer) * layer.shape[1] if lengths is None else int(lengths.sum())
-            rates = layer.sum(dim=(0, 1)) / num_steps
+            rates = self._model.fired([layer])[0].sum(dim=(0, 1)) / num_steps
             self._writer.add_histogram(f"firing rates of neurons/{name}", rates.float().cpu(), epoch)
             shown[name] = layer[own, 0].cpu()
         return shown

@@ -162,7 +162,7 @@ class Trainer:
             share = len(labels) / len(batch)
             with self.workers.collecting(self.learner, last=piece is pieces[-1]):
                 logits, spikes = self.learner(seen, generator=encoder, lengths=lengths)
-                spikes = _in_own_steps(spikes, lengths)
+                spikes = self.model.fired(_in_own_steps(spikes, lengths))
                 counted = len(labels) if lengths is None else int(lengths.sum())
                 # Averaged over the processes, these losses are the mean over all samples of the batch.
                 loss = self._loss(logits, labels, images, lengths) * (share * self.workers.num_processes)
