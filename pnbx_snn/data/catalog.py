@@ -24,7 +24,9 @@ from pnbx_snn.data.split import Part, Sequences, Split
 from pnbx_snn.errors import DataError, PnbxValueError
 from pnbx_snn.files.atomic_write import make_folder
 
-DataName = Literal["digits", "mnist", "mnist_rows", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture", "arrays"]
+DataName = Literal[
+    "digits", "mnist", "mnist_rows", "mnist_pixels", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture", "arrays"
+]
 DATA_VARIABLE = "PNBX_DATA"
 
 Section = Any
@@ -51,9 +53,12 @@ def _distorted(x: Tensor, *, generator: torch.Generator, strength: float) -> Ten
     return affine_elastic(flat, math.isqrt(flat.shape[1]), generator=generator, strength=strength).reshape(x.shape)
 
 
-def _mnist_rows(data: Section, part: Part) -> Split:
+def _mnist_steps(data: Section, part: Part) -> Split:
+    """Return images as sequences: their rows, or their pixels one by one."""
     split = load_mnist(data_folder(data), part=part)
-    return Split(split.images[:].reshape(-1, 28, 28), split.labels)
+    return Split(
+        split.images[:].reshape(-1, 28, 28) if data.name == "mnist_rows" else split.images[:].unsqueeze(2), split.labels
+    )
 
 
 def _fsdd(data: Section, part: Part) -> Split:
@@ -104,7 +109,8 @@ DATA_SETS: dict[str, DataSet] = {
         url=MIRRORS["mnist"],
         download=download_mnist,
     ),
-    "mnist_rows": DataSet(load=_mnist_rows, sizes=lambda _: ArraySizes(28, 28, 10), augment=_distorted),
+    "mnist_rows": DataSet(load=_mnist_steps, sizes=lambda _: ArraySizes(28, 28, 10), augment=_distorted),
+    "mnist_pixels": DataSet(load=_mnist_steps, sizes=lambda _: ArraySizes(1, 784, 10), augment=_distorted),
     "fsdd": DataSet(
         load=_fsdd,
         sizes=lambda data: ArraySizes(data.num_bands, data.num_frames, 10),

@@ -55,7 +55,7 @@ class Config:
             self._check_arrays()
         elif data.path:
             raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
-        if data.name in ("mnist_rows", "fsdd") and "sequences" not in self.kind.reads:
+        if data.name in ("mnist_rows", "mnist_pixels", "fsdd") and "sequences" not in self.kind.reads:
             raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
         self.kind.check(data, self.network)
         if not data.is_events:

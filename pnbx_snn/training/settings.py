@@ -64,8 +64,9 @@ class DataConfig(Section):
     ----------
     name
         ``"digits"``: the 8x8 digits of scikit-learn. ``"mnist"``: MNIST images; ``"mnist_rows"``: their 28 rows, one a
-        step. ``"fsdd"``: spoken digits, frames of a mel filter bank. Event data, read with Tonic: ``"shd"``, ``"ssc"``
-        (spoken digits and commands, 700 channels), ``"nmnist"``, ``"dvs_gesture"`` (cameras, pixels by polarity).
+        step; ``"mnist_pixels"``: their 784 pixels, one a step. ``"fsdd"``: spoken digits, frames of a mel filter bank.
+        Event data, read with Tonic: ``"shd"``, ``"ssc"`` (spoken digits and commands, 700 channels), ``"nmnist"``,
+        ``"dvs_gesture"`` (cameras, pixels by polarity).
         ``"arrays"``: your own NumPy arrays, see :func:`pnbx_snn.data.arrays.load_arrays`.
     part
         ``"train"`` leaves the validation samples out and measures on them after each epoch; ``"train_all"`` learns from

@@ -1,0 +1,69 @@
+"""What is trained: the grid of weights, events, blocks and readouts, and changes of one network, one at a time."""
+
+from itertools import product
+from typing import NamedTuple
+
+PLAIN = ["hippocampus=none", "messages=false", "glia=false"]
+"""Parts that spikes alone have; without them all cells of the grid have the same ones."""
+
+TASKS = {
+    "rows": ("mnist_rows", ["train.epochs=1", "augment.strength=0", "augment.strength_end=0"]),
+    "spoken": ("fsdd", ["train.epochs=8"]),
+}
+"""Configuration and what the trainings of this study change in it, by task."""
+
+WEIGHTS = ("ternary", "float")
+EVENTS = ("spikes", "analog")
+BLOCKS = (1, 2, 3)
+READOUTS = ("mean", "leaky", "last")
+
+
+class Cell(NamedTuple):
+    """One network: its name and part of the report, its section and the keys that it changes."""
+
+    part: str
+    name: str
+    section: str
+    keys: tuple[str, ...]
+
+
+def grid() -> list[Cell]:
+    """Return the networks of the grid."""
+    cells = []
+    for blocks, readout, weights, events in product(BLOCKS, READOUTS, WEIGHTS, EVENTS):
+        section = "analog" if events == "analog" else "pnbx"
+        keys = [f"{section}.{key}" for key in [*PLAIN, f"num_blocks={blocks}", f"readout={readout}"]]
+        keys += ["train.float_share=1.0"] * (weights == "float")
+        cells.append(Cell("grid", f"{weights}, {events}, {blocks}, {readout}", section, tuple(keys)))
+    return cells
+
+
+MEMORYLESS = ("pnbx.event_levels=4", "pnbx.beta_encoder=0.0")
+"""A graded encoder without memory: what the others in the list below start from."""
+CHANGES: dict[str, tuple[str, ...]] = {
+    "spikes": (),
+    "encoder of 3 levels": ("pnbx.event_levels=3", "pnbx.beta_encoder=0.0"),
+    "encoder of 4 levels": MEMORYLESS,
+    "encoder and blocks of 4 levels": (*MEMORYLESS, "pnbx.graded_blocks=true"),
+    "encoder of 4 levels with memory": ("pnbx.event_levels=4",),
+    "window of 3": (*MEMORYLESS, "pnbx.window=3"),
+    "window of 5": (*MEMORYLESS, "pnbx.window=5"),
+    "spikes, window of 5": ("pnbx.window=5",),
+    "real state space": (*MEMORYLESS, "pnbx.ssm=real"),
+    "complex state space": (*MEMORYLESS, "pnbx.ssm=complex"),
+    "no micro-RNN": (*MEMORYLESS, "pnbx.rnn=none"),
+    "no fast weights": (*MEMORYLESS, "pnbx.fast_weights=none"),
+    "affine norms": (*MEMORYLESS, "pnbx.norm=affine"),
+    "averaged weights": (*MEMORYLESS, "train.average=0.99"),
+    "float for the first third": (*MEMORYLESS, "train.float_share=0.333"),
+    "norms measured anew": (*MEMORYLESS, "train.reestimate=50"),
+    "frozen where weights flip": (*MEMORYLESS, "train.freeze_flips=0.02"),
+    "trained on the program's grid": (*MEMORYLESS, "pnbx.quantize=true"),
+}
+"""Changes of the ternary network of one block that reads the mean."""
+
+
+def changes() -> list[Cell]:
+    """Return the networks that differ from one in few keys."""
+    plain = tuple(f"pnbx.{key}" for key in PLAIN)
+    return [Cell("changes", name, "pnbx", (*plain, *keys)) for name, keys in CHANGES.items()]
