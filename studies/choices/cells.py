@@ -38,14 +38,16 @@ def grid() -> list[Cell]:
     return cells
 
 
-MEMORYLESS = ("pnbx.event_levels=4", "pnbx.beta_encoder=0.0")
-"""A graded encoder without memory: what the others in the list below start from."""
+MEMORYLESS = ("pnbx.event_levels=4", "pnbx.beta_encoder=0.0", "pnbx.threshold=0.5")
+"""A graded encoder without memory: what the others in the list below start from. Its levels begin at half a standard
+deviation of its current."""
 CHANGES: dict[str, tuple[str, ...]] = {
     "spikes": (),
-    "encoder of 3 levels": ("pnbx.event_levels=3", "pnbx.beta_encoder=0.0"),
+    "spikes, threshold of 0.5": ("pnbx.threshold=0.5",),
+    "encoder of 3 levels": (*MEMORYLESS, "pnbx.event_levels=3"),
     "encoder of 4 levels": MEMORYLESS,
     "encoder and blocks of 4 levels": (*MEMORYLESS, "pnbx.graded_blocks=true"),
-    "encoder of 4 levels with memory": ("pnbx.event_levels=4",),
+    "encoder of 4 levels with memory": (*MEMORYLESS, "pnbx.beta_encoder=0.5"),
     "window of 3": (*MEMORYLESS, "pnbx.window=3"),
     "window of 5": (*MEMORYLESS, "pnbx.window=5"),
     "spikes, window of 5": ("pnbx.window=5",),
