@@ -58,6 +58,8 @@ class Config:
         if data.name in ("mnist_rows", "mnist_pixels", "fsdd") and "sequences" not in self.kind.reads:
             raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
         self.kind.check(data, self.network)
+        if self.augment.voices and data.name != "fsdd":
+            raise ConfigError(f"augment.voices changes spoken digits: must be 0, got {self.augment.voices} and {shown}")
         if not data.is_events:
             return
         if "events" not in self.kind.reads and data.name != "arrays":

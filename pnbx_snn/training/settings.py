@@ -155,6 +155,9 @@ class AugmentConfig(Section):
         ``strength`` holds for the first half of the epochs, then it falls along a line to ``strength_end``; 0 is off.
         Images: :func:`pnbx_snn.data.augment.affine_elastic`; spoken digits:
         :func:`pnbx_snn.data.augment.augment_features`.
+    voices
+        How much the speaker of a spoken digit is changed, in all epochs alike; 0 is off:
+        :func:`pnbx_snn.data.voices.change_voices`.
     input_dropout
         Share of the values that are set to 0 (without rescaling), equally likely everywhere in a sample.
     input_noise
@@ -163,6 +166,7 @@ class AugmentConfig(Section):
 
     strength: float = Field(default=0.0, ge=0, le=1)
     strength_end: float = Field(default=0.0, ge=0, le=1)
+    voices: float = Field(default=0.0, ge=0, le=1)
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     input_noise: float = Field(default=0.0, ge=0, le=100)
 

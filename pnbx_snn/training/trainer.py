@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from pnbx_snn.data.augment import add_noise, drop_inputs, shift_images
 from pnbx_snn.data.catalog import augment
 from pnbx_snn.data.split import Samples, Sequences, Split
+from pnbx_snn.data.voices import change_voices
 from pnbx_snn.errors import ConfigError, PnbxValueError
 from pnbx_snn.kernels.cpu.memory import keep_freed_memory
 from pnbx_snn.layers.delays import sharpen
@@ -193,7 +194,7 @@ class Trainer:
         strength = change.strength_end + (change.strength - change.strength_end) * fading
         shifts = data.name == "digits" and settings.max_shift > 0
         # Changes are drawn for the whole piece in every process: how many there are then makes no difference.
-        whole = shifts or strength > 0 or change.input_noise > 0
+        whole = shifts or strength > 0 or change.voices > 0 or change.input_noise > 0
         images = self.data.images[piece if whole else piece[share]]
         if data.name == "digits":
             images = shift_images(
@@ -203,6 +204,7 @@ class Trainer:
                 max_shift=settings.max_shift,
                 probability=settings.shift_share * fading,
             )
+        images = change_voices(images, generator=draws.changes, strength=change.voices) if change.voices else images
         images = augment(images, data, strength=strength, generator=draws.changes)
         part = None if whole else (len(piece), share)
         seen = drop_inputs(images, change.input_dropout, generator=draws.changes, batch=part)
