@@ -42,7 +42,7 @@ def test_a_tone_is_the_same_in_all_frames(monkeypatch):
     assert tone.std() > 0.3
 
 
-def test_what_is_no_recording_is_refused():
+def test_what_is_no_recording_is_refused(unchecked):
     with pytest.raises(ShapeError, match=r"features must be \[B, T, F\], got \[2, 3\]"):
         drawn(torch.rand(2, 3))
     with pytest.raises(PnbxValueError, match=r"strength must be in \[0, 1\], got 2"):
