@@ -66,6 +66,7 @@ def _fsdd(data: Section, part: Part) -> Split:
         data_folder(data),
         part=part,
         held_out_speaker=data.held_out_speaker or None,
+        validation_speaker=data.validation_speaker or None,
         num_frames=data.num_frames,
         num_bands=data.num_bands,
     )

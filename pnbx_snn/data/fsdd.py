@@ -79,6 +79,7 @@ def load_fsdd(
     *,
     part: Part,
     held_out_speaker: str | int | None = None,
+    validation_speaker: str | int | None = None,
     num_frames: int = 64,
     num_bands: int = 40,
 ) -> Recordings:
@@ -104,6 +105,9 @@ def load_fsdd(
         ``"test"`` is for the last measurement and never for choosing.
     held_out_speaker
         Name or number of the speaker whom training must not hear.
+    validation_speaker
+        Another one: ``"validation"`` is then everything by that speaker and ``"train"`` everything by the speakers
+        that are left, so that choices for unheard speakers are made on one who is unheard too.
     num_frames, num_bands
         Steps of 10 ms: longer recordings lose as much at both ends, shorter ones get silence at both ends. Mel bands.
 
@@ -130,7 +134,18 @@ def load_fsdd(
         raise PnbxValueError(f"load_fsdd: num_frames must be in [1, {100 * MAX_SECONDS}], got {num_frames}")
     mel_filters(num_bands)  # refuses a wrong number before the file is read
     archive = _read_archive(find_file(Path(folder), "fsdd", "fsdd.npz"))
-    chosen = np.flatnonzero(_in_part(archive, part, held_out_speaker))
+    test = archive.take < FIRST_TRAIN
+    late = archive.take >= FIRST_VALIDATION
+    if held_out_speaker is not None:
+        test = archive.speaker == _speaker(archive, "held_out_speaker", held_out_speaker)
+    if validation_speaker is not None:
+        late = archive.speaker == _speaker(archive, "validation_speaker", validation_speaker)
+        if (test & late).any() and held_out_speaker is not None:
+            raise PnbxValueError(
+                f"load_fsdd: validation_speaker must be another than held_out_speaker, got {validation_speaker!r} twice"
+            )
+    parts = {"test": test, "train_all": ~test, "train": ~test & ~late, "validation": ~test & late}
+    chosen = np.flatnonzero(parts[part])
     return Recordings(
         features=_features(archive, chosen, num_frames, num_bands),
         labels=torch.from_numpy(archive.digit[chosen]),
@@ -138,21 +153,13 @@ def load_fsdd(
     )
 
 
-def _in_part(archive: _Archive, part: Part, held_out_speaker: str | int | None) -> NDArray[np.bool_]:
-    if held_out_speaker is None:
-        test = archive.take < FIRST_TRAIN
-    else:
-        known = dict(enumerate(archive.speakers)) | {name: name for name in archive.speakers}
-        if held_out_speaker not in known or isinstance(held_out_speaker, bool):
-            names = ", ".join(archive.speakers)
-            raise PnbxValueError(
-                f"load_fsdd: held_out_speaker must be one of {names} or 0 to {NUM_SPEAKERS - 1}, "
-                f"got {held_out_speaker!r}"
-            )
-        test = archive.speaker == archive.speakers.index(known[held_out_speaker])
-    late = archive.take >= FIRST_VALIDATION
-    parts = {"test": test, "train_all": ~test, "train": ~test & ~late, "validation": ~test & late}
-    return parts[part]
+def _speaker(archive: _Archive, name: str, speaker: str | int) -> int:
+    """Return a speaker's number; a :class:`PnbxValueError` for one that is unknown."""
+    known = dict(enumerate(archive.speakers)) | {name: name for name in archive.speakers}
+    if speaker not in known or isinstance(speaker, bool):
+        names = ", ".join(archive.speakers)
+        raise PnbxValueError(f"load_fsdd: {name} must be one of {names} or 0 to {NUM_SPEAKERS - 1}, got {speaker!r}")
+    return archive.speakers.index(known[speaker])
 
 
 def _features(archive: _Archive, chosen: NDArray[np.int64], num_frames: int, num_bands: int) -> Float[Tensor, "n T F"]:

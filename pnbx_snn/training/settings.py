@@ -75,6 +75,8 @@ class DataConfig(Section):
         Where the files lie, see docs/data.md; ``""``: the environment variable ``PNBX_DATA``.
     held_out_speaker
         ``"fsdd"`` only: leave this speaker out of training and test on nobody else; ``""``: the official split.
+    validation_speaker
+        ``"fsdd"`` only: validate on nobody but this speaker; ``""``: on the last takes of those who are heard.
     num_frames, num_bands
         Steps of a recording: ``"fsdd"`` (10 ms each) and event data; mel bands of ``"fsdd"``.
     step_ms, pool
@@ -98,6 +100,7 @@ class DataConfig(Section):
     part: Literal["train", "train_all"] = "train_all"
     folder: str = ""
     held_out_speaker: str = ""
+    validation_speaker: str = ""
     num_frames: int = Field(default=64, ge=8, le=1000)
     num_bands: int = Field(default=40, ge=4, le=100)
     step_ms: float = Field(default=10.0, gt=0, le=10_000)

@@ -112,6 +112,17 @@ def test_parts_are_disjoint_and_together_everything(made, held_out, counts):
         assert number not in train_all.speakers
 
 
+def test_a_speaker_to_validate_on_is_in_no_other_part(made):
+    speakers = {"held_out_speaker": "cleo", "validation_speaker": "anna", "num_bands": 4}
+    found = {part: load_fsdd(made, part=part, **speakers).speakers for part in ("train", "validation", "train_all")}
+    assert {part: len(numbers) for part, numbers in found.items()} == {
+        "train": 2000,
+        "validation": 500,
+        "train_all": 2500,
+    }
+    assert set(found["validation"].tolist()).isdisjoint(found["train"].tolist())
+
+
 def oracle_features(samples, num_frames, num_bands):
     """One recording, from the equations, in float64 and with no FFT."""
     window = np.sin(np.pi * np.arange(200) / 200) ** 2
@@ -213,6 +224,8 @@ def test_wrong_arguments(unchecked, made):
     for speaker in ("zoe", 6, -1, True, ""):
         with pytest.raises(PnbxValueError, match=rf"must be one of anna, .*, finn or 0 to 5, got {speaker!r}"):
             load_fsdd(made, part="test", held_out_speaker=speaker)
+    with pytest.raises(PnbxValueError, match="validation_speaker must be another than held_out_speaker, got 'anna'"):
+        load_fsdd(made, part="test", held_out_speaker="anna", validation_speaker="anna")
     for num_frames in (0, 1001):
         with pytest.raises(PnbxValueError, match=rf"num_frames must be in \[1, 1000\], got {num_frames}"):
             load_fsdd(made, part="test", num_frames=num_frames)
