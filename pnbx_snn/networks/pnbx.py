@@ -107,6 +107,8 @@ class PNBX(Network):
         Longest initial time constant of SSM and min-GRU in steps, >= 2.
     beta_encoder, beta, threshold, reset, spike_grad
         Decay per step of the encoder, initial one of the membranes; the others are those of all of them.
+    threshold_encoder
+        Threshold of the encoder, 0 for that of the membranes.
     skip
         ``False``: a membrane hears its pathways only.
     norm
@@ -198,6 +200,7 @@ class PNBX(Network):
         tau_max: Annotated[float, Ge(2)] = 1000.0,
         beta_encoder: Share = 0.5,
         beta: Annotated[float, Interval(gt=0, lt=1)] = 0.5,
+        threshold_encoder: Annotated[float, Ge(0)] = 0.0,
         threshold: Annotated[float, Gt(0)] = 1.0,
         reset: Reset = "zero",
         spike_grad: SpikeGrad = "atan",
@@ -239,8 +242,9 @@ class PNBX(Network):
         neurons: dict[str, Any] = {"threshold": threshold, "reset": reset, "spike_grad": spike_grad}
         self.window = Window(in_features, window) if window > 1 else None
         linear = BitLinear(window * in_features, d_hidden, scale=scale, input_range=input_range)
+        fires = neurons | {"threshold": threshold_encoder or threshold}
         self.encoder = EventEncoder(
-            linear, nn.BatchNorm1d(d_hidden, affine=affine), beta=beta_encoder, **neurons, levels=event_levels
+            linear, nn.BatchNorm1d(d_hidden, affine=affine), beta=beta_encoder, **fires, levels=event_levels
         )
         self.blocks = nn.ModuleList()
         neurons["levels"] = event_levels if graded_blocks else 2
