@@ -38,12 +38,12 @@ def grid() -> list[Cell]:
     return cells
 
 
-MEMORYLESS = ("pnbx.event_levels=4", "pnbx.beta_encoder=0.0", "pnbx.threshold=0.5")
+MEMORYLESS = ("pnbx.event_levels=4", "pnbx.beta_encoder=0.0", "pnbx.threshold_encoder=0.5")
 """A graded encoder without memory: what the others in the list below start from. Its levels begin at half a standard
 deviation of its current."""
 CHANGES: dict[str, tuple[str, ...]] = {
     "spikes": (),
-    "spikes, threshold of 0.5": ("pnbx.threshold=0.5",),
+    "spikes, encoder from 0.5 on": ("pnbx.threshold_encoder=0.5",),
     "encoder of 3 levels": (*MEMORYLESS, "pnbx.event_levels=3"),
     "encoder of 4 levels": MEMORYLESS,
     "encoder and blocks of 4 levels": (*MEMORYLESS, "pnbx.graded_blocks=true"),
