@@ -1,7 +1,8 @@
 """Checkpoints: one file with everything a training needs to go on, and the network back from it.
 
-The tensors are those of the model (``model.<name>``) and of the optimiser (``optimizer.<parameter>.<name>``); the
-description holds a :class:`CheckpointMeta` and the optimiser's settings; :mod:`pnbx_snn.files.tensors` writes the file.
+The tensors are those of the model (``model.<name>``), of the optimiser (``optimizer.<parameter>.<name>``) and others
+that the training needs to go on (``training.<name>``); the description holds a :class:`CheckpointMeta` and the
+optimiser's settings; :mod:`pnbx_snn.files.tensors` writes the file.
 """
 
 import math
@@ -22,6 +23,9 @@ from pnbx_snn.networks.base import Network
 from pnbx_snn.training.config import Config, make_config
 from pnbx_snn.training.optimizer import load_optimizer, split_optimizer
 from pnbx_snn.training.run_files import CHECKPOINT_NAME
+
+MODEL, TRAINING = "model.", "training."
+"""How the names of a model's tensors begin, and of those that its training needs beside them and its optimiser."""
 
 LARGE = 1 << 16
 """Elements of a tensor that takes no memory where only its shape is asked for; no vector of a network is longer."""
@@ -44,10 +48,16 @@ class CheckpointMeta(BaseModel):
 
 
 def save_checkpoint(
-    path: str | Path, model: nn.Module, *, meta: CheckpointMeta, optimizer: torch.optim.Optimizer | None = None
+    path: str | Path,
+    model: nn.Module,
+    *,
+    meta: CheckpointMeta,
+    optimizer: torch.optim.Optimizer | None = None,
+    others: Tensors | None = None,
 ) -> None:
     """Write a checkpoint of any module whose ``state_dict`` holds tensors only, and of its optimiser if one is given.
 
+    ``others`` are tensors that the training needs to go on, and the network does not.
     A crash or a full disk at any moment leaves the previous file as it was.
 
     Raises
@@ -65,7 +75,7 @@ def save_checkpoint(
     >>> load_checkpoint(path, nn.Linear(2, 1)).epoch
     3
     """
-    tensors = _model_tensors(model)
+    tensors = _model_tensors(model) | {TRAINING + name: tensor for name, tensor in (others or {}).items()}
     settings = None
     if optimizer is not None:
         optimizer_tensors, settings = split_optimizer(optimizer)
@@ -75,9 +85,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: str | Path, model: nn.Module, *, optimizer: torch.optim.Optimizer | None = None
+    path: str | Path,
+    model: nn.Module,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    others: Tensors | None = None,
 ) -> CheckpointMeta:
-    """Read a checkpoint into a model, and into its optimiser if one is given.
+    """Read a checkpoint into a model, and into its optimiser and the ``others`` of its training if they are given.
 
     Everything is checked before anything is changed: file size, header, format version, sha256, and the names, shapes
     and types of all tensors.
@@ -92,9 +106,12 @@ def load_checkpoint(
     description, tensors = read_tensors(path)
     meta = _meta(path, description)
     state = _fitting_state(path, tensors, model)
+    found = _fitting(path, tensors, others, TRAINING, "training") if others else {}
     if optimizer is not None:
         load_optimizer(path, optimizer, tensors, description.get("optimizer"))
     model.load_state_dict(state)
+    for name, tensor in found.items():
+        (others or {})[name].copy_(tensor)
     return meta
 
 
@@ -190,7 +207,7 @@ def _model_tensors(model: nn.Module) -> Tensors:
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise PnbxTypeError(f"checkpoint: the state of a model must be tensors, got {name}: {type(value).__name__}")
-    return {f"model.{name}": tensor for name, tensor in state.items()}
+    return {MODEL + name: tensor for name, tensor in state.items()}
 
 
 def _look(tensor: Tensor) -> str:
@@ -199,19 +216,25 @@ def _look(tensor: Tensor) -> str:
 
 def _fitting_state(path: Path, tensors: Tensors, model: nn.Module) -> Tensors:
     """Return the tensors of a file that are the model's, after comparing their names, shapes and types."""
-    expected = _model_tensors(model)
-    found = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    _model_tensors(model)  # which raises for a state that is no tensor
+    return _fitting(path, tensors, model.state_dict(), MODEL, "model")
+
+
+def _fitting(path: Path, tensors: Tensors, wanted: Tensors, prefix: str, owner: str) -> Tensors:
+    """Return the tensors of a file whose names have the prefix, without it, if they are like those that are wanted."""
+    expected = {prefix + name: tensor for name, tensor in wanted.items()}
+    found = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is unknown to the model" for name in sorted(found) if name not in expected]
+    problems += [f"{name} is unknown to the {owner}" for name in sorted(found) if name not in expected]
     problems += [
-        f"{name} is {_look(found[name])} in the file and {_look(tensor)} in the model"
+        f"{name} is {_look(found[name])} in the file and {_look(tensor)} in the {owner}"
         for name, tensor in expected.items()
         if name in found and _look(found[name]) != _look(tensor)
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise CheckpointError(f"{path}: does not fit the model: {'; '.join(problems[:3])}{more}")
-    return {name.removeprefix("model."): tensor for name, tensor in found.items()}
+        raise CheckpointError(f"{path}: does not fit the {owner}: {'; '.join(problems[:3])}{more}")
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
 
 
 def _versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from pnbx_snn.data.catalog import load_split
 from pnbx_snn.errors import CheckpointError, ConfigError
 from pnbx_snn.files.atomic_write import locked_folder, write_atomically
 from pnbx_snn.networks.base import Network
-from pnbx_snn.training.checkpoint import build_model, load_checkpoint, load_run, read_meta, saved_config
+from pnbx_snn.training.checkpoint import build_model, load_run, read_meta, saved_config
 from pnbx_snn.training.config import Config, differing_keys, flat_keys, resolve, to_toml
 from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
@@ -115,7 +115,7 @@ def train(
         validation = load_split(config.data, "validation") if config.data.part == "train" else None
         run = Trainer(initial_model(config), config, data, workers, teacher=teacher)
         if saved_epoch:
-            load_checkpoint(out / CHECKPOINT_NAME, run.model, optimizer=run.optimizer)
+            run.load(out / CHECKPOINT_NAME)
         workers.accelerator.wait_for_everyone()  # everybody has read what the first process is about to write
         if workers.is_main:
             write_atomically(out / "config.toml", to_toml(config).encode(), what="configuration")
@@ -131,19 +131,18 @@ def train(
             for epoch in range(saved_epoch + 1, config.train.epochs + 1):
                 started = time.perf_counter()
                 metrics = {"epoch": epoch, **run.train_epoch(epoch, told=told), "accuracy_validation": None}
-                if epoch == config.train.epochs:
-                    run.settle()
-                if log is None:
-                    continue
-                if validation is not None:
-                    metrics["accuracy_validation"] = evaluate(run.model, validation)["accuracy"]
-                metrics["seconds"] = round(time.perf_counter() - started, 3)
-                # First the log: a kill in between leaves a line too many, which the next start drops.
-                log.write(metrics)
-                if epoch % config.train.checkpoint_every == 0 or epoch == config.train.epochs:
-                    run.save(out / CHECKPOINT_NAME, epoch)
-                if monitor is not None:
-                    monitor.look(epoch, last=epoch == config.train.epochs)
+                with run.result(epoch):
+                    if log is None:
+                        continue
+                    if validation is not None:
+                        metrics["accuracy_validation"] = evaluate(run.model, validation)["accuracy"]
+                    metrics["seconds"] = round(time.perf_counter() - started, 3)
+                    # First the log: a kill in between leaves a line too many, which the next start drops.
+                    log.write(metrics)
+                    if epoch % config.train.checkpoint_every == 0 or epoch == config.train.epochs:
+                        run.save(out / CHECKPOINT_NAME, epoch)
+                    if monitor is not None:
+                        monitor.look(epoch, last=epoch == config.train.epochs)
                 logger.info("epoch %d of %d: %s", epoch, config.train.epochs, metrics)
                 if progress is not None:
                     progress(metrics)

@@ -208,6 +208,12 @@ class TrainConfig(Section):
     mixed_precision
         ``"bf16"`` or ``"fp16"``: matrix products in half precision; states, scans, norms stay in float32. ``"auto"``:
         bf16 where the processor has instructions for it, which is several times slower where it has none.
+    average
+        Decay per step, in [0, 1), of a moving average of the weights, which is then what is measured and saved, see
+        :class:`pnbx_snn.training.average.Average`; 0 is off.
+    reestimate
+        After the last epoch, the statistics of batch norm are measured anew on so many batches of unchanged training
+        samples, see :func:`pnbx_snn.training.reestimate.reestimate`; 0 is off. Of an average they always are.
     settle
         After the last epoch, glia goes on for so many batches of unchanged training samples in evaluation mode.
     checkpoint_every
@@ -233,6 +239,8 @@ class TrainConfig(Section):
     shift_share: float = Field(default=0.5, ge=0, le=1)
     clip_norm: float = Field(default=0.0, ge=0)
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
+    average: float = Field(default=0.0, ge=0, lt=1)
+    reestimate: int = Field(default=0, ge=0, le=100_000)
     settle: int = Field(default=0, ge=0, le=100_000)
     checkpoint_every: int = Field(default=1, ge=1, le=1_000_000)
     tracker: str = Field(default="tensorboard", min_length=1, max_length=64, description="a name of 1 to 64 letters")

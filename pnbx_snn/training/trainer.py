@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +20,14 @@ from pnbx_snn.kernels.cpu.memory import keep_freed_memory
 from pnbx_snn.layers.delays import sharpen
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.masks import own_steps
-from pnbx_snn.training.checkpoint import CheckpointMeta, save_checkpoint
+from pnbx_snn.training.average import Average
+from pnbx_snn.training.checkpoint import CheckpointMeta, load_checkpoint, read_meta, save_checkpoint
 from pnbx_snn.training.config import Config
 from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty
 from pnbx_snn.training.optimizer import adamw, check_finite
+from pnbx_snn.training.reestimate import Batch, reestimate
 from pnbx_snn.wording import counted
 
 Metrics = dict[str, Any]
@@ -35,6 +38,9 @@ CALIBRATION_SAMPLES = 512
 
 MOST_SKIPPED = 32
 """Steps with a scaled loss that may overflow in turn: then its scale has fallen from 65,536 to less than 1/10,000."""
+
+AVERAGE_BATCHES = 10
+"""On which batch norm is measured before the average of the weights is: 640 sequences of 64 steps are plenty."""
 
 
 class _Piece(NamedTuple):
@@ -91,6 +97,7 @@ class Trainer:
         model.to(workers.device)
         self.optimizer = adamw(model, config.train)
         self.learner, self.stepper = workers.prepare(Learner(model), self.optimizer)
+        self.average = Average(model, config.train.average) if config.train.average else None
         self.teacher = None if teacher is None else teacher.requires_grad_(False).to(workers.device).eval()
 
     def train_epoch(self, epoch: int, *, told: Callable[[Metrics], None] | None = None) -> Metrics:
@@ -215,30 +222,74 @@ class Trainer:
             images, seen, lengths = images[:, :longest], seen[:, :longest], lengths[piece[share]].to(device)
         return images.to(device), seen.to(device), self.data.labels[piece[share]].to(device), lengths
 
+    @contextmanager
+    def result(self, epoch: int) -> Iterator[None]:
+        """Make of the network what is measured and saved after an epoch; then it is again the one in training.
+
+        With ``train.average`` that is the average of the weights. After the last epoch batch norm is measured anew and
+        regulators settle, and the network stays what it is then.
+        """
+        last = epoch == self.config.train.epochs
+        batches = self.config.train.reestimate if last else 0
+        if self.average is not None:
+            self.average.put_in()
+            batches = max(batches, AVERAGE_BATCHES)
+        if batches:
+            _, _, sample_seed, encoder_seed, _ = epoch_seeds(self.config.train.seed, 0)
+            generator = torch.Generator(self.workers.device).manual_seed(encoder_seed)
+            reestimate(self.model, self._unchanged(batches, sample_seed), generator=generator)
+        if last:
+            self.settle()
+        yield
+        if self.average is not None and not last:
+            self.average.take_out()
+
     def settle(self) -> None:
         """Let regulators settle on unchanged samples in evaluation mode: the state in which the network is used."""
         if not self.model.regulators:
             return
         self.model.eval()
-        order = torch.Generator().manual_seed(epoch_seeds(self.config.train.seed, 0)[1])
         for regulator in self.model.regulators:
             regulator.train()
-        for _ in range(self.config.train.settle):
-            batch = torch.randint(len(self.data.labels), (self.config.train.batch_size,), generator=order)
-            images, lengths = self.data.images[batch].to(self.workers.device), None
+        seed = epoch_seeds(self.config.train.seed, 0)[1]
+        for images, lengths in self._unchanged(self.config.train.settle, seed, shared=False):
             with torch.no_grad():
-                if self.data.lengths is not None:
-                    lengths = self.data.lengths[batch].to(images.device)
                 _, spikes = self.model.classify(images, lengths=lengths)
             self.model.adapt_to(self.model.domain_rates(_in_own_steps(spikes, lengths)))
         self.model.train()
 
+    def _unchanged(self, count: int, seed: int, *, shared: bool = True) -> Iterator[Batch]:
+        """Yield so many batches of training samples as they are, drawn by a seed; of each this process's share."""
+        order = torch.Generator().manual_seed(seed)
+        for _ in range(count):
+            batch = torch.randint(len(self.data.labels), (self.config.train.batch_size,), generator=order)
+            batch = self.workers.share(batch) if shared else batch
+            lengths = self.data.lengths
+            yield (
+                self.data.images[batch].to(self.workers.device),
+                None if lengths is None else lengths[batch].to(self.workers.device),
+            )
+
     def save(self, path: Path, epoch: int) -> None:
-        """Write the checkpoint of a finished epoch; nothing, but a :class:`PnbxValueError`, unless all is finite."""
+        """Write the checkpoint of a finished epoch; nothing, but a :class:`PnbxValueError`, unless all is finite.
+
+        The network in it is that of :meth:`result`, inside which this is called; beside it lies what the training needs
+        to go on, if there is more to train.
+        """
         check_finite(self.model.state_dict().items(), f"after epoch {epoch}; nothing was saved")
         seed, step = self.config.train.seed, epoch * self.num_batches
         meta = CheckpointMeta(epoch=epoch, step=step, seed=seed, config=self.config.model_dump())
-        save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer)
+        others = {} if self.average is None or epoch == self.config.train.epochs else self.average.trained_state()
+        save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer, others=others)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint that :meth:`save` wrote."""
+        others = {}
+        if self.average is not None and read_meta(path).epoch < self.config.train.epochs:
+            others = {name: torch.empty_like(tensor) for name, tensor in self.model.state_dict().items()}
+        load_checkpoint(path, self.model, optimizer=self.optimizer, others=others)
+        if self.average is not None and others:
+            self.average.restore(others)
 
     def _loss(self, logits: Tensor, labels: Tensor, images: Tensor, lengths: Tensor | None) -> Tensor:
         settings, distill = self.config.train, self.config.distill
@@ -281,6 +332,8 @@ class Trainer:
         self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
         self.model.keep_in_range()
         check_finite(self.model.named_parameters(), where)
+        if self.average is not None:
+            self.average.update(step + 1)
 
 
 class _Draws:
@@ -314,7 +367,7 @@ def _typical(samples: Samples) -> Tensor:
 
 
 def epoch_seeds(seed: int, epoch: int, rank: int = 0) -> list[int]:
-    """Independent seeds for an epoch of a process; those of epoch 0 are for the initial weights and the settling."""
+    """Independent seeds for an epoch of a process; those of epoch 0: initial weights, unchanged samples."""
     key = (epoch, rank) if rank else (epoch,)
     children = np.random.SeedSequence(seed, spawn_key=key).spawn(5)
     return [int(child.generate_state(1, np.uint64)[0]) for child in children]

@@ -1,0 +1,131 @@
+"""What a training can do to learn better: each option does what it says, costs nothing when off, and can be resumed."""
+
+import pytest
+import torch
+from torch import nn
+
+from pnbx_snn.data.catalog import load_split
+from pnbx_snn.data.split import Split
+from pnbx_snn.networks.classifier import SpikingClassifier
+from pnbx_snn.training.average import Average
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_checkpoint, load_run
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.distributed import Workers
+from pnbx_snn.training.reestimate import reestimate
+from pnbx_snn.training.run import evaluate, initial_model, train
+from pnbx_snn.training.trainer import Trainer
+
+TINY = {
+    "data": {"part": "train"},
+    "model": {"hidden": [6], "num_steps": 2},
+    "train": {"epochs": 3, "batch_size": 400, "threads": 1},
+}
+
+
+def tiny(section="train", **values):
+    return make_config({**TINY, section: {**TINY.get(section, {}), **values}})
+
+
+class Stop(Exception):  # noqa: N818
+    """Ends a training from its progress callback."""
+
+
+def train_and_resume(config, folder):
+    """Train straight, and stopped after each epoch; return what the two checkpoints hold."""
+
+    def stop(metrics):
+        raise Stop
+
+    train(config, folder / "straight")
+    for epoch in range(config.train.epochs):
+        with pytest.raises(Stop):
+            train(config, folder / "resumed", progress=stop, resume=epoch > 0)
+        torch.rand(7)
+    return [(folder / run / CHECKPOINT_NAME).read_bytes() for run in ("straight", "resumed")]
+
+
+OPTIONS = {"average": 0.9, "reestimate": 2}
+
+
+def test_a_training_with_all_options_goes_on_to_the_same_bits(tmp_path):
+    straight, resumed = train_and_resume(tiny(**OPTIONS), tmp_path)
+    assert straight == resumed
+
+
+# The average
+
+
+def test_the_average_is_that_of_its_equation():
+    generator = torch.Generator().manual_seed(0)
+    model, path = nn.Linear(3, 2), torch.randn(40, 2, 3, generator=generator)
+    with torch.no_grad():
+        expected = model.weight.double().clone()
+        average = Average(model, 0.9)
+        for n, value in enumerate(path, start=1):
+            model.weight.copy_(value)
+            average.update(n)
+            decay = min(0.9, (1 + n) / (10 + n))
+            expected = decay * expected + (1 - decay) * value.double()
+    average.put_in()
+    assert torch.allclose(model.weight.double(), expected, atol=1e-6)
+    average.take_out()
+    assert torch.equal(model.weight, path[-1])
+
+
+def test_the_average_is_what_a_run_measures_and_saves(tmp_path):
+    config = tiny(average=0.9)
+    result = train(config, tmp_path / "run")
+    plain = train(tiny(), tmp_path / "plain")
+    loaded = load_run(tmp_path / "run")[0]
+    assert result.metrics["accuracy_validation"] == evaluate(loaded, load_split(config.data, "validation"))["accuracy"]
+    # The training itself is the plain one: its last step left these weights.
+    assert result.metrics["loss"] == plain.metrics["loss"]
+    assert not torch.equal(result.model.readout.weight, plain.model.readout.weight)
+
+
+def test_a_result_is_put_in_for_a_while(tmp_path):
+    config = tiny(average=0.9)
+    run = Trainer(initial_model(config), config, load_split(config.data, "train"), Workers())
+    run.train_epoch(1)
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    with run.result(1):
+        changed = {name for name, tensor in run.model.state_dict().items() if not torch.equal(tensor, before[name])}
+        run.save(tmp_path / "c", 1)
+    assert {"layers.0.linear.weight", "layers.0.norm.running_mean", "readout.bias"} <= changed
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.state_dict().items())
+    saved = initial_model(config)
+    load_checkpoint(tmp_path / "c", saved)  # who uses the network needs nothing of the training
+    assert {name for name, tensor in saved.state_dict().items() if not torch.equal(tensor, before[name])} == changed
+
+
+# Batch norm measured anew
+
+
+def test_statistics_are_the_mean_over_the_batches():
+    generator = torch.Generator().manual_seed(0)
+    model = SpikingClassifier(in_features=4, hidden=[5], num_classes=2, num_steps=1)
+    batches = [torch.rand(8, 4, generator=generator) for _ in range(3)]
+    model.calibrate(torch.cat(batches))
+    model(model.encode(batches[0]))  # leaves other statistics
+    norm, seen = model.layers[0].norm, []
+    hook = norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    reestimate(model, [(batch, None) for batch in batches])
+    hook.remove()
+    assert torch.allclose(norm.running_mean, torch.stack([x.mean(dim=0) for x in seen]).mean(dim=0), atol=1e-6)
+    assert torch.allclose(norm.running_var, torch.stack([x.var(dim=0) for x in seen]).mean(dim=0), atol=1e-6)
+    assert norm.momentum == 0.1
+    assert model.training
+    kept = norm.running_mean.clone()
+    reestimate(model, [])
+    assert torch.equal(norm.running_mean, kept)
+
+
+def test_the_network_is_measured_on_samples_as_they_are():
+    config = tiny(reestimate=1, max_shift=7, shift_share=1.0, batch_size=100)
+    data = load_split(config.data, "train")
+    one = Split(data.images[:1].expand(300, -1), data.labels[:1].expand(300))
+    run = Trainer(initial_model(config), config, one, Workers())
+    with run.result(config.train.epochs):
+        pass
+    linear, norm = run.model.layers[0].linear, run.model.layers[0].norm
+    assert torch.allclose(norm.running_mean, linear(one.images[0]).detach(), atol=1e-5)
