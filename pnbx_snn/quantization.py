@@ -17,12 +17,13 @@ from pnbx_snn.checks import has_values
 from pnbx_snn.errors import PnbxValueError
 
 WeightScale = Literal["absmean", "median"]
+WeightsInUse = Literal["ternary", "float"]
 
 EPS = 1e-6
 """Smallest weight scale. A floor rather than an addend, see :func:`ternarize`."""
 
 INT8_MIN, INT8_MAX = -128, 127
-_KEPT = "_kept_ternary"
+_KEPT, _IN_USE = "_kept_ternary", "_weights_in_use"
 
 
 def ternarize(
@@ -145,6 +146,66 @@ def kept_ternary(layer: nn.Module) -> tuple[Tensor, Tensor] | None:
     """Return what :func:`keep_ternary` keeps for a layer at the moment, if anything."""
     value: tuple[Tensor, Tensor] | None = layer.__dict__.get(_KEPT)
     return value
+
+
+def use_weights(model: nn.Module, kind: WeightsInUse) -> None:
+    """Let the layers of a network multiply with ternary weights, as they do unless told, or with their latent ones.
+
+    For a training that begins in floating point. With ``"float"``, ``rounded()`` of a layer returns what
+    :func:`unrounded` makes of its weights. Learned edges of messages stay ternary; so do ``ternary_weight()``, files
+    and whatever is compiled.
+
+    Examples
+    --------
+    >>> from pnbx_snn import BitLinear
+    >>> layer = BitLinear(4, 2)
+    >>> use_weights(layer, "float")
+    >>> layer.rounded()[0] is layer.weight
+    True
+    >>> use_weights(layer, "ternary")
+    """
+    for module in model.modules():
+        if kind == "ternary":
+            module.__dict__.pop(_IN_USE, None)
+        elif hasattr(module, "rounded"):
+            module.__dict__[_IN_USE] = kind
+
+
+def weights_in_use(layer: nn.Module) -> WeightsInUse:
+    """Return what :func:`use_weights` said for a layer."""
+    kind: WeightsInUse = layer.__dict__.get(_IN_USE, "ternary")
+    return kind
+
+
+def rounded_weights(layer: nn.Module, latent: Tensor, *, scale: WeightScale = "absmean") -> tuple[Tensor, Tensor]:
+    """Return what a layer multiplies with and its scale: kept ones, else those that :func:`use_weights` chose."""
+    kept = kept_ternary(layer)
+    if kept is not None:
+        return kept
+    return ternarize(latent, scale=scale) if weights_in_use(layer) == "ternary" else unrounded(latent, scale=scale)
+
+
+def unrounded(
+    weight: Float[Tensor, "*shape"], *, scale: WeightScale = "absmean"
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, ""]]:
+    r"""Return latent weights as they are, and a scale with which their products are as large as the ternary ones.
+
+    .. math::
+
+        c = \gamma \, \frac{\lVert \tilde W \rVert_2}{\lVert W \rVert_2}
+
+    so :math:`c W` and :math:`\gamma \tilde W` (:func:`ternarize`) have equal norms, and sums over many inputs the same
+    root mean square: gates and thresholds behind them see no jump when rounding begins. The scale has no gradient.
+
+    Examples
+    --------
+    >>> weight = torch.tensor([0.75, -0.75, 0.25, -0.25])  # gamma is 0.5, and a tie rounds to zero
+    >>> round(unrounded(weight)[1].item(), 4)
+    0.6325
+    """
+    ternary, gamma = ternarize(weight.detach(), scale=scale)
+    norm = weight.detach().norm().clamp_min(torch.finfo(weight.dtype).tiny)
+    return weight, gamma * (ternary.norm() / norm)
 
 
 def quantize_int8(x: Float[Tensor, "*shape"], scale: Float[Tensor, ""] | float) -> Float[Tensor, "*shape"]:

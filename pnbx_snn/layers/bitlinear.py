@@ -12,7 +12,7 @@ from pnbx_snn.checks import check_sizes
 from pnbx_snn.errors import ShapeError
 from pnbx_snn.kernels.ternary import faster_than_torch, ternary_products
 from pnbx_snn.layers.ternary_layer import InputRange, TernaryLayer
-from pnbx_snn.quantization import WeightScale, kept_ternary, ternarize
+from pnbx_snn.quantization import WeightScale, kept_ternary, ternarize, weights_in_use
 
 __all__ = ["BitLinear", "InputRange", "apply_all"]
 
@@ -101,7 +101,7 @@ class BitLinear(TernaryLayer):
         """Apply the layer; see the class."""
         self._check_shape("BitLinear: input", x)
         x, step = self._rounded_input(x)
-        if faster_than_torch(x, self.out_features):
+        if faster_than_torch(x, self.out_features) and weights_in_use(self) == "ternary":
             return _products(x, [self], step)[0]
         ternary, gamma = self.rounded()
         scale = gamma if step is None else gamma * step
@@ -136,7 +136,11 @@ def apply_all(layers: Sequence[BitLinear], x: Float[Tensor, "*batch n_in"]) -> l
     """
     watched = any(layer._forward_pre_hooks or layer._forward_hooks for layer in layers)
     fits = not watched and all(
-        layer.input_range == "spikes" and x.ndim and x.shape[-1] == layer.in_features for layer in layers
+        layer.input_range == "spikes"
+        and x.ndim
+        and x.shape[-1] == layer.in_features
+        and weights_in_use(layer) == "ternary"
+        for layer in layers
     )
     if not fits or not faster_than_torch(x, sum(layer.out_features for layer in layers)):
         return [layer(x) for layer in layers]

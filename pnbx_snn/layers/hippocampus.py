@@ -11,7 +11,7 @@ from torch.nn.functional import linear, one_hot
 from pnbx_snn.checks import check_input, check_option, check_shape, check_sizes, narrow, wide, without_autocast
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError
 from pnbx_snn.kernels.ternary import faster_than_torch, ternary_products
-from pnbx_snn.quantization import WeightScale, kept_ternary, ternarize
+from pnbx_snn.quantization import WeightScale, kept_ternary, rounded_weights, weights_in_use
 
 Scope = Literal["sequence", "persistent"]
 Competition = Literal["softmax", "winner"]
@@ -147,7 +147,7 @@ class Hippocampus(nn.Module):
 
     def rounded(self) -> tuple[Float[Tensor, "M H"], Float[Tensor, ""]]:
         """Return the ternary slow half and its scale, see :func:`pnbx_snn.quantization.ternarize`."""
-        return kept_ternary(self) or ternarize(self.K, scale=self.scale)
+        return rounded_weights(self, self.K, scale=self.scale)
 
     @property
     def readout(self) -> None:
@@ -224,7 +224,7 @@ class Hippocampus(nn.Module):
         """Return the slow half ``[M, H]`` and how much each slot answers ``[..., M]``."""
         ternary, gamma = self.rounded()
         sharpness = 1 / (self.temperature * self.d_hidden**0.5)
-        if faster_than_torch(events, self.slots):
+        if faster_than_torch(events, self.slots) and weights_in_use(self) == "ternary":
             latent = self.K if kept_ternary(self) is None else self.K.detach()
             scores = ternary_products(events, [latent], [ternary.detach()], [gamma])[0] * sharpness
         else:

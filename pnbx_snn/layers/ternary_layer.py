@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pnbx_snn.checks import has_values
 from pnbx_snn.errors import PnbxValueError
-from pnbx_snn.quantization import INT8_MAX, WeightScale, kept_ternary, quantize_int8, ternarize
+from pnbx_snn.quantization import INT8_MAX, WeightScale, quantize_int8, rounded_weights, ternarize
 
 InputRange = Literal["spikes", "int8"]
 
@@ -61,8 +61,11 @@ class TernaryLayer(nn.Module):
         return quantize_int8(x, self.input_scale), self.input_scale
 
     def rounded(self) -> tuple[Float[Tensor, "n_out *rest"], Float[Tensor, ""]]:
-        """Return ternary weights and their scale, see :func:`pnbx_snn.quantization.ternarize`."""
-        return kept_ternary(self) or ternarize(self.weight, scale=self.scale)
+        """Return ternary weights and their scale, see :func:`pnbx_snn.quantization.ternarize`.
+
+        While :func:`pnbx_snn.quantization.use_weights` says so, they are the latent weights and a scale for those.
+        """
+        return rounded_weights(self, self.weight, scale=self.scale)
 
     @torch.no_grad()
     def calibrate_input(self, x: Float[Tensor, "*batch n_in"]) -> None:

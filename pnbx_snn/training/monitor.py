@@ -14,6 +14,7 @@ from pnbx_snn.data.split import Split
 from pnbx_snn.errors import StorageError
 from pnbx_snn.networks.base import Network
 from pnbx_snn.plot import raster_layers, without_display
+from pnbx_snn.quantization import weights_in_use
 from pnbx_snn.training.evaluate import evaluating
 
 NUM_SAMPLES = 16
@@ -74,7 +75,7 @@ class Monitor:
     def _write_weights(self, epoch: int) -> None:
         for name, layer in self._layers.items():
             rounded = layer.rounded()
-            if rounded is None:  # messages with equal edges
+            if rounded is None or weights_in_use(layer) == "float":  # messages with equal edges; not yet ternary
                 continue
             ternary, scale = rounded[0].to(torch.int8), rounded[1]
             values = {f"scale of weights/{name}": scale.item()}

@@ -219,6 +219,11 @@ class TrainConfig(Section):
     average
         Decay per step, in [0, 1), of a moving average of the weights, which is then what is measured and saved, see
         :class:`pnbx_snn.training.average.Average`; 0 is off.
+    float_share
+        For this first share of the steps, in [0, 1], products take the latent weights as they are, and ternary ones
+        afterwards, see :func:`pnbx_snn.quantization.use_weights`; 0 is off. What is measured after an epoch has the
+        weights of its last step, and the metrics say which: ``weights`` is ``"float"`` or ``"ternary"``. What is loaded
+        from a run is ternary, so 1 is for comparisons only.
     reestimate
         After the last epoch, the statistics of batch norm are measured anew on so many batches of unchanged training
         samples, see :func:`pnbx_snn.training.reestimate.reestimate`; 0 is off. Of an average they always are.
@@ -248,6 +253,7 @@ class TrainConfig(Section):
     clip_norm: float = Field(default=0.0, ge=0)
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     average: float = Field(default=0.0, ge=0, lt=1)
+    float_share: float = Field(default=0.0, ge=0, le=1)
     reestimate: int = Field(default=0, ge=0, le=100_000)
     settle: int = Field(default=0, ge=0, le=100_000)
     checkpoint_every: int = Field(default=1, ge=1, le=1_000_000)

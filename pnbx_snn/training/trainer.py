@@ -21,6 +21,7 @@ from pnbx_snn.kernels.cpu.memory import keep_freed_memory
 from pnbx_snn.layers.delays import sharpen
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.masks import own_steps
+from pnbx_snn.quantization import WeightsInUse, use_weights
 from pnbx_snn.training.average import Average
 from pnbx_snn.training.checkpoint import CheckpointMeta, load_checkpoint, read_meta, save_checkpoint
 from pnbx_snn.training.config import Config
@@ -91,6 +92,7 @@ class Trainer:
                     f"as a teacher, got {type(network).__name__}"
                 )
         self.model = model
+        self._use_weights(step=1)
         if isinstance(data.images, Sequences):
             model.calibrate(data.images.values, lengths=data.images.lengths)
         else:
@@ -128,6 +130,7 @@ class Trainer:
             "loss": loss_sum / samples,
             **self._measured(samples, correct, weight, layers),
             "learning_rate": self._learning_rate(epoch * self.num_batches),
+            **({"weights": self.weights} if self.config.train.float_share else {}),
         }
 
     def _measured(self, samples: int, correct: int, weight: int, layers: Sequence[float]) -> Metrics:
@@ -162,6 +165,7 @@ class Trainer:
         self, batch: Tensor, pieces: list[_Piece], epoch: int, number: int, tally: Tally, encoder: torch.Generator
     ) -> float:
         """Make one step of the optimiser on a batch of sample numbers and return its loss, that of all processes."""
+        self._use_weights(step=(epoch - 1) * self.num_batches + number + 1)
         self.optimizer.zero_grad()
         loss_sum: Tensor | float = 0.0
         rates: Tensor | float = 0.0  # what the network's regulators watch
@@ -286,8 +290,9 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint that :meth:`save` wrote."""
-        others = {}
-        if self.average is not None and read_meta(path).epoch < self.config.train.epochs:
+        others, epoch = {}, read_meta(path).epoch
+        self._use_weights(step=epoch * self.num_batches)
+        if self.average is not None and epoch < self.config.train.epochs:
             others = {name: torch.empty_like(tensor) for name, tensor in self.model.state_dict().items()}
         load_checkpoint(path, self.model, optimizer=self.optimizer, others=others)
         if self.average is not None and others:
@@ -312,6 +317,13 @@ class Trainer:
             # The square of a mean is no mean of squares: the rates of all processes first.
             spikes = shared_sum(torch.stack([layer.mean() * share for layer in spikes])).unbind()
         return settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
+
+    def _use_weights(self, *, step: int) -> None:
+        """Let the network have the weights of this step, counted from 1: latent ones at first, then ternary ones."""
+        settings = self.config.train
+        first = step <= round(settings.float_share * settings.epochs * self.num_batches)
+        self.weights: WeightsInUse = "float" if first else "ternary"
+        use_weights(self.model, self.weights)
 
     def _learning_rate(self, step: int) -> float:
         share = step / (self.config.train.epochs * self.num_batches)

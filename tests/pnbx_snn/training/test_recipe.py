@@ -6,7 +6,11 @@ from torch import nn
 
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.split import Split
+from pnbx_snn.layers import bitlinear, hippocampus
+from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.ssm import SelectiveSSM
 from pnbx_snn.networks.classifier import SpikingClassifier
+from pnbx_snn.quantization import keep_ternary, use_weights, weights_in_use
 from pnbx_snn.training.average import Average
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_checkpoint, load_run
 from pnbx_snn.training.config import make_config
@@ -44,7 +48,7 @@ def train_and_resume(config, folder):
     return [(folder / run / CHECKPOINT_NAME).read_bytes() for run in ("straight", "resumed")]
 
 
-OPTIONS = {"average": 0.9, "reestimate": 2}
+OPTIONS = {"average": 0.9, "reestimate": 2, "float_share": 0.5}
 
 
 def test_a_training_with_all_options_goes_on_to_the_same_bits(tmp_path):
@@ -129,3 +133,72 @@ def test_the_network_is_measured_on_samples_as_they_are():
         pass
     linear, norm = run.model.layers[0].linear, run.model.layers[0].norm
     assert torch.allclose(norm.running_mean, linear(one.images[0]).detach(), atol=1e-5)
+
+
+# Float first
+
+
+def test_latent_weights_make_sums_as_large_as_ternary_ones():
+    generator = torch.Generator().manual_seed(0)
+    layer, x = BitLinear(400, 300), (torch.rand(200, 400, generator=generator) < 0.2).float()
+    nn.init.normal_(layer.weight, generator=generator)
+    ternary = layer(x).detach()
+    use_weights(layer, "float")
+    product = layer(x)
+    _, scale = layer.rounded()
+    assert torch.allclose(product, x @ (scale * layer.weight).T, atol=1e-5)
+    assert product.square().mean().sqrt().item() == pytest.approx(ternary.square().mean().sqrt().item(), rel=0.02)
+    (product * ternary).sum().backward()
+    assert torch.allclose(layer.weight.grad, scale * (ternary.T @ x), rtol=1e-4, atol=1e-3)
+    use_weights(layer, "ternary")
+    assert torch.equal(layer(x), ternary)
+    use_weights(layer, "float")
+    layer.weight.data.zero_()
+    assert not layer(x).any()
+
+
+def test_no_kernel_for_ternary_weights_sees_latent_ones(monkeypatch):
+    """Whatever the size, in training and where weights are kept: bits of ternary weights would be counted."""
+    generator = torch.Generator().manual_seed(0)
+    events = (torch.rand(3, 64, 16, generator=generator) < 0.3).float()
+    for module in (bitlinear, hippocampus):
+        monkeypatch.setattr(module, "faster_than_torch", lambda *_: True)
+    for layer in (BitLinear(16, 8), SelectiveSSM(16, 8), hippocampus.Hippocampus(16, 4)):
+        layer(events)  # the kernel takes it
+        use_weights(layer, "float")
+        monkeypatch.setattr(bitlinear, "ternary_products", None)
+        monkeypatch.setattr(hippocampus, "ternary_products", None)
+        y = layer(events)
+        with keep_ternary(layer), torch.no_grad():
+            kept = layer(events)
+        assert torch.equal(*(z if isinstance(z, torch.Tensor) else z[0] for z in (y, kept)))
+        monkeypatch.undo()
+        for module in (bitlinear, hippocampus):
+            monkeypatch.setattr(module, "faster_than_torch", lambda *_: True)
+
+
+def test_weights_are_float_for_a_share_of_the_steps(tmp_path):
+    config, kinds = tiny(float_share=0.5), []
+    run = Trainer(initial_model(config), config, load_split(config.data, "train"), Workers())
+    linear = run.model.layers[0].linear
+    linear.register_forward_hook(lambda *_: kinds.append(weights_in_use(linear)))
+    shown = [run.train_epoch(epoch)["weights"] for epoch in (1, 2, 3)]
+    num_steps = 3 * run.num_batches
+    assert kinds == ["float"] * (num_steps // 2) + ["ternary"] * (num_steps - num_steps // 2)
+    assert shown == ["float", "ternary", "ternary"]
+    assert "weights" not in Trainer(
+        initial_model(tiny()), tiny(), load_split(config.data, "train"), Workers()
+    ).train_epoch(1)
+
+
+def test_latent_weights_learn_and_are_measured_as_they_are(tmp_path):
+    config = tiny(float_share=1.0)
+    result = train(config, tmp_path)
+    validation = load_split(config.data, "validation")
+    assert result.metrics["weights"] == "float"
+    assert evaluate(result.model, validation)["accuracy"] == result.metrics["accuracy_validation"]
+    loaded = load_run(tmp_path)[0]
+    x = loaded.encode(validation.images)
+    assert not torch.equal(loaded(x).logits, result.model(x).logits)  # ternary, as all networks that are loaded
+    use_weights(loaded, "float")
+    assert torch.equal(loaded(x).logits, result.model(x).logits)
