@@ -29,11 +29,10 @@ SEEDS = (0, 1, 2)
 
 def configuration(task: str, cell: Cell, seed: int, data: str) -> Config:
     """Return the configuration of a cell."""
-    name, few = TASKS[task]
-    values = load_config(name, few).model_dump()
+    values = load_config(TASKS[task]).model_dump()
     network = values.pop("pnbx")
     values[cell.section] = network
-    values["data"] |= {"part": "train", "folder": data}
+    values["data"]["folder"] = data
     values["train"]["seed"] = seed
     for key in cell.keys:
         (section, name), text = key.split("=")[0].split("."), key.split("=")[1]

@@ -1,16 +1,11 @@
 """What is trained: the grid of weights, events, blocks and readouts, and changes of one network, one at a time."""
 
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
-PLAIN = ["hippocampus=none", "messages=false", "glia=false"]
-"""Parts that spikes alone have; without them all cells of the grid have the same ones."""
-
-TASKS = {
-    "rows": ("mnist_rows", ["train.epochs=1", "augment.strength=0", "augment.strength_end=0"]),
-    "spoken": ("fsdd", ["train.epochs=8"]),
-}
-"""Configuration and what the trainings of this study change in it, by task."""
+TASKS = {name: Path(__file__).parent / f"{name}.toml" for name in ("rows", "spoken")}
+"""Configurations that the networks start from, by task."""
 
 WEIGHTS = ("ternary", "float")
 EVENTS = ("spikes", "analog")
@@ -32,7 +27,7 @@ def grid() -> list[Cell]:
     cells = []
     for blocks, readout, weights, events in product(BLOCKS, READOUTS, WEIGHTS, EVENTS):
         section = "analog" if events == "analog" else "pnbx"
-        keys = [f"{section}.{key}" for key in [*PLAIN, f"num_blocks={blocks}", f"readout={readout}"]]
+        keys = [f"{section}.num_blocks={blocks}", f"{section}.readout={readout}"]
         keys += ["train.float_share=1.0"] * (weights == "float")
         cells.append(Cell("grid", f"{weights}, {events}, {blocks}, {readout}", section, tuple(keys)))
     return cells
@@ -67,5 +62,4 @@ CHANGES: dict[str, tuple[str, ...]] = {
 
 def changes() -> list[Cell]:
     """Return the networks that differ from one in few keys."""
-    plain = tuple(f"pnbx.{key}" for key in PLAIN)
-    return [Cell("changes", name, "pnbx", (*plain, *keys)) for name, keys in CHANGES.items()]
+    return [Cell("changes", name, "pnbx", keys) for name, keys in CHANGES.items()]
