@@ -36,6 +36,8 @@ def grid() -> list[Cell]:
 MEMORYLESS = ("pnbx.event_levels=4", "pnbx.beta_encoder=0.0", "pnbx.threshold_encoder=0.5")
 """A graded encoder without memory: what the others in the list below start from. Its levels begin at half a standard
 deviation of its current."""
+SMOOTH = ("pnbx.graded_blocks=true", "pnbx.reset=none", "pnbx.threshold=0.3")
+"""Blocks whose events follow their membranes: graded, from small potentials on, and never reset."""
 CHANGES: dict[str, tuple[str, ...]] = {
     "spikes": (),
     "spikes, encoder from 0.5 on": ("pnbx.threshold_encoder=0.5",),
@@ -47,6 +49,10 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "window of 5": (*MEMORYLESS, "pnbx.window=5"),
     "window of 9": (*MEMORYLESS, "pnbx.window=9"),
     "window of 14": (*MEMORYLESS, "pnbx.window=14"),
+    "window of 5, leaky readout": (*MEMORYLESS, "pnbx.window=5", "pnbx.readout=leaky"),
+    "window of 5, two blocks": (*MEMORYLESS, "pnbx.window=5", "pnbx.num_blocks=2"),
+    "window of 5, blocks of 4 levels without reset": (*MEMORYLESS, "pnbx.window=5", *SMOOTH),
+    "window of 5, two blocks of 4 levels without reset": (*MEMORYLESS, "pnbx.window=5", "pnbx.num_blocks=2", *SMOOTH),
     "spikes, window of 5": ("pnbx.window=5",),
     "real state space": (*MEMORYLESS, "pnbx.ssm=real"),
     "complex state space": (*MEMORYLESS, "pnbx.ssm=complex"),
