@@ -67,7 +67,7 @@ class AnalogPNBX(PNBX):
         super().__init__(**options)
         self.encoder.__class__ = AnalogEncoder
         for block in self.blocks:
-            block.membrane.__class__ = AnalogMembrane  # type: ignore[union-attr,assignment]
+            block.membrane.__class__ = AnalogMembrane
 
 
 AnalogPNBX.__init__.__wrapped__ = PNBX.__init__  # type: ignore[attr-defined]  # its section has the same keys
