@@ -185,11 +185,17 @@ class DistillConfig(Section):
         ``(1 - weight)`` times the loss of the labels plus ``weight`` times the divergence from the teacher.
     temperature
         Both logits are divided by it.
+    per_step, from_share
+        ``true``: the student learns the teacher's logits of each step, as far as either heard or saw the sample then,
+        from this share of a sample's steps on, in [0, 1); ``false``: those of the whole sample. See
+        :func:`pnbx_snn.training.losses.step_distillation`.
     """
 
     teacher: str = ""
     weight: float = Field(default=0.5, ge=0, le=1)
     temperature: float = Field(default=4.0, gt=0, le=100)
+    per_step: bool = False
+    from_share: float = Field(default=0.5, ge=0, lt=1)
 
 
 class TrainConfig(Section):

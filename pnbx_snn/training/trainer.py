@@ -27,7 +27,7 @@ from pnbx_snn.training.checkpoint import CheckpointMeta, load_checkpoint, read_m
 from pnbx_snn.training.config import Config
 from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
-from pnbx_snn.training.losses import distillation, rate_penalty
+from pnbx_snn.training.losses import distillation, rate_penalty, step_distillation
 from pnbx_snn.training.optimizer import adamw, check_finite
 from pnbx_snn.training.reestimate import Batch, reestimate
 from pnbx_snn.wording import counted
@@ -65,7 +65,7 @@ class Trainer:
     ------
     ConfigError
         If a batch has fewer samples than there are processes, or the network or its teacher cannot read samples of
-        different lengths and there are some.
+        different lengths and there are some, or has no logits of steps and they are asked for.
     """
 
     def __init__(
@@ -91,6 +91,11 @@ class Trainer:
                     f"data: samples of {int(data.lengths.min())} to {int(data.lengths.max())} steps need [pnbx], also "
                     f"as a teacher, got {type(network).__name__}"
                 )
+            if config.distill.per_step and network is not None and not network.gives_steps:
+                raise ConfigError(
+                    f"distill.per_step needs logits of each step, which [pnbx], [model] and rivals that read sequences "
+                    f"have, also of the teacher, got {type(network).__name__}"
+                )
         self.model = model
         self._use_weights(step=1)
         if isinstance(data.images, Sequences):
@@ -99,7 +104,8 @@ class Trainer:
             model.calibrate(_typical(data.images))
         model.to(workers.device)
         self.optimizer = adamw(model, config.train)
-        self.learner, self.stepper = workers.prepare(Learner(model), self.optimizer)
+        learner = Learner(model, every_step=config.distill.per_step)
+        self.learner, self.stepper = workers.prepare(learner, self.optimizer)
         self.average = Average(model, config.train.average) if config.train.average else None
         self.teacher = None if teacher is None else teacher.requires_grad_(False).to(workers.device).eval()
 
@@ -173,11 +179,11 @@ class Trainer:
             numbers, images, seen, labels, lengths = piece
             share = len(labels) / len(batch)
             with self.workers.collecting(self.learner, last=piece is pieces[-1]):
-                logits, spikes = self.learner(seen, generator=encoder, lengths=lengths)
+                logits, spikes, steps = self.learner(seen, generator=encoder, lengths=lengths)
                 spikes = self.model.fired(_in_own_steps(spikes, lengths))
                 counted = len(labels) if lengths is None else int(lengths.sum())
                 # Averaged over the processes, these losses are the mean over all samples of the batch.
-                loss = self._loss(logits, labels, images, lengths) * (share * self.workers.num_processes)
+                loss = self._loss(logits, steps, labels, images, lengths) * (share * self.workers.num_processes)
                 loss = loss + len(numbers) / len(batch) * self._penalty(spikes, counted / self._weight(numbers))
                 self.workers.backward(loss)
             loss_sum = loss_sum + loss.detach()
@@ -298,13 +304,27 @@ class Trainer:
         if self.average is not None and others:
             self.average.restore(others)
 
-    def _loss(self, logits: Tensor, labels: Tensor, images: Tensor, lengths: Tensor | None) -> Tensor:
+    def _loss(
+        self, logits: Tensor, steps: Tensor | None, labels: Tensor, images: Tensor, lengths: Tensor | None
+    ) -> Tensor:
         settings, distill = self.config.train, self.config.distill
         loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         if self.teacher is not None:
             with torch.no_grad(), self.workers.accelerator.autocast():
-                wanted, _ = self.teacher.classify(images, lengths=lengths)
-            divergence = distillation(logits, wanted.float(), temperature=distill.temperature)
+                if steps is None:
+                    wanted, _ = self.teacher.classify(images, lengths=lengths)
+                else:
+                    _, _, wanted = self.teacher.classify_steps(images, lengths=lengths)
+            if steps is None:
+                divergence = distillation(logits, wanted.float(), temperature=distill.temperature)
+            else:
+                divergence = step_distillation(
+                    steps,
+                    wanted.float(),
+                    temperature=distill.temperature,
+                    from_share=distill.from_share,
+                    lengths=lengths,
+                )
             loss = torch.lerp(loss, divergence, distill.weight)
         return loss
 
