@@ -17,6 +17,7 @@ from pnbx_snn.data.catalog import augment
 from pnbx_snn.data.split import Samples, Sequences, Split
 from pnbx_snn.data.voices import change_voices
 from pnbx_snn.errors import ConfigError, PnbxValueError
+from pnbx_snn.files.tensors import Tensors
 from pnbx_snn.kernels.cpu.memory import keep_freed_memory
 from pnbx_snn.layers.delays import sharpen
 from pnbx_snn.networks.base import Network
@@ -27,6 +28,7 @@ from pnbx_snn.training.checkpoint import CheckpointMeta, load_checkpoint, read_m
 from pnbx_snn.training.config import Config
 from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
+from pnbx_snn.training.flips import FlipFreezer
 from pnbx_snn.training.losses import distillation, rate_penalty, step_distillation
 from pnbx_snn.training.optimizer import adamw, check_finite
 from pnbx_snn.training.reestimate import Batch, reestimate
@@ -97,6 +99,7 @@ class Trainer:
                     f"have, also of the teacher, got {type(network).__name__}"
                 )
         self.model = model
+        self._float_steps = round(config.train.float_share * config.train.epochs * self.num_batches)
         self._use_weights(step=1)
         if isinstance(data.images, Sequences):
             model.calibrate(data.images.values, lengths=data.images.lengths)
@@ -107,6 +110,10 @@ class Trainer:
         learner = Learner(model, every_step=config.distill.per_step)
         self.learner, self.stepper = workers.prepare(learner, self.optimizer)
         self.average = Average(model, config.train.average) if config.train.average else None
+        last = config.train.epochs * self.num_batches
+        first = max(last // 2, self._float_steps) + 1
+        threshold = config.train.freeze_flips
+        self.freezer = FlipFreezer(model, threshold, first=first, last=last) if threshold else None
         self.teacher = None if teacher is None else teacher.requires_grad_(False).to(workers.device).eval()
 
     def train_epoch(self, epoch: int, *, told: Callable[[Metrics], None] | None = None) -> Metrics:
@@ -137,6 +144,7 @@ class Trainer:
             **self._measured(samples, correct, weight, layers),
             "learning_rate": self._learning_rate(epoch * self.num_batches),
             **({"weights": self.weights} if self.config.train.float_share else {}),
+            **({} if self.freezer is None else {"frozen_weights": self.freezer.share()}),
         }
 
     def _measured(self, samples: int, correct: int, weight: int, layers: Sequence[float]) -> Metrics:
@@ -291,18 +299,28 @@ class Trainer:
         check_finite(self.model.state_dict().items(), f"after epoch {epoch}; nothing was saved")
         seed, step = self.config.train.seed, epoch * self.num_batches
         meta = CheckpointMeta(epoch=epoch, step=step, seed=seed, config=self.config.model_dump())
-        others = {} if self.average is None or epoch == self.config.train.epochs else self.average.trained_state()
+        others = {} if epoch == self.config.train.epochs else self._others()
         save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer, others=others)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint that :meth:`save` wrote."""
-        others, epoch = {}, read_meta(path).epoch
+        epoch = read_meta(path).epoch
         self._use_weights(step=epoch * self.num_batches)
-        if self.average is not None and epoch < self.config.train.epochs:
-            others = {name: torch.empty_like(tensor) for name, tensor in self.model.state_dict().items()}
+        others = {}
+        if epoch < self.config.train.epochs:
+            if self.average is not None:
+                self.average.put_in()  # which makes the tensors of the state in training
+            others = self._others()
         load_checkpoint(path, self.model, optimizer=self.optimizer, others=others)
         if self.average is not None and others:
-            self.average.restore(others)
+            self.average.restore()
+
+    def _others(self) -> Tensors:
+        """Return what a training needs to go on beside its result and its optimiser, to read or to write into."""
+        others: Tensors = {} if self.freezer is None else {f"flips.{k}": x for k, x in self.freezer.state().items()}
+        if self.average is not None:
+            others |= {f"model.{k}": x for k, x in self.average.trained_state().items()}
+        return others
 
     def _loss(
         self, logits: Tensor, steps: Tensor | None, labels: Tensor, images: Tensor, lengths: Tensor | None
@@ -340,9 +358,7 @@ class Trainer:
 
     def _use_weights(self, *, step: int) -> None:
         """Let the network have the weights of this step, counted from 1: latent ones at first, then ternary ones."""
-        settings = self.config.train
-        first = step <= round(settings.float_share * settings.epochs * self.num_batches)
-        self.weights: WeightsInUse = "float" if first else "ternary"
+        self.weights: WeightsInUse = "float" if step <= self._float_steps else "ternary"
         use_weights(self.model, self.weights)
 
     def _learning_rate(self, step: int) -> float:
@@ -365,6 +381,8 @@ class Trainer:
         self.stepper.step()
         self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
         self.model.keep_in_range()
+        if self.freezer is not None:
+            self.freezer.update(step + 1)
         check_finite(self.model.named_parameters(), where)
         if self.average is not None:
             self.average.update(step + 1)
