@@ -17,20 +17,17 @@ from pnbx_snn.data.catalog import augment
 from pnbx_snn.data.split import Samples, Sequences, Split
 from pnbx_snn.data.voices import change_voices
 from pnbx_snn.errors import ConfigError, PnbxValueError
-from pnbx_snn.files.tensors import Tensors
 from pnbx_snn.kernels.cpu.memory import keep_freed_memory
 from pnbx_snn.layers.delays import sharpen
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.masks import own_steps
-from pnbx_snn.quantization import WeightsInUse, use_weights
-from pnbx_snn.training.average import Average
 from pnbx_snn.training.checkpoint import CheckpointMeta, load_checkpoint, read_meta, save_checkpoint
 from pnbx_snn.training.config import Config
 from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
-from pnbx_snn.training.flips import FlipFreezer
 from pnbx_snn.training.losses import distillation, rate_penalty, step_distillation
 from pnbx_snn.training.optimizer import adamw, check_finite
+from pnbx_snn.training.recipe import Recipe
 from pnbx_snn.training.reestimate import Batch, reestimate
 from pnbx_snn.wording import counted
 
@@ -99,8 +96,7 @@ class Trainer:
                     f"have, also of the teacher, got {type(network).__name__}"
                 )
         self.model = model
-        self._float_steps = round(config.train.float_share * config.train.epochs * self.num_batches)
-        self._use_weights(step=1)
+        self.recipe = Recipe(model, config.train, config.train.epochs * self.num_batches)
         if isinstance(data.images, Sequences):
             model.calibrate(data.images.values, lengths=data.images.lengths)
         else:
@@ -109,11 +105,7 @@ class Trainer:
         self.optimizer = adamw(model, config.train)
         learner = Learner(model, every_step=config.distill.per_step)
         self.learner, self.stepper = workers.prepare(learner, self.optimizer)
-        self.average = Average(model, config.train.average) if config.train.average else None
-        last = config.train.epochs * self.num_batches
-        first = max(last // 2, self._float_steps) + 1
-        threshold = config.train.freeze_flips
-        self.freezer = FlipFreezer(model, threshold, first=first, last=last) if threshold else None
+        self.recipe.start()
         self.teacher = None if teacher is None else teacher.requires_grad_(False).to(workers.device).eval()
 
     def train_epoch(self, epoch: int, *, told: Callable[[Metrics], None] | None = None) -> Metrics:
@@ -143,8 +135,7 @@ class Trainer:
             "loss": loss_sum / samples,
             **self._measured(samples, correct, weight, layers),
             "learning_rate": self._learning_rate(epoch * self.num_batches),
-            **({"weights": self.weights} if self.config.train.float_share else {}),
-            **({} if self.freezer is None else {"frozen_weights": self.freezer.share()}),
+            **self.recipe.metrics(),
         }
 
     def _measured(self, samples: int, correct: int, weight: int, layers: Sequence[float]) -> Metrics:
@@ -179,7 +170,7 @@ class Trainer:
         self, batch: Tensor, pieces: list[_Piece], epoch: int, number: int, tally: Tally, encoder: torch.Generator
     ) -> float:
         """Make one step of the optimiser on a batch of sample numbers and return its loss, that of all processes."""
-        self._use_weights(step=(epoch - 1) * self.num_batches + number + 1)
+        self.recipe.before_step((epoch - 1) * self.num_batches + number + 1)
         self.optimizer.zero_grad()
         loss_sum: Tensor | float = 0.0
         rates: Tensor | float = 0.0  # what the network's regulators watch
@@ -251,8 +242,8 @@ class Trainer:
         """
         last = epoch == self.config.train.epochs
         batches = self.config.train.reestimate if last else 0
-        if self.average is not None:
-            self.average.put_in()
+        if self.recipe.average is not None:
+            self.recipe.average.put_in()
             batches = max(batches, AVERAGE_BATCHES)
         if batches:
             _, _, sample_seed, encoder_seed, _ = epoch_seeds(self.config.train.seed, 0)
@@ -261,8 +252,8 @@ class Trainer:
         if last:
             self.settle()
         yield
-        if self.average is not None and not last:
-            self.average.take_out()
+        if self.recipe.average is not None and not last:
+            self.recipe.average.take_out()
 
     def settle(self) -> None:
         """Let regulators settle on unchanged samples in evaluation mode: the state in which the network is used."""
@@ -299,28 +290,21 @@ class Trainer:
         check_finite(self.model.state_dict().items(), f"after epoch {epoch}; nothing was saved")
         seed, step = self.config.train.seed, epoch * self.num_batches
         meta = CheckpointMeta(epoch=epoch, step=step, seed=seed, config=self.config.model_dump())
-        others = {} if epoch == self.config.train.epochs else self._others()
+        others = {} if epoch == self.config.train.epochs else self.recipe.state()
         save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer, others=others)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint that :meth:`save` wrote."""
         epoch = read_meta(path).epoch
-        self._use_weights(step=epoch * self.num_batches)
+        self.recipe.before_step(epoch * self.num_batches)
         others = {}
         if epoch < self.config.train.epochs:
-            if self.average is not None:
-                self.average.put_in()  # which makes the tensors of the state in training
-            others = self._others()
+            if self.recipe.average is not None:
+                self.recipe.average.put_in()  # which makes the tensors of the state in training
+            others = self.recipe.state()
         load_checkpoint(path, self.model, optimizer=self.optimizer, others=others)
-        if self.average is not None and others:
-            self.average.restore()
-
-    def _others(self) -> Tensors:
-        """Return what a training needs to go on beside its result and its optimiser, to read or to write into."""
-        others: Tensors = {} if self.freezer is None else {f"flips.{k}": x for k, x in self.freezer.state().items()}
-        if self.average is not None:
-            others |= {f"model.{k}": x for k, x in self.average.trained_state().items()}
-        return others
+        if self.recipe.average is not None and others:
+            self.recipe.average.restore()
 
     def _loss(
         self, logits: Tensor, steps: Tensor | None, labels: Tensor, images: Tensor, lengths: Tensor | None
@@ -356,11 +340,6 @@ class Trainer:
             spikes = shared_sum(torch.stack([layer.mean() * share for layer in spikes])).unbind()
         return settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
 
-    def _use_weights(self, *, step: int) -> None:
-        """Let the network have the weights of this step, counted from 1: latent ones at first, then ternary ones."""
-        self.weights: WeightsInUse = "float" if step <= self._float_steps else "ternary"
-        use_weights(self.model, self.weights)
-
     def _learning_rate(self, step: int) -> float:
         share = step / (self.config.train.epochs * self.num_batches)
         return self.config.train.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
@@ -381,11 +360,8 @@ class Trainer:
         self.stepper.step()
         self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
         self.model.keep_in_range()
-        if self.freezer is not None:
-            self.freezer.update(step + 1)
+        self.recipe.after_step(step + 1)
         check_finite(self.model.named_parameters(), where)
-        if self.average is not None:
-            self.average.update(step + 1)
 
 
 class _Draws:
