@@ -52,14 +52,9 @@ def train_and_resume(config, folder):
     return [(folder / run / CHECKPOINT_NAME).read_bytes() for run in ("straight", "resumed")]
 
 
-OPTIONS = {
-    "average": 0.9,
-    "reestimate": 2,
-    "float_share": 0.3,
-    "freeze_flips": 0.001,
-    "learning_rate": 0.05,
-    "batch_size": 100,
-}
+OPTIONS = {"average": 0.9, "reestimate": 2, "float_share": 0.3, "freeze_flips": 0.001}
+OFTEN = {"learning_rate": 0.05, "batch_size": 100}
+"""So weights flip."""
 
 
 def test_a_training_with_all_options_goes_on_to_the_same_bits(tmp_path):
@@ -263,7 +258,7 @@ def test_frozen_weights_stay_and_are_counted(tmp_path):
     run = Trainer(initial_model(config), config, load_split(config.data, "train"), Workers())
     shares = [run.train_epoch(epoch)["frozen_weights"] for epoch in (1, 2, 3)]
     name = "layers.0.linear"
-    frozen, before = run.freezer.state()[f"{name}.frozen"].clone(), run.model.layers[0].linear.ternary_weight()
+    frozen, before = run.recipe.freezer.state()[f"{name}.frozen"].clone(), run.model.layers[0].linear.ternary_weight()
     shares.append(run.train_epoch(4)["frozen_weights"])
     after = run.model.layers[0].linear.ternary_weight()
     assert shares[0] == shares[1] == 0 < shares[2] < shares[3] < 1
