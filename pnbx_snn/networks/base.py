@@ -24,6 +24,8 @@ class Network(nn.Module):
         Whether weights are ternary and neurons spike.
     takes_lengths : bool
         Whether samples of one batch may have different numbers of steps.
+    gives_steps : bool
+        Whether :meth:`classify_steps` is there.
     event_levels : int
         Of what neurons fire: 2 are 0 and 1; 3 or 4 are graded events, see :mod:`pnbx_snn.neurons.graded`.
     """
@@ -31,6 +33,7 @@ class Network(nn.Module):
     section: ClassVar[str]
     is_ternary: ClassVar[bool] = False
     takes_lengths: ClassVar[bool] = False
+    gives_steps: bool = False
     event_levels: int = 2
 
     @property
@@ -66,6 +69,20 @@ class Network(nn.Module):
         """
         self.check_lengths(lengths)
         return self(x), ()
+
+    def classify_steps(
+        self,
+        x: Float[Tensor, "B *shape"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B _"], ...], Float[Tensor, "T B C"]]:
+        """Return what :meth:`classify` does, and the logits ``[T, B, C]`` of each step.
+
+        Those of step t are what :meth:`classify` would return if the samples ended there, without dropout of the
+        readout; what they are beyond a sample's own steps has no meaning.
+        """
+        raise PnbxTypeError(f"{type(self).__name__}.classify_steps: this [{self.section}] has no logits of steps")
 
     def fired(self, spikes: Sequence[Float[Tensor, "*batch _"]]) -> tuple[Tensor, ...]:
         """Return 1 where an event is not 0, of which firing rates are taken: binary spikes as they are.

@@ -14,7 +14,7 @@ from pnbx_snn.data.encoding import Encoder, encode
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.networks.base import Network
-from pnbx_snn.networks.masks import normalised
+from pnbx_snn.networks.masks import normalised, running_mean
 from pnbx_snn.neurons.cells import Primitive, Reset
 from pnbx_snn.neurons.lif import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
@@ -144,6 +144,7 @@ class SpikingClassifier(Network):
 
     section: ClassVar[str] = "model"
     is_ternary: ClassVar[bool] = True
+    gives_steps = True
 
     def __init__(
         self,
@@ -245,6 +246,17 @@ class SpikingClassifier(Network):
         self.check_lengths(lengths)
         output = self(self.encode(x, generator=generator))
         return output.logits, output.spikes
+
+    def classify_steps(
+        self,
+        x: Float[Tensor, "B N"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B _"], ...], Float[Tensor, "T B C"]]:
+        """Return what :meth:`classify` does, and the logits of the mean spikes so far, of each step."""
+        logits, spikes = self.classify(x, generator=generator, lengths=lengths)
+        return logits, spikes, running_mean(self.readout(spikes[-1]))
 
     @torch.no_grad()
     def keep_in_range(self) -> None:

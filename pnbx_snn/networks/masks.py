@@ -37,6 +37,18 @@ def zeroed(x: Float[Tensor, "T B N"], own: Bool[Tensor, "T B"] | None) -> Float[
     return x if own is None else torch.where(own.unsqueeze(2), x, x.new_zeros(()))
 
 
+def running_mean(x: Float[Tensor, "T *rest"]) -> Float[Tensor, "T *rest"]:
+    """Return the mean of the steps so far, after each step.
+
+    Examples
+    --------
+    >>> running_mean(torch.tensor([1.0, 2.0, 6.0])).tolist()
+    [1.0, 1.5, 3.0]
+    """
+    num_steps = torch.arange(1, len(x) + 1, device=x.device).reshape(-1, *[1] * (x.ndim - 1))
+    return x.cumsum(dim=0) / num_steps
+
+
 def normalised(
     norm: nn.Module, x: Float[Tensor, "*steps N"], own: Bool[Tensor, "T B"] | None = None
 ) -> Float[Tensor, "*steps N"]:

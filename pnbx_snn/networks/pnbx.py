@@ -29,7 +29,7 @@ from pnbx_snn.layers.window import Window, WindowState
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.block import BitBrain, BitBrainState
 from pnbx_snn.networks.event_encoder import EventEncoder
-from pnbx_snn.networks.masks import own_steps, zeroed
+from pnbx_snn.networks.masks import own_steps, running_mean, zeroed
 from pnbx_snn.neurons.cells import Reset
 from pnbx_snn.neurons.glia import Glia
 from pnbx_snn.neurons.graded import Levels, check_levels
@@ -172,6 +172,7 @@ class PNBX(Network):
     section: ClassVar[str] = "pnbx"
     is_ternary: ClassVar[bool] = True
     takes_lengths: ClassVar[bool] = True
+    gives_steps = True
 
     def __init__(
         self,
@@ -428,6 +429,24 @@ class PNBX(Network):
         """
         output = self(self.encode(x), generator=generator, keep_state=False, lengths=lengths)
         return self.mean_logits(output.logits, lengths), output.spikes
+
+    def classify_steps(
+        self,
+        x: Float[Tensor, "B *rest"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B H"], ...], Float[Tensor, "T B C"]]:
+        """Return what :meth:`classify` does, and the logits of each step.
+
+        With ``readout="mean"`` and ``"step"`` they are those of the mean so far, with ``"leaky"`` and ``"last"`` those
+        of the step.
+        """
+        logits, spikes = self.classify(x, generator=generator, lengths=lengths)
+        steps = self.readout(spikes[-1])  # [T, B, C]
+        if self.readout_kind in ("leaky", "last"):
+            return logits, spikes, diagonal_scan(self.readout_decay, steps, torch.zeros_like(steps[0]))
+        return logits, spikes, running_mean(steps)
 
     def mean_logits(
         self, logits: Float[Tensor, "..."], lengths: Int64[Tensor, " B"] | None = None

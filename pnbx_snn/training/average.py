@@ -78,14 +78,14 @@ class Average:
         self._trained = {}
 
     def trained_state(self) -> Tensors:
-        """Return, while the network holds the average, the state in which it is trained."""
+        """Return, while the network holds the average, the state in which it is trained; it may be written into."""
         return self._trained
 
-    def restore(self, trained: Tensors) -> None:
-        """Go on from a network that holds the average, and the state in which it was trained."""
+    def restore(self) -> None:
+        """Take what the network holds now as the average, and let it hold the :meth:`trained_state` again."""
         with torch.no_grad():
             torch._foreach_copy_(self._values, self._parameters())
-        self._model.load_state_dict(trained)
+        self.take_out()
 
     def _parameters(self) -> list[Tensor]:
         return [parameter.detach() for parameter in self._model.parameters()]

@@ -57,6 +57,8 @@ class Config:
             raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
         if data.name in ("mnist_rows", "mnist_pixels", "fsdd") and "sequences" not in self.kind.reads:
             raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
+        if self.distill.per_step and not self.distill.teacher:
+            raise ConfigError("distill.per_step needs a teacher, got distill.teacher = ''")
         self.kind.check(data, self.network)
         if self.augment.voices and data.name != "fsdd":
             raise ConfigError(f"augment.voices changes spoken digits: must be 0, got {self.augment.voices} and {shown}")

@@ -24,17 +24,22 @@ def bf16_is_fast() -> bool:
 
 
 class Learner(nn.Module):
-    """What processes share: ``forward`` asks the network to classify, so that gradients are averaged behind it."""
+    """What processes share: ``forward`` asks the network to classify, so that gradients are averaged behind it.
 
-    def __init__(self, model: Network) -> None:
+    With ``every_step`` it asks for the logits of each step too.
+    """
+
+    def __init__(self, model: Network, *, every_step: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.every_step = model, every_step
 
     def forward(
         self, x: Tensor, *, generator: torch.Generator | None, lengths: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return logits and spikes."""
-        return self.model.classify(x, generator=generator, lengths=lengths)
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """Return logits, spikes and, if asked for, the logits of each step."""
+        if self.every_step:
+            return self.model.classify_steps(x, generator=generator, lengths=lengths)
+        return (*self.model.classify(x, generator=generator, lengths=lengths), None)
 
 
 class Workers(AbstractContextManager["Workers"]):

@@ -185,11 +185,17 @@ class DistillConfig(Section):
         ``(1 - weight)`` times the loss of the labels plus ``weight`` times the divergence from the teacher.
     temperature
         Both logits are divided by it.
+    per_step, from_share
+        ``true``: the student learns the teacher's logits of each step, as far as either heard or saw the sample then,
+        from this share of a sample's steps on, in [0, 1); ``false``: those of the whole sample. See
+        :func:`pnbx_snn.training.losses.step_distillation`.
     """
 
     teacher: str = ""
     weight: float = Field(default=0.5, ge=0, le=1)
     temperature: float = Field(default=4.0, gt=0, le=100)
+    per_step: bool = False
+    from_share: float = Field(default=0.5, ge=0, lt=1)
 
 
 class TrainConfig(Section):
@@ -224,6 +230,10 @@ class TrainConfig(Section):
         afterwards, see :func:`pnbx_snn.quantization.use_weights`; 0 is off. What is measured after an epoch has the
         weights of its last step, and the metrics say which: ``weights`` is ``"float"`` or ``"ternary"``. What is loaded
         from a run is ternary, so 1 is for comparisons only.
+    freeze_flips
+        Flips per step, in [0, 1): in the second half of the steps, ternary weights that flip to and fro more often are
+        frozen, see :class:`pnbx_snn.training.flips.FlipFreezer`; the metrics have their share as ``frozen_weights``. 0
+        is off; 0.01 to 0.02 are usual.
     reestimate
         After the last epoch, the statistics of batch norm are measured anew on so many batches of unchanged training
         samples, see :func:`pnbx_snn.training.reestimate.reestimate`; 0 is off. Of an average they always are.
@@ -254,6 +264,7 @@ class TrainConfig(Section):
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     average: float = Field(default=0.0, ge=0, lt=1)
     float_share: float = Field(default=0.0, ge=0, le=1)
+    freeze_flips: float = Field(default=0.0, ge=0, lt=1)
     reestimate: int = Field(default=0, ge=0, le=100_000)
     settle: int = Field(default=0, ge=0, le=100_000)
     checkpoint_every: int = Field(default=1, ge=1, le=1_000_000)

@@ -21,14 +21,13 @@ from pnbx_snn.kernels.cpu.memory import keep_freed_memory
 from pnbx_snn.layers.delays import sharpen
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.masks import own_steps
-from pnbx_snn.quantization import WeightsInUse, use_weights
-from pnbx_snn.training.average import Average
 from pnbx_snn.training.checkpoint import CheckpointMeta, load_checkpoint, read_meta, save_checkpoint
 from pnbx_snn.training.config import Config
 from pnbx_snn.training.distributed import Learner, Workers, shared_sum
 from pnbx_snn.training.evaluate import Tally
-from pnbx_snn.training.losses import distillation, rate_penalty
+from pnbx_snn.training.losses import distillation, rate_penalty, step_distillation
 from pnbx_snn.training.optimizer import adamw, check_finite
+from pnbx_snn.training.recipe import Recipe
 from pnbx_snn.training.reestimate import Batch, reestimate
 from pnbx_snn.wording import counted
 
@@ -65,7 +64,7 @@ class Trainer:
     ------
     ConfigError
         If a batch has fewer samples than there are processes, or the network or its teacher cannot read samples of
-        different lengths and there are some.
+        different lengths and there are some, or has no logits of steps and they are asked for.
     """
 
     def __init__(
@@ -91,16 +90,22 @@ class Trainer:
                     f"data: samples of {int(data.lengths.min())} to {int(data.lengths.max())} steps need [pnbx], also "
                     f"as a teacher, got {type(network).__name__}"
                 )
+            if config.distill.per_step and network is not None and not network.gives_steps:
+                raise ConfigError(
+                    f"distill.per_step needs logits of each step, which [pnbx], [model] and rivals that read sequences "
+                    f"have, also of the teacher, got {type(network).__name__}"
+                )
         self.model = model
-        self._use_weights(step=1)
+        self.recipe = Recipe(model, config.train, config.train.epochs * self.num_batches)
         if isinstance(data.images, Sequences):
             model.calibrate(data.images.values, lengths=data.images.lengths)
         else:
             model.calibrate(_typical(data.images))
         model.to(workers.device)
         self.optimizer = adamw(model, config.train)
-        self.learner, self.stepper = workers.prepare(Learner(model), self.optimizer)
-        self.average = Average(model, config.train.average) if config.train.average else None
+        learner = Learner(model, every_step=config.distill.per_step)
+        self.learner, self.stepper = workers.prepare(learner, self.optimizer)
+        self.recipe.start()
         self.teacher = None if teacher is None else teacher.requires_grad_(False).to(workers.device).eval()
 
     def train_epoch(self, epoch: int, *, told: Callable[[Metrics], None] | None = None) -> Metrics:
@@ -130,7 +135,7 @@ class Trainer:
             "loss": loss_sum / samples,
             **self._measured(samples, correct, weight, layers),
             "learning_rate": self._learning_rate(epoch * self.num_batches),
-            **({"weights": self.weights} if self.config.train.float_share else {}),
+            **self.recipe.metrics(),
         }
 
     def _measured(self, samples: int, correct: int, weight: int, layers: Sequence[float]) -> Metrics:
@@ -165,7 +170,7 @@ class Trainer:
         self, batch: Tensor, pieces: list[_Piece], epoch: int, number: int, tally: Tally, encoder: torch.Generator
     ) -> float:
         """Make one step of the optimiser on a batch of sample numbers and return its loss, that of all processes."""
-        self._use_weights(step=(epoch - 1) * self.num_batches + number + 1)
+        self.recipe.before_step((epoch - 1) * self.num_batches + number + 1)
         self.optimizer.zero_grad()
         loss_sum: Tensor | float = 0.0
         rates: Tensor | float = 0.0  # what the network's regulators watch
@@ -173,11 +178,11 @@ class Trainer:
             numbers, images, seen, labels, lengths = piece
             share = len(labels) / len(batch)
             with self.workers.collecting(self.learner, last=piece is pieces[-1]):
-                logits, spikes = self.learner(seen, generator=encoder, lengths=lengths)
+                logits, spikes, steps = self.learner(seen, generator=encoder, lengths=lengths)
                 spikes = self.model.fired(_in_own_steps(spikes, lengths))
                 counted = len(labels) if lengths is None else int(lengths.sum())
                 # Averaged over the processes, these losses are the mean over all samples of the batch.
-                loss = self._loss(logits, labels, images, lengths) * (share * self.workers.num_processes)
+                loss = self._loss(logits, steps, labels, images, lengths) * (share * self.workers.num_processes)
                 loss = loss + len(numbers) / len(batch) * self._penalty(spikes, counted / self._weight(numbers))
                 self.workers.backward(loss)
             loss_sum = loss_sum + loss.detach()
@@ -237,8 +242,8 @@ class Trainer:
         """
         last = epoch == self.config.train.epochs
         batches = self.config.train.reestimate if last else 0
-        if self.average is not None:
-            self.average.put_in()
+        if self.recipe.average is not None:
+            self.recipe.average.put_in()
             batches = max(batches, AVERAGE_BATCHES)
         if batches:
             _, _, sample_seed, encoder_seed, _ = epoch_seeds(self.config.train.seed, 0)
@@ -247,8 +252,8 @@ class Trainer:
         if last:
             self.settle()
         yield
-        if self.average is not None and not last:
-            self.average.take_out()
+        if self.recipe.average is not None and not last:
+            self.recipe.average.take_out()
 
     def settle(self) -> None:
         """Let regulators settle on unchanged samples in evaluation mode: the state in which the network is used."""
@@ -285,26 +290,43 @@ class Trainer:
         check_finite(self.model.state_dict().items(), f"after epoch {epoch}; nothing was saved")
         seed, step = self.config.train.seed, epoch * self.num_batches
         meta = CheckpointMeta(epoch=epoch, step=step, seed=seed, config=self.config.model_dump())
-        others = {} if self.average is None or epoch == self.config.train.epochs else self.average.trained_state()
+        others = {} if epoch == self.config.train.epochs else self.recipe.state()
         save_checkpoint(path, self.model, meta=meta, optimizer=self.optimizer, others=others)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint that :meth:`save` wrote."""
-        others, epoch = {}, read_meta(path).epoch
-        self._use_weights(step=epoch * self.num_batches)
-        if self.average is not None and epoch < self.config.train.epochs:
-            others = {name: torch.empty_like(tensor) for name, tensor in self.model.state_dict().items()}
+        epoch = read_meta(path).epoch
+        self.recipe.before_step(epoch * self.num_batches)
+        others = {}
+        if epoch < self.config.train.epochs:
+            if self.recipe.average is not None:
+                self.recipe.average.put_in()  # which makes the tensors of the state in training
+            others = self.recipe.state()
         load_checkpoint(path, self.model, optimizer=self.optimizer, others=others)
-        if self.average is not None and others:
-            self.average.restore(others)
+        if self.recipe.average is not None and others:
+            self.recipe.average.restore()
 
-    def _loss(self, logits: Tensor, labels: Tensor, images: Tensor, lengths: Tensor | None) -> Tensor:
+    def _loss(
+        self, logits: Tensor, steps: Tensor | None, labels: Tensor, images: Tensor, lengths: Tensor | None
+    ) -> Tensor:
         settings, distill = self.config.train, self.config.distill
         loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
         if self.teacher is not None:
             with torch.no_grad(), self.workers.accelerator.autocast():
-                wanted, _ = self.teacher.classify(images, lengths=lengths)
-            divergence = distillation(logits, wanted.float(), temperature=distill.temperature)
+                if steps is None:
+                    wanted, _ = self.teacher.classify(images, lengths=lengths)
+                else:
+                    _, _, wanted = self.teacher.classify_steps(images, lengths=lengths)
+            if steps is None:
+                divergence = distillation(logits, wanted.float(), temperature=distill.temperature)
+            else:
+                divergence = step_distillation(
+                    steps,
+                    wanted.float(),
+                    temperature=distill.temperature,
+                    from_share=distill.from_share,
+                    lengths=lengths,
+                )
             loss = torch.lerp(loss, divergence, distill.weight)
         return loss
 
@@ -317,13 +339,6 @@ class Trainer:
             # The square of a mean is no mean of squares: the rates of all processes first.
             spikes = shared_sum(torch.stack([layer.mean() * share for layer in spikes])).unbind()
         return settings.rate_weight * rate_penalty(spikes, target=settings.rate_target)
-
-    def _use_weights(self, *, step: int) -> None:
-        """Let the network have the weights of this step, counted from 1: latent ones at first, then ternary ones."""
-        settings = self.config.train
-        first = step <= round(settings.float_share * settings.epochs * self.num_batches)
-        self.weights: WeightsInUse = "float" if first else "ternary"
-        use_weights(self.model, self.weights)
 
     def _learning_rate(self, step: int) -> float:
         share = step / (self.config.train.epochs * self.num_batches)
@@ -345,9 +360,8 @@ class Trainer:
         self.stepper.step()
         self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
         self.model.keep_in_range()
+        self.recipe.after_step(step + 1)
         check_finite(self.model.named_parameters(), where)
-        if self.average is not None:
-            self.average.update(step + 1)
 
 
 class _Draws:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pnbx_snn.checks import Share, check_sizes
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.networks.base import Network
+from pnbx_snn.networks.masks import running_mean
 from pnbx_snn.training.kinds import SIZES, Kind, register
 from pnbx_snn.training.settings import DataConfig
 from studies.rivals.forms import EQUAL_PARAMETERS
@@ -92,6 +93,7 @@ class Baseline(Network):
             raise PnbxValueError(
                 f"Baseline: parameters must be 0 or more and dropout in [0, 1), got {parameters} and {dropout}"
             )
+        self.gives_steps = kind in SEQUENCES
         self.kind, self.num_steps, self.in_features = kind, num_steps, in_features
         if kind == "lenet5":
             sizes = [num_steps * in_features, num_classes, parameters, dropout]
@@ -129,16 +131,34 @@ class Baseline(Network):
 
     def forward(self, x: Float[Tensor, "B *shape"]) -> Float[Tensor, "B C"]:
         """Return the logits of samples ``[B, N]`` or ``[B, T, N]``."""
+        if self.kind in SEQUENCES:
+            return self._every(x).mean(dim=0)
+        logits: Tensor = self.net(self._steps(x).flatten(1))
+        return logits
+
+    def classify_steps(
+        self, x: Float[Tensor, "B *shape"], *, generator: Any = None, lengths: Any = None
+    ) -> tuple[Float[Tensor, "B C"], tuple[()], Float[Tensor, "T B C"]]:
+        """Return the logits of a sequence model, no spikes, and the logits of each step: the mean so far."""
+        self.check_lengths(lengths)
+        if not self.gives_steps:
+            super().classify_steps(x)
+        every = self._every(x)
+        return every.mean(dim=0), (), running_mean(every)
+
+    def _every(self, x: Tensor) -> Tensor:
+        """Return the logits ``[T, B, C]`` of a sequence model."""
+        every: Tensor = self.net(self._steps(x).transpose(0, 1))[0]
+        return every
+
+    def _steps(self, x: Tensor) -> Tensor:
+        """Return samples as ``[B, T, N]``, after checking that they are."""
         steps = x.reshape(len(x), -1, x.shape[-1])
         if steps.shape[1:] != (self.num_steps, self.in_features):
             raise ShapeError(
                 f"Baseline: a sample must be {self.num_steps} steps of {self.in_features}, got shape {list(x.shape)}"
             )
-        if self.kind in SEQUENCES:
-            every: Tensor = self.net(steps.transpose(0, 1))[0]  # [T, B, C]
-            return every.mean(dim=0)
-        logits: Tensor = self.net(steps.flatten(1))
-        return logits
+        return steps
 
 
 def _fits(data: DataConfig, options: Any) -> None:

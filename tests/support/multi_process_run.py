@@ -25,7 +25,11 @@ CLASSIFIER = {
     "augment": {"strength": 0.3, "input_dropout": 0.1},
     "train": {**TRAIN, "accumulate": 2, "clip_norm": 1.0},
 }
-NETWORK = {"pnbx": SIZES, "augment": {"input_dropout": 0.1}, "train": {**TRAIN, "settle": 2, "max_shift": 0}}
+NETWORK = {
+    "pnbx": SIZES,
+    "augment": {"input_dropout": 0.1},
+    "train": {**TRAIN, "settle": 2, "max_shift": 0, "average": 0.9},
+}
 EXACT = {"classifier": CLASSIFIER, "network": NETWORK}
 NUM_EXACT = 289
 """Samples of the exact trainings: batches of 144 and 145, which two processes cannot share alike."""
@@ -45,7 +49,8 @@ def exact_epoch(sections, seen=None):
                 record(run, seen)
             metrics = run.train_epoch(1)
             # Buffers are those of this process: running statistics and glia must agree without being sent around.
-            state = {name: tensor.double().flatten().tolist() for name, tensor in run.model.state_dict().items()}
+            with run.result(1):
+                state = {name: tensor.double().flatten().tolist() for name, tensor in run.model.state_dict().items()}
     finally:
         torch.set_default_dtype(torch.float32)
     return {"metrics": metrics, "state": state}

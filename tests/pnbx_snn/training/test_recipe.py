@@ -1,5 +1,7 @@
 """What a training can do to learn better: each option does what it says, costs nothing when off, and can be resumed."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -15,8 +17,10 @@ from pnbx_snn.training.average import Average
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, load_checkpoint, load_run
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.distributed import Workers
+from pnbx_snn.training.flips import FlipFreezer
 from pnbx_snn.training.reestimate import reestimate
 from pnbx_snn.training.run import evaluate, initial_model, train
+from pnbx_snn.training.run_log import read_metrics
 from pnbx_snn.training.trainer import Trainer
 
 TINY = {
@@ -48,12 +52,15 @@ def train_and_resume(config, folder):
     return [(folder / run / CHECKPOINT_NAME).read_bytes() for run in ("straight", "resumed")]
 
 
-OPTIONS = {"average": 0.9, "reestimate": 2, "float_share": 0.5}
+OPTIONS = {"average": 0.9, "reestimate": 2, "float_share": 0.3, "freeze_flips": 0.001}
+OFTEN = {"learning_rate": 0.05, "batch_size": 100}
+"""So weights flip."""
 
 
 def test_a_training_with_all_options_goes_on_to_the_same_bits(tmp_path):
-    straight, resumed = train_and_resume(tiny(**OPTIONS), tmp_path)
+    straight, resumed = train_and_resume(tiny(**OPTIONS, **OFTEN), tmp_path)
     assert straight == resumed
+    assert read_metrics(tmp_path / "straight" / "metrics.jsonl")[-1]["frozen_weights"] > 0
 
 
 # The average
@@ -202,3 +209,58 @@ def test_latent_weights_learn_and_are_measured_as_they_are(tmp_path):
     assert not torch.equal(loaded(x).logits, result.model(x).logits)  # ternary, as all networks that are loaded
     use_weights(loaded, "float")
     assert torch.equal(loaded(x).logits, result.model(x).logits)
+
+
+# Weights that flip
+
+
+def slow_freezer(path, threshold, first, last):
+    """Do what the docstring of :class:`FlipFreezer` says to one matrix, weight by weight in plain numbers."""
+    weights, known, frozen = path[0].clone(), {}, {}
+    for step, moves in enumerate(path[1:], start=1):
+        weights = weights + moves
+        if step < first:
+            continue
+        gamma = weights.abs().mean()
+        limit = threshold * (1 + 1.5 * (1 + math.cos(math.pi * (step - first) / (last - first))))
+        for i in range(len(weights)):
+            value = frozen.get(i, int((weights[i] / gamma).round().clamp(-1, 1)))
+            before, moved, f, mean = known.get(i, (value, 0, 0.0, float(value)))
+            change = (value > before) - (value < before)
+            f, mean = 0.99 * f + 0.01 * (change * moved < 0), 0.99 * mean + 0.01 * value
+            if f > limit and i not in frozen:
+                frozen[i] = round(mean)
+            known[i] = (frozen.get(i, value), change or moved, f, mean)
+        for i, value in frozen.items():
+            weights[i] = value * gamma
+    return weights, frozen
+
+
+def test_weights_that_flip_are_frozen_as_the_equations_say():
+    generator = torch.Generator().manual_seed(0)
+    path = torch.randn(61, 12, generator=generator, dtype=torch.float64) * 0.3
+    layer = BitLinear(12, 1).double()
+    with torch.no_grad():
+        layer.weight.copy_(path[0])
+        freezer = FlipFreezer(layer, 0.02, first=11, last=60)
+        for step, moves in enumerate(path[1:], start=1):
+            layer.weight.add_(moves)
+            freezer.update(step)
+    expected, frozen = slow_freezer(path, 0.02, 11, 60)
+    assert 2 < len(frozen) < 12
+    assert freezer.share() == len(frozen) / 12
+    assert torch.allclose(layer.weight[0], expected)
+    assert all(layer.ternary_weight()[0, i] == value for i, value in frozen.items())
+
+
+def test_frozen_weights_stay_and_are_counted(tmp_path):
+    config = tiny(freeze_flips=0.001, epochs=4, **OFTEN)
+    run = Trainer(initial_model(config), config, load_split(config.data, "train"), Workers())
+    shares = [run.train_epoch(epoch)["frozen_weights"] for epoch in (1, 2, 3)]
+    name = "layers.0.linear"
+    frozen, before = run.recipe.freezer.state()[f"{name}.frozen"].clone(), run.model.layers[0].linear.ternary_weight()
+    shares.append(run.train_epoch(4)["frozen_weights"])
+    after = run.model.layers[0].linear.ternary_weight()
+    assert shares[0] == shares[1] == 0 < shares[2] < shares[3] < 1
+    assert torch.equal(after[frozen], before[frozen])
+    assert not torch.equal(after, before)
