@@ -11,7 +11,9 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-jaxtyping.install_import_hook("pnbx_snn", "beartype.beartype")
+import type_checks
+
+type_checks.check("pnbx_snn")
 # A busy machine is no failure; CI draws the same examples every time, a user's machine new ones.
 settings.register_profile("pnbx", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("pnbx")
@@ -22,7 +24,8 @@ from ready import require  # noqa: E402
 
 
 def pytest_runtest_setup(item):
-    """Ask for the executor that is a parameter of a test, before it runs."""
+    """Check all calls anew; ask for the executor that is a parameter of a test, before it runs."""
+    type_checks.begin_test()
     executor = item.callspec.params.get("executor") if hasattr(item, "callspec") else None
     if executor in ("c", "qemu"):
         require(executor)
