@@ -11,7 +11,9 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
-jaxtyping.install_import_hook("pnbx_snn", "beartype.beartype")
+import type_checks
+
+type_checks.check("pnbx_snn")
 # A busy machine is no failure; CI draws the same examples every time, a user's machine new ones.
 settings.register_profile("pnbx", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("pnbx")
@@ -21,8 +23,14 @@ from netx_rules import netx_here  # noqa: E402, F401
 from ready import require  # noqa: E402
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest: two workers then end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_runtest_setup(item):
-    """Ask for the executor that is a parameter of a test, before it runs."""
+    """Check all calls anew; ask for the executor that is a parameter of a test, before it runs."""
+    type_checks.begin_test()
     executor = item.callspec.params.get("executor") if hasattr(item, "callspec") else None
     if executor in ("c", "qemu"):
         require(executor)
@@ -34,6 +42,14 @@ def no_figure_stays_open():
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(autouse=True)
+def no_raster_of_every_training(request, monkeypatch):
+    """Leave the raster that TensorBoard gets at the end to the tests of it: a tiny training takes no longer."""
+    monitor = sys.modules.get("pnbx_snn.training.monitor")
+    if monitor and request.path.name != "test_monitor.py":
+        monkeypatch.setattr(monitor.Monitor, "_draw", lambda *_: None)
 
 
 @pytest.fixture

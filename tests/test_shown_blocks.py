@@ -22,6 +22,7 @@ NOT_RUN = {
     r"make (demo|test|test-wheel|bench|docs|fuzz|stream)\b": "CI runs the first ones, the last ones take minutes",
     r"pip install|apt install|python3 -m venv|python -m build|run-only/bin": "make test-wheel does",
     r"pnbx-snn download|tonic\.datasets|train shd|runs/shd": "needs a network",
+    r"python examples/\d\d_\w+\.py": "tests/test_examples.py runs every one",
     r"setup-lava|\. \.venv|doctor": "the environment of these tests is made and entered",
     r"--device (cuda|GPU)|--multi_gpu|sbatch|pytest ": "needs a GPU, a cluster, or is another test",
     r"studies\.(measurements|recall|bench|mcu|claims --measure)|ablation\.py": "minutes to hours",
@@ -29,7 +30,6 @@ NOT_RUN = {
 """Commands that are not run, by what they look like, and why."""
 FAST = {
     r"(pnbx-snn|studies\.rivals|pnbx_snn\.cli) train \S+": r"\g<0> --set train.epochs=1",
-    r"python examples/\d\d_\w+\.py": r"\g<0> --fast",
     r"studies/measurements\b.*": r"\g<0> --quick",
 }
 

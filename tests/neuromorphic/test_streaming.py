@@ -26,7 +26,7 @@ SCRIPT = Path(__file__).parents[1] / "support" / "streaming_run.py"
     ("sizes", "num_steps"),
     [
         pytest.param(SMALL, 1_000_000 if LONG else 5_000, id="small"),
-        pytest.param(REFERENCE, 100_000 if LONG else 500, id="reference"),
+        pytest.param(REFERENCE, 100_000 if LONG else 200, id="reference"),
     ],
 )
 def test_memory_is_constant_in_the_number_of_steps(sizes, num_steps):

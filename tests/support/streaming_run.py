@@ -34,6 +34,8 @@ def main(num_steps: int, sizes: dict[str, int]) -> None:
     for _ in range(40):
         model.adapt(model(model.encode(inputs[:, 0])).spikes)
     model.eval()
+    gc.collect()
+    gc.freeze()  # a hundred collections look through what the loop makes, not through all of torch
     state, rates, state_sizes, resident = None, [], [], []
     with keep_ternary(model):
         for t in range(num_steps):

@@ -326,7 +326,7 @@ AVX2 = "+avx,+avx2,+bmi,+bmi2,+fma,+lzcnt,+popcnt"
     [
         ("nehalem", "", (4, False, False)),
         ("haswell", AVX2, (4, True, False)),
-        ("skylake-avx512", f"{AVX2},+avx512f,+avx512bw,+avx512dq,+avx512vl,+avx512cd", (8, True, False)),
+        ("skylake-avx512", f"{AVX2},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl", (8, True, False)),
     ],
 )
 def test_processors_that_have_less(processor, features, expected):

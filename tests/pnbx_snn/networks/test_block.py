@@ -1,6 +1,8 @@
 """The BitBrain block and the PNB-X network: wiring, stream = sequence, memory, counts, calibration, glia, errors."""
 
+import copy
 import itertools
+from functools import cache
 
 import pytest
 import torch
@@ -42,10 +44,15 @@ def draw_events(T, B, H, *, seed=0, dtype=torch.float64):
 
 
 def make(seed=0, **options):
-    """A PNB-X network in float64, calibrated, in evaluation mode, with norms that have seen something."""
+    """A PNB-X network in float64, calibrated, in evaluation mode, with norms that have seen something; a copy."""
+    return copy.deepcopy(made(seed, tuple(sorted(options.items()))))
+
+
+@cache
+def made(seed, options):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = PNBX(**SIZES, **{**PARTS, **options}).double()
+        model = PNBX(**SIZES, **{**PARTS, **dict(options)}).double()
         x = torch.rand(16, 7, SIZES["in_features"], dtype=torch.float64)
         model.calibrate(x)
         for _ in range(60):

@@ -53,18 +53,18 @@ def network(kind="default", seed=0):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fill", [100.0, torch.nan, -torch.inf], ids=["garbage", "nan", "infinity"])
-def test_padding_changes_no_bit(kind, fill):
+def test_padding_changes_no_bit(kind):
     """In training too: batch statistics, spikes and gradients are those with zeros in the padding."""
     for training in (False, True):
-        found = []
-        for padding in (0.0, fill):
+        expected = None
+        for padding in (0.0, 100.0, torch.nan, -torch.inf):
             model = network(kind).train(training)
             logits, spikes = model.classify(samples(padding), lengths=LENGTHS)
             logits.square().sum().backward()
             gradients = [p.grad for p in model.parameters() if p.grad is not None]
-            found.append([logits, *spikes, *gradients, *model.buffers()])
-        assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+            found = [logits, *spikes, *gradients, *model.buffers()]
+            expected = expected or found
+            assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True)), padding
 
 
 @pytest.mark.parametrize("kind", KINDS)
