@@ -107,6 +107,16 @@ def _lif(layout: Layout, op: Any, theta: int = -1) -> None:
     layout.hold(op, "v", v)
 
 
+def _graded_lif(layout: Layout, op: Any) -> None:
+    v, counter = layout.ints.reserve(op.size), layout.counts.reserve(1)
+    layout.spike_counts[op.name] = counter
+    decay, threshold, bias = (layout.params.place(x) for x in (op.decay, op.threshold, op.bias))
+    reset = list(RESETS).index(op.reset)
+    layout.row(rows.GRADED_NEURONS, op, decay, threshold, bias, op.shift, reset, v, counter, op.levels)
+    layout.hold(op, "spikes", layout.values[op.name], form=rows.AS_BYTES)
+    layout.hold(op, "v", v)
+
+
 def _homeostatic(layout: Layout, op: Any) -> None:
     theta = layout.ints.reserve(op.size)
     _lif(layout, op, theta)
@@ -271,6 +281,7 @@ BUILDERS: Mapping[str, Callable[[Layout, Any], None]] = MappingProxyType(
         "LIF": _lif,
         "HomeostaticLIF": _homeostatic,
         "AdaptiveLIF": _adaptive_lif,
+        "GradedLIF": _graded_lif,
         "ShiftLIF": _shift_lif,
         "XyloLIF": _xylo_lif,
         "Delta": _delta,
