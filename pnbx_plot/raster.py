@@ -193,7 +193,8 @@ def raster(
     ----------
     spikes : array, tensor, list of tensors, mapping or recording
         ``[T, N]``, or ``[T, B, N]`` of which ``sample`` is drawn. Everything that is not 0 is a spike; negative values
-        are drawn in a second colour, and of whole numbers above 1 (graded events) smaller ones are paler. Of a mapping or a recording with several layers, ``layer`` names one.
+        are drawn in a second colour, and of whole numbers above 1 (graded events) smaller ones are paler.
+        Of a mapping or a recording with several layers, ``layer`` names one.
     other : the same, optional
         Another run of the same layer: places that differ are ringed, and the title counts them and names the first.
         Spikes that only the other run has are drawn in the accent colour.

@@ -1,4 +1,4 @@
-"""Networks with graded events as programs: their events agree, executors give the same bits, what has no place says so."""
+"""Networks with graded events as programs: they fire alike, executors give the same bits, what has no place says so."""
 
 import numpy as np
 import pytest
