@@ -71,6 +71,7 @@ def _ternary_events(layout: Layout, op: Dense, kind: int) -> None:
         weights[start : start + other.size] = other.weights
         layout.values[other.name] = out + int(start)
     place, inputs, size = layout.words.place(columns_for_events(weights)), weights.shape[1], int(starts[-2])
+    others: tuple[int, ...]
     if kind == rows.TERNARY_EVENTS:
         others = (layout.params.place(weights.sum(axis=1, dtype=np.int32)), layout.spare)
     else:

@@ -10,6 +10,13 @@ from neuromorphic.compiler.nir.export import to_nir
 from neuromorphic.errors import CompileError
 from pnbx_snn import LIF, PNBX, SpikingClassifier
 from pnbx_snn.networks.conv import SpikingConvNet
+from pnbx_snn.neurons import graded
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled(monkeypatch):
+    """Run the networks in torch's operations: compiling loops for them would take most of the time."""
+    monkeypatch.setattr(graded, "usable", lambda *given: False)
 
 
 def pnbx(**options):
