@@ -14,6 +14,7 @@ from neuromorphic.bounds import prove, proven_for
 from neuromorphic.errors import ExecutorError, InputError
 from neuromorphic.executors import EXECUTORS, get_executor
 from neuromorphic.inputs import as_array
+from neuromorphic.ops import GradedLIF
 from neuromorphic.program import Program
 from neuromorphic.recording import Comparison, Recording, compare
 
@@ -103,6 +104,9 @@ def run_on(
         inputs = np.where(own[..., None], array, np.zeros((), dtype=array.dtype)) if array.ndim == 3 else array
     codes = program.prepare_inputs(inputs)
     recording = execute(proven_for(program, len(codes)), codes, **options)
+    graded = {op.name: op.levels for op in program.of_type(GradedLIF)}
+    if graded:
+        recording = replace(recording, metadata={**recording.metadata, "graded": graded})
     if own is None:
         return recording
     return replace(recording, metadata={**recording.metadata, "lengths": own.sum(axis=0).tolist()})

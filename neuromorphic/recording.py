@@ -76,8 +76,9 @@ class Recording:
     executor : str
         Who ran it.
     metadata : Mapping[str, Any]
-        JSON-able facts: seconds, versions, the program's SHA-256, and ``lengths``, the steps that belong to each sample
-        where they were told to :func:`neuromorphic.run`.
+        JSON-able facts: seconds, versions, the program's SHA-256; ``lengths``, the steps that belong to each sample
+        where they were told to :func:`neuromorphic.run`; and ``graded``, the levels of each operation whose spikes are
+        graded events.
 
     Examples
     --------
@@ -118,8 +119,24 @@ class Recording:
         return "\n".join([*lines, *([f"firing rates: {some_of(rates)}"] if rates else [])])
 
     def firing_rates(self) -> dict[str, float]:
-        """Return spikes per neuron and step by operation name; with ``lengths`` of a sample's own steps only."""
-        lengths, spikes = self.lengths, self.spikes()
+        """Return spikes per neuron and step by operation name; with ``lengths`` of a sample's own steps only.
+
+        Of graded events it is the share that is not 0.
+        """
+        graded = self._graded()
+        return self._means({name: array != 0 if name in graded else array for name, array in self.spikes().items()})
+
+    def event_means(self) -> dict[str, float]:
+        """Return the mean value of graded events by operation name: beside the firing rate, how much they carry."""
+        graded = self._graded()
+        return self._means({name: array for name, array in self.spikes().items() if name in graded})
+
+    def _graded(self) -> Mapping[str, Any]:
+        graded = self.metadata.get("graded", {})
+        return graded if isinstance(graded, Mapping) else {}
+
+    def _means(self, spikes: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        lengths = self.lengths
         if lengths is None:
             return {name: float(array.sum() / max(array.size, 1)) for name, array in spikes.items()}
         own = np.arange(self.shape[0])[:, None] < lengths  # [T, B]

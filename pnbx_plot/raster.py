@@ -98,13 +98,31 @@ def draw_spikes(ax: Axes, spikes: Spikes, chosen: Chosen, color: str = INK, off_
         marks(ax, Spikes(values > 0, spikes.first_step, spikes.neurons), color, unit)
         marks(ax, Spikes(values < 0, spikes.first_step, spikes.neurons), off_color, unit)
     else:
-        marks(ax, spikes, color, unit)
+        for shade, part in _by_size(spikes, color):
+            marks(ax, part, shade, unit)
     ax.set_xlabel(chosen.time_label)
     ax.set_ylabel("neuron")
     if chosen.dt is None:
         style.integers(ax.xaxis)
     _neuron_ticks(ax, spikes)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _by_size(spikes: Spikes, color: str) -> list[tuple[str, Spikes]]:
+    """Return spikes of one size in their colour; of graded ones 1, 2 or 3, and 4 or more apart, from pale to full."""
+    values = spikes.values
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf" or values.max(initial=0) < 2:
+        return [(color, spikes)]
+    colors = needed("matplotlib.colors", "a picture")
+    rgb = np.array(colors.to_rgb(color))
+    bits = np.minimum(values, 4)
+    sizes = {low: values >= low if low == 4 else (bits >= low) & (bits < 2 * low) for low in (1, 2, 4)}
+    shown = [(low, where) for low, where in sizes.items() if where.any()]
+    paleness = np.linspace(0.6, 0.0, len(shown)) if len(shown) > 1 else [0.0]
+    return [
+        (colors.to_hex(rgb + (1 - rgb) * pale), Spikes(where, spikes.first_step, spikes.neurons))
+        for pale, (_, where) in zip(paleness, shown, strict=True)
+    ]
 
 
 def _neuron_ticks(ax: Axes, spikes: Spikes) -> None:
@@ -175,7 +193,8 @@ def raster(
     ----------
     spikes : array, tensor, list of tensors, mapping or recording
         ``[T, N]``, or ``[T, B, N]`` of which ``sample`` is drawn. Everything that is not 0 is a spike; negative values
-        are drawn in a second colour. Of a mapping or a recording with several layers, ``layer`` names one.
+        are drawn in a second colour, and of whole numbers above 1 (graded events) smaller ones are paler.
+        Of a mapping or a recording with several layers, ``layer`` names one.
     other : the same, optional
         Another run of the same layer: places that differ are ringed, and the title counts them and names the first.
         Spikes that only the other run has are drawn in the accent colour.

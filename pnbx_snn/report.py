@@ -31,7 +31,11 @@ def show_evaluation(title: str, measured: dict[str, Any], names: list[str]) -> N
     if measured["firing_rate"] is not None:
         rows.append(["firing rate, spikes per neuron and step", f"{measured['firing_rate']:.2%}"])
     rates = zip(names, measured["firing_rate_layers"], strict=True)
-    show(Table(title, [], [*rows, *([f"  {name}", f"{rate:.2%}"] for name, rate in rates)]))
+    rows += [[f"  {name}", f"{rate:.2%}"] for name, rate in rates]
+    if "event_mean_layers" in measured:
+        means = zip(names, measured["event_mean_layers"], strict=True)
+        rows += [["mean value of a graded event", ""], *([f"  {name}", f"{mean:.4f}"] for name, mean in means)]
+    show(Table(title, [], rows))
 
 
 def show_neurobench(title: str, measured: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from neuromorphic.errors import CompileError, NeuromorphicError
 from neuromorphic.executors.lava.mapping import Layout
 from neuromorphic.formats import FORMATS
 from neuromorphic.loihi import ASSUMPTIONS, CORES_PER_CHIP, check_loihi, estimate_loihi
-from neuromorphic.ops import LIF, Conv, Slots, XyloLIF
+from neuromorphic.ops import LIF, Conv, GradedLIF, Slots, XyloLIF
 from neuromorphic.ops.base import Synapses
 from neuromorphic.ops.pool import Pool
 from neuromorphic.program import Program
@@ -114,6 +114,7 @@ def _describe(program: Program) -> dict[str, Any]:
             row |= {"weights": list(op.weights.shape), "weight_bytes": op.weight_bytes}
         elif isinstance(op, LIF):
             row |= {"reset": op.reset, "shift": op.shift}
+            row |= {"levels": op.levels} if isinstance(op, GradedLIF) else {}
         elif isinstance(op, Slots):
             row |= {"weights": list(op.keys.shape), "weight_bytes": op.weight_bytes}
         elif hasattr(op, "shift"):
@@ -164,7 +165,8 @@ def info(
         if "ternary" in row:
             kind = "ternary" if row["ternary"] else "8-bit"
             what = f"{row['op']} {_times(row['weights'])} {kind}"
-        elif row["op"] == "LIF":
+        elif row["op"] in ("LIF", "GradedLIF"):
+            what += f", {row['levels']} levels" if "levels" in row else ""
             what += f", reset {row['reset']}"
         if "output_shape" in row:
             what += f", {_times(row['input_shape'])} to {_times(row['output_shape'])}"

@@ -26,9 +26,9 @@ class Draft:
         self.notes = Notes() if notes is None else notes
         self.ranges: dict[str, Range] = {entry.name: uniform(entry.size, entry.low, entry.high)}
 
-    def declare_spikes(self, name: str, size: int) -> None:
-        """State that an operation, which may come later, puts out spikes."""
-        self.ranges[name] = uniform(size, 0, 1)
+    def declare_spikes(self, name: str, size: int, highest: int = 1) -> None:
+        """State that an operation, which may come later, puts out spikes, or events of up to ``highest``."""
+        self.ranges[name] = uniform(size, 0, highest)
 
     def event_range(self, name: str) -> tuple[int, int]:
         """Return the lowest and highest event of an operation."""
@@ -41,7 +41,7 @@ class Draft:
             if isinstance(op, Delay | Delays):
                 self.ranges[op.name] = self.ranges[op.source]
             elif op.kind == "events":
-                self.declare_spikes(op.name, op.size)
+                self.declare_spikes(op.name, op.size, op.event_range[1])
             else:
                 bound = op.bound([self.ranges[source] for source in op.sources], self.num_steps)
                 self.ranges[op.name] = (bound.low, bound.high)

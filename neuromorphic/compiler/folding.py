@@ -195,7 +195,8 @@ def lif_parameters(neuron: pnbx_snn.LIF, size: int) -> tuple[Float64, Float64, F
 
 def reset_of(neuron: pnbx_snn.LIF) -> str:
     """Return a program's name for the reset of a :class:`pnbx_snn.LIF`."""
-    return "subtract_snntorch" if (neuron.primitive, neuron.reset) == ("leaky", "subtract") else neuron.reset
+    late = (neuron.primitive, neuron.reset, neuron.levels) == ("leaky", "subtract", 2)
+    return "subtract_snntorch" if late else neuron.reset
 
 
 def compile_neurons(
@@ -208,6 +209,7 @@ def compile_neurons(
     source: Operation,
     draft: Draft,
     earlier: Sequence[Delay] = (),
+    levels: int = 2,
 ) -> list[Operation]:
     """Return synapses and neurons for a current ``I = affine(events)``; the draft holds the operations before them.
 
@@ -222,7 +224,7 @@ def compile_neurons(
             f"{DECAY_ONE} in Q0.12: its membrane is up to {error[worst]:.2%} off within "
             f"{counted(draft.num_steps, 'step')}."
         )
-    first = event_source(source)
+    first = event_source(source, draft)
     synapses: list[Synapses] = []
     for place, each in enumerate([first, *(replace(first, name=delay.name) for delay in earlier)]):
         columns = slice(place * first.size, (place + 1) * first.size) if earlier else slice(None)
@@ -230,14 +232,15 @@ def compile_neurons(
         synapses += synapses_of(each, planes, affine.layout, affine.size)
     currents = Currents(name, tuple(synapses), own_units=True)
     membrane = Integrator(beta, affine.each(affine.gain), affine.each(affine.offset))
-    return spiking_population(currents, membrane, theta, reset, draft)[0]
+    return spiking_population(currents, membrane, theta, reset, draft, levels=levels)[0]
 
 
-def event_source(op: Operation) -> Source:
-    """Return what synapses that read an input or spikes must know of them."""
+def event_source(op: Operation, draft: Draft | None = None) -> Source:
+    """Return what synapses that read an input or events must know of them; without a draft, those are 0 or 1."""
     if isinstance(op, Input):
         return Source(op.name, op.size, "events", max(-op.low, op.high), op.scale)
-    return Source(op.name, op.size, "events", 1, 1.0)
+    largest = 1 if draft is None else draft.event_range(op.name)[1]
+    return Source(op.name, op.size, "events", largest, 1.0)
 
 
 def add_readout(linear: nn.Module, name: str, draft: Draft, decay: Float64 | None = None) -> None:
@@ -248,7 +251,7 @@ def add_readout(linear: nn.Module, name: str, draft: Draft, decay: Float64 | Non
     planes = quantised_weights(linear, name, own_units=False)
     if not any(plane.unit.any() for plane in planes):
         raise CompileError(f"{name}: all weights are zero")
-    currents = Currents(name, synapses_of(event_source(draft.ops[-1]), planes))
+    currents = Currents(name, synapses_of(event_source(draft.ops[-1], draft), planes))
     add_running_sum(currents, _bias(linear, len(planes[0].weights)), draft, decay)
 
 

@@ -12,7 +12,7 @@ from neuromorphic.compiler.folding import to_numpy
 from neuromorphic.compiler.weight_integers import Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.integers.numbers import DECAY_ONE
-from neuromorphic.ops import LIF, HomeostaticLIF
+from neuromorphic.ops import LIF, GradedLIF, HomeostaticLIF
 from neuromorphic.ops.homeostatic_lif import GAIN_BITS, MAX_GAIN, MAX_INTEGRAL, MAX_OFFSET, RATE_BITS, RATE_ONE
 from pnbx_snn.networks.block import BitBrain
 from pnbx_snn.networks.pnbx import PNBX
@@ -43,6 +43,11 @@ def with_live_glia(lif: LIF, glia: Glia | None, loop: Loop, period: int | None) 
     """
     if glia is None or period is None:
         return lif
+    if isinstance(lif, GradedLIF):
+        raise CompileError(
+            f"{lif.name}: live glia move the thresholds of spikes, 0 or 1, got graded events of {lif.levels} levels; "
+            "compile it with frozen glia"
+        )
     first = 0 if loop == "encoder" else glia.state.shape[1] // 2
     average, integral, error, offset = to_numpy(glia.state)[:, first : first + 4].T
     gains: Any = tuple(round(gain * OCTAVES * 2.0**GAIN_BITS) for gain in (glia.kp, glia.ki, glia.kd))

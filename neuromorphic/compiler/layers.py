@@ -13,7 +13,7 @@ import pnbx_snn
 from neuromorphic.compiler import folding
 from neuromorphic.compiler.draft import Draft
 from neuromorphic.errors import CompileError
-from neuromorphic.ops import SpikePool
+from neuromorphic.ops import MaxPool, SpikePool
 from neuromorphic.program import Program
 from pnbx_snn.networks.classifier import SpikingClassifier
 from pnbx_snn.networks.conv import SpikingConvNet
@@ -88,6 +88,7 @@ def compile_layers(
         if isinstance(gain, np.ndarray):
             gain = gain.reshape(len(affine.gain), -1)[:, 0]  # of neurons that share weights, one decay
         where: dict[str, Any] = {"name": name, "source": source, "reset": folding.reset_of(neuron), "draft": draft}
+        where["levels"] = neuron.levels
         draft.add(folding.compile_neurons(affine.scaled(gain), beta, theta, **where))
         window = affine.layout.conv
         image = None if window is None else (len(affine.gain), *window.output)
@@ -95,7 +96,8 @@ def compile_layers(
             if image is None:
                 raise CompileError(f"{name}: a pool reads images, which a convolution makes")
             sides = (pool, pool)
-            draft.add([SpikePool(f"pool{number}", name, image, sides, sides)])
+            largest = SpikePool if neuron.levels == 2 else MaxPool  # the OR of spikes, the maximum of graded events
+            draft.add([largest(f"pool{number}", name, image, sides, sides)])
             image = (image[0], image[1] // pool, image[2] // pool)
     if readout is not None:
         folding.add_readout(readout, "readout", draft)

@@ -56,8 +56,10 @@ INTERNEURON_BITS = 8
 class _Block:
     """The operations of one BitBrain block, for one ``k``."""
 
-    def __init__(self, block: BitBrain, name: str, events: str, bits: int, glia_period: int | None) -> None:
-        self.block, self.name, self.events, self.bits = block, name, events, bits
+    def __init__(
+        self, block: BitBrain, name: str, events: str, bits: int, glia_period: int | None, largest: int = 1
+    ) -> None:
+        self.block, self.name, self.events, self.bits, self.largest = block, name, events, bits, largest
         self.last_spikes, self.glia_period = f"{name}_last", glia_period
         self.ops: list[ops.Operation] = []
         self.size = block.d_hidden
@@ -96,6 +98,7 @@ class _Block:
         """Return how many bits finer than a current a state may be counted without ever meeting its limit."""
         ternary, _ = ternary_weights(linear, self.name)
         peak = np.maximum((ternary > 0).sum(axis=1), (ternary < 0).sum(axis=1)) * np.abs(factor) * 2.0**self.bits
+        peak = peak * self.largest
         return max(0, min(12, math.floor(math.log2(STATE_MAX / max(float(np.max(peak)), 1.0)))))
 
     def gated_state(self, name: str, write: BitLinear, read: BitLinear, gate: str, letter: str) -> tuple[str, int]:
@@ -210,7 +213,14 @@ class _Block:
         if block.membrane.messages is not None:
             sources.append(self.messages())
         decay = np.rint(self.beta * DECAY_ONE).astype(np.int32)
-        neurons = ops.LIF(self.name, tuple(sources), decay, threshold, bias, shift=0, reset=block.membrane.reset)
+        fields: dict[str, Any] = {"shift": 0, "reset": block.membrane.reset}
+        if block.membrane.levels > 2:
+            graded = ops.GradedLIF(
+                self.name, tuple(sources), decay, threshold, bias, **fields, levels=block.membrane.levels
+            )
+            neurons: ops.LIF = graded
+        else:
+            neurons = ops.LIF(self.name, tuple(sources), decay, threshold, bias, **fields)
         self.add(with_live_glia(neurons, block.glia, "membrane", self.glia_period))
         return self.ops
 
@@ -262,15 +272,16 @@ def _rotation(eigenvalue: NDArray[np.complex128]) -> tuple[NDArray[np.int32], ND
 def _add_block(draft: Draft, block: BitBrain, name: str, glia_period: int | None) -> None:
     """Add the operations of a block with the finest current that is proven to fit."""
     problem: Exception | None = None
+    events = draft.ops[-1].name
     for bits in CURRENT_BITS:
         try:
-            added = _Block(block, name, draft.ops[-1].name, bits, glia_period).compile()
+            added = _Block(block, name, events, bits, glia_period, draft.event_range(events)[1]).compile()
             prove(Program((*draft.ops, *added), num_steps=draft.num_steps))
         except (BoundError, _TooFineError) as error:
             problem = error
         else:
             draft.ops += added
-            draft.declare_spikes(name, block.d_hidden)
+            draft.declare_spikes(name, block.d_hidden, added[-1].event_range[1])
             return
     raise CompileError(f"{name}: no number of fractional bits fits ({problem})")
 
@@ -288,7 +299,15 @@ def compile_pnbx(model: PNBX, num_steps: int, glia_period: int | None) -> Progra
     theta = encoder_thresholds(model, frozen=glia_period is None)
     beta, source = np.full(model.d_hidden, encoder.beta), draft.ops[0]
     *synapses, neurons = folding.compile_neurons(
-        affine, beta, theta, reset=encoder.reset, name="encoder", source=source, draft=draft, earlier=earlier
+        affine,
+        beta,
+        theta,
+        reset=encoder.reset,
+        name="encoder",
+        source=source,
+        draft=draft,
+        earlier=earlier,
+        levels=encoder.levels,
     )
     assert isinstance(neurons, ops.LIF)
     draft.add([*synapses, with_live_glia(neurons, glia, "encoder", glia_period)])

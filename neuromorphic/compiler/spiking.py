@@ -24,7 +24,7 @@ from neuromorphic.compiler.draft import Draft, state_integers
 from neuromorphic.compiler.weight_integers import SMALLEST, WEIGHT_MAX, Float64
 from neuromorphic.errors import CompileError
 from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
-from neuromorphic.ops import LIF, AdaptiveLIF, Operation
+from neuromorphic.ops import LIF, AdaptiveLIF, GradedLIF, Operation
 from neuromorphic.wording import counted
 
 RESOLUTION = 2.0**10
@@ -82,11 +82,13 @@ def spiking_population(
     reset: str,
     draft: Draft,
     adaptation: Adaptation | None = None,
+    levels: int = 2,
 ) -> tuple[list[Operation], Float64]:
     """Return synapses and neurons with thresholds ``theta``, and the real value of a unit of each membrane, ``[N]``.
 
     A negative gain turns the weights of its neuron around. ``currents`` have their own units for each neuron, ``reset``
-    is one of :data:`neuromorphic.integers.resets.RESETS`, and ``draft`` is the program so far.
+    is one of :data:`neuromorphic.integers.resets.RESETS`, ``draft`` is the program so far, and more than two ``levels``
+    make a ``GradedLIF``.
     """
     name = currents.name
     check_thresholds(name, theta)
@@ -107,6 +109,8 @@ def spiking_population(
         if threshold is None or bias is None:
             return None
         made, outputs, shift = currents.ops(bits)
+        if levels > 2:
+            return [*made, GradedLIF(name, outputs, decay, threshold, bias, shift, reset, levels=levels)]
         if adaptation is None:
             return [*made, LIF(name, outputs, decay, threshold, bias, shift, reset)]
         jump = state_integers(adaptation.jump * scaled)

@@ -4,8 +4,8 @@
 kind       values                                              produced by
 =========  ==================================================  ===============================================
 events     0/1 spikes or graded integers in a stated range     ``Input``, ``LIF``, ``AdaptiveLIF``,
-                                                               ``HomeostaticLIF``, ``ShiftLIF``, ``Delay``,
-                                                               ``Delays``, ``SpikePool``, ``XyloLIF``
+                                                               ``HomeostaticLIF``, ``GradedLIF``, ``ShiftLIF``,
+                                                               ``Delay``, ``Delays``, ``SpikePool``, ``XyloLIF``
 values     integers in int32, proven to fit                    ``Dense``, ``Conv``, ``SumPool``, ``MaxPool``,
                                                                ``Scale``, ``Multiply``, ``Torus``, ``LI``,
                                                                ``GatedState``, ``Resonator``, ``FastWeights``,
@@ -32,6 +32,7 @@ from neuromorphic.ops.dense import Dense
 from neuromorphic.ops.fast_weights import FastWeights
 from neuromorphic.ops.gate import Gate, Multiply
 from neuromorphic.ops.gated_state import GatedState
+from neuromorphic.ops.graded_lif import GradedLIF
 from neuromorphic.ops.homeostatic_lif import HomeostaticLIF
 from neuromorphic.ops.input import Input
 from neuromorphic.ops.leaky_readout import LeakyReadout
@@ -62,6 +63,7 @@ __all__ = [
     "FastWeights",
     "Gate",
     "GatedState",
+    "GradedLIF",
     "HomeostaticLIF",
     "Input",
     "LeakyReadout",

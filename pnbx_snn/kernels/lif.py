@@ -11,7 +11,7 @@ from pnbx_snn.kernels.dispatch import has_kernels, kernels
 from pnbx_snn.kernels.operators import operator
 from pnbx_snn.surrogate import SpikeFunction, Surrogate
 
-Step = Literal["leaky", "delayed", "lif_box", "membrane"]
+Step = Literal["leaky", "delayed", "lif_box", "membrane", "graded_3", "graded_4"]
 
 
 class Scan(NamedTuple):

@@ -32,7 +32,8 @@ FROM_VALUES = ("C", "V", "Q", "readout")
 class Operations(NamedTuple):
     """Operations of one step of one sample.
 
-    An addition is one ternary weight met by one input: added, subtracted, or (a zero weight, a silent input) skipped.
+    An addition is one ternary weight met by one input: added, subtracted, or (a zero weight, a silent input) skipped. A
+    graded event is a power of two, 1, 2 or 4: whatever its size, it costs one addition, of the shifted weight.
     Elementwise: one multiplication, addition, comparison or table look-up of a number.
 
     Parameters
@@ -143,16 +144,22 @@ def _without_matrices(model: nn.Module) -> list[Operations]:
         layers: Any = model.layers
         readout: Any = model.readout
         rows = [
-            Operations(f"layer {i}", "LIF", "elementwise", 4 * layer.num_neurons)
+            Operations(f"layer {i}", "LIF", "elementwise", (4 + _of_levels(layer.neuron)) * layer.num_neurons)
             for i, layer in enumerate(layers, start=1)
         ]
         return [*rows, Operations("readout", "mean", "elementwise", readout.in_features)]
     H = model.d_hidden
-    rows = [Operations("encoder", "LIF", "elementwise", 4 * H)]  # decay, add, compare, reset
+    each = 4 + _of_levels(model.encoder)  # decay, add, compare, reset
+    rows = [Operations("encoder", "LIF", "elementwise", each * H)]
     for number, block in enumerate(model.blocks, start=1):
         prefix = "" if len(model.blocks) == 1 else f"{number}."
         rows += [row._replace(name=prefix + row.name) for row in _of_block(block)]
     return [*rows, Operations("readout", "mean", "elementwise", H)]
+
+
+def _of_levels(neurons: Any) -> int:
+    """Return what graded events take besides, for each neuron: a comparison and an addition a level."""
+    return 2 * (getattr(neurons, "levels", 2) - 2)
 
 
 def _of_block(block: Any) -> Iterator[Operations]:
@@ -176,7 +183,7 @@ def _of_block(block: Any) -> Iterator[Operations]:
         write = M * H + (M * H if weighted else 2 * H)
         yield Operations("hippocampus", "state", "elementwise", 3 * M + written * write)
     # Sum of the pathways, bias, 1 - beta; decay, add, compare, reset; eight neighbours, shift, add.
-    each = len(block.pathways) + 6 + 9 * (block.membrane.messages is not None)
+    each = len(block.pathways) + 6 + 9 * (block.membrane.messages is not None) + _of_levels(block.membrane)
     yield Operations("membrane", "LIF", "elementwise", each * H)
 
 

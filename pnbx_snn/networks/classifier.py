@@ -16,6 +16,7 @@ from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.masks import normalised, running_mean
 from pnbx_snn.neurons.cells import Primitive, Reset
+from pnbx_snn.neurons.graded import Levels
 from pnbx_snn.neurons.lif import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
 from pnbx_snn.surrogate import SpikeGrad
@@ -117,6 +118,8 @@ class SpikingClassifier(Network):
         ``"direct"``, ``"rate"`` or ``"latency"``.
     beta, threshold, reset, primitive, spike_grad, learn_beta, learn_threshold
         Of every LIF neuron, see :class:`pnbx_snn.neurons.lif.LIF`. A learned one is learned per neuron.
+    event_levels
+        Of every LIF neuron, its ``levels``: 2 for spikes of 0 and 1, 3 or 4 for graded events.
     scale, input_range
         Scale of the ternary weights, ``"absmean"`` or ``"median"``; what the first layer sees: ``"int8"`` for values
         (then :meth:`calibrate` comes before the first call), ``"spikes"`` for 0 and 1.
@@ -163,6 +166,7 @@ class SpikingClassifier(Network):
         learn_threshold: bool = False,
         scale: WeightScale = "absmean",
         input_range: InputRange = "int8",
+        event_levels: Levels = 2,
     ) -> None:
         super().__init__()
         if len(hidden) == 0:
@@ -177,7 +181,8 @@ class SpikingClassifier(Network):
         self.in_features, self.num_steps = in_features, num_steps
         self.encoder: Encoder = encoder
         neurons: dict[str, Any] = {"reset": reset, "primitive": primitive, "spike_grad": spike_grad}
-        neurons |= {"learn_beta": learn_beta, "learn_threshold": learn_threshold}
+        neurons |= {"learn_beta": learn_beta, "learn_threshold": learn_threshold, "levels": event_levels}
+        self.event_levels = event_levels
         self.layers = nn.ModuleList()
         for i, (n_in, n_out) in enumerate(pairwise([in_features, *hidden])):
             linear = BitLinear(n_in, n_out, scale=scale, input_range=input_range if i == 0 else "spikes")

@@ -19,6 +19,7 @@ from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.classifier import ClassifierOutput
 from pnbx_snn.neurons.cells import Primitive, Reset
+from pnbx_snn.neurons.graded import Levels
 from pnbx_snn.neurons.lif import LIF, LIFState
 from pnbx_snn.quantization import WeightScale
 from pnbx_snn.surrogate import SpikeGrad
@@ -43,7 +44,7 @@ class SpikingConvLayer(nn.Module):
     :class:`pnbx_snn.networks.classifier.SpikingLayer`.
 
     Integer counterpart: a ``Conv`` whose weights stay ternary and shared, the norm folded into thresholds and biases of
-    each channel; the largest of spikes is their OR, a ``SpikePool``.
+    each channel; the largest of spikes is their OR, a ``SpikePool``, that of graded events a ``MaxPool``.
 
     Examples
     --------
@@ -81,7 +82,7 @@ class SpikingConvLayer(nn.Module):
         return spikes, state
 
     def pooled(self, spikes: Float[Tensor, "T B N"]) -> Float[Tensor, "T B N_out"]:
-        """Return 1 for every window that holds a spike."""
+        """Return the largest event of every window: 1 where it holds a spike."""
         if self.pool == 1:
             return spikes
         images = spikes.reshape(-1, self.linear.out_channels, *self.size)
@@ -106,7 +107,8 @@ class SpikingConvNet(Network):
     kernel_size, pool
         Odd side of all kernels, with zeros around the image so that its size stays; side of the windows of the max pool
         behind every layer, 1 for none.
-    num_steps, encoder, beta, threshold, reset, primitive, spike_grad, scale, input_range
+    num_steps, encoder, beta, threshold, reset, primitive, spike_grad, scale, input_range,
+    event_levels
         As of :class:`pnbx_snn.networks.classifier.SpikingClassifier`.
 
     Notes
@@ -151,6 +153,7 @@ class SpikingConvNet(Network):
         spike_grad: SpikeGrad = "atan",
         scale: WeightScale = "absmean",
         input_range: InputRange = "int8",
+        event_levels: Levels = 2,
     ) -> None:
         super().__init__()
         sizes = {"height": height, "width": width, "num_classes": num_classes, "num_steps": num_steps, "pool": pool}
@@ -164,6 +167,7 @@ class SpikingConvNet(Network):
             raise PnbxValueError(f"SpikingConvNet: encoder must be 'direct', 'rate' or 'latency', got {encoder!r}")
         self.num_steps, self.in_features = num_steps, height * width
         self.encoder: Encoder = encoder
+        self.event_levels = event_levels
         self.layers = nn.ModuleList()
         for i, (n_in, n_out) in enumerate(pairwise([1, *channels])):
             if min(height, width) < pool:
@@ -173,7 +177,14 @@ class SpikingConvNet(Network):
                 )
             reads = input_range if i == 0 else "spikes"
             conv = BitConv2d(n_in, n_out, kernel_size, padding=kernel_size // 2, scale=scale, input_range=reads)
-            neuron = LIF(beta, threshold=threshold, reset=reset, primitive=primitive, spike_grad=spike_grad)
+            neuron = LIF(
+                beta,
+                threshold=threshold,
+                reset=reset,
+                primitive=primitive,
+                spike_grad=spike_grad,
+                levels=event_levels,
+            )
             self.layers.append(SpikingConvLayer(conv, nn.BatchNorm2d(n_out), neuron, (height, width), pool=pool))
             height, width = height // pool, width // pool
         self.readout = BitLinear(channels[-1] * height * width, num_classes, bias=True, scale=scale)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pnbx_snn.checks import transformed
 from pnbx_snn.errors import PnbxError, PnbxValueError
+from pnbx_snn.kernels.lif import Scan, lif_scan, usable
 from pnbx_snn.neurons.cells import Reset
 from pnbx_snn.neurons.membrane_loop import slopes
 from pnbx_snn.surrogate import SpikeFunction
@@ -72,28 +73,34 @@ def graded_step(
 
 
 def graded_scan(
-    drive: Tensor, beta: Tensor, threshold: Tensor, v: Tensor, levels: int, reset: Reset, fire: SpikeFunction
-) -> tuple[Tensor, Tensor]:
-    """Run :func:`graded_step` over all steps: events ``[T, B, N]`` and the last membrane ``[B, N]``.
+    drive: Tensor, beta: Tensor, threshold: Tensor, v: Tensor, levels: int, reset: Reset, fire: SpikeFunction,
+    *, traced: bool = False,
+) -> Scan:  # fmt: skip
+    """Run :func:`graded_step` over all steps: events ``[T, B, N]``, the last membrane ``[B, N]``, if traced all.
 
-    Where the decay is the number 0, steps know nothing of each other: all of them are made at once.
+    The compiled loops run it where there are some; else, where the decay is the number 0, steps know nothing of each
+    other, and all of them are made at once.
     """
-    if transformed():
-        events = []
+    if usable(drive, beta, threshold, v, fire):
+        step: Any = f"graded_{levels}"
+        return lif_scan(drive, beta, threshold, v, step=step, reset=reset, spike_grad=fire, traced=traced)
+    if transformed() or traced:
+        events, membranes = [], []
         for d in drive.unbind(0):
             e, v = graded_step(d, beta, threshold, v, levels, reset, fire)
             events.append(e)
-        return torch.stack(events), v
+            membranes.append(v)
+        return Scan(torch.stack(events), v, torch.stack(membranes) if traced else None)
     run: Any
     if _is_zero(beta):
         same = len(drive) > 1 and drive.stride(0) == 0
         run = _Memoryless.apply
         answer = run(drive[:1] if same else drive, threshold, levels, fire)
         _, v = graded_step(drive[-1], beta, threshold, v, levels, reset, fire)
-        return answer.expand(len(drive), -1, -1), v
+        return Scan(answer.expand(drive.shape), v, None)
     run = _Loop.apply
     answer, v = run(drive, beta, threshold, v, levels, reset, fire)
-    return answer, v
+    return Scan(answer, v, None)
 
 
 def _is_zero(beta: Tensor) -> bool:
@@ -179,7 +186,7 @@ class _Loop(torch.autograd.Function):
                 grad_threshold.addcmul_(grad_e, of_threshold[t], value=-1)
             if ctx.reset == "zero":  # v = u - [e > 0] u
                 lost = grad_v * u * first[t]
-                grad_u += grad_v.masked_fill(u > threshold, 0.0) - lost
+                grad_u += grad_v * (u <= threshold) - lost
                 if grad_threshold is not None:
                     grad_threshold += lost
             else:
@@ -202,4 +209,4 @@ class _Loop(torch.autograd.Function):
 def _after(reset: Reset, u: Tensor, events: Tensor, threshold: Tensor) -> Tensor:
     if reset == "none":
         return u
-    return u.masked_fill(events > 0, 0.0) if reset == "zero" else u - events * threshold
+    return u - ((events > 0) * u if reset == "zero" else events * threshold)

@@ -1,5 +1,6 @@
 """``LIF`` over time with explicit state; its step is snnTorch's ``Leaky`` or Norse's ``lif_box``."""
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from pnbx_snn.checks import check_option, check_shape, wide
 from pnbx_snn.errors import PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.kernels.lif import Scan
 from pnbx_snn.neurons.cells import LIFBoxCell, Primitive, Reset, leaky_cell
+from pnbx_snn.neurons.graded import Levels, check_levels, graded_scan, graded_step
 from pnbx_snn.neurons.leaky import Leaky
 from pnbx_snn.surrogate import SpikeFunction
 from pnbx_snn.wording import counted
@@ -81,6 +83,10 @@ class LIF(nn.Module):
     learn_beta, learn_threshold : bool
         Make it a Parameter (``state_dict`` keys ``cell.beta`` and ``cell.threshold``). It may leave its range while it
         learns; ``beta`` is clamped where it is used.
+    levels : {2, 3, 4}
+        2: spikes are 0 or 1. 3 or 4: they are graded events z of 0, 1, 2 or of 0, 1, 2, 4, see
+        :func:`pnbx_snn.neurons.graded.graded_events`. ``u`` is as above, ``v[t] = 0`` where ``z[t] > 0`` with
+        ``reset="zero"``, and the other resets are as above.
 
     Raises
     ------
@@ -130,8 +136,10 @@ class LIF(nn.Module):
         spike_grad: str | SpikeFunction | None = None,
         learn_beta: bool = False,
         learn_threshold: bool = False,
+        levels: Levels = 2,
     ) -> None:
         super().__init__()
+        check_levels("lif", levels)
         check_option("lif", "reset", reset, Reset)
         check_option("lif", "primitive", primitive, Primitive)
         beta = _parameter("beta", beta)
@@ -142,6 +150,7 @@ class LIF(nn.Module):
             raise ShapeError(f"lif: beta is for {counted(len(beta), 'neuron')}, threshold for {len(threshold)}")
         self._reset: Reset = reset
         self._primitive: Primitive = primitive
+        self.levels: Levels = levels
         make_cell = leaky_cell if primitive == "leaky" else LIFBoxCell
         self.cell: Leaky | LIFBoxCell = make_cell(beta, threshold, reset, spike_grad, learn_beta, learn_threshold)
 
@@ -172,7 +181,11 @@ class LIF(nn.Module):
     ) -> tuple[Float[Tensor, "B N"], LIFState]:
         """One step: ``current`` and spikes ``[B, N]``; otherwise as :meth:`forward`."""
         self._check(current, "[B, N]")
-        [(spikes, v)] = self._steps((current,), self._initial(current, state))
+        v = self._initial(current, state)
+        if self.levels > 2:
+            spikes, v = graded_step(*self._graded(current, v))
+            return spikes.to(current.dtype), LIFState(v)
+        [(spikes, v)] = self._steps((current,), v)
         return spikes, LIFState(v)
 
     def forward(
@@ -206,11 +219,15 @@ class LIF(nn.Module):
     def extra_repr(self) -> str:
         """Say what ``print(lif)`` shows."""
         beta, threshold = ("per neuron" if p.ndim else f"{p.item():.4g}" for p in (self.beta, self.threshold))
-        return f"beta={beta}, threshold={threshold}, reset={self.reset!r}, primitive={self.primitive!r}"
+        graded = f", levels={self.levels}" if self.levels > 2 else ""
+        return f"beta={beta}, threshold={threshold}, reset={self.reset!r}, primitive={self.primitive!r}{graded}"
 
     def _run(self, current: Tensor, state: LIFState | None, *, traced: bool) -> Scan:
         self._check(current, "[T, B, N]")
         v = self._initial(current[0], state)
+        if self.levels > 2:
+            graded = graded_scan(*self._graded(current, v), traced=traced)
+            return graded._replace(spikes=graded.spikes.to(current.dtype))
         scan = self.cell.fused(wide(current), v, traced=traced)
         if scan is not None:
             return scan._replace(spikes=scan.spikes.to(current.dtype))
@@ -219,6 +236,15 @@ class LIF(nn.Module):
             spikes.append(z)
             membranes += [after] if traced else []
         return Scan(torch.stack(spikes), after, torch.stack(membranes) if traced else None)
+
+    def _graded(self, current: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, int, Reset, SpikeFunction]:
+        """Return what :func:`pnbx_snn.neurons.graded.graded_step` takes."""
+        beta, x = self.beta.clamp(0, 1), wide(current)
+        drive = x if self.primitive == "leaky" else (1 - beta) * x
+        tensors = [x for x in (drive, beta, self.threshold, v) if x.ndim]
+        dtype = functools.reduce(torch.promote_types, (x.dtype for x in tensors))
+        drive, beta, threshold, v = (x.to(dtype) for x in (drive, beta, self.threshold, v))
+        return drive, beta, threshold, v, self.levels, self.reset, self.cell.spike_grad
 
     def _steps(self, currents: Sequence[Tensor], v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Run the cell over the steps, yielding spikes and membrane, each ``[B, N]``."""

@@ -100,7 +100,7 @@ def membrane_scan(
     edges, fire = None if messages is None else messages.ternary_edges(), resolve(spike_grad)
     together = 1 if messages is None else drive.shape[-1]
     if levels > 2:
-        spikes, v = graded_scan(drive, beta, threshold, v, levels, reset, fire)
+        spikes, v, _ = graded_scan(drive, beta, threshold, v, levels, reset, fire)
     elif edges is None and usable(drive, beta, threshold, v, fire, together):
         torus = (0, 0, 0) if messages is None else (messages.rows, messages.columns, messages.kappa_shift)
         heard = None if messages is None else z

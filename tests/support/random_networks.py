@@ -25,6 +25,7 @@ from neuromorphic.ops import (
     Slots,
     Torus,
 )
+from neuromorphic.ops.graded_lif import GRADED_RESETS
 from random_programs import INPUT_RANGES, random_weights
 
 SIZES = (1, 2, 9, 12, 31, 33, 64, 65, 130)
@@ -64,7 +65,7 @@ class _Draw:
     def is_spikes(self, op):
         while isinstance(op, Delay):
             op = next((o for o in self.ops if o.name == op.source), None)
-        return op is None or not isinstance(op, Input) or (op.low, op.high) == (0, 1)
+        return op is None or op.event_range == (0, 1)
 
     def dense(self, size=None, source=None):
         source = source or self.pick("events", "events", "values")
@@ -84,7 +85,7 @@ class _Draw:
     def gate(self, size):
         return self.add(Gate, source=self.values(size).name, offset=self.ints(-6000, 6000, size))
 
-    def neurons(self, size=None, cls=LIF, **more):
+    def neurons(self, size=None, cls=LIF, resets=tuple(RESETS), **more):
         rng, size = self.rng, size or self.size()
         sources = tuple(self.dense(size).name for _ in range(int(rng.integers(1, 4))))
         scale = int(rng.choice([1, 20, 3000, STATE_MAX]))
@@ -95,7 +96,7 @@ class _Draw:
             threshold=self.ints(0, scale, size),
             bias=self.ints(-min(scale, STATE_MAX), min(scale, STATE_MAX), size),
             shift=int(rng.integers(0, 9)),
-            reset=str(rng.choice(list(RESETS))),
+            reset=str(rng.choice(resets)),
             **more,
         )
 
@@ -130,6 +131,8 @@ class _Draw:
             self.homeostatic()
         elif name == "AdaptiveLIF":
             self.adaptive()
+        elif name == "GradedLIF":
+            self.neurons(None, OP_TYPES[name], GRADED_RESETS, levels=int(rng.integers(3, 5)))
         elif name == "Dense":
             self.dense()
         elif name == "Scale":

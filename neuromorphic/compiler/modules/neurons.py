@@ -201,6 +201,11 @@ def neuron_nodes(name: str, where: str, module: nn.Module, features: tuple[int, 
     if isinstance(module, Delays):  # the network is in evaluation mode, where lengths are rounded
         return Nodes(name, name, {name: nir_package().Delay(delay=to_numpy(module.steps) * dt)})
     if isinstance(module, pnbx_snn.LIF):
+        if module.levels > 2:
+            raise CompileError(
+                f"{where}: no node of NIR gives graded events, got levels={module.levels}; networks of pnbx_snn with "
+                "them, such as a SpikingClassifier, compile"
+            )
         beta = np.clip(_per_neuron(module.beta, features, where, "beta"), 0.0, 1.0)
         gain = 1.0 - beta if module.primitive == "lif_box" else 1.0
         theta = _per_neuron(module.threshold, features, where, "threshold")

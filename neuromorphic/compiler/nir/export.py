@@ -192,6 +192,7 @@ class _Network:
         last = self.input(layers[0][0], "lif1")
         for number, (layer, norm, neuron) in enumerate(layers, start=1):
             assert isinstance(neuron, pnbx_snn.LIF)
+            _check_binary(f"lif{number}", neuron.levels)
             affine = folding.fold_affine(layer, norm, f"lif{number}")
             beta, theta, gain = folding.lif_parameters(neuron, len(affine.gain))
             metadata = reset_metadata(neuron.reset, neuron.primitive)
@@ -211,6 +212,7 @@ class _Network:
         self.metadata["num_steps"] = model.num_steps
         encoder, theta = model.encoder, encoder_thresholds(model)
         beta = np.full(model.d_hidden, encoder.beta)
+        _check_binary("encoder", encoder.levels)
         last = self.input(encoder.linear, "encoder")
         affine = folding.fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - beta)
         last = self.driven("encoder", affine, last, beta, theta, reset_metadata(encoder.reset, "lif_box"))
@@ -259,3 +261,9 @@ class _Network:
             "Hippocampus": "it searches and writes a memory; hippocampus='none' can be exported",
         }.get(type(part).__name__, "no node in NIR is like it")
         raise CompileError(f"{name} ({type(part).__name__}): {why}")
+
+
+def _check_binary(name: str, levels: int) -> None:
+    """Refuse graded events, which the neurons of NIR do not have."""
+    if levels > 2:
+        raise CompileError(f"{name}: no node of NIR gives graded events, of {levels} levels; spikes are 0 or 1")

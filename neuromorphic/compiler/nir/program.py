@@ -23,6 +23,7 @@ from neuromorphic.ops import (
     Delay,
     Delays,
     Dense,
+    GradedLIF,
     HomeostaticLIF,
     Input,
     Operation,
@@ -122,6 +123,8 @@ def _node(op: Operation, unit: float, dt: float, taken: tuple[int, ...], given: 
         raise CompileError(f"{op.name}: no node of NIR has thresholds that follow a rate; compile with frozen glia")
     if isinstance(op, AdaptiveLIF):
         raise CompileError(f"{op.name}: no node of NIR has thresholds that adapt; its network has a graph (graph_of)")
+    if isinstance(op, GradedLIF):
+        raise CompileError(f"{op.name}: no node of NIR gives graded events, of {op.levels} levels; spikes are 0 or 1")
     if isinstance(op, LIF):
         mechanism, late, primitive = RESET_METADATA[op.reset]
         meta = reset_metadata(mechanism, primitive, late=late)

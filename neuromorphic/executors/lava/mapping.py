@@ -322,6 +322,7 @@ def _conv_arguments(op: Conv, synapse: Synapse) -> dict[str, object]:
 
 _REASONS = {
     "HomeostaticLIF": "stock thresholds stay as they are",
+    "GradedLIF": "stock LIF sends spikes of one size",
     "Readout": "Lava has no sum that starts anew with each sample",
     "LeakyReadout": "Lava has no sum that starts anew with each sample",
     "MaxPool": "Lava has no maximum over windows",

@@ -21,7 +21,7 @@ __all__ = ["NativeNetwork", "TernaryMatrix", "bits_of"]
 
 _KERNELS = (
     "Input Dense LIF HomeostaticLIF Readout LeakyReadout Scale Delay Gate Multiply LI GatedState Resonator Torus "
-    "FastWeights Slots AdaptiveLIF ShiftLIF XyloLIF Conv SumPool MaxPool SpikePool Delays Delta Sigma ReLU"
+    "FastWeights Slots AdaptiveLIF GradedLIF ShiftLIF XyloLIF Conv SumPool MaxPool SpikePool Delays Delta Sigma ReLU"
 )
 KNOWN = frozenset(_KERNELS.split())
 """Operations that have kernels here; a program with another one is refused by name."""

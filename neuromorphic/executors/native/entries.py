@@ -30,6 +30,7 @@ list_digits, ternary_graded = graded.list_digits, graded.ternary_graded
 split_digits, ternary_values = values.split_digits, values.ternary_values
 byte_events, byte_values = values.byte_events, values.byte_values
 fire, add_up, integrate, scale, weigh = neurons.fire, neurons.add_up, neurons.integrate, neurons.scale, neurons.weigh
+fire_graded = neurons.fire_graded
 look_up, average, resonate, control = neurons.look_up, neurons.average, neurons.resonate, neurons.control_domains
 slots, fast_weights = memory.slots, memory.fast_weights
 neighbour_sums, weighed_neighbours = memory.neighbour_sums, memory.weighed_neighbours
@@ -143,6 +144,10 @@ def _neurons(row, head, ints, bits, counts, now, marks):  # type: ignore[no-unty
         fired += count_ones(get_word(bits, place + w))
     put_long(counts, counter, fired)
     publish(row, ints, bits)
+
+
+def _graded_neurons(row, head, ints, bits, counts, now, marks):  # type: ignore[no-untyped-def]
+    fire_graded(row, get_long(head, rows.AT_LINKS), get_long(head, rows.AT_PARAMS), ints, counts)
 
 
 def _readout(row, head, ints, bits, counts, now, marks):  # type: ignore[no-untyped-def]
@@ -260,7 +265,17 @@ def _pool_moved(row, head, ints, bits, counts, now, marks):  # type: ignore[no-u
 
 
 _STEPS = (
-    *(_ternary_few, _ternary_values, _ternary_graded, _byte_events, _byte_values, _neurons, _readout, _integrate),
+    *(
+        _ternary_few,
+        _ternary_values,
+        _ternary_graded,
+        _byte_events,
+        _byte_values,
+        _neurons,
+        _graded_neurons,
+        _readout,
+        _integrate,
+    ),
     *(_scale, _gate, _multiply, _gated, _resonate, _neighbours, _fast_weights, _slots, _control, _delay, _delay_units),
     *(_shift_neurons, _changes, _summed_changes, _rectify, _raise_thresholds, _raise_by_spikes),
     *(_convolve, _slide_windows, _pool_spikes, _pool_moved),

@@ -54,40 +54,42 @@ def lay_out(program: Program) -> Layout:
     return layout
 
 
-def _ternary_events(layout: Layout, op: Dense) -> None:
-    """Lay out all products with the spikes of one source as one: registers are full that each would leave half empty.
+def _ternary_events(layout: Layout, op: Dense, kind: int) -> None:
+    """Lay out all products with the events of one source as one: registers are full that each would leave half empty.
 
-    Every operation's rows begin at a multiple of 64, so that its sums lie where they would lie alone.
+    Digits of graded events are then listed once. Every operation's rows begin at a multiple of 64, so that its sums lie
+    where they would lie alone.
     """
     if op.name in layout.values:
         return  # it was, with the first of them
     readers = [other for other in layout.readers(op.source) if isinstance(other, Dense)]
-    together = [x for x in readers if layout.dense_kind(x) == rows.TERNARY_EVENTS and x.shift == op.shift]
+    together = [x for x in readers if layout.dense_kind(x) == kind and x.shift == op.shift]
     starts = np.cumsum([0, *(padded(other.size) for other in together)])
     weights = np.zeros((starts[-1], op.weights.shape[1]), dtype=np.int8)
     out = layout.ints.reserve(len(weights))
     for other, start in zip(together, starts, strict=False):
         weights[start : start + other.size] = other.weights
         layout.values[other.name] = out + int(start)
-    totals = layout.params.place(weights.sum(axis=1, dtype=np.int32))
-    numbers = (layout.words.place(columns_for_events(weights)), weights.shape[1], op.shift, totals, layout.spare)
-    layout.row(rows.TERNARY_EVENTS, op, *numbers, size=int(starts[-2]) + padded(together[-1].size, 32))
+    place, inputs, size = layout.words.place(columns_for_events(weights)), weights.shape[1], int(starts[-2])
+    others: tuple[int, ...]
+    if kind == rows.TERNARY_EVENTS:
+        others = (layout.params.place(weights.sum(axis=1, dtype=np.int32)), layout.spare)
+    else:
+        lists, room = layout.ints.reserve(digit_lists_size(inputs)), layout.ints.reserve(others_size(inputs))
+        others = (layout.spare, lists, room)
+    layout.row(kind, op, place, inputs, op.shift, *others, size=size + padded(together[-1].size, 32))
 
 
 def _dense(layout: Layout, op: Dense) -> None:
     kind, weights, inputs = layout.dense_kind(op), op.weights, op.weights.shape[1]
-    if kind == rows.TERNARY_EVENTS:
-        _ternary_events(layout, op)
+    if kind in (rows.TERNARY_EVENTS, rows.TERNARY_GRADED):
+        _ternary_events(layout, op, kind)
         return
     layout.value(op)
     if kind == rows.TERNARY_FEW:
         layout.row(kind, op, layout.words.place(rows_for_few(weights)), -(-inputs // 64), op.shift)
     elif kind == rows.TERNARY_VALUES:
         layout.row(kind, op, layout.words.place(fields_for_values(weights)), inputs, op.shift, layout.spare)
-    elif kind == rows.TERNARY_GRADED:
-        place = layout.words.place(columns_for_events(weights))
-        lists, room = layout.ints.reserve(digit_lists_size(inputs)), layout.ints.reserve(others_size(inputs))
-        layout.row(kind, op, place, inputs, op.shift, layout.spare, lists, room, size=padded(op.size, 32))
     elif kind == rows.BYTE_EVENTS:
         by_input = np.zeros((inputs + 1, op.size), dtype=np.int8)  # the last row is what lists are padded with
         by_input[:inputs] = weights.T
@@ -104,6 +106,16 @@ def _lif(layout: Layout, op: Any, theta: int = -1) -> None:
     reset = list(RESETS).index(op.reset)
     layout.row(rows.NEURONS, op, decay, threshold, bias, op.shift, reset, v, counter, theta)
     layout.variables[f"{op.name}.spikes"] = Held(rows.AS_BITS, layout.events[op.name], 1, op.size, op.size)
+    layout.hold(op, "v", v)
+
+
+def _graded_lif(layout: Layout, op: Any) -> None:
+    v, counter = layout.ints.reserve(op.size), layout.counts.reserve(1)
+    layout.spike_counts[op.name] = counter
+    decay, threshold, bias = (layout.params.place(x) for x in (op.decay, op.threshold, op.bias))
+    reset = list(RESETS).index(op.reset)
+    layout.row(rows.GRADED_NEURONS, op, decay, threshold, bias, op.shift, reset, v, counter, op.levels)
+    layout.hold(op, "spikes", layout.values[op.name], form=rows.AS_BYTES)
     layout.hold(op, "v", v)
 
 
@@ -271,6 +283,7 @@ BUILDERS: Mapping[str, Callable[[Layout, Any], None]] = MappingProxyType(
         "LIF": _lif,
         "HomeostaticLIF": _homeostatic,
         "AdaptiveLIF": _adaptive_lif,
+        "GradedLIF": _graded_lif,
         "ShiftLIF": _shift_lif,
         "XyloLIF": _xylo_lif,
         "Delta": _delta,

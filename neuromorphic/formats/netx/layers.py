@@ -15,7 +15,21 @@ from neuromorphic.formats.netx.chain import MAX_DELAY
 from neuromorphic.formats.netx.neurons import BIAS_EXPONENT, SPIKE_SHIFT, STATE_SHIFT
 from neuromorphic.formats.netx.weights import misread, out_of_range
 from neuromorphic.integers.numbers import DECAY_ONE, STATE_MAX
-from neuromorphic.ops import LI, LIF, Conv, Delays, Delta, Dense, Operation, Readout, ReLU, Scale, Sigma, SumPool
+from neuromorphic.ops import (
+    LI,
+    LIF,
+    Conv,
+    Delays,
+    Delta,
+    Dense,
+    GradedLIF,
+    Operation,
+    Readout,
+    ReLU,
+    Scale,
+    Sigma,
+    SumPool,
+)
 from neuromorphic.program import Program
 
 GRADED_SHIFT = STATE_SHIFT + SPIKE_SHIFT
@@ -172,6 +186,8 @@ class _Writer:
 
     def _cuba(self, op: LIF, current: LI | None) -> Fields:
         """Return the fields of neurons that are Lava's ``LIF``."""
+        if isinstance(op, GradedLIF):
+            raise CompileError(f"{op.name}: netx has no neurons with graded events of {op.levels} levels")
         first = current or op
         drive = sum(int(self.peaks[source].max()) for source in first.sources) << first.shift
         lasting = 0 if current is None else _only(current, "decay", current.decay)

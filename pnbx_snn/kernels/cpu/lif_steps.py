@@ -7,15 +7,16 @@ membranes are those of the plain loop, bit for bit.
 from pnbx_snn.kernels.cpu.compiled import inlined
 from pnbx_snn.kernels.cpu.vectors import exponential, magnitude, where
 
-STEPS = ("leaky", "delayed", "lif_box", "membrane")
-"""``snntorch.Leaky`` with ``reset_delay`` False and True, Norse's ``lif_box``, and the step of ``Membrane``."""
+STEPS = ("leaky", "delayed", "lif_box", "membrane", "graded_3", "graded_4")
+"""``snntorch.Leaky`` with ``reset_delay`` False and True, Norse's ``lif_box``, the step of ``Membrane``, and the same
+with graded events of 3 or 4 levels (``pnbx_snn.neurons.graded``)."""
 
 RESETS = ("zero", "subtract", "none")
 SURROGATES = (
     "atan", "fast_sigmoid", "sigmoid", "straight_through_estimator", "triangular", "heaviside", "spike_rate_escape",
     "sparse_fast_sigmoid",
 )  # fmt: skip
-_LEAKY, _DELAYED, _BOX, _MEMBRANE = range(4)
+_LEAKY, _DELAYED, _BOX, _MEMBRANE, _GRADED_3, _GRADED_4 = range(6)
 _ZERO, _SUBTRACT, _NONE = range(3)
 _ATAN, _FAST, _SIGMOID, _STRAIGHT, _TRIANGULAR, _HEAVISIDE, _ESCAPE, _SPARSE = range(8)
 
@@ -24,7 +25,7 @@ _ATAN, _FAST, _SIGMOID, _STRAIGHT, _TRIANGULAR, _HEAVISIDE, _ESCAPE, _SPARSE = r
 def _fired_before(step, v, theta, one):  # type: ignore[no-untyped-def]
     """Return snnTorch's R: whether the membrane stands above the threshold before the input arrives."""
     zero = one - one
-    return zero if step == _BOX or step == _MEMBRANE else where(v > theta, one, zero)  # noqa: SIM109
+    return where(v > theta, one, zero) if step == _LEAKY or step == _DELAYED else zero  # noqa: SIM109
 
 
 @inlined
@@ -32,6 +33,8 @@ def _charge(step, reset, x, v, r, decay, theta, heard, one):  # type: ignore[no-
     """Potential after decay and input. ``decay`` is beta, and 1 - beta for lif_box."""
     if step == _BOX:
         return v + decay * (x - v)
+    if step >= _GRADED_3:
+        return decay * v + x
     if step == _MEMBRANE:
         return (decay * v + x) + heard
     if reset == _ZERO:
@@ -82,12 +85,54 @@ def advance(step, reset, x, v, decay, theta, heard, one):  # type: ignore[no-unt
     r = _fired_before(step, v, theta, one)
     u = _charge(step, reset, x, v, r, decay, theta, heard, one)
     s = where(u > theta, one, one - one)
+    if step >= _GRADED_3:
+        e = _digit(step, u, s, theta, one)
+        if reset == _ZERO:
+            return u, e, u - s * u
+        return u, e, u - e * theta if reset == _SUBTRACT else u
     return u, s, _settle(step, reset, u, s, r, theta, one)
+
+
+@inlined
+def _digit(step, u, s, theta, one):  # type: ignore[no-untyped-def]
+    """Graded event of a potential whose spike is ``s``: 1, and 1 more from two thresholds on, 2 more from four on."""
+    two = theta + theta
+    e = s + where(u > two, one, one - one)
+    if step == _GRADED_4:
+        e = e + where(u > two + two, one + one, one - one)
+    return e
+
+
+@inlined
+def _retreat_graded(step, reset, surrogate, u, v, x, decay, theta, g_fired, g, p0, p1, one):  # type: ignore[no-untyped-def]
+    """Do the same as :func:`retreat` for graded events: each of their thresholds has its surrogate."""
+    zero = one - one
+    half = one / (one + one)
+    s = where(u > theta, one, zero)
+    e = _digit(step, u, s, theta, one)
+    if reset == _SUBTRACT:
+        g_fired = g_fired - g * theta
+    at_first = g_fired - g * u if reset == _ZERO else g_fired
+    first = _through(surrogate, at_first, u - theta, s, p0, p1, one)
+    d = u * half - theta
+    second = _through(surrogate, g_fired, d, where(d > zero, one, zero), p0, p1, one)
+    gu, g_theta = first + half * second, first + second
+    if step == _GRADED_4:
+        d = u * (half * half) - theta
+        third = _through(surrogate, g_fired, d, where(d > zero, one, zero), p0, p1, one)
+        third = third + third
+        gu, g_theta = gu + half * half * third, g_theta + third
+    gu = gu + (g - g * s if reset == _ZERO else g)
+    if reset == _SUBTRACT:
+        g_theta = g_theta + g * e
+    return gu, gu * decay, gu * v, -g_theta
 
 
 @inlined
 def retreat(step, reset, surrogate, u, v, x, decay, theta, g_fired, g, p0, p1, one):  # type: ignore[no-untyped-def]
     """From the gradients of a spike and of the membrane after it to those of x, of v before, of decay and theta."""
+    if step >= _GRADED_3:
+        return _retreat_graded(step, reset, surrogate, u, v, x, decay, theta, g_fired, g, p0, p1, one)
     zero = one - one
     r = _fired_before(step, v, theta, one)
     s = where(u > theta, one, zero)

@@ -23,7 +23,7 @@ def _charge(x, v, r, decay, theta, heard, STEP: tl.constexpr, RESET: tl.constexp
     """Potential after decay and input. ``decay`` is beta, and 1 - beta for lif_box."""
     if STEP == "lif_box":
         u = v + decay * (x - v)
-    elif STEP == "membrane":
+    elif STEP == "membrane" or STEP == "graded_3" or STEP == "graded_4":
         u = decay * v + x
         if heard is not None:
             u = u + heard
@@ -79,12 +79,33 @@ def _through(g, d, s, p0, p1, SURROGATE: tl.constexpr):
 
 
 @kernel
+def _digit(u, theta, STEP: tl.constexpr):
+    """Graded event of a potential; of a step with binary ones, the spike."""
+    e = (u > theta).to(u.dtype)
+    if STEP == "graded_3" or STEP == "graded_4":
+        e = e + (u > 2.0 * theta).to(u.dtype)
+        if STEP == "graded_4":
+            e = e + 2.0 * (u > 4.0 * theta).to(u.dtype)
+    return e
+
+
+@kernel
 def advance(x, v, decay, theta, heard, STEP: tl.constexpr, RESET: tl.constexpr):
     """Return the potential before the reset, the spike and the membrane after it; ``heard`` may be None."""
     r = _fired_before(v, theta, STEP)
     u = _charge(x, v, r, decay, theta, heard, STEP, RESET)
     s = (u > theta).to(u.dtype)
-    return u, s, _settle(u, s, r, theta, STEP, RESET)
+    e = _digit(u, theta, STEP)
+    if STEP == "graded_3" or STEP == "graded_4":
+        if RESET == "zero":
+            after = u - s * u
+        elif RESET == "subtract":
+            after = u - e * theta
+        else:
+            after = u
+    else:
+        after = _settle(u, s, r, theta, STEP, RESET)
+    return u, e, after
 
 
 @kernel
@@ -95,6 +116,7 @@ def retreat(
     r = _fired_before(v, theta, STEP)
     s = (u > theta).to(u.dtype)
     gu = g
+    g_events = g_fired
     reset_now = s - r
     if STEP == "delayed":
         reset_now = tl.full(u.shape, 0.0, u.dtype)
@@ -106,7 +128,21 @@ def retreat(
     through = _through(g_fired, u - theta, s, p0, p1, SURROGATE)
     gu = gu + through
     g_theta = through
-    if RESET == "subtract":
+    if STEP == "graded_3" or STEP == "graded_4":
+        if RESET == "zero":
+            g_fired = g_events  # a reset to zero knows the first threshold only
+        d = 0.5 * u - theta
+        more = _through(g_fired, d, (d > 0.0).to(u.dtype), p0, p1, SURROGATE)
+        gu = gu + 0.5 * more
+        g_theta = g_theta + more
+        if STEP == "graded_4":
+            d = 0.25 * u - theta
+            more = 2.0 * _through(g_fired, d, (d > 0.0).to(u.dtype), p0, p1, SURROGATE)
+            gu = gu + 0.25 * more
+            g_theta = g_theta + more
+        if RESET == "subtract":
+            g_theta = g_theta + g * _digit(u, theta, STEP)
+    elif RESET == "subtract":
         g_theta = through + g * reset_now + gu * r
     g_x = gu
     g_v = gu * decay

@@ -126,6 +126,10 @@ def test_lif_equals_the_cpu(step, reset):
     compare_lif(step, reset)
 
 
+def test_graded_events_equal_the_cpu():
+    compare_lif("graded_4", "subtract", traced=False)
+
+
 @pytest.mark.parametrize("surrogate", FORMULAS)
 def test_every_surrogate_with_a_formula(surrogate):
     compare_lif(surrogate=surrogate, size=(3, 2, 9), leaves=2, traced=False)

@@ -26,6 +26,7 @@ from neuromorphic.executors.native.kernels.vectors import (
     max_of,
     min_of,
     put_int,
+    put_long,
     put_word,
     shift_left,
     shift_right,
@@ -90,6 +91,38 @@ def fire(  # type: ignore[no-untyped-def]
         if start + 64 > size:
             word &= (_ONE << np.uint64(size - start)) - _ONE
         put_word(bits, place + (start >> 6), word)
+
+
+@kernel
+def fire_graded(row, links, params, ints, counts):  # type: ignore[no-untyped-def]
+    """One step of ``GradedLIF``: events to ``ints``, how many are not 0 to ``counts``."""
+    first, count, size = get_long(row, rows.LINKS), get_long(row, rows.NUM_SOURCES), get_long(row, rows.SIZE)
+    decay, theta, bias = get_long(row, rows.P0), get_long(row, rows.P1), get_long(row, rows.P2)
+    shift, reset, v_place = get_long(row, rows.P3), get_long(row, rows.P4), get_long(row, rows.P5)
+    counter, levels, out = get_long(row, rows.P6), get_long(row, rows.P7), get_long(row, rows.OUT)
+    limit, fired = FAR >> shift, get_long(counts, counter)
+    for i in range(0, size, AT_ONCE):
+        threshold = load_many(params, theta + i)
+        drive = shift_left(clip(_summed(ints, links, first, count, i), limit), shift) + load_many(params, bias + i)
+        u = clip(faded(load_many(ints, v_place + i), load_many(params, decay + i), 0) + drive, STATE_MAX)
+        one, two = greater(u, threshold), greater(u, shift_left(threshold, 1))
+        event, lost = splat_many(0) - one - two, (threshold & one) + (threshold & two)
+        if levels == 4:
+            four = greater(u, shift_left(threshold, 2))
+            event, lost = event - four - four, lost + (shift_left(threshold, 1) & four)
+        if reset == ZERO:
+            u = u ^ (u & one)
+        elif reset == SUBTRACT:
+            u = u - lost
+        store_many(ints, v_place + i, u)
+        store_many(ints, out + i, event)
+        mask = signs_of_many(one)
+        if i + AT_ONCE > size:
+            mask &= (_ONE << np.uint64(size - i)) - _ONE
+        fired += count_ones(mask)
+    for i in range(size, (size + AT_ONCE - 1) // AT_ONCE * AT_ONCE):
+        put_int(ints, out + i, 0)
+    put_long(counts, counter, fired)
 
 
 @kernel
