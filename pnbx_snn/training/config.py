@@ -138,7 +138,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     (3, (32, 16), 'subtract')
     """
     path = config_path(path)
-    values = _read_toml(path)
+    values = read_toml(path)
+    values.pop("search", None)  # for `pnbx-snn search`, which reads it itself
     places = {}
     for override in overrides:
         section, key, value = _parse_override(override)
@@ -251,7 +252,8 @@ def flat_keys(config: Config) -> dict[str, Any]:
     return {f"{section}.{key}": value for section, keys in values.items() for key, value in keys.items()}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file as it stands; a :class:`ConfigError` if it cannot be read or is none."""
     try:
         return tomllib.loads(read_regular(path, ConfigError, max_bytes=MAX_TOML_BYTES).decode())
     except UnicodeDecodeError as error:
