@@ -8,12 +8,13 @@ from typing import Any, Literal
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError, ShapeError
-from pnbx_snn.search.objectives import measure, vector
+from pnbx_snn.search.objectives import Objective, measure, vector
 from pnbx_snn.search.pareto import goes_on, rungs
 from pnbx_snn.search.study import Record, State, Study, Taken
 from pnbx_snn.training.run import train
 from pnbx_snn.training.run_files import CHECKPOINT_NAME, METRICS_NAME
 from pnbx_snn.training.run_log import read_metrics
+from pnbx_snn.training.settings import DataConfig
 
 Pruning = Literal["halving", "none"]
 
@@ -22,6 +23,23 @@ MOST_FAILED = 3
 
 Event = Mapping[str, Any]
 """``{"what": "trial", ...}`` where one begins, ``"batch"`` and ``"epoch"`` in it, ``"end"`` with its record."""
+
+
+class _Samples:
+    """Validation samples; those that were asked for last are kept."""
+
+    def __init__(self, objectives: tuple[Objective, ...]) -> None:
+        self._counted = "operations" in objectives
+        self._section: DataConfig | None = None
+        self._split: Split | None = None
+
+    def of(self, section: DataConfig) -> Split:
+        """Return those of a section ``[data]``."""
+        if self._split is None or section != self._section:
+            split = load_split(section, "validation")
+            self._split = split.of_equal_lengths("search: operations") if self._counted else split
+            self._section = section
+        return self._split
 
 
 class _Stopped(Exception):  # noqa: N818
@@ -41,13 +59,11 @@ def work(
         If :data:`MOST_FAILED` trials fail one after the other, or something is wrong that is no matter of one trial:
         data that are not there, a disk that is full.
     """
-    samples = load_split(study.space.base.data, "validation")
-    if "operations" in study.objectives:
-        samples = samples.of_equal_lengths("search: operations")
-    failed = 0
+    failed, samples = 0, _Samples(study.objectives)
+    samples.of(study.space.base.data)  # what is wrong with the data is no matter of a trial
     while (taken := study.take(most)) is not None:
         told({"what": "trial", "number": taken.number, "drawn": taken.drawn, "epochs": taken.config.train.epochs})
-        record = _run(study, taken, samples, pruning, told)
+        record = _run(study, taken, samples.of(taken.config.data), pruning, told)
         ended = sum(one.state in ("complete", "stopped", "failed") for one in study.records())
         told({"what": "end", "record": record, "ended": ended})
         failed = failed + 1 if record.state == "failed" else 0

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from pnbx_snn.configs import config_path
 from pnbx_snn.data.arrays import array_sizes
-from pnbx_snn.data.catalog import arrays_path
+from pnbx_snn.data.catalog import SHRINKING, arrays_path
+from pnbx_snn.data.mnist import SIDE
 from pnbx_snn.errors import ConfigError
 from pnbx_snn.files.regular_files import read_regular
 from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, section_names
@@ -55,6 +56,8 @@ class Config:
             self._check_arrays()
         elif data.path:
             raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
+        if data.side != SIDE and data.name not in SHRINKING:
+            raise ConfigError(f"data.side is for data.name = {' or '.join(map(repr, SHRINKING))}, got {shown}")
         if data.name in ("mnist_rows", "mnist_pixels", "fsdd") and "sequences" not in self.kind.reads:
             raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
         self.kind.check(data, self.network)
