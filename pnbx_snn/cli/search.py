@@ -151,8 +151,17 @@ def _again(
 def _conclude(plan: Plan, bound: int | None, *, quiet: bool, as_json: bool) -> None:
     """Write what was found, and show it."""
     from pnbx_snn import report
-    from pnbx_snn.search.result import FRONT_NAME, PICTURE_NAME, TABLE_NAME, as_json as plain
-    from pnbx_snn.search.result import front, front_table, summary, verdict, write_files
+    from pnbx_snn.search.result import (
+        FRONT_NAME,
+        PICTURE_NAME,
+        TABLE_NAME,
+        front,
+        front_table,
+        summary,
+        verdict,
+        write_files,
+    )
+    from pnbx_snn.search.result import as_json as plain
 
     found = front(plan.study().records(), plan.objectives, plan.limits)
     said = verdict(found.records, bound) if bound else ""
@@ -187,7 +196,9 @@ def show_space(space: Space, limits: Any, seed: int) -> None:
 
     rows = [list(row) for row in space.rows()]
     size = "endlessly many" if math.isinf(space.size) else f"at most {space.size:,.0f}"
-    report.show(Table(f"What is searched: {size} networks", ["key", "may be", "in the configuration"], rows))
+    report.show(
+        Table(f"What is searched: {size} networks", ["key", "may be", "in the configuration"], rows, cards=True)
+    )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     why = ""

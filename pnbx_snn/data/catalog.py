@@ -111,9 +111,7 @@ DATA_SETS: dict[str, DataSet] = {
         url=MIRRORS["mnist"],
         download=download_mnist,
     ),
-    "mnist_rows": DataSet(
-        load=_mnist, sizes=lambda data: ArraySizes(data.side, data.side, 10), augment=_distorted
-    ),
+    "mnist_rows": DataSet(load=_mnist, sizes=lambda data: ArraySizes(data.side, data.side, 10), augment=_distorted),
     "mnist_pixels": DataSet(load=_mnist, sizes=lambda data: ArraySizes(1, data.side**2, 10), augment=_distorted),
     "fsdd": DataSet(
         load=_fsdd,
