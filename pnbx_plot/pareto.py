@@ -89,7 +89,7 @@ def _panel(
         color=QUIET,
         alpha=0.7,
         marker="o",
-        label="others",
+        label="other networks",
     )
     best = sorted(on_front, key=lambda i: (costs[i], errors[i]))
     stairs: list[int] = []

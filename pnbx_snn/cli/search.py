@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +21,6 @@ from pnbx_snn.console import Stopped, fail, say
 if TYPE_CHECKING:
     from pnbx_snn.search.processes import Plan
     from pnbx_snn.search.result import Front
-    from pnbx_snn.search.space import Space
 
 
 @app.command()
@@ -44,7 +44,7 @@ def search(
         typer.Option(
             "--set", help="Override one key for all trials; may be given more than once.", metavar="SECTION.KEY=VALUE"
         ),
-    ] = None,  # fmt: skip
+    ] = None,
     space: Annotated[
         Path | None, typer.Option(help="A TOML file whose section [search] is taken, not CONFIG's.", metavar="FILE")
     ] = None,
@@ -60,7 +60,7 @@ def search(
             help="halving: stop a trial after 1/8, 1/4 or 1/2 of its epochs unless the better half, by Pareto "
             "rank, of those that came so far has it."
         ),
-    ] = "halving",  # fmt: skip
+    ] = "halving",
     processes: Annotated[int, typer.Option(min=1, max=256, help="So many trials at a time.")] = 1,
     bound: Annotated[
         int | None,
@@ -70,7 +70,7 @@ def search(
             "98 % needs so many. Default: 15000, of the source document, for MNIST; 0: none.",
             metavar="N",
         ),
-    ] = None,  # fmt: skip
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder; default: runs/NAME_search for NAME.toml.", metavar="DIR")
@@ -113,7 +113,6 @@ def search(
         from pnbx_snn.search import processes as workers
         from pnbx_snn.search.objectives import parse_objectives
         from pnbx_snn.search.result import BOUND
-        from pnbx_snn.search.space import load_space
         from pnbx_snn.search.study import Limits
         from pnbx_snn.training.config import load_config
     wanted = parse_objectives(objectives)
@@ -121,7 +120,7 @@ def search(
     limits = Limits(most_bytes, least_accuracy)
     plan = workers.Plan(base.model_dump(), space or file, folder, wanted, limits, trials, pruning, seed)
     if dry_run:
-        show_space(load_space(base, plan.space_file), limits, seed)
+        show_space(plan)
         return
     try:
         with console.stoppable(), search_progress(trials, wanted, quiet=quiet) as told:
@@ -141,7 +140,7 @@ def _again(
     """Return the command that goes on."""
     words = ["pnbx-snn", "search", config, *(word for text in set_ or () for word in ("--set", text))]
     words += ["--trials", str(plan.most), "--objectives", ",".join(plan.objectives), "--out", str(folder)]
-    given = {"--data": data, "--space": space, "--most-bytes": plan.limits.most_bytes}
+    given: dict[str, Any] = {"--data": data, "--space": space, "--most-bytes": plan.limits.most_bytes}
     given |= {"--least-accuracy": plan.limits.least_accuracy}
     words += [word for name, value in given.items() if value is not None for word in (name, str(value))]
     words += ["--processes", str(processes)] * (processes > 1) + ["--pruning", "none"] * (plan.pruning == "none")
@@ -186,37 +185,24 @@ def _conclude(plan: Plan, bound: int | None, *, quiet: bool, as_json: bool) -> N
     say(f"{files} are in {plan.out}/. Next, for example: pnbx-snn pack {shlex.quote(str(trial))} -o small.safetensors")
 
 
-def show_space(space: Space, limits: Any, seed: int) -> None:
+def show_space(plan: Plan) -> None:
     """Show what may be drawn, and one configuration that was."""
-    import optuna
-
     from pnbx_snn import report
     from pnbx_snn.metrics.page import Table
     from pnbx_snn.search.objectives import weight_bytes
 
+    space = plan.space()
     rows = [list(row) for row in space.rows()]
     size = "endlessly many" if math.isinf(space.size) else f"at most {space.size:,.0f}"
     report.show(
         Table(f"What is searched: {size} networks", ["key", "may be", "in the configuration"], rows, cards=True)
     )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    why = ""
-    for _ in range(1000):
-        drawn = space.draw(study.ask())
-        try:
-            config = space.config(drawn, where="the draw")
-            size_b = weight_bytes(config)
-        except ValueError as error:
-            why = str(error)
-            continue
-        if limits.most_bytes is None or size_b <= limits.most_bytes:
-            break
-        why = f"{size_b:,} bytes are more than --most-bytes {limits.most_bytes:,}"
-    else:
-        fail(f"none of 1,000 draws may be trained; the last one: {why}", 2)
-    keys = ", ".join(f"{name} = {json.dumps(value)}" for name, value in drawn.items())
-    say(f"One draw, {size_b:,} bytes of ternary weights, {config.train.epochs} epochs: {keys}")
+    with tempfile.TemporaryDirectory() as folder:
+        taken = plan._replace(out=Path(folder)).study().take(1)
+    assert taken is not None
+    keys = ", ".join(f"{name} = {json.dumps(value)}" for name, value in taken.drawn.items())
+    size_bytes, epochs = weight_bytes(taken.config), taken.config.train.epochs
+    say(f"The first draw, {size_bytes:,} bytes of ternary weights, {epochs} epochs: {keys}")
 
 
 def draw(found: Front, path: Path, bound: int) -> None:
@@ -225,9 +211,9 @@ def draw(found: Front, path: Path, bound: int) -> None:
     from pnbx_snn.search.objectives import ABOUT
 
     finished = [record for record in found.records if record.state == "complete"]
-    costs = {ABOUT[name].column: [max(1.0, r.measured[name]) for r in finished] for name in found.costs}
-    costs = costs or {ABOUT["bytes"].column: [r.measured["bytes"] for r in finished]}
-    lines = {ABOUT["bytes"].column: {f"{bound:,} bytes: the document's bound": float(bound)}} if bound else {}
+    costs = {ABOUT[name].axis: [max(1.0, r.measured[name]) for r in finished] for name in found.costs}
+    costs = costs or {ABOUT["bytes"].axis: [r.measured["bytes"] for r in finished]}
+    lines = {ABOUT["bytes"].axis: {f"{bound:,} bytes: the document's bound": float(bound)}} if bound else {}
     best = {record.number for record in found.best}
     with report.drawing():
         figure = plot.pareto(

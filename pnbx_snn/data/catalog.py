@@ -178,8 +178,8 @@ def augment(
 ) -> Float[Tensor, "B *shape"]:
     """Change samples of :func:`load_split` at random, with a strength of 0 (as they are) to 1.
 
-    Images: affine and elastic distortion, of MNIST before they are shrunk (samples of
-    :func:`pnbx_snn.data.shrunk.before_shrinking`, which come back shrunk); spoken digits: shifts, masks and noise; a :class:`PnbxValueError` for others.
+    Images: affine and elastic distortion; spoken digits: shifts, masks and noise; a :class:`PnbxValueError` for others.
+    Images of MNIST come as :func:`pnbx_snn.data.shrunk.before_shrinking` has them and are returned shrunk.
     """
     if strength == 0:
         return x

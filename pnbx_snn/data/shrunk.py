@@ -52,7 +52,7 @@ class Shrunk:
 
 
 def shrunk(split: Split, old: int, side: int, *, keep_whole: bool) -> Split:
-    """Return samples with smaller pictures; ``keep_whole`` for those that may be augmented, see :func:`before_shrinking`."""
+    """Return samples with smaller pictures; ``keep_whole`` for those that :func:`before_shrinking` is asked for."""
     if side == old:
         return split
     images = split.images[:]

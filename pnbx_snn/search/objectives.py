@@ -25,23 +25,34 @@ PACKED_NAME = "packed.safetensors"
 
 
 class Kind(NamedTuple):
-    """An objective: whether it is to be large, and what it is in words, for a table and for a sentence."""
+    """An objective: whether it is to be large, its names in a table and at an axis, and what it is."""
 
     maximize: bool
     column: str
+    axis: str
     words: str
 
 
 ABOUT: dict[str, Kind] = {
-    "accuracy": Kind(True, "accuracy", "share of the validation samples that are read right"),
-    "bytes": Kind(False, "bytes", "bytes of all ternary weights at two bits each; known before a training"),
+    "accuracy": Kind(True, "accuracy", "accuracy", "share of the validation samples that are read right"),
+    "bytes": Kind(
+        False,
+        "bytes",
+        "bytes of ternary weights",
+        "bytes of all ternary weights at two bits each; known before a training",
+    ),
     "operations": Kind(
         False,
         "operations",
+        "synaptic operations a sample",
         f"synaptic operations a sample, without those that zeros spare, mean of {SAMPLES} validation samples",
     ),
-    "state_bytes": Kind(False, "state bytes", "bytes that one stream carries from step to step, fp32"),
-    "file_bytes": Kind(False, "file bytes", "size of the packed file (pnbx-snn pack) with everything in it"),
+    "state_bytes": Kind(
+        False, "state bytes", "bytes of state", "bytes that one stream carries from step to step, fp32"
+    ),
+    "file_bytes": Kind(
+        False, "file bytes", "bytes of the packed file", "size of the packed file (pnbx-snn pack) with everything in it"
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pnbx_snn.console import listening
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.search.objectives import Objective
-from pnbx_snn.search.space import load_space
+from pnbx_snn.search.space import Space, load_space
 from pnbx_snn.search.study import Limits, Study
 from pnbx_snn.search.trials import Event, Pruning, work
 from pnbx_snn.training.config import Config, make_config, resolve
@@ -31,9 +31,13 @@ class Plan(NamedTuple):
     pruning: Pruning
     seed: int
 
+    def space(self) -> Space:
+        """Return what is searched."""
+        return load_space(self.config, self.space_file)
+
     def study(self) -> Study:
         """Open the search."""
-        return Study(self.out, load_space(self.config, self.space_file), self.objectives, self.limits, seed=self.seed)
+        return Study(self.out, self.space(), self.objectives, self.limits, seed=self.seed)
 
     @property
     def config(self) -> Config:
@@ -98,9 +102,10 @@ def _listen(pipes: Sequence[Connection], told: Callable[[Event], None]) -> list[
     problems: list[str] = []
     left: list[Any] = list(pipes)
     while left:
-        for pipe in wait(left):
+        ready: list[Any] = wait(left)
+        for pipe in ready:
             try:
-                event = pipe.recv()  # type: ignore[union-attr]
+                event = pipe.recv()
             except EOFError:
                 left.remove(pipe)
                 continue

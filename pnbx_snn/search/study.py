@@ -41,7 +41,7 @@ _STATES: dict[TrialState, State] = {
 
 
 class Record(NamedTuple):
-    """A trial: ``drawn`` are its keys, ``measured`` its objectives (stopped: after its last epoch), ``why`` it ended."""
+    """A trial: ``drawn`` are its keys, ``measured`` what it cost and read after its last epoch, ``why`` it ended."""
 
     number: int
     state: State
@@ -213,6 +213,7 @@ class Study:
         return optuna.trial.Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
 
     def _open(self, path: Path) -> optuna.Study:
+        directions: list[Literal["maximize", "minimize"]]
         directions = ["maximize" if ABOUT[name].maximize else "minimize" for name in self.objectives]
         try:
             _drop_cut_line(path)
@@ -247,8 +248,9 @@ class Study:
                 for part in {**begun, **wanted}
                 if begun.get(part) != wanted.get(part)
             )
-            raise ConfigError(f"{self.out}: holds another search; go on with it as it was begun, or give another --out; "
-                              f"{differing}")  # fmt: skip
+            raise ConfigError(
+                f"{self.out}: holds another search; go on with it as it was begun, or give another --out; {differing}"
+            )
 
 
 def _drop_cut_line(path: Path) -> None:
