@@ -57,7 +57,9 @@ class FileLock:
             self._file = None
 
     def __enter__(self) -> FileLock:
-        self.acquire()
+        """Hold the file inside, also where it is held already."""
+        if self._file is None:
+            self.acquire()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

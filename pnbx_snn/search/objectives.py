@@ -12,6 +12,7 @@ from pnbx_snn.metrics.memory import packings, state_bytes
 from pnbx_snn.metrics.neurobench import matrices_of
 from pnbx_snn.metrics.operations import KINDS, count_operations, totals
 from pnbx_snn.networks.base import Network
+from pnbx_snn.search.pareto import Number
 from pnbx_snn.training.checkpoint import load_run, planned_model
 from pnbx_snn.training.config import Config
 from pnbx_snn.training.packed import pack_run
@@ -95,13 +96,13 @@ def weight_bytes(config: Config) -> int:
     return sum((weights.numel() + 3) // 4 for weights in (_latent(layer) for layer in matrices_of(model).values()))
 
 
-def measure(run: Path, accuracy: float, names: Sequence[str], samples: Split) -> dict[str, float]:
+def measure(run: Path, accuracy: float, names: Sequence[str], samples: Split) -> dict[str, Number]:
     """Return these objectives of a run's last checkpoint, and what else costs nothing to know.
 
     ``accuracy`` is that of its log; operations are counted on the first :data:`SAMPLES` of ``samples``.
     """
     model, config = load_run(run)
-    makers: Mapping[str, Callable[[], float]] = {
+    makers: Mapping[str, Callable[[], Number]] = {
         "accuracy": lambda: accuracy,
         "bytes": lambda: weight_bytes(config),
         "operations": lambda: operations(model, samples),
@@ -120,7 +121,7 @@ def operations(model: Network, samples: Split) -> float:
     return round(counted.steps * sum(found[kind][1] for kind in KINDS if kind != "elementwise"), 1)
 
 
-def vector(names: Sequence[str], measured: Mapping[str, float]) -> tuple[float, ...]:
+def vector(names: Sequence[str], measured: Mapping[str, Number]) -> tuple[Number, ...]:
     """Return the objectives as numbers of which all are to be small."""
     return tuple(-measured[name] if ABOUT[name].maximize else measured[name] for name in names)
 

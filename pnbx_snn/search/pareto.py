@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+Number = int | float
+
 REDUCTION = 2
 """Of those that reach a rung the best half goes on."""
 
 
-def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+def dominates(one: Sequence[Number], other: Sequence[Number]) -> bool:
     """Return whether ``one`` is nowhere larger than ``other`` and somewhere smaller; small is good.
 
     Examples
@@ -20,7 +22,7 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(a <= b for a, b in zip(one, other, strict=True)) and tuple(one) != tuple(other)
 
 
-def ranks(points: Sequence[Sequence[float]]) -> list[int]:
+def ranks(points: Sequence[Sequence[Number]]) -> list[int]:
     """Return the Pareto rank of each point: 0 on the front, 1 on the front of the others, and so on; small is good.
 
     References
@@ -54,7 +56,7 @@ def rungs(epochs: int) -> list[int]:
     return sorted(epoch for epoch in found if 1 <= epoch < epochs)
 
 
-def goes_on(point: Sequence[float], others: Sequence[Sequence[float]]) -> bool:
+def goes_on(point: Sequence[Number], others: Sequence[Sequence[Number]]) -> bool:
     """Return whether a trial goes on from a rung with this point, where ``others`` reached the same rung before.
 
     It does if it is on their front, or if fewer than one in :data:`REDUCTION` of all of them have a better Pareto rank.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.metrics.page import Table
 from pnbx_snn.search.objectives import ABOUT, Objective, vector
-from pnbx_snn.search.pareto import ranks
+from pnbx_snn.search.pareto import Number, ranks
 from pnbx_snn.search.study import Limits, Record
 from pnbx_snn.wording import counted
 
@@ -58,7 +58,7 @@ def front_table(found: Front, title: str) -> Table:
     return Table(title, columns, rows)
 
 
-def shown(name: str, value: float) -> str:
+def shown(name: str, value: Number) -> str:
     """Return an objective as a table has it."""
     return f"{value:.2%}" if name == "accuracy" else f"{value:,.0f}"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pnbx_snn.errors import ConfigError
+from pnbx_snn.search.pareto import Number
 from pnbx_snn.training.config import Config, make_config, read_toml, section_classes
 from pnbx_snn.training.settings import allowed_values
 
@@ -72,7 +73,7 @@ class Choice:
         return ", ".join(json.dumps(value) for value in self.values)
 
     @property
-    def size(self) -> float:
+    def size(self) -> Number:
         """How many values there are."""
         return len(self.values)
 
@@ -81,10 +82,10 @@ class Choice:
 class Range:
     """Numbers from ``low`` to ``high``, both included, drawn evenly or, with ``log``, evenly on a logarithmic scale."""
 
-    low: int | float
-    high: int | float
+    low: Number
+    high: Number
     log: bool = False
-    step: int | float | None = None
+    step: Number | None = None
 
     def draw(self, trial: Trial, name: str) -> Any:
         """Let a trial choose."""
@@ -97,7 +98,7 @@ class Range:
         return words + (", evenly on a log scale" if self.log else "") + (f" by {self.step:g}" if self.step else "")
 
     @property
-    def size(self) -> float:
+    def size(self) -> Number:
         """How many values there are; infinite for fractions without a step."""
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         step = self.step or (1 if whole else 0)
@@ -120,7 +121,7 @@ class Lists:
         return f"{' or '.join(map(str, self.lengths))} numbers of {self.numbers}"
 
     @property
-    def size(self) -> float:
+    def size(self) -> Number:
         """How many lists there are."""
         return sum(self.numbers.size**length for length in self.lengths)
 
@@ -153,7 +154,7 @@ class Space:
         return make_config(values, where=where)
 
     @property
-    def size(self) -> float:
+    def size(self) -> Number:
         """How many different configurations can be drawn at most; may be infinite."""
         return math.prod(domain.size for domain in self.domains.values())
 

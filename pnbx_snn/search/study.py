@@ -20,6 +20,7 @@ from pnbx_snn.errors import CheckpointError, ConfigError, StorageError
 from pnbx_snn.files.atomic_write import make_folder
 from pnbx_snn.search.locks import FileLock
 from pnbx_snn.search.objectives import ABOUT, Objective, weight_bytes
+from pnbx_snn.search.pareto import Number
 from pnbx_snn.search.space import Space
 from pnbx_snn.training.config import Config
 
@@ -46,8 +47,8 @@ class Record(NamedTuple):
     number: int
     state: State
     drawn: dict[str, Any]
-    measured: dict[str, float]
-    rungs: dict[int, list[float]]
+    measured: dict[str, Number]
+    rungs: dict[int, list[Number]]
     why: str
 
 
@@ -57,7 +58,7 @@ class Limits(NamedTuple):
     most_bytes: int | None = None
     least_accuracy: float | None = None
 
-    def allows(self, measured: Mapping[str, float]) -> bool:
+    def allows(self, measured: Mapping[str, Number]) -> bool:
         """Return whether a measured network is wanted."""
         return (self.most_bytes is None or measured["bytes"] <= self.most_bytes) and (
             self.least_accuracy is None or measured["accuracy"] >= self.least_accuracy
@@ -65,7 +66,7 @@ class Limits(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """A trial that this process holds until :meth:`Study.tell`."""
+    """A trial that this process holds until it releases the claim, after :meth:`Study.tell`."""
 
     number: int
     config: Config
@@ -146,12 +147,12 @@ class Study:
             return None
         raise ConfigError(f"search: none of {MOST_REJECTED} draws may be trained; the last one: {why}")
 
-    def reached(self, number: int, epoch: int, point: list[float]) -> list[list[float]]:
+    def reached(self, number: int, epoch: int, point: list[Number]) -> list[list[Number]]:
         """Write down how good a trial is at a rung, and return how good the others were there."""
         self._trial(number).set_user_attr(f"rung {epoch}", point)
         return [record.rungs[epoch] for record in self.records() if record.number != number and epoch in record.rungs]
 
-    def tell(self, taken: Taken, state: State, measured: Mapping[str, float], why: str = "") -> Record:
+    def tell(self, taken: Taken, state: State, measured: Mapping[str, Number], why: str = "") -> Record:
         """End a trial that was taken."""
         trial = self._trial(taken.number)
         trial.set_user_attr("measured", dict(measured))
@@ -162,7 +163,6 @@ class Study:
             self._study.tell(taken.number, [measured[name] for name in self.objectives])
         else:
             self._study.tell(taken.number, state=TrialState.PRUNED if state == "stopped" else TrialState.FAIL)
-        taken.claim.release()
         return self.records()[taken.number]
 
     def _draw(self, records: list[Record]) -> tuple[Taken | None, str]:
@@ -187,7 +187,7 @@ class Study:
         trial.set_user_attr("drawn", drawn)
         return Taken(trial.number, self._config(trial.number, drawn), drawn, claim), ""
 
-    def _forbidden(self, number: int, drawn: dict[str, Any], records: list[Record]) -> tuple[str, float]:
+    def _forbidden(self, number: int, drawn: dict[str, Any], records: list[Record]) -> tuple[str, Number]:
         """Return why a draw may not be trained, and by how much it is too large; ``""`` where it may."""
         listed = json.loads(json.dumps(drawn))
         for record in records:

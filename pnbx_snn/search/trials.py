@@ -9,7 +9,7 @@ from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.search.objectives import Objective, measure, vector
-from pnbx_snn.search.pareto import goes_on, rungs
+from pnbx_snn.search.pareto import Number, goes_on, rungs
 from pnbx_snn.search.study import Record, State, Study, Taken
 from pnbx_snn.training.run import train
 from pnbx_snn.training.run_files import CHECKPOINT_NAME, METRICS_NAME
@@ -63,7 +63,8 @@ def work(
     samples.of(study.space.base.data)  # what is wrong with the data is no matter of a trial
     while (taken := study.take(most)) is not None:
         told({"what": "trial", "number": taken.number, "drawn": taken.drawn, "epochs": taken.config.train.epochs})
-        record = _run(study, taken, samples.of(taken.config.data), pruning, told)
+        with taken.claim:
+            record = _run(study, taken, samples.of(taken.config.data), pruning, told)
         ended = sum(one.state in ("complete", "stopped", "failed") for one in study.records())
         told({"what": "end", "record": record, "ended": ended})
         failed = failed + 1 if record.state == "failed" else 0
@@ -74,7 +75,7 @@ def work(
 def _run(study: Study, taken: Taken, samples: Split, pruning: Pruning, told: Callable[[Event], None]) -> Record:
     """Train a trial, or go on with it, and write down how it ended."""
     folder, epochs = study.folder(taken.number), taken.config.train.epochs
-    reached: dict[str, float] = {}
+    reached: dict[str, Number] = {}
     stops = rungs(epochs) if pruning == "halving" else []
 
     def look(metrics: Event) -> None:
