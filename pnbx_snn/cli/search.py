@@ -122,6 +122,8 @@ def search(
     if dry_run:
         show_space(plan)
         return
+    if bound is None:
+        bound = BOUND if base.data.name.startswith("mnist") else 0
     try:
         with console.stoppable(), search_progress(trials, wanted, quiet=quiet) as told:
             workers.run(plan, processes, told)
@@ -130,8 +132,7 @@ def search(
         say(f"{stopped}: finished epochs are saved in {folder}. To go on:", console.err, "yellow")
         say(f"  {_again(config, set_, data, space, plan, processes, folder)}", console.err)
         raise typer.Exit(128 + stopped.signal) from None
-    known_bound = BOUND if bound is None and base.data.name.startswith("mnist") else bound
-    _conclude(plan, known_bound, quiet=quiet, as_json=as_json)
+    _conclude(plan, bound, quiet=quiet, as_json=as_json)
 
 
 def _again(
@@ -147,7 +148,7 @@ def _again(
     return shlex.join([*words, *(["--seed", str(plan.seed)] * (plan.seed > 0))])
 
 
-def _conclude(plan: Plan, bound: int | None, *, quiet: bool, as_json: bool) -> None:
+def _conclude(plan: Plan, bound: int, *, quiet: bool, as_json: bool) -> None:
     """Write what was found, and show it."""
     from pnbx_snn import report
     from pnbx_snn.search.result import (
@@ -164,11 +165,11 @@ def _conclude(plan: Plan, bound: int | None, *, quiet: bool, as_json: bool) -> N
 
     found = front(plan.study().records(), plan.objectives, plan.limits)
     said = verdict(found.records, bound) if bound else ""
-    write_files(found, plan.out, bound=bound or 0, said=said)
+    write_files(found, plan.out, bound=bound, said=said)
     if found.best:
-        draw(found, plan.out / PICTURE_NAME, bound or 0)
+        draw(found, plan.out / PICTURE_NAME, bound)
     if as_json:
-        typer.echo(json.dumps(plain(found, bound or 0, said)))
+        typer.echo(json.dumps(plain(found, bound, said)))
         return
     if quiet:
         return

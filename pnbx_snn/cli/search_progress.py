@@ -25,7 +25,7 @@ def search_progress(
         yield lambda _: None
         return
     if not err.is_terminal:
-        yield lambda event: _end(event, objectives) if event["what"] == "end" else None
+        yield lambda event: _line(event, objectives)
         return
     words = TextColumn("{task.fields[told]}", table_column=Column(no_wrap=True, overflow="ellipsis"))
     with Progress(TextColumn("trials"), MofNCompleteColumn(), BarColumn(20), words, console=err, transient=True) as bar:
@@ -33,9 +33,9 @@ def search_progress(
         running: dict[int, str] = {}
 
         def told(event: Mapping[str, Any]) -> None:
+            _line(event, objectives)
             if event["what"] == "end":
                 running.pop(event["record"].number, None)
-                _end(event, objectives)
                 bar.update(task, completed=event["ended"])
             elif event["what"] in ("batch", "epoch"):
                 running[event["number"]] = f"{event['number']}: epoch {event['epoch']}/{event['epochs']}"
@@ -46,7 +46,12 @@ def search_progress(
         yield told
 
 
-def _end(event: Mapping[str, Any], objectives: Sequence[str]) -> None:
+def _line(event: Mapping[str, Any], objectives: Sequence[str]) -> None:
+    """Say how a trial ended, or that nothing is left to draw; nothing of other events."""
+    if event["what"] == "nothing left":
+        say("nothing new can be drawn from the space any more", err)
+    if event["what"] != "end":
+        return
     from pnbx_snn.search.objectives import ABOUT
     from pnbx_snn.search.result import shown
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -49,6 +49,7 @@ SEARCHED: dict[str, dict[str, Any]] = {
         "d_rnn": None,
         "rank": None,
         "slots": None,
+        "event_levels": None,
     },
     "model": {"hidden": None, "num_steps": None, "learn_beta": None, "reset": ["zero", "subtract"]},
     "conv": {"channels": None, "kernel_size": [3, 5, 7], "num_steps": None, "reset": ["zero", "subtract"]},
@@ -240,6 +241,8 @@ def default_space(base: Config) -> Space:
 def derived(base: Config, key: str) -> Domain:
     """Return the values of a key of the network that its type and its present value suggest."""
     kind, now = type(base.network).model_fields[key].annotation, getattr(base.network, key)
+    if get_origin(kind) is Literal:
+        return Choice(get_args(kind))
     if kind is bool:
         return Choice((False, True))
     if isinstance(now, int):
@@ -247,7 +250,7 @@ def derived(base: Config, key: str) -> Domain:
     if isinstance(now, tuple):
         low, high = max(4, min(now) // 8), max(max(now), 5)
         return Lists(Range(low, high, log=True), tuple(sorted({max(1, len(now) - 1), len(now)})))
-    return Choice(get_args(kind))
+    raise ConfigError(f"search: {base.section}.{key} has no values of its own; name some in [search]")
 
 
 def _domain(where: str, base: Config, section: str, key: str, values: Any) -> Domain:

@@ -22,7 +22,7 @@ from pnbx_snn.search.locks import FileLock
 from pnbx_snn.search.objectives import ABOUT, Objective, weight_bytes
 from pnbx_snn.search.pareto import Number
 from pnbx_snn.search.space import Space
-from pnbx_snn.training.config import Config
+from pnbx_snn.training.config import Config, make_config
 
 JOURNAL_NAME = "study.jsonl"
 NAME = "pnbx-snn search"
@@ -231,26 +231,49 @@ class Study:
 
     def _compare(self) -> None:
         """Write down what is searched, or refuse to go on with something else."""
-        base = self.space.base.model_dump()
-        base["data"] = {**base["data"], "folder": ""}  # of one machine only
         wanted = {
             "objectives": ",".join(self.objectives),
             "space": {name: str(domain) for name, domain in self.space.domains.items()},
-            **{f"[{section}]": keys for section, keys in base.items()},
+            "config": json.loads(json.dumps(_anywhere(self.space.base))),
         }
-        wanted = json.loads(json.dumps(wanted))
         begun = self._study.user_attrs.get("search")
         if begun is None:
             self._study.set_user_attr("search", wanted)
-        elif begun != wanted:
-            differing = "; ".join(
-                f"{part}: begun with {begun.get(part)}, now {wanted.get(part)}"
-                for part in {**begun, **wanted}
-                if begun.get(part) != wanted.get(part)
-            )
+            return
+        # A version with more keys goes on: what the file does not name has its default.
+        known = _anywhere(make_config(begun["config"], where=str(self.out / JOURNAL_NAME)))
+        before = flat({**begun, "config": json.loads(json.dumps(known))})
+        now = flat(wanted)
+        differing = [
+            f"{name}: begun with {before.get(name)!r}, now {now.get(name)!r}"
+            for name in {**before, **now}
+            if before.get(name) != now.get(name)
+        ]
+        if differing:
             raise ConfigError(
-                f"{self.out}: holds another search; go on with it as it was begun, or give another --out; {differing}"
+                f"{self.out}: holds another search; go on with it as it was begun, or give another --out; "
+                f"{'; '.join(differing)}"
             )
+
+
+def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Return nested dictionaries as one, whose keys are joined by points.
+
+    Examples
+    --------
+    >>> flat({"space": {"model.beta": "0 to 1"}, "objectives": "bytes"})
+    {'space.model.beta': '0 to 1', 'objectives': 'bytes'}
+    """
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return found
+
+
+def _anywhere(config: Config) -> dict[str, dict[str, Any]]:
+    """Return a configuration without the folder of the data, which is of one machine only."""
+    values = config.model_dump()
+    return {**values, "data": {**values["data"], "folder": ""}}
 
 
 def _drop_cut_line(path: Path) -> None:

@@ -22,7 +22,8 @@ MOST_FAILED = 3
 """Trials that fail one after the other: then something is wrong with all of them."""
 
 Event = Mapping[str, Any]
-"""``{"what": "trial", ...}`` where one begins, ``"batch"`` and ``"epoch"`` in it, ``"end"`` with its record."""
+"""``{"what": "trial", ...}`` where one begins, ``"batch"`` and ``"epoch"`` in it, ``"end"`` with its record; and
+``"nothing left"`` where the space is used up."""
 
 
 class _Samples:
@@ -70,6 +71,8 @@ def work(
         failed = failed + 1 if record.state == "failed" else 0
         if failed == MOST_FAILED:
             raise PnbxError(f"search: {MOST_FAILED} trials failed one after the other; the last one: {record.why}")
+    if study.exhausted:
+        told({"what": "nothing left"})
 
 
 def _run(study: Study, taken: Taken, samples: Split, pruning: Pruning, told: Callable[[Event], None]) -> Record:

@@ -140,6 +140,9 @@ def test_a_space_that_is_used_up_ends_the_search(tmp_path, file, monkeypatch):
 def test_another_search_is_refused(file, tmp_path):
     opened(file, tmp_path / "a")
     opened(file, tmp_path / "a", **{"data.folder": "elsewhere"})
+    journal = tmp_path / "a" / "study.jsonl"
+    journal.write_text(journal.read_text().replace('"checkpoint_every":1,', ""))  # of a version without this key
+    opened(file, tmp_path / "a")
     for changed in ({"train.epochs": 3}, {"objectives": ("accuracy", "operations")}):
         with pytest.raises(ConfigError, match="holds another search; .* begun with"):
             opened(file, tmp_path / "a", **changed)
