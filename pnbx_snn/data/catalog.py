@@ -175,7 +175,7 @@ def load_split(data: Section, part: Part) -> Split:
 
 def augment(
     x: Float[Tensor, "B *shape"], data: Section, *, strength: float, generator: torch.Generator
-) -> Float[Tensor, "B *shape"]:
+) -> Float[Tensor, "B *changed"]:
     """Change samples of :func:`load_split` at random, with a strength of 0 (as they are) to 1.
 
     Images: affine and elastic distortion; spoken digits: shifts, masks and noise; a :class:`PnbxValueError` for others.

@@ -134,7 +134,7 @@ def test_a_space_that_is_used_up_ends_the_search(tmp_path, file, monkeypatch):
     trials.work(study, 5)
     assert study.exhausted
     assert sorted(r.drawn["model.hidden"] for r in study.records() if r.state == "complete") == [[3], [4]]
-    assert {r.why for r in study.records() if r.state == "rejected"} <= {"it is trial 0 again", "it is trial 1 again"}
+    assert all("it is trial" in record.why for record in study.records() if record.state == "rejected")
 
 
 def test_another_search_is_refused(file, tmp_path):
