@@ -66,6 +66,8 @@ def run(plan: Plan, processes: int, told: Callable[[Event], None]) -> None:
     PnbxError
         What a process raised; or they were all killed.
     """
+    if plan.most == 0:
+        return  # only what is there is shown: what was left unfinished stays so
     if processes == 1:
         work(plan.study(), plan.most, pruning=plan.pruning, told=told)
         return

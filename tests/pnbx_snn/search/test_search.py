@@ -76,6 +76,9 @@ def test_a_killed_trial_goes_on_to_the_same_weights(file, tmp_path):
         trials.work(killed, 1, pruning="none", told=kill)
     again = opened(file, tmp_path / "killed")
     assert states(again) == ["running"]
+    given = pnbx(file, "--out", tmp_path / "killed", "--objectives", "accuracy,bytes", "--trials", 0)
+    assert "0 trials finished, 1 unfinished. There is no front yet." in given.stdout
+    assert states(again) == ["running"]
     trials.work(again, 1, pruning="none")
     assert states(again) == ["complete"]
     assert content(again.folder(0)) == content(straight.folder(0))
