@@ -108,8 +108,11 @@ def _panel(
     ax.set_yscale("log")
     ticker = needed("matplotlib.ticker", "a picture")
     for axis, span in ((ax.xaxis, [*costs, *lines.values()]), (ax.yaxis, errors)):
-        decades = max(span) / min(span)
-        axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0) if decades < 200 else (1.0,)))
-        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.4g}"))
+        ratio = max(span) / min(span)
+        marked = (1.0, 2.0, 3.0, 5.0, 7.0) if ratio < 8 else (1.0, 2.0, 5.0) if ratio < 200 else (1.0,)
+        axis.set_major_locator(ticker.LogLocator(subs=marked))
+        axis.set_major_formatter(
+            ticker.FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 10 else f"{value:g}")
+        )
         axis.set_minor_formatter(ticker.NullFormatter())
     ax.grid(visible=True)

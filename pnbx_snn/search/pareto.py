@@ -59,8 +59,7 @@ def rungs(epochs: int) -> list[int]:
 def goes_on(point: Sequence[Number], others: Sequence[Sequence[Number]]) -> bool:
     """Return whether a trial goes on from a rung with this point, where ``others`` reached the same rung before.
 
-    It does if it is on their front, or if fewer than one in :data:`REDUCTION` of all of them have a better Pareto rank.
-    With one objective this is asynchronous successive halving.
+    It does if fewer than one in :data:`REDUCTION` of all of them have a better Pareto rank: always on their front. With one objective this is asynchronous successive halving.
 
     References
     ----------
@@ -78,4 +77,4 @@ def goes_on(point: Sequence[Number], others: Sequence[Sequence[Number]]) -> bool
     points = [*others, point]
     found = ranks(points)
     better = sum(rank < found[-1] for rank in found)
-    return found[-1] == 0 or REDUCTION * better < len(points)
+    return REDUCTION * better < len(points)

@@ -240,6 +240,8 @@ class Study:
         if begun is None:
             self._study.set_user_attr("search", wanted)
             return
+        if not isinstance(begun, dict) or not isinstance(begun.get("config"), dict):
+            raise CheckpointError(f"{self.out / JOURNAL_NAME}: is altered: it does not say what is searched")
         # A version with more keys goes on: what the file does not name has its default.
         known = _anywhere(make_config(begun["config"], where=str(self.out / JOURNAL_NAME)))
         before = flat({**begun, "config": json.loads(json.dumps(known))})

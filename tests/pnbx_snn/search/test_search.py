@@ -159,6 +159,9 @@ def test_a_cut_last_line_is_dropped_and_another_file_refused(file, tmp_path):
     journal.write_bytes(whole + b'{"op_code":4,"wor')
     assert opened(file, tmp_path).take(1).number == 0
     assert journal.read_bytes() == whole
+    journal.write_bytes(whole.replace(b'"config":{', b'"other":{'))
+    with pytest.raises(CheckpointError, match="study.jsonl: is altered: it does not say what is searched"):
+        opened(file, tmp_path)
     journal.write_bytes(b"no journal\n" * 2)
     with pytest.raises(CheckpointError, match=r"study.jsonl: is altered, or no journal of a search"):
         opened(file, tmp_path)
