@@ -59,7 +59,8 @@ def rungs(epochs: int) -> list[int]:
 def goes_on(point: Sequence[Number], others: Sequence[Sequence[Number]]) -> bool:
     """Return whether a trial goes on from a rung with this point, where ``others`` reached the same rung before.
 
-    It does if fewer than one in :data:`REDUCTION` of all of them have a better Pareto rank: always on their front. With one objective this is asynchronous successive halving.
+    It does if fewer than one in :data:`REDUCTION` of all of them have a better Pareto rank: always on their front. With
+    one objective this is asynchronous successive halving.
 
     References
     ----------
