@@ -112,8 +112,8 @@ def search(
     with console.loading():
         from pnbx_snn.search import processes as workers
         from pnbx_snn.search.objectives import parse_objectives
+        from pnbx_snn.search.records import Limits
         from pnbx_snn.search.result import BOUND
-        from pnbx_snn.search.study import Limits
         from pnbx_snn.training.config import load_config
     wanted = parse_objectives(objectives)
     base = workers.searched_config(load_config(file, overrides))

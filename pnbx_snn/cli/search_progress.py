@@ -13,7 +13,7 @@ from pnbx_snn.cli.progress import metrics_line
 from pnbx_snn.console import err, say
 
 if TYPE_CHECKING:
-    from pnbx_snn.search.study import Record
+    from pnbx_snn.search.records import Record
 
 
 @contextmanager

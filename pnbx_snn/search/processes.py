@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 from pnbx_snn.console import listening
 from pnbx_snn.errors import PnbxError
 from pnbx_snn.search.objectives import Objective
-from pnbx_snn.search.space import Space, load_space
-from pnbx_snn.search.study import Limits, Study
+from pnbx_snn.search.records import Limits
+from pnbx_snn.search.sources import load_space
+from pnbx_snn.search.space import Space
+from pnbx_snn.search.study import Study
 from pnbx_snn.search.trials import Event, Pruning, work
 from pnbx_snn.training.config import Config, make_config, resolve
 

@@ -13,7 +13,7 @@ from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.metrics.page import Table
 from pnbx_snn.search.objectives import ABOUT, Objective, vector
 from pnbx_snn.search.pareto import Number, ranks
-from pnbx_snn.search.study import Limits, Record
+from pnbx_snn.search.records import Limits, Record
 from pnbx_snn.wording import counted
 
 BOUND = 15_000

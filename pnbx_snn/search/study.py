@@ -14,13 +14,14 @@ from typing import Any, Literal, NamedTuple
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from pnbx_snn.errors import CheckpointError, ConfigError, StorageError
 from pnbx_snn.files.atomic_write import make_folder
 from pnbx_snn.search.locks import FileLock
 from pnbx_snn.search.objectives import ABOUT, Objective, weight_bytes
 from pnbx_snn.search.pareto import Number
+from pnbx_snn.search.records import Limits, Record, State, drawn_of, record_of
 from pnbx_snn.search.space import Space
 from pnbx_snn.training.config import Config, make_config
 
@@ -30,39 +31,6 @@ STARTUP = 10
 """Trials that are drawn evenly, before the sampler learns from those that there are."""
 MOST_REJECTED = 300
 """Draws one after the other that may not be trained: then there is nothing more to find."""
-
-State = Literal["complete", "stopped", "failed", "running", "rejected"]
-_STATES: dict[TrialState, State] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "stopped",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "running",
-}
-
-
-class Record(NamedTuple):
-    """A trial: ``drawn`` are its keys, ``measured`` what it cost and read after its last epoch, ``why`` it ended."""
-
-    number: int
-    state: State
-    drawn: dict[str, Any]
-    measured: dict[str, Number]
-    rungs: dict[int, list[Number]]
-    why: str
-
-
-class Limits(NamedTuple):
-    """What a network must be to be wanted; ``None``: anything."""
-
-    most_bytes: int | None = None
-    least_accuracy: float | None = None
-
-    def allows(self, measured: Mapping[str, Number]) -> bool:
-        """Return whether a measured network is wanted."""
-        return (self.most_bytes is None or measured["bytes"] <= self.most_bytes) and (
-            self.least_accuracy is None or measured["accuracy"] >= self.least_accuracy
-        )
 
 
 class Taken(NamedTuple):
@@ -114,7 +82,7 @@ class Study:
 
     def records(self) -> list[Record]:
         """Return all trials in their order."""
-        return [_record(trial) for trial in self._study.get_trials(deepcopy=False)]
+        return [record_of(trial) for trial in self._study.get_trials(deepcopy=False)]
 
     def take(self, most: int) -> Taken | None:
         """Return a trial to train, one that a process left unfinished first; ``None`` if there are ``most`` already.
@@ -130,7 +98,7 @@ class Study:
                 if claim is None:
                     continue
                 if "drawn" in trial.user_attrs:
-                    drawn = _drawn(trial)
+                    drawn = drawn_of(trial)
                     return Taken(trial.number, self._config(trial.number, drawn), drawn, claim)
                 self._study.tell(trial.number, state=TrialState.FAIL)  # a kill before anything was drawn
                 claim.release()
@@ -286,18 +254,3 @@ def _drop_cut_line(path: Path) -> None:
         data = file.read()
         if data and not data.endswith(b"\n"):
             file.truncate(data.rfind(b"\n") + 1)
-
-
-def _drawn(trial: FrozenTrial) -> dict[str, Any]:
-    drawn = trial.user_attrs.get("drawn", {})
-    return drawn if isinstance(drawn, dict) else {}
-
-
-def _record(trial: FrozenTrial) -> Record:
-    attrs = trial.user_attrs
-    drawn = _drawn(trial)
-    rungs = {int(name.split()[1]): point for name, point in attrs.items() if name.startswith("rung ")}
-    state = _STATES[trial.state] if drawn or trial.state == TrialState.RUNNING else "rejected"
-    return Record(
-        trial.number, state, drawn, attrs.get("measured", {}), rungs, attrs.get("rejected", attrs.get("why", ""))
-    )

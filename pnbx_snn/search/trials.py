@@ -10,7 +10,8 @@ from pnbx_snn.data.split import Split
 from pnbx_snn.errors import PnbxError, PnbxTypeError, PnbxValueError, ShapeError
 from pnbx_snn.search.objectives import Objective, measure, vector
 from pnbx_snn.search.pareto import Number, goes_on, rungs
-from pnbx_snn.search.study import Record, State, Study, Taken
+from pnbx_snn.search.records import Record, State
+from pnbx_snn.search.study import Study, Taken
 from pnbx_snn.training.run import train
 from pnbx_snn.training.run_files import CHECKPOINT_NAME, METRICS_NAME
 from pnbx_snn.training.run_log import read_metrics

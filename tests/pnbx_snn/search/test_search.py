@@ -13,9 +13,10 @@ from pnbx_snn.errors import CheckpointError, ConfigError, PnbxError, PnbxTypeErr
 from pnbx_snn.metrics.memory import packings
 from pnbx_snn.search import processes, trials
 from pnbx_snn.search.objectives import OBJECTIVES, measure, parse_objectives, weight_bytes
+from pnbx_snn.search.records import Limits, Record
 from pnbx_snn.search.result import front, verdict
-from pnbx_snn.search.space import load_space
-from pnbx_snn.search.study import Limits, Record, Study
+from pnbx_snn.search.sources import load_space
+from pnbx_snn.search.study import Study
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import load_config, make_config
 from pnbx_snn.training.evaluate import evaluate

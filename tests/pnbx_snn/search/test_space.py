@@ -4,7 +4,8 @@ import optuna
 import pytest
 
 from pnbx_snn.errors import ConfigError
-from pnbx_snn.search.space import ONLY_WITH, Choice, Lists, Range, default_space, load_space
+from pnbx_snn.search.sources import default_space, load_space
+from pnbx_snn.search.space import ONLY_WITH, Choice, Lists, Range
 from pnbx_snn.training.config import load_config, make_config, section_classes
 from pnbx_snn.training.kinds import KINDS
 
