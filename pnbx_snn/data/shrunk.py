@@ -11,7 +11,7 @@ from pnbx_snn.data.split import Samples, Split
 
 
 def shrink(x: Float[Tensor, "n *rows"], old: int, side: int) -> Float[Tensor, "n *smaller"]:
-    """Return pictures ``[n, old * old]`` or ``[n, old, old]`` with that many pixels each way.
+    """Return pictures ``[n, old * old]``, ``[n, old, old]`` or ``[n, old * old, 1]`` with that many pixels each way.
 
     Bilinear, each pixel a weighted mean of those it covers (antialias), as torchvision's ``resize`` does by default.
 
@@ -24,7 +24,8 @@ def shrink(x: Float[Tensor, "n *rows"], old: int, side: int) -> Float[Tensor, "n
         return x
     pictures = x.reshape(-1, 1, old, old)
     small = interpolate(pictures, (side, side), mode="bilinear", antialias=True, align_corners=False)
-    return small.reshape(len(x), side * side) if x.ndim == 2 else small.reshape(len(x), side, side)
+    rows = (side * side, *x.shape[2:]) if x.shape[1] == old * old else (side, side)
+    return small.reshape(len(x), *rows)
 
 
 class Shrunk:
@@ -33,7 +34,7 @@ class Shrunk:
     Parameters
     ----------
     whole
-        ``[n, old * old]`` or ``[n, old, old]``.
+        As :func:`shrink` takes them.
     old, side
         Pixels each way, before and after.
     """

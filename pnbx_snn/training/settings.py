@@ -74,7 +74,7 @@ class DataConfig(Section):
     folder
         Where the files lie, see docs/data.md; ``""``: the environment variable ``PNBX_DATA``.
     side
-        ``"mnist"`` and ``"mnist_rows"`` only: pixels each way, to which the images of 28 x 28 are shrunk, in training
+        Those of MNIST only: pixels each way, to which the images of 28 x 28 are shrunk, in training
         after they were augmented: see :func:`pnbx_snn.data.shrunk.shrink`.
     held_out_speaker
         ``"fsdd"`` only: leave this speaker out of training and test on nobody else; ``""``: the official split.

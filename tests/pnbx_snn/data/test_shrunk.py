@@ -39,10 +39,12 @@ def test_a_pixel_is_the_weighted_mean_of_those_it_covers(side):
     np.testing.assert_allclose(shrink(WHOLE.reshape(-1, 28, 28), 28, side), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("mnist", [24, 256]), ("mnist_rows", [24, 16, 16])])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("mnist", [24, 256]), ("mnist_rows", [24, 16, 16]), ("mnist_pixels", [24, 256, 1])]
+)
 def test_parts_are_shrunk_and_those_to_learn_from_keep_what_they_were(name, shape):
     data = DataConfig(name=name, side=16)
-    assert [data.in_features, data.num_steps] == ([256, 1] if name == "mnist" else [16, 16])
+    assert [data.num_steps, data.in_features] == ([1, 256] if name == "mnist" else shape[1:])
     test, learned = load_split(data, "test").images, load_split(data, "train").images
     assert isinstance(test, torch.Tensor)
     assert isinstance(learned, Shrunk)
@@ -71,7 +73,9 @@ def test_networks_learn_what_was_augmented_before_it_was_shrunk(tmp_path, monkey
 
 
 def test_other_data_are_not_shrunk():
-    with pytest.raises(ConfigError, match=r"data.side is for data.name = 'mnist' or 'mnist_rows', got .*'digits'"):
+    with pytest.raises(
+        ConfigError, match=r"data.side is for data.name = 'mnist' or 'mnist_rows' or 'mnist_pixels', got .*'digits'"
+    ):
         make_config({"data": {"name": "digits", "side": 16}})
     with pytest.raises(ConfigError, match=r"data.side must be a whole number in \[4, 28\], got 30"):
         make_config({"data": {"name": "mnist", "side": 30}})
