@@ -34,6 +34,7 @@ EXTRAS = MappingProxyType(
         "nir": ("nir", "h5py"),
         "events": ("tonic",),
         "queue": ("distributed",),
+        "search": ("optuna",),
         "gpu": ("triton",),
     }
 )

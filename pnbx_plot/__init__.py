@@ -11,6 +11,7 @@ from pnbx_plot.files import save, write_raster
 from pnbx_plot.layers import raster_layers
 from pnbx_plot.membrane import membrane
 from pnbx_plot.page import html_raster
+from pnbx_plot.pareto import pareto
 from pnbx_plot.raster import raster
 from pnbx_plot.style import ACCENT, COLORS, INK, LINES, MARKERS, QUIET, without_display
 from pnbx_plot.training import training
@@ -29,6 +30,7 @@ __all__ = [
     "animate",
     "html_raster",
     "membrane",
+    "pareto",
     "raster",
     "raster_layers",
     "save",

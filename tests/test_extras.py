@@ -93,5 +93,7 @@ def test_what_is_missing_is_named_with_the_command(monkeypatch):
 
 
 def test_an_unknown_extra_is_refused():
-    with pytest.raises(ValueError, match="extra must be one of train, plot, onnx, nir, events, queue, gpu, got 'tain'"):
+    with pytest.raises(
+        ValueError, match="extra must be one of train, plot, onnx, nir, events, queue, search, gpu, got 'tain'"
+    ):
         install("tain")

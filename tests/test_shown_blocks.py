@@ -25,12 +25,14 @@ NOT_RUN = {
     r"python examples/\d\d_\w+\.py": "tests/test_examples.py runs every one",
     r"setup-lava|\. \.venv|doctor": "the environment of these tests is made and entered",
     r"--device (cuda|GPU)|--multi_gpu|sbatch|pytest ": "needs a GPU, a cluster, or is another test",
-    r"studies\.(measurements|recall|bench|mcu|claims --measure)|ablation\.py": "minutes to hours",
+    r"studies\.(measurements|recall|bench|mcu|claims --measure)|ablation\.py|search_(dense|conv)": "minutes to hours",
 }
 """Commands that are not run, by what they look like, and why."""
 FAST = {
     r"(pnbx-snn|studies\.rivals|pnbx_snn\.cli) train \S+": r"\g<0> --set train.epochs=1",
     r"studies/measurements\b.*": r"\g<0> --quick",
+    r"(search digits .*?)train.epochs=\d+": r"\1train.epochs=1",
+    r"--trials [1-9]\d*": "--trials 1",
 }
 
 

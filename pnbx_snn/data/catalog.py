@@ -19,7 +19,8 @@ from pnbx_snn.data.digits import load_digits_split
 from pnbx_snn.data.download import MIRRORS, Mirror, OpenUrl, Progress
 from pnbx_snn.data.events import SENSORS, load_events
 from pnbx_snn.data.fsdd import download_fsdd, load_fsdd
-from pnbx_snn.data.mnist import download_mnist, load_mnist
+from pnbx_snn.data.mnist import SIDE, download_mnist, load_mnist
+from pnbx_snn.data.shrunk import shrink, shrunk
 from pnbx_snn.data.split import Part, Sequences, Split
 from pnbx_snn.errors import DataError, PnbxValueError
 from pnbx_snn.files.atomic_write import make_folder
@@ -53,12 +54,12 @@ def _distorted(x: Tensor, *, generator: torch.Generator, strength: float) -> Ten
     return affine_elastic(flat, math.isqrt(flat.shape[1]), generator=generator, strength=strength).reshape(x.shape)
 
 
-def _mnist_steps(data: Section, part: Part) -> Split:
-    """Return images as sequences: their rows, or their pixels one by one."""
+def _mnist(data: Section, part: Part) -> Split:
+    """Return images, or sequences of their rows or of their pixels, shrunk to ``data.side``."""
     split = load_mnist(data_folder(data), part=part)
-    return Split(
-        split.images[:].reshape(-1, 28, 28) if data.name == "mnist_rows" else split.images[:].unsqueeze(2), split.labels
-    )
+    steps = {"mnist_rows": (SIDE, SIDE), "mnist_pixels": (SIDE**2, 1)}.get(data.name, (SIDE**2,))
+    split = Split(split.images[:].reshape(-1, *steps), split.labels)
+    return shrunk(split, SIDE, data.side, keep_whole=part in ("train", "train_all"))
 
 
 def _fsdd(data: Section, part: Part) -> Split:
@@ -104,14 +105,14 @@ DATA_SETS: dict[str, DataSet] = {
         load=lambda _, part: load_digits_split(part=part), sizes=lambda _: ArraySizes(64, 1, 10), augment=_distorted
     ),
     "mnist": DataSet(
-        load=lambda data, part: load_mnist(data_folder(data), part=part),
-        sizes=lambda _: ArraySizes(784, 1, 10),
+        load=_mnist,
+        sizes=lambda data: ArraySizes(data.side**2, 1, 10),
         augment=_distorted,
         url=MIRRORS["mnist"],
         download=download_mnist,
     ),
-    "mnist_rows": DataSet(load=_mnist_steps, sizes=lambda _: ArraySizes(28, 28, 10), augment=_distorted),
-    "mnist_pixels": DataSet(load=_mnist_steps, sizes=lambda _: ArraySizes(1, 784, 10), augment=_distorted),
+    "mnist_rows": DataSet(load=_mnist, sizes=lambda data: ArraySizes(data.side, data.side, 10), augment=_distorted),
+    "mnist_pixels": DataSet(load=_mnist, sizes=lambda data: ArraySizes(1, data.side**2, 10), augment=_distorted),
     "fsdd": DataSet(
         load=_fsdd,
         sizes=lambda data: ArraySizes(data.num_bands, data.num_frames, 10),
@@ -124,6 +125,8 @@ DATA_SETS: dict[str, DataSet] = {
         load=_arrays, sizes=lambda data: ArraySizes(data.features * data.window, data.steps, data.classes)
     ),
 }
+SHRINKING = ("mnist", "mnist_rows", "mnist_pixels")
+"""Data sets of which ``data.side`` makes the pictures smaller."""
 assert set(DATA_SETS) == set(get_args(DataName))
 assert {name for name, row in DATA_SETS.items() if row.download} == set(MIRRORS)
 
@@ -172,17 +175,19 @@ def load_split(data: Section, part: Part) -> Split:
 
 def augment(
     x: Float[Tensor, "B *shape"], data: Section, *, strength: float, generator: torch.Generator
-) -> Float[Tensor, "B *shape"]:
+) -> Float[Tensor, "B *changed"]:
     """Change samples of :func:`load_split` at random, with a strength of 0 (as they are) to 1.
 
     Images: affine and elastic distortion; spoken digits: shifts, masks and noise; a :class:`PnbxValueError` for others.
+    Images of MNIST come as :func:`pnbx_snn.data.shrunk.before_shrinking` has them and are returned shrunk.
     """
     if strength == 0:
         return x
     change = DATA_SETS[data.name].augment
     if change is None:
         raise PnbxValueError(f"augment: samples of {data.name!r} cannot be changed: strength must be 0, got {strength}")
-    return change(x, generator=generator, strength=strength)
+    changed = change(x, generator=generator, strength=strength)
+    return shrink(changed, SIDE, data.side) if data.name in SHRINKING else changed
 
 
 def download(

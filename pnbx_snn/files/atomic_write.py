@@ -78,7 +78,7 @@ def locked_folder(path: str | Path) -> Iterator[None]:
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        fcntl = _fcntl()
+        fcntl = file_locks()
         folder = os.open(path, os.O_RDONLY) if fcntl else None
     except OSError as error:
         raise StorageError(f"{path}: the folder cannot be made or opened ({error.strerror})") from error
@@ -99,7 +99,7 @@ def locked_folder(path: str | Path) -> Iterator[None]:
 
 def is_locked(path: str | Path) -> bool:
     """Return whether a process holds a folder with :func:`locked_folder`; on Windows, where none can, no."""
-    fcntl = _fcntl()
+    fcntl = file_locks()
     if fcntl is None:
         return False
     folder = os.open(path, os.O_RDONLY)
@@ -112,7 +112,7 @@ def is_locked(path: str | Path) -> bool:
     return False
 
 
-def _fcntl() -> Any:
+def file_locks() -> Any:
     """Return the module of file locks, or None on Windows, which has none: all else here works there."""
     try:
         import fcntl

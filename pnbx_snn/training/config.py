@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from pnbx_snn.configs import config_path
 from pnbx_snn.data.arrays import array_sizes
-from pnbx_snn.data.catalog import arrays_path
+from pnbx_snn.data.catalog import SHRINKING, arrays_path
+from pnbx_snn.data.mnist import SIDE
 from pnbx_snn.errors import ConfigError
 from pnbx_snn.files.regular_files import read_regular
 from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, section_names
@@ -55,6 +56,8 @@ class Config:
             self._check_arrays()
         elif data.path:
             raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
+        if data.side != SIDE and data.name not in SHRINKING:
+            raise ConfigError(f"data.side is for data.name = {' or '.join(map(repr, SHRINKING))}, got {shown}")
         if data.name in ("mnist_rows", "mnist_pixels", "fsdd") and "sequences" not in self.kind.reads:
             raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
         if self.distill.per_step and not self.distill.teacher:
@@ -140,7 +143,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     (3, (32, 16), 'subtract')
     """
     path = config_path(path)
-    values = _read_toml(path)
+    values = read_toml(path)
+    values.pop("search", None)  # for `pnbx-snn search`, which reads it itself
     places = {}
     for override in overrides:
         section, key, value = _parse_override(override)
@@ -253,7 +257,8 @@ def flat_keys(config: Config) -> dict[str, Any]:
     return {f"{section}.{key}": value for section, keys in values.items() for key, value in keys.items()}
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file as it stands; a :class:`ConfigError` if it cannot be read or is none."""
     try:
         return tomllib.loads(read_regular(path, ConfigError, max_bytes=MAX_TOML_BYTES).decode())
     except UnicodeDecodeError as error:

@@ -137,7 +137,7 @@ def _array_defaults(num_steps: int, options: Any) -> dict[str, Any]:
 
 
 def _picture(data: DataConfig) -> tuple[int, int]:
-    return {"fsdd": (data.num_frames, data.num_bands), "digits": (8, 8)}.get(data.name, (28, 28))
+    return {"fsdd": (data.num_frames, data.num_bands), "digits": (8, 8)}.get(data.name, (data.side, data.side))
 
 
 SIZES: dict[str, Callable[[DataConfig, Any], Any]] = {

@@ -73,6 +73,9 @@ class DataConfig(Section):
         both and measures nothing, for the last training.
     folder
         Where the files lie, see docs/data.md; ``""``: the environment variable ``PNBX_DATA``.
+    side
+        Those of MNIST only: pixels each way, to which the images of 28 x 28 are shrunk, in training
+        after they were augmented: see :func:`pnbx_snn.data.shrunk.shrink`.
     held_out_speaker
         ``"fsdd"`` only: leave this speaker out of training and test on nobody else; ``""``: the official split.
     validation_speaker
@@ -99,6 +102,7 @@ class DataConfig(Section):
     name: DataName = "digits"
     part: Literal["train", "train_all"] = "train_all"
     folder: str = ""
+    side: int = Field(default=28, ge=4, le=28)
     held_out_speaker: str = ""
     validation_speaker: str = ""
     num_frames: int = Field(default=64, ge=8, le=1000)

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from pnbx_snn.data.augment import add_noise, drop_inputs, shift_images
 from pnbx_snn.data.catalog import augment
+from pnbx_snn.data.shrunk import before_shrinking
 from pnbx_snn.data.split import Samples, Sequences, Split
 from pnbx_snn.data.voices import change_voices
 from pnbx_snn.errors import ConfigError, PnbxValueError
@@ -211,7 +212,8 @@ class Trainer:
         shifts = data.name == "digits" and settings.max_shift > 0
         # Changes are drawn for the whole piece in every process: how many there are then makes no difference.
         whole = shifts or strength > 0 or change.voices > 0 or change.input_noise > 0
-        images = self.data.images[piece if whole else piece[share]]
+        samples = before_shrinking(self.data.images) if strength > 0 else self.data.images
+        images = samples[piece if whole else piece[share]]
         if data.name == "digits":
             images = shift_images(
                 images,

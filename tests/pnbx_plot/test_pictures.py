@@ -317,6 +317,20 @@ def test_training_without_validation():
     assert ax.get_title() == "accuracy 50.0 % (train) after 1 epoch"
 
 
+def test_the_front_of_two_costs():
+    costs = {"bytes": [100, 200, 300, 400], "operations": [9, 5, 7, 1]}
+    accuracy = [0.9, 0.95, 0.99, 0.8]
+    figure = plot.pareto(costs, accuracy, front=[0, 1, 2, 3], names=list("abcd"), lines={"bytes": {"bound": 250.0}})
+    left, right = figure.axes
+    assert (left.get_xlabel(), left.get_ylabel(), right.get_ylabel()) == ("bytes", "errors, %", "")
+    steps = [[round(y, 6) for y in ax.get_lines()[0].get_ydata()] for ax in (left, right)]
+    assert steps == [[10.0, 5.0, 1.0], [20.0, 5.0, 1.0]]  # d costs more bytes than a and errs more
+    assert [text.get_text() for text in right.texts] == ["d", "b", "c"]
+    assert [list(line.get_xdata()) for line in left.get_lines()[1:]] == [[250.0, 250.0]]
+    assert len(right.get_lines()) == 1
+    assert plot.pareto({"bytes": [1]}, [1.0], front=[0]).axes[0].get_lines()[0].get_ydata()[0] == 0.01
+
+
 def test_errors():
     with pytest.raises(PlotError, match=r"plot.raster: spikes must be numbers \[T, N\] or \[T, B, N\] and not empty"):
         plot.raster(np.ones(3))
@@ -351,6 +365,10 @@ def test_errors():
         plot.training([])
     with pytest.raises(PlotError, match=r"each epoch must have \['firing_rate', 'loss'\], got the keys"):
         plot.training([{"epoch": 1, "accuracy_train": 0.1}])
+    with pytest.raises(PlotError, match=r"bytes must be 2 numbers above 0, got \[0, 1\]"):
+        plot.pareto({"bytes": [0, 1]}, [0.1, 0.2], front=[])
+    with pytest.raises(PlotError, match="needs a cost and a network, got 0 and 1"):
+        plot.pareto({}, [0.1], front=[])
     assert plt.get_fignums() == []  # an error leaves no figure behind
 
 
