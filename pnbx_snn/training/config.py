@@ -18,6 +18,7 @@ from pnbx_snn.errors import ConfigError
 from pnbx_snn.files.regular_files import read_regular
 from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, section_names
 from pnbx_snn.training.settings import AugmentConfig, DataConfig, DistillConfig, Section, TrainConfig, allowed_values
+from pnbx_snn.training.sparsity import SparsityConfig
 
 MAX_TOML_BYTES = 1 << 20
 NOT_THERE = "not there"
@@ -26,7 +27,8 @@ NOT_THERE = "not there"
 def section_classes() -> dict[str, type[Section]]:
     """Return the class of every section by name, in the order in which they are written."""
     networks = {name: kind.section for name, kind in KINDS.items()}
-    return {"data": DataConfig, **networks, "augment": AugmentConfig, "distill": DistillConfig, "train": TrainConfig}
+    learning = {"augment": AugmentConfig, "distill": DistillConfig, "sparsity": SparsityConfig, "train": TrainConfig}
+    return {"data": DataConfig, **networks, **learning}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Config:
     network: Section = field(default_factory=lambda: KINDS["model"].section())
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:

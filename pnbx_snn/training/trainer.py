@@ -30,6 +30,7 @@ from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty
 from pnbx_snn.training.optimizer import adamw, check_finite
 from pnbx_snn.training.reestimate import Batch, reestimate
+from pnbx_snn.training.sparsity import Sparsifier
 from pnbx_snn.wording import counted
 
 Metrics = dict[str, Any]
@@ -99,6 +100,8 @@ class Trainer:
             model.calibrate(_typical(data.images))
         model.to(workers.device)
         self.optimizer = adamw(model, config.train)
+        steps = config.train.epochs * self.num_batches
+        self.sparsifier = Sparsifier(model, config.sparsity, num_steps=steps, seed=config.train.seed)
         self.learner, self.stepper = workers.prepare(Learner(model), self.optimizer)
         self.average = Average(model, config.train.average) if config.train.average else None
         self.teacher = None if teacher is None else teacher.requires_grad_(False).to(workers.device).eval()
@@ -131,6 +134,7 @@ class Trainer:
             **self._measured(samples, correct, weight, layers),
             "learning_rate": self._learning_rate(epoch * self.num_batches),
             **({"weights": self.weights} if self.config.train.float_share else {}),
+            **self.sparsifier.metrics(),
         }
 
     def _measured(self, samples: int, correct: int, weight: int, layers: Sequence[float]) -> Metrics:
@@ -345,6 +349,7 @@ class Trainer:
         self.stepper.step()
         self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
         self.model.keep_in_range()
+        self.sparsifier.after_step(step + 1)
         check_finite(self.model.named_parameters(), where)
         if self.average is not None:
             self.average.update(step + 1)

@@ -1,0 +1,272 @@
+r"""Dynamic sparse training: connections are dropped and grown until ternary matrices have a wanted share of zeros.
+
+A sparse matrix has a mask of connections. A weight inside it is -1 or 1, the sign of its latent weight, and 0 outside, so
+the share of zeros is that of the mask, exactly, in training, evaluation, files and programs. The other definition, to
+round the weights inside a mask by their mean as a dense matrix does, would add zeros that no target knows of.
+
+Until the training is at ``start``, a mask has the weights that rounding by the mean keeps. Then the share of zeros goes
+from what it is there, :math:`z_0`, to the target :math:`z`:
+
+.. math::
+
+    z(u) = z + (z_0 - z)(1 - u)^3, \qquad u \in [0, 1] \text{ between } start \text{ and } end
+
+Every so many steps each matrix, with :math:`k` connections by then, loses those with the smallest latent magnitudes and
+:math:`d k` more, and others grow in place of these. :math:`d` falls along a cosine, from ``drop`` at ``start`` to 0 at
+``until``; from there on connections stay.
+
+The straight-through gradient reaches every latent weight, also outside the mask, so nothing has to be computed for
+growing. A connection that grows starts with the magnitude of the smallest one that stayed: from zero, as in the papers,
+it would be the first to be dropped, and its ternary weight is -1 or 1 in any case.
+
+References
+----------
+Mocanu et al. 2018, Nature Communications 9:2383 (SET); Evci et al. 2020, arXiv:1911.11134 (RigL, its cosine, and
+Erdos-Renyi-Kernel allocation); Zhu and Gupta 2017, arXiv:1710.01878 (the cubic schedule); Lin et al. 2020,
+arXiv:2006.07253 (latent weights that go on learning outside the mask).
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pnbx_snn.errors import ConfigError
+from pnbx_snn.layers.hippocampus import Hippocampus
+from pnbx_snn.layers.ternary_layer import TernaryLayer
+from pnbx_snn.quantization import ternarize
+from pnbx_snn.training.settings import Section
+
+Matrix = TernaryLayer | Hippocampus
+RANDOM = 101
+"""Of the seeds of a training, which are by epoch and process: those of what grows at random."""
+
+
+class SparsityConfig(Section):
+    """How many weights of the ternary matrices are 0, see :mod:`pnbx_snn.training.sparsity`.
+
+    Attributes
+    ----------
+    zeros
+        Share of zeros that each matrix ends with, to the nearest whole number of connections (at least 1); 0 is off.
+    rule
+        What grows: ``"set"``: connections drawn at random, each with a random sign. ``"rigl"``: those with the largest
+        gradient, against its sign. ``"magnitude"``: no other than the largest latent magnitudes are kept, inside the
+        mask before or not.
+    allocation
+        ``"uniform"``: the same share in each matrix. ``"erk"``: a matrix ``[n, m]`` has connections in proportion to
+        ``n + m`` (all, where that would be more than there are), and ``zeros`` is the share in all of them together.
+    leave
+        Parts that are left as they are: names of matrices that ``pnbx-snn info`` lists, or what they begin or end with,
+        for example ``"readout"`` or ``"ssm.C"``. Learned edges of messages are always left.
+    every
+        Steps between two updates of the connections.
+    start, end, until
+        Shares of the training: from ``start`` on the share of zeros rises, at ``end`` it is reached, and connections
+        change no more after ``until``.
+    drop
+        Share of the connections that an update exchanges at first; ``"magnitude"`` has no use for it.
+    """
+
+    zeros: float = Field(default=0.0, ge=0, lt=1)
+    rule: Literal["set", "rigl", "magnitude"] = "rigl"
+    allocation: Literal["uniform", "erk"] = "uniform"
+    leave: tuple[str, ...] = Field(default=(), strict=False, description="a list of names of parts")
+    every: int = Field(default=20, ge=1, le=1_000_000)
+    start: float = Field(default=0.0, ge=0, le=1)
+    end: float = Field(default=0.5, ge=0, le=1)
+    until: float = Field(default=0.75, ge=0, le=1)
+    drop: float = Field(default=0.3, ge=0, lt=1)
+
+
+def make_sparse(model: nn.Module, settings: SparsityConfig) -> nn.Module:
+    """Give the matrices of a network that are to be sparse their masks, and return it; nothing with ``zeros = 0``.
+
+    Raises
+    ------
+    ConfigError
+        If there are no such matrices, ``leave`` names none, or the shares of the training are in another order.
+    """
+    if settings.zeros:
+        if not settings.start <= settings.end <= settings.until:
+            raise ConfigError(
+                f"sparsity: start, end and until must not fall, got {settings.start}, {settings.end}, {settings.until}"
+            )
+        for matrix in _chosen(model, settings.leave).values():
+            matrix.mask = _kept_by_rounding(matrix)
+    return model
+
+
+def sparse_matrices(model: nn.Module) -> dict[str, Matrix]:
+    """Return the matrices that have a mask, by name."""
+    return {name: matrix for name, matrix in _matrices(model) if matrix.mask is not None}
+
+
+def latent_of(matrix: Matrix) -> nn.Parameter:
+    """Return the latent weights of a matrix."""
+    return matrix.K if isinstance(matrix, Hippocampus) else matrix.weight
+
+
+class Sparsifier:
+    """Moves the connections of a network in training; it has no state beside the masks.
+
+    Parameters
+    ----------
+    model
+        The network, made with :func:`make_sparse`.
+    settings, seed
+        Sections of the training's configuration.
+    num_steps
+        Steps of the whole training.
+    """
+
+    def __init__(self, model: nn.Module, settings: SparsityConfig, *, num_steps: int, seed: int) -> None:
+        self._settings, self._seed = settings, seed
+        self._matrices = sparse_matrices(model)
+        self._first = settings.start * num_steps
+        self._last = max(1, math.floor(settings.until * num_steps))
+        self._reached = min(settings.end * num_steps, self._last)
+        kept = allocate({name: latent_of(m).shape for name, m in self._matrices.items()}, settings)
+        self._targets = {name: 1 - count / latent_of(self._matrices[name]).numel() for name, count in kept.items()}
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the share of zeros in all sparse matrices and in each by name; nothing where there are none."""
+        if not self._matrices:
+            return {}
+        shares = {name: _share_of_zeros(matrix) for name, matrix in self._matrices.items()}
+        sizes = {name: latent_of(matrix).numel() for name, matrix in self._matrices.items()}
+        total = sum(shares[name] * size for name, size in sizes.items()) / sum(sizes.values())
+        return {"zero_fraction": total, "zero_fraction_layers": shares}
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Update the connections if it is time; ``step`` counts the finished steps of the optimiser.
+
+        Gradients must still be those of that step.
+        """
+        if not self._matrices or step > self._last:
+            return
+        if step < self._last and step <= self._first:
+            for matrix in self._matrices.values():
+                _mask(matrix).copy_(_kept_by_rounding(matrix))
+        elif step == self._last or step % self._settings.every == 0:
+            seeds = np.random.SeedSequence(self._seed, spawn_key=(step, RANDOM))
+            generator = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
+            for name, matrix in self._matrices.items():
+                self._update(matrix, self._connections(name, matrix, step), self._exchanged(step), generator)
+
+    def _connections(self, name: str, matrix: Matrix, step: int) -> int:
+        """Return how many connections the matrix has after this update."""
+        target, size = self._targets[name], latent_of(matrix).numel()
+        now = (1 - self._progress(step)) ** 3
+        # From the share there is, so that no other has to be kept: (z0 - z) (1 - u)^3 falls by this factor.
+        before = (1 - self._progress(max(self._first, step - self._settings.every))) ** 3
+        zeros = target + (_share_of_zeros(matrix) - target) * (now / before if now else 0.0)
+        return max(1, round((1 - zeros) * size))
+
+    def _progress(self, step: float) -> float:
+        if step >= self._reached:
+            return 1.0
+        return max(0.0, (step - self._first) / (self._reached - self._first))
+
+    def _exchanged(self, step: int) -> float:
+        share = min(1.0, (step - self._first) / max(1.0, self._last - self._first))
+        return self._settings.drop * 0.5 * (1 + math.cos(math.pi * share))
+
+    def _update(self, matrix: Matrix, count: int, exchanged: float, generator: torch.Generator) -> None:
+        weight, mask = latent_of(matrix), _mask(matrix)
+        magnitude, inside = weight.abs().flatten(), mask.flatten()
+        if self._settings.rule == "magnitude":
+            mask.copy_(_marked(_largest(magnitude, count), mask))
+            return
+        stay = min(int(inside.sum()), count - round(exchanged * count))
+        kept = _largest(magnitude.masked_fill(~inside, -1.0), stay)
+        lost = _marked(kept, mask).flatten()
+        if self._settings.rule == "set":
+            wanted = torch.rand(len(inside), generator=generator).to(weight.device)
+            signs = torch.randint(0, 2, (len(inside),), generator=generator).to(weight) * 2 - 1
+        else:
+            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            wanted, signs = gradient.abs().flatten(), torch.where(gradient.flatten() > 0, -1.0, 1.0)
+        grown = _largest(wanted.masked_fill(lost, -1.0), count - stay)
+        least = magnitude[kept[-1]] if stay else magnitude.mean()
+        new = weight.flatten().clone()
+        new[grown] = (signs[grown] * least).to(new.dtype)
+        weight.copy_(new.reshape(weight.shape))
+        mask.copy_(_marked(torch.cat((kept, grown)), mask))
+
+
+def allocate(shapes: dict[str, torch.Size], settings: SparsityConfig) -> dict[str, int]:
+    """Return how many connections each matrix is to have, at least one.
+
+    Examples
+    --------
+    >>> shapes = {"wide": torch.Size([100, 300]), "readout": torch.Size([10, 100])}
+    >>> allocate(shapes, SparsityConfig(zeros=0.9))
+    {'wide': 3000, 'readout': 100}
+    >>> allocate(shapes, SparsityConfig(zeros=0.9, allocation="erk"))
+    {'wide': 2431, 'readout': 669}
+    """
+    sizes = {name: shape.numel() for name, shape in shapes.items()}
+    density = dict.fromkeys(sizes, 1 - settings.zeros)
+    if settings.allocation == "erk":
+        raw = {name: sum(shape) / sizes[name] for name, shape in shapes.items()}
+        full: set[str] = set()
+        while True:
+            rest = (1 - settings.zeros) * sum(sizes.values()) - sum(sizes[name] for name in full)
+            factor = rest / sum(raw[name] * sizes[name] for name in sizes if name not in full)
+            more = {name for name in sizes if name not in full and factor * raw[name] > 1}
+            if not more:
+                break
+            full |= more
+        density = {name: 1.0 if name in full else factor * raw[name] for name in sizes}
+    return {name: max(1, round(density[name] * size)) for name, size in sizes.items()}
+
+
+def _matrices(model: nn.Module) -> Iterable[tuple[str, Matrix]]:
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, TernaryLayer | Hippocampus))
+
+
+def _chosen(model: nn.Module, leave: Iterable[str]) -> dict[str, Matrix]:
+    found = dict(_matrices(model))
+    if not found:
+        raise ConfigError(f"sparsity.zeros: a {type(model).__name__} has no ternary matrices to make sparse")
+    left: set[str] = set()
+    for part in leave:
+        named = {name for name in found if f".{part}." in f".{name}."}
+        if not named:
+            raise ConfigError(f"sparsity.leave: no ternary matrix is named {part!r}, got {', '.join(found)}")
+        left |= named
+    if left == found.keys():
+        raise ConfigError("sparsity.leave: leaves every ternary matrix, so none is left to be sparse; zeros = 0 is off")
+    return {name: matrix for name, matrix in found.items() if name not in left}
+
+
+def _kept_by_rounding(matrix: Matrix) -> Tensor:
+    """Return where a dense ternary matrix of these latent weights is not 0."""
+    return ternarize(latent_of(matrix).detach(), scale=matrix.scale)[0] != 0
+
+
+def _largest(values: Tensor, count: int) -> Tensor:
+    """Return the places of the largest values, the first of equal ones first: the same ones on every machine."""
+    return torch.sort(values, descending=True, stable=True).indices[:count]
+
+
+def _marked(places: Tensor, like: Tensor) -> Tensor:
+    flat = torch.zeros(like.numel(), dtype=torch.bool, device=like.device)
+    flat[places] = True
+    return flat.reshape(like.shape)
+
+
+def _mask(matrix: Matrix) -> Tensor:
+    assert matrix.mask is not None
+    return matrix.mask
+
+
+def _share_of_zeros(matrix: Matrix) -> float:
+    mask = _mask(matrix)
+    return 1 - int(mask.sum()) / mask.numel()
