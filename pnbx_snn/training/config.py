@@ -86,8 +86,13 @@ class Config:
         return KINDS[self.section]
 
     def model_dump(self) -> dict[str, dict[str, Any]]:
-        """Return ``{section: {key: value}}`` of the sections that are there."""
+        """Return ``{section: {key: value}}`` of the sections that are there; ``[sparsity]`` only if it says something.
+
+        So files of networks that are not sparse are those of earlier versions, byte for byte.
+        """
         parts = {name: getattr(self, name) for name in section_classes()}
+        if self.sparsity == SparsityConfig():
+            del parts["sparsity"]
         return {name: part.model_dump() for name, part in parts.items() if part is not None}
 
     def _check_arrays(self) -> None:

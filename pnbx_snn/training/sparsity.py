@@ -168,7 +168,7 @@ class Sparsifier:
         zeros = target + (_share_of_zeros(matrix) - target) * (now / before if now else 0.0)
         return max(1, round((1 - zeros) * size))
 
-    def _progress(self, step: float) -> float:
+    def _progress(self, step: int | float) -> float:
         if step >= self._reached:
             return 1.0
         return max(0.0, (step - self._first) / (self._reached - self._first))
