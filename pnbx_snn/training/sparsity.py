@@ -127,8 +127,10 @@ class Sparsifier:
     def __init__(self, model: nn.Module, settings: SparsityConfig, *, num_steps: int, seed: int) -> None:
         self._settings, self._seed = settings, seed
         self._matrices = sparse_matrices(model)
+        by_rank = settings.rule == "magnitude"
+        self._every = 1 if by_rank else settings.every
         self._first = settings.start * num_steps
-        self._last = max(1, math.floor(settings.until * num_steps))
+        self._last = num_steps if by_rank else max(1, math.floor(settings.until * num_steps))
         self._reached = min(settings.end * num_steps, self._last)
         kept = allocate({name: latent_of(m).shape for name, m in self._matrices.items()}, settings)
         self._targets = {name: 1 - count / latent_of(self._matrices[name]).numel() for name, count in kept.items()}
@@ -153,7 +155,7 @@ class Sparsifier:
         if step < self._last and step <= self._first:
             for matrix in self._matrices.values():
                 _mask(matrix).copy_(_kept_by_rounding(matrix))
-        elif step == self._last or step % self._settings.every == 0:
+        elif step == self._last or step % self._every == 0:
             seeds = np.random.SeedSequence(self._seed, spawn_key=(step, RANDOM))
             generator = torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
             for name, matrix in self._matrices.items():
@@ -164,7 +166,7 @@ class Sparsifier:
         target, size = self._targets[name], latent_of(matrix).numel()
         now = (1 - self._progress(step)) ** 3
         # From the share there is, so that no other has to be kept: (z0 - z) (1 - u)^3 falls by this factor.
-        before = (1 - self._progress(max(self._first, step - self._settings.every))) ** 3
+        before = (1 - self._progress(max(self._first, step - self._every))) ** 3
         zeros = target + (_share_of_zeros(matrix) - target) * (now / before if now else 0.0)
         return max(1, round((1 - zeros) * size))
 
@@ -193,7 +195,7 @@ class Sparsifier:
             gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
             wanted, signs = gradient.abs().flatten(), torch.where(gradient.flatten() > 0, -1.0, 1.0)
         grown = _largest(wanted.masked_fill(lost, -1.0), count - stay)
-        least = magnitude[kept[-1]] if stay else magnitude.mean()
+        least = magnitude[kept].min() if stay else magnitude.mean()
         new = weight.flatten().clone()
         new[grown] = (signs[grown] * least).to(new.dtype)
         weight.copy_(new.reshape(weight.shape))
@@ -252,8 +254,8 @@ def _kept_by_rounding(matrix: Matrix) -> Tensor:
 
 
 def _largest(values: Tensor, count: int) -> Tensor:
-    """Return the places of the largest values, the first of equal ones first: the same ones on every machine."""
-    return torch.sort(values, descending=True, stable=True).indices[:count]
+    """Return the places of so many largest values, in any order."""
+    return values.topk(count, sorted=False).indices
 
 
 def _marked(places: Tensor, like: Tensor) -> Tensor:
