@@ -11,9 +11,10 @@ from what it is there, :math:`z_0`, to the target :math:`z`:
 
     z(u) = z + (z_0 - z)(1 - u)^3, \qquad u \in [0, 1] \text{ between } start \text{ and } end
 
-Every so many steps each matrix, with :math:`k` connections by then, loses those with the smallest latent magnitudes and
-:math:`d k` more, and others grow in place of these. :math:`d` falls along a cosine, from ``drop`` at ``start`` to 0 at
-``until``; from there on connections stay.
+With the rule ``"magnitude"`` the connections are, after every step, the :math:`k` largest latent magnitudes of the matrix:
+rounding with a threshold of rank in place of half the mean. With ``"set"`` and ``"rigl"`` they change every so many steps:
+a matrix loses those with the smallest latent magnitudes, as many as its share of zeros asks for and :math:`d k` more, and
+others grow in place of these. :math:`d` falls along a cosine, from ``drop`` at ``start`` to 0 at ``until``.
 
 The straight-through gradient reaches every latent weight, also outside the mask, so nothing has to be computed for
 growing. A connection that grows starts with the magnitude of the smallest one that stayed: from zero, as in the papers,
@@ -54,33 +55,30 @@ class SparsityConfig(Section):
     zeros
         Share of zeros that each matrix ends with, to the nearest whole number of connections (at least 1); 0 is off.
     rule
-        What grows: ``"set"``: connections drawn at random, each with a random sign. ``"rigl"``: those with the largest
-        gradient, against its sign. ``"magnitude"``: no other than the largest latent magnitudes are kept, inside the
-        mask before or not.
+        ``"magnitude"``: after every step the largest latent magnitudes are the connections. ``"rigl"``: connections with
+        the largest gradients grow, against their sign. ``"set"``: they grow where chance wants, of either sign.
     allocation
         ``"uniform"``: the same share in each matrix. ``"erk"``: a matrix ``[n, m]`` has connections in proportion to
         ``n + m`` (all, where that would be more than there are), and ``zeros`` is the share in all of them together.
     leave
         Parts that are left as they are: names of matrices that ``pnbx-snn info`` lists, or what they begin or end with,
         for example ``"readout"`` or ``"ssm.C"``. Learned edges of messages are always left.
-    every
-        Steps between two updates of the connections.
-    start, end, until
-        Shares of the training: from ``start`` on the share of zeros rises, at ``end`` it is reached, and connections
-        change no more after ``until``.
-    drop
-        Share of the connections that an update exchanges at first; ``"magnitude"`` has no use for it.
+    start, end
+        Shares of the training: from ``start`` on the share of zeros rises, at ``end`` it is reached.
+    every, drop, until
+        Of ``"set"`` and ``"rigl"`` alone: steps between two updates, the share of the connections that an update
+        exchanges at first, and the share of the training after which connections change no more.
     """
 
     zeros: float = Field(default=0.0, ge=0, lt=1)
-    rule: Literal["set", "rigl", "magnitude"] = "rigl"
+    rule: Literal["magnitude", "rigl", "set"] = "magnitude"
     allocation: Literal["uniform", "erk"] = "uniform"
     leave: tuple[str, ...] = Field(default=(), strict=False, description="a list of names of parts")
-    every: int = Field(default=20, ge=1, le=1_000_000)
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=0.5, ge=0, le=1)
-    until: float = Field(default=0.75, ge=0, le=1)
+    every: int = Field(default=20, ge=1, le=1_000_000)
     drop: float = Field(default=0.3, ge=0, lt=1)
+    until: float = Field(default=0.75, ge=0, le=1)
 
 
 def make_sparse(model: nn.Module, settings: SparsityConfig) -> nn.Module:

@@ -53,15 +53,16 @@ def test_the_share_of_zeros_rises_to_the_target_and_stays(rule):
     assert torch.equal(model["one"].ternary_weight() != 0, ternarize(model["one"].weight)[0] != 0)
     share = zeros(model["one"]) / 600
     assert zeros(model["one"]) != before
-    for step in (6, 8, 10, 12):
+    for step in (6, 8, 10, 12):  # updates of "magnitude" are in between too: each rounds, to a whole connection
         steps(model, settings, [step - 1, step], moved=0.01)
         wanted = 0.8 + (share - 0.8) * (1 - (step - 4) / 8) ** 3
-        assert abs(zeros(model["one"]) - 600 * wanted) <= 1  # rounded anew in each step
+        assert abs(zeros(model["one"]) - 600 * wanted) <= 1.5
     assert [zeros(model["one"]), zeros(model["two"])] == [480, 112]
     steps(model, settings, range(13, 17), moved=0.01)
     masks = [matrix.mask.clone() for matrix in sparse_matrices(model).values()]
-    steps(model, settings, range(17, 21), moved=0.01)
-    assert all(torch.equal(a, m.mask) for a, m in zip(masks, sparse_matrices(model).values(), strict=True))
+    steps(model, settings, range(17, 21), moved=0.1)
+    same = [torch.equal(a, m.mask) for a, m in zip(masks, sparse_matrices(model).values(), strict=True)]
+    assert same == [rule != "magnitude"] * 2
     assert [zeros(model["one"]), zeros(model["two"])] == [480, 112]
 
 
@@ -69,7 +70,8 @@ def test_the_share_of_zeros_rises_to_the_target_and_stays(rule):
 def test_the_smallest_go_and_others_grow(rule):
     model, settings = network(rule=rule, drop=0.25, end=0.0, until=1.0)
     layer = make_sparse(model, settings)["one"]
-    steps(model, settings, [2])
+    steps(model, settings, [2], moved=1e-3)
+    layer.weight.data.mul_(torch.linspace(0.99, 1.01, 600).reshape(20, 30))  # no two magnitudes are equal
     weight, mask = layer.weight.detach().clone(), layer.mask.clone()
     steps(model, settings, [10])
     kept, grown = layer.mask & mask & (layer.weight == weight), layer.mask & (layer.weight != weight)
@@ -81,22 +83,24 @@ def test_the_smallest_go_and_others_grow(rule):
     if rule == "rigl":
         assert gradient[grown].abs().min() > gradient[~layer.mask].abs().max()
         assert torch.equal(layer.weight[grown].sign(), -gradient[grown].sign())
-    again, _ = network()
-    make_sparse(again, settings)
-    steps(again, settings, [2, 10])
-    assert torch.equal(again["one"].mask, layer.mask)  # what is drawn depends on seed and step alone
+    layer.weight.data.copy_(weight)
+    layer.mask.copy_(mask)
+    after = grown.clone()
+    steps(model, settings, [10])
+    assert torch.equal(layer.mask & (layer.weight != weight), after)  # what is drawn depends on seed and step alone
 
 
 def test_magnitude_takes_back_what_grew_outside_the_mask():
-    model, settings = network(rule="magnitude", end=0.0, until=1.0)
+    model, settings = network(rule="magnitude", end=0.0)
     layer = make_sparse(model, settings)["one"]
     steps(model, settings, [2])
     place = tuple((~layer.mask).nonzero()[0].tolist())
     layer(torch.ones(1, 30)).sum().backward()
     assert layer.weight.grad[place] != 0  # the straight-through gradient reaches it
     layer.weight.data[place] = -9.0
-    steps(model, settings, [4])
+    steps(model, settings, [3])
     assert layer.ternary_weight()[place] == -1
+    assert layer.weight[layer.mask].abs().min() >= layer.weight[~layer.mask].abs().max()
 
 
 @given(st.floats(0.05, 0.99), st.sampled_from(["uniform", "erk"]))
