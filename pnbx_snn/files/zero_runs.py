@@ -1,7 +1,7 @@
 r"""Sparse ternary weights in few bits: the lengths of the runs of zeros by a Golomb-Rice code, and signs.
 
-Weights are read row by row. Before each of the :math:`m` weights that are not zero lie :math:`g` zeros, of which the code
-is :math:`\lfloor g / 2^k \rfloor` zeros, a one, and the lowest :math:`k` bits of :math:`g`. The bytes are
+Weights are read row by row. Before each of the :math:`m` weights that are not zero lie :math:`g` zeros, of which the
+code is :math:`\lfloor g / 2^k \rfloor` zeros, a one, and the lowest :math:`k` bits of :math:`g`. The bytes are
 
 | bytes | what they hold |
 | --- | --- |
@@ -52,7 +52,9 @@ def pack_runs(ternary: NDArray[np.int8]) -> NDArray[np.uint8]:
     if flat.size >= 1 << 32 or (np.abs(flat) > 1).any():
         raise PnbxTypeError(f"pack_runs: values must be fewer than 2^32 of -1, 0 and 1, got {flat.size}")
     if not fits_runs(flat):
-        raise PnbxTypeError(f"pack_runs: one in {MOST_ZEROS} must not be 0, got {np.count_nonzero(flat)} of {flat.size}")
+        raise PnbxTypeError(
+            f"pack_runs: one in {MOST_ZEROS} must not be 0, got {np.count_nonzero(flat)} of {flat.size}"
+        )
     places = np.flatnonzero(flat)
     gaps = np.diff(places, prepend=-1) - 1
     k = min(range(MAX_K + 1), key=lambda k: len(gaps) * k + int((gaps >> k).sum()))
@@ -82,13 +84,13 @@ def unpack_runs(packed: NDArray[Any], size: int) -> NDArray[np.int8]:
     """
     what = f"packed runs of {size} weights"
     if packed.dtype != np.uint8 or packed.ndim != 1 or len(packed) < HEADER_BYTES:
-        raise CheckpointError(
-            f"{what} must be at least {HEADER_BYTES} bytes, got {packed.dtype} {list(packed.shape)}"
-        )
+        raise CheckpointError(f"{what} must be at least {HEADER_BYTES} bytes, got {packed.dtype} {list(packed.shape)}")
     k, m = int(packed[0]), int.from_bytes(packed[1:HEADER_BYTES].tobytes(), "little")
     num_bits = 8 * (len(packed) - HEADER_BYTES)
     if k > MAX_K or m > size or not m * (k + 2) <= num_bits < m * (k + 2) + (size >> k) + 8:
-        raise CheckpointError(f"{what} are altered: k {k} and {m} weights that are not 0 do not fit {len(packed)} bytes")
+        raise CheckpointError(
+            f"{what} are altered: k {k} and {m} weights that are not 0 do not fit {len(packed)} bytes"
+        )
     if size > MOST_ZEROS * m:
         raise CheckpointError(f"{what} are altered: one in {MOST_ZEROS} is not 0, got {m}")
     bits = np.unpackbits(packed[HEADER_BYTES:], bitorder="little")

@@ -27,8 +27,8 @@ NOT_THERE = "not there"
 def section_classes() -> dict[str, type[Section]]:
     """Return the class of every section by name, in the order in which they are written."""
     networks = {name: kind.section for name, kind in KINDS.items()}
-    learning = {"augment": AugmentConfig, "distill": DistillConfig, "sparsity": SparsityConfig, "train": TrainConfig}
-    return {"data": DataConfig, **networks, **learning}
+    learning: dict[str, type[Section]] = {"augment": AugmentConfig, "distill": DistillConfig}
+    return {"data": DataConfig, **networks, **learning, "sparsity": SparsityConfig, "train": TrainConfig}
 
 
 @dataclass(frozen=True)

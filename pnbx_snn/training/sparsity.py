@@ -1,8 +1,8 @@
 r"""Dynamic sparse training: connections are dropped and grown until ternary matrices have a wanted share of zeros.
 
-A sparse matrix has a mask of connections. A weight inside it is -1 or 1, the sign of its latent weight, and 0 outside, so
-the share of zeros is that of the mask, exactly, in training, evaluation, files and programs. The other definition, to
-round the weights inside a mask by their mean as a dense matrix does, would add zeros that no target knows of.
+A sparse matrix has a mask of connections. A weight inside it is -1 or 1, the sign of its latent weight, and 0 outside,
+so the share of zeros is that of the mask, exactly, in training, evaluation, files and programs. The other definition,
+to round the weights inside a mask by their mean as a dense matrix does, would add zeros that no target knows of.
 
 Until the training is at ``start``, a mask has the weights that rounding by the mean keeps. Then the share of zeros goes
 from what it is there, :math:`z_0`, to the target :math:`z`:
@@ -11,10 +11,11 @@ from what it is there, :math:`z_0`, to the target :math:`z`:
 
     z(u) = z + (z_0 - z)(1 - u)^3, \qquad u \in [0, 1] \text{ between } start \text{ and } end
 
-With the rule ``"magnitude"`` the connections are, after every step, the :math:`k` largest latent magnitudes of the matrix:
-rounding with a threshold of rank in place of half the mean. With ``"set"`` and ``"rigl"`` they change every so many steps:
-a matrix loses those with the smallest latent magnitudes, as many as its share of zeros asks for and :math:`d k` more, and
-others grow in place of these. :math:`d` falls along a cosine, from ``drop`` at ``start`` to 0 at ``until``.
+With the rule ``"magnitude"`` the connections are, after every step, the :math:`k` largest latent magnitudes of the
+matrix: rounding with a threshold of rank in place of half the mean. With ``"set"`` and ``"rigl"`` they change every so
+many steps: a matrix loses those with the smallest latent magnitudes, as many as its share of zeros asks for and
+:math:`d k` more, and others grow in place of these. :math:`d` falls along a cosine, from ``drop`` at ``start`` to 0 at
+``until``.
 
 The straight-through gradient reaches every latent weight, also outside the mask, so nothing has to be computed for
 growing. A connection that grows starts with the magnitude of the smallest one that stayed: from zero, as in the papers,
@@ -55,8 +56,8 @@ class SparsityConfig(Section):
     zeros
         Share of zeros that each matrix ends with, to the nearest whole number of connections (at least 1); 0 is off.
     rule
-        ``"magnitude"``: after every step the largest latent magnitudes are the connections. ``"rigl"``: connections with
-        the largest gradients grow, against their sign. ``"set"``: they grow where chance wants, of either sign.
+        ``"magnitude"``: after every step the largest latent magnitudes are the connections. ``"rigl"``: connections
+        with the largest gradients grow, against their sign. ``"set"``: they grow where chance wants, of either sign.
     allocation
         ``"uniform"``: the same share in each matrix. ``"erk"``: a matrix ``[n, m]`` has connections in proportion to
         ``n + m`` (all, where that would be more than there are), and ``zeros`` is the share in all of them together.

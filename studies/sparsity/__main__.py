@@ -67,7 +67,9 @@ def _accuracy(options: argparse.Namespace) -> None:
         with results.open("a") as file:
             file.write("".join(f"{json.dumps(row)}\n" for row in found))
         for row in found:
-            print(f"{row['rule']}, {row['target']:.0%}, seed {row['seed']}: {row['accuracy_validation']:.2%}", flush=True)
+            print(
+                f"{row['rule']}, {row['target']:.0%}, seed {row['seed']}: {row['accuracy_validation']:.2%}", flush=True
+            )
 
 
 if __name__ == "__main__":

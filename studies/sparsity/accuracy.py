@@ -1,4 +1,4 @@
-"""Accuracy against the share of zeros: trainings with each rule, and dense ones that lose their smallest weights last."""
+"""Accuracy against the share of zeros: trainings with each rule, and dense ones pruned at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pnbx_snn.data.catalog import load_split
+from pnbx_snn.metrics.memory import zero_share
 from pnbx_snn.networks.base import Network
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import Config, load_config
@@ -118,7 +119,5 @@ def prune(model: Network, config: Config, zeros: float, *, settle: bool) -> None
 
 
 def _measured(model: Network, config: Config) -> Row:
-    from pnbx_snn.metrics.memory import zero_share
-
     accuracy = evaluate(model, load_split(config.data, "validation"))["accuracy"]
     return {"accuracy_validation": accuracy, "zeros": zero_share(model)}

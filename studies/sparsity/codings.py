@@ -85,9 +85,9 @@ CODINGS: dict[str, tuple[Callable[[Weights], bytes], Callable[[bytes, int], Weig
     "base 3": (lambda w: base3(w).tobytes(), _unpack_base3),
     "runs": (lambda w: pack_runs(w).tobytes(), lambda b, n: unpack_runs(np.frombuffer(b, np.uint8), n)),
     "arithmetic": (pack_arithmetic, unpack_arithmetic),
-    "base 3, zlib": (lambda w: zlib.compress(base3(w), 9), lambda b, n: _unpack_base3(zlib.decompress(b), n)),
+    "base 3, zlib": (lambda w: zlib.compress(base3(w).tobytes(), 9), lambda b, n: _unpack_base3(zlib.decompress(b), n)),
     "base 3, LZMA": (
-        lambda w: lzma.compress(base3(w), lzma.FORMAT_RAW, filters=RAW),
+        lambda w: lzma.compress(base3(w).tobytes(), lzma.FORMAT_RAW, filters=RAW),
         lambda b, n: _unpack_base3(lzma.decompress(b, lzma.FORMAT_RAW, filters=RAW), n),
     ),
 }

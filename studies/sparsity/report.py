@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pnbx_plot import style
 from pnbx_snn.files.atomic_write import make_folder, write_atomically
@@ -54,7 +55,7 @@ def figure(rows: Sequence[Row], path: Path) -> None:
             start = statistics.fmean(row["zeros"] for row in dense)
             points.insert(0, (start, [100 * row["accuracy_validation"] for row in dense]))
         x, y = [100 * zeros for zeros, _ in points], [statistics.fmean(values) for _, values in points]
-        look = {"color": style.COLORS[number % 6], "linestyle": style.LINES[number % 6]}
+        look: dict[str, Any] = {"color": style.COLORS[number % 6], "linestyle": style.LINES[number % 6]}
         ax.plot(x, y, marker=style.MARKERS[number % 6], label=rule, **look)
         ax.vlines(x, [min(v) for _, v in points], [max(v) for _, v in points], color=look["color"], linewidth=0.8)
     ax.set(xlabel="zeros among ternary weights, %", ylabel="accuracy, validation part, %")
@@ -66,8 +67,7 @@ def figure(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_report(rows: Sequence[Row], folder: Path) -> None:
-    """Write ``table.md`` and ``accuracy.png`` to a folder, and print the table."""
+    """Write ``table.md`` and ``accuracy.png`` to a folder."""
     make_folder(folder)
     write_atomically(folder / "table.md", (table(rows) + "\n").encode())
     figure(rows, folder / "accuracy.png")
-    print(table(rows))
