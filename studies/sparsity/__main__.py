@@ -39,13 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.part == "bytes":
             from studies.sparsity import codings
 
-            print(codings.table())
+            sys.stdout.write(codings.table() + "\n")
         else:
             from studies.sparsity import native
 
-            print(native.table())
+            sys.stdout.write(native.table() + "\n")
     except PnbxError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
 
@@ -67,9 +67,9 @@ def _accuracy(options: argparse.Namespace) -> None:
         with results.open("a") as file:
             file.write("".join(f"{json.dumps(row)}\n" for row in found))
         for row in found:
-            print(
-                f"{row['rule']}, {row['target']:.0%}, seed {row['seed']}: {row['accuracy_validation']:.2%}", flush=True
-            )
+            name = f"{row['rule']}, {row['target']:.0%}, seed {row['seed']}"
+            sys.stdout.write(f"{name}: {row['accuracy_validation']:.2%}\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
