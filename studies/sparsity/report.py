@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,8 @@ def figure(rows: Sequence[Row], path: Path) -> None:
 
 
 def write_report(rows: Sequence[Row], folder: Path) -> None:
-    """Write ``table.md`` and ``accuracy.png`` to a folder."""
+    """Write ``table.md``, ``accuracy.png`` and the rows themselves to a folder."""
     make_folder(folder)
+    write_atomically(folder / "accuracy.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows).encode())
     write_atomically(folder / "table.md", (table(rows) + "\n").encode())
     figure(rows, folder / "accuracy.png")
