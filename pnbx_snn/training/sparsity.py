@@ -54,13 +54,13 @@ class SparsityConfig(Section):
     Attributes
     ----------
     zeros
-        Share of zeros that each matrix ends with, to the nearest whole number of connections (at least 1); 0 is off.
+        Share of zeros at the end, to the nearest whole number of connections; 0 is off.
     rule
         ``"magnitude"``: after every step the largest latent magnitudes are the connections. ``"rigl"``: connections
         with the largest gradients grow, against their sign. ``"set"``: they grow where chance wants, of either sign.
     allocation
-        ``"uniform"``: the same share in each matrix. ``"erk"``: a matrix ``[n, m]`` has connections in proportion to
-        ``n + m`` (all, where that would be more than there are), and ``zeros`` is the share in all of them together.
+        ``"erk"``: a matrix ``[n, m]`` has connections in proportion to ``n + m`` (all, where that would be more than
+        there are), and ``zeros`` is the share in all of them together. ``"uniform"``: the same share in each matrix.
     leave
         Parts that are left as they are: names of matrices that ``pnbx-snn info`` lists, or what they begin or end with,
         for example ``"readout"`` or ``"ssm.C"``. Learned edges of messages are always left.
@@ -73,7 +73,7 @@ class SparsityConfig(Section):
 
     zeros: float = Field(default=0.0, ge=0, lt=1)
     rule: Literal["magnitude", "rigl", "set"] = "magnitude"
-    allocation: Literal["uniform", "erk"] = "uniform"
+    allocation: Literal["erk", "uniform"] = "erk"
     leave: tuple[str, ...] = Field(default=(), strict=False, description="a list of names of parts")
     start: float = Field(default=0.0, ge=0, le=1)
     end: float = Field(default=0.5, ge=0, le=1)
@@ -208,24 +208,27 @@ def allocate(shapes: dict[str, torch.Size], settings: SparsityConfig) -> dict[st
     --------
     >>> shapes = {"wide": torch.Size([100, 300]), "readout": torch.Size([10, 100])}
     >>> allocate(shapes, SparsityConfig(zeros=0.9))
-    {'wide': 3000, 'readout': 100}
-    >>> allocate(shapes, SparsityConfig(zeros=0.9, allocation="erk"))
     {'wide': 2431, 'readout': 669}
+    >>> allocate(shapes, SparsityConfig(zeros=0.9, allocation="uniform"))
+    {'wide': 3000, 'readout': 100}
     """
     sizes = {name: shape.numel() for name, shape in shapes.items()}
-    density = dict.fromkeys(sizes, 1 - settings.zeros)
-    if settings.allocation == "erk":
-        raw = {name: sum(shape) / sizes[name] for name, shape in shapes.items()}
-        full: set[str] = set()
-        while True:
-            rest = (1 - settings.zeros) * sum(sizes.values()) - sum(sizes[name] for name in full)
-            factor = rest / sum(raw[name] * sizes[name] for name in sizes if name not in full)
-            more = {name for name in sizes if name not in full and factor * raw[name] > 1}
-            if not more:
-                break
-            full |= more
-        density = {name: 1.0 if name in full else factor * raw[name] for name in sizes}
-    return {name: max(1, round(density[name] * size)) for name, size in sizes.items()}
+    if settings.allocation == "uniform" or not sizes:
+        return {name: max(1, round((1 - settings.zeros) * size)) for name, size in sizes.items()}
+    total, full = (1 - settings.zeros) * sum(sizes.values()), set[str]()
+    while True:
+        rest = total - sum(sizes[name] for name in full)
+        factor = rest / sum(sum(shape) for name, shape in shapes.items() if name not in full)
+        more = {name for name, shape in shapes.items() if name not in full and factor * sum(shape) > sizes[name]}
+        if not more:
+            break
+        full |= more
+    wanted = {name: sizes[name] if name in full else factor * sum(shape) for name, shape in shapes.items()}
+    kept = {name: max(1, math.floor(number)) for name, number in wanted.items()}
+    # What rounding down left over goes to those that lost most by it, so that the sum is the nearest whole number.
+    for name in sorted(wanted, key=lambda name: kept[name] - wanted[name])[: max(0, round(total) - sum(kept.values()))]:
+        kept[name] += 1
+    return kept
 
 
 def _matrices(model: nn.Module) -> Iterable[tuple[str, Matrix]]:

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     curve.add_argument("--epochs", type=int, default=25)
     curve.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     curve.add_argument("--zeros", type=float, nargs="+", default=list(accuracy.ZEROS))
-    curve.add_argument("--rules", nargs="+", choices=list(accuracy.RULES), default=["set", "rigl", "magnitude"])
+    curve.add_argument("--rules", nargs="+", choices=list(accuracy.RULES), default=list(accuracy.RULES))
     curve.add_argument("--report", type=Path, help="write table.md and accuracy.png here, and train nothing")
     parts.add_parser("bytes", help="compare codings at 40 to 95 % zeros")
     parts.add_parser("native", help="time products and a whole network at 40 to 95 % zeros")

@@ -25,12 +25,12 @@ from pnbx_snn.training.sparsity import Sparsifier, SparsityConfig, make_sparse, 
 from pnbx_snn.training.trainer import Trainer
 
 ZEROS = (0.75, 0.9, 0.95)
-DENSE, AT_THE_END, ERK = "as rounding leaves them", "magnitude at the end", "magnitude, erk"
+DENSE, AT_THE_END = "as rounding leaves them", "magnitude at the end"
 RULES = {
-    "set": ["sparsity.rule=set"],
-    "rigl": ["sparsity.rule=rigl"],
-    "magnitude": ["sparsity.rule=magnitude"],
-    ERK: ["sparsity.rule=magnitude", "sparsity.allocation=erk"],
+    "set": ["sparsity.rule=set", "sparsity.allocation=uniform"],
+    "rigl": ["sparsity.rule=rigl", "sparsity.allocation=uniform"],
+    "magnitude": ["sparsity.rule=magnitude", "sparsity.allocation=uniform"],
+    "magnitude, erk": ["sparsity.rule=magnitude", "sparsity.allocation=erk"],
 }
 Row = dict[str, Any]
 
@@ -92,7 +92,7 @@ def prune(model: Network, config: Config, zeros: float, *, settle: bool) -> None
     With ``settle`` the statistics of batch norm are taken anew on the training samples, in evaluation mode otherwise,
     and glia settles as it does after a training.
     """
-    sparsity = SparsityConfig(zeros=zeros, rule="magnitude")
+    sparsity = SparsityConfig(zeros=zeros, rule="magnitude", allocation="uniform")
     make_sparse(model, sparsity)
     Sparsifier(model, sparsity, num_steps=1, seed=0).after_step(1)
     assert all(matrix.mask is not None for matrix in sparse_matrices(model).values())

@@ -196,7 +196,7 @@ def test_softmax_becomes_winner_take_all_and_the_difference_is_measured():
 
 def test_a_sparse_network_is_a_program_of_as_many_zeros():
     model = PNBX(in_features=6, num_classes=3, num_steps=4, d_hidden=48, d_ssm=16, d_rnn=8, rank=4, slots=4).eval()
-    settings = SparsityConfig(zeros=0.9, leave=("readout",))
+    settings = SparsityConfig(zeros=0.9, allocation="uniform", leave=("readout",))
     make_sparse(model, settings)
     Sparsifier(model, settings, num_steps=1, seed=0).after_step(1)
     model.calibrate(torch.rand(8, 6))
