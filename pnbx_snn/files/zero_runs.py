@@ -1,20 +1,15 @@
 r"""Sparse ternary weights in few bits: the lengths of the runs of zeros by a Golomb-Rice code, and signs.
 
 Weights are read row by row. Before each of the :math:`m` weights that are not zero lie :math:`g` zeros, of which the
-code is :math:`\lfloor g / 2^k \rfloor` zeros, a one, and the lowest :math:`k` bits of :math:`g`. The bytes are
+code is :math:`\lfloor g / 2^k \rfloor` zeros, a one, and the lowest :math:`k` bits of :math:`g`.
 
-| bytes | what they hold |
-| --- | --- |
-| 0 | :math:`k`, at most 15 |
-| 1 to 4 | :math:`m`, the lowest byte first |
-| from 5 on | :math:`m` signs (1 is -1), :math:`m` times the lowest :math:`k` bits, :math:`m` times zeros and a one |
+Byte 0 is :math:`k`, at most 15, and bytes 1 to 4 are :math:`m`, the lowest first. From byte 5 on lie :math:`m` signs
+(1 is -1), :math:`m` times the lowest :math:`k` bits, and :math:`m` times zeros and a one, the first bit in the lowest
+place of a byte, zeros behind the last one. Zeros after the last weight that is not zero are not written. The parts
+stand one behind the other so that NumPy reads all of a kind at once.
 
-the first bit in the lowest place of a byte, and zeros behind the last one. Zeros after the last weight that is not zero
-are not written. Its parts stand one behind the other so that NumPy reads all of a kind at once.
-
-References
-----------
-Golomb 1966, IEEE Trans. Inf. Theory 12:399; Rice and Plaunt 1971, IEEE Trans. Commun. 19:889 (powers of two).
+The code is that of Golomb 1966, IEEE Trans. Inf. Theory 12:399, with the powers of two of Rice and Plaunt 1971, IEEE
+Trans. Commun. 19:889.
 """
 
 from typing import Any

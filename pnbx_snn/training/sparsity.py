@@ -21,9 +21,7 @@ The straight-through gradient reaches every latent weight, also outside the mask
 growing. A connection that grows starts with the magnitude of the smallest one that stayed: from zero, as in the papers,
 it would be the first to be dropped, and its ternary weight is -1 or 1 in any case.
 
-References
-----------
-Mocanu et al. 2018, Nature Communications 9:2383 (SET); Evci et al. 2020, arXiv:1911.11134 (RigL, its cosine, and
+From: Mocanu et al. 2018, Nature Communications 9:2383 (SET); Evci et al. 2020, arXiv:1911.11134 (RigL, its cosine, and
 Erdos-Renyi-Kernel allocation); Zhu and Gupta 2017, arXiv:1710.01878 (the cubic schedule); Lin et al. 2020,
 arXiv:2006.07253 (latent weights that go on learning outside the mask).
 """
