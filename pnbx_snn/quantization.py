@@ -207,12 +207,16 @@ def weights_in_use(layer: nn.Module) -> WeightsInUse:
     return kind
 
 
-def rounded_weights(layer: nn.Module, latent: Tensor, *, scale: WeightScale = "absmean") -> tuple[Tensor, Tensor]:
+def rounded_weights(
+    layer: nn.Module, latent: Tensor, *, scale: WeightScale = "absmean", mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return what a layer multiplies with and its scale: kept ones, else those that :func:`use_weights` chose."""
     kept = kept_ternary(layer)
     if kept is not None:
         return kept
-    return ternarize(latent, scale=scale) if weights_in_use(layer) == "ternary" else unrounded(latent, scale=scale)
+    if weights_in_use(layer) == "ternary":
+        return ternarize(latent, scale=scale, mask=mask)
+    return unrounded(latent, scale=scale)
 
 
 def unrounded(

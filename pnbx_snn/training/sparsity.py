@@ -142,6 +142,14 @@ class Sparsifier:
         return {"zero_fraction": total, "zero_fraction_layers": shares}
 
     @torch.no_grad()
+    def rank_again(self) -> None:
+        """Let the connections be the largest latent weights again, as many, where others were put in their place."""
+        if self._settings.rule == "magnitude":
+            for matrix in self._matrices.values():
+                mask = _mask(matrix)
+                mask.copy_(_marked(_largest(latent_of(matrix).abs().flatten(), int(mask.sum())), mask))
+
+    @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Update the connections if it is time; ``step`` counts the finished steps of the optimiser.
 

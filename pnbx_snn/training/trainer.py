@@ -243,6 +243,7 @@ class Trainer:
         batches = self.config.train.reestimate if last else 0
         if self.average is not None:
             self.average.put_in()
+            self.sparsifier.rank_again()
             batches = max(batches, AVERAGE_BATCHES)
         if batches:
             _, _, sample_seed, encoder_seed, _ = epoch_seeds(self.config.train.seed, 0)

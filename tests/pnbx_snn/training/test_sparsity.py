@@ -101,6 +101,11 @@ def test_magnitude_takes_back_what_grew_outside_the_mask():
     steps(model, settings, [3])
     assert layer.ternary_weight()[place] == -1
     assert layer.weight[layer.mask].abs().min() >= layer.weight[~layer.mask].abs().max()
+    layer.weight.data.mul_(layer.mask.logical_not())  # what an average of the weights may do, too
+    before = int(layer.mask.sum())
+    Sparsifier(model, settings, num_steps=20, seed=3).rank_again()
+    assert int(layer.mask.sum()) == before
+    assert layer.weight[layer.mask].abs().min() >= layer.weight[~layer.mask].abs().max()
 
 
 @given(st.floats(0.05, 0.99), st.sampled_from(["uniform", "erk"]))
