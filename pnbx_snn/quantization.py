@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
@@ -27,7 +27,7 @@ _KEPT, _IN_USE = "_kept_ternary", "_weights_in_use"
 
 
 def ternarize(
-    weight: Float[Tensor, "*shape"], *, scale: WeightScale = "absmean"
+    weight: Float[Tensor, "*shape"], *, scale: WeightScale = "absmean", mask: Bool[Tensor, "*shape"] | None = None
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, ""]]:
     r"""Round a weight matrix to {-1, 0, 1} and one positive scale.
 
@@ -40,6 +40,9 @@ def ternarize(
     :math:`\epsilon` is a floor under :math:`\gamma`, where the paper adds it to the divisor: it never moves the
     rounding border of a matrix with :math:`\gamma > \epsilon`, and an all-zero matrix gives zeros and not NaN.
 
+    With a ``mask`` of connections, the weights inside are 1 where the latent weight is zero or more and else -1, those
+    outside are 0, and the mean is that of the connections: the share of zeros is exactly that of the mask.
+
     Parameters
     ----------
     weight
@@ -47,12 +50,15 @@ def ternarize(
     scale
         ``"absmean"``: mean of the absolute weights (BitNet b1.58). ``"median"``: their median, the lower of the two
         middle values as ``torch.median`` has it ("b1.58 Reloaded"), which ignores outliers and keeps more weights.
+    mask
+        Which weights are connections, for sparse matrices: see :mod:`pnbx_snn.training.sparsity`.
 
     Returns
     -------
     ternary
         Same shape and dtype as ``weight``, values exactly -1, 0 or 1. Its gradient is straight-through:
-        :math:`\partial(\gamma \tilde W)/\partial W = 1` for every entry, with :math:`\gamma` taken as a constant.
+        :math:`\partial(\gamma \tilde W)/\partial W = 1` for every entry, with :math:`\gamma` taken as a constant; also
+        outside a mask, where latent weights may grow until they become connections.
     gamma
         The scale, a scalar without gradient.
 
@@ -67,7 +73,8 @@ def ternarize(
 
     References
     ----------
-    Ma et al. 2024, arXiv:2402.17764, eq. 1-3; Nielsen and Schneider-Kamp 2024, arXiv:2407.09527 (median).
+    Ma et al. 2024, arXiv:2402.17764, eq. 1-3; Nielsen and Schneider-Kamp 2024, arXiv:2407.09527 (median); Li and Liu
+    2016, arXiv:1605.04711, eq. 5 (the mean of those that are not 0).
 
     Examples
     --------
@@ -78,18 +85,22 @@ def ternarize(
             [-1.,  0.,  0.]])
     >>> round(gamma.item(), 3)
     0.6
+    >>> ternarize(weight, mask=weight.abs() > 0.8)[0]
+    tensor([[ 1.,  0.,  0.],
+            [-1.,  0.,  0.]])
     """
     if weight.numel() == 0:
         raise PnbxValueError(f"ternarize: weight must have at least one entry, got shape {tuple(weight.shape)}")
     magnitude = weight.detach().abs()
     if scale == "absmean":
-        gamma = magnitude.mean()
+        gamma = magnitude.mean() if mask is None else (magnitude * mask).sum() / mask.sum()
     elif scale == "median":
-        gamma = magnitude.median()
+        gamma = (magnitude if mask is None else magnitude[mask]).median()
     else:
         raise PnbxValueError(f"ternarize: scale must be 'absmean' or 'median', got {scale!r}")
     gamma = gamma.clamp_min(EPS)
-    ternary: Tensor = _RoundToTernary.apply(weight, gamma)  # type: ignore[no-untyped-call]
+    rule, given = (_RoundToTernary, ()) if mask is None else (_SignInside, (mask,))
+    ternary: Tensor = rule.apply(weight, gamma, *given)  # type: ignore[no-untyped-call]
     return ternary, gamma
 
 
@@ -110,6 +121,25 @@ class _RoundToTernary(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (gamma,) = ctx.saved_tensors
         return grad / gamma, None
+
+
+class _SignInside(torch.autograd.Function):
+    """The sign inside a mask, 1 for 0.0, with the gradient of ``w / gamma`` everywhere."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, gamma: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(weight < 0, -1.0, 1.0).to(weight.dtype) * mask + 0.0  # 0.0 for -0.0
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (gamma,) = ctx.saved_tensors
+        return grad / gamma, None, None
 
 
 @contextmanager
@@ -177,12 +207,16 @@ def weights_in_use(layer: nn.Module) -> WeightsInUse:
     return kind
 
 
-def rounded_weights(layer: nn.Module, latent: Tensor, *, scale: WeightScale = "absmean") -> tuple[Tensor, Tensor]:
+def rounded_weights(
+    layer: nn.Module, latent: Tensor, *, scale: WeightScale = "absmean", mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Return what a layer multiplies with and its scale: kept ones, else those that :func:`use_weights` chose."""
     kept = kept_ternary(layer)
     if kept is not None:
         return kept
-    return ternarize(latent, scale=scale) if weights_in_use(layer) == "ternary" else unrounded(latent, scale=scale)
+    if weights_in_use(layer) == "ternary":
+        return ternarize(latent, scale=scale, mask=mask)
+    return unrounded(latent, scale=scale)
 
 
 def unrounded(

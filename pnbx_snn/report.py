@@ -59,9 +59,10 @@ def show_summary(title: str, rows: list[dict[str, Any]], mean: float, sd: float 
     cells = []
     for row in rows:
         rates = " ".join(f"{rate:.2%}" for rate in row["firing_rate_layers"])
-        cells.append([row["run"], str(row["seed"]), f"{row['accuracy']:.2%}", rates, f"{row['hours']:.2f}"])
+        zeros = "" if row["zero_fraction"] is None else f"{row['zero_fraction']:.1%}"
+        cells.append([row["run"], str(row["seed"]), f"{row['accuracy']:.2%}", rates, zeros, f"{row['hours']:.2f}"])
     spread = f" ± {sd:.2%}" if sd is not None else ""
-    columns = ["run", "seed", "accuracy", "firing rates", "hours"]
+    columns = ["run", "seed", "accuracy", "firing rates", "zeros", "hours"]
     show(Table(title, columns, cells), ["mean ± sd", "", f"{mean:.2%}{spread}"])
 
 

@@ -25,7 +25,8 @@ NOT_RUN = {
     r"python examples/\d\d_\w+\.py": "tests/test_examples.py runs every one",
     r"setup-lava|\. \.venv|doctor": "the environment of these tests is made and entered",
     r"--device (cuda|GPU)|--multi_gpu|sbatch|pytest ": "needs a GPU, a cluster, or is another test",
-    r"studies\.(measurements|recall|bench|mcu|claims --measure)|ablation\.py|search_(dense|conv)": "minutes to hours",
+    r"studies\.(measurements|recall|bench|mcu|sparsity|claims --measure)|ablation\.py": "minutes to hours",
+    r"search_(dense|conv)": "minutes to hours",
 }
 """Commands that are not run, by what they look like, and why."""
 FAST = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,9 +60,13 @@ def pack(
         typer.Option("-o", "--output", help="A .safetensors file, or a folder for the Hub's format.", metavar="FILE"),
     ],
     data: DataFolder = None,
+    coding: Annotated[
+        Literal["auto", "bits2", "runs"],
+        typer.Option(help="Of ternary weights: two bits each, runs of zeros, or what is shorter for each matrix."),
+    ] = "auto",
     measure: Annotated[bool, typer.Option(help="Measure on the test samples and keep the numbers in the file.")] = True,
 ) -> None:
-    """Write a trained network as one small file, its ternary weights in two bits each.
+    """Write a trained network as one small file, its ternary weights in two bits each or fewer.
 
     `pnbx-snn eval`, `raster` and `info` take the file in place of a run. A name without a suffix becomes a folder in
     the format of the Hugging Face Hub, with a model card; `pnbx_snn.training.pretrained.from_pretrained` reads it.
@@ -83,9 +87,9 @@ def pack(
     if measure:
         measured = {"part": "test", **evaluate(model, load_split(data_section(config, data), "test"))}
     if file.suffix:
-        size = pack_run(run, file, measured=measured, loaded=(model, config))
+        size = pack_run(run, file, coding=coding, measured=measured, loaded=(model, config))
     else:
-        size = (save_pretrained(run, file, measured=measured) / WEIGHTS).stat().st_size
+        size = (save_pretrained(run, file, coding=coding, measured=measured) / WEIGHTS).stat().st_size
     accuracy = f", test accuracy {measured['accuracy']:.2%}" if measured else ""
     say(f"wrote {file}: {size:,} bytes{accuracy}")
 

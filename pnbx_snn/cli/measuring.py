@@ -125,7 +125,7 @@ def summary(
     data: DataFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure several runs and show mean and standard deviation over their seeds.
+    """Measure several runs and show mean and standard deviation over their seeds, and the share of zero weights.
 
     For example:
 
@@ -133,6 +133,7 @@ def summary(
     """
     with console.loading():
         from pnbx_snn import report
+        from pnbx_snn.metrics.memory import zero_share
         from pnbx_snn.training.evaluate import evaluate
         from pnbx_snn.training.run_log import read_metrics
     rows = []
@@ -140,7 +141,9 @@ def summary(
         model, config, split = load_with_data(run, data, part)
         measured = evaluate(model, split)
         hours = sum(row.get("seconds", 0.0) for row in read_metrics(run / METRICS_NAME)) / 3600
-        rows.append({"run": str(run), "seed": config.train.seed, **measured, "hours": round(hours, 3)})
+        zeros = zero_share(model) if model.is_ternary else None
+        row = {"run": str(run), "seed": config.train.seed, **measured, "zero_fraction": zeros, "hours": round(hours, 3)}
+        rows.append(row)
     accuracy = [row["accuracy"] for row in rows]
     total: dict[str, Any] = {
         "mean": statistics.mean(accuracy),

@@ -20,7 +20,8 @@ from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.files.regular_files import open_regular
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""The newest that is read. 2: packed networks with runs of zeros, see :mod:`pnbx_snn.files.zero_runs`."""
 MAX_HEADER_BYTES = 16 << 20
 """Far more than the names of any model need; a larger length means that the file is something else."""
 MAX_FILE_BYTES = 16 << 30
@@ -30,8 +31,17 @@ _ENTRY = "pnbx_snn"
 Tensors = dict[str, Shaped[Tensor, "..."]]
 
 
-def write_tensors(path: str | Path, tensors: Tensors, description: dict[str, Any], *, what: str = "checkpoint") -> None:
+def write_tensors(
+    path: str | Path,
+    tensors: Tensors,
+    description: dict[str, Any],
+    *,
+    what: str = "checkpoint",
+    format_version: int = 1,
+) -> None:
     """Write tensors, copied to the CPU, and a description in plain JSON to one file, atomically.
+
+    Versions of this package that know no ``format_version`` so new refuse the file by that number.
 
     Raises
     ------
@@ -48,7 +58,7 @@ def write_tensors(path: str | Path, tensors: Tensors, description: dict[str, Any
     ({'format_version': 1, 'epoch': 3}, {'a': tensor([0., 0.])})
     """
     try:
-        body = json.dumps({"format_version": FORMAT_VERSION, **description}, allow_nan=False)
+        body = json.dumps({"format_version": format_version, **description}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise PnbxTypeError(f"{path}: the description of a {what} must be plain JSON ({error})") from error
     # Copies: two names of one tensor are two tensors in the file, and no view keeps more than it shows.

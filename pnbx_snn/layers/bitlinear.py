@@ -154,7 +154,7 @@ def _products(x: Tensor, layers: Sequence[BitLinear], step: Tensor | None) -> li
         unchanged = kept_ternary(layer)
         latent = layer.weight.detach()
         latents.append(layer.weight if unchanged is None else latent)  # kept weights have no gradient
-        constants.append(unchanged or ternarize(latent, scale=layer.scale))
+        constants.append(unchanged or ternarize(latent, scale=layer.scale, mask=layer.mask))
     scales = [gamma if step is None else gamma * step for _, gamma in constants]
     products = ternary_products(x, latents, [ternary for ternary, _ in constants], scales, step)
     return [layer._biased(y) for layer, y in zip(layers, products, strict=True)]

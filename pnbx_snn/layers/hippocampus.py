@@ -110,6 +110,7 @@ class Hippocampus(nn.Module):
     """
 
     fast: Tensor
+    mask: Tensor | None
 
     def __init__(
         self,
@@ -142,12 +143,13 @@ class Hippocampus(nn.Module):
         self.decay, self.rate = 2.0**-decay_bits, 2.0**-rate_bits
         self.scale: WeightScale = scale
         self.K = nn.Parameter(torch.empty(slots, d_hidden).uniform_(-1, 1))
+        self.register_buffer("mask", None)  # of connections, in sparse networks: see pnbx_snn.training.sparsity
         if scope == "persistent":
             self.register_buffer("fast", torch.zeros(slots, d_hidden))
 
     def rounded(self) -> tuple[Float[Tensor, "M H"], Float[Tensor, ""]]:
         """Return the ternary slow half and its scale, see :func:`pnbx_snn.quantization.ternarize`."""
-        return rounded_weights(self, self.K, scale=self.scale)
+        return rounded_weights(self, self.K, scale=self.scale, mask=self.mask)
 
     @property
     def readout(self) -> None:

@@ -34,6 +34,7 @@ class TernaryLayer(nn.Module):
     weight: nn.Parameter
     bias: nn.Parameter | None
     input_scale: Tensor
+    mask: Tensor | None
 
     def __init__(self, *, scale: WeightScale, input_range: InputRange) -> None:
         super().__init__()
@@ -44,6 +45,7 @@ class TernaryLayer(nn.Module):
         self.scale: WeightScale = scale
         self.input_range: InputRange = input_range
         self.register_buffer("input_scale", torch.tensor(0.0))
+        self.register_buffer("mask", None)  # of connections, in sparse networks: see pnbx_snn.training.sparsity
 
     @property
     def _name(self) -> str:
@@ -65,7 +67,7 @@ class TernaryLayer(nn.Module):
 
         While :func:`pnbx_snn.quantization.use_weights` says so, they are the latent weights and a scale for those.
         """
-        return rounded_weights(self, self.weight, scale=self.scale)
+        return rounded_weights(self, self.weight, scale=self.scale, mask=self.mask)
 
     @torch.no_grad()
     def calibrate_input(self, x: Float[Tensor, "*batch n_in"]) -> None:
@@ -119,9 +121,9 @@ class TernaryLayer(nn.Module):
                 f"{self._name}.ternary_weight: weights must be finite, got {broken} of {self.weight.numel()} that are "
                 "not"
             )
-        return ternarize(self.weight, scale=self.scale)[0].to(torch.int8)
+        return ternarize(self.weight, scale=self.scale, mask=self.mask)[0].to(torch.int8)
 
     @torch.no_grad()
     def gamma(self) -> Float[Tensor, ""]:
         r"""Return the weight scale :math:`\gamma > 0`, a scalar."""
-        return ternarize(self.weight, scale=self.scale)[1]
+        return ternarize(self.weight, scale=self.scale, mask=self.mask)[1]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import zlib
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pnbx_snn.errors import PnbxTypeError
+from pnbx_snn.files.zero_runs import fits_runs, pack_runs
 from pnbx_snn.metrics.neurobench import matrices_of
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.pnbx import PNBX
-from pnbx_snn.training.packed import pack_sign_bits
 
 
 class Packing(NamedTuple):
@@ -70,7 +69,7 @@ def packings(model: Network) -> list[Packing]:
     weights = list(ternary_weights(model).values())
     number = sum(weight.numel() for weight in weights)
     others = sum(parameter.numel() for parameter in model.parameters()) - number
-    squeezed = sum(len(zlib.compress(bytes(pack_sign_bits(w).tolist()), 9)) for w in weights)
+    runs = sum(len(pack_runs(w.cpu().numpy())) if fits_runs(w.cpu().numpy()) else -(-w.numel() // 4) for w in weights)
     bits = sum(weight.numel() * entropy_bits(weight) for weight in weights)
     return [
         Packing("fp32", 32, 4 * number, 4 * others),
@@ -78,7 +77,7 @@ def packings(model: Network) -> list[Packing]:
         Packing("int8", 8, number, 4 * others),
         Packing("2 bits", 2, sum(-(-weight.numel() // 4) for weight in weights), 4 * others),
         Packing("5 trits a byte", 1.6, sum(-(-weight.numel() // 5) for weight in weights), 4 * others),
-        Packing("2 bits, then zlib (measured)", 8 * squeezed / number, squeezed, 4 * others),
+        Packing("runs of zeros (measured)", 8 * runs / number, runs, 4 * others),
         Packing("entropy (no code can be shorter)", bits / number, math.ceil(bits / 8), 4 * others),
     ]
 

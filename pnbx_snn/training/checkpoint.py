@@ -23,6 +23,7 @@ from pnbx_snn.networks.base import Network
 from pnbx_snn.training.config import Config, make_config
 from pnbx_snn.training.optimizer import load_optimizer, split_optimizer
 from pnbx_snn.training.run_files import CHECKPOINT_NAME
+from pnbx_snn.training.sparsity import make_sparse
 
 MODEL, TRAINING = "model.", "training."
 """How the names of a model's tensors begin, and of those that its training needs beside them and its optimiser."""
@@ -125,7 +126,9 @@ def read_meta(path: str | Path) -> CheckpointMeta:
 
 def build_model(config: Config) -> Network:
     """Build the network that a configuration describes, with fresh weights from torch's global generator."""
-    return config.kind.build(config.data, config.network)
+    model = config.kind.build(config.data, config.network)
+    make_sparse(model, config.sparsity)
+    return model
 
 
 class _LargeOnMeta(TorchFunctionMode):

@@ -19,6 +19,7 @@ from pnbx_snn.errors import ConfigError
 from pnbx_snn.files.regular_files import read_regular
 from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, section_names
 from pnbx_snn.training.settings import AugmentConfig, DataConfig, DistillConfig, Section, TrainConfig, allowed_values
+from pnbx_snn.training.sparsity import SparsityConfig
 
 MAX_TOML_BYTES = 1 << 20
 NOT_THERE = "not there"
@@ -27,7 +28,8 @@ NOT_THERE = "not there"
 def section_classes() -> dict[str, type[Section]]:
     """Return the class of every section by name, in the order in which they are written."""
     networks = {name: kind.section for name, kind in KINDS.items()}
-    return {"data": DataConfig, **networks, "augment": AugmentConfig, "distill": DistillConfig, "train": TrainConfig}
+    learning: dict[str, type[Section]] = {"augment": AugmentConfig, "distill": DistillConfig}
+    return {"data": DataConfig, **networks, **learning, "sparsity": SparsityConfig, "train": TrainConfig}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Config:
     network: Section = field(default_factory=lambda: KINDS["model"].section())
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    sparsity: SparsityConfig = field(default_factory=SparsityConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
@@ -88,8 +91,13 @@ class Config:
         return KINDS[self.section]
 
     def model_dump(self) -> dict[str, dict[str, Any]]:
-        """Return ``{section: {key: value}}`` of the sections that are there."""
+        """Return ``{section: {key: value}}`` of the sections that are there; ``[sparsity]`` only if it says something.
+
+        So files of networks that are not sparse are those of earlier versions, byte for byte.
+        """
         parts = {name: getattr(self, name) for name in section_classes()}
+        if self.sparsity == SparsityConfig():
+            del parts["sparsity"]
         return {name: part.model_dump() for name, part in parts.items() if part is not None}
 
     def _check_arrays(self) -> None:

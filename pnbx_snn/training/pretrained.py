@@ -9,17 +9,19 @@ from pnbx_snn.files.atomic_write import make_folder, write_atomically
 from pnbx_snn.networks.base import Network
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import Config
-from pnbx_snn.training.packed import load_packed, pack_run, sections
+from pnbx_snn.training.packed import Coding, load_packed, pack_run, sections
 from pnbx_snn.wording import counted
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 MAX_NAME = 96
 
 
-def save_pretrained(run_dir: str | Path, folder: str | Path, *, measured: dict[str, Any] | None = None) -> Path:
+def save_pretrained(
+    run_dir: str | Path, folder: str | Path, *, coding: Coding = "auto", measured: dict[str, Any] | None = None
+) -> Path:
     """Write a run's network as a folder in the format of the Hugging Face Hub, and return the folder.
 
-    It gets ``model.safetensors`` (:func:`pnbx_snn.training.packed.pack_run`: two bits a weight), ``config.json`` and
+    It gets ``model.safetensors`` (:func:`pnbx_snn.training.packed.pack_run`, with its ``coding``), ``config.json`` and
     ``README.md``, the model card, which shows what was ``measured``; other files in it are left alone.
 
     Raises
@@ -33,7 +35,7 @@ def save_pretrained(run_dir: str | Path, folder: str | Path, *, measured: dict[s
     """
     model, config = load_run(run_dir)
     folder = make_folder(folder)
-    size = pack_run(run_dir, folder / WEIGHTS, measured=measured, loaded=(model, config))
+    size = pack_run(run_dir, folder / WEIGHTS, coding=coding, measured=measured, loaded=(model, config))
     shown = {"architecture": type(model).__name__, "library": "pnbx-snn", **sections(config)}
     write_atomically(folder / CONFIG, (json.dumps(shown, indent=2) + "\n").encode())
     write_atomically(folder / CARD, _card(type(model).__name__, config, measured or {}, size).encode())
@@ -81,7 +83,7 @@ tags: [spiking-neural-network, ternary, neuromorphic]
 
 # {kind} on {data.name}
 
-A spiking network with weights of -1, 0 and 1, packed at two bits each: {size:,} bytes.
+A spiking network with weights of -1, 0 and 1, packed in {size:,} bytes.
 
 ```python
 from pnbx_snn.training.pretrained import from_pretrained

@@ -30,6 +30,7 @@ from pnbx_snn.training.losses import distillation, rate_penalty, step_distillati
 from pnbx_snn.training.optimizer import adamw, check_finite
 from pnbx_snn.training.recipe import Recipe
 from pnbx_snn.training.reestimate import Batch, reestimate
+from pnbx_snn.training.sparsity import Sparsifier
 from pnbx_snn.wording import counted
 
 Metrics = dict[str, Any]
@@ -104,6 +105,8 @@ class Trainer:
             model.calibrate(_typical(data.images))
         model.to(workers.device)
         self.optimizer = adamw(model, config.train)
+        steps = config.train.epochs * self.num_batches
+        self.sparsifier = Sparsifier(model, config.sparsity, num_steps=steps, seed=config.train.seed)
         learner = Learner(model, every_step=config.distill.per_step)
         self.learner, self.stepper = workers.prepare(learner, self.optimizer)
         self.recipe.start()
@@ -137,6 +140,7 @@ class Trainer:
             **self._measured(samples, correct, weight, layers),
             "learning_rate": self._learning_rate(epoch * self.num_batches),
             **self.recipe.metrics(),
+            **self.sparsifier.metrics(),
         }
 
     def _measured(self, samples: int, correct: int, weight: int, layers: Sequence[float]) -> Metrics:
@@ -246,6 +250,7 @@ class Trainer:
         batches = self.config.train.reestimate if last else 0
         if self.recipe.average is not None:
             self.recipe.average.put_in()
+            self.sparsifier.rank_again()
             batches = max(batches, AVERAGE_BATCHES)
         if batches:
             _, _, sample_seed, encoder_seed, _ = epoch_seeds(self.config.train.seed, 0)
@@ -362,6 +367,7 @@ class Trainer:
         self.stepper.step()
         self._skipped = self._skipped + 1 if self.stepper.step_was_skipped else 0
         self.model.keep_in_range()
+        self.sparsifier.after_step(step + 1)
         self.recipe.after_step(step + 1)
         check_finite(self.model.named_parameters(), where)
 

@@ -20,6 +20,7 @@ from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.messages import TorusMessages
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.run import train
+from pnbx_snn.training.sparsity import Sparsifier, SparsityConfig, make_sparse
 from random_graphs import OPERATIONS
 
 T, B = 30, 48
@@ -191,6 +192,21 @@ def test_softmax_becomes_winner_take_all_and_the_difference_is_measured():
         model.blocks[0].hippocampus.competition = "winner"
     assert isinstance(program["block1_memory"], Slots)
     assert 0.8 < agreement["spikes_equal"] < 0.99
+
+
+def test_a_sparse_network_is_a_program_of_as_many_zeros():
+    model = PNBX(in_features=6, num_classes=3, num_steps=4, d_hidden=48, d_ssm=16, d_rnn=8, rank=4, slots=4).eval()
+    settings = SparsityConfig(zeros=0.9, allocation="uniform", leave=("readout",))
+    make_sparse(model, settings)
+    Sparsifier(model, settings, num_steps=1, seed=0).after_step(1)
+    model.calibrate(torch.rand(8, 6))
+    program = compile_model(model)
+    arrays = [getattr(op, "weights", getattr(op, "keys", None)) for op in program.ops]
+    ternary = [array for array in arrays if array is not None and array.dtype == np.int8]
+    kept = sorted(np.count_nonzero(array) / array.size for array in ternary)
+    assert len(kept) == 12
+    assert kept[:11] == pytest.approx([0.1] * 11, abs=0.5 / 200)
+    assert kept[11] > 0.5
 
 
 def test_a_program_survives_its_file(tmp_path):

@@ -244,6 +244,23 @@ def test_several_layers_at_once_are_the_layers_one_by_one(path):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
 
 
+def test_a_sparse_layer_counts_its_connections_alone(monkeypatch):
+    pytest.importorskip("numba")
+    layer, x = BitLinear(512, 256), events(8, 64, 512).requires_grad_()
+    layer.mask = torch.rand(256, 512, generator=torch.Generator().manual_seed(5)) < 0.1
+    assert products.faster_than_torch(x, 256)
+    upstream, found = draw(8, 64, 256), []
+    for _ in range(2):
+        y = layer(x)
+        found.append((y, *torch.autograd.grad(y, [x, layer.weight], upstream)))
+        monkeypatch.setattr("pnbx_snn.layers.bitlinear.faster_than_torch", lambda *_: False)
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(layer.ternary_weight() != 0, layer.mask)
+    for fast, plain in zip(found[0][1:], found[1][1:], strict=True):
+        assert (fast - plain).abs().max() < 1e-4 * plain.abs().max()  # the order of the sums
+    assert (found[0][2] != 0).all()  # outside the mask too
+
+
 def test_codes_of_an_int8_layer_keep_their_step():
     layer, x = BitLinear(512, 256, input_range="int8"), draw(256, 512)
     layer.calibrate_input(x)

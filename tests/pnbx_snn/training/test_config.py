@@ -232,7 +232,17 @@ def test_the_stated_ranges_are_the_ranges(section):
                 with pytest.raises(ConfigError):
                     make_config({section: {**free, key: value}})
         checked += 1
-    at_least = {"data": 2, "model": 2, "pnbx": 12, "cnn": 2, "conv": 2, "augment": 3, "distill": 2, "train": 10}
+    at_least = {
+        "data": 2,
+        "model": 2,
+        "pnbx": 12,
+        "cnn": 2,
+        "conv": 2,
+        "augment": 3,
+        "distill": 2,
+        "sparsity": 6,
+        "train": 10,
+    }
     assert checked >= at_least[section]
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +15,7 @@ from pnbx_snn.cli import app
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.errors import CheckpointError, PnbxTypeError
 from pnbx_snn.files.tensors import read_tensors, write_tensors
+from pnbx_snn.files.zero_runs import fits_runs, pack_runs, unpack_runs
 from pnbx_snn.quantization import ternarize
 from pnbx_snn.training.checkpoint import load_run
 from pnbx_snn.training.config import make_config
@@ -36,6 +38,47 @@ def test_what_is_not_ternary_is_refused():
         unpack_sign_bits(torch.tensor([3], dtype=torch.uint8), torch.Size([4]))
     with pytest.raises(CheckpointError, match=r"shape \[9\] must be 3 bytes, got torch.uint8 \[2\]"):
         unpack_sign_bits(torch.zeros(2, dtype=torch.uint8), torch.Size([9]))
+
+
+@given(st.integers(0, 300), st.sampled_from([0.0, 0.3, 0.9, 0.97]), st.integers(0, 99), st.integers(0, 10**6))
+def test_runs_of_zeros_come_back_and_altered_ones_are_an_error_or_others(size, share, seed, where):
+    rng = np.random.default_rng(seed)
+    ternary = np.where(rng.random(size) < share, 0, rng.choice([-1, 1], size)).astype(np.int8)
+    if not fits_runs(ternary):
+        with pytest.raises(PnbxTypeError, match="one in 1024 must not be 0"):
+            pack_runs(ternary)
+        return
+    packed = pack_runs(ternary)
+    assert np.array_equal(unpack_runs(packed, size), ternary)
+    least, places = min_bits(ternary)
+    assert len(packed) == 5 + -(-least // 8)
+    assert places == np.count_nonzero(ternary)
+    packed[where % len(packed)] ^= 1 << (where % 8)
+    try:
+        changed = unpack_runs(packed, size)
+    except CheckpointError:
+        return
+    assert changed.shape == (size,)
+    assert np.abs(changed).max(initial=0) <= 1
+
+
+def min_bits(ternary):
+    """The definition, run by run: the fewest bits of all k, and how many weights are not 0."""
+    gaps, gap = [], 0
+    for value in ternary:
+        gap = gap + 1 if value == 0 else gaps.append(gap) or 0
+    return min(sum(2 + k + (gap >> k) for gap in gaps) for k in range(16)), len(gaps)
+
+
+def test_runs_of_zeros_take_no_memory_that_their_bytes_do_not_back():
+    few = pack_runs(np.array([0, 1, -1], dtype=np.int8))
+    for size, text in ((1 << 40, "one in 1024 is not 0, got 2"), (1, "do not fit")):
+        with pytest.raises(CheckpointError, match=text):
+            unpack_runs(few, size)
+    with pytest.raises(CheckpointError, match="do not fit"):
+        unpack_runs(np.concatenate([few, np.zeros(9, np.uint8)]), 3)
+    with pytest.raises(CheckpointError, match="must be at least 5 bytes, got int32"):
+        unpack_runs(few.astype(np.int32), 3)
 
 
 @pytest.fixture(scope="module", params=["pnbx", "median", "edges", "classifier"])
@@ -81,7 +124,7 @@ def test_the_network_comes_back(run, tmp_path):
 
 
 def test_it_is_two_bits_a_weight(run, tmp_path):
-    pack_run(run, tmp_path / "a.safetensors")
+    pack_run(run, tmp_path / "a.safetensors", coding="bits2")
     _, tensors = read_tensors(tmp_path / "a.safetensors")
     codes = sum(t.numel() for name, t in tensors.items() if name.endswith(".codes"))
     model, _ = load_run(run)
@@ -93,7 +136,7 @@ def test_it_is_two_bits_a_weight(run, tmp_path):
 
 def test_damaged_files_are_one_clear_error(run, tmp_path):
     path = tmp_path / "a.safetensors"
-    pack_run(run, path)
+    pack_run(run, path, coding="bits2")
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:-1], whole[:-20] + b"x" * 20, b"", b"hello"):
         path.write_bytes(damaged)
