@@ -55,7 +55,8 @@ class Config:
             self._check_arrays()
         elif data.path:
             raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
-        if data.name in ("mnist_rows", "mnist_pixels", "fsdd") and "sequences" not in self.kind.reads:
+        known = data.name != "arrays" and not data.is_events
+        if known and data.num_steps > 1 and "sequences" not in self.kind.reads:
             raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
         self.kind.check(data, self.network)
         if self.augment.voices and data.name != "fsdd":
