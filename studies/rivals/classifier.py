@@ -2,13 +2,15 @@
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
+import torch
 from annotated_types import Interval
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pnbx_snn.checks import Share, check_sizes
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.networks.base import Network
+from pnbx_snn.networks.masks import own_steps, zeroed
 from pnbx_snn.training.kinds import SIZES, Kind, register
 from pnbx_snn.training.settings import DataConfig
 from studies.rivals.forms import EQUAL_PARAMETERS
@@ -71,6 +73,11 @@ class Baseline(Network):
 
     section: ClassVar[str] = "baseline"
 
+    @property
+    def takes_lengths(self) -> bool:  # type: ignore[override]
+        """Sequence models do: none of them lets a step see later ones."""
+        return self.kind in SEQUENCES
+
     def __init__(
         self,
         num_steps: int,
@@ -127,18 +134,34 @@ class Baseline(Network):
         if isinstance(self.net, GRU | DiagonalStateSpaces | Transformer):
             self.net.readout = nn.Sequential(nn.Dropout(dropout), self.net.readout)  # type: ignore[assignment]
 
-    def forward(self, x: Float[Tensor, "B *shape"]) -> Float[Tensor, "B C"]:
-        """Return the logits of samples ``[B, N]`` or ``[B, T, N]``."""
+    def forward(self, x: Float[Tensor, "B *shape"], lengths: Int64[Tensor, " B"] | None = None) -> Float[Tensor, "B C"]:
+        """Return the logits of samples ``[B, N]`` or ``[B, T, N]``, with ``lengths`` the mean over their own steps."""
         steps = x.reshape(len(x), -1, x.shape[-1])
-        if steps.shape[1:] != (self.num_steps, self.in_features):
+        whole = steps.shape[1] == self.num_steps or (lengths is not None and steps.shape[1] <= self.num_steps)
+        if not whole or steps.shape[2] != self.in_features:
             raise ShapeError(
                 f"Baseline: a sample must be {self.num_steps} steps of {self.in_features}, got shape {list(x.shape)}"
             )
         if self.kind in SEQUENCES:
             every: Tensor = self.net(steps.transpose(0, 1))[0]  # [T, B, C]
-            return every.mean(dim=0)
+            if lengths is None:
+                return every.mean(dim=0)
+            own = own_steps("Baseline", lengths, *every.shape[:2])
+            return zeroed(every, own).sum(dim=0) / lengths.unsqueeze(1)
         logits: Tensor = self.net(steps.flatten(1))
         return logits
+
+
+    def classify(
+        self,
+        x: Float[Tensor, "B *shape"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B _"], ...]]:
+        """Return the logits and no spikes; see :meth:`forward`."""
+        self.check_lengths(lengths)
+        return self(x, lengths), ()
 
 
 def _fits(data: DataConfig, options: Any) -> None:
