@@ -47,7 +47,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
 }
 """How many steps a step sees, and the learning rate."""
 CHOOSING_SEEDS = SEEDS[:2]
-UPDATES, BATCH, NOISE = 800, 16, 0.1
+UPDATES, BATCH, NOISE = 300, 32, 0.1
 
 
 def configuration(
