@@ -283,7 +283,7 @@ def compile_pnbx(model: PNBX, num_steps: int, glia_period: int | None) -> Progra
     if model.delays is not None:
         steps = model.delays.steps.cpu().numpy().astype(np.int32)
         draft.add([ops.Delays(f"{entry.name}_late", entry.name, steps, low=entry.low, high=entry.high)])
-        entry = replace(entry, name=f"{entry.name}_late")  # what follows reads the delayed events, which are of its kind
+        entry = replace(entry, name=f"{entry.name}_late")  # what follows reads these events
     back = range(1, 1 if model.window is None else model.window.num_steps)
     earlier = [ops.Delay(f"{entry.name}_{steps}_before", entry.name, entry.size, steps) for steps in back]
     draft.add(earlier)

@@ -6,10 +6,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pnbx_snn.data.mel import HOP, WINDOW, mel_filters, mel_power
+from pnbx_snn.data.mel import FFT, HOP, WINDOW, mel_filters
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
-FRAMES_AT_ONCE = 4_096
+FRAMES_AT_ONCE = 256
 
 
 class PCEN:
@@ -79,7 +79,9 @@ class PCEN:
         ):
             if not fits:
                 raise PnbxValueError(f"PCEN: {name}, got {value}")
-        self.filters = mel_filters(num_bands)
+        self.num_bands = num_bands
+        self._bands = np.ascontiguousarray(mel_filters(num_bands).numpy().T)  # [F, K]
+        self._window = torch.hann_window(WINDOW, periodic=True).numpy()
         self.smoothing, self.alpha, self.delta, self.power, self.floor = smoothing, alpha, delta, power, floor
         self._level: NDArray[np.float64] | None = None
         self._left = np.zeros(0, np.float32)
@@ -93,13 +95,14 @@ class PCEN:
         count = max(0, (len(samples) - WINDOW) // HOP + 1)
         self._left = samples[count * HOP :].copy()
         if count == 0:
-            return np.zeros((0, self.filters.shape[1]), np.float32)
+            return np.zeros((0, self.num_bands), np.float32)
         frames = torch.from_numpy(samples[: (count - 1) * HOP + WINDOW]).unfold(0, WINDOW, HOP)
         return np.concatenate([self._normalised(some) for some in frames.split(FRAMES_AT_ONCE)])
 
     def _normalised(self, frames: Float[Tensor, "T 200"]) -> NDArray[np.float32]:
-        # Frame by frame: a product of many rows may add in another order than one of one row.
-        power = torch.stack([mel_power(frame[None], self.filters)[0] for frame in frames]).double().numpy()
+        spectrum = np.fft.rfft(frames.numpy() * self._window, n=FFT).astype(np.complex64)
+        # No matrix product: one of many rows may add in another order than one of one row.
+        power = ((np.abs(spectrum) ** 2)[:, None] * self._bands).sum(axis=2, dtype=np.float64)  # [T, F]
         levels = np.empty_like(power)
         level = power[0] if self._level is None else self._level
         for t, now in enumerate(power):

@@ -60,7 +60,7 @@ class Series(NamedTuple):
 
 
 def read_ts(path: str | Path) -> Series:
-    """Read a ``.ts`` file: series of one or more channels, of equal or different lengths, with classes.
+    r"""Read a ``.ts`` file: series of one or more channels, of equal or different lengths, with classes.
 
     A line is a series: its channels, separated by ``:``, each a list of numbers separated by ``,``, then its class, one
     of those that the header names (``@classLabel true a b c``; the first is 0).
@@ -79,7 +79,7 @@ def read_ts(path: str | Path) -> Series:
     Examples
     --------
     >>> path = getfixture("tmp_path") / "two_TRAIN.ts"
-    >>> _ = path.write_text("@timeStamps false\\n@classLabel true no yes\\n@data\\n1,2,3:4,5,6:yes\\n7,8:9,9:no\\n")
+    >>> _ = path.write_text("@timeStamps false\n@classLabel true no yes\n@data\n1,2,3:4,5,6:yes\n7,8:9,9:no\n")
     >>> series = read_ts(path)
     >>> series.values[1].tolist(), series.labels.tolist(), series.names
     ([[7.0, 9.0], [8.0, 9.0]], [1, 0], ['no', 'yes'])
@@ -113,7 +113,9 @@ def read_ts(path: str | Path) -> Series:
         if line.strip() and not line.startswith("#"):
             *channels, label = line.strip().split(":")
             if label not in place:
-                raise DataError(f"{path}: line {number}: the class must be one of {', '.join(names)}, got {label!r:.60}")
+                raise DataError(
+                    f"{path}: line {number}: the class must be one of {', '.join(names)}, got {label[:60]!r}"
+                )
             values.append(_series(f"{path}: line {number}", channels))
             labels.append(place[label])
     if not values:
@@ -161,8 +163,8 @@ def series_file(folder: str | Path, data_set: str, part: Literal["TRAIN", "TEST"
             return path
     missing = "aeon, which is not installed" if found is None else "aeon; the installed one lacks it"
     raise DataError(
-        f"{file}: not found; it is part of the package {missing}: pip install --no-deps aeon (its files are read, it is "
-        f"never imported), or put the two files of {name} into DIR/{name} and say --data DIR"
+        f"{file}: not found; it is part of the package {missing}: pip install --no-deps aeon (its files are read, "
+        f"it is never imported), or put the two files of {name} into DIR/{name} and say --data DIR"
     )
 
 

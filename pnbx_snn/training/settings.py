@@ -66,7 +66,6 @@ class DataConfig(Section):
         ``"digits"``: the 8x8 digits of scikit-learn. ``"mnist"``: MNIST images; ``"mnist_rows"``: their 28 rows, one a
         step; ``"mnist_pixels"``: their 784 pixels, one a step. ``"fsdd"``: spoken digits, frames of a mel filter bank.
         Event data, read with Tonic: ``"shd"``, ``"ssc"`` (spoken digits and commands, 700 channels), ``"nmnist"``,
-        ``"dvs_gesture"`` (cameras, pixels by polarity).
         ``"dvs_gesture"`` (cameras, pixels by polarity). Time series of the UCR and UEA archives, see
         :func:`pnbx_snn.data.time_series.load_series`: ``"japanese_vowels"``, ``"basic_motions"``, ``"arrow_head"``,
         ``"gun_point"``, ``"italy_power_demand"``, ``"osu_leaf"``, ``"pickup_gesture"``. ``"arrays"``: your own NumPy

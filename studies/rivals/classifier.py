@@ -151,7 +151,6 @@ class Baseline(Network):
         logits: Tensor = self.net(steps.flatten(1))
         return logits
 
-
     def classify(
         self,
         x: Float[Tensor, "B *shape"],

@@ -27,7 +27,7 @@ from pnbx_snn import load_run, train
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.time_series import SeriesData
 from pnbx_snn.metrics.memory import packings
-from pnbx_snn.training.checkpoint import build_model
+from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model
 from pnbx_snn.training.config import Config, make_config
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.settings import DataConfig
@@ -78,7 +78,7 @@ def one(
     """Train and measure one network; return the line that is kept. ``options`` are those of :func:`configuration`."""
     config = configuration(name, network, setting, seed, part, **options)
     started = time.process_time()
-    train(config, folder, resume=(folder / "config.toml").exists())
+    train(config, folder, resume=(folder / CHECKPOINT_NAME).exists())
     line = {"data": name, "network": network, "setting": setting, "seed": seed, "part": part, **options}
     line |= {"epochs": config.train.epochs, "cpu_s": round(time.process_time() - started, 1)}
     model, _ = load_run(folder)
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m studies.series", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--name", choices=get_args(SeriesData), action="append", help="only this one (may be repeated)")
-    parser.add_argument("--out", type=Path, required=True, help="folder; runs that are in its results are not done again")
+    parser.add_argument("--out", type=Path, required=True, help="folder; runs in its results are not done again")
     parser.add_argument("--updates", type=int, default=UPDATES, help=f"steps of the optimiser (default: {UPDATES})")
     parser.add_argument("--report", action="store_true", help="print the table of what is there")
     options = parser.parse_args(arguments)
@@ -138,9 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     continue
                 words = "_".join(f"{key}{value:g}" for key, value in setting.items())
                 folder = options.out / name / f"{network.lower()}_{part}_{words}_{options.updates}_seed{seed}"
-                line = one(
-                    name, network, setting, seed, part, folder, updates=options.updates, num_bytes=num_bytes
-                )
+                line = one(name, network, setting, seed, part, folder, updates=options.updates, num_bytes=num_bytes)
                 with results.open("a") as file:
                     file.write(json.dumps(line) + "\n")
                 sys.stdout.write(json.dumps(line) + "\n")

@@ -1,4 +1,4 @@
-"""From the answers of every step to detections: a moving sum, a threshold, and a time in which nothing is said again."""
+"""From the answers of every step to detections: a moving sum, a threshold, and silence after each."""
 
 from typing import NamedTuple
 
@@ -16,9 +16,10 @@ TOLERANCE_S = 0.5
 class Rule(NamedTuple):
     r"""When a digit is said to be heard.
 
-    With :math:`S_c` the sum of class c's answers over the last ``summed`` steps and :math:`d` the digit with the largest,
-    the digit is heard where :math:`S_d - S_{nothing} > \text{threshold}` for ``held`` steps in a row with the same
-    :math:`d`, unless something was heard less than ``silent`` steps before. All of it are integers.
+    With :math:`S_c` the sum of class c's answers over the last ``summed`` steps and :math:`d` the digit with the
+    largest, the digit is heard where :math:`S_d - S_{nothing} > \text{threshold}` for ``held`` steps in a row with the
+    same :math:`d`. Then nothing is heard for ``silent`` steps, and until the difference has fallen to the threshold: a
+    word is heard once. All of it are integers.
     """
 
     threshold: int
@@ -43,7 +44,7 @@ class Detector:
         self.rule = rule
         self._last = np.zeros((rule.summed, num_classes), np.int64)
         self._sum = np.zeros(num_classes, np.int64)
-        self._place, self._quiet, self._run, self._digit = 0, 0, 0, -1
+        self._place, self._quiet, self._run, self._digit, self._fell = 0, 0, 0, -1, True
 
     def step(self, answers: NDArray[np.integer]) -> int | None:
         """Take the answers ``[C]`` of a step; return the digit that is heard, or ``None``."""
@@ -55,9 +56,10 @@ class Detector:
         self._run = self._run + 1 if above and digit == self._digit else int(above)
         self._digit = digit
         self._quiet -= 1
-        if self._run < self.rule.held or self._quiet > 0:
+        self._fell = self._fell or not above
+        if self._run < self.rule.held or self._quiet > 0 or not self._fell:
             return None
-        self._quiet = self.rule.silent
+        self._quiet, self._fell = self.rule.silent, False
         return digit
 
 
@@ -84,19 +86,21 @@ def detections(found: Margins, rule: Rule) -> list[tuple[int, int]]:
     broken[changed] = changed
     broken[1:] = np.maximum(broken[1:], np.where(above[:-1], 0, np.arange(1, len(above))))
     run = np.arange(len(above)) - np.maximum.accumulate(broken) + 1
-    ready = np.flatnonzero(above & (run >= rule.held))
+    ready, fallen = np.flatnonzero(above & (run >= rule.held)), np.append(np.flatnonzero(~above), len(above))
     heard, place = [], 0
     while place < len(ready):
         step = int(ready[place])
         heard.append((step, int(found.digit[step])))
-        place = int(np.searchsorted(ready, step + max(rule.silent, 1)))
+        fell = int(fallen[np.searchsorted(fallen, step)])
+        place = int(np.searchsorted(ready, max(step + rule.silent, fell)))
     return heard
 
 
 class Score(NamedTuple):
-    """What became of a stream: for each word the delay from its end in seconds (nan: missed), and the false alarms.
+    """What became of a stream: for each word the delay from its end in seconds (nan: missed), and the mistakes.
 
-    ``wrong`` of the ``false_alarms`` are other digits than the one that was said at that time.
+    ``false_alarms`` were heard while nothing was said, or a word was heard a second time; ``wrong`` are other digits
+    than the one that was said at that time.
     """
 
     digits: NDArray[np.int64]
@@ -110,7 +114,8 @@ def score(heard: list[tuple[int, int]], words: list[Word], num_samples: int) -> 
     """Compare detections with what was said.
 
     A detection is known at the end of its frame. It is a hit if its digit was said and that word began before and ended
-    at most 0.5 s before that; of several detections of one word the first one counts, the others are false alarms.
+    at most 0.5 s before that; of several right ones of one word the first one counts, the others are false alarms.
+    Another digit at such a time is a wrong one: the word is missed, unless its own digit is heard too.
     """
     delays = np.full(len(words), np.nan)
     starts = np.array([word.start for word in words])
@@ -121,13 +126,14 @@ def score(heard: list[tuple[int, int]], words: list[Word], num_samples: int) -> 
         word = words[number] if number >= 0 else None
         if word is None or now - word.end > TOLERANCE_S * SAMPLE_RATE_HZ:
             false_alarms += 1
-        elif word.digit != digit or not np.isnan(delays[number]):
+        elif word.digit != digit:
+            wrong += 1
+        elif not np.isnan(delays[number]):
             false_alarms += 1
-            wrong += word.digit != digit
         else:
             delays[number] = (now - word.end) / SAMPLE_RATE_HZ
     hours = num_samples / SAMPLE_RATE_HZ / 3600
-    return Score(np.array([word.digit for word in words]), delays, false_alarms, int(wrong), hours)
+    return Score(np.array([word.digit for word in words]), delays, false_alarms, wrong, hours)
 
 
 def added(scores: list[Score]) -> Score:

@@ -77,7 +77,7 @@ def make_scene(
     gap_s: tuple[float, float],
     rng: np.random.Generator,
 ) -> Scene:
-    """Say digits in a background, with silence of ``gap_s`` (least, most) seconds before, between and after them.
+    """Say digits in a background, with ``gap_s`` (least, most) seconds before, between and after them, log-uniform.
 
     The signal-to-noise ratio of every word is ``snr_db``: the power of the word over its own length, divided by the
     power of the background. In "silence" it is 50 dB whatever ``snr_db`` says. The whole scene is then up to 10 dB
@@ -88,7 +88,7 @@ def make_scene(
     order: list[int] = []
     while len(order) < num_words:
         order += rng.permutation(len(sounds.labels)).tolist()
-    gaps = (rng.uniform(*gap_s, num_words + 1) * SAMPLE_RATE_HZ).astype(int)
+    gaps = (np.exp(rng.uniform(*np.log(gap_s), num_words + 1)) * SAMPLE_RATE_HZ).astype(int)
     spoken = [recording(sounds, number) for number in order[:num_words]]
     sound = np.zeros(int(gaps.sum()) + sum(map(len, spoken)), np.float32)
     words, place = [], 0

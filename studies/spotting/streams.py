@@ -87,8 +87,8 @@ def live(program: Program, sound: NDArray[np.float32], rule: Rule) -> tuple[list
     """Hear a sound as a device would: 80 samples at a time go in, detections (step, digit) come out.
 
     Nothing is kept but the state of :class:`~pnbx_snn.data.pcen.PCEN`, of the network and of the
-    :class:`~studies.spotting.detector.Detector`. Returns also what a frame takes from samples to answer, and by how much
-    the process grew from the first tenth to the end.
+    :class:`~studies.spotting.detector.Detector`. Returns also what a frame takes from samples to answer, and
+    by how much the process grew from the first tenth to the end.
     """
     front, network, detector = PCEN(NUM_BANDS), NativeNetwork(program), Detector(rule)
     shown, heard, step = network.view(ANSWERS), [], 0

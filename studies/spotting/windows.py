@@ -21,7 +21,8 @@ NOTHING = 10
 """The class of a window without a whole digit."""
 BACKGROUNDS: tuple[Background, ...] = ("silence", "white", "pink", "babble")
 SNR_DB = (0.0, 25.0)
-GAP_S = (0.1, 1.5)
+GAP_S = (0.1, 6.0)
+"""Between words; long ones too, as the front end adapts to silence."""
 WORDS_A_SCENE = 40
 PARTLY = 0.4
 """At most this share of a word is in a window of nothing."""
@@ -67,9 +68,7 @@ def cut(
     return chosen
 
 
-def make_windows(
-    sounds: Sounds, *, passes: int, words: int, nothings: float, rng: np.random.Generator
-) -> Windows:
+def make_windows(sounds: Sounds, *, passes: int, words: int, nothings: float, rng: np.random.Generator) -> Windows:
     """Say ``passes`` times as many words as there are recordings, in scenes of 40, and cut windows from them."""
     x, y = [], []
     for number in range(max(1, round(passes * len(sounds.labels) / WORDS_A_SCENE))):

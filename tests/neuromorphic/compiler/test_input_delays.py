@@ -19,7 +19,9 @@ SIZES = {"d_hidden": 32, "d_ssm": 8, "d_rnn": 4, "rank": 4, "slots": 4, "glia": 
 
 def network(input_range="int8", **options):
     torch.manual_seed(0)
-    model = PNBX(in_features=N, num_classes=3, input_range=input_range, input_delays=9, threshold=0.4, **SIZES, **options)
+    model = PNBX(
+        in_features=N, num_classes=3, input_range=input_range, input_delays=9, threshold=0.4, **SIZES, **options
+    )
     x = torch.rand(B, T, N)
     x = (x < 0.3).float() if input_range == "spikes" else x - 0.5
     model.double().calibrate(x.double())
