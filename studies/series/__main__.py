@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     file.write(json.dumps(line) + "\n")
                 sys.stdout.write(json.dumps(line) + "\n")
                 sys.stdout.flush()
-    sys.stdout.write(table([line for line in read(results) if line["part"] == "train_all"]))
+    sys.stdout.write(table(read(results)))
     return 0
 
 

@@ -26,7 +26,8 @@ def spread(values: Sequence[float]) -> str:
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
-    """Return a table in Markdown, a row for each data set that has both networks."""
+    """Return a table in Markdown, a row for each data set of which both networks were tested."""
+    lines = [line for line in lines if "test" in line]
     rows = []
     for name, known in SERIES.items():
         ours, theirs = ([x for x in lines if (x["data"], x["network"]) == (name, kind)] for kind in ("PNB-X", "GRU"))

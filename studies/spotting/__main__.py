@@ -30,7 +30,7 @@ from studies.spotting import pictures
 from studies.spotting.choose import choose, curve, misses, scored, summed
 from studies.spotting.detector import Rule, Score, detections, margins
 from studies.spotting.report import report
-from studies.spotting.streams import Heard, hear_all, live
+from studies.spotting.streams import CONDITIONS, Heard, hear_all, live
 from studies.spotting.windows import write_arrays
 
 CONFIG = Path(__file__).with_name("spotting.toml")
@@ -69,20 +69,24 @@ def facts(found: Score) -> dict[str, Any]:
 
 
 def by_condition(streams: list[Heard], rule: Rule) -> list[dict[str, Any]]:
-    """Return the facts of each stream on its own."""
-    ready = summed(streams, rule.summed)
-    return [{"background": x[0].kind, "snr_db": x[0].snr_db, **facts(scored([x], rule))} for x in ready]
+    """Return the facts of each background and level."""
+    found = []
+    for kind, snr_db in CONDITIONS:
+        own = [one for one in streams if (one.kind, one.snr_db) == (kind, snr_db)]
+        found.append({"background": kind, "snr_db": snr_db, **facts(scored(summed(own, rule.summed), rule))})
+    return found
 
 
-def measure(out: Path, data: Path, seed: int, *, words: int) -> dict[str, Any]:
-    """Compile a trained network, choose its rule on validation streams, and hear the test streams."""
+def measure(out: Path, data: Path, seed: int, *, words: int, draws: int = 1) -> dict[str, Any]:
+    """Compile a trained network, choose its rule on validation streams, and hear ``draws`` times the test streams."""
     run = out / f"seed{seed}"
     if not (run / "program.npz").exists():
         neuromorphic.compile(run, part="validation").save(run / "program.npz")
     program = Program.load(run / "program.npz")
     validation, _ = hear_all(program, data, "validation", seed=seed, num_words=words)
     rule = choose(validation)
-    streams, speed = hear_all(program, data, "test", seed=seed, num_words=words)
+    drawn = [hear_all(program, data, "test", seed=1_000 * seed + draw, num_words=words) for draw in range(draws)]
+    streams, speed = [one for some, _ in drawn for one in some], drawn[0][1]
     ready = summed(streams, rule.summed)
     minute = _typical(streams)
     heard, live_facts = live(program, minute.scene.sound, rule)
@@ -92,6 +96,7 @@ def measure(out: Path, data: Path, seed: int, *, words: int) -> dict[str, Any]:
     found = {
         "seed": seed,
         "words_a_stream": words,
+        "draws": draws,
         "rule": rule._asdict(),
         "agreement": program.metadata["agreement"],
         "validation_accuracy": read_metrics(run / "metrics.jsonl")[-1]["accuracy_validation"],
@@ -126,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of arrays, runs, results and pictures")
     parser.add_argument("--seed", type=int, action="append", help="of a training and its streams (may be repeated)")
     parser.add_argument("--words", type=int, default=120, help="words in a stream; there are 10 streams (default: 120)")
+    parser.add_argument("--draws", type=int, default=3, help="how often the 10 test streams are drawn (default: 3)")
     parser.add_argument("--epochs", type=int, default=0, help="of a training (default: the configuration's)")
     parser.add_argument("--passes", type=int, default=3, help="how often each recording is said (default: 3)")
     parser.add_argument("--report", action="store_true", help="table and pictures of what is there, nothing else")
@@ -135,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = options.out / f"results_seed{seed}.json"
         if not results.exists():
             trained(options.out, options.data, seed, epochs=options.epochs, passes=options.passes)
-            found = measure(options.out, options.data, seed, words=options.words)
+            found = measure(options.out, options.data, seed, words=options.words, draws=options.draws)
             write_atomically(results, json.dumps(found, indent=1).encode(), what="results")
     every = [json.loads(path.read_text()) for path in sorted(options.out.glob("results_seed*.json"))]
     if every:

@@ -17,7 +17,7 @@ from studies.spotting.windows import NUM_BANDS
 
 SECONDS = 60
 FRAMES_A_SECOND = SAMPLE_RATE_HZ // HOP
-FOUND, MISSED, WRONG = pnbx_plot.COLORS[2], pnbx_plot.QUIET, pnbx_plot.ACCENT
+FOUND, WRONG = pnbx_plot.COLORS[2], pnbx_plot.ACCENT
 
 
 def timeline(program: Program, stream: Heard, rule: Rule, path: Path) -> None:
@@ -75,15 +75,14 @@ def _words(ax: Any, words: Sequence[Any], heard: Sequence[tuple[int, int]]) -> N
     for word in words:
         begin, end = word.start / SAMPLE_RATE_HZ, word.end / SAMPLE_RATE_HZ
         hit = any(digit == word.digit and _inside(step, word) for step, digit in heard)
-        colour = FOUND if hit else MISSED
-        ax.axvspan(begin, end, ymin=0.52, ymax=0.98, color=colour, alpha=0.9 if hit else 0.6, lw=0)
-        ax.text((begin + end) / 2, 0.74, str(word.digit), ha="center", va="center", color="white", fontweight="bold")
+        ax.axvspan(begin, end, ymin=0.62, ymax=0.98, color=FOUND if hit else WRONG, alpha=0.35, lw=0)
+        ax.text((begin + end) / 2, 0.8, str(word.digit), ha="center", va="center", fontweight="bold")
     for step, digit in heard:
         good = any(word.digit == digit and _inside(step, word) for word in words)
         colour = FOUND if good else WRONG
         ax.text(step / FRAMES_A_SECOND, 0.2, str(digit), ha="center", va="center", color=colour, fontweight="bold")
-        ax.plot([step / FRAMES_A_SECOND] * 2, [0.36, 0.5], color=colour, lw=1, linestyle="-")
-    ax.set(ylim=(0, 1), yticks=[0.2, 0.74], yticklabels=["heard", "said"])
+        ax.plot([step / FRAMES_A_SECOND] * 2, [0.38, 0.58], color=colour, lw=1, linestyle="-")
+    ax.set(ylim=(0, 1), yticks=[0.2, 0.8], yticklabels=["heard", "said"])
     ax.tick_params(left=False)
     ax.spines[["left", "bottom"]].set_visible(False)
 
@@ -98,14 +97,16 @@ def curves(every: Sequence[dict[str, Any]], path: Path) -> None:
         for level, colour, line in zip(levels, pnbx_plot.COLORS, pnbx_plot.LINES, strict=False):
             for number, one in enumerate(every):
                 points = np.array(one["curves"][level])
+                points = points[int(points[:, 1].argmin()) :]  # a lower threshold misses more and alarms more
                 name = "silence" if float(level) >= 50 else f"{level} dB"
                 left.plot(
                     np.maximum(points[:, 2], 0.5), 100 * points[:, 1], color=colour, linestyle=line,
                     label=name if number == 0 else None, alpha=1 if len(every) == 1 else 0.7,
                 )  # fmt: skip
-                at = int(np.flatnonzero(points[:, 0] <= one["rule"]["threshold"])[-1])
-                left.plot(max(points[at, 2], 0.5), 100 * points[at, 1], "o", color=colour)
-        left.set(xscale="log", xlabel="false alarms an hour (0.5: none)", ylabel="words missed, %", ylim=(0, None))
+                own = [x for x in one["conditions"] if f"{x['snr_db']:g}" == level]
+                alarms = sum(x["false_alarms"] for x in own) / sum(x["hours"] for x in own)
+                left.plot(max(alarms, 0.5), 100 * np.mean([x["misses"] for x in own]), "o", color=colour)
+        left.set(xscale="log", xlabel="false alarms an hour (0.5: none)", ylabel="words missed, %", ylim=(0, 40))
         left.legend(title="speech to noise")
         left.grid(True, which="major")
         shares = [[100 * (one["test"]["misses_by_digit"][digit] or 0) for one in every] for digit in range(10)]

@@ -46,7 +46,7 @@ def report(every: Sequence[dict[str, Any]]) -> str:
         lines.append(
             f"- seed {one['seed']}: rule {rule}; {one['validation_accuracy']:.1%} of validation windows, program and "
             f"network agree on {one['agreement']['labels_equal']:.2%}; a step takes {speed['step_us_median']:.1f} us, "
-            f"from sound to answer {live['frame_us_median']:.0f} us of the 10,000 us of a frame, and the process grows by "
+            f"from sound to answer {live['frame_us_median']:.0f} us of the 10,000 us of a frame, which grows by "
             f"{live['grew_bytes']:,} bytes; {speed['weight_bytes']:,} bytes of weights, {speed['parameter_bytes']:,} "
             f"of parameters, {speed['state_bytes']:,} of state; {one['test']['hours']:.2f} h of sound"
         )

@@ -21,8 +21,7 @@ NOTHING = 10
 """The class of a window without a whole digit."""
 BACKGROUNDS: tuple[Background, ...] = ("silence", "white", "pink", "babble")
 SNR_DB = (0.0, 25.0)
-GAP_S = (0.1, 6.0)
-"""Between words; long ones too, as the front end adapts to silence."""
+GAP_S = (0.1, 1.5)
 WORDS_A_SCENE = 40
 PARTLY = 0.4
 """At most this share of a word is in a window of nothing."""
