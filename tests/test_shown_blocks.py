@@ -25,6 +25,8 @@ NOT_RUN = {
     r"setup-lava|\. \.venv|doctor": "the environment of these tests is made and entered",
     r"--device (cuda|GPU)|--multi_gpu|sbatch|pytest ": "needs a GPU, a cluster, or is another test",
     r"studies\.(measurements|recall|bench|mcu|claims --measure)|ablation\.py": "minutes to hours",
+    r"studies\.(spotting|series|events)": "trains for minutes to hours",
+    r"japanese_vowels": "needs the files of aeon",
 }
 """Commands that are not run, by what they look like, and why."""
 FAST = {
