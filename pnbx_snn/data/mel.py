@@ -90,4 +90,5 @@ def mel_power(frames: Float[Tensor, "M 200"], filters: Float[Tensor, "129 F"]) -
     """
     window = torch.hann_window(WINDOW, periodic=True)
     power = torch.fft.rfft(frames * window, n=FFT).abs().square()  # [M, K]
-    return power @ filters
+    bands: Tensor = power @ filters
+    return bands

@@ -97,7 +97,7 @@ class PCEN:
         if count == 0:
             return np.zeros((0, self.num_bands), np.float32)
         frames = torch.from_numpy(samples[: (count - 1) * HOP + WINDOW]).unfold(0, WINDOW, HOP)
-        return np.concatenate([self._normalised(some) for some in frames.split(FRAMES_AT_ONCE)])
+        return np.concatenate([self._normalised(some) for some in torch.split(frames, FRAMES_AT_ONCE)])
 
     def _normalised(self, frames: Float[Tensor, "T 200"]) -> NDArray[np.float32]:
         spectrum = np.fft.rfft(frames.numpy() * self._window, n=FFT).astype(np.complex64)
@@ -110,4 +110,5 @@ class PCEN:
             levels[t] = level
         self._level = level
         shown = (power / (self.floor + levels) ** self.alpha + self.delta) ** self.power - self.delta**self.power
-        return shown.astype(np.float32)
+        result: NDArray[np.float32] = shown.astype(np.float32)
+        return result

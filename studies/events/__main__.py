@@ -28,9 +28,10 @@ from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.events import SENSORS, EventData
 from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.metrics.memory import packings
-from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model
+from pnbx_snn.training.checkpoint import build_model
 from pnbx_snn.training.config import Config, load_config
 from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from studies.events import marks
 
 TIMED = 3
@@ -43,8 +44,9 @@ def fetch(name: EventData, folder: Path) -> None:
     from tonic import datasets
 
     sensor = SENSORS[name]
-    kinds = [{"split": kind} for kind in ("train", "valid", "test")] if sensor.places[1] else []
-    kinds = kinds or [{"train": True}, {"train": False}]  # type: ignore[list-item]
+    kinds: list[dict[str, Any]] = [{"train": True}, {"train": False}]
+    if sensor.places[1]:
+        kinds = [{"split": kind} for kind in ("train", "valid", "test")]
     places = [place for place in sensor.places if place]
     for place, options in zip(places, kinds, strict=True):
         if not (folder / sensor.tonic / place).exists():
@@ -99,6 +101,11 @@ def report(found: dict[str, Any]) -> str:
     )
 
 
+def _say(told: dict[str, Any]) -> None:
+    sys.stdout.write(f"{told}\n")
+    sys.stdout.flush()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
@@ -124,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = options.out / f"{options.name}.json"
     if not results.exists():
         config = load_config(options.name, [f"data.folder={options.data.resolve()}", *options.set])
-        train(config, run, resume=(run / CHECKPOINT_NAME).exists(), progress=lambda told: sys.stdout.write(f"{told}\n"))
+        train(config, run, resume=(run / CHECKPOINT_NAME).exists(), progress=_say)
         write_atomically(results, json.dumps(measured(run), indent=1).encode(), what="results")
     sys.stdout.write(report(json.loads(results.read_text())))
     return 0

@@ -1,11 +1,13 @@
 """A rival's weights in a byte each: what it costs in accuracy is measured, what it takes is counted."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 LARGEST = 127
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def weight_bytes(network: nn.Module) -> int:
@@ -23,7 +25,7 @@ def weight_bytes(network: nn.Module) -> int:
 
 
 @torch.no_grad()
-def in_int8(network: nn.Module) -> nn.Module:
+def in_int8(network: Module) -> Module:
     r"""Return a copy of a trained network whose matrices are rounded to int8, everything else as it is.
 
     .. math::

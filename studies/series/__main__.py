@@ -27,9 +27,10 @@ from pnbx_snn import load_run, train
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.data.time_series import SeriesData
 from pnbx_snn.metrics.memory import packings
-from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model
+from pnbx_snn.training.checkpoint import build_model
 from pnbx_snn.training.config import Config, make_config
 from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from pnbx_snn.training.settings import DataConfig
 from studies.recall.__main__ import read
 from studies.rivals import classifier  # noqa: F401  # makes [baseline] known

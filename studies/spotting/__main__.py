@@ -23,8 +23,8 @@ import neuromorphic
 from neuromorphic import Program
 from pnbx_snn import train
 from pnbx_snn.files.atomic_write import write_atomically
-from pnbx_snn.training.checkpoint import CHECKPOINT_NAME
 from pnbx_snn.training.config import load_config
+from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from pnbx_snn.training.run_log import read_metrics
 from studies.spotting import pictures
 from studies.spotting.choose import choose, curve, misses, scored, summed

@@ -35,7 +35,7 @@ def timeline(program: Program, stream: Heard, rule: Rule, path: Path) -> None:
     sums = np.cumsum(stream.answers[: len(frames)], axis=0, dtype=np.int64)
     sums[rule.summed :] -= sums[: -rule.summed].copy()
     above = sums[:, :10] - sums[:, 10:]
-    with plt.rc_context(pnbx_plot.style.settings()):
+    with pnbx_plot.without_display(), pnbx_plot.style.use():
         figure, axes = plt.subplots(
             4, 1, figsize=(13, 7.6), sharex=True, height_ratios=[1.1, 1.6, 2.0, 1.8], layout="constrained"
         )
@@ -91,7 +91,7 @@ def curves(every: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw misses against false alarms an hour by level, an entry a seed; the chosen rule is a dot."""
     from matplotlib import pyplot as plt
 
-    with plt.rc_context(pnbx_plot.style.settings()):
+    with pnbx_plot.without_display(), pnbx_plot.style.use():
         figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), width_ratios=[1.5, 1], layout="constrained")
         levels = sorted(every[0]["curves"], key=float, reverse=True)
         for level, colour, line in zip(levels, pnbx_plot.COLORS, pnbx_plot.LINES, strict=False):

@@ -64,8 +64,8 @@ def background(kind: Background, length: int, sounds: Sounds, rng: np.random.Gen
                 place += len(voice)
     else:
         noise = rng.standard_normal(length)
-    noise = noise.astype(np.float32)
-    return noise / np.sqrt(np.mean(noise**2))
+    scaled: NDArray[np.float32] = (noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+    return scaled
 
 
 def make_scene(
@@ -88,7 +88,7 @@ def make_scene(
     order: list[int] = []
     while len(order) < num_words:
         order += rng.permutation(len(sounds.labels)).tolist()
-    gaps = (np.exp(rng.uniform(*np.log(gap_s), num_words + 1)) * SAMPLE_RATE_HZ).astype(int)
+    gaps = (np.exp(rng.uniform(np.log(gap_s[0]), np.log(gap_s[1]), num_words + 1)) * SAMPLE_RATE_HZ).astype(int)
     spoken = [recording(sounds, number) for number in order[:num_words]]
     sound = np.zeros(int(gaps.sum()) + sum(map(len, spoken)), np.float32)
     words, place = [], 0

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,8 @@ def cut(
 
     def seen(first: int) -> NDArray[np.float64]:
         inside = np.minimum(ends, first + NUM_FRAMES) - np.maximum(starts, first)
-        return np.maximum(inside, 0) / (ends - starts)
+        share: NDArray[np.float64] = np.maximum(inside, 0) / (ends - starts)
+        return share
 
     chosen = []
     for number, word in enumerate(scene.words):
@@ -84,7 +85,7 @@ def make_windows(sounds: Sounds, *, passes: int, words: int, nothings: float, rn
 def write_arrays(path: Path, data: Path, *, passes: int = 3, seed: int = 0) -> None:
     """Write the ``.npz`` that ``data.name = "arrays"`` learns from: windows of the three parts of FSDD, kept apart."""
     parts: tuple[Part, ...] = ("train", "validation", "test")
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for number, part in enumerate(parts):
         rng = np.random.default_rng([seed, number])
         found = make_windows(
@@ -93,5 +94,5 @@ def write_arrays(path: Path, data: Path, *, passes: int = 3, seed: int = 0) -> N
         arrays |= {f"x_{part}": found.x, f"y_{part}": found.y}
     path.parent.mkdir(parents=True, exist_ok=True)
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes any name for allow_pickle
     write_atomically(path, file.getvalue(), what="arrays")
