@@ -27,6 +27,8 @@ NOT_RUN = {
     r"--device (cuda|GPU)|--multi_gpu|sbatch|pytest ": "needs a GPU, a cluster, or is another test",
     r"studies\.(measurements|recall|bench|mcu|sparsity|claims --measure)|ablation\.py": "minutes to hours",
     r"search_(dense|conv)": "minutes to hours",
+    r"studies\.(spotting|series|events)": "trains for minutes to hours",
+    r"japanese_vowels": "needs the files of aeon",
 }
 """Commands that are not run, by what they look like, and why."""
 FAST = {

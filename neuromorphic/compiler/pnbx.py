@@ -291,20 +291,24 @@ def compile_pnbx(model: PNBX, num_steps: int, glia_period: int | None) -> Progra
     encoder = model.encoder
     entry = replace(folding.input_of(encoder.linear, "encoder"), size=model.in_features)
     draft = Draft(entry, num_steps)
+    if model.delays is not None:
+        steps = model.delays.steps.cpu().numpy().astype(np.int32)
+        draft.add([ops.Delays(f"{entry.name}_late", entry.name, steps, low=entry.low, high=entry.high)])
+        entry = replace(entry, name=f"{entry.name}_late")  # what follows reads these events
     back = range(1, 1 if model.window is None else model.window.num_steps)
     earlier = [ops.Delay(f"{entry.name}_{steps}_before", entry.name, entry.size, steps) for steps in back]
     draft.add(earlier)
     affine = folding.fold_affine(encoder.linear, encoder.norm, "encoder").scaled(1.0 - encoder.beta)
     glia: Any = model.blocks[0].glia
     theta = encoder_thresholds(model, frozen=glia_period is None)
-    beta, source = np.full(model.d_hidden, encoder.beta), draft.ops[0]
+    beta = np.full(model.d_hidden, encoder.beta)
     *synapses, neurons = folding.compile_neurons(
         affine,
         beta,
         theta,
         reset=encoder.reset,
         name="encoder",
-        source=source,
+        source=entry,
         draft=draft,
         earlier=earlier,
         levels=encoder.levels,

@@ -22,11 +22,28 @@ from pnbx_snn.data.fsdd import download_fsdd, load_fsdd
 from pnbx_snn.data.mnist import SIDE, download_mnist, load_mnist
 from pnbx_snn.data.shrunk import shrink, shrunk
 from pnbx_snn.data.split import Part, Sequences, Split
+from pnbx_snn.data.time_series import SERIES, load_series
 from pnbx_snn.errors import DataError, PnbxValueError
 from pnbx_snn.files.atomic_write import make_folder
 
 DataName = Literal[
-    "digits", "mnist", "mnist_rows", "mnist_pixels", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture", "arrays"
+    "digits",
+    "mnist",
+    "mnist_rows",
+    "mnist_pixels",
+    "fsdd",
+    "shd",
+    "ssc",
+    "nmnist",
+    "dvs_gesture",
+    "japanese_vowels",
+    "basic_motions",
+    "arrow_head",
+    "gun_point",
+    "italy_power_demand",
+    "osu_leaf",
+    "pickup_gesture",
+    "arrays",
 ]
 DATA_VARIABLE = "PNBX_DATA"
 
@@ -84,6 +101,16 @@ def _event_sizes(data: Section) -> ArraySizes:
     return ArraySizes(sensor.num_inputs(data.pool), data.num_frames, sensor.num_classes)
 
 
+def _series(data: Section, part: Part) -> Split:
+    folder = data.folder or os.environ.get(DATA_VARIABLE, "")  # without one, the package aeon has them
+    return load_series(folder, data.name, part=part, window=data.window)
+
+
+def _series_sizes(data: Section) -> ArraySizes:
+    known = SERIES[data.name]
+    return ArraySizes(known.channels * data.window, known.num_steps, known.num_classes)
+
+
 def _arrays(data: Section, part: Part) -> Split:
     split = load_arrays(
         arrays_path(data),
@@ -121,6 +148,7 @@ DATA_SETS: dict[str, DataSet] = {
         download=download_fsdd,
     ),
     **{name: DataSet(load=_events, sizes=_event_sizes) for name in SENSORS},
+    **{name: DataSet(load=_series, sizes=_series_sizes) for name in SERIES},
     "arrays": DataSet(
         load=_arrays, sizes=lambda data: ArraySizes(data.features * data.window, data.steps, data.classes)
     ),

@@ -77,6 +77,18 @@ def log_mel(frames: Float[Tensor, "M 200"], filters: Float[Tensor, "129 F"]) -> 
     >>> log_mel(torch.zeros(1, 200), mel_filters(2))
     tensor([[-13.8155, -13.8155]])
     """
+    return torch.log(POWER_FLOOR + mel_power(frames, filters))
+
+
+def mel_power(frames: Float[Tensor, "M 200"], filters: Float[Tensor, "129 F"]) -> Float[Tensor, "M F"]:
+    r"""Return the power ``[M, F]`` of windows of sound in mel bands: what :func:`log_mel` takes the logarithm of.
+
+    Examples
+    --------
+    >>> mel_power(torch.zeros(1, 200), mel_filters(2))
+    tensor([[0., 0.]])
+    """
     window = torch.hann_window(WINDOW, periodic=True)
     power = torch.fft.rfft(frames * window, n=FFT).abs().square()  # [M, K]
-    return torch.log(POWER_FLOOR + power @ filters)
+    bands: Tensor = power @ filters
+    return bands

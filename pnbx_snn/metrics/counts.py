@@ -46,9 +46,9 @@ class PartCount(NamedTuple):
 def parameter_table(model: PNBX) -> list[PartCount]:
     """Count the numbers of a network by part, as the source document does.
 
-    Besides the parts of the document there are two that it does not count: ``"messages"`` for learned edges, and
-    ``"norm"`` for gain and bias of ``norm="affine"``, which fold into thresholds and biases at compile time. A part
-    that the network does not have counts 0.
+    Besides the parts of the document there are three that it does not count: ``"messages"`` for learned edges,
+    ``"norm"`` for gain and bias of ``norm="affine"``, which fold into thresholds and biases at compile time, and
+    ``"delays"`` of the inputs. A part that the network does not have counts 0.
 
     Examples
     --------
@@ -70,10 +70,12 @@ def parameter_table(model: PNBX) -> list[PartCount]:
         "glia": "8 H / 16",
         "hippocampus": "2 M H",
         "norm": "",
+        "delays": "d_in",
     }
     gradient, rule = dict.fromkeys(formulas, 0), dict.fromkeys(formulas, 0)
     gradient["encoder"] = _parameters(model.encoder.linear)
     gradient["norm"] = _parameters(model.encoder.norm)
+    gradient["delays"] = _parameters(model.delays)
     gradient["readout"] = _parameters(model.readout)
     for block in model.blocks:
         assert isinstance(block, BitBrain)

@@ -14,6 +14,7 @@ from pnbx_snn.checks import Share, Size, Steps, check_input, check_option
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.kernels.scan import diagonal_scan
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
+from pnbx_snn.layers.delays import MOST_STEPS, Delays, DelaysState
 from pnbx_snn.layers.hippocampus import Competition
 from pnbx_snn.layers.pathways import (
     FastWeightsRule,
@@ -48,7 +49,7 @@ class PNBXState(NamedTuple):
 
     Beside the neurons of the encoder and of each block: ``total`` ``[B, H]``, the spikes of the last block so far,
     summed in float64 (exact for longer than anybody waits), or with ``readout="leaky"`` and ``"last"`` the logits
-    ``[B, C]``; the steps so far; with ``window`` above 1 the inputs before.
+    ``[B, C]``; the steps so far; with ``window`` above 1 and with ``input_delays`` the inputs before.
     """
 
     encoder: MembraneState
@@ -56,6 +57,7 @@ class PNBXState(NamedTuple):
     total: Tensor
     num_steps: int
     window: WindowState | None = None
+    delays: DelaysState | None = None
 
 
 class PNBXOutput(NamedTuple):
@@ -121,6 +123,9 @@ class PNBX(Network):
     window
         Steps that the encoder sees at once, its own and those before it: a convolution over time, with
         ``window * in_features`` inputs. See :class:`pnbx_snn.layers.window.Window`.
+    input_delays
+        Longest of the delays that are learned, one for each input, 0 to 63 steps; 0: none. They come before the window.
+        See :class:`pnbx_snn.layers.delays.Delays`.
     readout, dropout
         ``"mean"``: logits of the mean spikes; ``"leaky"``: those of a leaky integrator for each class after the last
         step, :math:`o_t = \lambda \odot o_{t-1} + \gamma_o \tilde W_o z^L_t`, whose decay is learned; ``"last"``: of
@@ -210,6 +215,7 @@ class PNBX(Network):
         scale: WeightScale = "absmean",
         input_range: InputRange = "int8",
         window: Annotated[int, Interval(ge=1, le=64)] = 1,
+        input_delays: Annotated[int, Interval(ge=0, le=MOST_STEPS)] = 0,
         readout: Readout = "mean",
         beta_readout: Annotated[float, Interval(gt=0, lt=1)] = 0.9,
         dropout: Share = 0.0,
@@ -241,6 +247,7 @@ class PNBX(Network):
             competition = "winner"
             beta_encoder = round(beta_encoder * DECAY_ONE) / DECAY_ONE
         neurons: dict[str, Any] = {"threshold": threshold, "reset": reset, "spike_grad": spike_grad}
+        self.delays = Delays(in_features, max_delay=input_delays) if input_delays else None
         self.window = Window(in_features, window) if window > 1 else None
         linear = BitLinear(window * in_features, d_hidden, scale=scale, input_range=input_range)
         fires = neurons | {"threshold": threshold_encoder or threshold}
@@ -324,7 +331,7 @@ class PNBX(Network):
             self.encoder.linear.calibrate_input(seen)
         generator = torch.Generator(x.device).manual_seed(0)
         with _learning_statistics(self):
-            shown = self._shown(self.encode(x[:max_samples]), None)[0]
+            shown, _, _ = self._shown(self.encode(x[:max_samples]), None)
             spikes = self.encoder(shown, threshold=self._encoder_threshold(), own=own)[0]
             for block in self.blocks:
                 assert isinstance(block, BitBrain)
@@ -374,7 +381,7 @@ class PNBX(Network):
             own = own_steps("PNBX", lengths, len(x), x.shape[1])
             x, keep_state = zeroed(x, own), False
         before = self._states(state)
-        x, window = self._shown(x, state)
+        x, window, delays = self._shown(x, state)
         z, encoder = self.encoder(
             x, None if state is None else state.encoder, threshold=self._encoder_threshold(), own=own
         )
@@ -397,14 +404,16 @@ class PNBX(Network):
         if not keep_state:
             return PNBXOutput(logits, tuple(spikes), None)
         assert isinstance(num_steps, int)  # lengths keep no state
-        return PNBXOutput(logits, tuple(spikes), PNBXState(encoder, tuple(blocks), total, num_steps, window))
+        return PNBXOutput(logits, tuple(spikes), PNBXState(encoder, tuple(blocks), total, num_steps, window, delays))
 
-    def _shown(self, x: Tensor, state: PNBXState | None) -> tuple[Tensor, WindowState | None]:
-        """Return what the encoder sees of the inputs, and what a window carries on."""
-        if self.window is None:
-            return x, None
-        shown: tuple[Tensor, WindowState] = self.window(x, None if state is None else state.window)
-        return shown
+    def _shown(self, x: Tensor, state: PNBXState | None) -> tuple[Tensor, WindowState | None, DelaysState | None]:
+        """Return what the encoder sees of the inputs, and what window and delays carry on."""
+        window, delays = (None, None) if state is None else (state.window, state.delays)
+        if self.delays is not None:
+            x, delays = self.delays(x, delays)
+        if self.window is not None:
+            x, window = self.window(x, window)
+        return x, window, delays
 
     def _integrated(self, z: Tensor, before: Tensor | None, lengths: Tensor | None) -> Tensor:
         """Return the logits ``[B, C]`` that leaky integrators make of spikes, after each sample's own last step."""
@@ -472,7 +481,7 @@ class PNBX(Network):
         if self.training:
             raise PnbxValueError("PNBX.stream: the model must be in evaluation mode, got training; call model.eval()")
         check_input("PNBX.stream", "input", x, "[B, N]", self.in_features)
-        shown, window = self._shown(x.unsqueeze(0), state)
+        shown, window, delays = self._shown(x.unsqueeze(0), state)
         events, encoder = self.encoder(
             shown, None if state is None else state.encoder, threshold=self._encoder_threshold()
         )
@@ -486,7 +495,7 @@ class PNBX(Network):
         else:
             total = z.double() if state is None else state.total + z
             logits = self.readout(z if self.readout_kind == "step" else (total / num_steps).to(z.dtype))
-        return logits, PNBXState(encoder, tuple(blocks), total, num_steps, window)
+        return logits, PNBXState(encoder, tuple(blocks), total, num_steps, window, delays)
 
     def adapt(self, spikes: Sequence[Float[Tensor, "*batch H"]]) -> None:
         """Let glia move the thresholds by what was fired; call it once per batch with the output's ``spikes``.

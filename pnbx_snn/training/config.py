@@ -61,7 +61,8 @@ class Config:
             raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
         if data.side != SIDE and data.name not in SHRINKING:
             raise ConfigError(f"data.side is for data.name = {' or '.join(map(repr, SHRINKING))}, got {shown}")
-        if data.name in ("mnist_rows", "mnist_pixels", "fsdd") and "sequences" not in self.kind.reads:
+        known = data.name != "arrays" and not data.is_events
+        if known and data.num_steps > 1 and "sequences" not in self.kind.reads:
             raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
         if self.distill.per_step and not self.distill.teacher:
             raise ConfigError("distill.per_step needs a teacher, got distill.teacher = ''")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import AfterValidator, ConfigDict, Field, create_model, field_validator
 
 from pnbx_snn.checks import Written
+from pnbx_snn.data.time_series import SERIES
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.classifier import SpikingClassifier
@@ -140,6 +141,12 @@ def _picture(data: DataConfig) -> tuple[int, int]:
     return {"fsdd": (data.num_frames, data.num_bands), "digits": (8, 8)}.get(data.name, (data.side, data.side))
 
 
+def _is_picture(data: DataConfig, _: Any) -> None:
+    """Raise unless the steps of a sequence are the rows of a picture."""
+    if data.name in SERIES:
+        raise ValueError(f"[cnn] sees pictures: data.name = {data.name!r} is a time series and needs [pnbx]")
+
+
 SIZES: dict[str, Callable[[DataConfig, Any], Any]] = {
     "in_features": lambda data, _: data.in_features,
     "num_classes": lambda data, _: data.num_classes,
@@ -168,5 +175,5 @@ register(
         base=_PNBXSection,
     )
 )
-register(Kind(SmallCNN, PICTURE, reads=("sequences",)))
+register(Kind(SmallCNN, PICTURE, reads=("sequences",), check=_is_picture))
 register(Kind(SpikingConvNet, PICTURE | ENCODED))

@@ -66,8 +66,10 @@ class DataConfig(Section):
         ``"digits"``: the 8x8 digits of scikit-learn. ``"mnist"``: MNIST images; ``"mnist_rows"``: their 28 rows, one a
         step; ``"mnist_pixels"``: their 784 pixels, one a step. ``"fsdd"``: spoken digits, frames of a mel filter bank.
         Event data, read with Tonic: ``"shd"``, ``"ssc"`` (spoken digits and commands, 700 channels), ``"nmnist"``,
-        ``"dvs_gesture"`` (cameras, pixels by polarity).
-        ``"arrays"``: your own NumPy arrays, see :func:`pnbx_snn.data.arrays.load_arrays`.
+        ``"dvs_gesture"`` (cameras, pixels by polarity). Time series of the UCR and UEA archives, see
+        :func:`pnbx_snn.data.time_series.load_series`: ``"japanese_vowels"``, ``"basic_motions"``, ``"arrow_head"``,
+        ``"gun_point"``, ``"italy_power_demand"``, ``"osu_leaf"``, ``"pickup_gesture"``. ``"arrays"``: your own NumPy
+        arrays, see :func:`pnbx_snn.data.arrays.load_arrays`.
     part
         ``"train"`` leaves the validation samples out and measures on them after each epoch; ``"train_all"`` learns from
         both and measures nothing, for the last training.
@@ -92,6 +94,7 @@ class DataConfig(Section):
         ``"real"`` numbers, or ``"spikes"`` (0 and 1), which enter a program as they are.
     window
         A step sees the values of so many steps, its own the last of them: see :func:`pnbx_snn.data.arrays.windows`.
+        Time series have it too.
     validation_share, test_share, split_seed
         Of the parts that the arrays do not give.
     features, steps, classes

@@ -388,7 +388,7 @@ class _Draws:
 
 def _in_own_steps(spikes: tuple[Tensor, ...], lengths: Tensor | None) -> tuple[Tensor, ...]:
     """Return the spikes of which rates are taken: those of the samples' own steps, ``[steps, N]``."""
-    if lengths is None:
+    if lengths is None or not spikes:
         return spikes
     own = own_steps("training", lengths, *spikes[0].shape[:2])
     return tuple(layer[own] for layer in spikes)

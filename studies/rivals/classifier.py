@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
+import torch
 from annotated_types import Interval
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from pnbx_snn.checks import Share, check_sizes
 from pnbx_snn.errors import PnbxValueError, ShapeError
 from pnbx_snn.networks.base import Network
-from pnbx_snn.networks.masks import running_mean
+from pnbx_snn.networks.masks import own_steps, running_mean, zeroed
 from pnbx_snn.training.kinds import SIZES, Kind, register
 from pnbx_snn.training.settings import DataConfig
 from studies.rivals.forms import EQUAL_PARAMETERS
@@ -72,6 +73,11 @@ class Baseline(Network):
 
     section: ClassVar[str] = "baseline"
 
+    @property
+    def takes_lengths(self) -> bool:  # type: ignore[override]
+        """Sequence models do: none of them lets a step see later ones."""
+        return self.kind in SEQUENCES
+
     def __init__(
         self,
         num_steps: int,
@@ -129,36 +135,58 @@ class Baseline(Network):
         if isinstance(self.net, GRU | DiagonalStateSpaces | Transformer):
             self.net.readout = nn.Sequential(nn.Dropout(dropout), self.net.readout)  # type: ignore[assignment]
 
-    def forward(self, x: Float[Tensor, "B *shape"]) -> Float[Tensor, "B C"]:
-        """Return the logits of samples ``[B, N]`` or ``[B, T, N]``."""
+    def forward(self, x: Float[Tensor, "B *shape"], lengths: Int64[Tensor, " B"] | None = None) -> Float[Tensor, "B C"]:
+        """Return the logits of samples ``[B, N]`` or ``[B, T, N]``, with ``lengths`` the mean over their own steps."""
         if self.kind in SEQUENCES:
-            return self._every(x).mean(dim=0)
-        logits: Tensor = self.net(self._steps(x).flatten(1))
+            return self._mean(self._every(x, lengths), lengths)
+        logits: Tensor = self.net(self._steps(x, lengths).flatten(1))
         return logits
 
     def classify_steps(
-        self, x: Float[Tensor, "B *shape"], *, generator: Any = None, lengths: Any = None
+        self,
+        x: Float[Tensor, "B *shape"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
     ) -> tuple[Float[Tensor, "B C"], tuple[()], Float[Tensor, "T B C"]]:
         """Return the logits of a sequence model, no spikes, and the logits of each step: the mean so far."""
         self.check_lengths(lengths)
         if not self.gives_steps:
             super().classify_steps(x)
-        every = self._every(x)
-        return every.mean(dim=0), (), running_mean(every)
+        every = self._every(x, lengths)
+        return self._mean(every, lengths), (), running_mean(every)
 
-    def _every(self, x: Tensor) -> Tensor:
+    def _mean(self, every: Tensor, lengths: Tensor | None) -> Tensor:
+        if lengths is None:
+            return every.mean(dim=0)
+        own = own_steps("Baseline", lengths, *every.shape[:2])
+        return zeroed(every, own).sum(dim=0) / lengths.unsqueeze(1)
+
+    def _every(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the logits ``[T, B, C]`` of a sequence model."""
-        every: Tensor = self.net(self._steps(x).transpose(0, 1))[0]
+        every: Tensor = self.net(self._steps(x, lengths).transpose(0, 1))[0]
         return every
 
-    def _steps(self, x: Tensor) -> Tensor:
+    def _steps(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return samples as ``[B, T, N]``, after checking that they are."""
         steps = x.reshape(len(x), -1, x.shape[-1])
-        if steps.shape[1:] != (self.num_steps, self.in_features):
+        whole = steps.shape[1] == self.num_steps or (lengths is not None and steps.shape[1] <= self.num_steps)
+        if not whole or steps.shape[2] != self.in_features:
             raise ShapeError(
                 f"Baseline: a sample must be {self.num_steps} steps of {self.in_features}, got shape {list(x.shape)}"
             )
         return steps
+
+    def classify(
+        self,
+        x: Float[Tensor, "B *shape"],
+        *,
+        generator: torch.Generator | None = None,
+        lengths: Int64[Tensor, " B"] | None = None,
+    ) -> tuple[Float[Tensor, "B C"], tuple[Float[Tensor, "T B _"], ...]]:
+        """Return the logits and no spikes; see :meth:`forward`."""
+        self.check_lengths(lengths)
+        return self(x, lengths), ()
 
 
 def _fits(data: DataConfig, options: Any) -> None:

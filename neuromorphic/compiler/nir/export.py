@@ -209,6 +209,8 @@ class _Network:
             raise CompileError(
                 f"encoder: it sees {model.window.num_steps} steps at once; one with window = 1 can be exported"
             )
+        if model.delays is not None:
+            raise CompileError("encoder: its input is delayed; one with input_delays = 0 can be exported")
         self.metadata["num_steps"] = model.num_steps
         encoder, theta = model.encoder, encoder_thresholds(model)
         beta = np.full(model.d_hidden, encoder.beta)
