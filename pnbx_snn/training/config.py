@@ -12,12 +12,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from pnbx_snn.configs import config_path
+from pnbx_snn.data.array_streams import array_stream_sizes
 from pnbx_snn.data.arrays import array_sizes
 from pnbx_snn.data.catalog import arrays_path
 from pnbx_snn.errors import ConfigError
 from pnbx_snn.files.regular_files import read_regular
 from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, section_names
 from pnbx_snn.training.settings import AugmentConfig, DataConfig, DistillConfig, Section, TrainConfig, allowed_values
+from pnbx_snn.training.stream_settings import check_streams
 
 MAX_TOML_BYTES = 1 << 20
 NOT_THERE = "not there"
@@ -55,6 +57,9 @@ class Config:
             self._check_arrays()
         elif data.path:
             raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
+        check_streams(data, self.augment)
+        if data.name == "pairs" and not {"sequences", "arrays"} <= set(self.kind.reads):
+            raise ConfigError(f"{shown} needs {section_names('sequences', 'arrays')}, got [{self.section}]")
         if data.name in ("mnist_rows", "mnist_pixels", "fsdd") and "sequences" not in self.kind.reads:
             raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
         self.kind.check(data, self.network)
@@ -214,13 +219,19 @@ def resolve(config: Config) -> Config:
     data = config.data
     if data.name != "arrays":
         return config
-    found = array_sizes(arrays_path(data), values=data.values)
+    widths: tuple[int, ...] = ()
+    if data.streams:
+        found, widths = array_stream_sizes(arrays_path(data), data.streams, values=data.values)
+        if data.widths not in ((), widths):
+            raise ConfigError(f"data.widths is {list(data.widths)} and {arrays_path(data)} has {list(widths)}")
+    else:
+        found = array_sizes(arrays_path(data), values=data.values)
     for key, size in found._asdict().items():
         wanted = getattr(data, key)
         if wanted not in (0, size):
             raise ConfigError(f"data.{key} is {wanted} and {arrays_path(data)} has {size}; 0 takes what is there")
     values, chosen = config.model_dump(), config.network.model_fields_set
-    values["data"].update(found._asdict())
+    values["data"].update(found._asdict(), widths=widths)
     defaults = config.kind.array_defaults(found.steps, config.network)
     values[config.section].update({key: value for key, value in defaults.items() if key not in chosen})
     return make_config(values)
