@@ -78,7 +78,9 @@ def _named_by_part(
     for part, arrays in parts.items():
         for kind in ("x", "y"):
             if kind not in arrays:
-                raise DataError(f"{path}: has {_listed(arrays)} and no {samples if kind == 'x' else kind} for the {part} part")
+                raise DataError(
+                    f"{path}: has {_listed(arrays)} and no {samples if kind == 'x' else kind} for the {part} part"
+                )
         x, y = arrays["x"], arrays["y"]
         if x.dtype.kind not in "fiub":
             raise DataError(f"{path}: {x.name} must hold numbers, got dtype {x.dtype.str}")

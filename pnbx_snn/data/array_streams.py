@@ -66,9 +66,7 @@ def _check_samples(path: str | Path, streams: Sequence[str], splits: Sequence[Sp
             )
 
 
-def array_stream_sizes(
-    path: str | Path, streams: Sequence[str], **options: Any
-) -> tuple[ArraySizes, tuple[int, ...]]:
+def array_stream_sizes(path: str | Path, streams: Sequence[str], **options: Any) -> tuple[ArraySizes, tuple[int, ...]]:
     """Return the sizes of all streams together, and the values in a step of each."""
     sizes = [
         array_sizes(path, x=name, others=[other for other in streams if other != name], **options) for name in streams

@@ -117,9 +117,7 @@ def load_arrays(
     return Split(Sequences(images, torch.from_numpy(lengths)), labels)
 
 
-def array_sizes(
-    path: str | Path, *, values: Values = "real", x: str = "x", others: Sequence[str] = ()
-) -> ArraySizes:
+def array_sizes(path: str | Path, *, values: Values = "real", x: str = "x", others: Sequence[str] = ()) -> ArraySizes:
     """Return the sizes of the arrays in a file, after checking all that :func:`load_arrays` checks."""
     return _load_parts(Path(path), values, 0.2, 0.1, 0, x, others)[0]
 

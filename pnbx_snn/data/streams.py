@@ -80,6 +80,10 @@ class StreamSamples:
             return torch.cat(chosen, dim=1)
         return torch.cat([shown(values, self.num_steps) for values in chosen], dim=2)
 
+    def chosen(self, index: Int64[Tensor, " m"]) -> "StreamSamples":
+        """Return some of the samples, themselves made when they are indexed."""
+        return StreamSamples(self.parts, self.numbers[:, index])
+
     def _own(self, stream: int, numbers: Tensor) -> Tensor:
         return self.parts[stream][numbers]
 
@@ -150,7 +154,7 @@ def each_stream(
     """Change every stream of samples in its own form, ``[B, N]`` or ``[B, t, N]``, by ``change(number, values)``."""
     num_steps = x.shape[1] if x.ndim == 3 else 1
     changed = []
-    for number, values in enumerate(x.split([stream.width for stream in streams], dim=-1)):
+    for number, values in enumerate(torch.split(x, [stream.width for stream in streams], dim=-1)):
         own = streams[number].steps
         if x.ndim == 2:
             changed.append(change(number, values))

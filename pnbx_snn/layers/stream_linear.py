@@ -70,7 +70,7 @@ class StreamLinear(nn.Module):
             )
         for width in widths:
             check_sizes("StreamLinear", width=width)
-        self.widths, self.in_features, self.out_features = tuple(widths), sum(widths), out_features
+        self.widths, self.in_features, self.out_features = list(widths), sum(widths), out_features
         self.input_range: InputRange = input_range
         each, more = divmod(out_features, len(widths))
         self.parts = nn.ModuleList(
@@ -87,18 +87,18 @@ class StreamLinear(nn.Module):
     def forward(self, x: Float[Tensor, "*batch n_in"]) -> Float[Tensor, "*batch n_out"]:
         """Apply the layer; see the class."""
         self._check_shape("StreamLinear: input", x)
-        streams = x.split(self.widths, dim=-1)
+        streams = torch.split(x, self.widths, dim=-1)
         return torch.cat([part(values) for part, values in zip(self.parts, streams, strict=True)], dim=-1)
 
     @torch.no_grad()
     def calibrate_input(self, x: Float[Tensor, "*batch n_in"]) -> None:
         """Set the input scale of all streams: that of the largest value in any, see :class:`BitLinear`."""
         self._check_shape("StreamLinear.calibrate_input: x", x)
-        for part, values in zip(self.parts, x.split(self.widths, dim=-1), strict=True):
+        for part, values in zip(self.parts, torch.split(x, self.widths, dim=-1), strict=True):
             part.calibrate_input(values)  # type: ignore[operator]
         largest = torch.stack([part.input_scale for part in self.parts]).max()  # type: ignore[misc]
         for part in self.parts:
-            part.input_scale.copy_(largest)  # type: ignore[operator, union-attr]
+            part.input_scale.copy_(largest)  # type: ignore[operator]
 
     def _check_shape(self, what: str, x: Tensor) -> None:
         if x.ndim == 0 or x.shape[-1] != self.in_features:

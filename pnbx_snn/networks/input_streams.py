@@ -75,7 +75,8 @@ class InputStreams(nn.Module):
         """
         if lengths is not None:
             x = x[torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)]
-        for number, (name, values) in enumerate(zip(self.widths, x.split(list(self.widths.values()), -1), strict=True)):
+        streams = torch.split(x, list(self.widths.values()), dim=-1)
+        for number, (name, values) in enumerate(zip(self.widths, streams, strict=True)):
             peak = values.abs().max().item() if values.numel() else 0.0
             if not 0.0 < peak < float("inf"):
                 raise PnbxValueError(
