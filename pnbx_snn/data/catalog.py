@@ -39,8 +39,9 @@ class DataSet(NamedTuple):
     """What there is to know of a data set.
 
     ``load(section, part)`` returns its samples, ``sizes(section)`` the values in a step, the steps (1: static samples)
-    and the classes. ``augment(x, generator=..., strength=...)`` changes samples at random in training. Where there is a
-    ``url``, an address that ends in ``/``, ``download(folder, mirror)`` puts the files into a folder.
+    and the classes. ``augment(x, generator=..., strength=...)`` changes samples at random in training; that of pairs
+    also takes ``data``, the section. Where there is a ``url``, an address that ends in ``/``,
+    ``download(folder, mirror)`` puts the files into a folder.
     """
 
     load: Callable[[Section, Part], Split]
@@ -110,7 +111,7 @@ def _pair_sizes(data: Section) -> ArraySizes:
     return ArraySizes(sum(one.features for one in sizes), max(one.steps for one in sizes), sizes[0].classes)
 
 
-def _pairs_changed(x: Tensor, data: Section, *, generator: torch.Generator, strength: float) -> Tensor:
+def _pairs_changed(x: Tensor, *, data: Section, generator: torch.Generator, strength: float) -> Tensor:
     """Change every stream as its own data set is changed; one that cannot be changed stays."""
 
     def change(number: int, values: Tensor) -> Tensor:
@@ -150,7 +151,7 @@ DATA_SETS: dict[str, DataSet] = {
     "arrays": DataSet(
         load=_arrays, sizes=lambda data: ArraySizes(data.features * data.window, data.steps, data.classes)
     ),
-    "pairs": DataSet(load=_pairs, sizes=_pair_sizes),
+    "pairs": DataSet(load=_pairs, sizes=_pair_sizes, augment=_pairs_changed),
 }
 assert set(DATA_SETS) == set(get_args(DataName))
 assert {name for name, row in DATA_SETS.items() if row.download} == set(MIRRORS)
@@ -208,12 +209,11 @@ def augment(
     """
     if strength == 0:
         return x
-    if data.name == "pairs":
-        return _pairs_changed(x, data, generator=generator, strength=strength)
     change = DATA_SETS[data.name].augment
     if change is None:
         raise PnbxValueError(f"augment: samples of {data.name!r} cannot be changed: strength must be 0, got {strength}")
-    return change(x, generator=generator, strength=strength)
+    section = {"data": data} if data.name == "pairs" else {}
+    return change(x, generator=generator, strength=strength, **section)
 
 
 def download(

@@ -130,7 +130,9 @@ class DataConfig(Section):
     features: int = Field(default=0, ge=0, le=65_536)
     steps: int = Field(default=0, ge=0, le=100_000)
     classes: int = Field(default=0, ge=0, le=65_536)
-    widths: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(default=(), max_length=8, strict=False)
+    widths: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
+        default=(), max_length=8, strict=False, description="a list of whole numbers in [1, 65536]"
+    )
 
     @property
     def is_events(self) -> bool:

@@ -17,10 +17,8 @@ def check_streams(data: DataConfig, augment: AugmentConfig) -> None:
     names, sources = data.streams, data.sources
     if len(set(names)) < len(names):
         raise ConfigError(f"data.streams must be different names, got {list(names)}")
-    if data.name != "pairs":
-        for key, value in (("sources", list(sources)), ("pairs", data.pairs)):
-            if value:
-                raise ConfigError(f"data.{key} is for data.name = 'pairs', got {value} and {data.name!r}")
+    if data.name != "pairs" and sources:
+        raise ConfigError(f"data.sources is for data.name = 'pairs', got {list(sources)} and {data.name!r}")
     if data.name not in ("pairs", "arrays") and names:
         raise ConfigError(f"data.streams is for data.name = 'pairs' or 'arrays', got {data.name!r}")
     if data.name == "pairs":

@@ -217,6 +217,8 @@ def test_the_stated_ranges_are_the_ranges(section):
             continue
         number = int if "whole" in text else float
         free = {"glia": False, "messages": False} if section == "pnbx" else {}  # of what d_hidden must fit
+        pairs = {"name": "pairs", "streams": ["a", "b"], "sources": ["digits", "digits"]}  # which lose a stream
+        beside = {"data": pairs, "pnbx": {}} if section == "augment" else {}
         low, high = number(borders[2]), number(borders[3])
         outside = 1 if number is int else 1e-9
         for value, taken in [
@@ -226,10 +228,10 @@ def test_the_stated_ranges_are_the_ranges(section):
             (high + outside, False),
         ]:
             if taken:
-                make_config({section: {**free, key: value}})
+                make_config({**beside, section: {**free, key: value}})
             else:
                 with pytest.raises(ConfigError):
-                    make_config({section: {**free, key: value}})
+                    make_config({**beside, section: {**free, key: value}})
         checked += 1
     at_least = {"data": 2, "model": 2, "pnbx": 12, "cnn": 2, "conv": 2, "augment": 3, "distill": 2, "train": 10}
     assert checked >= at_least[section]
