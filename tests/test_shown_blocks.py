@@ -24,7 +24,7 @@ NOT_RUN = {
     r"pnbx-snn download|tonic\.datasets|train shd|runs/shd": "needs a network",
     r"setup-lava|\. \.venv|doctor": "the environment of these tests is made and entered",
     r"--device (cuda|GPU)|--multi_gpu|sbatch|pytest ": "needs a GPU, a cluster, or is another test",
-    r"studies\.(measurements|recall|bench|mcu|claims --measure)|ablation\.py": "minutes to hours",
+    r"studies\.(measurements|recall|bench|mcu|senses|claims --measure)|ablation\.py|two_senses": "minutes to hours",
 }
 """Commands that are not run, by what they look like, and why."""
 FAST = {

@@ -18,6 +18,7 @@ def main(words: list[str] | None = None) -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(prog="python -m studies.senses", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/senses"), help="folder of runs, table and picture")
+    parser.add_argument("--data", default="", help="folder of the data sets; default: $PNBX_DATA")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--part", choices=("validation", "test"), default="test")
@@ -39,7 +40,9 @@ def main(words: list[str] | None = None) -> None:
                     )
                 say(f"{network}, seed {seed}: is there")
                 continue
-            record = run_one(network, seed, out, part=given.part, overrides=given.overrides, samples=given.samples)
+            record = run_one(
+                network, seed, out, part=given.part, overrides=given.overrides, samples=given.samples, data=given.data
+            )
             with log.open("a") as file:
                 file.write(json.dumps(record) + "\n")
             say(f"{network}, seed {seed}: {100 * record['accuracy']['clean']:.2f} %")

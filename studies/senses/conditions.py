@@ -57,9 +57,14 @@ def conditions(network: str) -> Iterator[Condition]:
             yield Condition(noisy=sense, sigma=sigma)
 
 
-def config_of(network: str, seed: int, overrides: list[str], part: Part) -> Config:
-    """Return the configuration of a network: ``two_senses``, or that with one stream only."""
-    given = [f"train.seed={seed}", f'data.part="{"train" if part == "validation" else "train_all"}"', *overrides]
+def config_of(network: str, seed: int, overrides: list[str], part: Part, data: str = "") -> Config:
+    """Return the configuration of a network: ``two_senses``, or that with one stream only; ``data`` is its folder."""
+    given = [
+        f"data.folder={json.dumps(data)}",
+        f"train.seed={seed}",
+        f'data.part="{"train" if part == "validation" else "train_all"}"',
+        *overrides,
+    ]
     if network != "both":
         given += [f'data.streams=["{network}"]', "augment.stream_dropout=0.0"]
         given += [f'data.sources=["{source_of(network, overrides)}"]']
@@ -81,9 +86,11 @@ def thinned(split: Split, count: int) -> Split:
     return Split(split.images.chosen(chosen), split.labels[chosen])
 
 
-def run_one(network: str, seed: int, out: Path, *, part: Part, overrides: list[str], samples: int) -> dict[str, Any]:
+def run_one(
+    network: str, seed: int, out: Path, *, part: Part, overrides: list[str], samples: int, data: str = ""
+) -> dict[str, Any]:
     """Train a network, or go on with it, and test it under all conditions; return the record."""
-    config = config_of(network, seed, overrides, part)
+    config = config_of(network, seed, overrides, part, data)
     folder, started = out / f"{network}_{seed}", time.process_time()
     resume = (folder / CHECKPOINT_NAME).exists()
     model = train(config, folder, resume=resume).model

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -134,9 +133,3 @@ def test_pairs_train_resume_pack_and_are_tested_without_a_sense(tmp_path):
     assert (without["missing"], without["noise"], without["n"]) == (["left"], {"right": 0.5}, 360)
     assert "STREAM=SIGMA" in evaluated("--noise", "left", code=2)
     assert "there is no 'smell'" in evaluated("--missing", "smell", code=1)
-
-
-def test_values_are_drawn_whatever_the_order_of_streams():
-    peaks = InputStreams("net", {"a": 1, "b": 2}, 3)
-    peaks.calibrate(torch.tensor([[2.0, -4.0, 1.0]]))
-    assert np.allclose(peaks(torch.tensor([[1.0, 2.0, 2.0]])), [[0.5, 0.5, 0.5]])
