@@ -52,7 +52,7 @@ def table(records: Records) -> str:
         network: [run["cpu_s"] for run in records if run["network"] == network and not run["resumed"]]
         for network in NETWORKS
     }
-    times = [f"{name} {statistics.fmean(found) / 60:.0f}" for name, found in seconds.items() if found]
+    times = [f"{name} {statistics.fmean(found) / 60:.1f}" for name, found in seconds.items() if found]
     if times:
         lines += ["", f"Minutes of one core a training: {', '.join(times)}."]
     return "\n".join(lines) + "\n"
@@ -86,7 +86,8 @@ def draw(records: Records, path: Path) -> None:
                 )
             unit = "deviations of a band" if sense == "sound" else "white is 1"
             axis.set(title=f"Noise on the {sense}", xlabel=f"standard deviation of the noise ({unit})")
-            axis.legend(frameon=False, loc="lower left")
+            if axis.lines:
+                axis.legend(loc="lower left")
         axes[0].set_ylabel("accuracy, %")
         axes[0].set_ylim(0, 102)
         figure.savefig(path, dpi=130)

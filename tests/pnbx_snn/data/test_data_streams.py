@@ -95,6 +95,7 @@ def test_missing_is_zero_and_noise_stays_as_long_as_a_value_is_shown():
     assert torch.equal((noisy[:] - x)[:, :, :2], torch.zeros(2, 6, 2))
     assert torch.equal(noise[:, 0], noise[:, 1])  # one row of the image
     assert not torch.equal(noise[:, 1], noise[:, 2])
+    assert not torch.equal(noise[0], noise[1])  # of each sample its own
     assert torch.equal(noisy[1:], noisy[:][1:])  # whatever the batch
     for wrong, message in (
         ({"missing": ["smell"]}, "no 'smell'; there are sound, image"),
