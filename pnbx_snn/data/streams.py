@@ -137,8 +137,8 @@ def dealt(wanted: NDArray[np.int64], own: NDArray[np.int64], rng: np.random.Gene
 
     Examples
     --------
-    >>> dealt(np.array([1, 0, 1]), np.array([1, 0, 1]), np.random.default_rng(0)).tolist()
-    [2, 1, 0]
+    >>> dealt(np.array([1, 0, 1, 1]), np.array([0, 1]), np.random.default_rng(0)).tolist()
+    [1, 0, 1, 1]
     """
     numbers = np.empty(len(wanted), dtype=np.int64)
     for label in np.unique(wanted):
