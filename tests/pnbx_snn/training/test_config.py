@@ -217,8 +217,9 @@ def test_the_stated_ranges_are_the_ranges(section):
             continue
         number = int if "whole" in text else float
         free = {"glia": False, "messages": False} if section == "pnbx" else {}  # of what d_hidden must fit
-        pairs = {"name": "pairs", "streams": ["a", "b"], "sources": ["digits", "digits"]}  # which lose a stream
-        beside = {"data": pairs, "pnbx": {}} if section == "augment" else {}
+        pairs = {"name": "pairs", "streams": ["a", "b"], "sources": ["digits", "digits"]}  # which may lose a stream
+        data = {"stream_dropout": pairs, "voices": {"name": "fsdd"}}
+        beside = {"data": data[key], "pnbx": {}} if section == "augment" and key in data else {}
         low, high = number(borders[2]), number(borders[3])
         outside = 1 if number is int else 1e-9
         for value, taken in [
