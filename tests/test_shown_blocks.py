@@ -25,9 +25,9 @@ NOT_RUN = {
     r"python examples/\d\d_\w+\.py": "tests/test_examples.py runs every one",
     r"setup-lava|\. \.venv|doctor": "the environment of these tests is made and entered",
     r"--device (cuda|GPU)|--multi_gpu|sbatch|pytest ": "needs a GPU, a cluster, or is another test",
-    r"studies\.(measurements|recall|bench|mcu|sparsity|claims --measure)|ablation\.py": "minutes to hours",
-    r"search_(dense|conv)": "minutes to hours",
-    r"studies\.(spotting|series|events)": "trains for minutes to hours",
+    r"studies\.(measurements|recall|bench|mcu|sparsity|senses|claims --measure)|ablation\.py": "minutes to hours",
+    r"search_(dense|conv)|two_senses": "minutes to hours",
+    r"studies\.(spotting|series|events|choices)": "trains for minutes to hours",
     r"japanese_vowels": "needs the files of aeon",
 }
 """Commands that are not run, by what they look like, and why."""

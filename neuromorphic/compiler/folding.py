@@ -29,6 +29,7 @@ from neuromorphic.integers.numbers import DECAY_ONE
 from neuromorphic.ops import Delay, Input, LeakyReadout, Operation, Readout
 from neuromorphic.wording import counted
 from pnbx_snn.layers.bitconv import BitConv2d
+from pnbx_snn.layers.stream_linear import StreamLinear
 from pnbx_snn.layers.ternary_layer import TernaryLayer
 
 Shape = tuple[int, int, int]
@@ -83,6 +84,10 @@ def ternary_weights(linear: TernaryLayer, where: str) -> tuple[NDArray[np.int8],
 
 def quantised_weights(linear: nn.Module, where: str, *, own_units: bool) -> list[Plane]:
     """Return integer weights: ternary as trained, else 8 or 15 bits; ``own_units`` for each row, or one for all."""
+    if isinstance(linear, StreamLinear):
+        blocks = [ternary_weights(part, where) for part in linear.parts]  # type: ignore[arg-type]
+        units = np.concatenate([np.full(len(weights), unit) for weights, unit in blocks])
+        return [Plane(block_diagonal([weights for weights, _ in blocks]), units)]
     if isinstance(linear, TernaryLayer):
         weights, unit = ternary_weights(linear, where)
         return [Plane(weights, np.full(len(weights), unit))]
@@ -92,6 +97,16 @@ def quantised_weights(linear: nn.Module, where: str, *, own_units: bool) -> list
         f"{where}: {type(linear).__name__} cannot be compiled; a layer is BitLinear (ternary) or nn.Linear (8 bits), "
         "BitConv2d or nn.Conv2d"
     )
+
+
+def block_diagonal(blocks: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+    """Return matrices along a diagonal, zeros elsewhere."""
+    whole = np.zeros(np.sum([block.shape for block in blocks], axis=0), dtype=np.int8)
+    row = column = 0
+    for block in blocks:
+        whole[row : row + len(block), column : column + block.shape[1]] = block
+        row, column = row + len(block), column + block.shape[1]
+    return whole
 
 
 def layout_of(linear: nn.Module, where: str, image: Shape | None) -> Layout:
@@ -136,7 +151,7 @@ def input_of(linear: nn.Module, where: str, scale: float | None = None, image: S
 
 def quantises_input(linear: nn.Module) -> bool:
     """Return whether a layer rounds its input to int8, which only the first one may."""
-    return isinstance(linear, TernaryLayer) and linear.input_range == "int8"
+    return isinstance(linear, TernaryLayer | StreamLinear) and linear.input_range == "int8"
 
 
 def _bias(linear: nn.Module, size: int) -> Float64:

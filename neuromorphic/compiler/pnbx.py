@@ -325,4 +325,5 @@ def compile_pnbx(model: PNBX, num_steps: int, glia_period: int | None) -> Progra
         assert isinstance(total, ops.Readout)
         none = np.zeros(total.size, dtype=np.int32)
         draft.add([ops.LI("readout_step", total.sources, none, total.bias, total.shift)])
-    return draft.program(origin_of("pnbx_snn.PNBX"))
+    streams = {} if model.streams is None else {"streams": model.streams.layout()}
+    return draft.program(origin_of("pnbx_snn.PNBX") | streams)

@@ -29,21 +29,39 @@ class Section(StrEnum):
 
 
 @app.command(name="eval")
-def evaluate_run(run: Run, part: Part = "test", data: DataFolder = None, as_json: AsJson = False) -> None:
+def evaluate_run(
+    run: Run,
+    part: Part = "test",
+    missing: Annotated[
+        list[str] | None, typer.Option(help="A stream that is 0 everywhere; may be given more than once.")
+    ] = None,
+    noise: Annotated[
+        list[str] | None,
+        typer.Option(help="Gaussian noise of this deviation on a stream.", metavar="STREAM=SIGMA"),
+    ] = None,
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
     """Measure the accuracy and the firing rates of a trained network.
 
     For example:
 
     - `pnbx-snn eval runs/digits`
     - `pnbx-snn eval runs/digits --part validation --json`
+    - `pnbx-snn eval runs/two_senses --missing image --noise sound=0.5`
     """
     with console.loading():
         from pnbx_snn import report
+        from pnbx_snn.data.streams import perturbed
         from pnbx_snn.training.evaluate import evaluate
     model, config, split = load_with_data(run, data, part)
+    sigmas = dict(_stream_noise(text) for text in noise or ())
+    split = perturbed(split, config.data.streams, missing=missing or (), noise=sigmas)
     # A run on train_all has learned from the validation images too.
     seen = part == "validation" and config.data.part == "train_all"
     result = {"part": part, "seen_in_training": seen, **evaluate(model, split)}
+    if missing or noise:
+        result |= {"missing": missing or [], "noise": sigmas}
     if as_json:
         typer.echo(json.dumps(result))
         return
@@ -51,6 +69,14 @@ def evaluate_run(run: Run, part: Part = "test", data: DataFolder = None, as_json
     if seen:
         note = "note: this run was trained on data.part='train_all', the validation images among them"
         console.err.print(note, soft_wrap=True)
+
+
+def _stream_noise(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        fail(f"--noise must be STREAM=SIGMA, for example sound=0.5, got {text!r}", code=2)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The parts of a user's arrays: which arrays belong to one, what must be in them, and how missing parts are cut out."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,34 +33,54 @@ class ArrayPart(NamedTuple):
         return self if missing == 0 else self._replace(x=np.pad(self.x, ((0, 0), (0, missing), (0, 0))))
 
 
-def read_given_parts(path: Path, values: Values) -> tuple[dict[str, ArrayPart], int]:
-    """Read the parts that the arrays give, checked one by one and against each other, and count the classes."""
-    names = _named_by_part(path, read_headers(path))
+def read_given_parts(
+    path: Path, values: Values, *, x: str = "x", others: Sequence[str] = ()
+) -> tuple[dict[str, ArrayPart], int]:
+    """Read the parts that the arrays give, checked one by one and against each other, and count the classes.
+
+    ``x`` names the samples, and ``others`` those of other streams, which are left alone.
+    """
+    names = _named_by_part(path, read_headers(path), x, others)
     given = {part: _read_part(path, part, arrays, values) for part, arrays in names.items()}
     _check_alike(path, names, given)
     return given, _count_classes(path, names, given)
 
 
-def _named_by_part(path: Path, headers: dict[str, Header]) -> dict[str, dict[str, Header]]:
+def _named_by_part(
+    path: Path, headers: dict[str, Header], samples: str, others: Sequence[str]
+) -> dict[str, dict[str, Header]]:
     """Sort the arrays by part: ``{part: {"x": header, "y": header, "lengths": header}}``."""
     parts: dict[str, dict[str, Header]] = {}
-    known = {f"{kind}{ending}" for kind in ("x", "y", "lengths") for ending in ("", *(f"_{part}" for part in GIVEN))}
+    kinds = (samples, *others, "y", "lengths")
+    known = {
+        f"{kind}{ending}": (kind, ending.removeprefix("_"))
+        for kind in kinds
+        for ending in ("", *(f"_{part}" for part in GIVEN))
+    }
     for name, header in headers.items():
         if name not in known:
             raise DataError(
-                f"{path}: unknown array {name!r}; known are x, y and lengths, alone or with _train, _validation, _test"
+                f"{path}: unknown array {name!r}; known are {', '.join(kinds[:-1])} and lengths, alone or with _train, "
+                "_validation, _test"
             )
-        kind, _, part = name.partition("_")
+        kind, part = known[name]
+        if kind in others:
+            continue
         arrays = parts.setdefault(part or "train", {})
-        if kind in arrays:
+        key = "x" if kind == samples else kind
+        if key in arrays:
             raise DataError(f"{path}: {kind} and {kind}_train are the same array; give one of them")
-        arrays[kind] = header
+        arrays[key] = header
     if "train" not in parts:
-        raise DataError(f"{path}: has no samples to learn from: must hold x and y, or x_train and y_train")
+        raise DataError(
+            f"{path}: has no samples to learn from: must hold {samples} and y, or {samples}_train and y_train"
+        )
     for part, arrays in parts.items():
         for kind in ("x", "y"):
             if kind not in arrays:
-                raise DataError(f"{path}: has {_listed(arrays)} and no {kind} for the {part} part")
+                raise DataError(
+                    f"{path}: has {_listed(arrays)} and no {samples if kind == 'x' else kind} for the {part} part"
+                )
         x, y = arrays["x"], arrays["y"]
         if x.dtype.kind not in "fiub":
             raise DataError(f"{path}: {x.name} must hold numbers, got dtype {x.dtype.str}")

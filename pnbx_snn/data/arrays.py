@@ -1,6 +1,7 @@
 """A user's own arrays as a data set: a ``.npz``, or a folder of ``.npy``, with samples, labels and perhaps lengths."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,8 @@ def load_arrays(
     split_seed: int = 0,
     values: Values = "real",
     sizes: ArraySizes | None = None,
+    x: str = "x",
+    others: Sequence[str] = (),
 ) -> Split:
     """Load a part of a data set that is a file of arrays.
 
@@ -67,6 +70,9 @@ def load_arrays(
         ``"real"``, or ``"spikes"``: every value must be 0 or 1, and enters a program as it is.
     sizes
         What a network was trained on: other arrays are then refused.
+    x, others
+        Of a file with several streams: the name of the array that is read as ``x``, and those that are left alone. See
+        :func:`pnbx_snn.data.array_streams.load_array_streams`.
 
     Notes
     -----
@@ -93,7 +99,7 @@ def load_arrays(
     """
     check_part("load_arrays", part)
     path = Path(path)
-    found, parts, largest = _load_parts(path, values, test_share, validation_share, split_seed)
+    found, parts, largest = _load_parts(path, values, test_share, validation_share, split_seed, x, others)
     if sizes is not None and sizes != found:
         raise DataError(
             f"{path}: the network was made for {_sizes_text(sizes)}, the arrays have {_sizes_text(found)}; name the "
@@ -103,23 +109,29 @@ def load_arrays(
     chosen = [parts[name] for name in wanted]
     if part in ("train", "train_all") and values == "real":
         _check_columns(path, largest)
-    x = torch.from_numpy(np.concatenate([samples.x for samples in chosen]))
+    images = torch.from_numpy(np.concatenate([samples.x for samples in chosen]))
     labels = torch.from_numpy(np.concatenate([samples.y for samples in chosen]))
     if chosen[0].lengths is None:
-        return Split(x, labels)
+        return Split(images, labels)
     lengths = np.concatenate([samples.lengths for samples in chosen if samples.lengths is not None])
-    return Split(Sequences(x, torch.from_numpy(lengths)), labels)
+    return Split(Sequences(images, torch.from_numpy(lengths)), labels)
 
 
-def array_sizes(path: str | Path, *, values: Values = "real") -> ArraySizes:
+def array_sizes(path: str | Path, *, values: Values = "real", x: str = "x", others: Sequence[str] = ()) -> ArraySizes:
     """Return the sizes of the arrays in a file, after checking all that :func:`load_arrays` checks."""
-    return _load_parts(Path(path), values, 0.2, 0.1, 0)[0]
+    return _load_parts(Path(path), values, 0.2, 0.1, 0, x, others)[0]
 
 
 def _load_parts(
-    path: Path, values: Values, test_share: float, validation_share: float, split_seed: int
+    path: Path,
+    values: Values,
+    test_share: float,
+    validation_share: float,
+    split_seed: int,
+    x: str,
+    others: Sequence[str],
 ) -> tuple[ArraySizes, dict[str, ArrayPart], NDArray[np.float32]]:
-    given, classes = read_given_parts(path, values)
+    given, classes = read_given_parts(path, values, x=x, others=others)
     parts = with_missing_parts(path, given, classes, {"test": test_share, "validation": validation_share}, split_seed)
     train = given["train"]
     largest = np.abs(train.x).reshape(-1, train.x.shape[-1]).max(axis=0)

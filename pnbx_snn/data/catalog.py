@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pnbx_snn.data.array_streams import load_array_streams
 from pnbx_snn.data.arrays import ArraySizes, load_arrays, windows
 from pnbx_snn.data.augment import affine_elastic, augment_features
 from pnbx_snn.data.digits import load_digits_split
@@ -22,6 +23,7 @@ from pnbx_snn.data.fsdd import download_fsdd, load_fsdd
 from pnbx_snn.data.mnist import SIDE, download_mnist, load_mnist
 from pnbx_snn.data.shrunk import shrink, shrunk
 from pnbx_snn.data.split import Part, Sequences, Split
+from pnbx_snn.data.streams import Pairs, Stream, each_stream
 from pnbx_snn.data.time_series import SERIES, load_series
 from pnbx_snn.errors import DataError, PnbxValueError
 from pnbx_snn.files.atomic_write import make_folder
@@ -44,6 +46,7 @@ DataName = Literal[
     "osu_leaf",
     "pickup_gesture",
     "arrays",
+    "pairs",
 ]
 DATA_VARIABLE = "PNBX_DATA"
 
@@ -55,8 +58,9 @@ class DataSet(NamedTuple):
     """What there is to know of a data set.
 
     ``load(section, part)`` returns its samples, ``sizes(section)`` the values in a step, the steps (1: static samples)
-    and the classes. ``augment(x, generator=..., strength=...)`` changes samples at random in training. Where there is a
-    ``url``, an address that ends in ``/``, ``download(folder, mirror)`` puts the files into a folder.
+    and the classes. ``augment(x, generator=..., strength=...)`` changes samples at random in training; that of pairs
+    also takes ``data``, the section. Where there is a ``url``, an address that ends in ``/``,
+    ``download(folder, mirror)`` puts the files into a folder.
     """
 
     load: Callable[[Section, Part], Split]
@@ -112,19 +116,44 @@ def _series_sizes(data: Section) -> ArraySizes:
 
 
 def _arrays(data: Section, part: Part) -> Split:
-    split = load_arrays(
-        arrays_path(data),
-        part=part,
-        validation_share=data.validation_share,
-        test_share=data.test_share,
-        split_seed=data.split_seed,
-        values=data.values,
-        sizes=ArraySizes(data.features, data.steps, data.classes) if data.is_resolved else None,
-    )
+    options: dict[str, Any] = {"part": part, "split_seed": data.split_seed, "values": data.values}
+    options |= {"validation_share": data.validation_share, "test_share": data.test_share}
+    if data.streams:
+        return load_array_streams(arrays_path(data), data.streams, widths=data.widths, **options)
+    sizes = ArraySizes(data.features, data.steps, data.classes) if data.is_resolved else None
+    split = load_arrays(arrays_path(data), sizes=sizes, **options)
     if data.window == 1:
         return split
     seen = windows(split.images[:], data.window)
     return Split(seen if split.lengths is None else Sequences(seen, split.lengths), split.labels)
+
+
+def _pairs(data: Section, part: Part) -> Split:
+    splits = [load_split(data.model_copy(update={"name": source, "streams": ()}), part) for source in data.sources]
+    count = data.pairs if part in ("train", "train_all") else 0
+    pairs = Pairs(splits, count=count, seed=data.split_seed)
+    return Split(pairs, pairs.labels)
+
+
+def _pair_sizes(data: Section) -> ArraySizes:
+    sizes = [DATA_SETS[source].sizes(data) for source in data.sources]
+    return ArraySizes(sum(one.features for one in sizes), max(one.steps for one in sizes), sizes[0].classes)
+
+
+def _pairs_changed(x: Tensor, *, data: Section, generator: torch.Generator, strength: float) -> Tensor:
+    """Change every stream as its own data set is changed; one that cannot be changed stays."""
+
+    def change(number: int, values: Tensor) -> Tensor:
+        own = DATA_SETS[data.sources[number]].augment
+        return values if own is None else own(values, generator=generator, strength=strength)
+
+    return each_stream(x, pair_streams(data), change)
+
+
+def pair_streams(data: Section) -> list[Stream]:
+    """Return the streams of ``data.name = "pairs"``: name, width and own steps of each."""
+    sizes = [DATA_SETS[source].sizes(data) for source in data.sources]
+    return [Stream(name, size.features, size.steps) for name, size in zip(data.streams, sizes, strict=True)]
 
 
 DATA_SETS: dict[str, DataSet] = {
@@ -152,6 +181,7 @@ DATA_SETS: dict[str, DataSet] = {
     "arrays": DataSet(
         load=_arrays, sizes=lambda data: ArraySizes(data.features * data.window, data.steps, data.classes)
     ),
+    "pairs": DataSet(load=_pairs, sizes=_pair_sizes, augment=_pairs_changed),
 }
 SHRINKING = ("mnist", "mnist_rows", "mnist_pixels")
 """Data sets of which ``data.side`` makes the pictures smaller."""
@@ -206,15 +236,17 @@ def augment(
 ) -> Float[Tensor, "B *changed"]:
     """Change samples of :func:`load_split` at random, with a strength of 0 (as they are) to 1.
 
-    Images: affine and elastic distortion; spoken digits: shifts, masks and noise; a :class:`PnbxValueError` for others.
-    Images of MNIST come as :func:`pnbx_snn.data.shrunk.before_shrinking` has them and are returned shrunk.
+    Images: affine and elastic distortion; spoken digits: shifts, masks and noise; pairs: each stream in its own way; a
+    :class:`PnbxValueError` for others. Images of MNIST come as :func:`pnbx_snn.data.shrunk.before_shrinking` has them
+    and are returned shrunk.
     """
     if strength == 0:
         return x
     change = DATA_SETS[data.name].augment
     if change is None:
         raise PnbxValueError(f"augment: samples of {data.name!r} cannot be changed: strength must be 0, got {strength}")
-    changed = change(x, generator=generator, strength=strength)
+    section = {"data": data} if data.name == "pairs" else {}
+    changed = change(x, generator=generator, strength=strength, **section)
     return shrink(changed, SIDE, data.side) if data.name in SHRINKING else changed
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from pnbx_snn.checks import check_finite, wide
 from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.layers.bitlinear import BitLinear
+from pnbx_snn.layers.stream_linear import StreamLinear
 from pnbx_snn.networks.masks import normalised, zeroed
 from pnbx_snn.neurons.cells import Reset
 from pnbx_snn.neurons.graded import Levels, check_levels
@@ -45,7 +46,7 @@ class EventEncoder(nn.Module):
 
     def __init__(
         self,
-        linear: BitLinear,
+        linear: BitLinear | StreamLinear,
         norm: nn.BatchNorm1d,
         *,
         beta: float = 0.5,

@@ -1,7 +1,7 @@
 """The PNB-X network: an encoder, stacked BitBrain blocks and a ternary readout."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -26,10 +26,12 @@ from pnbx_snn.layers.pathways import (
     make_rnn,
     make_ssm,
 )
+from pnbx_snn.layers.stream_linear import StreamLinear
 from pnbx_snn.layers.window import Window, WindowState
 from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.block import BitBrain, BitBrainState
 from pnbx_snn.networks.event_encoder import EventEncoder
+from pnbx_snn.networks.input_streams import InputStreams
 from pnbx_snn.networks.masks import own_steps, running_mean, zeroed
 from pnbx_snn.neurons.cells import Reset
 from pnbx_snn.neurons.glia import Glia
@@ -42,6 +44,7 @@ from pnbx_snn.surrogate import SpikeGrad
 from pnbx_snn.wording import counted
 
 Readout = Literal["mean", "leaky", "last", "step"]
+Encoders = Literal["shared", "own"]
 
 
 class PNBXState(NamedTuple):
@@ -142,6 +145,12 @@ class PNBX(Network):
         best slot only (whatever ``competition`` says), so that the compiled program fires as the network was trained.
         ``False``: smooth gates and decays, which compiling rounds; of short or few inputs 5 to 40 % of the labels may
         then change.
+    streams, encoders
+        Values of each stream by its name, where the inputs of a step are several streams side by side. Each is divided
+        by a scale of its own, the largest magnitude that :meth:`calibrate` saw in it, so that all use the whole range
+        of 8 bits; :meth:`encode` does that, and a compiled program takes its result. ``"shared"``: every neuron of the
+        encoder hears all streams; ``"own"``: each stream has an encoder of its own,
+        :class:`pnbx_snn.layers.stream_linear.StreamLinear`.
 
     Notes
     -----
@@ -222,6 +231,8 @@ class PNBX(Network):
         event_levels: Levels = 2,
         graded_blocks: bool = False,
         quantize: bool = False,
+        streams: Mapping[str, int] | None = None,
+        encoders: Encoders = "shared",
     ) -> None:
         super().__init__()
         sizes = {"in_features": in_features, "num_classes": num_classes, "num_steps": num_steps}
@@ -236,6 +247,7 @@ class PNBX(Network):
         check_option("PNBX", "hippocampus", hippocampus, HippocampusScope)
         check_option("PNBX", "readout", readout, Readout)
         check_option("PNBX", "edges", edges, Edges)
+        check_option("PNBX", "encoders", encoders, Encoders)
         self.in_features, self.num_steps, self.d_hidden = in_features, num_steps, d_hidden
         self.readout_kind: Readout = readout
         self.quantize = quantize
@@ -248,8 +260,16 @@ class PNBX(Network):
             beta_encoder = round(beta_encoder * DECAY_ONE) / DECAY_ONE
         neurons: dict[str, Any] = {"threshold": threshold, "reset": reset, "spike_grad": spike_grad}
         self.delays = Delays(in_features, max_delay=input_delays) if input_delays else None
+        self.streams = InputStreams("PNBX", streams, in_features) if streams and input_range == "int8" else None
         self.window = Window(in_features, window) if window > 1 else None
-        linear = BitLinear(window * in_features, d_hidden, scale=scale, input_range=input_range)
+        weights: dict[str, Any] = {"scale": scale, "input_range": input_range}
+        linear: BitLinear | StreamLinear
+        if encoders == "own" and streams:
+            if window > 1:
+                raise PnbxValueError(f"PNBX: encoders='own' hear one step at a time: window must be 1, got {window}")
+            linear = StreamLinear(list(streams.values()), d_hidden, **weights)
+        else:
+            linear = BitLinear(window * in_features, d_hidden, **weights)
         fires = neurons | {"threshold": threshold_encoder or threshold}
         self.encoder = EventEncoder(
             linear, nn.BatchNorm1d(d_hidden, affine=affine), beta=beta_encoder, **fires, levels=event_levels
@@ -301,8 +321,12 @@ class PNBX(Network):
     ) -> Float[Tensor, "T B N"]:
         """Make the input of all steps: ``[B, N]`` is shown for ``num_steps``, a sequence ``[B, T, N]`` as it is.
 
-        Raises a :class:`ShapeError` if ``x`` is neither. Nothing is drawn, so a generator is not used.
+        Streams are divided by their scales, see the class. Raises a :class:`ShapeError` if ``x`` is neither. Nothing is
+        drawn, so a generator is not used.
         """
+        return self._over_time(x if self.streams is None else self.streams(x))
+
+    def _over_time(self, x: Float[Tensor, "B *rest"]) -> Float[Tensor, "T B N"]:
         if x.ndim == 2:
             return x.unsqueeze(0).expand(self.num_steps, -1, -1)
         if x.ndim == 3:
@@ -321,8 +345,11 @@ class PNBX(Network):
         a short training can be evaluated too. ``lengths`` as of :meth:`forward`.
         """
         own = None
+        if self.streams is not None:
+            self.streams.calibrate(x, lengths)
+            x = self.streams(x)
         if lengths is not None:
-            shown = self.encode(x)  # [T, B, N]
+            shown = self._over_time(x)  # [T, B, N]
             own = own_steps("PNBX.calibrate", lengths, len(shown), len(x))
             x = zeroed(shown, own).transpose(0, 1)
             own, lengths = own[:, :max_samples], lengths[:max_samples]
@@ -331,7 +358,7 @@ class PNBX(Network):
             self.encoder.linear.calibrate_input(seen)
         generator = torch.Generator(x.device).manual_seed(0)
         with _learning_statistics(self):
-            shown, _, _ = self._shown(self.encode(x[:max_samples]), None)
+            shown, _, _ = self._shown(self._over_time(x[:max_samples]), None)
             spikes = self.encoder(shown, threshold=self._encoder_threshold(), own=own)[0]
             for block in self.blocks:
                 assert isinstance(block, BitBrain)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pnbx_snn.configs import config_path
+from pnbx_snn.data.array_streams import array_stream_sizes
 from pnbx_snn.data.arrays import array_sizes
 from pnbx_snn.data.catalog import SHRINKING, arrays_path
 from pnbx_snn.data.mnist import SIDE
@@ -20,6 +21,7 @@ from pnbx_snn.files.regular_files import read_regular
 from pnbx_snn.training.kinds import ELSEWHERE, KINDS, Kind, section_names
 from pnbx_snn.training.settings import AugmentConfig, DataConfig, DistillConfig, Section, TrainConfig, allowed_values
 from pnbx_snn.training.sparsity import SparsityConfig
+from pnbx_snn.training.stream_settings import check_streams
 
 MAX_TOML_BYTES = 1 << 20
 NOT_THERE = "not there"
@@ -61,7 +63,10 @@ class Config:
             raise ConfigError(f"data.path is for data.name = 'arrays', got {data.path!r} and {data.name!r}")
         if data.side != SIDE and data.name not in SHRINKING:
             raise ConfigError(f"data.side is for data.name = {' or '.join(map(repr, SHRINKING))}, got {shown}")
-        known = data.name != "arrays" and not data.is_events
+        check_streams(data, self.augment)
+        if data.name == "pairs" and not {"sequences", "arrays"} <= set(self.kind.reads):
+            raise ConfigError(f"{shown} needs {section_names('sequences', 'arrays')}, got [{self.section}]")
+        known = data.name not in ("arrays", "pairs") and not data.is_events
         if known and data.num_steps > 1 and "sequences" not in self.kind.reads:
             raise ConfigError(f"{shown} is a sequence and needs {section_names('sequences')}, got [{self.section}]")
         if self.distill.per_step and not self.distill.teacher:
@@ -229,13 +234,19 @@ def resolve(config: Config) -> Config:
     data = config.data
     if data.name != "arrays":
         return config
-    found = array_sizes(arrays_path(data), values=data.values)
+    widths: tuple[int, ...] = ()
+    if data.streams:
+        found, widths = array_stream_sizes(arrays_path(data), data.streams, values=data.values)
+        if data.widths not in ((), widths):
+            raise ConfigError(f"data.widths is {list(data.widths)} and {arrays_path(data)} has {list(widths)}")
+    else:
+        found = array_sizes(arrays_path(data), values=data.values)
     for key, size in found._asdict().items():
         wanted = getattr(data, key)
         if wanted not in (0, size):
             raise ConfigError(f"data.{key} is {wanted} and {arrays_path(data)} has {size}; 0 takes what is there")
     values, chosen = config.model_dump(), config.network.model_fields_set
-    values["data"].update(found._asdict())
+    values["data"].update(found._asdict(), widths=widths)
     defaults = config.kind.array_defaults(found.steps, config.network)
     values[config.section].update({key: value for key, value in defaults.items() if key not in chosen})
     return make_config(values)

@@ -169,7 +169,11 @@ register(Kind(SpikingClassifier, SIZES | ENCODED, reads=("arrays",)))
 register(
     Kind(
         PNBX,
-        SIZES | {"input_range": lambda data, _: "spikes" if data.is_events else "int8"},
+        SIZES
+        | {
+            "input_range": lambda data, _: "spikes" if data.is_events else "int8",
+            "streams": lambda data, _: data.stream_widths,
+        },
         reads=("sequences", "events", "arrays"),
         array_defaults=_array_defaults,
         base=_PNBXSection,

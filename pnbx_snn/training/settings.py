@@ -1,13 +1,13 @@
 """The sections of a configuration that are no network: data, their changes, the teacher, how it learns."""
 
 from collections.abc import Iterable
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.fields import FieldInfo
 
 from pnbx_snn.data.array_parts import Values
-from pnbx_snn.data.catalog import DATA_SETS, DataName
+from pnbx_snn.data.catalog import DATA_SETS, DataName, pair_streams
 from pnbx_snn.data.events import SENSORS
 from pnbx_snn.errors import ConfigError
 
@@ -57,6 +57,10 @@ def _range(metadata: Iterable[Any]) -> str:
     return "" if low is None else f" of {low} or more" if "ge" in bounds else f" above {low}"
 
 
+StreamName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+_NAMES = "a list of up to 8 names of small letters, digits and underscores"
+
+
 class DataConfig(Section):
     """What is learned.
 
@@ -69,7 +73,8 @@ class DataConfig(Section):
         ``"dvs_gesture"`` (cameras, pixels by polarity). Time series of the UCR and UEA archives, see
         :func:`pnbx_snn.data.time_series.load_series`: ``"japanese_vowels"``, ``"basic_motions"``, ``"arrow_head"``,
         ``"gun_point"``, ``"italy_power_demand"``, ``"osu_leaf"``, ``"pickup_gesture"``. ``"arrays"``: your own NumPy
-        arrays, see :func:`pnbx_snn.data.arrays.load_arrays`.
+        arrays, see :func:`pnbx_snn.data.arrays.load_arrays`. ``"pairs"``: samples of several data sets with equal
+        labels, see :class:`pnbx_snn.data.streams.Pairs`.
     part
         ``"train"`` leaves the validation samples out and measures on them after each epoch; ``"train_all"`` learns from
         both and measures nothing, for the last training.
@@ -87,6 +92,12 @@ class DataConfig(Section):
     step_ms, pool
         Event data only: milliseconds of a step (what comes after ``num_frames * step_ms`` is left out), and how many
         neighbouring channels, or pixels each way, are one input.
+    streams
+        Names of the streams that stand side by side in every step, such as ``["sound", "image"]``. Of ``"arrays"`` they
+        are names of arrays in the file, see :func:`pnbx_snn.data.array_streams.load_array_streams`.
+    sources, pairs
+        ``"pairs"`` only: the data set of each stream, and how many pairs are drawn in an epoch, 0 for as many as the
+        largest data set has samples. Validation and test have as many as that, always the same (``split_seed``).
     path
         ``"arrays"`` only, as all that follow: the ``.npz`` or the folder of ``.npy``; where it is relative, to
         ``folder`` if that is set and else to the current folder.
@@ -100,6 +111,8 @@ class DataConfig(Section):
     features, steps, classes
         Values in a step, steps (1: static samples) and classes; 0 is what the arrays have. A run writes down what it
         found, and from then on they must be so.
+    widths
+        Values in a step of each of the ``streams`` of arrays, as ``features``.
     """
 
     name: DataName = "digits"
@@ -112,6 +125,9 @@ class DataConfig(Section):
     num_bands: int = Field(default=40, ge=4, le=100)
     step_ms: float = Field(default=10.0, gt=0, le=10_000)
     pool: int = Field(default=1, ge=1, le=128)
+    streams: tuple[StreamName, ...] = Field(default=(), max_length=8, strict=False, description=_NAMES)
+    sources: tuple[str, ...] = Field(default=(), max_length=8, strict=False, description="a list of data sets")
+    pairs: int = Field(default=0, ge=0, le=10_000_000)
     path: str = ""
     values: Values = "real"
     window: int = Field(default=1, ge=1, le=1000)
@@ -121,6 +137,9 @@ class DataConfig(Section):
     features: int = Field(default=0, ge=0, le=65_536)
     steps: int = Field(default=0, ge=0, le=100_000)
     classes: int = Field(default=0, ge=0, le=65_536)
+    widths: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
+        default=(), max_length=8, strict=False, description="a list of whole numbers in [1, 65536]"
+    )
 
     @property
     def is_events(self) -> bool:
@@ -131,6 +150,13 @@ class DataConfig(Section):
     def is_resolved(self) -> bool:
         """Whether the sizes are known: those of arrays are after :func:`pnbx_snn.training.config.resolve`."""
         return self.name != "arrays" or min(self.features, self.steps, self.classes) > 0
+
+    @property
+    def stream_widths(self) -> dict[str, int]:
+        """Values in a step of each stream by its name; none where samples are not made of streams."""
+        if self.name == "pairs":
+            return {stream.name: stream.width for stream in pair_streams(self)}
+        return dict(zip(self.streams, self.widths, strict=True)) if self.widths else {}
 
     @property
     def in_features(self) -> int:
@@ -172,6 +198,8 @@ class AugmentConfig(Section):
         Share of the values that are set to 0 (without rescaling), equally likely everywhere in a sample.
     input_noise
         Standard deviation of the Gaussian noise that is added to every value.
+    stream_dropout
+        Share of the samples that lose one of their streams, see :func:`pnbx_snn.data.streams.drop_streams`.
     """
 
     strength: float = Field(default=0.0, ge=0, le=1)
@@ -179,6 +207,7 @@ class AugmentConfig(Section):
     voices: float = Field(default=0.0, ge=0, le=1)
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     input_noise: float = Field(default=0.0, ge=0, le=100)
+    stream_dropout: float = Field(default=0.0, ge=0, le=1)
 
 
 class DistillConfig(Section):

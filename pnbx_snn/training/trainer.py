@@ -16,6 +16,7 @@ from pnbx_snn.data.augment import add_noise, drop_inputs, shift_images
 from pnbx_snn.data.catalog import augment
 from pnbx_snn.data.shrunk import before_shrinking
 from pnbx_snn.data.split import Samples, Sequences, Split
+from pnbx_snn.data.streams import Pairs, drop_streams
 from pnbx_snn.data.voices import change_voices
 from pnbx_snn.errors import ConfigError, PnbxValueError
 from pnbx_snn.kernels.cpu.memory import keep_freed_memory
@@ -121,6 +122,8 @@ class Trainer:
         order_seed, *_ = epoch_seeds(self.config.train.seed, epoch)
         order = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(order_seed))
         draws = _Draws(self.config.train.seed, epoch, self.workers)
+        if isinstance(self.data.images, Pairs):
+            self.data.images.draw(order_seed)
         self.model.train()
         sharpen(self.model, (epoch - 1) / self.config.train.epochs)
         tally, loss_sum, seen = Tally(), 0.0, 0
@@ -229,8 +232,10 @@ class Trainer:
         images = change_voices(images, generator=draws.changes, strength=change.voices) if change.voices else images
         images = augment(images, data, strength=strength, generator=draws.changes)
         part = None if whole else (len(piece), share)
+        widths = list(data.stream_widths.values())
         seen = drop_inputs(images, change.input_dropout, generator=draws.changes, batch=part)
         seen = add_noise(seen, change.input_noise, generator=draws.changes)
+        seen = drop_streams(seen, widths, change.stream_dropout, generator=draws.changes, batch=part)
         if whole:
             images, seen = images[share], seen[share]
         device, lengths = self.workers.device, self.data.lengths

@@ -218,6 +218,9 @@ def test_the_stated_ranges_are_the_ranges(section):
         number = int if "whole" in text else float
         # Of what d_hidden must fit; data that have a side.
         free = {"pnbx": {"glia": False, "messages": False}, "data": {"name": "mnist"}}.get(section, {})
+        pairs = {"name": "pairs", "streams": ["a", "b"], "sources": ["digits", "digits"]}  # which may lose a stream
+        data = {"stream_dropout": pairs, "voices": {"name": "fsdd"}}
+        beside = {"data": data[key], "pnbx": {}} if section == "augment" and key in data else {}
         low, high = number(borders[2]), number(borders[3])
         outside = 1 if number is int else 1e-9
         for value, taken in [
@@ -227,10 +230,10 @@ def test_the_stated_ranges_are_the_ranges(section):
             (high + outside, False),
         ]:
             if taken:
-                make_config({section: {**free, key: value}})
+                make_config({**beside, section: {**free, key: value}})
             else:
                 with pytest.raises(ConfigError):
-                    make_config({section: {**free, key: value}})
+                    make_config({**beside, section: {**free, key: value}})
         checked += 1
     at_least = {
         "data": 2,
