@@ -50,6 +50,7 @@ exclude_patterns = [
     "performance/tables.md",
     "performance/convolutions/*.md",
     "analysis/*.md",
+    "choices/*.md",
     "scale/*.md",
 ]
 exclude_patterns += ["gallery/*.ipynb", "gallery/*.py", "gallery/*.md5"]
