@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pnbx_snn.training.config import Config, load_config, make_config
+from pnbx_snn.training.kinds import register
 from pnbx_snn.training.run import train
 from studies.choices.analog import KIND
 from studies.choices.cells import TASKS, Cell, changes, grid
@@ -88,5 +89,5 @@ def lines(results: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    assert KIND.network.section == "analog"
+    register(KIND)
     main()

@@ -10,7 +10,7 @@ from pnbx_snn.networks.event_encoder import EventEncoder
 from pnbx_snn.networks.masks import normalised
 from pnbx_snn.networks.pnbx import PNBX
 from pnbx_snn.neurons.membrane import Membrane, MembraneState
-from pnbx_snn.training.kinds import KINDS, Kind, register
+from pnbx_snn.training.kinds import KINDS, Kind
 
 LARGEST = 4.0
 """Thresholds at which a current is clipped: the largest graded event."""
@@ -72,4 +72,4 @@ class AnalogPNBX(PNBX):
 
 AnalogPNBX.__init__.__wrapped__ = PNBX.__init__  # type: ignore[attr-defined]  # its section has the same keys
 AnalogPNBX.__init__.__annotations__ = PNBX.__init__.__annotations__
-KIND = register(Kind(AnalogPNBX, KINDS["pnbx"].arguments, reads=("sequences",), command="python -m studies.choices"))
+KIND = Kind(AnalogPNBX, KINDS["pnbx"].arguments, reads=("sequences",), command="python -m studies.choices")

@@ -148,7 +148,7 @@ def test_code_is_of_one_processor_and_of_these_sources(monkeypatch):
 def test_every_kind_of_row_has_its_code():
     alone = {"run_steps", "times_spikes", "times_values"}
     assert set(rows.ENTRIES.values()) == set(ENTRIES) - alone
-    assert set(rows.ENTRIES) == set(range(rows.DELAY_READ, rows.POOL_SPIKES + 1))
+    assert set(rows.ENTRIES) == set(range(rows.DELAY_READ, rows.GRADED_NEURONS + 1))
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3)])

@@ -161,7 +161,7 @@ def test_pairs_of_data_sets_are_changed_each_in_its_own_way():
         ({"data": {"name": "arrays", "path": "x", "streams": ["a", "b_test"]}}, "got 'b_test'"),
         ({"data": {"name": "arrays", "path": "x", "streams": ["a"], "window": 2}}, "data.window must be 1"),
         ({"augment": {"stream_dropout": 0.5}}, "needs two data.streams or more: must be 0, got 0.5"),
-        ({"data": PAIRS, "cnn": {}}, r"needs \[model\] or \[pnbx\], got \[cnn\]|needs \[pnbx\], got \[cnn\]"),
+        ({"data": PAIRS, "cnn": {}}, r"needs \[pnbx\].*, got \[cnn\]"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(sections, message):

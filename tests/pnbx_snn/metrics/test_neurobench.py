@@ -128,7 +128,7 @@ def test_the_footprint_is_that_of_the_packed_file(tmp_path):
     config = make_config({"pnbx": SIZES})
     model = network({"pnbx": SIZES})
     save_checkpoint(tmp_path / CHECKPOINT_NAME, model, meta=CheckpointMeta(config=config.model_dump()))
-    pack_run(tmp_path, tmp_path / "packed.safetensors")
+    pack_run(tmp_path, tmp_path / "packed.safetensors", coding="bits2")
     tensors = read_tensors(tmp_path / "packed.safetensors")[1]
     found = neurobench(model, split_of(4))
     assert found["footprint"] == sum(tensor.nbytes for tensor in tensors.values())

@@ -327,8 +327,8 @@ def test_an_altered_weight_is_named_as_such(saved):
 
 
 def test_a_newer_format_says_so(saved):
-    rewrite(saved, lambda description: description.update(format_version=2, meta="who knows"))
-    assert_refused(saved, r"was written by a newer pnbx-snn \(format 2, this one reads up to 1\); update pnbx-snn")
+    rewrite(saved, lambda description: description.update(format_version=3, meta="who knows"))
+    assert_refused(saved, r"was written by a newer pnbx-snn \(format 3, this one reads up to 2\); update pnbx-snn")
     with pytest.raises(CheckpointError, match="was written by a newer pnbx-snn"):
         read_meta(saved)
 
@@ -426,6 +426,11 @@ SMALL = {
 }
 
 
+GRADED = {"hippocampus": "none", "messages": False}
+ALSO = {("pnbx", "event_levels"): GRADED, ("pnbx", "graded_blocks"): {**GRADED, "event_levels": 3}}
+"""What else a key needs."""
+
+
 def variants(annotation):
     if get_origin(annotation) is Literal:
         return get_args(annotation)
@@ -443,7 +448,7 @@ def variants(annotation):
 )
 def test_every_variant_of_a_network_is_saved_and_loaded(tmp_path, section, key, value):
     """``rnn = "spiking"`` trained and could not be loaded: its neurons look at their leak while they are built."""
-    config = make_config({section: {**SMALL[section], key: value}})
+    config = make_config({section: {**SMALL[section], **ALSO.get((section, key), {}), key: value}})
     model = build_model(config)
     save_checkpoint(tmp_path / CHECKPOINT_NAME, model, meta=CheckpointMeta(config=config.model_dump()))
     loaded, same = load_run(tmp_path)

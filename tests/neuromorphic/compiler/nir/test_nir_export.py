@@ -223,7 +223,7 @@ def test_pnbx(options):
             {"messages": True},
             "block1: messages between neighbours on a torus have no node in NIR; train with messages=F",
         ),
-        ({"readout": "step"}, "readout: logits of every step"),
+        ({"readout": "step"}, "readout: that of kind 'leaky' is no sum over time"),
     ],
     ids=lambda value: str(value)[:30],
 )
