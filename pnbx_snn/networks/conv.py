@@ -107,8 +107,7 @@ class SpikingConvNet(Network):
     kernel_size, pool
         Odd side of all kernels, with zeros around the image so that its size stays; side of the windows of the max pool
         behind every layer, 1 for none.
-    num_steps, encoder, beta, threshold, reset, primitive, spike_grad, scale, input_range,
-    event_levels
+    num_steps, encoder, beta, threshold, reset, primitive, spike_grad, scale, input_range, event_levels
         As of :class:`pnbx_snn.networks.classifier.SpikingClassifier`.
 
     Notes
