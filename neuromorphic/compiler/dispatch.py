@@ -62,6 +62,7 @@ def compile(x: Any, sample: Tensor | None = None, **options: Any) -> Program:  #
     Examples
     --------
     >>> import pnbx_snn, torch
+    >>> _ = torch.manual_seed(0)
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), pnbx_snn.LIF(beta=0.9))
     >>> program = compile(net, (torch.rand(10, 2, 4) < 0.5).float())
     >>> [type(op).__name__ for op in program.ops]
