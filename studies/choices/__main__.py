@@ -13,32 +13,27 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from pnbx_snn.console import say
 from pnbx_snn.training.config import Config, load_config, make_config
 from pnbx_snn.training.kinds import register
 from pnbx_snn.training.run import train
 from studies.choices.analog import KIND
 from studies.choices.cells import TASKS, Cell, changes, grid
 from studies.choices.report import report
+from studies.results import add, read
 
 SEEDS = (0, 1, 2)
 
 
 def configuration(task: str, cell: Cell, seed: int, data: str) -> Config:
     """Return the configuration of a cell."""
-    values = load_config(TASKS[task]).model_dump()
-    network = values.pop("pnbx")
-    values[cell.section] = network
-    values["data"]["folder"] = data
-    values["train"]["seed"] = seed
-    for key in cell.keys:
-        (section, name), text = key.split("=")[0].split("."), key.split("=")[1]
-        before = values[section][name]
-        values[section][name] = text if isinstance(before, str) else json.loads(text)
+    given = [f"data.folder={json.dumps(data)}", f"train.seed={seed}", *cell.keys]
+    values = load_config(TASKS[task], given).model_dump()
+    values[cell.section] = values.pop("pnbx")
     return make_config(values)
 
 
@@ -67,7 +62,7 @@ def main() -> None:
 def run(out: Path, results: Path, task: str, cell: Cell, seed: int, data: str) -> None:
     """Train one network unless its line is there."""
     key = {"task": task, "part": cell.part, "name": cell.name, "seed": seed}
-    if any(done.items() >= key.items() for done in lines(results)):
+    if any(done.items() >= key.items() for done in read(results)):
         return
     folder = out / f"{task}_{cell.part}_{cell.name.replace(', ', '_').replace(' ', '_')}_{seed}"
     start = time.process_time()
@@ -76,16 +71,9 @@ def run(out: Path, results: Path, task: str, cell: Cell, seed: int, data: str) -
     kept = {name: found.metrics[name] for name in ("accuracy_validation", "accuracy_train", "firing_rate", "epoch")}
     weights = sum(p.numel() for p in found.model.parameters() if p.ndim >= 2)
     line: dict[str, Any] = key | kept | {"weights": weights, "cpu_seconds": round(time.process_time() - start, 1)}
-    with results.open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    add(results, line)
     shutil.rmtree(folder)
-    sys.stdout.write(f"{task}, {cell.name}, seed {seed}: {100 * kept['accuracy_validation']:.2f} %\n")
-    sys.stdout.flush()
-
-
-def lines(results: Path) -> list[dict[str, Any]]:
-    """Return the results so far."""
-    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    say(f"{task}, {cell.name}, seed {seed}: {100 * kept['accuracy_validation']:.2f} %")
 
 
 if __name__ == "__main__":

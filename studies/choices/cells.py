@@ -14,7 +14,7 @@ READOUTS = ("mean", "leaky", "last")
 
 
 class Cell(NamedTuple):
-    """One network: its name and part of the report, its section and the keys that it changes."""
+    """One network: its name and part of the report, the section that it becomes and the keys that it changes."""
 
     part: str
     name: str
@@ -27,7 +27,7 @@ def grid() -> list[Cell]:
     cells = []
     for blocks, readout, weights, events in product(BLOCKS, READOUTS, WEIGHTS, EVENTS):
         section = "analog" if events == "analog" else "pnbx"
-        keys = [f"{section}.num_blocks={blocks}", f"{section}.readout={readout}"]
+        keys = [f"pnbx.num_blocks={blocks}", f"pnbx.readout={readout}"]
         keys += ["train.float_share=1.0"] * (weights == "float")
         cells.append(Cell("grid", f"{weights}, {events}, {blocks}, {readout}", section, tuple(keys)))
     return cells

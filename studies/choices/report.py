@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import statistics
 from collections import defaultdict
 from pathlib import Path
 
 from studies.choices.cells import BLOCKS, CHANGES, EVENTS, READOUTS, TASKS, WEIGHTS
+from studies.results import mean_and_deviation, read
 
 Found = dict[tuple[str, str, str], list[float]]
 
@@ -15,7 +14,7 @@ Found = dict[tuple[str, str, str], list[float]]
 def report(results: Path, folder: Path) -> None:
     """Write ``grid.md`` and ``changes.md`` of the results into a folder."""
     found: Found = defaultdict(list)
-    for line in map(json.loads, results.read_text().splitlines()):
+    for line in read(results):
         found[line["task"], line["part"], line["name"]].append(100 * line["accuracy_validation"])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "grid.md").write_text("\n\n".join(_grid(found, task) for task in TASKS) + "\n")
@@ -23,10 +22,7 @@ def report(results: Path, folder: Path) -> None:
 
 
 def _shown(numbers: list[float]) -> str:
-    if not numbers:
-        return ""
-    spread = f" ± {statistics.stdev(numbers):.2f}" if len(numbers) > 1 else ""
-    return f"{statistics.mean(numbers):.2f}{spread}"
+    return mean_and_deviation(numbers) if numbers else ""
 
 
 def _grid(found: Found, task: str) -> str:

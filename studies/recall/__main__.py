@@ -8,7 +8,6 @@ python -m studies.recall --out runs/recall.jsonl --report docs/analysis      the
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -24,6 +23,7 @@ from pnbx_snn.errors import PnbxError, PnbxValueError
 from pnbx_snn.networks.pnbx import PNBXState
 from studies.recall.models import MODELS, make_model
 from studies.recall.tasks import SILENT, TASKS, Task, make_task, text
+from studies.results import add, read
 from studies.rivals import Transformer, count
 
 RATES = (3e-3, 1e-2)
@@ -143,17 +143,6 @@ def _mean(scores: dict[str, float | None]) -> float:
     return sum(known) / len(known)
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file, none if it is not there; a last line that was cut off is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    try:
-        return [json.loads(line) for line in lines]
-    except json.JSONDecodeError:
-        return [json.loads(line) for line in lines[:-1]]
-
-
 def best_rate(lines: Sequence[dict[str, Any]], task: Task, model: str) -> float | None:
     """Return the rate with the best validation score of the short trainings, ``None`` if one is missing."""
     lines = [line for line in lines if _key(line)[:4] == (task.name, model, SEEDS[0], task.batches // CHOOSING)]
@@ -233,8 +222,7 @@ def _run(options: argparse.Namespace) -> None:
         name, model, seed, steps, rate = following
         sys.stderr.write(f"{name}, {model}, seed {seed}, rate {rate:g}, {steps} batches ...\n")
         line = one(make_task(name), model, seed, rate, steps=steps)
-        with options.out.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        add(options.out, line)
         shown = ", ".join(
             f"{size}: {'-' if x is None else f'{x:.3f}'}"
             for size, x in line.get("test", {"validation": line["validation"]}).items()

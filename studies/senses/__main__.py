@@ -5,12 +5,12 @@ from its last epoch. The part ``validation`` is for choosing, ``test`` for a las
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from pnbx_snn.console import say
 from pnbx_snn.files.atomic_write import make_folder
-from studies.senses.conditions import NETWORKS, read_records, run_one
+from studies.results import add, read
+from studies.senses.conditions import NETWORKS, run_one
 from studies.senses.report import draw, table
 
 
@@ -30,7 +30,7 @@ def main(words: list[str] | None = None) -> None:
     log = out / "runs.jsonl"
     for seed in [] if given.report else given.seeds:
         for network in given.networks:
-            done = {(record["network"], record["seed"]): record for record in read_records(log)}
+            done = {(record["network"], record["seed"]): record for record in read(log)}
             if (network, seed) in done:
                 before = done[network, seed]
                 if (before["part"], before["overrides"]) != (given.part, given.overrides):
@@ -43,10 +43,9 @@ def main(words: list[str] | None = None) -> None:
             record = run_one(
                 network, seed, out, part=given.part, overrides=given.overrides, samples=given.samples, data=given.data
             )
-            with log.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            add(log, record)
             say(f"{network}, seed {seed}: {100 * record['accuracy']['clean']:.2f} %")
-    records = read_records(log)
+    records = read(log)
     text = table(records)
     (out / "table.md").write_text(text)
     say(text)

@@ -114,16 +114,3 @@ def run_one(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "accuracy": accuracy,
     }
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return the records of runs that are finished; a last line that was cut short is left out."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return records

@@ -7,6 +7,7 @@ from typing import Any
 from pnbx_plot import style
 from pnbx_plot.style import ACCENT, INK, QUIET
 from pnbx_snn.errors import PnbxValueError
+from studies.results import mean_and_deviation
 from studies.senses.conditions import NETWORKS, NOISE, SENSES, Condition
 
 Records = list[dict[str, Any]]
@@ -29,8 +30,7 @@ def spread(found: list[float]) -> str:
     """Return mean and standard deviation over the seeds."""
     if not found:
         return "-"
-    mean = f"{statistics.fmean(found):.2f}"
-    return f"{mean} %" if len(found) == 1 else f"{mean} ± {statistics.stdev(found):.2f} %"
+    return mean_and_deviation(found, " %")
 
 
 def table(records: Records) -> str:

@@ -32,7 +32,7 @@ from pnbx_snn.training.config import Config, make_config
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from pnbx_snn.training.settings import DataConfig
-from studies.recall.__main__ import read
+from studies.results import add, read
 from studies.rivals import classifier  # noqa: F401  # makes [baseline] known
 from studies.rivals.int8 import in_int8, weight_bytes
 from studies.series.table import table
@@ -140,8 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 words = "_".join(f"{key}{value:g}" for key, value in setting.items())
                 folder = options.out / name / f"{network.lower()}_{part}_{words}_{options.updates}_seed{seed}"
                 line = one(name, network, setting, seed, part, folder, updates=options.updates, num_bytes=num_bytes)
-                with results.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+                add(results, line)
                 sys.stdout.write(json.dumps(line) + "\n")
                 sys.stdout.flush()
     sys.stdout.write(table(read(results)))

@@ -9,11 +9,11 @@ python -m studies.sparsity native                                       the nati
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from pnbx_snn.errors import PnbxError
+from studies.results import add, read
 from studies.sparsity import accuracy
 
 
@@ -55,17 +55,16 @@ def _accuracy(options: argparse.Namespace) -> None:
     if options.report is not None:
         from studies.sparsity.report import write_report
 
-        write_report(accuracy.rows(results), options.report)
+        write_report(read(results), options.report)
         return
     options.out.mkdir(parents=True, exist_ok=True)
     overrides = [f"train.epochs={options.epochs}", *options.set]
     for run in accuracy.wanted(options.seeds, options.zeros, options.rules):
-        done = [(row["rule"], row["target"], row["seed"]) for row in accuracy.rows(results)]
+        done = [(row["rule"], row["target"], row["seed"]) for row in read(results)]
         if tuple(run) in done:
             continue
         found = accuracy.measure(options.config, overrides, run, options.out)
-        with results.open("a") as file:
-            file.write("".join(f"{json.dumps(row)}\n" for row in found))
+        add(results, *found)
         for row in found:
             name = f"{row['rule']}, {row['target']:.0%}, seed {row['seed']}"
             sys.stdout.write(f"{name}: {row['accuracy_validation']:.2%}\n")

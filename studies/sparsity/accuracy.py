@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import torch
-from torch import nn
 
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.metrics.memory import zero_share
@@ -18,6 +14,7 @@ from pnbx_snn.training.config import Config, load_config
 from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.packed import pack_run
+from pnbx_snn.training.reestimate import reestimate
 from pnbx_snn.training.run import train
 from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from pnbx_snn.training.run_log import read_metrics
@@ -54,11 +51,6 @@ def wanted(seeds: Iterable[int], zeros: Iterable[float], rules: Iterable[str]) -
     for seed in seeds:
         yield Wanted(DENSE, 0.0, seed)
         yield from (Wanted(rule, share, seed) for share in sorted(zeros, reverse=True) for rule in rules)
-
-
-def rows(path: Path) -> list[Row]:
-    """Return what is measured already, one JSON object a line."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def measure(config: str, overrides: list[str], run: Wanted, out: Path) -> list[Row]:
@@ -99,19 +91,8 @@ def prune(model: Network, config: Config, zeros: float, *, settle: bool) -> None
     if not settle:
         return
     data = load_split(config.data, "train")
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-    momentum = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches
-        norm.train()
-    with torch.no_grad():
-        for first in range(0, len(data.labels), 256):
-            lengths = None if data.lengths is None else data.lengths[first : first + 256]
-            model.classify(data.images[first : first + 256], lengths=lengths)
-    for norm, before in zip(norms, momentum, strict=True):
-        norm.momentum = before
-    model.eval()
+    pieces = [slice(first, first + 256) for first in range(0, len(data.labels), 256)]
+    reestimate(model, ((data.images[p], None if data.lengths is None else data.lengths[p]) for p in pieces))
     workers = Workers("no")
     with workers:
         Trainer(model, config, data, workers).settle()

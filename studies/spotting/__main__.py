@@ -22,6 +22,7 @@ import numpy as np
 import neuromorphic
 from neuromorphic import Program
 from pnbx_snn import train
+from pnbx_snn.console import say
 from pnbx_snn.files.atomic_write import write_atomically
 from pnbx_snn.training.config import load_config
 from pnbx_snn.training.run_files import CHECKPOINT_NAME
@@ -46,7 +47,7 @@ def trained(out: Path, data: Path, seed: int, *, epochs: int, passes: int) -> Pa
         CONFIG, [f"data.path={arrays.resolve()}", f"train.seed={seed}", *([f"train.epochs={epochs}"] if epochs else [])]
     )
     run = out / f"seed{seed}"
-    train(config, run, resume=(run / CHECKPOINT_NAME).exists(), progress=lambda told: _say(f"seed {seed}: {told}"))
+    train(config, run, resume=(run / CHECKPOINT_NAME).exists(), progress=lambda told: say(f"seed {seed}: {told}"))
     return run
 
 
@@ -117,11 +118,6 @@ def _typical(streams: list[Heard]) -> Heard:
     return next(one for one in streams if (one.kind, one.snr_db) == ("babble", 10.0))
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
@@ -146,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     every = [json.loads(path.read_text()) for path in sorted(options.out.glob("results_seed*.json"))]
     if every:
         pictures.curves(every, options.out / "operating_curve.png")
-        _say(report(every))
+        say(report(every))
     return 0
 
 

@@ -13,6 +13,7 @@ from studies.choices import __main__ as study
 from studies.choices.analog import KIND, LARGEST
 from studies.choices.cells import Cell, changes, grid
 from studies.choices.report import report
+from studies.results import read
 
 TINY = ("pnbx.d_hidden=16", "pnbx.d_ssm=4", "pnbx.d_rnn=4", "pnbx.rank=4", "train.batch_size=4", "train.epochs=1")
 
@@ -32,8 +33,7 @@ def test_every_network_of_the_study_has_a_configuration(analog):
 
 def test_currents_take_the_place_of_spikes(analog):
     cell = next(cell for cell in grid() if cell.section == "analog" and "num_blocks=2" in " ".join(cell.keys))
-    small = tuple(key.replace("pnbx", "analog") for key in TINY[:4])
-    model = build_model(study.configuration("spoken", cell._replace(keys=(*cell.keys, *small)), 0, ""))
+    model = build_model(study.configuration("spoken", cell._replace(keys=(*cell.keys, *TINY[:4])), 0, ""))
     x = torch.rand(4, 12, 40)
     model.calibrate(x)
     logits, passed = model.classify(x, generator=torch.Generator())
@@ -50,7 +50,7 @@ def test_a_finished_network_is_not_trained_again(tmp_path, monkeypatch, capsys):
     cell, results = Cell("changes", "small", "pnbx", TINY), tmp_path / "results.jsonl"
     for _ in range(2):
         study.run(tmp_path, results, "spoken", cell, 0, "")
-    [line] = study.lines(results)
+    [line] = read(results)
     assert capsys.readouterr().out.count("spoken, small, seed 0") == 1
     assert 0 <= line["accuracy_validation"] <= 1
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
