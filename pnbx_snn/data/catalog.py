@@ -24,30 +24,14 @@ from pnbx_snn.data.mnist import SIDE, download_mnist, load_mnist
 from pnbx_snn.data.shrunk import shrink, shrunk
 from pnbx_snn.data.split import Part, Sequences, Split
 from pnbx_snn.data.streams import Pairs, Stream, each_stream
-from pnbx_snn.data.time_series import SERIES, load_series
+from pnbx_snn.data.time_series import SERIES, SeriesData, load_series
 from pnbx_snn.errors import DataError, PnbxValueError
 from pnbx_snn.files.atomic_write import make_folder
 
 DataName = Literal[
-    "digits",
-    "mnist",
-    "mnist_rows",
-    "mnist_pixels",
-    "fsdd",
-    "shd",
-    "ssc",
-    "nmnist",
-    "dvs_gesture",
-    "japanese_vowels",
-    "basic_motions",
-    "arrow_head",
-    "gun_point",
-    "italy_power_demand",
-    "osu_leaf",
-    "pickup_gesture",
-    "arrays",
-    "pairs",
-]
+    "digits", "mnist", "mnist_rows", "mnist_pixels", "fsdd", "shd", "ssc", "nmnist", "dvs_gesture", SeriesData,
+    "arrays", "pairs",
+]  # fmt: skip
 DATA_VARIABLE = "PNBX_DATA"
 
 Section = Any

@@ -446,11 +446,15 @@ class PNBX(Network):
         """Return the logits ``[B, C]`` that leaky integrators make of spikes, after each sample's own last step."""
         if self.training and self.dropout.p > 0:
             z = z * self.dropout(torch.ones_like(z[0]))  # the same neurons in all steps
-        y = self.readout(z)  # [T, B, C]
-        sums = diagonal_scan(self.readout_decay, y, torch.zeros_like(y[0]) if before is None else before.to(y))
+        sums = self._sums(self.readout(z), before)
         if lengths is None:
             return sums[-1]
         return sums[lengths - 1, torch.arange(len(lengths), device=z.device)]
+
+    def _sums(self, logits: Tensor, before: Tensor | None = None) -> Tensor:
+        """Return the sums, each of its own decay, of the logits ``[T, B, C]`` of all steps so far."""
+        first = torch.zeros_like(logits[0]) if before is None else before.to(logits)
+        return diagonal_scan(self.readout_decay, logits, first)
 
     def classify(
         self,
@@ -481,7 +485,7 @@ class PNBX(Network):
         logits, spikes = self.classify(x, generator=generator, lengths=lengths)
         steps = self.readout(spikes[-1])  # [T, B, C]
         if self.readout_kind in ("leaky", "last"):
-            return logits, spikes, diagonal_scan(self.readout_decay, steps, torch.zeros_like(steps[0]))
+            return logits, spikes, self._sums(steps)
         return logits, spikes, running_mean(steps)
 
     def mean_logits(

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pnbx_snn.checks import transformed
-from pnbx_snn.errors import PnbxError, PnbxValueError
+from pnbx_snn.errors import PnbxValueError
 from pnbx_snn.kernels.lif import Scan, lif_scan, usable
 from pnbx_snn.neurons.cells import Reset
-from pnbx_snn.neurons.membrane_loop import slopes
+from pnbx_snn.neurons.membrane_loop import after_reset, refuse_second_gradients, slopes, summed
 from pnbx_snn.surrogate import SpikeFunction
 
 Levels = Literal[2, 3, 4]
@@ -67,9 +67,7 @@ def graded_step(
     """Return events and membrane of one step, ``[B, N]`` each; a reset subtracts as many thresholds as an event is."""
     u = beta * v + drive
     events, fired = graded_events(u, threshold, levels, fire)
-    if reset == "none":
-        return events, u
-    return events, u - (fired * u if reset == "zero" else events * threshold)
+    return events, after_reset(reset, u, events, fired, threshold)
 
 
 def graded_scan(
@@ -127,11 +125,6 @@ def _level_slopes(fire: SpikeFunction, u: Tensor, threshold: Tensor, levels: int
     return of_u, of_threshold, first
 
 
-def _once(where: str) -> None:
-    if torch.is_grad_enabled():  # only under create_graph=True
-        raise PnbxError(f"{where}: gradients of gradients are not offered, got create_graph=True")
-
-
 class _Memoryless(torch.autograd.Function):
     """Events of membranes that forget everything between steps."""
 
@@ -143,7 +136,7 @@ class _Memoryless(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        _once("membrane")
+        refuse_second_gradients()
         drive, threshold = ctx.saved_tensors
         of_drive, of_threshold, _ = _level_slopes(ctx.fire, drive, threshold, ctx.levels)
         learned = -(grad * of_threshold).sum_to_size(threshold.shape) if ctx.needs_input_grad[1] else None
@@ -166,12 +159,12 @@ class _Loop(torch.autograd.Function):
             torch.mul(v, beta, out=u)
             u += d
             out.copy_(_digits(u, threshold, levels))
-            v = _after(reset, u, out, threshold)
+            v = after_reset(reset, u, out, out > 0, threshold)
         return events, v
 
     @staticmethod
     def backward(ctx: Any, grad_events: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
-        _once("membrane")
+        refuse_second_gradients()
         potentials, beta, threshold, v0 = ctx.saved_tensors
         of_u, of_threshold, first = _level_slopes(ctx.fire, potentials, threshold, ctx.levels)
         grad_drive = torch.empty_like(potentials)
@@ -196,17 +189,9 @@ class _Loop(torch.autograd.Function):
             if grad_beta is not None:
                 before = potentials[t - 1] if t else v0
                 if t:
-                    before = _after(ctx.reset, before, _digits(before, threshold, ctx.levels), threshold)
+                    events = _digits(before, threshold, ctx.levels)
+                    before = after_reset(ctx.reset, before, events, events > 0, threshold)
                 grad_beta.addcmul_(grad_u, before)
             grad_v = grad_u * beta
-        summed = (
-            None if grad is None else grad.sum_to_size(like.shape)
-            for grad, like in ((grad_beta, beta), (grad_threshold, threshold))
-        )  # fmt: skip
-        return grad_drive, *summed, grad_v, None, None, None
-
-
-def _after(reset: Reset, u: Tensor, events: Tensor, threshold: Tensor) -> Tensor:
-    if reset == "none":
-        return u
-    return u - ((events > 0) * u if reset == "zero" else events * threshold)
+        of_parameters = summed(grad_beta, beta), summed(grad_threshold, threshold)
+        return grad_drive, *of_parameters, grad_v, None, None, None

@@ -20,7 +20,7 @@ def membrane_step(
     if messages is not None:
         u = u + messages(z)
     z = fire(u - threshold)
-    return z, _reset(reset, u, z, threshold)
+    return z, after_reset(reset, u, z, z, threshold)
 
 
 class MembraneLoop(torch.autograd.Function):
@@ -43,14 +43,13 @@ class MembraneLoop(torch.autograd.Function):
                 u += _heard(messages, z, edges)
             fired = u > threshold
             out.copy_(fired)
-            z, v = out, _reset(reset, u, out, threshold)
+            z, v = out, after_reset(reset, u, out, out, threshold)
         return spikes, v
 
     @staticmethod
     def backward(ctx: Any, grad_spikes: Tensor, grad_v: Tensor) -> tuple[Tensor | None, ...]:
         """Go back through the steps from the stored potentials before the reset."""
-        if torch.is_grad_enabled():  # only under create_graph=True
-            raise PnbxError("membrane: gradients of gradients are not offered, got create_graph=True")
+        refuse_second_gradients()
         potentials, beta, threshold, v0, z0, edges = ctx.saved_tensors
         messages: TorusMessages | None = ctx.messages
         # The sum over neighbours is its own transpose, with the edges turned around.
@@ -86,7 +85,7 @@ class MembraneLoop(torch.autograd.Function):
             sent = torch.cat((z0.unsqueeze(0), (potentials[:-1] > threshold).to(z0.dtype)))  # z[t-1], [T, B, N]
             torus = (messages.rows, messages.columns, messages.kappa_shift)
             grad_edges = edge_gradient(sent, grad_drive, *torus).to(edges.dtype)
-        of_parameters = _summed(grad_beta, beta), _summed(grad_threshold, threshold)
+        of_parameters = summed(grad_beta, beta), summed(grad_threshold, threshold)
         return grad_drive, *of_parameters, grad_v, grad_z0, grad_edges, None, None, None
 
 
@@ -95,13 +94,23 @@ def _heard(messages: TorusMessages, values: Tensor, edges: Tensor | None) -> Ten
     return torus_messages(values, messages.rows, messages.columns, messages.kappa_shift, edges)
 
 
-def _reset(reset: Reset, u: Tensor, z: Tensor, threshold: Tensor) -> Tensor:
-    return u if reset == "none" else u - z * (u if reset == "zero" else threshold)
+def after_reset(reset: Reset, u: Tensor, events: Tensor, fired: Tensor, threshold: Tensor) -> Tensor:
+    """Return a membrane after its reset: it loses as many thresholds as its event is, or all where it ``fired``."""
+    if reset == "none":
+        return u
+    return u - (fired * u if reset == "zero" else events * threshold)
 
 
 def _before(reset: Reset, u: Tensor, threshold: Tensor) -> Tensor:
     """Membrane after the reset of the step whose potential was ``u``."""
-    return _reset(reset, u, (u > threshold).to(u.dtype), threshold)
+    fired = (u > threshold).to(u.dtype)
+    return after_reset(reset, u, fired, fired, threshold)
+
+
+def refuse_second_gradients() -> None:
+    """Raise a :class:`PnbxError` in a backward pass that is itself to be differentiated."""
+    if torch.is_grad_enabled():  # only under create_graph=True
+        raise PnbxError("membrane: gradients of gradients are not offered, got create_graph=True")
 
 
 def slopes(spike_grad: SpikeFunction, distance: Tensor) -> Tensor:
@@ -115,6 +124,6 @@ def slopes(spike_grad: SpikeFunction, distance: Tensor) -> Tensor:
     return slopes
 
 
-def _summed(grad: Tensor | None, like: Tensor) -> Tensor | None:
+def summed(grad: Tensor | None, like: Tensor) -> Tensor | None:
     """Sum the gradient of a scalar or ``[N]`` parameter over what it was broadcast to."""
     return None if grad is None else grad.sum_to_size(like.shape)

@@ -76,7 +76,7 @@ def save_checkpoint(
     >>> load_checkpoint(path, nn.Linear(2, 1)).epoch
     3
     """
-    tensors = _model_tensors(model) | {TRAINING + name: tensor for name, tensor in (others or {}).items()}
+    tensors = _named(MODEL, _model_tensors(model)) | _named(TRAINING, others or {})
     settings = None
     if optimizer is not None:
         optimizer_tensors, settings = split_optimizer(optimizer)
@@ -210,7 +210,12 @@ def _model_tensors(model: nn.Module) -> Tensors:
     for name, value in state.items():
         if not isinstance(value, Tensor):
             raise PnbxTypeError(f"checkpoint: the state of a model must be tensors, got {name}: {type(value).__name__}")
-    return {MODEL + name: tensor for name, tensor in state.items()}
+    return state
+
+
+def _named(prefix: str, tensors: Tensors) -> Tensors:
+    """Return tensors by their names in a file."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def _look(tensor: Tensor) -> str:
@@ -219,13 +224,12 @@ def _look(tensor: Tensor) -> str:
 
 def _fitting_state(path: Path, tensors: Tensors, model: nn.Module) -> Tensors:
     """Return the tensors of a file that are the model's, after comparing their names, shapes and types."""
-    _model_tensors(model)  # which raises for a state that is no tensor
-    return _fitting(path, tensors, model.state_dict(), MODEL, "model")
+    return _fitting(path, tensors, _model_tensors(model), MODEL, "model")
 
 
 def _fitting(path: Path, tensors: Tensors, wanted: Tensors, prefix: str, owner: str) -> Tensors:
     """Return the tensors of a file whose names have the prefix, without it, if they are like those that are wanted."""
-    expected = {prefix + name: tensor for name, tensor in wanted.items()}
+    expected = _named(prefix, wanted)
     found = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     problems = [f"{name} is missing" for name in expected if name not in found]
     problems += [f"{name} is unknown to the {owner}" for name in sorted(found) if name not in expected]
