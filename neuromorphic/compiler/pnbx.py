@@ -318,9 +318,9 @@ def compile_pnbx(model: PNBX, num_steps: int, glia_period: int | None) -> Progra
     for number, block in enumerate(model.blocks, start=1):
         assert isinstance(block, BitBrain)
         _add_block(draft, block, f"block{number}", glia_period)
-    forgets = to_numpy(model.readout_decay) if model.readout_kind in ("leaky", "last") else None
+    forgets = to_numpy(model.readout.decay) if model.readout.adds_logits else None
     folding.add_readout(model.readout, "readout", draft, forgets)
-    if model.readout_kind == "step":
+    if model.readout.kind == "step":
         total = draft.ops[-1]
         assert isinstance(total, ops.Readout)
         none = np.zeros(total.size, dtype=np.int32)

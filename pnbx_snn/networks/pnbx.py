@@ -1,6 +1,5 @@
 """The PNB-X network: an encoder, stacked BitBrain blocks and a ternary readout."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 from pnbx_snn.checks import Share, Size, Steps, check_input, check_option
 from pnbx_snn.errors import PnbxValueError, ShapeError
-from pnbx_snn.kernels.scan import diagonal_scan
 from pnbx_snn.layers.bitlinear import BitLinear, InputRange
 from pnbx_snn.layers.delays import MOST_STEPS, Delays, DelaysState
 from pnbx_snn.layers.hippocampus import Competition
@@ -32,18 +30,18 @@ from pnbx_snn.networks.base import Network
 from pnbx_snn.networks.block import BitBrain, BitBrainState
 from pnbx_snn.networks.event_encoder import EventEncoder
 from pnbx_snn.networks.input_streams import InputStreams
-from pnbx_snn.networks.masks import own_steps, running_mean, zeroed
+from pnbx_snn.networks.masks import own_steps, zeroed
+from pnbx_snn.networks.readout import Readout, ReadoutKind
 from pnbx_snn.neurons.cells import Reset
 from pnbx_snn.neurons.glia import Glia
 from pnbx_snn.neurons.graded import Levels, check_levels
 from pnbx_snn.neurons.membrane import Membrane, MembraneState
 from pnbx_snn.neurons.messages import Edges, TorusMessages
 from pnbx_snn.neurons.noise import OUNoise
-from pnbx_snn.quantization import DECAY_ONE, WeightScale, round_decay
+from pnbx_snn.quantization import DECAY_ONE, WeightScale
 from pnbx_snn.surrogate import SpikeGrad
 from pnbx_snn.wording import counted
 
-Readout = Literal["mean", "leaky", "last", "step"]
 Encoders = Literal["shared", "own"]
 
 
@@ -225,7 +223,7 @@ class PNBX(Network):
         input_range: InputRange = "int8",
         window: Annotated[int, Interval(ge=1, le=64)] = 1,
         input_delays: Annotated[int, Interval(ge=0, le=MOST_STEPS)] = 0,
-        readout: Readout = "mean",
+        readout: ReadoutKind = "mean",
         beta_readout: Annotated[float, Interval(gt=0, lt=1)] = 0.9,
         dropout: Share = 0.0,
         event_levels: Levels = 2,
@@ -239,17 +237,13 @@ class PNBX(Network):
         for name, size in (sizes | {"d_hidden": d_hidden, "num_blocks": num_blocks}).items():
             if size < 1:
                 raise PnbxValueError(f"PNBX: {name} must be at least 1, got {size}")
-        if not 0 <= dropout < 1:
-            raise PnbxValueError(f"PNBX: dropout must be in [0, 1), got {dropout}")
         check_option("PNBX", "ssm", ssm, SSMKind)
         check_option("PNBX", "rnn", rnn, RNNKind)
         check_option("PNBX", "fast_weights", fast_weights, FastWeightsRule)
         check_option("PNBX", "hippocampus", hippocampus, HippocampusScope)
-        check_option("PNBX", "readout", readout, Readout)
         check_option("PNBX", "edges", edges, Edges)
         check_option("PNBX", "encoders", encoders, Encoders)
         self.in_features, self.num_steps, self.d_hidden = in_features, num_steps, d_hidden
-        self.readout_kind: Readout = readout
         self.quantize = quantize
         self.event_levels, self.graded_blocks = event_levels, graded_blocks
         if event_levels != 2 or graded_blocks:
@@ -291,20 +285,9 @@ class PNBX(Network):
                     norm=nn.BatchNorm1d(d_hidden, affine=affine),
                 )
             )
-        self.dropout = nn.Dropout(dropout)
-        self.readout = BitLinear(d_hidden, num_classes, scale=scale)
-        if readout == "leaky":
-            if not 0 < beta_readout < 1:
-                raise PnbxValueError(f"PNBX: beta_readout must be in (0, 1), got {beta_readout}")
-            self.readout_leak = nn.Parameter(torch.full((num_classes,), math.log(beta_readout / (1 - beta_readout))))
-
-    @property
-    def readout_decay(self) -> Float[Tensor, " C"]:
-        """Decay per step of each class's logit: of a leaky readout, the logistic function of ``readout_leak``."""
-        if self.readout_kind != "leaky":
-            return self.readout.weight.new_full((self.readout.out_features,), float(self.readout_kind == "mean"))
-        decay = torch.sigmoid(self.readout_leak)
-        return round_decay(decay) if self.quantize else decay
+        self.readout = Readout(
+            d_hidden, num_classes, kind=readout, beta=beta_readout, dropout=dropout, scale=scale, quantize=quantize
+        )
 
     @property
     def layer_names(self) -> list[str]:
@@ -364,14 +347,7 @@ class PNBX(Network):
                 assert isinstance(block, BitBrain)
                 block.calibrate(spikes, own=own)
                 spikes, _ = block(spikes, generator=generator, keep_state=False, own=own)
-            if self.readout_kind == "step":
-                logits = self.readout(spikes if own is None else spikes[own])
-            elif self.readout_kind == "mean":
-                mean = spikes.mean(dim=0) if own is None else spikes.sum(dim=0) / own.sum(dim=0).unsqueeze(1)
-                logits = self.readout(mean)
-            else:
-                logits = self._integrated(spikes, None, lengths)
-        self.readout.weight.div_(logits.std().clamp_min(1e-3))
+            self.readout.calibrate(spikes, own, lengths)
 
     def forward(
         self,
@@ -417,17 +393,10 @@ class PNBX(Network):
             z, after = block(z, block_state, generator=generator, keep_state=keep_state, own=own)
             spikes.append(z)
             blocks.append(after)
-        total: Tensor
         num_steps: int | Tensor = len(x) if lengths is None else lengths.unsqueeze(1)
         if state is not None:
             num_steps = num_steps + state.num_steps
-        if self.readout_kind in ("leaky", "last"):
-            logits = total = self._integrated(z, None if state is None else state.total, lengths)
-        else:
-            total = z.sum(dim=0)  # [B, H], exact: whole numbers, as many as there are steps
-            seen = total if state is None else total + state.total.to(total)
-            logits = self.readout(self.dropout(z if self.readout_kind == "step" else seen / num_steps))
-            total = total.double() if state is None else total + state.total
+        logits, total = self.readout.over_time(z, None if state is None else state.total, num_steps, lengths)
         if not keep_state:
             return PNBXOutput(logits, tuple(spikes), None)
         assert isinstance(num_steps, int)  # lengths keep no state
@@ -441,20 +410,6 @@ class PNBX(Network):
         if self.window is not None:
             x, window = self.window(x, window)
         return x, window, delays
-
-    def _integrated(self, z: Tensor, before: Tensor | None, lengths: Tensor | None) -> Tensor:
-        """Return the logits ``[B, C]`` that leaky integrators make of spikes, after each sample's own last step."""
-        if self.training and self.dropout.p > 0:
-            z = z * self.dropout(torch.ones_like(z[0]))  # the same neurons in all steps
-        sums = self._sums(self.readout(z), before)
-        if lengths is None:
-            return sums[-1]
-        return sums[lengths - 1, torch.arange(len(lengths), device=z.device)]
-
-    def _sums(self, logits: Tensor, before: Tensor | None = None) -> Tensor:
-        """Return the sums, each of its own decay, of the logits ``[T, B, C]`` of all steps so far."""
-        first = torch.zeros_like(logits[0]) if before is None else before.to(logits)
-        return diagonal_scan(self.readout_decay, logits, first)
 
     def classify(
         self,
@@ -483,16 +438,13 @@ class PNBX(Network):
         of the step.
         """
         logits, spikes = self.classify(x, generator=generator, lengths=lengths)
-        steps = self.readout(spikes[-1])  # [T, B, C]
-        if self.readout_kind in ("leaky", "last"):
-            return logits, spikes, self._sums(steps)
-        return logits, spikes, running_mean(steps)
+        return logits, spikes, self.readout.after_each_step(spikes[-1])
 
     def mean_logits(
         self, logits: Float[Tensor, "..."], lengths: Int64[Tensor, " B"] | None = None
     ) -> Float[Tensor, "B C"]:
         """Return the logits ``[B, C]`` of samples from those of :meth:`forward`: of every step, their mean."""
-        if self.readout_kind != "step":
+        if self.readout.kind != "step":
             return logits
         if lengths is None:
             return logits.mean(dim=0)
@@ -521,11 +473,9 @@ class PNBX(Network):
             z, after = block.step(z, block_state)  # type: ignore[operator]
             blocks.append(after)
         num_steps = 1 if state is None else state.num_steps + 1
-        if self.readout_kind in ("leaky", "last"):
-            logits = total = self._integrated(z.unsqueeze(0), None if state is None else state.total, None)
-        else:
-            total = z.double() if state is None else state.total + z
-            logits = self.readout(z if self.readout_kind == "step" else (total / num_steps).to(z.dtype))
+        before = None if state is None else state.total
+        logits, total = self.readout.over_time(z.unsqueeze(0), before, num_steps)
+        logits = logits[0] if self.readout.kind == "step" else logits
         return logits, PNBXState(encoder, tuple(blocks), total, num_steps, window, delays)
 
     def adapt(self, spikes: Sequence[Float[Tensor, "*batch H"]]) -> None:

@@ -201,9 +201,9 @@ class _Network:
 
     def pnbx(self, model: PNBX) -> Any:
         """Return the graph of a PNB-X network whose pathways are linear states or interneurons that spike."""
-        if model.readout_kind != "mean":
+        if model.readout.kind != "mean":
             raise CompileError(
-                f"readout: that of kind {model.readout_kind!r} is no sum over time; the mean over time can be exported"
+                f"readout: that of kind {model.readout.kind!r} is no sum over time; the mean over time can be exported"
             )
         if model.window is not None:
             raise CompileError(

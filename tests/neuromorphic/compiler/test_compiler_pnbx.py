@@ -122,7 +122,7 @@ def test_a_window_of_inputs_and_leaky_logits(readout):
     options = {"readout": readout, "window": 3, "quantize": True, "threshold": 0.4}
     model = PNBX(num_steps=T, **options, **{**SIZES, **OFF}).double().eval()
     if readout == "leaky":
-        model.readout_leak.uniform_(0.5, 3.0)  # each class forgets at a rate of its own
+        model.readout.leak.uniform_(0.5, 3.0)  # each class forgets at a rate of its own
     x = torch.rand(B, T, 6, dtype=torch.float64)
     model.calibrate(x)
     inputs = model.eval().encode(x)
@@ -136,7 +136,7 @@ def test_a_window_of_inputs_and_leaky_logits(readout):
     assert measure_agreement(model, program, inputs, torch.zeros(B))["labels_equal"] == 1.0
     with pytest.raises(CompileError, match=f"readout: that of kind '{readout}' is no sum over time"):
         to_nir(model)
-    model.readout_kind = "mean"
+    model.readout.kind = "mean"
     with pytest.raises(CompileError, match="encoder: it sees 3 steps at once"):
         to_nir(model)
 

@@ -49,7 +49,7 @@ def test_a_leaky_readout_is_the_sum_that_it_states():
         expected = 0.8 * expected + model.readout(z)
     torch.testing.assert_close(output.logits, expected)
     model.train()(model.encode(x)).logits.square().sum().backward()
-    assert model.readout_leak.grad.abs().min() > 0
+    assert model.readout.leak.grad.abs().min() > 0
 
 
 def test_dropout_silences_the_same_neurons_in_all_steps():

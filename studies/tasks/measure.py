@@ -1,0 +1,55 @@
+"""Measure a finished training on its test samples, once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import neuromorphic
+from pnbx_snn import load_run
+from pnbx_snn.data.catalog import load_split
+from pnbx_snn.metrics.memory import packings
+from pnbx_snn.training.evaluate import evaluate
+from studies.rivals import classifier  # noqa: F401  # makes [baseline] known
+from studies.rivals.int8 import in_int8, weight_bytes
+
+
+def measure(run: Path, task: str, data_folder: Path | None = None) -> dict[str, Any]:
+    """Return the line of a finished training.
+
+    Accuracies are of the test samples: ``test`` of the trained network, ``small`` of what a small machine holds, which
+    is the compiled program of ours and the int8 weights of a rival. ``weights`` counts the numbers in matrices,
+    ``bytes`` all parameters: ours two bits for a ternary weight, a rival's one byte, and four for any other number.
+    ``hours`` are those of one core.
+    """
+    model, config = load_run(run)
+    data = config.data if data_folder is None else config.data.model_copy(update={"folder": str(data_folder)})
+    split = load_split(data, "test")
+    found = evaluate(model, split)
+    kind = getattr(model, "kind", "PNB-X" if config.section == "pnbx" else config.section)
+    line = {"task": task, "network": kind, "seed": config.train.seed, "epochs": config.train.epochs}
+    if speaker := config.data.held_out_speaker:
+        line["speaker"] = speaker
+    line |= {
+        "test": found["accuracy"],
+        "samples": found["n"],
+        "weights": sum(parameter.numel() for parameter in model.parameters() if parameter.ndim > 1),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "hours": _hours(run),
+    }
+    if not model.is_ternary:
+        return line | {"small": evaluate(in_int8(model), split)["accuracy"], "bytes": weight_bytes(model)}
+    agreement = neuromorphic.compile(run, part="test", data=data_folder).metadata["agreement"]
+    return line | {
+        "small": agreement["accuracy_program"],
+        "labels_equal": agreement["labels_equal"],
+        "spikes_equal": agreement["spikes_equal"],
+        "rates": found["firing_rate_layers"],
+        "bytes": packings(model)[3].total,
+    }
+
+
+def _hours(run: Path) -> float:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return round(sum(json.loads(line)["seconds"] for line in lines) / 3600, 2)
