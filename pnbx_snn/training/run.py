@@ -22,8 +22,9 @@ from pnbx_snn.training.evaluate import evaluate
 from pnbx_snn.training.monitor import Monitor
 from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from pnbx_snn.training.run_log import RunLog
+from pnbx_snn.training.samples import epoch_seeds
 from pnbx_snn.training.trackers import check_tracker
-from pnbx_snn.training.trainer import Metrics, Trainer, epoch_seeds
+from pnbx_snn.training.trainer import Metrics, Trainer
 
 logger = logging.getLogger(__name__)
 

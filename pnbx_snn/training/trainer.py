@@ -1,28 +1,20 @@
-"""What an epoch of training changes and needs: network, optimiser, teacher, data, and the seeds of what is random."""
+"""What an epoch of training changes and needs: network, optimiser, teacher, samples."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pnbx_snn.data.augment import add_noise, drop_inputs, shift_images
-from pnbx_snn.data.catalog import augment
-from pnbx_snn.data.shrunk import before_shrinking
-from pnbx_snn.data.split import Samples, Sequences, Split
-from pnbx_snn.data.streams import Pairs, drop_streams
-from pnbx_snn.data.voices import change_voices
+from pnbx_snn.data.split import Sequences, Split
 from pnbx_snn.errors import ConfigError, PnbxValueError
 from pnbx_snn.kernels.cpu.memory import keep_freed_memory
 from pnbx_snn.layers.delays import sharpen
 from pnbx_snn.networks.base import Network
-from pnbx_snn.networks.masks import own_steps
 from pnbx_snn.training.checkpoint import CheckpointMeta, load_checkpoint, read_meta, save_checkpoint
 from pnbx_snn.training.config import Config
 from pnbx_snn.training.distributed import Learner, Workers, shared_sum
@@ -30,31 +22,19 @@ from pnbx_snn.training.evaluate import Tally
 from pnbx_snn.training.losses import distillation, rate_penalty, step_distillation
 from pnbx_snn.training.optimizer import adamw, check_finite
 from pnbx_snn.training.recipe import Recipe
-from pnbx_snn.training.reestimate import Batch, reestimate
+from pnbx_snn.training.reestimate import reestimate
+from pnbx_snn.training.samples import Draws, Piece, TrainingSamples, epoch_seeds, typical
+from pnbx_snn.training.settling import in_own_steps, settle
 from pnbx_snn.training.sparsity import Sparsifier
-from pnbx_snn.wording import counted
 
 Metrics = dict[str, Any]
 """Of an epoch: what becomes a line of ``metrics.jsonl``."""
-
-CALIBRATION_SAMPLES = 512
-"""As many as :meth:`pnbx_snn.networks.pnbx.PNBX.calibrate` looks at, taken from everywhere in the data."""
 
 MOST_SKIPPED = 32
 """Steps with a scaled loss that may overflow in turn: then its scale has fallen from 65,536 to less than 1/10,000."""
 
 AVERAGE_BATCHES = 10
 """On which batch norm is measured before the average of the weights is: 640 sequences of 64 steps are plenty."""
-
-
-class _Piece(NamedTuple):
-    """A piece of a batch: its sample numbers, and this process's share of it, as :meth:`Trainer._samples` makes it."""
-
-    numbers: Tensor
-    images: Tensor
-    seen: Tensor
-    labels: Tensor
-    lengths: Tensor | None
 
 
 class Trainer:
@@ -77,16 +57,10 @@ class Trainer:
         self.config = config
         self.data = data
         self.workers = workers
-        self.num_batches = max(1, len(data.labels) // config.train.batch_size)
+        self.samples = TrainingSamples(data, config, workers)
+        self.num_batches = self.samples.num_batches
         self._layer_sizes: list[int] = []
         self._skipped = 0  # steps one after the other
-        smallest = len(data.labels) // self.num_batches // config.train.accumulate
-        if smallest < workers.num_processes:
-            raise ConfigError(
-                f"train.batch_size: each of {workers.num_processes} processes needs a sample of every piece of a "
-                f"batch, got pieces of {smallest} (train.batch_size = {config.train.batch_size}, train.accumulate = "
-                f"{config.train.accumulate}, {counted(len(data.labels), 'sample')})"
-            )
         for network in (model, teacher):
             if data.lengths is not None and network is not None and not network.takes_lengths:
                 raise ConfigError(
@@ -103,7 +77,7 @@ class Trainer:
         if isinstance(data.images, Sequences):
             model.calibrate(data.images.values, lengths=data.images.lengths)
         else:
-            model.calibrate(_typical(data.images))
+            model.calibrate(typical(data.images))
         model.to(workers.device)
         self.optimizer = adamw(model, config.train)
         steps = config.train.epochs * self.num_batches
@@ -119,18 +93,13 @@ class Trainer:
         What is drawn inside the network (noise, dropout, rate coding) also depends on the number of processes.
         ``told`` is called after each batch with what this process has so far.
         """
-        order_seed, *_ = epoch_seeds(self.config.train.seed, epoch)
-        order = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(order_seed))
-        draws = _Draws(self.config.train.seed, epoch, self.workers)
-        if isinstance(self.data.images, Pairs):
-            self.data.images.draw(order_seed)
+        draws = Draws(self.config.train.seed, epoch, self.workers)
         self.model.train()
         sharpen(self.model, (epoch - 1) / self.config.train.epochs)
         tally, loss_sum, seen = Tally(), 0.0, 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draws.torch_seed)  # for surrogates and dropout, which draw from torch's own generator
-            batches = order.tensor_split(self.num_batches)
-            for i, (batch, pieces) in enumerate(zip(batches, self._prepared(batches, epoch, draws), strict=True)):
+            for i, (batch, pieces) in enumerate(self.samples.of_epoch(epoch, draws)):
                 loss_sum += self._learn(batch, pieces, epoch, i, tally, draws.encoder) * len(batch)
                 seen += len(batch)
                 if told is not None:
@@ -156,26 +125,8 @@ class Trainer:
             "firing_rate_layers": rates,
         }
 
-    def _prepared(self, batches: Sequence[Tensor], epoch: int, draws: "_Draws") -> Iterator[list[_Piece]]:
-        """Yield the pieces of each batch of sample numbers; a thread makes those of the next batch meanwhile.
-
-        It alone draws how samples are changed, batch after batch: the same numbers as without it.
-        """
-
-        def make(batch: Tensor) -> list[_Piece]:
-            pieces = batch.tensor_split(self.config.train.accumulate)
-            return [_Piece(numbers, *self._samples(numbers, epoch, draws)) for numbers in pieces]
-
-        with ThreadPoolExecutor(1, thread_name_prefix="samples") as thread:
-            coming = thread.submit(make, batches[0])
-            for following in [*batches[1:], None]:
-                pieces = coming.result()
-                if following is not None:
-                    coming = thread.submit(make, following)
-                yield pieces
-
     def _learn(
-        self, batch: Tensor, pieces: list[_Piece], epoch: int, number: int, tally: Tally, encoder: torch.Generator
+        self, batch: Tensor, pieces: list[Piece], epoch: int, number: int, tally: Tally, encoder: torch.Generator
     ) -> float:
         """Make one step of the optimiser on a batch of sample numbers and return its loss, that of all processes."""
         self.recipe.before_step((epoch - 1) * self.num_batches + number + 1)
@@ -187,14 +138,14 @@ class Trainer:
             share = len(labels) / len(batch)
             with self.workers.collecting(self.learner, last=piece is pieces[-1]):
                 logits, spikes, steps = self.learner(seen, generator=encoder, lengths=lengths)
-                spikes = self.model.fired(_in_own_steps(spikes, lengths))
+                spikes = self.model.fired(in_own_steps(spikes, lengths))
                 counted = len(labels) if lengths is None else int(lengths.sum())
                 # Averaged over the processes, these losses are the mean over all samples of the batch.
                 loss = self._loss(logits, steps, labels, images, lengths) * (share * self.workers.num_processes)
-                loss = loss + len(numbers) / len(batch) * self._penalty(spikes, counted / self._weight(numbers))
+                loss = loss + len(numbers) / len(batch) * self._penalty(spikes, counted / self.samples.weight(numbers))
                 self.workers.backward(loss)
             loss_sum = loss_sum + loss.detach()
-            rates = rates + counted / self._weight(batch) * self.model.domain_rates(spikes)
+            rates = rates + counted / self.samples.weight(batch) * self.model.domain_rates(spikes)
             tally.add(logits, labels, (layer.mean().item() * counted for layer in spikes), weight=counted)
         self._layer_sizes = [layer.shape[-1] for layer in spikes]
         assert isinstance(loss_sum, Tensor)
@@ -204,45 +155,6 @@ class Trainer:
         if rates.numel():
             self.model.adapt_to(self.workers.total(rates).clamp(max=1.0))  # weights may add up to a rounding above 1
         return mean_loss
-
-    def _weight(self, numbers: Tensor) -> int:
-        """Return how much rates of these samples count: their steps, or the samples where all have as many."""
-        return len(numbers) if self.data.lengths is None else int(self.data.lengths[numbers].sum())
-
-    def _samples(self, piece: Tensor, epoch: int, draws: "_Draws") -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return this process's share of a piece: samples for the teacher, as they are seen, labels and lengths."""
-        settings, change, data = self.config.train, self.config.augment, self.config.data
-        share = self.workers.share(torch.arange(len(piece)))
-        # The full share in the first half of the epochs, then less and less, none in the last.
-        fading = min(1.0, 2 * (1 - epoch / settings.epochs))
-        strength = change.strength_end + (change.strength - change.strength_end) * fading
-        shifts = data.name == "digits" and settings.max_shift > 0
-        # Changes are drawn for the whole piece in every process: how many there are then makes no difference.
-        whole = shifts or strength > 0 or change.voices > 0 or change.input_noise > 0
-        samples = before_shrinking(self.data.images) if strength > 0 else self.data.images
-        images = samples[piece if whole else piece[share]]
-        if data.name == "digits":
-            images = shift_images(
-                images,
-                math.isqrt(images.shape[1]),
-                generator=draws.shifts,
-                max_shift=settings.max_shift,
-                probability=settings.shift_share * fading,
-            )
-        images = change_voices(images, generator=draws.changes, strength=change.voices) if change.voices else images
-        images = augment(images, data, strength=strength, generator=draws.changes)
-        part = None if whole else (len(piece), share)
-        widths = list(data.stream_widths.values())
-        seen = drop_inputs(images, change.input_dropout, generator=draws.changes, batch=part)
-        seen = add_noise(seen, change.input_noise, generator=draws.changes)
-        seen = drop_streams(seen, widths, change.stream_dropout, generator=draws.changes, batch=part)
-        if whole:
-            images, seen = images[share], seen[share]
-        device, lengths = self.workers.device, self.data.lengths
-        if lengths is not None:
-            longest = int(lengths[piece].max())
-            images, seen, lengths = images[:, :longest], seen[:, :longest], lengths[piece[share]].to(device)
-        return images.to(device), seen.to(device), self.data.labels[piece[share]].to(device), lengths
 
     @contextmanager
     def result(self, epoch: int) -> Iterator[None]:
@@ -260,38 +172,13 @@ class Trainer:
         if batches:
             _, _, sample_seed, encoder_seed, _ = epoch_seeds(self.config.train.seed, 0)
             generator = torch.Generator(self.workers.device).manual_seed(encoder_seed)
-            reestimate(self.model, self._unchanged(batches, sample_seed), generator=generator)
+            reestimate(self.model, self.samples.unchanged(batches, sample_seed), generator=generator)
         if last:
-            self.settle()
+            seed = epoch_seeds(self.config.train.seed, 0)[1]
+            settle(self.model, self.samples.unchanged(self.config.train.settle, seed, shared=False))
         yield
         if self.recipe.average is not None and not last:
             self.recipe.average.take_out()
-
-    def settle(self) -> None:
-        """Let regulators settle on unchanged samples in evaluation mode: the state in which the network is used."""
-        if not self.model.regulators:
-            return
-        self.model.eval()
-        for regulator in self.model.regulators:
-            regulator.train()
-        seed = epoch_seeds(self.config.train.seed, 0)[1]
-        for images, lengths in self._unchanged(self.config.train.settle, seed, shared=False):
-            with torch.no_grad():
-                _, spikes = self.model.classify(images, lengths=lengths)
-            self.model.adapt_to(self.model.domain_rates(_in_own_steps(spikes, lengths)))
-        self.model.train()
-
-    def _unchanged(self, count: int, seed: int, *, shared: bool = True) -> Iterator[Batch]:
-        """Yield so many batches of training samples as they are, drawn by a seed; of each this process's share."""
-        order = torch.Generator().manual_seed(seed)
-        for _ in range(count):
-            batch = torch.randint(len(self.data.labels), (self.config.train.batch_size,), generator=order)
-            batch = self.workers.share(batch) if shared else batch
-            lengths = self.data.lengths
-            yield (
-                self.data.images[batch].to(self.workers.device),
-                None if lengths is None else lengths[batch].to(self.workers.device),
-            )
 
     def save(self, path: Path, epoch: int) -> None:
         """Write the checkpoint of a finished epoch; nothing, but a :class:`PnbxValueError`, unless all is finite.
@@ -375,40 +262,3 @@ class Trainer:
         self.sparsifier.after_step(step + 1)
         self.recipe.after_step(step + 1)
         check_finite(self.model.named_parameters(), where)
-
-
-class _Draws:
-    """Where an epoch's random numbers come from: one generator for each purpose.
-
-    How samples are changed is the same in every process, what is drawn inside the network differs between them.
-    """
-
-    def __init__(self, seed: int, epoch: int, workers: Workers) -> None:
-        _, shift_seed, _, _, change_seed = epoch_seeds(seed, epoch)
-        _, _, encoder_seed, self.torch_seed, _ = epoch_seeds(seed, epoch, workers.rank)
-        self.shifts = torch.Generator().manual_seed(shift_seed)
-        self.changes = torch.Generator().manual_seed(change_seed)
-        self.encoder = torch.Generator(workers.device).manual_seed(encoder_seed)
-
-
-def _in_own_steps(spikes: tuple[Tensor, ...], lengths: Tensor | None) -> tuple[Tensor, ...]:
-    """Return the spikes of which rates are taken: those of the samples' own steps, ``[steps, N]``."""
-    if lengths is None or not spikes:
-        return spikes
-    own = own_steps("training", lengths, *spikes[0].shape[:2])
-    return tuple(layer[own] for layer in spikes)
-
-
-def _typical(samples: Samples) -> Tensor:
-    """Return what a network is calibrated on: all samples, or a part of those that are read from files."""
-    if isinstance(samples, Tensor):
-        return samples
-    numbers = torch.linspace(0, samples.shape[0] - 1, min(samples.shape[0], CALIBRATION_SAMPLES))
-    return samples[numbers.round().long()]
-
-
-def epoch_seeds(seed: int, epoch: int, rank: int = 0) -> list[int]:
-    """Independent seeds for an epoch of a process; those of epoch 0: initial weights, unchanged samples."""
-    key = (epoch, rank) if rank else (epoch,)
-    children = np.random.SeedSequence(seed, spawn_key=key).spawn(5)
-    return [int(child.generate_state(1, np.uint64)[0]) for child in children]

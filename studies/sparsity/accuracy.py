@@ -18,8 +18,9 @@ from pnbx_snn.training.reestimate import reestimate
 from pnbx_snn.training.run import train
 from pnbx_snn.training.run_files import CHECKPOINT_NAME
 from pnbx_snn.training.run_log import read_metrics
+from pnbx_snn.training.samples import TrainingSamples
+from pnbx_snn.training.settling import settle as come_to_rest
 from pnbx_snn.training.sparsity import Sparsifier, SparsityConfig, make_sparse, sparse_matrices
-from pnbx_snn.training.trainer import Trainer
 
 ZEROS = (0.75, 0.9, 0.95)
 DENSE, AT_THE_END = "as rounding leaves them", "magnitude at the end"
@@ -93,9 +94,8 @@ def prune(model: Network, config: Config, zeros: float, *, settle: bool) -> None
     data = load_split(config.data, "train")
     pieces = [slice(first, first + 256) for first in range(0, len(data.labels), 256)]
     reestimate(model, ((data.images[p], None if data.lengths is None else data.lengths[p]) for p in pieces))
-    workers = Workers("no")
-    with workers:
-        Trainer(model, config, data, workers).settle()
+    with Workers("no") as workers:
+        come_to_rest(model, TrainingSamples(data, config, workers).unchanged(config.train.settle, seed=0))
     model.eval()
 
 

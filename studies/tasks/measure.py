@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pnbx_snn import load_run
 from pnbx_snn.data.catalog import load_split
 from pnbx_snn.metrics.memory import packings
 from pnbx_snn.training.evaluate import evaluate
+from pnbx_snn.training.run_log import read_metrics
 from studies.rivals import classifier  # noqa: F401  # makes [baseline] known
 from studies.rivals.int8 import in_int8, weight_bytes
 
@@ -51,5 +51,5 @@ def measure(run: Path, task: str, data_folder: Path | None = None) -> dict[str, 
 
 
 def _hours(run: Path) -> float:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return round(sum(json.loads(line)["seconds"] for line in lines) / 3600, 2)
+    seconds: float = sum(line["seconds"] for line in read_metrics(run / "metrics.jsonl"))
+    return round(seconds / 3600, 2)

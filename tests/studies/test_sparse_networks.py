@@ -1,7 +1,12 @@
 """The study of sparse networks: every coding gives the weights back, and rows become a table and a picture."""
 
 import pytest
+import torch
 
+from pnbx_snn.data.catalog import load_split
+from pnbx_snn.metrics.memory import zero_share
+from pnbx_snn.training.config import make_config
+from pnbx_snn.training.run import initial_model
 from studies.sparsity import accuracy, codings, report
 
 
@@ -31,3 +36,19 @@ def test_a_row_for_each_rule_and_target(tmp_path):
         "| magnitude | 90% | 90.50 % (90.00 to 91.00) | 0, 1 | 2,000 | 1,000 |",
     ]
     assert (tmp_path / "report" / "accuracy.png").stat().st_size > 10_000
+
+
+def test_norms_and_glia_of_a_pruned_network_are_measured_anew_and_nothing_else():
+    sizes = {"d_hidden": 64, "d_ssm": 8, "d_rnn": 8, "rank": 4, "slots": 8, "num_steps": 2}
+    config = make_config({"data": {"name": "digits"}, "pnbx": sizes, "train": {"settle": 2, "batch_size": 64}})
+    states = []
+    for settle in (False, True):
+        model = initial_model(config)
+        model.calibrate(load_split(config.data, "train").images[:])
+        accuracy.prune(model, config, 0.75, settle=settle)
+        assert zero_share(model) == pytest.approx(0.75, abs=0.001)
+        states.append(model.state_dict())
+    changed = {name for name, before in states[0].items() if not torch.equal(before, states[1][name])}
+    norms = {f"{of}.norm.{name}" for of in ("encoder", "blocks.0") for name in ("running_mean", "running_var")}
+    counts = {f"{of}.norm.num_batches_tracked" for of in ("encoder", "blocks.0")}
+    assert norms <= changed <= {*norms, *counts, "blocks.0.glia.state"}

@@ -58,13 +58,13 @@ def exact_epoch(sections, seen=None):
 
 def record(run, seen):
     """Write down the sample numbers of this process."""
-    samples = run._samples
+    samples = run.samples._changed
 
     def spy(piece, epoch, draws):
         seen.extend(piece[run.workers.share(torch.arange(len(piece)))].tolist())
         return samples(piece, epoch, draws)
 
-    run._samples = spy
+    run.samples._changed = spy
 
 
 class Stop(Exception):  # noqa: N818

@@ -118,8 +118,8 @@ def test_gradients_of_pieces_add_up():
     with Workers() as workers:
         run, other = (Trainer(initial_model(config), config, data, workers) for _ in range(2))
         pieces = []
-        samples = run._samples
-        run._samples = lambda piece, *more: pieces.append(piece) or samples(piece, *more)
+        samples = run.samples._changed
+        run.samples._changed = lambda piece, *more: pieces.append(piece) or samples(piece, *more)
         run.train_epoch(1)
     assert [len(piece) for piece in pieces] == [34, 34, 33]
     for piece in pieces:

@@ -18,7 +18,7 @@ from pnbx_snn.data.split import Split
 from pnbx_snn.errors import CheckpointError, ConfigError, PnbxValueError, StorageError
 from pnbx_snn.layers.delays import Delays
 from pnbx_snn.networks.classifier import MIN_THRESHOLD, ClassifierOutput, SpikingClassifier
-from pnbx_snn.training import monitor, optimizer, trainer
+from pnbx_snn.training import monitor, optimizer, samples, trainer
 from pnbx_snn.training import run as training
 from pnbx_snn.training.checkpoint import CHECKPOINT_NAME, build_model, load_run, read_meta
 from pnbx_snn.training.config import load_config, make_config
@@ -26,6 +26,7 @@ from pnbx_snn.training.distributed import Workers
 from pnbx_snn.training.losses import rate_penalty
 from pnbx_snn.training.run import evaluate, train
 from pnbx_snn.training.run_log import RunLog, read_metrics
+from pnbx_snn.training.samples import TrainingSamples
 
 TINY = {"model": {"hidden": [6], "num_steps": 2}, "train": {"epochs": 6, "batch_size": 400, "threads": 1}}
 
@@ -83,7 +84,7 @@ def test_another_seed_gives_other_weights(tmp_path):
 
 def test_each_epoch_draws_anew_and_each_purpose_for_itself(tmp_path, monkeypatch):
     seeds = []
-    encode, shift = SpikingClassifier.encode, trainer.shift_images
+    encode, shift = SpikingClassifier.encode, samples.shift_images
 
     def spy_encode(self, x, *, generator):
         seeds.append(generator.initial_seed())
@@ -94,12 +95,12 @@ def test_each_epoch_draws_anew_and_each_purpose_for_itself(tmp_path, monkeypatch
         return shift(images, side, generator=generator, **options)
 
     monkeypatch.setattr(SpikingClassifier, "encode", spy_encode)
-    monkeypatch.setattr(trainer, "shift_images", spy_shift)
+    monkeypatch.setattr(samples, "shift_images", spy_shift)
     monkeypatch.setattr(monitor.Monitor, "look", lambda *_, **__: None)  # it draws of a seed of its own
     train(tiny(model={"encoder": "rate"}, train={"epochs": 5, "batch_size": 2000}), tmp_path)
     assert len(seeds) == len(set(seeds)) == 10
     runs = [(run, epoch, rank) for epoch in range(50) for run in (0, 1) for rank in (0, 1)]
-    assert len({seed for run in runs for seed in trainer.epoch_seeds(*run)}) == 5 * len(runs)
+    assert len({seed for run in runs for seed in samples.epoch_seeds(*run)}) == 5 * len(runs)
 
 
 def test_the_global_generator_is_left_alone(tmp_path):
@@ -245,7 +246,7 @@ def test_all_training_data_leave_nothing_to_validate_on(tmp_path, monkeypatch):
 
 def test_learning_rate_and_augmentation_follow_their_schedules(tmp_path, monkeypatch):
     rates, shares = [], []
-    step, shift = torch.optim.AdamW.step, trainer.shift_images
+    step, shift = torch.optim.AdamW.step, samples.shift_images
 
     def spy_step(self, *args):
         rates.append([group["lr"] for group in self.param_groups])
@@ -256,7 +257,7 @@ def test_learning_rate_and_augmentation_follow_their_schedules(tmp_path, monkeyp
         return shift(images, side, probability=probability, **options)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", spy_step)
-    monkeypatch.setattr(trainer, "shift_images", spy_shift)
+    monkeypatch.setattr(samples, "shift_images", spy_shift)
     result = train(tiny(train={"epochs": 4, "learning_rate": 0.1, "batch_size": 700}), tmp_path)  # two batches an epoch
     expected = [0.05 * (1 + math.cos(math.pi * i / 8)) for i in range(8)]
     assert rates == [[pytest.approx(rate, rel=1e-12)] * 2 for rate in expected]
@@ -280,7 +281,7 @@ def test_the_loss_is_the_one_of_the_configuration(tmp_path):
     )
     result = train(config, tmp_path)
     data = load_digits_split(part="train_all")
-    torch.manual_seed(trainer.epoch_seeds(0, epoch=0)[0])
+    torch.manual_seed(samples.epoch_seeds(0, epoch=0)[0])
     model = build_model(config)
     model.calibrate(data.images)
     output = model(model.encode(data.images))
@@ -292,14 +293,14 @@ def test_the_loss_is_the_one_of_the_configuration(tmp_path):
 
 def test_batches_take_every_sample_once_and_none_is_small(tmp_path, monkeypatch):
     sizes, seen = [], []
-    shift = trainer.shift_images
+    shift = samples.shift_images
 
     def spy(images, side, **options):
         sizes.append(len(images))
         seen.extend(image.numpy().tobytes() for image in images)
         return shift(images, side, **options)
 
-    monkeypatch.setattr(trainer, "shift_images", spy)
+    monkeypatch.setattr(samples, "shift_images", spy)
     train(tiny(train={"epochs": 1, "batch_size": 64, "max_shift": 0}), tmp_path)
     assert set(sizes) == {65, 66}
     images = load_digits_split(part="train_all").images
@@ -617,7 +618,7 @@ def test_samples_made_ahead_are_those_made_in_turn(monkeypatch):
     def in_turn(self, batches, epoch, draws):
         for batch in batches:
             pieces = batch.tensor_split(self.config.train.accumulate)
-            yield [trainer._Piece(piece, *self._samples(piece, epoch, draws)) for piece in pieces]
+            yield [self._changed(piece, epoch, draws) for piece in pieces]
 
     weights = []
     for _ in range(2):
@@ -625,5 +626,5 @@ def test_samples_made_ahead_are_those_made_in_turn(monkeypatch):
         for epoch in (1, 2):
             run.train_epoch(epoch)
         weights.append([weight.clone() for weight in run.model.state_dict().values()])
-        monkeypatch.setattr(trainer.Trainer, "_prepared", in_turn)
+        monkeypatch.setattr(TrainingSamples, "_prepared", in_turn)
     assert all(torch.equal(ahead, turn) for ahead, turn in zip(*weights, strict=True))
