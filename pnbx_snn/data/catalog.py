@@ -221,8 +221,8 @@ def augment(
     """Change samples of :func:`load_split` at random, with a strength of 0 (as they are) to 1.
 
     Images: affine and elastic distortion; spoken digits: shifts, masks and noise; pairs: each stream in its own way; a
-    :class:`PnbxValueError` for others. Images of MNIST come as :func:`pnbx_snn.data.shrunk.before_shrinking` has them
-    and are returned shrunk.
+    :class:`PnbxValueError` for others. Images of MNIST are those that :func:`pnbx_snn.data.shrunk.before_shrinking`
+    has, and :func:`in_size` shrinks them afterwards.
     """
     if strength == 0:
         return x
@@ -230,8 +230,12 @@ def augment(
     if change is None:
         raise PnbxValueError(f"augment: samples of {data.name!r} cannot be changed: strength must be 0, got {strength}")
     section = {"data": data} if data.name == "pairs" else {}
-    changed = change(x, generator=generator, strength=strength, **section)
-    return shrink(changed, SIDE, data.side) if data.name in SHRINKING else changed
+    return change(x, generator=generator, strength=strength, **section)
+
+
+def in_size(x: Float[Tensor, "B *shape"], data: Section, side: int) -> Float[Tensor, "B *smaller"]:
+    """Return samples whose pictures, of the size of MNIST, are shrunk to ``side``; others as they are."""
+    return shrink(x, SIDE, side) if data.name in SHRINKING else x
 
 
 def download(

@@ -111,10 +111,10 @@ def train(
     with workers, locked_folder(out) if workers.is_main else nullcontext(), _threads(config.train.threads):
         saved_epoch = _saved_epoch(config, out, resume)
         _check_shared(out, workers.gathered(saved_epoch))
-        teacher = _load_teacher(config) if config.distill.teacher else None
+        teacher, side = _load_teacher(config) if config.distill.teacher else (None, None)
         data = load_split(config.data, config.data.part)
         validation = load_split(config.data, "validation") if config.data.part == "train" else None
-        run = Trainer(initial_model(config), config, data, workers, teacher=teacher)
+        run = Trainer(initial_model(config), config, data, workers, teacher=teacher, teacher_side=side)
         if saved_epoch:
             run.load(out / CHECKPOINT_NAME)
         workers.accelerator.wait_for_everyone()  # everybody has read what the first process is about to write
@@ -158,7 +158,8 @@ def initial_model(config: Config) -> Network:
         return build_model(config)
 
 
-def _load_teacher(config: Config) -> Network:
+def _load_teacher(config: Config) -> tuple[Network, int]:
+    """Return the teacher, and the side of the pictures that it learned from."""
     folder = Path(config.distill.teacher)
     if not (folder / CHECKPOINT_NAME).exists():
         name = folder.name if folder.name in known_configs() else "CONFIG"
@@ -173,7 +174,7 @@ def _load_teacher(config: Config) -> Network:
             f"distill.teacher: the number of classes must be that of the data, {config.data.num_classes}, and "
             f"{config.distill.teacher} knows {learned.data.num_classes}"
         )
-    return teacher
+    return teacher, learned.data.side
 
 
 def _saved_epoch(config: Config, out: Path, resume: bool) -> int:

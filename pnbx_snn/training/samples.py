@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pnbx_snn.data.augment import add_noise, drop_inputs, shift_images
-from pnbx_snn.data.catalog import augment
+from pnbx_snn.data.catalog import augment, in_size
 from pnbx_snn.data.shrunk import before_shrinking
 from pnbx_snn.data.split import Samples, Split
 from pnbx_snn.data.streams import Pairs, drop_streams
@@ -55,14 +55,23 @@ class Draws:
 class TrainingSamples:
     """The samples that a training learns from, batch after batch.
 
+    Parameters
+    ----------
+    data, config, workers
+        What :class:`pnbx_snn.training.trainer.Trainer` has.
+    teacher_side
+        Pixels each way of the pictures that the teacher sees, where those are of MNIST; ``None``: as many as the
+        network.
+
     Raises
     ------
     ConfigError
         If a piece of a batch has fewer samples than there are processes.
     """
 
-    def __init__(self, data: Split, config: Config, workers: Workers) -> None:
+    def __init__(self, data: Split, config: Config, workers: Workers, *, teacher_side: int | None = None) -> None:
         self.data, self.config, self.workers = data, config, workers
+        self._teacher_side = config.data.side if teacher_side is None else teacher_side
         self.num_batches = max(1, len(data.labels) // config.train.batch_size)
         smallest = len(data.labels) // self.num_batches // config.train.accumulate
         if smallest < workers.num_processes:
@@ -126,7 +135,8 @@ class TrainingSamples:
         shifts = data.name == "digits" and settings.max_shift > 0
         # Changes are drawn for the whole piece in every process: how many there are then makes no difference.
         whole = shifts or strength > 0 or change.voices > 0 or change.input_noise > 0
-        samples = before_shrinking(self.data.images) if strength > 0 else self.data.images
+        in_full = strength > 0 or self._teacher_side != data.side
+        samples = before_shrinking(self.data.images) if in_full else self.data.images
         images = samples[numbers if whole else numbers[share]]
         if data.name == "digits":
             images = shift_images(
@@ -138,9 +148,11 @@ class TrainingSamples:
             )
         images = change_voices(images, generator=draws.changes, strength=change.voices) if change.voices else images
         images = augment(images, data, strength=strength, generator=draws.changes)
+        seen = in_size(images, data, data.side) if in_full else images
+        images = in_size(images, data, self._teacher_side) if in_full else images
         part = None if whole else (len(numbers), share)
         widths = list(data.stream_widths.values())
-        seen = drop_inputs(images, change.input_dropout, generator=draws.changes, batch=part)
+        seen = drop_inputs(seen, change.input_dropout, generator=draws.changes, batch=part)
         seen = add_noise(seen, change.input_noise, generator=draws.changes)
         seen = drop_streams(seen, widths, change.stream_dropout, generator=draws.changes, batch=part)
         if whole:

@@ -216,7 +216,8 @@ class DistillConfig(Section):
     Attributes
     ----------
     teacher
-        Folder of the run, trained on the same kind of samples; ``""``: none.
+        Folder of the run, trained on the same kind of samples; ``""``: none. Of images of MNIST it sees as many pixels
+        as in its own training, whatever ``data.side`` says.
     weight
         ``(1 - weight)`` times the loss of the labels plus ``weight`` times the divergence from the teacher.
     temperature

@@ -41,7 +41,8 @@ class Trainer:
     """A network, its optimiser, its teacher and its data: everything that an epoch changes or needs.
 
     The model comes with its initial weights; it is calibrated here and goes to the device of the workers. Nothing is
-    asked of its own section of the configuration. The answers of a teacher are learned together with the labels.
+    asked of its own section of the configuration. The answers of a teacher are learned together with the labels; it
+    sees pictures of ``teacher_side`` pixels each way, see :class:`pnbx_snn.training.samples.TrainingSamples`.
 
     Raises
     ------
@@ -51,13 +52,20 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Network, config: Config, data: Split, workers: Workers, *, teacher: Network | None = None
+        self,
+        model: Network,
+        config: Config,
+        data: Split,
+        workers: Workers,
+        *,
+        teacher: Network | None = None,
+        teacher_side: int | None = None,
     ) -> None:
         keep_freed_memory()
         self.config = config
         self.data = data
         self.workers = workers
-        self.samples = TrainingSamples(data, config, workers)
+        self.samples = TrainingSamples(data, config, workers, teacher_side=teacher_side)
         self.num_batches = self.samples.num_batches
         self._layer_sizes: list[int] = []
         self._skipped = 0  # steps one after the other

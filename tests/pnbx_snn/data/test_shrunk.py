@@ -4,10 +4,11 @@ import torch
 
 from neuromorphic.compiler.samples import run_samples
 from pnbx_snn.data import catalog
-from pnbx_snn.data.catalog import augment, load_split
+from pnbx_snn.data.catalog import augment, in_size, load_split
 from pnbx_snn.data.shrunk import Shrunk, before_shrinking, shrink
 from pnbx_snn.data.split import Split
 from pnbx_snn.errors import ConfigError
+from pnbx_snn.networks.cnn import SmallCNN
 from pnbx_snn.training.config import make_config
 from pnbx_snn.training.run import train
 from pnbx_snn.training.settings import DataConfig
@@ -53,7 +54,7 @@ def test_parts_are_shrunk_and_those_to_learn_from_keep_what_they_were(name, shap
     assert torch.equal(before_shrinking(learned).flatten(1), WHOLE)
     assert before_shrinking(test) is test
     generator = torch.Generator().manual_seed(1)
-    changed = augment(before_shrinking(learned)[:], data, strength=0.5, generator=generator)
+    changed = in_size(augment(before_shrinking(learned)[:], data, strength=0.5, generator=generator), data, 16)
     distorted = catalog.affine_elastic(WHOLE, 28, generator=torch.Generator().manual_seed(1), strength=0.5)
     assert torch.equal(changed.flatten(1), shrink(distorted, 28, 16))
 
@@ -80,3 +81,16 @@ def test_other_data_are_not_shrunk():
     with pytest.raises(ConfigError, match=r"data.side must be a whole number in \[4, 28\], got 30"):
         make_config({"data": {"name": "mnist", "side": 30}})
     assert load_split(DataConfig(name="mnist"), "train").images.shape == (24, 784)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.4])
+def test_a_teacher_sees_pictures_as_large_as_those_it_learned_from(tmp_path, monkeypatch, strength):
+    brief = {"epochs": 1, "batch_size": 12, "threads": 1}
+    teacher = {"data": SMALL | {"side": 28}, "cnn": {"channels": 2}, "train": brief}
+    train(make_config(teacher), tmp_path / "teacher")
+    seen, classify = set(), SmallCNN.classify
+    monkeypatch.setattr(SmallCNN, "classify", lambda self, x, **k: seen.add(x.shape[1]) or classify(self, x, **k))
+    student = {"data": SMALL, "conv": {"channels": [2], "num_steps": 1}, "augment": {"strength": strength}}
+    config = make_config(student | {"distill": {"teacher": str(tmp_path / "teacher")}, "train": brief})
+    assert train(config, tmp_path / "student").model.in_features == 256
+    assert seen == {784}
