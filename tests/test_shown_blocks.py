@@ -27,7 +27,7 @@ NOT_RUN = {
     r"--device (cuda|GPU)|--multi_gpu|sbatch|pytest ": "needs a GPU, a cluster, or is another test",
     r"studies\.(measurements|recall|bench|mcu|sparsity|senses|claims --measure)|ablation\.py": "minutes to hours",
     r"search_(dense|conv)|two_senses": "minutes to hours",
-    r"studies\.(spotting|series|events|choices)": "trains for minutes to hours",
+    r"studies\.(spotting|series|events|choices|tasks)": "trains or measures for minutes to hours",
     r"japanese_vowels": "needs the files of aeon",
 }
 """Commands that are not run, by what they look like, and why."""

@@ -89,7 +89,7 @@ SUMMARY = (
       measured="total time ratio 256", check=MEASURE),
     C("S17", "8.2", "Transformers where trained ones exist", judged="right"),
     C("S18", "8.2", "Transformers for global attention", judged="right", check=RECALL,
-      reason="recall is measured in docs/results.md"),
+      reason="recall is measured in docs/beside_transformers.md"),
     C("S19", "8.2", "Transformers where data are plenty", judged="unsupported", reason="not tested"),
 )  # fmt: skip
 

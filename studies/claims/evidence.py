@@ -96,7 +96,7 @@ class Measurements:
         return next((row for row in rows if length in (None, row.length)), None)
 
 
-RESULTS_PAGE, ANALYSIS_PAGE = "docs/results.md", "docs/analysis.md"
+RESULTS_PAGE, ANALYSIS_PAGE = "docs/results_in_detail.md", "docs/analysis.md"
 
 
 class Quoted(NamedTuple):

@@ -302,4 +302,4 @@ def _rivals(m: Measurements) -> list[str]:
     if not better:
         return []
     return [f"Where the gap is small or rivals win: {'; '.join(better)}. What networks remember is another question: "
-            "see the memory tasks of docs/results.md."]  # fmt: skip
+            "see the memory tasks of docs/beside_transformers.md."]  # fmt: skip

@@ -19,9 +19,9 @@ def measure(run: Path, task: str, data_folder: Path | None = None) -> dict[str, 
     """Return the line of a finished training.
 
     Accuracies are of the test samples: ``test`` of the trained network, ``small`` of what a small machine holds, which
-    is the compiled program of ours and the int8 weights of a rival. ``weights`` counts the numbers in matrices,
-    ``bytes`` all parameters: ours two bits for a ternary weight, a rival's one byte, and four for any other number.
-    ``hours`` are those of one core.
+    is the compiled program of ours and the int8 weights of a rival. ``weights`` counts the numbers in matrices, and
+    ``bytes`` what they take: ours two bits each, a rival's one byte. ``all_bytes`` has the other parameters too, four
+    bytes each. ``hours`` are those of one core.
     """
     model, config = load_run(run)
     data = config.data if data_folder is None else config.data.model_copy(update={"folder": str(data_folder)})
@@ -39,14 +39,17 @@ def measure(run: Path, task: str, data_folder: Path | None = None) -> dict[str, 
         "hours": _hours(run),
     }
     if not model.is_ternary:
-        return line | {"small": evaluate(in_int8(model), split)["accuracy"], "bytes": weight_bytes(model)}
+        sizes = {"bytes": line["weights"], "all_bytes": weight_bytes(model)}
+        return line | {"small": evaluate(in_int8(model), split)["accuracy"], **sizes}
+    packing = packings(model)[3]
     agreement = neuromorphic.compile(run, part="test", data=data_folder).metadata["agreement"]
     return line | {
         "small": agreement["accuracy_program"],
         "labels_equal": agreement["labels_equal"],
         "spikes_equal": agreement["spikes_equal"],
         "rates": found["firing_rate_layers"],
-        "bytes": packings(model)[3].total,
+        "bytes": packing.ternary_bytes,
+        "all_bytes": packing.total,
     }
 
 

@@ -22,7 +22,7 @@ def comparison(lines: Sequence[Line]) -> str:
         groups: dict[tuple[bool, str, int], list[Line]] = {}
         for line in lines:
             if line["task"] == task:
-                ours = "spikes_equal" in line
+                ours = "rates" in line
                 groups.setdefault((not ours, line["network"], line["parameters"]), []).append(line)
         for (_, network, parameters), own in sorted(groups.items(), key=lambda group: group[0][0:1]):
             cells = [
@@ -55,10 +55,12 @@ def speakers(lines: Sequence[Line]) -> str:
 def _by_seed(lines: Sequence[Line], name: str) -> list[list[float]]:
     seeds: dict[int, list[float]] = {}
     for line in lines:
-        seeds.setdefault(line["seed"], []).append(line[name])
+        if name in line:
+            seeds.setdefault(line["seed"], []).append(line[name])
     return list(seeds.values())
 
 
 def _shown(lines: Sequence[Line], name: str) -> str:
     """Return mean and deviation over seeds; a seed with several speakers counts with their mean."""
-    return mean_and_deviation([100 * fmean(seed) for seed in _by_seed(lines, name)], " %")
+    found = [100 * fmean(seed) for seed in _by_seed(lines, name)]
+    return mean_and_deviation(found, " %") if found else "not measured"
