@@ -9,11 +9,11 @@ from torch.nn.functional import grid_sample
 
 from pnbx_snn.errors import PnbxValueError, ShapeError
 
-LARGEST_TRACT = 0.25
-"""Natural logarithm of the largest factor of a vocal tract: 0.78 to 1.28, a little more than adults differ by."""
-LARGEST_PACE = 0.3
-"""That of the pace: 0.74 to 1.35."""
-TONE = 0.5
+LARGEST_TRACT = 0.125
+"""Natural logarithm of the largest factor of a vocal tract: 0.88 to 1.13, about as much as men differ by."""
+LARGEST_PACE = 0.35
+"""That of the pace: 0.70 to 1.42."""
+TONE = 0.1
 """Standard deviation of each of the cosines that a tone is made of, in units of the features."""
 NUM_COSINES = 3
 
@@ -28,8 +28,8 @@ def change_voices(
         y_{t, f} = x\Big(c_t + e^{a_1}(t - c_t),\; e^{a_2} f\Big)
         + \sum_{k=1}^{3} g_k \cos\!\Big(\pi k \tfrac{f + 1/2}{F}\Big)
 
-    with :math:`c_t` the middle of the frames, :math:`a_1` and :math:`a_2` uniform in ±0.3 and ±0.25 times ``strength``
-    and :math:`g_k` normal with a standard deviation of 0.5 times ``strength``. Values between frames and bands are
+    with :math:`c_t` the middle of the frames, :math:`a_1` and :math:`a_2` uniform in ±0.35 and ±0.125 times ``strength``
+    and :math:`g_k` normal with a standard deviation of 0.1 times ``strength``. Values between frames and bands are
     interpolated; outside stands the nearest one. Bands lie on the mel scale, so a factor for their number is a warp of
     the frequency that is nearly linear at the low end.
 

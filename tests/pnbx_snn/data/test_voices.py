@@ -25,12 +25,12 @@ def test_a_longer_tract_and_a_slower_pace_move_what_there_is(monkeypatch):
     x[:, 30, 20] = 1.0
     peaks = drawn(x).flatten(1).argmax(dim=1)
     frames, bands = peaks // 40, peaks % 40
-    assert frames.min() >= 20 + 10 / 1.36 - 1
-    assert frames.max() <= 20 + 10 / 0.74 + 1
-    assert bands.min() >= 20 / 1.29 - 1
-    assert bands.max() <= 20 / 0.77 + 1
+    assert frames.min() >= 20 + 10 / 1.42 - 1
+    assert frames.max() <= 20 + 10 / 0.70 + 1
+    assert bands.min() >= 20 / 1.14 - 1
+    assert bands.max() <= 20 / 0.88 + 1
     assert len(frames.unique()) > 3
-    assert len(bands.unique()) > 5
+    assert len(bands.unique()) > 3
 
 
 def test_a_tone_is_the_same_in_all_frames(monkeypatch):
@@ -39,7 +39,7 @@ def test_a_tone_is_the_same_in_all_frames(monkeypatch):
     x = torch.rand(4, 12, 10)
     tone = drawn(x) - x
     torch.testing.assert_close(tone, tone[:, :1].expand_as(tone))
-    assert tone.std() > 0.3
+    assert tone.std() > 0.06
 
 
 def test_what_is_no_recording_is_refused(unchecked):
