@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neuromorphic.executors.c.graphs import is_fixed
+from neuromorphic.executors.c.tables import look_up
 from neuromorphic.executors.c.text import Digit, Index, axes, flat, is_wide, literal, register
 from neuromorphic.integers.symbols import Symbol
 
@@ -109,8 +110,7 @@ def _floor(x: str, bits: str, may_be_negative: bool) -> str:
 
 def _take(scope: Elements, s: Symbol, index: Index) -> str:
     place, table = s.args
-    name = scope.arrays.constant(table.facts["array"])
-    return scope.local(f"{name}[{scope.value(place, index)}]", register(s.span))
+    return scope.local(look_up(scope, table.facts["array"], scope.value(place, index)), register(s.span))
 
 
 def _reshape(scope: Elements, s: Symbol, index: Index) -> str:

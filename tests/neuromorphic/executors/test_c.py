@@ -19,7 +19,7 @@ from neuromorphic.executors.c.compiler import find_compiler, findings
 from neuromorphic.executors.c.network import to_c
 from neuromorphic.executors.c.packing import packed
 from neuromorphic.formats.c import write_c
-from neuromorphic.ops import LI, OP_TYPES, Conv, Delay, FastWeights, Gate, Scale
+from neuromorphic.ops import LI, OP_TYPES, Conv, Delay, FastWeights, Gate, Multiply, Scale
 from programs import small_inputs, small_program
 from random_networks import random_network
 from random_programs import random_inputs
@@ -423,3 +423,22 @@ def test_of_what_is_equal_within_a_channel_one_is_in_flash():
         program = of_channels(rng)
         assert to_c(program).constant_bytes < 800  # 720 are the matrix; one of each for a neuron would be 5,760 more
         same.assert_equal(program, random_inputs(program, rng, 2), "c")
+
+
+def of_gates(offset):
+    """Return a program that reads gates of ``1 + offset`` out, where its input is 1."""
+    ops = (
+        Input("x", 1),
+        Dense("fc", "x", np.ones((offset.size, 1), dtype=np.int8)),
+        Gate("gate", "fc", offset),
+        Scale("one", "fc", factor=np.full(offset.size, 4096, dtype=np.int32)),
+        Multiply("told", "one", "gate", offset.size),
+        Readout("y", ("told",), bias=np.zeros(offset.size, dtype=np.int32), shift=0),
+    )
+    return Program(ops, num_steps=1)
+
+
+def test_a_sigmoid_is_stored_where_it_differs_and_is_right_at_every_place():
+    assert 2 * 2308 <= to_c(of_gates(ONE)).constant_bytes < 2 * 2308 + 64
+    every = of_gates(np.arange(-5000, 5001, dtype=np.int32))
+    same.assert_equal(every, np.array([0, 1], dtype=np.int32).reshape(1, 2, 1), "c", flags=STRICT)
