@@ -10,12 +10,13 @@ from studies.results import mean_and_deviation
 from studies.tasks.tasks import TASKS
 
 Line = dict[str, Any]
+RIVALS = {"gru": "GRU", "ssm": "state spaces", "transformer": "Transformer", "mlp": "perceptron", "lenet5": "LeNet-5"}
 
 
 def comparison(lines: Sequence[Line]) -> str:
     """Return a table in Markdown, a row for each network of a task, ours first and then by bytes."""
     rows = [
-        "| task | asked, hoped for | network | bytes | parameters | as trained | small machine | seeds | hours |",
+        "| task | asked (hoped for) | network | bytes | parameters | as trained | small machine | seeds | hours |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for task, known in TASKS.items():
@@ -27,8 +28,8 @@ def comparison(lines: Sequence[Line]) -> str:
         for (_, network, parameters), own in sorted(groups.items(), key=lambda group: group[0][0:1]):
             cells = [
                 known.title,
-                f"{known.must or '-'}, {known.aim} %",
-                network,
+                f"{known.must or '-'} ({known.aim}) % in {known.most_bytes / 1000:,g} kB",
+                RIVALS.get(network, network),
                 f"{max(line['bytes'] for line in own):,}",
                 f"{parameters:,}",
                 _shown(own, "test"),

@@ -58,9 +58,9 @@ def test_tables_hold_means_over_seeds_and_of_each_seed_over_speakers():
         ),
     ]
     assert comparison(lines).splitlines()[2:] == [
-        "| MNIST row by row | 99.3, 99.52 % | PNB-X | 250 | 1,000 | 85.00 ± 7.07 % | 50.00 % | 2 | 0.5 |",
-        "| MNIST row by row | 99.3, 99.52 % | gru | 1,100 | 1,000 | 90.00 % | 50.00 % | 1 | 0.5 |",
-        "| spoken digits, an unheard speaker | 86.0, 92.0 % | PNB-X | 250 | 1,000 | 75.00 % | 50.00 % | 1 | 1.0 |",
+        "| MNIST row by row | 99.3 (99.52) % in 110 kB | PNB-X | 250 | 1,000 | 85.00 ± 7.07 % | 50.00 % | 2 | 0.5 |",
+        "| MNIST row by row | 99.3 (99.52) % in 110 kB | GRU | 1,100 | 1,000 | 90.00 % | 50.00 % | 1 | 0.5 |",
+        "| spoken, unheard speaker | 86.0 (92.0) % in 210 kB | PNB-X | 250 | 1,000 | 75.00 % | 50.00 % | 1 | 1.0 |",
     ]
     assert speakers(lines).splitlines()[::2] == [
         "| unheard speaker | a | b | mean |",
