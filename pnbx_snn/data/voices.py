@@ -28,10 +28,10 @@ def change_voices(
         y_{t, f} = x\Big(c_t + e^{a_1}(t - c_t),\; e^{a_2} f\Big)
         + \sum_{k=1}^{3} g_k \cos\!\Big(\pi k \tfrac{f + 1/2}{F}\Big)
 
-    with :math:`c_t` the middle of the frames, :math:`a_1` and :math:`a_2` uniform in ±0.35 and ±0.125 times ``strength``
-    and :math:`g_k` normal with a standard deviation of 0.1 times ``strength``. Values between frames and bands are
-    interpolated; outside stands the nearest one. Bands lie on the mel scale, so a factor for their number is a warp of
-    the frequency that is nearly linear at the low end.
+    with :math:`c_t` the middle of the frames, :math:`a_1` and :math:`a_2` uniform in ±0.35 and ±0.125 times
+    ``strength`` and :math:`g_k` normal with a standard deviation of 0.1 times ``strength``. Values between frames and
+    bands are interpolated; outside stands the nearest one. Bands lie on the mel scale, so a factor for their number is a
+    warp of the frequency that is nearly linear at the low end.
 
     Parameters
     ----------
