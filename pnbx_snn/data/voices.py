@@ -30,8 +30,8 @@ def change_voices(
 
     with :math:`c_t` the middle of the frames, :math:`a_1` and :math:`a_2` uniform in ±0.35 and ±0.125 times
     ``strength`` and :math:`g_k` normal with a standard deviation of 0.1 times ``strength``. Values between frames and
-    bands are interpolated; outside stands the nearest one. Bands lie on the mel scale, so a factor for their number is a
-    warp of the frequency that is nearly linear at the low end.
+    bands are interpolated; outside stands the nearest one. Bands lie on the mel scale, so a factor for their number is
+    a warp of the frequency that is nearly linear at the low end.
 
     Parameters
     ----------
