@@ -74,6 +74,7 @@ def use_made_samples():
     from sklearn.datasets import load_digits
 
     from pnbx_snn.data.catalog import DATA_SETS
+    from pnbx_snn.data.shrunk import shrunk
     from pnbx_snn.data.split import Split
 
     digits = load_digits()
@@ -88,8 +89,8 @@ def use_made_samples():
         )
 
     made = {
-        "mnist": lambda _data, _part: Split(images.flatten(1), labels),
-        "mnist_rows": lambda _data, _part: Split(images, labels),
+        "mnist": lambda data, _part: shrunk(Split(images.flatten(1), labels), 28, data.side, keep_whole=True),
+        "mnist_rows": lambda data, _part: shrunk(Split(images, labels), 28, data.side, keep_whole=True),
         "fsdd": spoken,
     }
     for name, load in made.items():
