@@ -17,7 +17,7 @@ FEWEST = 64
 def look_up(scope: Elements, table: NDArray[Any], place: str) -> str:
     """Return the expression of a table's entry at a place.
 
-    A sigmoid of 8,191 entries, 16 KB, is stored as 2,309: the half from its middle on, up to where it is 1.
+    A sigmoid of 8,191 entries, 16 KB, is stored as 2,308: the half from its middle on, up to where it is 1.
     """
     middle, odd = divmod(len(table), 2)
     twice = 2 * int(table[middle])
