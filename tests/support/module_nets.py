@@ -154,5 +154,8 @@ def tuned(net, inputs, layer=None, *, rate=0.25):
         for _ in range(30):
             middle = (low + high) / 2
             layer.bias.copy_(start + middle)
-            low, high = (middle, high) if net(inputs).mean() < rate else (low, middle)
+            mean = net(inputs).mean()
+            if abs(mean - rate) < 0.001:
+                break
+            low, high = (middle, high) if mean < rate else (low, middle)
     return net

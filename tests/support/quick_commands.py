@@ -4,6 +4,7 @@ A process that starts here is forked from one in which torch and both packages a
 command. Data sets of files may be replaced by 60 made samples of the same shape.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -13,6 +14,9 @@ from pathlib import Path
 
 MODULES = ("torch", "norse.torch", "snntorch", "sklearn.datasets", "matplotlib.pyplot", "pnbx_demo", "pnbx_snn.cli")
 MODULES += ("pnbx_snn.training.run", "pnbx_snn.metrics.report", "neuromorphic.cli", "neuromorphic.compiler")
+# What a command imports where it needs it: the first step of an optimiser asks something of torch's compiler, which
+# takes three seconds to load.
+MODULES += ("torch._dynamo", "numba_loaded", "sklearn.metrics", "sklearn.model_selection", "bokeh.plotting", "onnx")
 SAMPLES = 60
 
 
@@ -61,6 +65,7 @@ def run_python(pipe, folder, environment, log):
 
 
 def _begin(folder, environment, log):
+    gc.freeze()  # what was forked is no garbage: looking for it takes a second
     os.chdir(folder)
     os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -1,5 +1,6 @@
 """The executor torch: equal to the reference in every bit, on every device that is here."""
 
+import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,14 +31,15 @@ def assert_equal(program, inputs, **options):
 @pytest.mark.parametrize("device", DEVICES)
 def test_random_programs_of_every_operation(device):
     seen, spikes = set(), 0
-    for seed in range(150):
+    num_programs = 150 if os.environ.get("PNBX_LONG") else 60
+    for seed in range(num_programs):
         rng = np.random.default_rng(seed)
         program = random_graph(rng)
         recording = assert_equal(program, random_inputs(program, rng, int(rng.integers(1, 5))), device=device)
         seen |= {type(op) for op in program.ops}
         spikes += sum(int(array.sum()) for array in recording.spikes().values())
     assert {op_class.__name__ for op_class in seen} == OPERATIONS  # test_conformance.py draws the others
-    assert spikes > 30_000
+    assert spikes > 200 * num_programs
 
 
 @pytest.mark.parametrize("reset", RESETS)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+binding = pytest.importorskip("llvmlite.binding")
 pytest.importorskip("numba")
 FOLDER = Path(__file__).parent
 TESTS = (
@@ -20,13 +21,18 @@ TESTS = (
     "sums_by_tables_equal",
 )
 """Tests of this folder that draw shapes and densities: LIF, scans, gated scans, ternary products."""
+HERE = binding.get_host_cpu_features()
+
+
+def narrower_than(features):
+    """Return processors with narrower vectors than this one, on which these tests run by themselves."""
+    with_avx2 = [("haswell", "+avx,+avx2,+bmi,+bmi2,+fma,+lzcnt,+popcnt")] if features.get("avx512f") else []
+    return [("nehalem", ""), *with_avx2]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names an x86 processor")
-@pytest.mark.parametrize(
-    ("processor", "features"), [("nehalem", ""), ("haswell", "+avx,+avx2,+bmi,+bmi2,+fma,+lzcnt,+popcnt")]
-)
+@pytest.mark.parametrize(("processor", "features"), narrower_than(HERE))
 def test_kernels_without_avx512_and_without_avx(processor, features):
     """Types are checked where these tests run for this processor; files without such a test are not imported."""
     environment = {**os.environ, "NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": features, "JAXTYPING_DISABLE": "1"}
