@@ -30,7 +30,7 @@ def comparison(lines: Sequence[Line]) -> str:
                 known.title,
                 f"{known.must or '-'} ({known.aim}) % in {known.most_bytes / 1000:,g} kB",
                 RIVALS.get(network, network),
-                f"{max(line['bytes'] for line in own):,}",
+                _bytes(own, known.most_bytes),
                 f"{parameters:,}",
                 _shown(own, "test"),
                 _shown(own, "small"),
@@ -51,6 +51,11 @@ def speakers(lines: Sequence[Line]) -> str:
         cells = [f"{found[name]:.1f}" if name in found else "" for name in names]
         rows.append(f"| {network} | {' | '.join(cells)} | {fmean(found.values()):.1f} |")
     return "\n".join(rows) + "\n"
+
+
+def _bytes(lines: Sequence[Line], most: int) -> str:
+    needed = max(line["bytes"] for line in lines)
+    return f"{needed:,}{'' if needed <= most else ' (more than allowed)'}"
 
 
 def _by_seed(lines: Sequence[Line], name: str) -> list[list[float]]:
