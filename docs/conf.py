@@ -1,5 +1,6 @@
 """Sphinx configuration; build with `make docs`, where warnings are errors."""
 
+import gc
 import os
 import sys
 import warnings
@@ -12,6 +13,7 @@ sys.path.insert(1, str(Path(__file__).parents[1]))  # studies, which is not inst
 
 # norse and snntorch decorate with torch.jit, which torch deprecates: their import, not ours to mend.
 warnings.filterwarnings("ignore", message="`torch.jit.*", category=DeprecationWarning)
+gc.set_threshold(100_000)  # trees of millions of nodes, hardly any of which is garbage
 os.environ.pop("MPLBACKEND", None)  # with it the notebooks would show no figures; the gallery chooses Agg by itself
 
 project = "PNB-X"
@@ -68,6 +70,7 @@ copybutton_only_copy_prompt_lines = True
 copybutton_line_continuation_character = "\\"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_use_type_comments = False  # there are none, and to look for them every function is parsed again
 autodoc_inherit_docstrings = False
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False

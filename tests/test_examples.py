@@ -1,4 +1,4 @@
-"""Every example runs in fast mode, prints something or leaves a figure, and stays short."""
+"""Every example runs in fast mode, prints something or leaves a figure, and stays short (CI runs it nowhere else)."""
 
 import re
 from pathlib import Path
