@@ -82,7 +82,7 @@ def gone(group, mapped, limit_s=15.0):
 def sabotaged(lava_python, tmp_path):
     """Make an interpreter that changes Lava's ``Dense`` model before the worker uses it."""
 
-    def make(body):
+    def make(body, step=50):
         script = tmp_path / "python"
         script.write_text(
             f"#!{lava_python.path}\n"
@@ -93,7 +93,7 @@ def sabotaged(lava_python, tmp_path):
             "        from lava.proc.dense.models import PyDenseModelBitAcc as Model\n"
             "        run_spk = Model.run_spk\n"
             "        def changed(self):\n"
-            "            if self.time_step == 50:\n"
+            f"            if self.time_step == {step}:\n"
             f"                {body}\n"
             "            run_spk(self)\n"
             "        Model.run_spk = changed\n"
@@ -167,7 +167,8 @@ def test_prints_of_lava_do_not_disturb_the_protocol(program, sabotaged):
 
 @pytest.mark.parametrize("runtime", ["processes", "in_process"])
 def test_the_text_of_an_error_in_a_model_reaches_the_user(program, sabotaged, runtime):
-    with LavaSession(python=sabotaged("raise ArithmeticError('the model broke')"), runtime=runtime) as session:
+    broken = sabotaged("raise ArithmeticError('the model broke')", step=400)  # the callback looks at what lives before
+    with LavaSession(python=broken, runtime=runtime) as session:
         started = time.monotonic()
         watch = Watch(session)
         with pytest.raises(ExecutorError, match="ArithmeticError: the model broke") as raised:
