@@ -615,6 +615,8 @@ print("equal")
 """
 AVX2 = "+avx,+avx2,+bmi,+bmi2,+fma,+lzcnt,+popcnt"
 AVX512 = f"{AVX2},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
+CHOOSING = ("avx2", "avx512bw", "avx512vnni", "gfni")
+"""What decides which code a processor runs."""
 
 
 @pytest.mark.slow
@@ -624,9 +626,12 @@ AVX512 = f"{AVX2},+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
     [("nehalem", ""), ("haswell", AVX2), ("skylake-avx512", AVX512), ("cascadelake", f"{AVX512},+avx512vnni")],
 )
 def test_a_processor_that_lacks_something(name, features):
-    if not set(filter(None, features.split(","))) <= set(processor._host_features().split(",")):
+    here = processor._host_features()
+    if not set(filter(None, features.split(","))) <= set(here.split(",")):
         pytest.skip("this processor lacks it too")
-    has = [f"+{feature}" in features for feature in ("avx2", "avx512bw", "avx512vnni", "gfni")]
+    has, own = ([f"+{feature}" in given for feature in CHOOSING] for given in (features, here))
+    if has == own:
+        pytest.skip("every other test runs this code here")
     environment = {**os.environ, "NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
     code = PLAIN.format(tests=str(Path(__file__).parents[2] / "support"), has=has)
     got = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
