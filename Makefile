@@ -68,6 +68,7 @@ bench: install
 fuzz: install
 	$(BIN)/python tests/fuzz_readers.py --seconds 600
 	$(BIN)/python tests/fuzz_modules.py --count 2000
+	PNBX_LONG=1 $(BIN)/python -m pytest -q tests/neuromorphic/executors -k random_programs_of_every_operation
 
 lint: install
 	$(BIN)/ruff format --check .

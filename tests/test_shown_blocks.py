@@ -33,7 +33,7 @@ NOT_RUN = {
 """Commands that are not run, by what they look like, and why."""
 FAST = {
     r"(pnbx-snn|studies\.rivals|pnbx_snn\.cli) train \S+": r"\g<0> --set train.epochs=1",
-    r"train (mnist|mnist_distilled|reference) ": r"\g<0>--set train.settle=2 ",
+    r"train (mnist|mnist_distilled|mnist_pi|reference) ": r"\g<0>--set train.settle=2 ",
     r"studies/measurements\b.*": r"\g<0> --quick",
     r"(search digits .*?)train.epochs=\d+": r"\1train.epochs=1",
     r"--trials [1-9]\d*": "--trials 1",
